@@ -1,0 +1,7 @@
+// Package standin starts, waits for and stops the servers that play cloud
+// services in tests. They are separate programs under .cache/bin of the
+// checkout (make tools), never linked into anything.
+//
+// A test that needs one that is not installed fails when CI is set in the
+// environment, and is skipped aloud elsewhere.
+package standin

@@ -1,0 +1,103 @@
+package standin
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Binary returns the path of an installed stand-in. Without it the test ends
+// here: it fails when CI is set, and is skipped elsewhere.
+func Binary(t testing.TB, name string) string {
+	t.Helper()
+	_, file, _, _ := runtime.Caller(0)
+	path := filepath.Join(filepath.Dir(file), "..", "..", ".cache", "bin", name)
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	message := fmt.Sprintf("%s is not installed: run `make tools` (looked for %s)", name, path)
+	if os.Getenv("CI") != "" {
+		t.Fatal(message)
+	}
+	t.Skip("SKIPPED: " + message)
+	return ""
+}
+
+// process is one running server. Its output is kept for a failed test.
+type process struct {
+	mu     sync.Mutex
+	cmd    *exec.Cmd
+	exited chan struct{}
+	output bytes.Buffer
+}
+
+func (p *process) start(path string, args ...string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	cmd := exec.Command(path, args...)
+	cmd.Stdout, cmd.Stderr = &p.output, &p.output
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", path, err)
+	}
+	exited := make(chan struct{})
+	go func() {
+		defer close(exited)
+		_ = cmd.Wait()
+	}()
+	p.cmd, p.exited = cmd, exited
+	return nil
+}
+
+// stop kills the server and waits until it is gone.
+func (p *process) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return
+	}
+	_ = p.cmd.Process.Kill()
+	<-p.exited
+	p.cmd = nil
+}
+
+// await returns when something listens at addr, and an error when the server
+// has ended or ten seconds have passed.
+func (p *process) await(addr string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if c, err := net.DialTimeout("tcp", addr, time.Second); err == nil {
+			return c.Close()
+		}
+		select {
+		case <-p.exited:
+			return fmt.Errorf("the server ended: %s", p.output.String())
+		case <-ctx.Done():
+			return errors.New("the server does not listen after 10 s")
+		case <-tick.C:
+		}
+	}
+}
+
+// freePort finds a port that is free now.
+func freePort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
