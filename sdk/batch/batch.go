@@ -1,5 +1,7 @@
 package batch
 
+import "fmt"
+
 // Stream is one of the three kinds of data.
 type Stream int
 
@@ -9,6 +11,20 @@ const (
 	People                     // distinct_id, properties
 	Identity                   // distinct_id, resolved_distinct_id
 )
+
+// String is the stream's name in configurations.
+func (s Stream) String() string {
+	switch s {
+	case Events:
+		return "events"
+	case People:
+		return "people"
+	case Identity:
+		return "identity"
+	default:
+		return fmt.Sprintf("stream(%d)", int(s))
+	}
+}
 
 // Flags say what is unusual about some row of a batch.
 type Flags uint32
@@ -23,13 +39,22 @@ const (
 	LoneSurrogate                   // some string has an escaped surrogate that has no partner
 )
 
-// MaxPayload is the most bytes of a batch's payload: 4 MiB less what the
-// message around it needs.
-const MaxPayload = 4<<20 - 64<<10
+const (
+	// MaxPayload is the most bytes of a batch's payload: 4 MiB less what the
+	// message around it needs.
+	MaxPayload = 4<<20 - 64<<10
+
+	// MaxRowsBytes is the most bytes that a batch's rows have uncompressed. A
+	// block is about 1 MiB, or one row of at most 4 MiB.
+	MaxRowsBytes = 16 << 20
+)
 
 // Batch is some rows as they are shipped: one block of the journal.
 type Batch struct {
-	Rows int
+	// First is the index of the batch's first row in its partition, from 0.
+	// Reader fills it in.
+	First uint64
+	Rows  int
 	// Payload is a raw DEFLATE fragment of NDJSON rows: byte-aligned, its own
 	// dictionary, ended by a sync flush, never the final bit. It is valid until
 	// the next call of Reader.Next and must not be changed.
@@ -38,4 +63,21 @@ type Batch struct {
 	RowsBytes int
 	RowsCRC32 uint32
 	Flags     Flags
+}
+
+// Totals count rows. RowsBytes and RowsCRC32 are of the rows uncompressed, in
+// order.
+type Totals struct {
+	Rows         uint64
+	RowsBytes    uint64
+	RowsCRC32    uint32
+	PayloadBytes uint64
+}
+
+// Add counts a batch that follows.
+func (t *Totals) Add(b *Batch) {
+	t.Rows += uint64(b.Rows)
+	t.RowsCRC32 = CombineCRC32(t.RowsCRC32, b.RowsCRC32, uint64(b.RowsBytes))
+	t.RowsBytes += uint64(b.RowsBytes)
+	t.PayloadBytes += uint64(len(b.Payload))
 }

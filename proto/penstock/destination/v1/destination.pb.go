@@ -1945,7 +1945,9 @@ func (x *Open) GetAsOf() *timestamppb.Timestamp {
 
 type Opened struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The pipeline's last committed run; 0: none.
+	// The pipeline's last committed run; 0: none. When it is the run that was
+	// opened, or a later one, the host sends nothing but Abort and asks Status;
+	// the plugin refuses partitions, Prepare and Commit.
 	LastCommittedRun int64 `protobuf:"varint,1,opt,name=last_committed_run,json=lastCommittedRun,proto3" json:"last_committed_run,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
@@ -1992,11 +1994,9 @@ type BeginPartition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 0 for the run's first partition, then 1, 2, …
 	Index uint32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
-	// YYYY-MM-DD; empty for people and identity.
-	UtcDate string `protobuf:"bytes,2,opt,name=utc_date,json=utcDate,proto3" json:"utc_date,omitempty"`
-	// YYYY-MM-DD, the date in the project's time zone; set with
-	// PARTITIONING_PROJECT, and utc_date is then empty.
-	ProjectDate   string `protobuf:"bytes,3,opt,name=project_date,json=projectDate,proto3" json:"project_date,omitempty"`
+	// YYYY-MM-DD by Capabilities.partitioning; empty for people and identity,
+	// whose run has one partition.
+	Date          string `protobuf:"bytes,2,opt,name=date,proto3" json:"date,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2038,16 +2038,9 @@ func (x *BeginPartition) GetIndex() uint32 {
 	return 0
 }
 
-func (x *BeginPartition) GetUtcDate() string {
+func (x *BeginPartition) GetDate() string {
 	if x != nil {
-		return x.UtcDate
-	}
-	return ""
-}
-
-func (x *BeginPartition) GetProjectDate() string {
-	if x != nil {
-		return x.ProjectDate
+		return x.Date
 	}
 	return ""
 }
@@ -2061,7 +2054,7 @@ type Batch struct {
 	Payload []byte `protobuf:"bytes,3,opt,name=payload,proto3" json:"payload,omitempty"`
 	// CRC-32C (Castagnoli) of payload.
 	PayloadCrc32C uint32 `protobuf:"fixed32,4,opt,name=payload_crc32c,json=payloadCrc32c,proto3" json:"payload_crc32c,omitempty"`
-	// Length and CRC-32 (IEEE) of the rows, uncompressed.
+	// Length and CRC-32 (IEEE) of the rows, uncompressed. At most 16 MiB.
 	RowsBytes uint64 `protobuf:"varint,5,opt,name=rows_bytes,json=rowsBytes,proto3" json:"rows_bytes,omitempty"`
 	RowsCrc32 uint32 `protobuf:"fixed32,6,opt,name=rows_crc32,json=rowsCrc32,proto3" json:"rows_crc32,omitempty"`
 	// What is unusual about some row in here; bits of RowFlag.
@@ -2654,7 +2647,8 @@ type PartitionReceipt struct {
 	RowsCrc32 uint32 `protobuf:"fixed32,5,opt,name=rows_crc32,json=rowsCrc32,proto3" json:"rows_crc32,omitempty"`
 	// Bytes as stored, over all objects; 0: not known.
 	StoredBytes uint64 `protobuf:"varint,6,opt,name=stored_bytes,json=storedBytes,proto3" json:"stored_bytes,omitempty"`
-	// What was written: object names, job ids. The first 1,000.
+	// What was written: object names, job ids. For people: the host relies on
+	// nothing here, and a receipt carries 10,000 at most over all partitions.
 	Objects       []string `protobuf:"bytes,7,rep,name=objects,proto3" json:"objects,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3310,11 +3304,10 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\x05adopt\x18\x03 \x01(\bR\x05adopt\x12/\n" +
 	"\x05as_of\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\"6\n" +
 	"\x06Opened\x12,\n" +
-	"\x12last_committed_run\x18\x01 \x01(\x03R\x10lastCommittedRun\"d\n" +
+	"\x12last_committed_run\x18\x01 \x01(\x03R\x10lastCommittedRun\":\n" +
 	"\x0eBeginPartition\x12\x14\n" +
-	"\x05index\x18\x01 \x01(\rR\x05index\x12\x19\n" +
-	"\butc_date\x18\x02 \x01(\tR\autcDate\x12!\n" +
-	"\fproject_date\x18\x03 \x01(\tR\vprojectDate\"\xe6\x01\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12\x12\n" +
+	"\x04date\x18\x02 \x01(\tR\x04date\"\xe6\x01\n" +
 	"\x05Batch\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\rR\x04rows\x124\n" +
 	"\x05codec\x18\x02 \x01(\x0e2\x1e.penstock.destination.v1.CodecR\x05codec\x12\x18\n" +
