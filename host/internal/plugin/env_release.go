@@ -1,0 +1,5 @@
+//go:build !crashpoints
+
+package plugin
+
+var testNames []string

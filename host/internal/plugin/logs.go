@@ -1,0 +1,189 @@
+package plugin
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"unicode/utf8"
+)
+
+const (
+	keptLines = 100
+	// maxLine is the most that is kept of one line; the rest is read and dropped.
+	maxLine = 16 << 10
+)
+
+// logs takes what a plugin prints, keeps the last lines and forwards each to
+// the host's logger.
+type logs struct {
+	logger *slog.Logger
+	red    *redactor
+
+	mu   sync.Mutex
+	ring []string
+	next int
+}
+
+func newLogs(logger *slog.Logger, red *redactor) *logs {
+	return &logs{logger: logger, red: red, ring: make([]string, 0, keptLines)}
+}
+
+// last returns the lines kept, oldest first.
+func (l *logs) last() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.ring) < keptLines {
+		return slices.Clone(l.ring)
+	}
+	return append(slices.Clone(l.ring[l.next:]), l.ring[:l.next]...)
+}
+
+func (l *logs) keep(line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.ring) < keptLines {
+		l.ring = append(l.ring, line)
+		return
+	}
+	l.ring[l.next] = line
+	l.next = (l.next + 1) % keptLines
+}
+
+// read takes everything from r, line by line, until it ends or fails. level is
+// that of lines which do not say theirs.
+func (l *logs) read(r io.Reader, level slog.Level) {
+	_ = readLines(r, func(line []byte, cut bool) error {
+		l.line(line, cut, level)
+		return nil
+	})
+}
+
+func (l *logs) line(line []byte, cut bool, level slog.Level) {
+	if cut {
+		line = append(l.red.cleanCut(line), "…"...)
+	}
+	if len(bytes.TrimSpace(line)) == 0 {
+		return
+	}
+	e, ok := parseEntry(line)
+	if !ok {
+		e = entryOf(line, level)
+	}
+	e.message = l.red.clean(e.message)
+	for i := range e.attrs {
+		e.attrs[i].Key = l.red.clean(e.attrs[i].Key)
+		e.attrs[i].Value = slog.StringValue(l.red.clean(e.attrs[i].Value.String()))
+	}
+	l.keep(e.String())
+	l.logger.LogAttrs(context.Background(), e.level, e.message, e.attrs...)
+}
+
+// readLines calls fn for each line of r without its newline, in memory bounded
+// by maxLine; cut says that the line was longer. fn must not keep the slice.
+func readLines(r io.Reader, fn func(line []byte, cut bool) error) error {
+	br := bufio.NewReaderSize(r, maxLine)
+	for {
+		line, err := br.ReadSlice('\n')
+		cut := errors.Is(err, bufio.ErrBufferFull)
+		if len(line) > 0 {
+			if ferr := fn(bytes.TrimRight(line, "\r\n"), cut); ferr != nil {
+				return ferr
+			}
+		}
+		for errors.Is(err, bufio.ErrBufferFull) { // the rest of a long line
+			_, err = br.ReadSlice('\n')
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// logEntry is one line of a plugin's log.
+type logEntry struct {
+	level   slog.Level
+	message string
+	attrs   []slog.Attr
+}
+
+func (e logEntry) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s", e.level, e.message)
+	for _, a := range e.attrs {
+		fmt.Fprintf(&b, " %s=%s", a.Key, a.Value)
+	}
+	return b.String()
+}
+
+// parseEntry reads a line as hclog writes it in JSON.
+func parseEntry(line []byte) (logEntry, bool) {
+	if line[0] != '{' {
+		return logEntry{}, false
+	}
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(line, &raw); err != nil {
+		return logEntry{}, false
+	}
+	var message, level, module string
+	if json.Unmarshal(raw["@message"], &message) != nil {
+		return logEntry{}, false
+	}
+	_ = json.Unmarshal(raw["@level"], &level) // absent: info
+	e := logEntry{level: levelOf(level), message: message}
+	if json.Unmarshal(raw["@module"], &module) == nil && module != "" {
+		e.attrs = append(e.attrs, slog.String("module", module))
+	}
+	for _, key := range slices.Sorted(maps.Keys(raw)) {
+		if strings.HasPrefix(key, "@") {
+			continue
+		}
+		e.attrs = append(e.attrs, slog.String(key, plainText(raw[key])))
+	}
+	return e, true
+}
+
+func plainText(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	return string(raw)
+}
+
+func levelOf(s string) slog.Level {
+	switch strings.ToLower(s) {
+	case "trace", "debug":
+		return slog.LevelDebug
+	case "warn":
+		return slog.LevelWarn
+	case "error":
+		return slog.LevelError
+	}
+	return slog.LevelInfo
+}
+
+// entryOf takes a line that is no log entry: a panic, a print.
+func entryOf(line []byte, level slog.Level) logEntry {
+	for _, p := range []string{"panic:", "fatal error:", "runtime:", "SIG"} {
+		if bytes.HasPrefix(line, []byte(p)) {
+			level = slog.LevelError
+		}
+	}
+	text := string(line)
+	if !utf8.ValidString(text) {
+		text = strings.ToValidUTF8(text, "\uFFFD")
+	}
+	return logEntry{level: level, message: text}
+}

@@ -1,0 +1,301 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os/exec"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+)
+
+// unkillable is how long a process may take to end after SIGKILL. Longer means
+// that it hangs in the kernel, where nobody reaches it.
+const unkillable = 10 * time.Second
+
+// launch says how to start one process.
+type launch struct {
+	name     string // for messages: "s3" or "s3.lake"
+	binary   *Binary
+	base     string   // where the private directory goes
+	env      []string // the host's environment
+	extraEnv []string // names allowed beyond the list
+	logger   *slog.Logger
+	red      *redactor
+	timeouts Timeouts
+}
+
+// process is one start of a plugin. Whoever has it stops it.
+type process struct {
+	name     string
+	timeouts Timeouts
+	logger   *slog.Logger
+	run      *processRunner
+	logs     *logs
+	dir      *runDir
+	started  time.Time
+
+	client  *goplugin.Client
+	conn    capturedConn
+	ready   bool // connect succeeded
+	rpc     wireClient
+	version int // of the protocol, as negotiated
+
+	mu     sync.Mutex
+	cause  error // why it was killed; nil: it was not, or on request
+	asked  bool  // it was asked to stop
+	ending sync.WaitGroup
+	gone   chan struct{} // closed when the process has ended and all is cleaned up
+}
+
+// startProcess starts a plugin and returns when it answers its health check.
+// When ctx ends or the start takes too long, nothing is left of it.
+func startProcess(ctx context.Context, l launch) (*process, error) {
+	dir, err := newRunDir(l.base)
+	if err != nil {
+		return nil, err
+	}
+	p := &process{
+		name: l.name, timeouts: l.timeouts, logger: l.logger, dir: dir,
+		logs: newLogs(l.logger, l.red), started: time.Now(), gone: make(chan struct{}),
+	}
+	cmd := &exec.Cmd{Args: []string{l.binary.Path}, Dir: dir.tmp, Env: pluginEnv(l.env, l.extraEnv, dir.tmp)}
+	setExecutable(cmd, l.binary)
+	setProcAttr(cmd)
+	p.run = newRunner(cmd, dir, p.logs)
+	p.client = newClient(p.run, &p.conn, l.timeouts.Start)
+
+	sctx, cancel := context.WithTimeout(ctx, l.timeouts.Start)
+	defer cancel()
+	if err := p.connect(sctx); err != nil {
+		err = p.startFailure(ctx, sctx, l, err)
+		p.cleanup()
+		return nil, err
+	}
+	p.logger.Debug("plugin started", "pid", p.run.ID(), "protocol", p.version)
+	p.ending.Go(p.watch)
+	go func() {
+		<-p.run.exited
+		p.ending.Wait()
+		p.cleanup()
+		close(p.gone)
+	}()
+	return p, nil
+}
+
+// newClient makes a go-plugin client for one start; they cannot be started
+// twice.
+func newClient(r *processRunner, conn *capturedConn, timeout time.Duration) *goplugin.Client {
+	return goplugin.NewClient(&goplugin.ClientConfig{
+		HandshakeConfig:  wireHandshake,
+		VersionedPlugins: wirePlugins(),
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		GRPCDialOptions:  append(wireDialOptions(), grpc.WithChainStreamInterceptor(conn.intercept)),
+		StartTimeout:     timeout,
+		SkipHostEnv:      true,
+		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: r.dir.path},
+		Logger:           hclog.NewNullLogger(), // what it would say is in our errors
+		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
+			// spec holds go-plugin's own variables. The last one of a name counts.
+			r.cmd.Env = append(append(r.cmd.Env, spec.Env...), socketDirEnv+"="+r.dir.path)
+			return r, nil
+		},
+	})
+}
+
+// connect takes the process from its start to its first answer.
+func (p *process) connect(ctx context.Context) error {
+	// go-plugin's calls take no context. They return when the process ends.
+	stop := context.AfterFunc(ctx, func() { p.run.signal(syscall.SIGKILL) })
+	defer stop()
+	if _, err := p.client.Start(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	raw, err := p.client.Client()
+	if err != nil {
+		return err
+	}
+	p.ready = true
+	p.version = p.client.NegotiatedVersion()
+	if p.rpc, err = dispense(raw); err != nil {
+		return err
+	}
+	return p.health(ctx)
+}
+
+// capturedConn is the connection that go-plugin makes and, when its first call
+// on it fails, forgets.
+type capturedConn struct {
+	p atomic.Pointer[grpc.ClientConn]
+}
+
+func (c *capturedConn) intercept(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	c.p.Store(cc)
+	return streamer(ctx, desc, cc, method, opts...)
+}
+
+func (c *capturedConn) close() {
+	if cc := c.p.Load(); cc != nil {
+		_ = cc.Close()
+	}
+}
+
+// health asks the standard health service whether the plugin serves.
+func (p *process) health(ctx context.Context) error {
+	r, err := healthpb.NewHealthClient(p.conn.p.Load()).Check(ctx, &healthpb.HealthCheckRequest{Service: goplugin.GRPCServiceName})
+	if err != nil {
+		return err
+	}
+	if r.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+		return fmt.Errorf("the plugin's health is %s", r.GetStatus())
+	}
+	return nil
+}
+
+// cleanup ends what is left of the process and joins all that was started for
+// it.
+func (p *process) cleanup() {
+	p.run.signal(syscall.SIGKILL)
+	if p.run.ID() != "" {
+		if !waitFor(p.run.joined, unkillable) {
+			p.logger.Error("the plugin's process does not end, not even by SIGKILL; it is left behind", "pid", p.run.ID())
+			return
+		}
+	}
+	// The process is gone, so that Kill ends at once: it closes the connection
+	// and joins go-plugin's goroutines. Without a connection it would make one.
+	if p.ready {
+		p.client.Kill()
+	}
+	p.conn.close()
+	if err := p.dir.remove(); err != nil {
+		p.logger.Warn("a plugin's private directory could not be removed", "path", p.dir.path, "error", err)
+	}
+}
+
+// watch asks for the plugin's health until the process ends, and kills it when
+// it does not answer.
+func (p *process) watch() {
+	tick := time.NewTicker(p.timeouts.Heartbeat)
+	defer tick.Stop()
+	missed := 0
+	for {
+		select {
+		case <-p.run.exited:
+			return
+		case <-tick.C:
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), p.timeouts.HeartbeatTimeout)
+		err := p.health(ctx)
+		late := ctx.Err() != nil
+		cancel()
+		switch {
+		case err == nil:
+			missed = 0
+		case late:
+			missed++
+		}
+		if missed == 2 {
+			p.kill(p.frozen("heartbeat", 2*p.timeouts.HeartbeatTimeout))
+			return
+		}
+	}
+}
+
+// kill ends the process for a reason that calls in progress will report.
+func (p *process) kill(cause error) {
+	p.mu.Lock()
+	if p.cause == nil && !p.asked {
+		p.cause = cause
+		p.logger.Error("plugin is killed", "error", cause)
+	}
+	p.mu.Unlock()
+	p.run.signal(syscall.SIGKILL)
+}
+
+func (p *process) frozen(during string, after time.Duration) *FrozenError {
+	return &FrozenError{Plugin: p.name, During: during, After: after, Log: p.logs.last()}
+}
+
+// stop drains the plugin, then ends it: by SIGTERM and, when that does not
+// help, by SIGKILL. It returns when nothing is left; ctx shortens the draining
+// and the grace only. It may be called again, and when the process has ended.
+func (p *process) stop(ctx context.Context) {
+	p.mu.Lock()
+	first := !p.asked
+	p.asked = true
+	p.mu.Unlock()
+	if first && p.alive() {
+		p.drain(ctx)
+		p.run.signal(syscall.SIGTERM)
+		waitContext(ctx, p.run.exited, p.timeouts.Term)
+		p.run.signal(syscall.SIGKILL)
+	}
+	if !waitFor(p.gone, unkillable+2*pipeGrace) {
+		p.logger.Error("plugin does not end", "pid", p.run.ID())
+	}
+}
+
+// drain asks the plugin to finish what it has open.
+func (p *process) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, p.timeouts.Drain)
+	defer cancel()
+	if err := p.rpc.Drain(ctx); err != nil && p.alive() {
+		p.logger.Warn("plugin did not finish what it had open", "error", p.logs.red.clean(err.Error()))
+	}
+}
+
+func (p *process) alive() bool {
+	select {
+	case <-p.run.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// death is the error for a call that the end of the process cut. The process
+// has ended.
+func (p *process) death(during string, err error) error {
+	p.mu.Lock()
+	cause, asked := p.cause, p.asked
+	p.mu.Unlock()
+	if asked && cause == nil {
+		return fmt.Errorf("%s: %w", during, ErrStopped)
+	}
+	var f *FrozenError
+	if errors.As(cause, &f) {
+		return f
+	}
+	// What it said last may still be on its way.
+	waitFor(p.run.joined, 2*pipeGrace)
+	return &CrashError{Plugin: p.name, During: during, Status: p.run.status, Uptime: time.Since(p.started), Log: p.logs.last(), Err: err}
+}
+
+func waitFor(ch <-chan struct{}, d time.Duration) bool {
+	return waitContext(context.Background(), ch, d)
+}
+
+func waitContext(ctx context.Context, ch <-chan struct{}, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ch:
+		return true
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return false
+}

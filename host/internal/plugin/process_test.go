@@ -1,0 +1,257 @@
+package plugin
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// beHost starts two plugins out of dir, prints their process ids, and waits for
+// its end.
+func beHost(dir string) {
+	base := os.Getenv(asHost + "_BASE")
+	b, err := NewDir(dir, nil).Open("stubborn")
+	if err != nil {
+		panic(err)
+	}
+	l := launch{name: "stubborn", binary: b, base: base, env: os.Environ(), logger: discard, red: &redactor{}, timeouts: Timeouts{}.withDefaults()}
+	p, err := startProcess(context.Background(), l)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Printf("%s\n", p.run.ID())
+	<-p.run.exited
+	panic("the plugin ended before its host")
+}
+
+func TestKilledHostLeavesNoPlugin(t *testing.T) {
+	d := install(t, "stubborn")
+	base := shortTemp(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := exec.Command(self)
+	host.Env = append(os.Environ(), asHost+"="+d.Path(), asHost+"_BASE="+base)
+	host.Stderr = os.Stderr
+	out, err := host.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := host.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	if _, err := fmt.Fscan(bufio.NewReader(out), &pid); err != nil {
+		t.Fatalf("the host said nothing: %v", err)
+	}
+	if !runs(pid) {
+		t.Fatalf("plugin %d does not run", pid)
+	}
+	if n, err := Sweep(base); n != 0 || err != nil {
+		t.Fatalf("sweep beside a living host: %d, %v", n, err)
+	}
+	if err := host.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = host.Wait()
+	eventually(t, "the plugin ends with its host", func() bool { return !runs(pid) })
+	if n, err := Sweep(base); n != 1 || err != nil {
+		t.Fatalf("sweep after the host's death: %d, %v", n, err)
+	}
+	empty(t, base)
+}
+
+func TestStartAndStop(t *testing.T) {
+	d := install(t, "good")
+	l := testLaunch(t, d, "good")
+	for range 3 { // the same pin each time
+		p, err := startProcess(context.Background(), l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid := pidOf(t, p)
+		sockets, err := filepath.Glob(filepath.Join(p.dir.path, "plugin*"))
+		if err != nil || len(sockets) < 1 {
+			t.Errorf("no socket in %s: %v", p.dir.path, err)
+		}
+		if info, err := os.Stat(p.dir.path); err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("private directory: %v, %v", info.Mode(), err)
+		}
+		p.stop(context.Background())
+		p.stop(context.Background())
+		if runs(pid) {
+			t.Errorf("process %d runs after stop", pid)
+		}
+		if got := strings.Join(p.logs.last(), "\n"); !strings.Contains(got, "drained") {
+			t.Errorf("stopped without having been drained; its log: %s", got)
+		}
+	}
+	empty(t, l.base)
+}
+
+func TestStopIsBounded(t *testing.T) {
+	for _, mode := range []string{"stubborn", "undrained", "grandchild", "escaped"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			l := testLaunch(t, install(t, mode), mode)
+			l.timeouts.Drain, l.timeouts.Term = 100*time.Millisecond, 100*time.Millisecond
+			p := mustStart(t, l)
+			pid, child := pidOf(t, p), 0
+			for _, line := range p.logs.last() {
+				_, _ = fmt.Sscanf(line, "INFO child %d", &child)
+			}
+			began := time.Now()
+			p.stop(context.Background())
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("stop took %s", took)
+			}
+			if runs(pid) {
+				t.Errorf("process %d runs after stop", pid)
+			}
+			if strings.HasPrefix(mode, "g") || strings.HasPrefix(mode, "e") {
+				eventually(t, "the grandchild ends", func() bool { return child != 0 && !runs(child) })
+			}
+			empty(t, l.base)
+		})
+	}
+}
+
+func TestFrozenPluginIsKilled(t *testing.T) {
+	l := testLaunch(t, install(t, "good"), "good")
+	l.timeouts.HeartbeatTimeout = 200 * time.Millisecond
+	p := mustStart(t, l)
+	pid := pidOf(t, p)
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the frozen plugin ends", func() bool { return !p.alive() })
+	var frozen *FrozenError
+	if err := p.death("describe", nil); !errors.As(err, &frozen) || frozen.During != "heartbeat" {
+		t.Errorf("error = %v", err)
+	}
+	p.stop(context.Background())
+	empty(t, l.base)
+}
+
+func TestStopOfFrozenPlugin(t *testing.T) {
+	l := testLaunch(t, install(t, "good"), "good")
+	l.timeouts.Heartbeat = time.Hour
+	l.timeouts.Drain, l.timeouts.Term = 100*time.Millisecond, 100*time.Millisecond
+	p := mustStart(t, l)
+	if err := syscall.Kill(pidOf(t, p), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	p.stop(context.Background())
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("stop took %s", took)
+	}
+	empty(t, l.base)
+}
+
+func TestStartFailures(t *testing.T) {
+	tests := []struct{ mode, want string }{
+		{"exits", "ended (exit status 3) before it said where it listens; its last log lines:\n  INFO cannot find my licence"},
+		{"silent", "did not get ready within"},
+		{"deaf", "did not get ready within"},
+		{"banner", "instead of a plugin's handshake line"},
+		{"netrpc", "it does not speak gRPC"},
+		{"tcp", "it has to listen on a unix socket in the directory that PLUGIN_UNIX_SOCKET_DIR names"},
+		{"newer", "version 9 of the destination protocol, this host version 1; install a newer penstock"},
+	}
+	for _, test := range tests {
+		t.Run(test.mode, func(t *testing.T) {
+			t.Parallel()
+			l := testLaunch(t, install(t, test.mode), test.mode)
+			if test.mode == "silent" || test.mode == "deaf" {
+				l.timeouts.Start = 500 * time.Millisecond
+			}
+			p, err := startProcess(context.Background(), l)
+			if err == nil {
+				p.stop(context.Background())
+				t.Fatal("it started")
+			}
+			if !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error = %v\nwant it to contain %q", err, test.want)
+			}
+			empty(t, l.base)
+		})
+	}
+}
+
+func TestStartOfWhatIsNoPlugin(t *testing.T) {
+	arm, err := os.ReadFile(testPlugin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	arm[18], arm[19] = 0xb7, 0 // e_machine: AArch64
+	if testArch == "arm64" {
+		arm[18] = 0x3e
+	}
+	tests := []struct {
+		name, content string
+		mode          os.FileMode
+		want          string
+	}{
+		{"empty", "", 0o700, "the file is empty"},
+		{"text", "hello, world\n", 0o700, "neither an executable nor a script"},
+		{"plain", "#!/bin/sh\n", 0o600, "is not executable"},
+		{"lost", "#!/no/such/interpreter\n", 0o700, "it is a script for /no/such/interpreter"},
+		{"foreign", string(arm), 0o700, "it is an ELF binary for a"},
+		{"true", "#!/bin/sh\nexit 0\n", 0o700, "ended (exit status 0) before it said where it listens"},
+		{"echo", "#!/bin/sh\necho hello\n", 0o700, `it printed "hello" instead`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, Prefix+"odd"), []byte(test.content), test.mode); err != nil {
+				t.Fatal(err)
+			}
+			d := NewDir(dir, nil)
+			if _, err := d.WriteLock(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			l := testLaunch(t, d, "odd")
+			_, err := startProcess(context.Background(), l)
+			var start *StartError
+			if !errors.As(err, &start) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error = %v\nwant it to contain %q", err, test.want)
+			}
+			empty(t, l.base)
+		})
+	}
+}
+
+func TestStartIsCancelled(t *testing.T) {
+	l := testLaunch(t, install(t, "silent"), "silent")
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := startProcess(ctx, l); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error = %v", err)
+	}
+	empty(t, l.base)
+}
+
+// What runs is the file that was verified, not what its name leads to when it
+// is executed.
+func TestExecutesTheVerifiedFile(t *testing.T) {
+	d := install(t, "good")
+	l := testLaunch(t, d, "good")
+	if err := os.Remove(l.binary.Path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(l.binary.Path, []byte("#!/bin/sh\nexit 7\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mustStart(t, l)
+}

@@ -1,0 +1,137 @@
+package plugin
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+const (
+	runPrefix = "penstock-plugin-"
+	// A unix socket's path holds 107 bytes on Linux and 103 on macOS; behind
+	// the base come our directory's name and the socket's.
+	maxBase = 103 - len("/"+runPrefix+"4294967295") - len("/plugin4294967295")
+	// socketDirEnv tells a plugin where its socket goes.
+	socketDirEnv = "PLUGIN_UNIX_SOCKET_DIR"
+)
+
+// runDir is the private directory of one plugin process: its socket, and its
+// temporary files in tmp. Whoever holds it holds a lock on it, which the
+// kernel drops when the host dies, and by which the sweep tells the dead from
+// the living.
+type runDir struct {
+	path string
+	tmp  string
+	lock *os.File
+}
+
+// runBase is where private directories go: the directory asked for, unless
+// sockets in there would have too long a name.
+func runBase(dir string) string {
+	if dir == "" || len(dir) > maxBase {
+		return os.TempDir()
+	}
+	return dir
+}
+
+func newRunDir(base string) (*runDir, error) {
+	for range 10 {
+		r, err := tryRunDir(base)
+		if err != nil || r != nil {
+			return r, err
+		}
+	}
+	return nil, fmt.Errorf("make plugin's private directory: %s: something keeps removing it", base)
+}
+
+// tryRunDir returns nil when a sweep took the directory away before it was
+// locked.
+func tryRunDir(base string) (*runDir, error) {
+	path, err := os.MkdirTemp(base, runPrefix)
+	if err != nil {
+		return nil, fmt.Errorf("make plugin's private directory: %w", err)
+	}
+	lock, err := lockDir(path)
+	if err == nil {
+		err = os.Mkdir(filepath.Join(path, "tmp"), 0o700)
+	}
+	if err == nil {
+		return &runDir{path: path, tmp: filepath.Join(path, "tmp"), lock: lock}, nil
+	}
+	if lock != nil {
+		_ = lock.Close()
+	}
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, nil
+	}
+	_ = os.RemoveAll(path)
+	return nil, fmt.Errorf("make plugin's private directory: %w", err)
+}
+
+// remove deletes the directory, then lets go of the lock.
+func (r *runDir) remove() error {
+	return errors.Join(os.RemoveAll(r.path), r.lock.Close())
+}
+
+// lockDir takes the directory's lock, or fails with EWOULDBLOCK.
+func lockDir(path string) (*os.File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// Sweep removes the private directories that dead hosts left in base (empty:
+// the system's temporary directory), and kills what still runs out of them. It
+// returns how many it removed. Hosts that are alive, of whichever data
+// directory, lose nothing.
+func Sweep(base string) (int, error) {
+	base = runBase(base)
+	entries, err := os.ReadDir(base)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("sweep plugin directories: %w", err)
+	}
+	var errs []error
+	removed := 0
+	for _, e := range entries {
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), runPrefix) {
+			continue
+		}
+		done, err := sweepOne(filepath.Join(base, e.Name()))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("sweep plugin directories: %w", err))
+		}
+		if done {
+			removed++
+		}
+	}
+	return removed, errors.Join(errs...)
+}
+
+func sweepOne(path string) (bool, error) {
+	info, err := os.Lstat(path)
+	if err != nil || !info.IsDir() {
+		return false, nil // gone meanwhile
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
+		return false, nil
+	}
+	lock, err := lockDir(path)
+	if err != nil {
+		return false, nil // its host lives, or it is gone
+	}
+	defer lock.Close()
+	killByEnv(socketDirEnv + "=" + path)
+	return true, os.RemoveAll(path)
+}

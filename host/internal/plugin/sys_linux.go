@@ -1,0 +1,72 @@
+package plugin
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// setProcAttr gives the process a group of its own, so that signals from a
+// terminal or a container reach the host only and the group can be killed as a
+// whole, and has the kernel kill it when the thread that starts it ends.
+func setProcAttr(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// setExecutable makes the command execute the file that is open, whatever its
+// path names by then. A script's interpreter opens the file again, so that it
+// inherits the descriptor.
+func setExecutable(cmd *exec.Cmd, b *Binary) {
+	cmd.Path = fmt.Sprintf("/proc/self/fd/%d", b.f.Fd())
+	if isScript(b.f) {
+		cmd.ExtraFiles = []*os.File{b.f}
+		cmd.Path = "/proc/self/fd/3"
+	}
+	if _, err := os.Stat("/proc/self/fd"); err != nil {
+		cmd.Path, cmd.ExtraFiles = b.Path, nil
+	}
+}
+
+// waitExit waits until the process has ended and leaves it as a zombie: its id,
+// and that of its group, belong to nobody else until it is reaped.
+func waitExit(pid int) error {
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// killByEnv kills every process that has this entry in its environment.
+func killByEnv(entry string) {
+	files, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		return
+	}
+	for _, file := range files {
+		env, err := os.ReadFile(file)
+		if err != nil || !hasEntry(env, entry) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file))); err == nil && pid != os.Getpid() {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
+func hasEntry(environ []byte, entry string) bool {
+	for kv := range bytes.SplitSeq(environ, []byte{0}) {
+		if string(kv) == entry {
+			return true
+		}
+	}
+	return false
+}
