@@ -1,0 +1,11 @@
+// Command penstock-destination-localfs is the destination plugin that writes
+// to a directory. The penstock host starts it; docs/destinations/localfs.md
+// is its guide.
+package main
+
+import (
+	"github.com/penstock-io/penstock/plugins/localfs"
+	"github.com/penstock-io/penstock/sdk"
+)
+
+func main() { sdk.Serve(localfs.Plugin()) }

@@ -1,0 +1,190 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/penstock-io/penstock/sdk"
+)
+
+// Prepare waits until all objects are durable, removes what earlier attempts
+// have left beside them and keeps the run's receipt.
+func (l *Lake) Prepare(ctx context.Context, run sdk.Run, _ sdk.Receipt) error {
+	a, err := l.attempt(run)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, a.cancel)()
+	if err := a.tasks.wait(); err != nil {
+		return err
+	}
+	if a.manifest.Run >= run.Number {
+		return nil
+	}
+	if run.Mode == sdk.Replace {
+		return l.prepareSet(ctx, a)
+	}
+	if err := l.removeLeftovers(ctx, a); err != nil {
+		return err
+	}
+	data, err := encodeJSON(a.runReceipt())
+	if err != nil {
+		return err
+	}
+	return l.put(ctx, a.lay.receipt(run.Number), data)
+}
+
+// removeLeftovers deletes the objects of unfinished runs that are not in this
+// run's receipt. A run that is the first attempt after a commit lists nothing.
+func (l *Lake) removeLeftovers(ctx context.Context, a *attempt) error {
+	stale := slices.DeleteFunc(slices.Clone(a.manifest.Unfinished), func(run int64) bool {
+		return run == a.run.Number && !a.again
+	})
+	if len(stale) == 0 {
+		return nil
+	}
+	keep := make(map[string]bool)
+	for _, p := range a.receipts {
+		for _, f := range p.Files {
+			keep[f.Name] = true
+		}
+	}
+	return l.remove(ctx, a.lay, func(name string, run int64) bool {
+		return slices.Contains(stale, run) && !keep[name]
+	})
+}
+
+// remove deletes the pipeline's parts that match.
+func (l *Lake) remove(ctx context.Context, lay layout, match func(name string, run int64) bool) error {
+	var names []string
+	err := l.store.List(ctx, lay.dir, true, func(o Object) error {
+		if _, run, ok := lay.owned(o.Name); ok && match(o.Name, run) {
+			names = append(names, o.Name)
+		}
+		return nil
+	})
+	if err == nil && len(names) > 0 {
+		err = l.store.Delete(ctx, names)
+	}
+	if err != nil {
+		return fmt.Errorf("remove left-over objects in %s: %w", lay.dir, err)
+	}
+	return nil
+}
+
+// Commit writes the manifest that names run as the last committed one, if the
+// manifest is still what Open has written. A run that is committed already
+// stays as it is.
+func (l *Lake) Commit(ctx context.Context, run sdk.Run, _ sdk.Receipt) error {
+	a, err := l.attempt(run)
+	if err != nil {
+		return l.committedBefore(ctx, run, err)
+	}
+	defer l.mark(run)()
+	if a.manifest.Run >= run.Number {
+		return l.end(ctx, a)
+	}
+	if a.pending != nil {
+		if err := l.switchSet(ctx, a); err != nil {
+			return err
+		}
+	}
+	next, err := a.manifest.clone()
+	if err != nil {
+		return err
+	}
+	next.commit(run.Number, timestamp(run.AsOf), a.runReceipt())
+	version, err := l.writeManifest(ctx, a.lay.manifest(), next, a.version)
+	if errors.Is(err, ErrConflict) {
+		return l.lost(ctx, run, err)
+	}
+	if err != nil {
+		return err
+	}
+	a.manifest, a.version = next, version
+	if run.Mode == sdk.Replace {
+		l.sweep(ctx, a, append([]layout{a.lay}, a.held...))
+	}
+	return l.end(ctx, a)
+}
+
+// mark notes that run is being committed, until the result is called.
+func (l *Lake) mark(run sdk.Run) (done func()) {
+	key := attemptKey{run.Stream, run.PipelineID}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.committing[key] = run.Number
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.committing, key)
+	}
+}
+
+func (l *Lake) committedBefore(ctx context.Context, run sdk.Run, notOpen error) error {
+	lay, err := newLayout(l.root, run)
+	if err != nil {
+		return err
+	}
+	m, _, err := l.readManifest(ctx, lay.manifest())
+	if err != nil {
+		return err
+	}
+	if m == nil || m.Run < run.Number {
+		return notOpen
+	}
+	return nil
+}
+
+// lost finds out what a conditional write that failed means.
+func (l *Lake) lost(ctx context.Context, run sdk.Run, conflict error) error {
+	lay, err := newLayout(l.root, run)
+	if err != nil {
+		return err
+	}
+	m, _, err := l.readManifest(ctx, lay.manifest())
+	switch {
+	case err != nil:
+		return err
+	case m == nil:
+		return sdk.Permanent(fmt.Errorf("%w: the manifest was deleted", conflict))
+	case m.Fence > run.Fence:
+		return fenced(m.Fence, run.Fence)
+	default:
+		return sdk.Retryable(conflict, 0)
+	}
+}
+
+// Abort ends the attempt. With discard it removes the run's objects, unless
+// the run is committed or another attempt has taken over.
+func (l *Lake) Abort(ctx context.Context, run sdk.Run, discard bool) error {
+	if a, err := l.attempt(run); err == nil {
+		if err := l.end(ctx, a); err != nil {
+			return err
+		}
+	}
+	if !discard {
+		return nil
+	}
+	lay, err := newLayout(l.root, run)
+	if err != nil {
+		return err
+	}
+	m, _, err := l.readManifest(ctx, lay.manifest())
+	if err != nil || m == nil || m.Run >= run.Number || m.Fence > run.Fence {
+		return err
+	}
+	if err := l.remove(ctx, lay, func(_ string, of int64) bool { return of == run.Number }); err != nil {
+		return err
+	}
+	if err := l.store.Delete(ctx, []string{lay.receipt(run.Number)}); err != nil {
+		return fmt.Errorf("remove the receipt of run %d: %w", run.Number, err)
+	}
+	_, _, err = l.update(ctx, lay, run, func(m *Manifest) error {
+		m.Unfinished = slices.DeleteFunc(m.Unfinished, func(of int64) bool { return of == run.Number })
+		return nil
+	})
+	return err
+}

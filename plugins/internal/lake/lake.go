@@ -1,0 +1,232 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/penstock-io/penstock/sdk"
+)
+
+// Defaults of Options.
+const (
+	DefaultPartSize    = 256 << 20
+	DefaultObjectLimit = 4_000_000_000
+	DefaultFinishers   = 4
+)
+
+// Options of a Lake.
+type Options struct {
+	Store Store
+	// Root is what names start with, from CleanPrefix; may be empty.
+	Root string
+	// PartSize is about how many compressed bytes one object of a run takes: a
+	// new one is begun at the batch that would pass it. 0: 256 MiB. Another
+	// size between two attempts at a run gives its objects other borders.
+	PartSize int64
+	// ObjectLimit is the most bytes that a replaced set may have as one object.
+	// 0: 4 GB, the most that BigQuery and others load from one gzip file.
+	ObjectLimit int64
+	// Finishers is how many objects are finished beside the one that is being
+	// written. 0: 4.
+	Finishers int
+	// Logger may be nil.
+	Logger hclog.Logger
+}
+
+// Lake carries out runs over a Store. It implements sdk.Destination but for
+// Targets, and Opener, Preparer, Aborter and Inventorier.
+type Lake struct {
+	store       Store
+	root        string
+	partSize    int64
+	objectLimit int64
+	finishers   int
+	log         hclog.Logger
+
+	mu         sync.Mutex
+	attempts   map[attemptKey]*attempt
+	committing map[attemptKey]int64
+}
+
+// attemptKey tells apart the runs that may be open at one time.
+type attemptKey struct {
+	stream sdk.Stream
+	id     string
+}
+
+// New makes a Lake. It touches nothing.
+func New(o Options) *Lake {
+	l := &Lake{
+		store: o.Store, root: o.Root, partSize: o.PartSize, objectLimit: o.ObjectLimit,
+		finishers: o.Finishers, log: o.Logger,
+		attempts: make(map[attemptKey]*attempt), committing: make(map[attemptKey]int64),
+	}
+	if l.partSize == 0 {
+		l.partSize = DefaultPartSize
+	}
+	if l.objectLimit == 0 {
+		l.objectLimit = DefaultObjectLimit
+	}
+	if l.finishers == 0 {
+		l.finishers = DefaultFinishers
+	}
+	if l.log == nil {
+		l.log = hclog.NewNullLogger()
+	}
+	return l
+}
+
+// Capabilities are those of every lake.
+func Capabilities() sdk.Capabilities {
+	return sdk.Capabilities{
+		Streams:      []sdk.Stream{sdk.Events, sdk.People, sdk.Identity},
+		Modes:        []sdk.Mode{sdk.Append, sdk.Replace},
+		Partitioning: sdk.ByUTCDate,
+		Guarantee:    sdk.Idempotent,
+		GuaranteeText: "Objects of a run become visible one by one and a retry overwrites them with the same bytes; " +
+			"only the manifest says that the run is committed. A replaced set of up to 4 GB is one object and changes in one instant.",
+		Inventory: true,
+	}
+}
+
+// readManifest returns nil, and the empty version, when there is none.
+func (l *Lake) readManifest(ctx context.Context, name string) (*Manifest, Version, error) {
+	data, version, err := l.store.Read(ctx, name, manifestLimit)
+	if errors.Is(err, ErrNotFound) {
+		return nil, "", nil
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("read manifest %s: %w", name, err)
+	}
+	m, err := decodeManifest(name, data)
+	return m, version, err
+}
+
+// writeManifest returns ErrConflict when the manifest is not at prev. A write
+// whose answer was lost is found to be done.
+func (l *Lake) writeManifest(ctx context.Context, name string, m *Manifest, prev Version) (Version, error) {
+	data, err := encodeJSON(m)
+	if err != nil {
+		return "", err
+	}
+	version, err := l.store.WriteIf(ctx, name, data, prev)
+	if !errors.Is(err, ErrConflict) {
+		if err != nil {
+			err = fmt.Errorf("write manifest %s: %w", name, err)
+		}
+		return version, err
+	}
+	found, version, readErr := l.store.Read(ctx, name, manifestLimit)
+	switch {
+	case readErr == nil && string(found) == string(data):
+		return version, nil
+	case readErr != nil && !errors.Is(readErr, ErrNotFound):
+		return "", fmt.Errorf("read manifest %s: %w", name, readErr)
+	}
+	return "", fmt.Errorf("write manifest %s: %w", name, err)
+}
+
+// update reads the manifest, lets change edit it and writes it, again when
+// another writer was faster. A newer fence ends it with sdk.Fenced.
+func (l *Lake) update(ctx context.Context, lay layout, run sdk.Run, change func(*Manifest) error) (*Manifest, Version, error) {
+	const tries = 10
+	for try := 1; ; try++ {
+		m, version, err := l.readManifest(ctx, lay.manifest())
+		if err != nil {
+			return nil, "", err
+		}
+		if m == nil {
+			m = newManifest(run)
+		}
+		if m.Fence > run.Fence {
+			return nil, "", fenced(m.Fence, run.Fence)
+		}
+		if err := change(m); err != nil {
+			return nil, "", err
+		}
+		version, err = l.writeManifest(ctx, lay.manifest(), m, version)
+		if errors.Is(err, ErrConflict) && try < tries {
+			continue
+		}
+		if errors.Is(err, ErrConflict) {
+			err = sdk.Retryable(err, 0)
+		}
+		return m, version, err
+	}
+}
+
+func fenced(theirs, ours int64) error {
+	return sdk.Fenced(fmt.Errorf("%w: fence %d, this one has %d", errNewerFence, theirs, ours))
+}
+
+// attempt is one open run.
+type attempt struct {
+	run      sdk.Run
+	lay      layout
+	manifest *Manifest
+	version  Version
+	again    bool // an earlier attempt at the run may have left objects
+	held     []layout
+	current  Version // of the fixed object, when the run was opened
+
+	// ctx lives until the attempt ends; the uploads hang on it.
+	ctx    context.Context
+	cancel context.CancelFunc
+	tasks  *tasks
+
+	parts    map[string]int // by date: the number of the last part
+	receipts []PartitionReceipt
+	pending  Upload // the fixed object, finished by Commit
+}
+
+func (l *Lake) attempt(run sdk.Run) (*attempt, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.attempts[attemptKey{run.Stream, run.PipelineID}]
+	if a == nil || a.run.Number != run.Number || a.run.Fence != run.Fence {
+		return nil, sdk.Permanent(fmt.Errorf("run %d of pipeline %s is not open", run.Number, run.Pipeline))
+	}
+	return a, nil
+}
+
+// end forgets the attempt and stops what it still uploads.
+func (l *Lake) end(ctx context.Context, a *attempt) error {
+	l.mu.Lock()
+	key := attemptKey{a.run.Stream, a.run.PipelineID}
+	if l.attempts[key] == a {
+		delete(l.attempts, key)
+	}
+	l.mu.Unlock()
+	a.cancel()
+	a.tasks.wait()
+	if a.pending == nil {
+		return nil
+	}
+	return a.pending.Abort(ctx)
+}
+
+func (a *attempt) runReceipt() *RunReceipt {
+	return &RunReceipt{
+		Format: receiptFormat, Version: manifestVersion,
+		Run: a.run.Number, CompleteAsOf: timestamp(a.run.AsOf), Partitions: a.receipts,
+	}
+}
+
+// comment stands in the gzip header of a fixed object: it tells which run
+// the object is of, and makes the bytes of two runs differ.
+func (a *attempt) comment() string {
+	return "penstock " + a.lay.stem + " run " + strconv.FormatInt(a.run.Number, 10)
+}
+
+func addRun(runs []int64, run int64) []int64 {
+	if slices.Contains(runs, run) {
+		return runs
+	}
+	return append(runs, run)
+}

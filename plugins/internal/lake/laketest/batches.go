@@ -1,0 +1,51 @@
+package laketest
+
+import (
+	"bytes"
+	"compress/flate"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"github.com/penstock-io/penstock/sdk/batch"
+)
+
+// Batch makes a batch of rows as the journal would.
+func Batch(rows []byte) (*batch.Batch, error) {
+	var b bytes.Buffer
+	w, err := flate.NewWriter(&b, flate.BestSpeed)
+	if err != nil {
+		return nil, fmt.Errorf("compress rows: %w", err)
+	}
+	if _, err := w.Write(rows); err != nil {
+		return nil, fmt.Errorf("compress rows: %w", err)
+	}
+	if err := w.Flush(); err != nil {
+		return nil, fmt.Errorf("compress rows: %w", err)
+	}
+	return &batch.Batch{
+		Rows: bytes.Count(rows, []byte("\n")), Payload: b.Bytes(),
+		RowsBytes: len(rows), RowsCRC32: crc32.ChecksumIEEE(rows),
+	}, nil
+}
+
+// Rows makes n rows that tell their tag and number.
+func Rows(tag string, n int) []byte {
+	var b bytes.Buffer
+	for i := range n {
+		fmt.Fprintf(&b, `{"distinct_id":"%s-%06d","properties":{"plan":"free","n":%d}}`+"\n", tag, i, i*i)
+	}
+	return b.Bytes()
+}
+
+// Reader yields count batches of size rows each, always the same for a tag.
+func Reader(tag string, count, size int) *batch.Reader {
+	next := 0
+	return batch.NewReader(func() (*batch.Batch, error) {
+		if next == count {
+			return nil, io.EOF
+		}
+		next++
+		return Batch(Rows(fmt.Sprintf("%s-%d", tag, next), size))
+	}, nil)
+}

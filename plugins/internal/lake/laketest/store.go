@@ -1,0 +1,289 @@
+package laketest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/penstock-io/penstock/plugins/internal/lake"
+)
+
+// Check is one property of a Store. Run returns an error where the store does
+// not have it. dir is a directory of its own, with a slash at the end.
+type Check struct {
+	Name string
+	Run  func(ctx context.Context, s lake.Store, dir string) error
+}
+
+// Checks of what Store promises.
+func Checks() []Check {
+	return []Check{
+		{"objects appear whole", checkWhole},
+		{"objects are replaced", checkReplaced},
+		{"conditional writes", checkConditional},
+		{"conditional uploads", checkConditionalUpload},
+		{"aborted uploads cannot be finished", checkAborted},
+		{"only matching uploads are aborted", checkMatching},
+		{"lists", checkList},
+		{"deletes", checkDelete},
+		{"reads a part", checkRead},
+	}
+}
+
+// Sizes of uploads: nothing, a little, and more than two parts of S3.
+var sizes = []int{0, 1, 100_000, 20 << 20}
+
+func checkWhole(ctx context.Context, s lake.Store, dir string) error {
+	for i, size := range sizes {
+		name := fmt.Sprintf("%s2026/06/0%d/object.json.gz", dir, i+1)
+		data := pattern(size, byte(i))
+		u, err := s.Create(ctx, name)
+		if err != nil {
+			return err
+		}
+		for chunk := range slices.Chunk(data, 150_001) {
+			if _, err := u.Write(chunk); err != nil {
+				return err
+			}
+		}
+		if _, _, err := s.Read(ctx, name, 1); !errors.Is(err, lake.ErrNotFound) {
+			return fmt.Errorf("%d bytes: seen before it was finished: %w", size, err)
+		}
+		if err := u.Finish(ctx); err != nil {
+			return err
+		}
+		if err := u.Abort(ctx); err != nil {
+			return fmt.Errorf("abort after finish: %w", err)
+		}
+		if err := expect(ctx, s, name, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkReplaced(ctx context.Context, s lake.Store, dir string) error {
+	name := dir + "object"
+	for _, text := range []string{"first", "second, longer", ""} {
+		if err := put(ctx, s, name, text); err != nil {
+			return err
+		}
+		if err := expect(ctx, s, name, []byte(text)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkConditional(ctx context.Context, s lake.Store, dir string) error {
+	name := dir + "_penstock/manifest.json"
+	conflict := func(prev lake.Version) error {
+		if _, err := s.WriteIf(ctx, name, []byte("x"), prev); !errors.Is(err, lake.ErrConflict) {
+			return fmt.Errorf("write over version %q: %w, want a conflict", prev, err)
+		}
+		return nil
+	}
+	first, err := s.WriteIf(ctx, name, []byte("one"), "")
+	if err != nil {
+		return err
+	}
+	if err := conflict(""); err != nil {
+		return err
+	}
+	second, err := s.WriteIf(ctx, name, []byte("two"), first)
+	if err != nil {
+		return err
+	}
+	if err := conflict(first); err != nil {
+		return err
+	}
+	data, read, err := s.Read(ctx, name, 100)
+	if err != nil || string(data) != "two" || read != second {
+		return fmt.Errorf("read %q at %q, %w; want two at %q", data, read, err, second)
+	}
+	if err := s.Delete(ctx, []string{name}); err != nil {
+		return err
+	}
+	return conflict(second)
+}
+
+func checkConditionalUpload(ctx context.Context, s lake.Store, dir string) error {
+	name := dir + "set.json.gz"
+	finish := func(text string, prev lake.Version) error {
+		u, err := s.CreateFenced(ctx, name)
+		if err != nil {
+			return err
+		}
+		if _, err := u.Write([]byte(text)); err != nil {
+			return err
+		}
+		return errors.Join(u.FinishIf(ctx, prev), u.Abort(ctx))
+	}
+	if err := finish("one", ""); err != nil {
+		return err
+	}
+	if err := finish("two", ""); !errors.Is(err, lake.ErrConflict) {
+		return fmt.Errorf("finish over an object that should not be: %w, want a conflict", err)
+	}
+	_, version, err := s.Read(ctx, name, 1)
+	if err != nil {
+		return err
+	}
+	if err := finish("three", version); err != nil {
+		return err
+	}
+	if err := finish("four", version); !errors.Is(err, lake.ErrConflict) {
+		return fmt.Errorf("finish over an older version: %w, want a conflict", err)
+	}
+	return expect(ctx, s, name, []byte("three"))
+}
+
+func checkAborted(ctx context.Context, s lake.Store, dir string) error {
+	for i, size := range sizes {
+		name := fmt.Sprintf("%sset-%d.json.gz", dir, i)
+		u, err := s.CreateFenced(ctx, name)
+		if err != nil {
+			return err
+		}
+		if err := s.AbortUploads(ctx, dir, func(n string) bool { return n == name }); err != nil {
+			return err
+		}
+		_, err = u.Write(pattern(size, 0))
+		if err == nil {
+			err = u.FinishIf(ctx, "")
+		}
+		if !errors.Is(err, lake.ErrAborted) {
+			return fmt.Errorf("%d bytes: finish an aborted upload: %w, want ErrAborted", size, err)
+		}
+		if err := u.Abort(ctx); err != nil {
+			return fmt.Errorf("abort an aborted upload: %w", err)
+		}
+		if _, _, err := s.Read(ctx, name, 1); !errors.Is(err, lake.ErrNotFound) {
+			return fmt.Errorf("%d bytes: an aborted upload is seen: %w", size, err)
+		}
+	}
+	return nil
+}
+
+func checkMatching(ctx context.Context, s lake.Store, dir string) error {
+	kept, err := s.CreateFenced(ctx, dir+"b/kept")
+	if err != nil {
+		return err
+	}
+	if err := s.AbortUploads(ctx, dir+"a/", func(string) bool { return true }); err != nil {
+		return err
+	}
+	if err := s.AbortUploads(ctx, dir, func(name string) bool { return name != dir+"b/kept" }); err != nil {
+		return err
+	}
+	if err := kept.FinishIf(ctx, ""); err != nil {
+		return fmt.Errorf("an upload that did not match: %w", err)
+	}
+	return nil
+}
+
+func checkList(ctx context.Context, s lake.Store, dir string) error {
+	for _, name := range []string{"b", "a", "c/d", "c/e/f", "cc"} {
+		if err := put(ctx, s, dir+name, name); err != nil {
+			return err
+		}
+	}
+	u, err := s.CreateFenced(ctx, dir+"a2")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = u.Abort(ctx) }()
+	for _, c := range []struct {
+		prefix string
+		deep   bool
+		want   string
+	}{
+		{"", true, "a b c/d c/e/f cc"},
+		{"", false, "a b cc"},
+		{"c", true, "c/d c/e/f cc"},
+		{"c/", false, "c/d"},
+		{"none/", true, ""},
+	} {
+		var got []string
+		err := s.List(ctx, dir+c.prefix, c.deep, func(o lake.Object) error {
+			name := strings.TrimPrefix(o.Name, dir)
+			if int(o.Size) != len(name) {
+				return fmt.Errorf("%s: size is %d", name, o.Size)
+			}
+			got = append(got, name)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if strings.Join(got, " ") != c.want {
+			return fmt.Errorf("list %q, deep %v: %v, want %s", c.prefix, c.deep, got, c.want)
+		}
+	}
+	return nil
+}
+
+func checkDelete(ctx context.Context, s lake.Store, dir string) error {
+	var names []string
+	for i := range 3 {
+		names = append(names, fmt.Sprintf("%sd/%d", dir, i))
+		if err := put(ctx, s, names[i], "x"); err != nil {
+			return err
+		}
+	}
+	for range 2 { // what does not exist is no error
+		if err := s.Delete(ctx, names[:2]); err != nil {
+			return err
+		}
+	}
+	if _, _, err := s.Read(ctx, names[0], 1); !errors.Is(err, lake.ErrNotFound) {
+		return fmt.Errorf("a deleted object is read: %w", err)
+	}
+	return expect(ctx, s, names[2], []byte("x"))
+}
+
+func checkRead(ctx context.Context, s lake.Store, dir string) error {
+	if err := put(ctx, s, dir+"r", "0123456789"); err != nil {
+		return err
+	}
+	for _, limit := range []int64{1, 10, 1000, 1 << 20} {
+		data, _, err := s.Read(ctx, dir+"r", limit)
+		if err != nil || string(data) != "0123456789"[:min(limit, 10)] {
+			return fmt.Errorf("read %d: %q, %w", limit, data, err)
+		}
+	}
+	return nil
+}
+
+func put(ctx context.Context, s lake.Store, name, text string) error {
+	u, err := s.Create(ctx, name)
+	if err != nil {
+		return err
+	}
+	if _, err := u.Write([]byte(text)); err != nil {
+		return err
+	}
+	return u.Finish(ctx)
+}
+
+func expect(ctx context.Context, s lake.Store, name string, want []byte) error {
+	got, _, err := s.Read(ctx, name, 1<<30)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(got, want) {
+		return fmt.Errorf("%s holds %d bytes that are not the %d written", name, len(got), len(want))
+	}
+	return nil
+}
+
+func pattern(size int, seed byte) []byte {
+	data := make([]byte, size)
+	for i := range data {
+		data[i] = byte(i>>8) ^ byte(i*7) ^ seed
+	}
+	return data
+}

@@ -1,0 +1,217 @@
+package lake
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/batch"
+)
+
+// The format and version of what is written. A higher version is refused;
+// members may be added within one.
+const (
+	manifestFormat  = "penstock-manifest"
+	receiptFormat   = "penstock-receipt"
+	manifestVersion = 1
+	// manifestLimit bounds what is read: some 300,000 days.
+	manifestLimit = 64 << 20
+)
+
+// Manifest is the record of what a pipeline has committed to a target. It is
+// the commit: what it does not name is not committed. docs/manifest.md
+// describes each member to readers.
+type Manifest struct {
+	Format       string `json:"format"`
+	Version      int    `json:"version"`
+	ProjectID    int64  `json:"project_id"`
+	Pipeline     string `json:"pipeline"`
+	PipelineID   string `json:"pipeline_id"`
+	Stream       string `json:"stream"`
+	Fence        int64  `json:"fence"`
+	Run          int64  `json:"last_committed_run"`
+	CompleteAsOf string `json:"complete_as_of,omitempty"`
+	// Days by UTC date; events only.
+	Days map[string]Day `json:"days,omitempty"`
+	// Files are the current set; people and identity only.
+	Files []File `json:"files,omitempty"`
+	// Layout of a replaced set: one object or parts.
+	Layout string `json:"layout,omitempty"`
+	// Receipt of the last committed run.
+	Receipt *RunReceipt `json:"receipt,omitempty"`
+	// Unfinished are runs that were begun and not committed: some of their
+	// objects may be there.
+	Unfinished []int64 `json:"unfinished_runs,omitempty"`
+	// Prepared is a replaced set that the commit is about to switch to.
+	Prepared *RunReceipt `json:"prepared,omitempty"`
+	// Adopted are the ids of pipelines whose target was taken over.
+	Adopted []string `json:"adopted,omitempty"`
+}
+
+// Layouts of a replaced set.
+const (
+	oneObject = "object"
+	inParts   = "parts"
+)
+
+// Day is what a pipeline has committed of one day.
+type Day struct {
+	Rows         uint64 `json:"rows"`
+	RowsBytes    uint64 `json:"rows_bytes"`
+	StoredBytes  uint64 `json:"stored_bytes"`
+	Files        uint64 `json:"files"`
+	CompleteAsOf string `json:"complete_as_of,omitempty"`
+	Run          int64  `json:"last_run"`
+}
+
+// File is one object.
+type File struct {
+	Name        string `json:"name"`
+	Rows        uint64 `json:"rows"`
+	RowsBytes   uint64 `json:"rows_bytes"`
+	RowsCRC32   uint32 `json:"rows_crc32"`
+	StoredBytes uint64 `json:"stored_bytes"`
+}
+
+// RunReceipt is what one run has put at the target.
+type RunReceipt struct {
+	Format       string             `json:"format,omitempty"`
+	Version      int                `json:"version,omitempty"`
+	Run          int64              `json:"run"`
+	CompleteAsOf string             `json:"complete_as_of,omitempty"`
+	Partitions   []PartitionReceipt `json:"partitions"`
+}
+
+// PartitionReceipt is what one run has put at the target in one partition.
+type PartitionReceipt struct {
+	Index int    `json:"index"`
+	Date  string `json:"date,omitempty"`
+	Files []File `json:"files"`
+}
+
+func newManifest(run sdk.Run) *Manifest {
+	return &Manifest{
+		Format: manifestFormat, Version: manifestVersion,
+		ProjectID: run.ProjectID, Pipeline: run.Pipeline, PipelineID: run.PipelineID,
+		Stream: streamName(run.Stream),
+	}
+}
+
+func streamName(s sdk.Stream) string {
+	switch s {
+	case sdk.People:
+		return "people"
+	case sdk.Identity:
+		return "identity"
+	default:
+		return "events"
+	}
+}
+
+func encodeJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode manifest: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// decodeManifest reads a manifest and refuses what this version cannot keep.
+func decodeManifest(name string, data []byte) (*Manifest, error) {
+	m := new(Manifest)
+	if err := json.Unmarshal(data, m); err != nil {
+		return nil, sdk.Permanent(fmt.Errorf("read manifest %s: %w; it was damaged by another writer: restore it from a copy or a version", name, err))
+	}
+	if m.Format != manifestFormat {
+		return nil, sdk.Permanent(fmt.Errorf("read manifest %s: its format is %q and not %q", name, m.Format, manifestFormat))
+	}
+	if m.Version > manifestVersion {
+		return nil, sdk.Permanent(fmt.Errorf("read manifest %s: its version is %d, this plugin knows up to %d: upgrade the plugin", name, m.Version, manifestVersion))
+	}
+	return m, nil
+}
+
+// holds says whether the pipeline has anything committed.
+func (m *Manifest) holds() bool { return len(m.Days) > 0 || len(m.Files) > 0 }
+
+// commit makes run the last committed one.
+func (m *Manifest) commit(run int64, asOf string, r *RunReceipt) {
+	m.Run, m.CompleteAsOf, m.Receipt = run, asOf, r
+	m.Unfinished, m.Prepared = nil, nil
+	if m.Stream != streamName(sdk.Events) {
+		m.replaceFiles(r)
+		return
+	}
+	if m.Days == nil {
+		m.Days = make(map[string]Day)
+	}
+	for _, p := range r.Partitions {
+		if len(p.Files) == 0 {
+			continue
+		}
+		d := m.Days[p.Date]
+		for _, f := range p.Files {
+			d.Rows += f.Rows
+			d.RowsBytes += f.RowsBytes
+			d.StoredBytes += f.StoredBytes
+			d.Files++
+		}
+		d.CompleteAsOf, d.Run = asOf, run
+		m.Days[p.Date] = d
+	}
+}
+
+func (m *Manifest) replaceFiles(r *RunReceipt) {
+	m.Files = nil
+	for _, p := range r.Partitions {
+		m.Files = append(m.Files, p.Files...)
+	}
+}
+
+func (m *Manifest) clone() (*Manifest, error) {
+	data, err := json.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("copy manifest: %w", err)
+	}
+	c := new(Manifest)
+	return c, json.Unmarshal(data, c)
+}
+
+// receipt in the host's terms.
+func (r *RunReceipt) receipt() *sdk.Receipt {
+	if r == nil {
+		return nil
+	}
+	out := &sdk.Receipt{Partitions: make([]sdk.PartitionReceipt, 0, len(r.Partitions))}
+	for _, p := range r.Partitions {
+		out.Partitions = append(out.Partitions, p.receipt())
+	}
+	return out
+}
+
+func (p PartitionReceipt) receipt() sdk.PartitionReceipt {
+	out := sdk.PartitionReceipt{Index: p.Index, Date: p.Date}
+	for _, f := range p.Files {
+		out.RowsCRC32 = batch.CombineCRC32(out.RowsCRC32, f.RowsCRC32, f.RowsBytes)
+		out.Rows += f.Rows
+		out.RowsBytes += f.RowsBytes
+		out.StoredBytes += f.StoredBytes
+		out.Objects = append(out.Objects, f.Name)
+	}
+	return out
+}
+
+func timestamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
+
+var errNewerFence = errors.New("a writer with a newer fence holds the target")

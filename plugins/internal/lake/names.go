@@ -1,0 +1,146 @@
+package lake
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/penstock-io/penstock/sdk"
+)
+
+// Directories of the streams, as Mixpanel publishes them. The underscore
+// keeps query engines from reading the manifests as data.
+const (
+	eventsDir   = "mp_master_event"
+	peopleDir   = "mp_people_data"
+	identityDir = "mp_identity_mappings_data"
+	manifestDir = "_penstock"
+	extension   = ".json.gz"
+)
+
+// layout names the objects of one pipeline. All names are derived from the
+// project, the pipeline and the run, never from time.
+type layout struct {
+	dir  string // of the stream, with a slash at the end
+	stem string // <pipeline>-<id>
+}
+
+var (
+	pipelineName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+	pipelineID   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
+	partName     = regexp.MustCompile(`^([0-9]{8,18})-[0-9]{4,}\.json\.gz$`)
+)
+
+// StreamDir returns the directory of a stream below root, with a slash at
+// its end.
+func StreamDir(root string, projectID int64, stream sdk.Stream) (string, error) {
+	var dir string
+	switch stream {
+	case sdk.Events:
+		dir = eventsDir
+	case sdk.People:
+		dir = peopleDir
+	case sdk.Identity:
+		dir = identityDir
+	default:
+		return "", fmt.Errorf("stream %d is not known to this version of the plugin", stream)
+	}
+	return path.Join(root, strconv.FormatInt(projectID, 10), dir) + "/", nil
+}
+
+func newLayout(root string, run sdk.Run) (layout, error) {
+	dir, err := StreamDir(root, run.ProjectID, run.Stream)
+	if err != nil {
+		return layout{}, sdk.Permanent(err)
+	}
+	if !pipelineName.MatchString(run.Pipeline) || !pipelineID.MatchString(run.PipelineID) {
+		return layout{}, sdk.Permanent(fmt.Errorf("pipeline %q with id %q cannot name an object", run.Pipeline, run.PipelineID))
+	}
+	if run.Number < 0 {
+		return layout{}, sdk.Permanent(fmt.Errorf("run %d cannot name an object", run.Number))
+	}
+	return layout{dir: dir, stem: run.Pipeline + "-" + run.PipelineID}, nil
+}
+
+func (l layout) manifests() string { return l.dir + manifestDir + "/" }
+
+func (l layout) manifest() string { return l.manifests() + l.stem + ".json" }
+
+// receipt names the object that keeps a run's receipt.
+func (l layout) receipt(run int64) string {
+	return fmt.Sprintf("%sruns/%s/%08d.json", l.manifests(), l.stem, run)
+}
+
+// fixed names the object of a replaced set that is one object.
+func (l layout) fixed() string { return l.dir + l.stem + extension }
+
+// runStem is what the base names of a run's objects start with.
+func (l layout) runStem(run int64) string { return fmt.Sprintf("%s-%08d-", l.stem, run) }
+
+// part names a run's part-th object, from 1, of a date; the date is empty for
+// a set that is replaced.
+func (l layout) part(run int64, date string, part int) string {
+	return l.day(date) + fmt.Sprintf("%s%04d%s", l.runStem(run), part, extension)
+}
+
+// day is the directory of a date: 2026-06-01 is at 2026/06/01/.
+func (l layout) day(date string) string {
+	if date == "" {
+		return l.dir
+	}
+	return l.dir + strings.ReplaceAll(date, "-", "/") + "/"
+}
+
+func checkDate(date string) error {
+	t, err := time.Parse(time.DateOnly, date)
+	if err != nil || t.Year() < 1 {
+		return sdk.Permanent(fmt.Errorf("partition date %q is not of the form YYYY-MM-DD", date))
+	}
+	return nil
+}
+
+// owned says what a name is to this pipeline: the date and run of a part.
+func (l layout) owned(name string) (date string, run int64, ok bool) {
+	rest, ok := strings.CutPrefix(name, l.dir)
+	if !ok {
+		return "", 0, false
+	}
+	dir, base := path.Split(rest)
+	base, ok = strings.CutPrefix(base, l.stem+"-")
+	if !ok {
+		return "", 0, false
+	}
+	m := partName.FindStringSubmatch(base)
+	if m == nil {
+		return "", 0, false
+	}
+	run, err := strconv.ParseInt(m[1], 10, 64)
+	if err != nil {
+		return "", 0, false
+	}
+	return strings.ReplaceAll(strings.TrimSuffix(dir, "/"), "/", "-"), run, true
+}
+
+// CleanPrefix turns a configured prefix into the form that names start with:
+// no slash at either end. It refuses what would leave the prefix or hide it.
+func CleanPrefix(prefix string) (string, error) {
+	trimmed := strings.Trim(prefix, "/")
+	if trimmed == "" {
+		return "", nil
+	}
+	for element := range strings.SplitSeq(trimmed, "/") {
+		if element == "" || element == "." || element == ".." {
+			return "", fmt.Errorf("prefix %q has an element %q", prefix, element)
+		}
+		if strings.ContainsFunc(element, func(r rune) bool { return r < 0x20 || r == 0x7f || r == '\\' || r == 0xfffd }) {
+			return "", fmt.Errorf("prefix %q holds a control character or a backslash", prefix)
+		}
+	}
+	if len(trimmed) > 512 {
+		return "", fmt.Errorf("prefix is %d bytes long, at most 512 are taken", len(trimmed))
+	}
+	return trimmed, nil
+}

@@ -1,0 +1,271 @@
+package lake
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/batch"
+)
+
+// A set of at most objectLimit bytes is one object of a fixed name. Write
+// uploads it unseen; Prepare notes the receipt in the manifest; Commit
+// finishes the upload, which is the switch, and then says so in the manifest.
+// A crash between the two is found by the comment in the object's gzip header,
+// which tells its run. A newer attempt ends the older one's upload when it
+// opens, so the older cannot switch back.
+//
+// A larger set is parts named by run. The manifest is the switch.
+
+// writeSet writes the one partition of a set.
+func (l *Lake) writeSet(a *attempt, p sdk.Partition, r *batch.Reader) ([]File, error) {
+	if p.Index != 0 || p.Date != "" {
+		return nil, sdk.Permanent(errors.New("a set that is replaced comes as one partition without a date"))
+	}
+	if a.manifest.Layout == inParts {
+		return l.writeParts(a, "", r)
+	}
+	if a.pending != nil {
+		return nil, sdk.Permanent(errors.New("the set was written before"))
+	}
+	o, err := l.createSet(a)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		b, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil && o.gzip.Size()+int64(len(b.Payload)) > l.objectLimit {
+			err = l.outgrow(a)
+		}
+		if err == nil {
+			err = o.add(b)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return a.closeSet(o)
+}
+
+// createSet starts the fixed object; the attempt finishes or aborts it.
+func (l *Lake) createSet(a *attempt) (*object, error) {
+	name := a.lay.fixed()
+	u, err := l.store.CreateFenced(a.ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("create %s: %w", name, err)
+	}
+	a.pending = u
+	w := &commentWriter{w: u, comment: a.comment()}
+	return &object{upload: u, gzip: batch.NewGzipWriter(w), file: File{Name: name}}, nil
+}
+
+func (a *attempt) closeSet(o *object) ([]File, error) {
+	if err := o.close(); err != nil {
+		return nil, err
+	}
+	o.file.StoredBytes += uint64(len(a.comment()) + 1)
+	return []File{o.file}, nil
+}
+
+// outgrow notes that the set no longer fits into one object. The next attempt
+// writes it in parts: what is uploaded under the fixed name cannot be renamed.
+func (l *Lake) outgrow(a *attempt) error {
+	next, err := a.manifest.clone()
+	if err != nil {
+		return err
+	}
+	next.Layout = inParts
+	if a.version, err = l.writeManifest(a.ctx, a.lay.manifest(), next, a.version); err != nil {
+		return l.conflict(a.ctx, a, err)
+	}
+	a.manifest = next
+	return sdk.Retryable(fmt.Errorf("the set is larger than the %d bytes of one object; the next attempt writes it in parts", l.objectLimit), 0)
+}
+
+// prepareSet notes in the manifest what Commit will switch to. A run without
+// a partition is the empty set.
+func (l *Lake) prepareSet(ctx context.Context, a *attempt) error {
+	if a.manifest.Layout == inParts {
+		return l.removeLeftovers(ctx, a)
+	}
+	if a.pending == nil {
+		o, err := l.createSet(a)
+		if err != nil {
+			return err
+		}
+		files, err := a.closeSet(o)
+		if err != nil {
+			return err
+		}
+		a.receipts = append(a.receipts, PartitionReceipt{Files: files})
+	}
+	next, err := a.manifest.clone()
+	if err != nil {
+		return err
+	}
+	next.Layout, next.Prepared = oneObject, a.runReceipt()
+	if a.version, err = l.writeManifest(ctx, a.lay.manifest(), next, a.version); err != nil {
+		return l.conflict(ctx, a, err)
+	}
+	a.manifest = next
+	return nil
+}
+
+func (l *Lake) conflict(ctx context.Context, a *attempt, err error) error {
+	if errors.Is(err, ErrConflict) {
+		return l.lost(ctx, a.run, err)
+	}
+	return err
+}
+
+// switchSet finishes the upload of the fixed object. That it was finished
+// before is found by reading it.
+func (l *Lake) switchSet(ctx context.Context, a *attempt) error {
+	err := a.pending.FinishIf(ctx, a.current)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, ErrConflict) && !errors.Is(err, ErrAborted) {
+		return fmt.Errorf("finish %s: %w", a.lay.fixed(), err)
+	}
+	comment, _, readErr := l.readComment(ctx, a.lay)
+	if readErr != nil {
+		return readErr
+	}
+	if comment == a.comment() {
+		return nil
+	}
+	return l.lost(ctx, a.run, fmt.Errorf("finish %s: %w", a.lay.fixed(), err))
+}
+
+// readComment returns what the header of the fixed object says, and the
+// object's version; both empty when there is none.
+func (l *Lake) readComment(ctx context.Context, lay layout) (string, Version, error) {
+	head, version, err := l.store.Read(ctx, lay.fixed(), 1024)
+	if errors.Is(err, ErrNotFound) {
+		return "", "", nil
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("read %s: %w", lay.fixed(), err)
+	}
+	z, err := gzip.NewReader(bytes.NewReader(head))
+	if err != nil {
+		// Not ours, or damaged: it is of no run, and will be replaced.
+		return "", version, nil //nolint:nilerr // said above
+	}
+	return z.Comment, version, nil
+}
+
+// recover looks at the fixed object when a run is opened: it completes a
+// commit that was cut between the switch and the manifest, and removes files
+// that a cut commit has left.
+func (l *Lake) recover(ctx context.Context, a *attempt) error {
+	comment, version, err := l.readComment(ctx, a.lay)
+	if err != nil {
+		return err
+	}
+	a.current = version
+	if p := a.manifest.Prepared; p != nil && comment == (&attempt{lay: a.lay, run: sdk.Run{Number: p.Run}}).comment() {
+		next, err := a.manifest.clone()
+		if err != nil {
+			return err
+		}
+		next.commit(p.Run, p.CompleteAsOf, p)
+		if a.run.Number > next.Run {
+			next.Unfinished = addRun(nil, a.run.Number)
+		}
+		if a.version, err = l.writeManifest(ctx, a.lay.manifest(), next, a.version); err != nil {
+			return l.conflict(ctx, a, err)
+		}
+		a.manifest = next
+	}
+	if a.manifest.Run > 0 {
+		l.sweep(ctx, a, []layout{a.lay})
+	}
+	return l.relayout(a)
+}
+
+// relayout chooses one object again for a set that has shrunk to half of what
+// one object takes.
+func (l *Lake) relayout(a *attempt) error {
+	if a.manifest.Layout != inParts || a.manifest.Run == 0 || a.manifest.Receipt == nil || a.again {
+		return nil
+	}
+	var stored uint64
+	for _, f := range a.manifest.Files {
+		stored += f.StoredBytes
+	}
+	if stored > uint64(l.objectLimit)/2 {
+		return nil
+	}
+	next, err := a.manifest.clone()
+	if err != nil {
+		return err
+	}
+	next.Layout = oneObject
+	a.manifest = next
+	return nil
+}
+
+// sweep deletes the files of pipelines that are not in the current set. What
+// it cannot delete the next Open will.
+func (l *Lake) sweep(ctx context.Context, a *attempt, layouts []layout) {
+	current := make([]string, 0, len(a.manifest.Files))
+	for _, f := range a.manifest.Files {
+		current = append(current, f.Name)
+	}
+	var stale []string
+	err := l.store.List(ctx, a.lay.dir, false, func(o Object) error {
+		mine := slices.ContainsFunc(layouts, func(lay layout) bool {
+			_, _, part := lay.owned(o.Name)
+			return part || o.Name == lay.fixed()
+		})
+		if mine && !slices.Contains(current, o.Name) {
+			stale = append(stale, o.Name)
+		}
+		return nil
+	})
+	if err == nil && len(stale) > 0 {
+		err = l.store.Delete(ctx, stale)
+	}
+	if err != nil {
+		l.log.Warn("old files of a replaced set are still there; the next run removes them",
+			"directory", a.lay.dir, "files", len(stale), "error", err)
+	}
+}
+
+// commentWriter sets the comment of the gzip header that passes through it.
+type commentWriter struct {
+	w       io.Writer
+	comment string
+	head    []byte
+	done    bool
+}
+
+const gzipHeader = 10 // bytes, without optional fields
+
+func (c *commentWriter) Write(p []byte) (int, error) {
+	if c.done {
+		return c.w.Write(p)
+	}
+	c.head = append(c.head, p...)
+	if len(c.head) < gzipHeader {
+		return len(p), nil
+	}
+	c.done = true
+	c.head[3] |= 1 << 4 // FCOMMENT
+	out := slices.Concat(c.head[:gzipHeader], []byte(c.comment), []byte{0}, c.head[gzipHeader:])
+	c.head = nil
+	if _, err := c.w.Write(out); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}

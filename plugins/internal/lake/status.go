@@ -1,0 +1,125 @@
+package lake
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/penstock-io/penstock/sdk"
+)
+
+// Status reads the manifest.
+func (l *Lake) Status(ctx context.Context, run sdk.Run) (sdk.Status, error) {
+	lay, err := newLayout(l.root, run)
+	if err != nil {
+		return sdk.Status{}, err
+	}
+	m, _, err := l.readManifest(ctx, lay.manifest())
+	if err != nil {
+		return sdk.Status{}, err
+	}
+	if m == nil {
+		m = newManifest(run)
+	}
+	if p := m.Prepared; p != nil && p.Run > m.Run {
+		comment, _, err := l.readComment(ctx, lay)
+		if err != nil {
+			return sdk.Status{}, err
+		}
+		if comment == (&attempt{lay: lay, run: sdk.Run{Number: p.Run}}).comment() {
+			m.commit(p.Run, p.CompleteAsOf, p)
+		}
+	}
+	s := sdk.Status{State: sdk.Absent, LastCommitted: m.Run, Fence: m.Fence}
+	if m.Run < run.Number {
+		if l.isCommitting(run) {
+			s.State = sdk.InDoubt
+		}
+		return s, nil
+	}
+	s.State = sdk.Committed
+	r, err := l.receipt(ctx, lay, m, run.Number)
+	s.Receipt = r.receipt()
+	return s, err
+}
+
+func (l *Lake) isCommitting(run sdk.Run) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	number, ok := l.committing[attemptKey{run.Stream, run.PipelineID}]
+	return ok && number == run.Number
+}
+
+// receipt of a committed run; nil when it is not kept.
+func (l *Lake) receipt(ctx context.Context, lay layout, m *Manifest, run int64) (*RunReceipt, error) {
+	if m.Receipt != nil && m.Receipt.Run == run {
+		return m.Receipt, nil
+	}
+	data, _, err := l.store.Read(ctx, lay.receipt(run), manifestLimit)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the receipt of run %d: %w", run, err)
+	}
+	r := new(RunReceipt)
+	if err := json.Unmarshal(data, r); err != nil || r.Format != receiptFormat || r.Run != run {
+		return nil, sdk.Permanent(fmt.Errorf("the receipt %s is damaged", lay.receipt(run)))
+	}
+	return r, nil
+}
+
+// Inventory lists the pipeline's objects, those of an uncommitted run too.
+// Rows are known for runs whose receipt is kept.
+func (l *Lake) Inventory(ctx context.Context, run sdk.Run, yield func(sdk.InventoryItem) error) error {
+	lay, err := newLayout(l.root, run)
+	if err != nil {
+		return err
+	}
+	m, _, err := l.readManifest(ctx, lay.manifest())
+	if err != nil {
+		return err
+	}
+	if m == nil {
+		m = newManifest(run)
+	}
+	rows := make(map[int64]map[string]uint64)
+	err = l.store.List(ctx, lay.dir, true, func(o Object) error {
+		date, number, ok := lay.owned(o.Name)
+		if !ok && o.Name != lay.fixed() {
+			return nil
+		}
+		if !ok {
+			date, number = "", m.Run
+		}
+		if _, ok := rows[number]; !ok {
+			if rows[number], err = l.rowsOf(ctx, lay, m, number); err != nil {
+				return err
+			}
+		}
+		return yield(sdk.InventoryItem{
+			Date: date, Run: number, Object: o.Name,
+			Rows: rows[number][o.Name], StoredBytes: uint64(o.Size),
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("list %s: %w", lay.dir, err)
+	}
+	return nil
+}
+
+// rowsOf returns the rows of a run's objects by name.
+func (l *Lake) rowsOf(ctx context.Context, lay layout, m *Manifest, run int64) (map[string]uint64, error) {
+	rows := make(map[string]uint64)
+	r, err := l.receipt(ctx, lay, m, run)
+	if err != nil || r == nil {
+		return rows, err
+	}
+	for _, p := range r.Partitions {
+		for _, f := range p.Files {
+			rows[f.Name] = f.Rows
+		}
+	}
+	return rows, nil
+}

@@ -1,0 +1,151 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/batch"
+)
+
+// Write stores one partition as the run's next objects of its date, or as the
+// set that Commit will switch to. The last objects may still be on their way
+// when it returns; Prepare waits for them.
+func (l *Lake) Write(ctx context.Context, run sdk.Run, p sdk.Partition, r *batch.Reader) (sdk.PartitionReceipt, error) {
+	a, err := l.attempt(run)
+	if err != nil {
+		return sdk.PartitionReceipt{}, err
+	}
+	defer context.AfterFunc(ctx, a.cancel)()
+	receipt := PartitionReceipt{Index: p.Index, Date: p.Date}
+	switch {
+	case run.Mode == sdk.Replace:
+		receipt.Files, err = l.writeSet(a, p, r)
+	case p.Date == "":
+		err = sdk.Permanent(errors.New("a partition without a date cannot be added to a set by dates"))
+	default:
+		if err = checkDate(p.Date); err == nil {
+			receipt.Files, err = l.writeParts(a, p.Date, r)
+		}
+	}
+	if err != nil {
+		return sdk.PartitionReceipt{}, fmt.Errorf("write partition %d: %w", p.Index, err)
+	}
+	a.receipts = append(a.receipts, receipt)
+	return receipt.receipt(), nil
+}
+
+// writeParts cuts the batches into objects. Where it cuts follows from the
+// batches and PartSize alone.
+func (l *Lake) writeParts(a *attempt, date string, r *batch.Reader) ([]File, error) {
+	var files []File
+	var open *object
+	defer func() { open.abandon(a) }()
+	for {
+		b, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil {
+			err = a.tasks.failed()
+		}
+		if err != nil {
+			return nil, err
+		}
+		if open != nil && open.gzip.Size()+int64(len(b.Payload)) > l.partSize {
+			if err := open.finish(a); err != nil {
+				return nil, err
+			}
+			files, open = append(files, open.file), nil
+		}
+		if open == nil {
+			a.parts[date]++
+			if open, err = l.create(a, a.lay.part(a.run.Number, date, a.parts[date])); err != nil {
+				return nil, err
+			}
+		}
+		if err := open.add(b); err != nil {
+			return nil, err
+		}
+	}
+	if open == nil {
+		return files, nil
+	}
+	if err := open.finish(a); err != nil {
+		return nil, err
+	}
+	files, open = append(files, open.file), nil
+	return files, nil
+}
+
+// object is one gzip object that is being written.
+type object struct {
+	upload Upload
+	gzip   *batch.GzipWriter
+	file   File
+}
+
+func (l *Lake) create(a *attempt, name string) (*object, error) {
+	u, err := l.store.Create(a.ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("create %s: %w", name, err)
+	}
+	return &object{upload: u, gzip: batch.NewGzipWriter(u), file: File{Name: name}}, nil
+}
+
+func (o *object) add(b *batch.Batch) error {
+	if err := o.gzip.WriteBatch(b); err != nil {
+		return fmt.Errorf("write %s: %w", o.file.Name, err)
+	}
+	return nil
+}
+
+// close writes the end of the gzip member.
+func (o *object) close() error {
+	if err := o.gzip.Close(); err != nil {
+		return fmt.Errorf("write %s: %w", o.file.Name, err)
+	}
+	t := o.gzip.Totals()
+	o.file.Rows, o.file.RowsBytes, o.file.RowsCRC32 = t.Rows, t.RowsBytes, t.RowsCRC32
+	o.file.StoredBytes = uint64(o.gzip.Size())
+	return nil
+}
+
+// finish closes the object and lets the attempt's tasks make it visible.
+func (o *object) finish(a *attempt) error {
+	if err := o.close(); err != nil {
+		return err
+	}
+	a.tasks.start(func() error {
+		if err := o.upload.Finish(a.ctx); err != nil {
+			return errors.Join(fmt.Errorf("finish %s: %w", o.file.Name, err), o.upload.Abort(context.WithoutCancel(a.ctx)))
+		}
+		return nil
+	})
+	return nil
+}
+
+// abandon drops an object after an error that is reported elsewhere.
+func (o *object) abandon(a *attempt) {
+	if o == nil {
+		return
+	}
+	a.tasks.start(func() error { return o.upload.Abort(context.WithoutCancel(a.ctx)) })
+}
+
+// put writes a small object whole.
+func (l *Lake) put(ctx context.Context, name string, data []byte) error {
+	u, err := l.store.Create(ctx, name)
+	if err != nil {
+		return fmt.Errorf("create %s: %w", name, err)
+	}
+	if _, err = u.Write(data); err == nil {
+		err = u.Finish(ctx)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", name, err), u.Abort(context.WithoutCancel(ctx)))
+	}
+	return nil
+}

@@ -1,0 +1,34 @@
+package localfs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+	"time"
+
+	"github.com/penstock-io/penstock/plugins/internal/lake"
+	"github.com/penstock-io/penstock/sdk"
+)
+
+// diskFullDelay is how long the host waits at least for someone to make room.
+const diskFullDelay = 30 * time.Second
+
+// classify gives an error of the file system its class. The error names the
+// operation and the path already.
+func classify(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: %w", lake.ErrNotFound, err)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return sdk.Retryable(fmt.Errorf("%w: free some space or raise the quota; the run is tried again and overwrites what it has written", err), diskFullDelay)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return sdk.Configuration(err, "let the user that runs penstock create, read and remove files below the path, or choose another path")
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.ENAMETOOLONG):
+		return sdk.Configuration(err, "path must be a directory, or one that can be made")
+	default:
+		return sdk.Retryable(err, 0)
+	}
+}

@@ -1,0 +1,208 @@
+package localfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/penstock-io/penstock/plugins/internal/lake"
+)
+
+const (
+	fileMode = 0o600
+	dirMode  = 0o700
+	lockName = ".penstock.lock"
+	// uploadSuffix ends the name of a file that is being written:
+	// .<name>.<random>.penstock-upload in the directory of the name.
+	uploadSuffix = ".penstock-upload"
+)
+
+// store is a directory as a lake.Store. Names that start with a dot are its
+// own and are never listed.
+type store struct {
+	root string // absolute
+}
+
+func (s *store) path(name string) string { return filepath.Join(s.root, filepath.FromSlash(name)) }
+
+// Read implements lake.Store.
+func (s *store) Read(_ context.Context, name string, limit int64) ([]byte, lake.Version, error) {
+	f, err := os.Open(s.path(name))
+	if err != nil {
+		return nil, "", classify(err)
+	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.LimitReader(f, limit))
+	if err != nil {
+		return nil, "", classify(err)
+	}
+	v, err := version(f)
+	return data, v, err
+}
+
+// version tells apart the states of a file: each has an inode of its own, and
+// where an inode is used again, another time or another start.
+func version(f *os.File) (lake.Version, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return "", classify(err)
+	}
+	head := make([]byte, 4096)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", classify(err)
+	}
+	var inode uint64
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		inode = st.Ino
+	}
+	return lake.Version(fmt.Sprintf("%x-%x-%x-%08x", inode, info.Size(), info.ModTime().UnixNano(), crc32.ChecksumIEEE(head[:n]))), nil
+}
+
+func (s *store) versionOf(name string) (lake.Version, error) {
+	f, err := os.Open(s.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", classify(err)
+	}
+	defer func() { _ = f.Close() }()
+	return version(f)
+}
+
+// WriteIf implements lake.Store.
+func (s *store) WriteIf(ctx context.Context, name string, data []byte, prev lake.Version) (lake.Version, error) {
+	u, err := s.Create(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	if _, err = u.Write(data); err == nil {
+		err = u.FinishIf(ctx, prev)
+	}
+	if err != nil {
+		return "", errors.Join(err, u.Abort(ctx))
+	}
+	return s.versionOf(name)
+}
+
+// lock takes the lock of a directory; closing the file frees it.
+func (s *store) lock(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, fileMode)
+	if err != nil {
+		return nil, classify(err)
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, classify(errors.Join(&fs.PathError{Op: "lock", Path: f.Name(), Err: err}, f.Close()))
+	}
+	return f, nil
+}
+
+// List implements lake.Store.
+func (s *store) List(ctx context.Context, prefix string, deep bool, yield func(lake.Object) error) error {
+	return s.walk(ctx, prefix, deep, func(name string, d fs.DirEntry) error {
+		if strings.HasPrefix(d.Name(), ".") || !d.Type().IsRegular() {
+			return nil
+		}
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return classify(err)
+		}
+		return yield(lake.Object{Name: name, Size: info.Size()})
+	})
+}
+
+// walk visits the files whose names start with prefix, in the order of the
+// names' elements.
+func (s *store) walk(ctx context.Context, prefix string, deep bool, visit func(string, fs.DirEntry) error) error {
+	dir := prefix[:strings.LastIndexByte(prefix, '/')+1]
+	start := s.path(dir)
+	return filepath.WalkDir(start, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return classify(err)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if path == start {
+			return nil
+		}
+		rel, err := filepath.Rel(s.root, path)
+		if err != nil {
+			return fmt.Errorf("walk %s: %w", start, err)
+		}
+		name := filepath.ToSlash(rel)
+		switch {
+		case d.IsDir() && (!deep || !strings.HasPrefix(name+"/", prefix)):
+			return fs.SkipDir
+		case d.IsDir():
+			return nil
+		case !strings.HasPrefix(name, prefix) && !strings.HasPrefix(d.Name(), "."):
+			return nil
+		}
+		return visit(name, d)
+	})
+}
+
+// Delete implements lake.Store.
+func (s *store) Delete(_ context.Context, names []string) error {
+	dirs := make(map[string]bool)
+	for _, name := range names {
+		path := s.path(name)
+		if err := os.Remove(path); errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return classify(err)
+		}
+		dirs[filepath.Dir(path)] = true
+	}
+	for dir := range dirs {
+		if err := syncDir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var uploadName = regexp.MustCompile(`^\.(.+)\.[0-9]+` + regexp.QuoteMeta(uploadSuffix) + `$`)
+
+// AbortUploads implements lake.Store: without its file an upload cannot be
+// finished.
+func (s *store) AbortUploads(ctx context.Context, prefix string, match func(string) bool) error {
+	return s.walk(ctx, prefix, true, func(name string, d fs.DirEntry) error {
+		m := uploadName.FindStringSubmatch(d.Name())
+		if m == nil {
+			return nil
+		}
+		of := strings.TrimSuffix(name, d.Name()) + m[1]
+		if !strings.HasPrefix(of, prefix) || !match(of) {
+			return nil
+		}
+		if err := os.Remove(s.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return classify(err)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,123 @@
+package s3
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/penstock-io/penstock/sdk"
+)
+
+const (
+	maxAttempts   = 6
+	maxBackoff    = 5 * time.Second
+	dialTimeout   = 10 * time.Second
+	answerTimeout = 60 * time.Second
+	// refreshBefore is how long before its end a session is renewed.
+	refreshBefore = 5 * time.Minute
+)
+
+// newClient makes no network call: credentials are fetched when the first
+// request is signed.
+func newClient(ctx context.Context, c config, project sdk.Project) (*s3.Client, error) {
+	options := []func(*awsconfig.LoadOptions) error{
+		// A BuildableClient, so that AWS_CA_BUNDLE is honoured.
+		awsconfig.WithHTTPClient(httpClient()),
+		awsconfig.WithRetryer(func() aws.Retryer { return newRetryer() }),
+		awsconfig.WithLogger(logging.Nop{}),
+	}
+	if c.Region != "" {
+		options = append(options, awsconfig.WithRegion(c.Region))
+	}
+	if c.AccessKeyID != "" {
+		options = append(options, awsconfig.WithCredentialsProvider(
+			credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken)))
+	}
+	conf, err := awsconfig.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return nil, sdk.Configuration(fmt.Errorf("load the AWS configuration: %w", err),
+			"look at AWS_PROFILE, AWS_CA_BUNDLE and the files in ~/.aws of the user that runs penstock")
+	}
+	if conf.Region == "" && c.Endpoint != "" {
+		conf.Region = "us-east-1" // what other servers sign with
+	}
+	if conf.Region == "" {
+		return nil, mistakes{}.add("region", "Region is missing",
+			"Set region to the one that the bucket is in, as in region = \"us-west-2\"; neither the environment nor a profile names one.").err()
+	}
+	if c.RoleARN != "" {
+		conf.Credentials = assumeRole(conf, c, project)
+	}
+	return s3.NewFromConfig(conf, func(o *s3.Options) { c.apply(o) }), nil
+}
+
+// apply sets what concerns S3 alone.
+func (c config) apply(o *s3.Options) {
+	if c.Endpoint != "" {
+		o.BaseEndpoint = aws.String(c.Endpoint)
+		o.UsePathStyle = true
+	}
+	if c.PathStyle != nil {
+		o.UsePathStyle = *c.PathStyle
+	}
+	if c.ExpectedBucketOwner != "" {
+		o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
+			return smithyhttp.SetHeaderValue("X-Amz-Expected-Bucket-Owner", c.ExpectedBucketOwner)(stack)
+		})
+	}
+}
+
+// assumeRole takes the role with the credentials found so far, and again
+// before a session ends.
+func assumeRole(conf aws.Config, c config, project sdk.Project) aws.CredentialsProvider {
+	external := c.ExternalID
+	if external == "" {
+		external = project.Token
+	}
+	provider := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(conf), c.RoleARN, func(o *stscreds.AssumeRoleOptions) {
+		o.RoleSessionName = "penstock-" + strconv.FormatInt(project.ID, 10)
+		if external != "" {
+			o.ExternalID = aws.String(external)
+		}
+	})
+	return aws.NewCredentialsCache(provider, func(o *aws.CredentialsCacheOptions) {
+		o.ExpiryWindow = refreshBefore
+		o.ExpiryWindowJitterFrac = 0.5
+	})
+}
+
+func httpClient() *awshttp.BuildableClient {
+	return awshttp.NewBuildableClient().
+		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout }).
+		WithTransportOptions(func(t *http.Transport) {
+			t.MaxIdleConnsPerHost = 2 * partBuffers
+			t.ResponseHeaderTimeout = answerTimeout
+			t.WriteBufferSize = 128 << 10
+		})
+}
+
+func newRetryer() aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) {
+		o.MaxAttempts = maxAttempts
+		o.MaxBackoff = maxBackoff
+		// The host decides when to stop; a budget shared by all calls would end
+		// the calls that are well with those that are not.
+		o.RateLimiter = ratelimit.None
+	})
+}

@@ -1,0 +1,144 @@
+package s3
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+
+	"github.com/penstock-io/penstock/plugins/internal/lake"
+	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/schema"
+)
+
+// The values of encryption.
+const (
+	encryptNone = "none"
+	encryptAES  = "aes"
+	encryptKMS  = "kms"
+)
+
+// config is a destination block's body.
+type config struct {
+	Bucket              string `json:"bucket"`
+	Region              string `json:"region"`
+	Prefix              string `json:"prefix"`
+	Format              string `json:"format"`
+	Endpoint            string `json:"endpoint"`
+	PathStyle           *bool  `json:"path_style"`
+	AccessKeyID         string `json:"access_key_id"`
+	SecretAccessKey     string `json:"secret_access_key"`
+	SessionToken        string `json:"session_token"`
+	RoleARN             string `json:"role_arn"`
+	ExternalID          string `json:"external_id"`
+	Encryption          string `json:"encryption"`
+	KMSKeyID            string `json:"kms_key_id"`
+	ExpectedBucketOwner string `json:"expected_bucket_owner"`
+}
+
+func attributes() schema.Schema {
+	text := func(name, description string) schema.Attribute {
+		return schema.Attribute{Name: name, Type: schema.String, Description: description}
+	}
+	secret := func(name, description string) schema.Attribute {
+		return schema.Attribute{Name: name, Type: schema.String, Sensitive: true, Description: description}
+	}
+	return schema.Schema{Attributes: []schema.Attribute{
+		{Name: "bucket", Type: schema.String, Required: true, Description: "The bucket to write to. It must exist."},
+		text("region", "The bucket's region, as in \"us-west-2\". Without it AWS_REGION or the profile's."),
+		text("prefix", "What comes before the project's id in the names of objects: \"exports/mixpanel\"."),
+		{
+			Name: "format", Type: schema.String, Default: "json", Allowed: []string{"json"},
+			Description: "The format of the objects: json is gzip-compressed NDJSON.",
+		},
+		text("endpoint", "The URL of a server that speaks S3's protocol. Without it Amazon's of the region."),
+		{
+			Name: "path_style", Type: schema.Bool,
+			Description: "Put the bucket into the URL's path rather than into its host name. Without it: true when endpoint is set.",
+		},
+		text("access_key_id", "A static access key. Without it AWS's default chain: environment, profile, web identity, instance role."),
+		secret("secret_access_key", "The secret of access_key_id."),
+		secret("session_token", "The session token of temporary keys."),
+		text("role_arn", "A role to assume with the credentials above, as in \"arn:aws:iam::123456789012:role/export\"."),
+		text("external_id", "The external id that the role's trust policy demands. Without it the project's token."),
+		{
+			Name: "encryption", Type: schema.String, Default: encryptNone, Allowed: []string{encryptNone, encryptAES, encryptKMS},
+			Description: "Server-side encryption: none asks for nothing, so that the bucket's default holds; aes is SSE-S3; kms is SSE-KMS.",
+		},
+		text("kms_key_id", "The id, alias or ARN of the KMS key. Without it the account's default key for S3."),
+		text("expected_bucket_owner", "The account id that must own the bucket; a bucket of another account is refused."),
+	}}
+}
+
+// mistakes collects what is wrong with a configuration.
+type mistakes struct{ found sdk.Diagnostics }
+
+func (m mistakes) add(attribute, summary, detail string) mistakes {
+	m.found = append(m.found, sdk.Diagnostic{
+		Severity: sdk.SeverityError, Attribute: attribute, Summary: summary, Detail: detail,
+	})
+	return m
+}
+
+func (m mistakes) err() error {
+	if len(m.found) == 0 {
+		return nil
+	}
+	return m.found
+}
+
+var (
+	bucketName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{1,253}[a-zA-Z0-9]$`)
+	regionName = regexp.MustCompile(`^[a-z0-9-]+$`)
+	roleARN    = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+$`)
+	accountID  = regexp.MustCompile(`^[0-9]{12}$`)
+)
+
+// check finds what the schema cannot.
+func (c config) check() error {
+	var m mistakes
+	m = c.checkForms(m)
+	if (c.AccessKeyID == "") != (c.SecretAccessKey == "") {
+		missing, other := "access_key_id", "secret_access_key"
+		if c.SecretAccessKey == "" {
+			missing, other = other, missing
+		}
+		m = m.add(missing, "A static key has two parts", fmt.Sprintf("%s is set and %s is not: set both, or neither to use AWS's default chain.", other, missing))
+	}
+	if c.SessionToken != "" && c.AccessKeyID == "" {
+		m = m.add("session_token", "A session token without its key", "session_token belongs to access_key_id and secret_access_key; set all three.")
+	}
+	if c.KMSKeyID != "" && c.Encryption != encryptKMS {
+		m = m.add("kms_key_id", "A KMS key without KMS encryption", "kms_key_id needs encryption = \"kms\".")
+	}
+	if c.ExternalID != "" && c.RoleARN == "" {
+		m = m.add("external_id", "An external id without a role", "external_id is used to assume a role: set role_arn.")
+	}
+	return m.err()
+}
+
+// checkForms looks at each value by itself.
+func (c config) checkForms(m mistakes) mistakes {
+	wrong := func(value string, form *regexp.Regexp) bool { return value != "" && !form.MatchString(value) }
+	if !bucketName.MatchString(c.Bucket) {
+		m = m.add("bucket", "Bucket is not a bucket's name", fmt.Sprintf("%q: a name has 3 to 63 letters, digits, dots and hyphens, as in \"acme-lake\"; folders go into prefix.", c.Bucket))
+	}
+	if wrong(c.Region, regionName) {
+		m = m.add("region", "Region is not a region's name", fmt.Sprintf("%q: a name looks like \"us-west-2\".", c.Region))
+	}
+	if wrong(c.RoleARN, roleARN) {
+		m = m.add("role_arn", "Role is not a role's ARN", fmt.Sprintf("%q: an ARN looks like \"arn:aws:iam::123456789012:role/export\".", c.RoleARN))
+	}
+	if wrong(c.ExpectedBucketOwner, accountID) {
+		m = m.add("expected_bucket_owner", "Owner is not an account id", fmt.Sprintf("%q: an account id has 12 digits.", c.ExpectedBucketOwner))
+	}
+	if _, err := lake.CleanPrefix(c.Prefix); err != nil {
+		m = m.add("prefix", "Prefix cannot name objects", err.Error()+". Elements are separated by single slashes, as in \"exports/mixpanel\".")
+	}
+	if c.Endpoint != "" {
+		u, err := url.Parse(c.Endpoint)
+		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil {
+			m = m.add("endpoint", "Endpoint is not a URL", "An endpoint is http:// or https:// with a host and no user, as in \"http://127.0.0.1:9000\".")
+		}
+	}
+	return m
+}

@@ -1,0 +1,114 @@
+package s3
+
+import (
+	"context"
+	"crypto/rand"
+	"net/url"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/penstock-io/penstock/plugins/internal/lake"
+	"github.com/penstock-io/penstock/sdk"
+)
+
+// Version is the plugin's version.
+const Version = "0.1.0"
+
+// Plugin describes the destination for sdk.Serve. The destinations that it
+// makes share one set of part buffers.
+func Plugin() sdk.Plugin {
+	shared := newBuffers(partBuffers)
+	return sdk.Plugin{
+		Name:         "s3",
+		Version:      Version,
+		Schema:       attributes(),
+		Capabilities: lake.Capabilities(),
+		New: func(ctx context.Context, c sdk.Config) (sdk.Destination, error) {
+			return open(ctx, c, shared)
+		},
+	}
+}
+
+// destination adds the bucket to what a lake does.
+type destination struct {
+	*lake.Lake
+	store   *store
+	config  config
+	project sdk.Project
+	root    string // of names
+}
+
+func open(ctx context.Context, c sdk.Config, shared *buffers) (sdk.Destination, error) {
+	var conf config
+	if err := c.Decode(&conf); err != nil {
+		return nil, err
+	}
+	if err := conf.check(); err != nil {
+		return nil, err
+	}
+	root, err := lake.CleanPrefix(conf.Prefix)
+	if err != nil {
+		return nil, sdk.Configuration(err, "")
+	}
+	client, err := newClient(ctx, conf, c.Project)
+	if err != nil {
+		return nil, err
+	}
+	s := &store{client: client, bucket: conf.Bucket, encrypt: conf.encryption(), buffers: shared, log: c.Logger}
+	return &destination{
+		Lake:    lake.New(lake.Options{Store: s, Root: root, Logger: c.Logger}),
+		store:   s,
+		config:  conf,
+		project: c.Project,
+		root:    root,
+	}, nil
+}
+
+func (c config) encryption() encryption {
+	switch c.Encryption {
+	case encryptAES:
+		return encryption{algorithm: types.ServerSideEncryptionAes256}
+	case encryptKMS:
+		e := encryption{algorithm: types.ServerSideEncryptionAwsKms}
+		if c.KMSKeyID != "" {
+			e.kmsKey = aws.String(c.KMSKeyID)
+		}
+		return e
+	default:
+		return encryption{}
+	}
+}
+
+// Targets implements sdk.Destination.
+func (d *destination) Targets() []sdk.Target {
+	var targets []sdk.Target
+	for _, stream := range []sdk.Stream{sdk.Events, sdk.People, sdk.Identity} {
+		dir, err := lake.StreamDir(d.root, d.project.ID, stream)
+		if err != nil {
+			continue
+		}
+		targets = append(targets, sdk.Target{Stream: stream, URI: d.base() + dir})
+	}
+	return targets
+}
+
+// base is the bucket as a URI: s3://bucket/ at Amazon, where names of buckets
+// are unique, else s3://host:port/bucket/.
+func (d *destination) base() string {
+	u, err := url.Parse(d.config.Endpoint)
+	if err != nil || u.Host == "" || strings.HasSuffix(u.Hostname(), ".amazonaws.com") {
+		return "s3://" + d.config.Bucket + "/"
+	}
+	return "s3://" + strings.ToLower(u.Host) + "/" + d.config.Bucket + "/"
+}
+
+// Check implements sdk.Checker.
+func (d *destination) Check(ctx context.Context) []sdk.CheckResult {
+	dir, err := lake.StreamDir(d.root, d.project.ID, sdk.Events)
+	if err != nil {
+		return []sdk.CheckResult{{Action: "write", Detail: err.Error()}}
+	}
+	return lake.Check(ctx, d.store, dir, rand.Text())
+}

@@ -1,0 +1,49 @@
+package s3
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
+	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/test/standin"
+)
+
+func newStore(t *testing.T, c config) *store {
+	t.Helper()
+	if err := c.check(); err != nil {
+		t.Fatal(err)
+	}
+	client, err := newClient(t.Context(), c, sdk.Project{ID: 7, Token: "project-token"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &store{
+		client: client, bucket: c.Bucket, encrypt: c.encryption(),
+		buffers: newBuffers(partBuffers), log: hclog.NewNullLogger(),
+	}
+}
+
+func configFor(s *standin.S3) config {
+	return config{
+		Bucket: "lake", Endpoint: s.Endpoint, Region: "us-east-1",
+		AccessKeyID: s.AccessKey, SecretAccessKey: s.SecretKey,
+	}
+}
+
+func TestStore(t *testing.T) {
+	server := standin.StartS3(t, "lake")
+	s := newStore(t, configFor(server))
+	for i, c := range laketest.Checks() {
+		t.Run(c.Name, func(t *testing.T) {
+			if err := c.Run(t.Context(), s, fmt.Sprintf("a/b%d/", i)); err != nil {
+				t.Fatal(err)
+			}
+			if lent := len(s.buffers.slots); lent != 0 {
+				t.Errorf("%d part buffers were not given back", lent)
+			}
+		})
+	}
+}
