@@ -941,7 +941,8 @@ type Attribute struct {
 	Required bool          `protobuf:"varint,3,opt,name=required,proto3" json:"required,omitempty"`
 	// The value is a secret: never printed, and a literal earns a warning.
 	Sensitive bool `protobuf:"varint,4,opt,name=sensitive,proto3" json:"sensitive,omitempty"`
-	// Default as JSON; empty: absent when not set.
+	// Default as JSON, sizes and durations as strings; empty: absent when not
+	// set.
 	DefaultJson string `protobuf:"bytes,5,opt,name=default_json,json=defaultJson,proto3" json:"default_json,omitempty"`
 	// For strings: the only values allowed; empty: any.
 	Allowed []string `protobuf:"bytes,6,rep,name=allowed,proto3" json:"allowed,omitempty"`

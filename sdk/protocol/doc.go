@@ -1,0 +1,21 @@
+// Package protocol is where host and plugin meet: the handshake, the limits of
+// the connection, the host's client, and the conversions between the wire's
+// messages and plain Go types.
+//
+// The wire is proto/penstock/destination/v1; docs/protocol.md describes it for
+// other languages. Nobody outside of this package and of sdk touches a
+// generated type.
+//
+// The package starts no process and knows no destination: the host's
+// supervisor launches a plugin with Handshake, Plugins and DialOptions, gets a
+// *Client, and gives every call a deadline.
+//
+// Errors of a Client's calls are one of
+//
+//   - *Error, with the class that the plugin gave it;
+//   - the context's error, when the caller's context ended the call;
+//   - *Error of class Retryable that is ErrLost, when the connection was lost.
+//
+// An error of Exporter.Commit is moreover ErrUnknown, unless nothing was sent:
+// what became of the run is then asked with Status, never guessed.
+package protocol

@@ -1,0 +1,216 @@
+package protocol
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/penstock-io/penstock/sdk/batch"
+	"github.com/penstock-io/penstock/sdk/schema"
+)
+
+// Stream is one of the three kinds of data.
+type Stream = batch.Stream
+
+// Totals count rows.
+type Totals = batch.Totals
+
+// Mode says how a run's rows relate to those of earlier runs.
+type Mode int
+
+// The modes.
+const (
+	Append  Mode = iota + 1 // the rows are added
+	Replace                 // the rows are the whole set and replace the one before
+)
+
+// Partitioning says which date makes a partition.
+type Partitioning int
+
+// The partitionings.
+const (
+	ByUTCDate     Partitioning = iota + 1
+	ByProjectDate              // the date in the project's time zone
+)
+
+// Guarantee is how strongly a destination keeps a run's rows exactly once.
+type Guarantee int
+
+// The guarantees, strongest first.
+const (
+	Transaction Guarantee = iota + 1 // a run becomes visible in one instant, and is there once
+	Idempotent                       // once it is committed each row is there once; before, some may be seen
+	AtLeastOnce                      // a retried run may leave rows twice
+)
+
+// Description is what a plugin says of itself.
+type Description struct {
+	// Name is the destination's type in configurations: [a-z][a-z0-9_]*.
+	Name string
+	// Version is the plugin's own, for people.
+	Version      string
+	Schema       schema.Schema
+	Capabilities Capabilities
+}
+
+// Capabilities say what a destination can do.
+type Capabilities struct {
+	Streams      []Stream
+	Modes        []Mode
+	Partitioning Partitioning
+	Guarantee    Guarantee
+	// GuaranteeText says in a sentence or two what the guarantee means here.
+	GuaranteeText string
+	Inventory     bool
+	Erase         bool
+	// MaxDaysPerRun is the most days that one run may hold; 0: no limit.
+	MaxDaysPerRun int
+}
+
+// Project is what a plugin learns of a project.
+type Project struct {
+	ID       int64
+	Name     string
+	TimeZone string // IANA name
+	Token    string // may be empty
+}
+
+// Severity tells an error from a warning.
+type Severity int
+
+// The severities.
+const (
+	SeverityError Severity = iota + 1
+	SeverityWarning
+)
+
+// Diagnostic is one mistake in a configuration. The plugin knows the
+// attribute; the host adds file, line and column.
+type Diagnostic struct {
+	Severity Severity
+	// Attribute is the attribute's name; empty: the block as a whole.
+	Attribute string
+	// Summary is a title: "Path is not absolute".
+	Summary string
+	// Detail says in sentences what is wrong and what would be right.
+	Detail string
+}
+
+// Configured is the answer to Configure. Targets are empty when a diagnostic
+// is an error.
+type Configured struct {
+	Diagnostics []Diagnostic
+	Targets     []Target
+}
+
+// Target is a physical place that a stream is written to. URI is equal for
+// two destinations exactly when they write to the same place.
+type Target struct {
+	Stream Stream
+	URI    string
+}
+
+// Run names one run and the attempt at it. Whatever a destination names it
+// derives from ProjectID, Pipeline, PipelineID and Number, never from Fence
+// or from time.
+type Run struct {
+	ProjectID  int64
+	Pipeline   string // the pipeline's name in the configuration
+	PipelineID string // the pipeline's random id
+	Stream     Stream
+	Mode       Mode
+	Number     int64 // 1 is a pipeline's first run
+
+	Fence int64     // grows with every attempt at any run of the pipeline; 0 in Status and Inventory
+	Adopt bool      // take over a target that names another pipeline's id
+	AsOf  time.Time // all that was journaled before is in this run or an earlier one
+}
+
+// Partition is a part of a run's rows: those of one date. For people and
+// identity there is one, without a date.
+type Partition struct {
+	// Index is 0 for a run's first partition, then 1, 2, …
+	Index int
+	// Date is YYYY-MM-DD, by the destination's partitioning, or empty.
+	Date string
+}
+
+// Receipt says what a run put at the destination.
+type Receipt struct {
+	Partitions []PartitionReceipt
+}
+
+// PartitionReceipt says what a run put at the destination in one partition.
+// Rows and Rejected together are all that were sent.
+type PartitionReceipt struct {
+	Index       int    // of the partition; filled in by the SDK
+	Date        string // of the partition; filled in by the SDK
+	Rows        uint64
+	Rejected    uint64
+	RowsBytes   uint64   // of the rows stored, uncompressed; 0: not known
+	RowsCRC32   uint32   // IEEE, of the rows stored, in order; 0: not known
+	StoredBytes uint64   // over all objects; 0: not known
+	Objects     []string // what was written, for people; 10,000 reach the host at most
+}
+
+// RejectedRow is a row that the destination did not take.
+type RejectedRow struct {
+	Partition int
+	Row       uint64 // index in the partition, from 0
+	Reason    string
+	Line      []byte // as it was sent, without its newline
+}
+
+// RunState says what became of a run.
+type RunState int
+
+// The run states.
+const (
+	Absent    RunState = iota + 1 // not committed, and never will be by an attempt that is over
+	Committed                     // committed, or a later run of the pipeline is
+	InDoubt                       // the destination still works on it: ask again
+)
+
+// String names the state for people.
+func (s RunState) String() string {
+	switch s {
+	case Absent:
+		return "absent"
+	case Committed:
+		return "committed"
+	case InDoubt:
+		return "in doubt"
+	default:
+		return fmt.Sprintf("state(%d)", int(s))
+	}
+}
+
+// Status is the answer to what became of a run.
+type Status struct {
+	State         RunState
+	Receipt       *Receipt // of the run asked about, when the destination still knows it
+	LastCommitted int64    // the pipeline's; 0: none
+	Fence         int64    // as recorded at the destination; 0: none
+}
+
+// CheckResult is one thing that Check tried. Detail says, when it failed,
+// what the service answered and how to grant what is missing.
+type CheckResult struct {
+	Action string // "write", "list", "delete", "create table"
+	OK     bool
+	Detail string
+}
+
+// InventoryItem is one object or table partition that a destination holds.
+type InventoryItem struct {
+	Date        string
+	Run         int64
+	Object      string
+	Rows        uint64
+	StoredBytes uint64
+}
+
+// EraseResult counts what Erase removed and touched.
+type EraseResult struct {
+	Rows    uint64
+	Objects uint64
+}

@@ -1,0 +1,72 @@
+package schema
+
+import "fmt"
+
+// Schema is a destination block's attributes.
+type Schema struct {
+	Attributes []Attribute
+}
+
+// Attribute is one attribute of the block.
+type Attribute struct {
+	// Name is [a-z][a-z0-9_]*.
+	Name string
+	Type Type
+	// Required says that the attribute must be set. It has then no default.
+	Required bool
+	// Sensitive says that the value is a secret: it is never printed, and a
+	// literal in a configuration earns a warning.
+	Sensitive bool
+	// Default is the value when the attribute is not set, as a person would
+	// write it: string, bool, int, int64, float64, []string or
+	// map[string]string; for Size and Duration a string such as "64MiB" or
+	// "90s". nil: the attribute is then absent.
+	Default any
+	// Allowed are the only values that a String may have. Empty: any.
+	Allowed []string
+	// Description says in a sentence or two, to the person who writes the
+	// configuration, what the attribute does.
+	Description string
+	// Deprecated says what to use instead. Empty: the attribute is not
+	// deprecated.
+	Deprecated string
+}
+
+// Type is what an attribute's value is.
+type Type int
+
+// The types, and what Config.Decode makes of them.
+const (
+	String       Type = iota + 1 // string
+	Bool                         // bool
+	Integer                      // int64
+	Number                       // float64
+	ListOfString                 // []string
+	MapOfString                  // map[string]string
+	Path                         // string; a relative path is made absolute by the host, from the file it stands in
+	Size                         // int64, bytes; written as "64MiB"
+	Duration                     // time.Duration; written as "90s" or "10d"
+)
+
+var typeNames = map[Type]string{
+	String: "string", Bool: "bool", Integer: "integer", Number: "number", ListOfString: "list of strings",
+	MapOfString: "map of strings", Path: "path", Size: "size", Duration: "duration",
+}
+
+// String names the type for people.
+func (t Type) String() string {
+	if name, ok := typeNames[t]; ok {
+		return name
+	}
+	return fmt.Sprintf("type(%d)", int(t))
+}
+
+// Attribute returns the attribute of this name.
+func (s Schema) Attribute(name string) (Attribute, bool) {
+	for _, a := range s.Attributes {
+		if a.Name == name {
+			return a, true
+		}
+	}
+	return Attribute{}, false
+}
