@@ -165,8 +165,8 @@ func (s *store) Delete(ctx context.Context, names []string) error {
 	return nil
 }
 
-// AbortUploads implements lake.Store. Without the permission it does nothing
-// but say so: left-over parts then wait for the bucket's lifecycle rule.
+// AbortUploads implements lake.Store. It needs two permissions that plain
+// writing does not; without them no fence would hold.
 func (s *store) AbortUploads(ctx context.Context, prefix string, match func(string) bool) error {
 	pages := s3.NewListMultipartUploadsPaginator(s.client, &s3.ListMultipartUploadsInput{Bucket: s.target(), Prefix: &prefix})
 	for pages.HasMorePages() {

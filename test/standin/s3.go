@@ -15,11 +15,14 @@ type S3 struct {
 	SecretKey string
 	// Dir holds the buckets, one directory each.
 	Dir string
+	// Certificate is the server's own, DER; with StartS3TLS.
+	Certificate []byte
 
 	t    testing.TB
 	path string
 	addr string
 	iam  string
+	args []string
 	p    process
 }
 
@@ -27,19 +30,37 @@ type S3 struct {
 // test ends.
 func StartS3(t testing.TB, buckets ...string) *S3 {
 	t.Helper()
+	s := newS3(t, buckets)
+	s.Endpoint = "http://" + s.addr
+	s.Start()
+	return s
+}
+
+// StartS3TLS is StartS3 over TLS, with a certificate that nobody trusts yet.
+func StartS3TLS(t testing.TB, buckets ...string) *S3 {
+	t.Helper()
+	s := newS3(t, buckets)
+	s.Endpoint = "https://" + s.addr
+	certificate, key, der := newCertificate(t)
+	s.Certificate = der
+	s.args = []string{"--cert", certificate, "--key", key}
+	s.Start()
+	return s
+}
+
+func newS3(t testing.TB, buckets []string) *S3 {
+	t.Helper()
 	s := &S3{
 		AccessKey: "standin", SecretKey: "standin-secret",
 		t: t, path: Binary(t, "versitygw"), addr: "127.0.0.1:" + freePort(t),
 		Dir: t.TempDir(), iam: t.TempDir(),
 	}
-	s.Endpoint = "http://" + s.addr
 	for _, b := range buckets {
 		if err := os.Mkdir(filepath.Join(s.Dir, b), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
 	t.Cleanup(s.Stop)
-	s.Start()
 	return s
 }
 
@@ -47,8 +68,8 @@ func StartS3(t testing.TB, buckets ...string) *S3 {
 // same data, and waits until it listens.
 func (s *S3) Start() {
 	s.t.Helper()
-	err := s.p.start(s.path, "--access", s.AccessKey, "--secret", s.SecretKey,
-		"--port", s.addr, "--iam-dir", s.iam, "posix", s.Dir)
+	args := append([]string{"--access", s.AccessKey, "--secret", s.SecretKey, "--port", s.addr, "--iam-dir", s.iam}, s.args...)
+	err := s.p.start(s.path, append(args, "posix", s.Dir)...)
 	if err == nil {
 		err = s.p.await(s.addr)
 	}

@@ -28,12 +28,14 @@ func Check(ctx context.Context, s Store, dir, unique string) []sdk.CheckResult {
 		return results
 	}
 	var version Version
-	try("read", func() (err error) {
+	readable := try("read", func() (err error) {
 		_, version, err = s.Read(ctx, name, 16)
 		return err
 	})
 	try("list", func() error { return checkList(ctx, s, name) })
-	try("conditional write", func() error { return checkConditions(ctx, s, name, version) })
+	if readable {
+		try("conditional write", func() error { return checkConditions(ctx, s, name, version) })
+	}
 	try("list and abort uploads", func() error {
 		return s.AbortUploads(ctx, name, func(string) bool { return true })
 	})

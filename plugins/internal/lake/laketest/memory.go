@@ -238,3 +238,10 @@ func (u *memoryUpload) Abort(context.Context) error {
 		return nil
 	})
 }
+
+// Calls returns how many calls there were.
+func (m *Memory) Calls() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.calls
+}

@@ -1,0 +1,174 @@
+package lake_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/penstock-io/penstock/plugins/internal/lake"
+	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
+	"github.com/penstock-io/penstock/sdk"
+)
+
+func TestOlderFenceIsRefused(t *testing.T) {
+	s := laketest.NewMemory()
+	if _, err := newLake(s).Open(t.Context(), events(1, 5)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := newLake(s).Open(t.Context(), events(1, 4))
+	if sdk.ClassOf(err) != sdk.ClassFenced {
+		t.Errorf("open with an older fence: %v", err)
+	}
+	if _, err := newLake(s).Open(t.Context(), events(1, 5)); err != nil {
+		t.Errorf("open again with the same fence: %v", err)
+	}
+}
+
+// A zombie is an attempt that goes on after a newer one has opened.
+func TestZombieCannotCommit(t *testing.T) {
+	for _, kind := range []func(number, fence int64) sdk.Run{events, people} {
+		for _, newerCommits := range []bool{false, true} {
+			d := someDays
+			if kind(1, 1).Mode == sdk.Replace {
+				d = days{"": 2}
+			}
+			s := laketest.NewMemory()
+			mustExport(t, newLake(s), kind(1, 1), d)
+			zombie := newLake(s)
+			r, err := attempt(t.Context(), zombie, kind(2, 2), d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			newer := newLake(s)
+			again, err := attempt(t.Context(), newer, kind(2, 3), d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if newerCommits {
+				if err := newer.Commit(t.Context(), kind(2, 3), again); err != nil {
+					t.Fatal(err)
+				}
+				mustExport(t, newLake(s), kind(3, 4), d)
+			}
+			before := s.Objects()
+			if err := zombie.Commit(t.Context(), kind(2, 2), r); sdk.ClassOf(err) != sdk.ClassFenced {
+				t.Errorf("commit with an older fence: %v", err)
+			}
+			for name, content := range s.Objects() {
+				if before[name] != content {
+					t.Errorf("the zombie changed %s", name)
+				}
+			}
+		}
+	}
+}
+
+func TestAnotherPipelinesTarget(t *testing.T) {
+	other := func(fence int64, adopt bool) sdk.Run {
+		run := events(1, fence)
+		run.PipelineID, run.Adopt = "decaf", adopt
+		return run
+	}
+	s := laketest.NewMemory()
+	if _, err := newLake(s).Open(t.Context(), events(1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newLake(s).Open(t.Context(), other(1, false)); err != nil {
+		t.Errorf("a target that holds nothing was refused: %v", err)
+	}
+	mustExport(t, newLake(s), events(1, 2), someDays)
+	_, err := newLake(s).Open(t.Context(), other(2, false))
+	if sdk.ClassOf(err) != sdk.ClassConfiguration || !strings.Contains(err.Error(), "c0ffee") {
+		t.Errorf("a target that holds another pipeline's rows: %v", err)
+	}
+	mustExport(t, newLake(s), other(3, true), days{"2026-06-09": 1})
+	if _, err := newLake(s).Open(t.Context(), other(4, false)); err != nil {
+		t.Errorf("a target that was adopted before: %v", err)
+	}
+	if _, err := newLake(s).Open(t.Context(), events(2, 3)); sdk.ClassOf(err) != sdk.ClassConfiguration {
+		t.Errorf("the pipeline whose target was adopted: %v", err)
+	}
+}
+
+func TestManifestsThatCannotBeKept(t *testing.T) {
+	for name, text := range map[string]string{
+		"not JSON":       "{",
+		"not a manifest": `{"format":"other"}`,
+		"a newer one":    `{"format":"penstock-manifest","version":2}`,
+	} {
+		s := laketest.NewMemory()
+		if _, err := s.WriteIf(t.Context(), manifest, []byte(text), ""); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := newLake(s).Open(t.Context(), events(1, 1)); sdk.ClassOf(err) != sdk.ClassPermanent {
+			t.Errorf("%s: %v", name, err)
+		}
+		if s.Objects()[manifest] != text {
+			t.Errorf("%s: the manifest was overwritten", name)
+		}
+	}
+}
+
+func TestNamesThatAreRefused(t *testing.T) {
+	for _, change := range []func(*sdk.Run){
+		func(r *sdk.Run) { r.Pipeline = "../up" },
+		func(r *sdk.Run) { r.PipelineID = "" },
+		func(r *sdk.Run) { r.PipelineID = "a/b" },
+		func(r *sdk.Run) { r.Number = -1 },
+		func(r *sdk.Run) { r.Stream = 9 },
+	} {
+		run := events(1, 1)
+		change(&run)
+		if _, err := newLake(laketest.NewMemory()).Open(t.Context(), run); sdk.ClassOf(err) != sdk.ClassPermanent {
+			t.Errorf("%+v: %v", run, err)
+		}
+	}
+	l := newLake(laketest.NewMemory())
+	if _, err := l.Open(t.Context(), events(1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	for _, date := range []string{"", "2026-6-1", "2026-02-30", "../2026", "2026-06-01x"} {
+		if _, err := l.Write(t.Context(), events(1, 1), sdk.Partition{Date: date}, laketest.Reader("x", 1, 1)); err == nil {
+			t.Errorf("date %q was taken", date)
+		}
+	}
+	for _, prefix := range []string{"a//b", "..", "a/../b", "./a", "a\x00b", `a\b`} {
+		if _, err := lake.CleanPrefix(prefix); err == nil {
+			t.Errorf("prefix %q was taken", prefix)
+		}
+	}
+	if got, err := lake.CleanPrefix("/a/b/"); got != "a/b" || err != nil {
+		t.Errorf("prefix is %q, %v", got, err)
+	}
+}
+
+func TestCheckFindsAStoreWithoutConditions(t *testing.T) {
+	s := laketest.NewMemory()
+	for _, r := range lake.Check(t.Context(), s, dir, "1") {
+		if !r.OK {
+			t.Errorf("%s: %s", r.Action, r.Detail)
+		}
+	}
+	if left := s.Objects(); len(left) != 0 {
+		t.Errorf("check left %v", left)
+	}
+	failed := false
+	for _, r := range lake.Check(t.Context(), careless{s}, dir, "1") {
+		failed = failed || !r.OK && r.Action == "conditional write"
+	}
+	if !failed {
+		t.Error("a store that ignores conditions passed")
+	}
+}
+
+// careless ignores the conditions of writes.
+type careless struct{ *laketest.Memory }
+
+func (c careless) WriteIf(ctx context.Context, name string, data []byte, _ lake.Version) (lake.Version, error) {
+	_, version, err := c.Read(ctx, name, 1)
+	if err != nil && !errors.Is(err, lake.ErrNotFound) {
+		return "", err
+	}
+	return c.Memory.WriteIf(ctx, name, data, version)
+}

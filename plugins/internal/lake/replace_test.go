@@ -1,0 +1,176 @@
+package lake_test
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
+	"github.com/penstock-io/penstock/sdk"
+)
+
+const setManifest = setDir + "_penstock/events_to_out-c0ffee.json"
+
+// listed is the set as one who lists the directory reads it.
+func listed(t *testing.T, objects map[string]string) string {
+	t.Helper()
+	var rows strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(objects)) {
+		if strings.HasPrefix(name, setDir) && strings.HasSuffix(name, ".json.gz") {
+			rows.Write(gunzip(t, objects[name]))
+		}
+	}
+	return rows.String()
+}
+
+func set(t *testing.T, run sdk.Run, batches int) string {
+	t.Helper()
+	s := laketest.NewMemory()
+	mustExport(t, newLake(s), run, days{"": batches})
+	return listed(t, s.Objects())
+}
+
+func TestReplace(t *testing.T) {
+	s := laketest.NewMemory()
+	l := newLake(s)
+	for number, batches := range map[int64]int{1: 3} {
+		r := mustExport(t, l, people(number, number), days{"": batches})
+		p := r.Partitions[0]
+		if got := uint64(len(s.Objects()[setName])); got != p.StoredBytes || p.Rows != 300 || p.Objects[0] != setName {
+			t.Errorf("receipt is %+v, stored are %d bytes", p, got)
+		}
+	}
+	mustExport(t, l, people(2, 2), days{"": 2})
+	if listed(t, s.Objects()) != set(t, people(2, 2), 2) {
+		t.Error("the set is not that of run 2")
+	}
+	mustExport(t, l, people(3, 3), days{}) // the empty set
+	if got := listed(t, s.Objects()); got != "" {
+		t.Errorf("the empty set is %q", got)
+	}
+	m := readManifest(t, s, setManifest)
+	if m.Run != 3 || len(m.Files) != 1 || m.Prepared != nil || m.Layout != "object" {
+		t.Errorf("manifest is %+v", m)
+	}
+}
+
+func TestReaderSeesTheOldSetOrTheNewOne(t *testing.T) {
+	older, newer := set(t, people(1, 1), 3), set(t, people(2, 2), 4)
+	everyFault(t, func(t *testing.T, s *laketest.Memory) {
+		failAt := s.FailAt
+		s.FailAt = 0
+		mustExport(t, newLake(s), people(1, 1), days{"": 3})
+		s.FailAt = s.Calls() + failAt
+		switched := false
+		s.Observe = func(s *laketest.Memory) {
+			switch got := listed(t, s.Objects()); {
+			case got == newer:
+				switched = true
+			case got != older || switched:
+				t.Error("a reader saw neither the old set nor the new one")
+			}
+		}
+		retry(t, s, people(2, 2), days{"": 4})
+		s.FailAt = 0
+		status, err := newLake(s).Status(t.Context(), people(2, 9))
+		if err != nil || status.State != sdk.Committed || status.Receipt.Partitions[0].Rows != 400 {
+			t.Errorf("status is %+v, %v", status, err)
+		}
+		if _, err := newLake(s).Open(t.Context(), people(3, 99)); err != nil {
+			t.Fatal(err)
+		}
+		if m := readManifest(t, s, setManifest); m.Run != 2 || m.Prepared != nil || len(m.Files) != 1 {
+			t.Errorf("manifest is %+v", m)
+		}
+		if n := s.Uploads(); n != 0 {
+			t.Errorf("%d uploads are left", n)
+		}
+	})
+}
+
+func TestSetThatOutgrowsOneObjectAndShrinksAgain(t *testing.T) {
+	s := laketest.NewMemory()
+	mustExport(t, newLake(s), people(1, 1), days{"": 2})
+	small := listed(t, s.Objects())
+
+	_, err := export(t.Context(), newLake(s), people(2, 2), days{"": 10})
+	if sdk.ClassOf(err) != sdk.ClassRetryable {
+		t.Fatalf("a set over the limit: %v", err)
+	}
+	if listed(t, s.Objects()) != small {
+		t.Error("the old set is not there")
+	}
+	r := mustExport(t, newLake(s), people(2, 3), days{"": 10})
+	m := readManifest(t, s, setManifest)
+	var files []string
+	for _, f := range m.Files {
+		files = append(files, f.Name)
+	}
+	if len(files) < 4 || m.Layout != "parts" || m.Run != 2 {
+		t.Errorf("manifest is %+v", m)
+	}
+	if diff := cmp.Diff(files, slices.Sorted(maps.Keys(data(s)))); diff != "" {
+		t.Errorf("files differ from the manifest's:\n%s", diff)
+	}
+	if diff := cmp.Diff(files, r.Partitions[0].Objects); diff != "" {
+		t.Errorf("files differ from the receipt's:\n%s", diff)
+	}
+	if got := strings.Count(listed(t, s.Objects()), "\n"); got != 1000 {
+		t.Errorf("the set has %d rows", got)
+	}
+
+	mustExport(t, newLake(s), people(3, 4), days{"": 1})
+	mustExport(t, newLake(s), people(4, 5), days{"": 1})
+	if got := slices.Collect(maps.Keys(data(s))); len(got) != 1 || got[0] != setName {
+		t.Errorf("the small set is %v", got)
+	}
+}
+
+func TestPartsThatReplaceParts(t *testing.T) {
+	start := func(t *testing.T, s *laketest.Memory) {
+		if _, err := export(t.Context(), newLake(s), people(1, 1), days{"": 10}); err == nil {
+			t.Fatal("the set fits")
+		}
+		mustExport(t, newLake(s), people(1, 2), days{"": 10})
+	}
+	everyFault(t, func(t *testing.T, s *laketest.Memory) {
+		failAt := s.FailAt
+		s.FailAt = 0
+		start(t, s)
+		s.FailAt = s.Calls() + failAt
+		// Whoever follows the manifest has every file that it names.
+		s.Observe = func(s *laketest.Memory) {
+			for _, f := range readManifest(t, s, setManifest).Files {
+				if _, ok := s.Objects()[f.Name]; !ok {
+					t.Errorf("%s is named and not there", f.Name)
+				}
+			}
+		}
+		retry(t, s, people(2, 3), days{"": 12})
+		s.FailAt = 0
+		if _, err := newLake(s).Open(t.Context(), people(3, 99)); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Count(listed(t, s.Objects()), "\n"); got != 1200 {
+			t.Errorf("the set has %d rows", got)
+		}
+	})
+}
+
+func TestAdoptedSetIsReplaced(t *testing.T) {
+	s := laketest.NewMemory()
+	mustExport(t, newLake(s), people(1, 1), days{"": 2})
+	run := people(1, 1)
+	run.PipelineID = "decaf"
+	if _, err := newLake(s).Open(t.Context(), run); sdk.ClassOf(err) != sdk.ClassConfiguration {
+		t.Fatalf("another pipeline's set: %v", err)
+	}
+	run.Adopt = true
+	mustExport(t, newLake(s), run, days{"": 1})
+	if got := strings.Count(listed(t, s.Objects()), "\n"); got != 100 {
+		t.Errorf("the set has %d rows", got)
+	}
+}
