@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/protocol"
 	"github.com/penstock-io/penstock/test/standin"
 )
 
@@ -68,7 +68,7 @@ func TestRoleThatIsNotGranted(t *testing.T) {
 		c, sts, _ := roleConfig(t)
 		change(&c)
 		err := export(t.Context(), lakeOf(newStore(t, c)), eventsRun(1, 1), 1)
-		if sdk.ClassOf(err) != sdk.ClassConfiguration || !strings.Contains(err.Error(), "AssumeRole") {
+		if protocol.ClassOf(err) != protocol.Configuration || !strings.Contains(err.Error(), "AssumeRole") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if n := len(sts.granted()); n != 0 {
@@ -81,7 +81,7 @@ func TestSTSThatIsDownIsWaitedFor(t *testing.T) {
 	c, sts, _ := roleConfig(t)
 	sts.Down = true
 	err := export(t.Context(), lakeOf(newStore(t, c)), eventsRun(1, 1), 1)
-	if sdk.ClassOf(err) != sdk.ClassRetryable {
+	if protocol.ClassOf(err) != protocol.Retryable {
 		t.Errorf("with STS down: %v", err)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
 	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/protocol"
 	"github.com/penstock-io/penstock/test/standin"
 )
 
@@ -142,7 +143,7 @@ func TestZombieCannotSwitchBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := objects(t, server)
-		if err := zombie.Commit(t.Context(), kind(1, 1), receipt); sdk.ClassOf(err) != sdk.ClassFenced {
+		if err := zombie.Commit(t.Context(), kind(1, 1), receipt); protocol.ClassOf(err) != protocol.Fenced {
 			t.Errorf("commit with an older fence: %v", err)
 		}
 		if diff := cmp.Diff(before, objects(t, server)); diff != "" {
@@ -168,7 +169,7 @@ func TestServerStopsMidRun(t *testing.T) {
 	if err == nil {
 		err = l.Prepare(t.Context(), run, sdk.Receipt{})
 	}
-	if sdk.ClassOf(err) != sdk.ClassRetryable {
+	if protocol.ClassOf(err) != protocol.Retryable {
 		t.Fatalf("with the server stopped: %v", err)
 	}
 	if err := l.Abort(t.Context(), run, false); err != nil {
@@ -265,7 +266,7 @@ func TestEveryRequestNamesTheExpectedOwner(t *testing.T) {
 		}
 	}
 	err := export(t.Context(), lakeOf(newStore(t, conf)), eventsRun(1, 1), 1)
-	if sdk.ClassOf(err) != sdk.ClassConfiguration {
+	if protocol.ClassOf(err) != protocol.Configuration {
 		t.Errorf("a bucket of another owner: %v", err)
 	}
 }
@@ -347,7 +348,7 @@ func TestMistakesOfPeople(t *testing.T) {
 		conf := configFor(server)
 		change(&conf)
 		err := export(t.Context(), lakeOf(newStore(t, conf)), eventsRun(1, 1), 1)
-		if sdk.ClassOf(err) != sdk.ClassConfiguration {
+		if protocol.ClassOf(err) != protocol.Configuration {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err != nil && strings.Contains(err.Error(), conf.SecretAccessKey) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
 // Check tries on a small object in dir's manifest directory what an export
@@ -18,7 +19,7 @@ func Check(ctx context.Context, s Store, dir, unique string) []sdk.CheckResult {
 	try := func(action string, f func() error) bool {
 		r := sdk.CheckResult{Action: action, OK: true}
 		if err := f(); err != nil {
-			r.OK, r.Detail = false, err.Error()
+			r.OK, r.Detail = false, detail(err)
 		}
 		results = append(results, r)
 		return r.OK
@@ -41,6 +42,15 @@ func Check(ctx context.Context, s Store, dir, unique string) []sdk.CheckResult {
 	})
 	try("delete", func() error { return s.Delete(ctx, []string{name}) })
 	return results
+}
+
+// detail is an error with its hint.
+func detail(err error) string {
+	var e *protocol.Error
+	if errors.As(err, &e) && e.Hint != "" {
+		return err.Error() + "; " + e.Hint
+	}
+	return err.Error()
 }
 
 func checkList(ctx context.Context, s Store, name string) error {

@@ -9,6 +9,7 @@ import (
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
 	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
 func TestOlderFenceIsRefused(t *testing.T) {
@@ -17,7 +18,7 @@ func TestOlderFenceIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := newLake(s).Open(t.Context(), events(1, 4))
-	if sdk.ClassOf(err) != sdk.ClassFenced {
+	if protocol.ClassOf(err) != protocol.Fenced {
 		t.Errorf("open with an older fence: %v", err)
 	}
 	if _, err := newLake(s).Open(t.Context(), events(1, 5)); err != nil {
@@ -52,7 +53,7 @@ func TestZombieCannotCommit(t *testing.T) {
 				mustExport(t, newLake(s), kind(3, 4), d)
 			}
 			before := s.Objects()
-			if err := zombie.Commit(t.Context(), kind(2, 2), r); sdk.ClassOf(err) != sdk.ClassFenced {
+			if err := zombie.Commit(t.Context(), kind(2, 2), r); protocol.ClassOf(err) != protocol.Fenced {
 				t.Errorf("commit with an older fence: %v", err)
 			}
 			for name, content := range s.Objects() {
@@ -79,14 +80,14 @@ func TestAnotherPipelinesTarget(t *testing.T) {
 	}
 	mustExport(t, newLake(s), events(1, 2), someDays)
 	_, err := newLake(s).Open(t.Context(), other(2, false))
-	if sdk.ClassOf(err) != sdk.ClassConfiguration || !strings.Contains(err.Error(), "c0ffee") {
+	if protocol.ClassOf(err) != protocol.Configuration || !strings.Contains(err.Error(), "c0ffee") {
 		t.Errorf("a target that holds another pipeline's rows: %v", err)
 	}
 	mustExport(t, newLake(s), other(3, true), days{"2026-06-09": 1})
 	if _, err := newLake(s).Open(t.Context(), other(4, false)); err != nil {
 		t.Errorf("a target that was adopted before: %v", err)
 	}
-	if _, err := newLake(s).Open(t.Context(), events(2, 3)); sdk.ClassOf(err) != sdk.ClassConfiguration {
+	if _, err := newLake(s).Open(t.Context(), events(2, 3)); protocol.ClassOf(err) != protocol.Configuration {
 		t.Errorf("the pipeline whose target was adopted: %v", err)
 	}
 }
@@ -101,7 +102,7 @@ func TestManifestsThatCannotBeKept(t *testing.T) {
 		if _, err := s.WriteIf(t.Context(), manifest, []byte(text), ""); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := newLake(s).Open(t.Context(), events(1, 1)); sdk.ClassOf(err) != sdk.ClassPermanent {
+		if _, err := newLake(s).Open(t.Context(), events(1, 1)); protocol.ClassOf(err) != protocol.Permanent {
 			t.Errorf("%s: %v", name, err)
 		}
 		if s.Objects()[manifest] != text {
@@ -120,7 +121,7 @@ func TestNamesThatAreRefused(t *testing.T) {
 	} {
 		run := events(1, 1)
 		change(&run)
-		if _, err := newLake(laketest.NewMemory()).Open(t.Context(), run); sdk.ClassOf(err) != sdk.ClassPermanent {
+		if _, err := newLake(laketest.NewMemory()).Open(t.Context(), run); protocol.ClassOf(err) != protocol.Permanent {
 			t.Errorf("%+v: %v", run, err)
 		}
 	}

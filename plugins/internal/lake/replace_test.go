@@ -10,6 +10,7 @@ import (
 
 	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
 	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
 const setManifest = setDir + "_penstock/events_to_out-c0ffee.json"
@@ -97,7 +98,7 @@ func TestSetThatOutgrowsOneObjectAndShrinksAgain(t *testing.T) {
 	small := listed(t, s.Objects())
 
 	_, err := export(t.Context(), newLake(s), people(2, 2), days{"": 10})
-	if sdk.ClassOf(err) != sdk.ClassRetryable {
+	if protocol.ClassOf(err) != protocol.Retryable {
 		t.Fatalf("a set over the limit: %v", err)
 	}
 	if listed(t, s.Objects()) != small {
@@ -165,7 +166,7 @@ func TestAdoptedSetIsReplaced(t *testing.T) {
 	mustExport(t, newLake(s), people(1, 1), days{"": 2})
 	run := people(1, 1)
 	run.PipelineID = "decaf"
-	if _, err := newLake(s).Open(t.Context(), run); sdk.ClassOf(err) != sdk.ClassConfiguration {
+	if _, err := newLake(s).Open(t.Context(), run); protocol.ClassOf(err) != protocol.Configuration {
 		t.Fatalf("another pipeline's set: %v", err)
 	}
 	run.Adopt = true
