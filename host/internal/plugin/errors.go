@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
 // errorLines is how many of the last log lines an error's text shows. Log
@@ -16,6 +18,8 @@ var ErrNotDescribed = errors.New("the plugin was not described yet")
 
 // ErrStopped says that the destination or the manager was stopped.
 var ErrStopped = errors.New("the plugin was stopped")
+
+var errEnded = errors.New("the export is over")
 
 // RefusedError says why a binary, the lock file or the plugin directory is not
 // trusted, and what a person can do about it.
@@ -97,6 +101,7 @@ type FrozenError struct {
 	During string
 	After  time.Duration
 	Log    []string
+	Err    error // what the call saw; may be nil
 }
 
 func (e *FrozenError) Error() string {
@@ -105,6 +110,8 @@ func (e *FrozenError) Error() string {
 	writeLog(&b, e.Log)
 	return b.String()
 }
+
+func (e *FrozenError) Unwrap() error { return e.Err }
 
 // Timeout makes FrozenError look like a timeout to whoever asks.
 func (e *FrozenError) Timeout() bool { return true }
@@ -162,4 +169,39 @@ func versionList(versions []int) string {
 		return "version " + parts[0]
 	}
 	return "versions " + strings.Join(parts, ", ")
+}
+
+// The errors of this package have a class for those who decide about another
+// attempt by it: what a person has to mend is a matter of configuration, the
+// rest may pass.
+
+// As gives the error as a *protocol.Error.
+func (e *RefusedError) As(target any) bool {
+	return classed(target, protocol.Configuration, e.Remedy, e)
+}
+
+// As gives the error as a *protocol.Error.
+func (e *ProtocolError) As(target any) bool { return classed(target, protocol.Configuration, "", e) }
+
+// As gives the error as a *protocol.Error.
+func (e *StartError) As(target any) bool { return classed(target, protocol.Retryable, "", e) }
+
+// As gives the error as a *protocol.Error.
+func (e *CrashError) As(target any) bool { return classed(target, protocol.Retryable, "", e) }
+
+// As gives the error as a *protocol.Error.
+func (e *FrozenError) As(target any) bool { return classed(target, protocol.Retryable, "", e) }
+
+// As gives the error as a *protocol.Error.
+func (e *DeadlineError) As(target any) bool { return classed(target, protocol.Retryable, "", e) }
+
+// As gives the error as a *protocol.Error.
+func (e *BudgetError) As(target any) bool { return classed(target, protocol.Retryable, "", e) }
+
+func classed(target any, class protocol.Class, hint string, err error) bool {
+	e, ok := target.(**protocol.Error)
+	if ok {
+		*e = &protocol.Error{Class: class, Hint: hint, Err: err}
+	}
+	return ok
 }

@@ -3,12 +3,15 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
 	goplugin "github.com/hashicorp/go-plugin"
+
+	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
 // startFailure finds out why a process did not become a plugin. It ends the
@@ -64,13 +67,16 @@ func checkHandshake(e *StartError, first firstLine) *ProtocolError {
 		e.Reason = fmt.Sprintf("it speaks version %s of go-plugin's handshake, this host version %d", shorten(fields[0]), goplugin.CoreProtocolVersion)
 	case err != nil:
 		e.Reason = fmt.Sprintf("its handshake names the protocol version %q, which is no number", shorten(fields[1]))
-	case !slices.Contains(wireVersions(), theirs):
-		return &ProtocolError{Plugin: e.Plugin, Theirs: theirs, Ours: wireVersions()}
+	case !slices.Contains(ourVersions(), theirs):
+		return &ProtocolError{Plugin: e.Plugin, Theirs: theirs, Ours: ourVersions()}
 	case len(fields) < 5 || fields[4] != string(goplugin.ProtocolGRPC):
 		e.Reason = "it does not speak gRPC"
 	}
 	return nil
 }
+
+// ourVersions are the protocol versions that this host speaks, ascending.
+func ourVersions() []int { return slices.Sorted(maps.Keys(protocol.Plugins(nil))) }
 
 func shorten(s string) string {
 	const most = 80

@@ -87,6 +87,45 @@ func (l *logs) line(line []byte, cut bool, level slog.Level) {
 	l.logger.LogAttrs(context.Background(), e.level, e.message, e.attrs...)
 }
 
+// writer takes what arrives in pieces and cuts it into lines, in memory bounded
+// by maxLine. What follows the last newline is kept back until more comes. It
+// is for one goroutine.
+type writer struct {
+	logs    *logs
+	level   slog.Level
+	pending []byte
+	skip    bool // the rest of a line that was too long
+}
+
+// Write never fails.
+func (w *writer) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		piece, rest, ended := bytes.Cut(p, []byte{'\n'})
+		p = rest
+		if !w.skip {
+			room := maxLine - len(w.pending)
+			w.skip = len(piece) > room
+			w.pending = append(w.pending, piece[:min(room, len(piece))]...)
+			if w.skip {
+				w.flush(true)
+			}
+		}
+		if ended {
+			w.flush(false)
+			w.skip = false
+		}
+	}
+	return n, nil
+}
+
+func (w *writer) flush(cut bool) {
+	if len(w.pending) > 0 {
+		w.logs.line(w.pending, cut, w.level)
+	}
+	w.pending = w.pending[:0]
+}
+
 // readLines calls fn for each line of r without its newline, in memory bounded
 // by maxLine; cut says that the line was longer. fn must not keep the slice.
 func readLines(r io.Reader, fn func(line []byte, cut bool) error) error {

@@ -92,7 +92,7 @@ func testLaunch(t testing.TB, d *Dir, mode string) launch {
 	t.Cleanup(func() { _ = b.Close() })
 	return launch{
 		name: mode, binary: b, base: shortTemp(t), env: os.Environ(), logger: testLogger(t), red: &redactor{},
-		timeouts: testTimeouts().withDefaults(),
+		now: time.Now, timeouts: testTimeouts().withDefaults(),
 	}
 }
 

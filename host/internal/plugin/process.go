@@ -2,9 +2,9 @@ package plugin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"os/exec"
 	"sync"
 	"sync/atomic"
@@ -16,6 +16,8 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
 // unkillable is how long a process may take to end after SIGKILL. Longer means
@@ -31,6 +33,7 @@ type launch struct {
 	extraEnv []string // names allowed beyond the list
 	logger   *slog.Logger
 	red      *redactor
+	now      func() time.Time
 	timeouts Timeouts
 }
 
@@ -42,19 +45,22 @@ type process struct {
 	run      *processRunner
 	logs     *logs
 	dir      *runDir
+	now      func() time.Time
 	started  time.Time
 
 	client  *goplugin.Client
 	conn    capturedConn
 	ready   bool // connect succeeded
-	rpc     wireClient
+	rpc     *protocol.Client
 	version int // of the protocol, as negotiated
 
-	mu     sync.Mutex
-	cause  error // why it was killed; nil: it was not, or on request
-	asked  bool  // it was asked to stop
-	ending sync.WaitGroup
-	gone   chan struct{} // closed when the process has ended and all is cleaned up
+	watching sync.WaitGroup
+	gone     chan struct{} // closed when the process has ended and all is cleaned up
+
+	mu    sync.Mutex
+	cause *FrozenError // why it was killed; nil: it was not, or on request
+	asked bool         // it was asked to stop
+	ended time.Time    // zero: it runs
 }
 
 // startProcess starts a plugin and returns when it answers its health check.
@@ -66,13 +72,14 @@ func startProcess(ctx context.Context, l launch) (*process, error) {
 	}
 	p := &process{
 		name: l.name, timeouts: l.timeouts, logger: l.logger, dir: dir,
-		logs: newLogs(l.logger, l.red), started: time.Now(), gone: make(chan struct{}),
+		logs: newLogs(l.logger, l.red), now: l.now, started: l.now(), gone: make(chan struct{}),
 	}
 	cmd := &exec.Cmd{Args: []string{l.binary.Path}, Dir: dir.tmp, Env: pluginEnv(l.env, l.extraEnv, dir.tmp)}
+	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", protocol.EnvParent, os.Getpid()))
 	setExecutable(cmd, l.binary)
 	setProcAttr(cmd)
 	p.run = newRunner(cmd, dir, p.logs)
-	p.client = newClient(p.run, &p.conn, l.timeouts.Start)
+	p.client = newClient(p, l.timeouts.Start)
 
 	sctx, cancel := context.WithTimeout(ctx, l.timeouts.Start)
 	defer cancel()
@@ -82,28 +89,42 @@ func startProcess(ctx context.Context, l launch) (*process, error) {
 		return nil, err
 	}
 	p.logger.Debug("plugin started", "pid", p.run.ID(), "protocol", p.version)
-	p.ending.Go(p.watch)
-	go func() {
-		<-p.run.exited
-		p.ending.Wait()
-		p.cleanup()
-		close(p.gone)
-	}()
+	p.watching.Go(p.watch)
+	go p.bury()
 	return p, nil
+}
+
+// bury waits for the end of the process, notes it, and cleans up.
+func (p *process) bury() {
+	defer close(p.gone)
+	<-p.run.exited
+	p.mu.Lock()
+	p.ended = p.now()
+	unexpected := !p.asked && p.cause == nil
+	p.mu.Unlock()
+	if unexpected {
+		p.logger.Error("plugin ended without having been asked to", "status", p.run.status)
+	}
+	p.watching.Wait()
+	p.cleanup()
 }
 
 // newClient makes a go-plugin client for one start; they cannot be started
 // twice.
-func newClient(r *processRunner, conn *capturedConn, timeout time.Duration) *goplugin.Client {
+func newClient(p *process, timeout time.Duration) *goplugin.Client {
+	r := p.run
 	return goplugin.NewClient(&goplugin.ClientConfig{
-		HandshakeConfig:  wireHandshake,
-		VersionedPlugins: wirePlugins(),
+		HandshakeConfig:  protocol.Handshake,
+		VersionedPlugins: protocol.Plugins(nil),
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		GRPCDialOptions:  append(wireDialOptions(), grpc.WithChainStreamInterceptor(conn.intercept)),
+		GRPCDialOptions:  append(protocol.DialOptions(), grpc.WithChainStreamInterceptor(p.conn.intercept)),
 		StartTimeout:     timeout,
 		SkipHostEnv:      true,
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: r.dir.path},
 		Logger:           hclog.NewNullLogger(), // what it would say is in our errors
+		// A Go plugin's os.Stdout and os.Stderr come through the connection.
+		SyncStdout: &writer{logs: p.logs, level: slog.LevelInfo},
+		SyncStderr: &writer{logs: p.logs, level: slog.LevelInfo},
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
 			// spec holds go-plugin's own variables. The last one of a name counts.
 			r.cmd.Env = append(append(r.cmd.Env, spec.Env...), socketDirEnv+"="+r.dir.path)
@@ -129,9 +150,11 @@ func (p *process) connect(ctx context.Context) error {
 	}
 	p.ready = true
 	p.version = p.client.NegotiatedVersion()
-	if p.rpc, err = dispense(raw); err != nil {
+	client, err := raw.Dispense(protocol.Name)
+	if err != nil {
 		return err
 	}
+	p.rpc = client.(*protocol.Client)
 	return p.health(ctx)
 }
 
@@ -214,12 +237,13 @@ func (p *process) watch() {
 	}
 }
 
-// kill ends the process for a reason that calls in progress will report.
-func (p *process) kill(cause error) {
+// kill ends a process that gave no sign of life. Calls in progress return the
+// reason.
+func (p *process) kill(cause *FrozenError) {
 	p.mu.Lock()
 	if p.cause == nil && !p.asked {
 		p.cause = cause
-		p.logger.Error("plugin is killed", "error", cause)
+		p.logger.Error("plugin is frozen and is killed", "during", cause.During, "after", cause.After)
 	}
 	p.mu.Unlock()
 	p.run.signal(syscall.SIGKILL)
@@ -257,6 +281,13 @@ func (p *process) drain(ctx context.Context) {
 	}
 }
 
+// endedAt is when the process ended, which it has.
+func (p *process) endedAt() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ended
+}
+
 func (p *process) alive() bool {
 	select {
 	case <-p.run.exited:
@@ -270,18 +301,24 @@ func (p *process) alive() bool {
 // has ended.
 func (p *process) death(during string, err error) error {
 	p.mu.Lock()
-	cause, asked := p.cause, p.asked
+	cause, asked, ended := p.cause, p.asked, p.ended
 	p.mu.Unlock()
-	if asked && cause == nil {
+	switch {
+	case cause != nil:
+		frozen := *cause
+		frozen.Err = err
+		return &frozen
+	case asked && err != nil:
+		return fmt.Errorf("%s: %w: %w", during, ErrStopped, err)
+	case asked:
 		return fmt.Errorf("%s: %w", during, ErrStopped)
-	}
-	var f *FrozenError
-	if errors.As(cause, &f) {
-		return f
 	}
 	// What it said last may still be on its way.
 	waitFor(p.run.joined, 2*pipeGrace)
-	return &CrashError{Plugin: p.name, During: during, Status: p.run.status, Uptime: time.Since(p.started), Log: p.logs.last(), Err: err}
+	if ended.IsZero() {
+		ended = p.now()
+	}
+	return &CrashError{Plugin: p.name, During: during, Status: p.run.status, Uptime: ended.Sub(p.started), Log: p.logs.last(), Err: err}
 }
 
 func waitFor(ch <-chan struct{}, d time.Duration) bool {

@@ -22,7 +22,7 @@ func beHost(dir string) {
 	if err != nil {
 		panic(err)
 	}
-	l := launch{name: "stubborn", binary: b, base: base, env: os.Environ(), logger: discard, red: &redactor{}, timeouts: Timeouts{}.withDefaults()}
+	l := launch{name: "stubborn", binary: b, base: base, env: os.Environ(), logger: discard, red: &redactor{}, now: time.Now, timeouts: Timeouts{}.withDefaults()}
 	p, err := startProcess(context.Background(), l)
 	if err != nil {
 		panic(err)

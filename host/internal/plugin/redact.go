@@ -3,10 +3,13 @@ package plugin
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
 const (
@@ -36,15 +39,23 @@ func (r *redactor) add(values ...string) {
 }
 
 func (r *redactor) addForms(v string) {
-	forms := []string{v, url.QueryEscape(v), url.PathEscape(v)}
-	if quoted, err := json.Marshal(v); err == nil {
-		forms = append(forms, string(quoted[1:len(quoted)-1]))
-	}
-	for _, f := range forms {
+	for _, f := range []string{v, url.QueryEscape(v), url.PathEscape(v), inJSON(v, true), inJSON(v, false)} {
 		if len(f) >= minSecret && !slices.Contains(r.secrets, f) {
 			r.secrets = append(r.secrets, f)
 		}
 	}
+}
+
+// inJSON is the text between the quotes.
+func inJSON(v string, escapeHTML bool) string {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(escapeHTML)
+	if err := enc.Encode(v); err != nil {
+		return ""
+	}
+	text := strings.TrimSuffix(b.String(), "\n")
+	return text[1 : len(text)-1]
 }
 
 func (r *redactor) clean(s string) string {
@@ -69,3 +80,32 @@ func (r *redactor) cleanCut(b []byte) []byte {
 	}
 	return b
 }
+
+// cleanError takes the secrets out of an error's text. One that has none is
+// returned as it is; of another the class is kept, and what ErrLost and
+// ErrUnknown say of it.
+func (r *redactor) cleanError(err error) error {
+	text := err.Error()
+	var e *protocol.Error
+	if !errors.As(err, &e) {
+		if clean := r.clean(text); clean != text {
+			return &protocol.Error{Class: protocol.ClassOf(err), Err: &cleanedError{clean, err}}
+		}
+		return err
+	}
+	cleanText, cleanHint := r.clean(text), r.clean(e.Hint)
+	if cleanText == text && cleanHint == e.Hint {
+		return err
+	}
+	return &protocol.Error{Class: e.Class, RetryAfter: e.RetryAfter, Hint: cleanHint, Err: &cleanedError{cleanText, err}}
+}
+
+// cleanedError has an error's text without secrets. It says what the error is,
+// and does not hand it out.
+type cleanedError struct {
+	text string
+	err  error
+}
+
+func (e *cleanedError) Error() string        { return e.text }
+func (e *cleanedError) Is(target error) bool { return errors.Is(e.err, target) }

@@ -14,7 +14,7 @@ type Timeouts struct {
 	Check     time.Duration // 60 s
 	Status    time.Duration // 60 s
 	Open      time.Duration // until an export is opened; 60 s
-	Progress  time.Duration // for each message that is sent or, in a listing, received; 60 s
+	Progress  time.Duration // for each message that is sent or, in a listing, received; 5 min: a slow upload holds back the next message
 	Prepare   time.Duration // from Prepare to Prepared; 15 min
 	Commit    time.Duration // from Commit to Committed; 5 min
 	Erase     time.Duration // from the last id to the answer; 15 min
@@ -38,7 +38,7 @@ func (t Timeouts) withDefaults() Timeouts {
 		Check:            cmp.Or(t.Check, time.Minute),
 		Status:           cmp.Or(t.Status, time.Minute),
 		Open:             cmp.Or(t.Open, time.Minute),
-		Progress:         cmp.Or(t.Progress, time.Minute),
+		Progress:         cmp.Or(t.Progress, 5*time.Minute),
 		Prepare:          cmp.Or(t.Prepare, 15*time.Minute),
 		Commit:           cmp.Or(t.Commit, 5*time.Minute),
 		Erase:            cmp.Or(t.Erase, 15*time.Minute),

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,6 +23,7 @@ import (
 	"google.golang.org/grpc"
 
 	destinationv1 "github.com/penstock-io/penstock/proto/penstock/destination/v1"
+	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
 func main() {
@@ -111,20 +114,29 @@ type server struct {
 	mode   string
 	log    hclog.Logger
 	stdout *os.File
+
+	configured atomic.Bool
+	config     string
 }
 
 func (s *server) Describe(context.Context, *destinationv1.DescribeRequest) (*destinationv1.DescribeResponse, error) {
 	switch s.mode {
 	case "frozen":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		time.Sleep(time.Hour) // the signal may reach another thread first
 	case "slow":
 		time.Sleep(time.Hour)
 	}
+	name := s.mode
+	if name == "misnamed" {
+		name = "other"
+	}
 	return &destinationv1.DescribeResponse{
-		Name: s.mode, Version: "1.2.3",
+		Name: name, Version: "1.2.3",
 		Schema: &destinationv1.ConfigSchema{Attributes: []*destinationv1.Attribute{
 			{Name: "bucket", Type: destinationv1.AttributeType_ATTRIBUTE_TYPE_STRING, Required: true, Description: "Where to."},
-			{Name: "password", Type: destinationv1.AttributeType_ATTRIBUTE_TYPE_STRING, Sensitive: true},
+			{Name: "password", Type: destinationv1.AttributeType_ATTRIBUTE_TYPE_STRING, Sensitive: true, Description: "To get in."},
+			{Name: "retries", Type: destinationv1.AttributeType_ATTRIBUTE_TYPE_INTEGER, DefaultJson: "3", Description: "How often."},
 		}},
 		Capabilities: &destinationv1.Capabilities{
 			Streams:      []destinationv1.Stream{destinationv1.Stream_STREAM_EVENTS},
@@ -139,6 +151,13 @@ func (s *server) Describe(context.Context, *destinationv1.DescribeRequest) (*des
 func (s *server) Configure(_ context.Context, r *destinationv1.ConfigureRequest) (*destinationv1.ConfigureResponse, error) {
 	s.log.Info("configured", "config", string(r.GetConfigJson()), "project", r.GetProject().GetName())
 	fmt.Fprintf(os.Stderr, "raw %s\n", r.GetConfigJson())
+	s.configured.Store(true)
+	s.config = string(r.GetConfigJson())
+	if s.mode == "telltale" {
+		return &destinationv1.ConfigureResponse{Diagnostics: []*destinationv1.Diagnostic{{
+			Severity: destinationv1.Severity_SEVERITY_WARNING, Attribute: "password", Summary: "Weak", Detail: "Weak: " + s.config,
+		}}}, nil
+	}
 	return &destinationv1.ConfigureResponse{Targets: []*destinationv1.Target{{Stream: destinationv1.Stream_STREAM_EVENTS, Uri: "test://" + s.mode}}}, nil
 }
 
@@ -147,7 +166,7 @@ func (s *server) Check(context.Context, *destinationv1.CheckRequest) (*destinati
 	switch s.mode {
 	case "crash":
 		for i := range 150 {
-			fmt.Fprintf(os.Stderr, "line %d\n", i)
+			s.log.Info(fmt.Sprintf("line %d", i))
 		}
 		panic("lost my way")
 	case "chatty":
@@ -157,6 +176,9 @@ func (s *server) Check(context.Context, *destinationv1.CheckRequest) (*destinati
 		}
 		fmt.Print(strings.Repeat("z", 1<<20))
 		fmt.Fprint(os.Stderr, strings.Repeat("w", 1<<20))
+	case "telltale":
+		e := &protocol.Error{Class: protocol.Configuration, Hint: "use another than " + s.config, Err: errors.New("refused: " + s.config)}
+		return nil, protocol.ToStatus(e)
 	case "hangs":
 		time.Sleep(time.Hour)
 	}
@@ -187,7 +209,7 @@ func (s *server) Export(stream destinationv1.DestinationService_ExportServer) er
 		var answer *destinationv1.ExportResponse
 		switch m := m.GetMessage().(type) {
 		case *destinationv1.ExportRequest_Open:
-			answer = &destinationv1.ExportResponse{Message: &destinationv1.ExportResponse_Opened{Opened: &destinationv1.Opened{}}}
+			answer = &destinationv1.ExportResponse{Message: &destinationv1.ExportResponse_Opened{Opened: &destinationv1.Opened{LastCommittedRun: s.last()}}}
 		case *destinationv1.ExportRequest_Batch:
 			if s.mode == "wedged" {
 				select {}
@@ -210,6 +232,14 @@ func (s *server) Export(stream destinationv1.DestinationService_ExportServer) er
 			}
 		}
 	}
+}
+
+// last is 41 when the plugin was configured.
+func (s *server) last() int64 {
+	if s.configured.Load() {
+		return 41
+	}
+	return 0
 }
 
 func receipt(rows uint64) *destinationv1.Receipt {

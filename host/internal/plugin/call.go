@@ -1,0 +1,52 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/penstock-io/penstock/sdk/protocol"
+)
+
+// callSpec says what a call is and how long it may take.
+type callSpec struct {
+	name  string
+	limit time.Duration
+	// fatal: the call needs no network, or what it leaves half done must not go
+	// on; a plugin that does not answer it in time is killed.
+	fatal bool
+}
+
+// call makes one call of a process within its limit.
+func call[T any](ctx context.Context, p *process, spec callSpec, fn func(context.Context) (T, error)) (T, error) {
+	late := &DeadlineError{Plugin: p.name, During: spec.name, After: spec.limit}
+	limited, cancel := context.WithTimeoutCause(ctx, spec.limit, late)
+	defer cancel()
+	v, err := fn(limited)
+	if err == nil {
+		return v, nil
+	}
+	var zero T
+	if spec.fatal && ctx.Err() == nil && context.Cause(limited) == error(late) {
+		p.kill(p.frozen(spec.name, spec.limit))
+	}
+	return zero, p.explain(ctx, spec.name, err)
+}
+
+// explain says what an error of a call was: the caller's doing, the end of the
+// process, or what the plugin answered, without secrets.
+func (p *process) explain(ctx context.Context, during string, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	p.mu.Lock()
+	killed := p.cause != nil || p.asked
+	p.mu.Unlock()
+	// A connection is lost a moment before the process is seen to end.
+	if lost := errors.Is(err, protocol.ErrLost); lost || killed || !p.alive() {
+		if waitFor(p.run.exited, 2*time.Second) {
+			return p.death(during, err)
+		}
+	}
+	return p.logs.red.cleanError(err)
+}

@@ -1,0 +1,121 @@
+package plugin
+
+import (
+	"context"
+	"time"
+
+	"github.com/penstock-io/penstock/sdk/batch"
+	"github.com/penstock-io/penstock/sdk/protocol"
+)
+
+// Export is one run on its way through a plugin: Open, then for each partition
+// BeginPartition, Send …, EndPartition, then Prepare and Commit, or Abort. It
+// is for one goroutine.
+//
+// Each step has its deadline. A plugin that does not keep it is killed, so that
+// what it was doing is over when the run is tried again. Any error ends the
+// export, as do Commit and Abort; nothing is to be freed after them. One that
+// is given up otherwise is ended by Close.
+type Export struct {
+	p *process
+	x *protocol.Exporter
+}
+
+// Export opens a stream. ctx is that of the whole export. rejected is called,
+// from one other goroutine, with the rows that the destination refuses; all
+// calls are over when Prepare returns.
+func (d *Destination) Export(ctx context.Context, rejected func([]protocol.RejectedRow) error) (*Export, error) {
+	p, err := d.running(ctx)
+	if err != nil {
+		return nil, err
+	}
+	x, err := p.rpc.Export(ctx, rejected)
+	if err != nil {
+		return nil, p.explain(ctx, "export", err)
+	}
+	return &Export{p: p, x: x}, nil
+}
+
+// Open claims the target for a run and returns the pipeline's last committed
+// one; 0: none.
+func (e *Export) Open(ctx context.Context, run protocol.Run) (lastCommitted int64, err error) {
+	return step(ctx, e, "open", e.p.timeouts.Open, func(ctx context.Context) (int64, error) { return e.x.Open(ctx, run) })
+}
+
+// BeginPartition begins the next partition.
+func (e *Export) BeginPartition(ctx context.Context, p protocol.Partition) error {
+	return e.send(ctx, "begin partition", func(ctx context.Context) error { return e.x.BeginPartition(ctx, p) })
+}
+
+// Send sends a batch of the open partition. It blocks while the plugin does not
+// keep up. The batch may be used again after the call.
+func (e *Export) Send(ctx context.Context, b *batch.Batch) error {
+	return e.send(ctx, "send", func(ctx context.Context) error { return e.x.Send(ctx, b) })
+}
+
+// EndPartition ends the open partition with what was sent in it.
+func (e *Export) EndPartition(ctx context.Context, t protocol.Totals) error {
+	return e.send(ctx, "end partition", func(ctx context.Context) error { return e.x.EndPartition(ctx, t) })
+}
+
+// Prepare says that everything was sent and returns what Commit will make the
+// run's receipt.
+func (e *Export) Prepare(ctx context.Context, t protocol.Totals) (protocol.Receipt, error) {
+	return step(ctx, e, "prepare", e.p.timeouts.Prepare, func(ctx context.Context) (protocol.Receipt, error) { return e.x.Prepare(ctx, t) })
+}
+
+// Commit makes the run the last committed one. After an error that is
+// protocol.ErrUnknown only Status knows whether it is.
+func (e *Export) Commit(ctx context.Context) (protocol.Receipt, error) {
+	defer e.Close()
+	return step(ctx, e, "commit", e.p.timeouts.Commit, func(ctx context.Context) (protocol.Receipt, error) { return e.x.Commit(ctx) })
+}
+
+// Abort ends the export without commit and waits until the plugin has done so.
+// With discard the plugin removes what the run has written. After an error, and
+// after the end, there is nothing to abort: Abort returns nil.
+func (e *Export) Abort(ctx context.Context, discard bool) error {
+	if e.x == nil {
+		return nil
+	}
+	defer e.Close()
+	_, err := step(ctx, e, "abort", e.p.timeouts.Progress, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, e.x.Abort(ctx, discard)
+	})
+	return err
+}
+
+// Rejected counts the rows that were rejected so far.
+func (e *Export) Rejected() uint64 {
+	if e.x == nil {
+		return 0
+	}
+	return e.x.Rejected()
+}
+
+// Close cuts the stream, unless the export is over, and waits until nothing of
+// it runs on this side. It may be called more than once.
+func (e *Export) Close() {
+	if e.x != nil {
+		e.x.Close()
+		e.x = nil
+	}
+}
+
+func (e *Export) send(ctx context.Context, name string, fn func(context.Context) error) error {
+	_, err := step(ctx, e, name, e.p.timeouts.Progress, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) })
+	return err
+}
+
+// step makes one call of an export. An error ends the export.
+func step[T any](ctx context.Context, e *Export, name string, limit time.Duration, fn func(context.Context) (T, error)) (T, error) {
+	if e.x == nil {
+		var zero T
+		return zero, errEnded
+	}
+	v, err := call(ctx, e.p, callSpec{name, limit, true}, fn)
+	if err != nil {
+		e.Close()
+	}
+	return v, err
+}

@@ -1,0 +1,176 @@
+package plugin
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/penstock-io/penstock/sdk/protocol"
+)
+
+// Options say where plugins come from and how they are kept. Zero is the
+// default, given behind each.
+type Options struct {
+	// Dir is the plugin directory.
+	Dir string
+	// CacheDir keeps descriptions by checksum, so that a plugin is not run
+	// again to be asked the same; empty: nothing is kept. It is made when it is
+	// first needed.
+	CacheDir string
+	// RunDir holds the private directories of plugin processes, their temporary
+	// files included; the system's temporary directory. So is it when RunDir's
+	// name is too long for sockets (more than about 60 bytes).
+	RunDir string
+	// Environ is what plugins may see a part of; os.Environ().
+	Environ []string
+	// ExtraEnv are names that plugins see beyond the list in env.go.
+	ExtraEnv []string
+	Logger   *slog.Logger // nothing is logged
+	Clock    Clock        // the system's
+	Timeouts Timeouts
+	Restart  Restart
+}
+
+func (o Options) withDefaults() Options {
+	if o.Environ == nil {
+		o.Environ = os.Environ()
+	}
+	if o.Clock == nil {
+		o.Clock = systemClock{}
+	}
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	o.Timeouts = o.Timeouts.withDefaults()
+	o.Restart = o.Restart.withDefaults()
+	return o
+}
+
+// Manager starts plugins and keeps them. It may be used concurrently.
+type Manager struct {
+	opts  Options
+	dir   *Dir
+	cache cache
+
+	mu      sync.Mutex
+	stopped bool
+	alive   map[*Destination]struct{} // those that may have a process
+}
+
+// NewManager makes a manager; nothing is read or started yet.
+func NewManager(opts Options) *Manager {
+	m := &Manager{opts: opts.withDefaults(), cache: cache{dir: opts.CacheDir}, alive: map[*Destination]struct{}{}}
+	m.dir = NewDir(opts.Dir, m.probe)
+	return m
+}
+
+// Dir is the plugin directory, for the commands that list, install and trust.
+// What it pins, it runs once.
+func (m *Manager) Dir() *Dir { return m.dir }
+
+// Start sweeps what dead hosts have left behind. A host calls it once; a
+// command that only describes need not.
+func (m *Manager) Start(context.Context) error {
+	n, err := Sweep(m.opts.RunDir)
+	if n > 0 {
+		m.opts.Logger.Info("removed the private directories that plugins of a dead host left behind", "count", n)
+	}
+	return err
+}
+
+// Stop drains and ends every plugin and returns when none is left. ctx shortens
+// the draining. It may be called again; after it nothing starts any more.
+func (m *Manager) Stop(ctx context.Context) {
+	m.mu.Lock()
+	m.stopped = true
+	all := make([]*Destination, 0, len(m.alive))
+	for d := range m.alive {
+		all = append(all, d)
+	}
+	m.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, d := range all {
+		wg.Go(func() { d.Stop(ctx) })
+	}
+	wg.Wait()
+}
+
+// Describe says what the pinned plugin of a type is: from the cache when it
+// was asked before, else by running it for a moment. The binary is verified in
+// either case.
+func (m *Manager) Describe(ctx context.Context, typ string) (protocol.Description, error) {
+	b, err := m.dir.Open(typ)
+	if err != nil {
+		return protocol.Description{}, err
+	}
+	defer b.Close()
+	if d, err := m.cache.get(b.SHA256); err == nil {
+		return d, nil
+	}
+	d, _, err := m.ask(ctx, b)
+	return d, err
+}
+
+// Described is Describe without running or reading the binary: ErrNotDescribed
+// when what is pinned was never asked.
+func (m *Manager) Described(typ string) (protocol.Description, error) {
+	pin, ok, err := m.dir.Pin(typ)
+	if err != nil {
+		return protocol.Description{}, err
+	}
+	if !ok {
+		return protocol.Description{}, fmt.Errorf("plugin %s: %w: it is not pinned in %s", typ, ErrNotDescribed, LockFile)
+	}
+	d, err := m.cache.get(pin.SHA256)
+	if err != nil {
+		return protocol.Description{}, fmt.Errorf("plugin %s: %w", typ, errors.Join(ErrNotDescribed, err))
+	}
+	return d, nil
+}
+
+// probe is the Prober of the directory.
+func (m *Manager) probe(ctx context.Context, b *Binary) (string, []int, error) {
+	d, version, err := m.ask(ctx, b)
+	if err != nil {
+		return "", nil, err
+	}
+	return d.Version, []int{version}, nil
+}
+
+// ask runs a binary to describe itself, and keeps what it says.
+func (m *Manager) ask(ctx context.Context, b *Binary) (protocol.Description, int, error) {
+	p, err := startProcess(ctx, m.launch(b.Type(), b, &redactor{}))
+	if err != nil {
+		return protocol.Description{}, 0, err
+	}
+	defer p.stop(ctx)
+	d, err := m.describe(ctx, p, b)
+	return d, p.version, err
+}
+
+// describe asks a process what it is, and keeps the answer.
+func (m *Manager) describe(ctx context.Context, p *process, b *Binary) (protocol.Description, error) {
+	d, err := call(ctx, p, callSpec{"describe", m.opts.Timeouts.Describe, true}, p.rpc.Describe)
+	if err != nil {
+		return protocol.Description{}, err
+	}
+	if d.Name != b.Type() {
+		return protocol.Description{}, &StartError{
+			Plugin: p.name, Reason: fmt.Sprintf("it is the plugin of type %q: its file should be named %s%s", d.Name, Prefix, d.Name),
+		}
+	}
+	if err := m.cache.put(b.SHA256, d); err != nil {
+		m.opts.Logger.Warn("a plugin's description could not be kept", "plugin", b.Type(), "error", err)
+	}
+	return d, nil
+}
+
+func (m *Manager) launch(name string, b *Binary, red *redactor) launch {
+	return launch{
+		name: name, binary: b, base: runBase(m.opts.RunDir), env: m.opts.Environ, extraEnv: m.opts.ExtraEnv,
+		logger: m.opts.Logger.With("plugin", name), red: red, now: m.opts.Clock.Now,
+		timeouts: m.opts.Timeouts,
+	}
+}
