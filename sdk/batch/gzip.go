@@ -34,7 +34,7 @@ func (g *GzipWriter) WriteBatch(b *Batch) error {
 		return fmt.Errorf("write gzip member: it is closed")
 	}
 	if g.err == nil {
-		g.err = b.check()
+		g.err = b.Check()
 	}
 	if err := g.begin(); err != nil || len(b.Payload) == 0 {
 		return err

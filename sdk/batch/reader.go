@@ -37,7 +37,7 @@ func (r *Reader) Next() (*Batch, error) {
 	}
 	b, err := r.next()
 	if err == nil {
-		err = b.check()
+		err = b.Check()
 	}
 	if err != nil {
 		r.err = err

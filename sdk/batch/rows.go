@@ -26,7 +26,7 @@ var finalBlock = []byte{0x03, 0x00}
 // returns the extended slice. It takes RowsBytes of memory and never more: a
 // payload that holds more, or other bytes than RowsCRC32 says, is ErrCorrupt.
 func (b *Batch) AppendRows(dst []byte) ([]byte, error) {
-	if err := b.check(); err != nil {
+	if err := b.Check(); err != nil {
 		return dst, err
 	}
 	if b.RowsBytes == 0 && len(b.Payload) == 0 {
@@ -76,8 +76,9 @@ func (b *Batch) Lines() iter.Seq2[[]byte, error] {
 	}
 }
 
-// check refuses what can be seen without decoding.
-func (b *Batch) check() error {
+// Check returns ErrCorrupt for what can be seen without decoding. Reader,
+// AppendRows and GzipWriter call it.
+func (b *Batch) Check() error {
 	switch {
 	case b.Rows < 0 || b.RowsBytes < 0 || b.RowsBytes > MaxRowsBytes:
 		return fmt.Errorf("%w: %d rows of %d bytes, at most %d", ErrCorrupt, b.Rows, b.RowsBytes, MaxRowsBytes)

@@ -23,6 +23,18 @@ const (
 	Replace                 // the rows are the whole set and replace the one before
 )
 
+// String names the mode for people.
+func (m Mode) String() string {
+	switch m {
+	case Append:
+		return "append"
+	case Replace:
+		return "replace"
+	default:
+		return fmt.Sprintf("mode(%d)", int(m))
+	}
+}
+
 // Partitioning says which date makes a partition.
 type Partitioning int
 
@@ -41,6 +53,20 @@ const (
 	Idempotent                       // once it is committed each row is there once; before, some may be seen
 	AtLeastOnce                      // a retried run may leave rows twice
 )
+
+// String names the guarantee for people.
+func (g Guarantee) String() string {
+	switch g {
+	case Transaction:
+		return "transaction"
+	case Idempotent:
+		return "idempotent"
+	case AtLeastOnce:
+		return "at least once"
+	default:
+		return fmt.Sprintf("guarantee(%d)", int(g))
+	}
+}
 
 // Description is what a plugin says of itself.
 type Description struct {

@@ -1,0 +1,207 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// project is a destination and what belongs to it.
+type project struct {
+	destination Destination
+	log         hclog.Logger
+	// busy holds a token while an export, an erasure or a new configuration
+	// has the destination to itself.
+	busy chan struct{}
+	// life is held for reading by every call, for writing to close. It is taken
+	// after busy.
+	life   sync.RWMutex
+	closed bool
+
+	mu         sync.Mutex
+	fences     map[pipelineKey]int64
+	committing map[pipelineKey]int64 // run number
+}
+
+type pipelineKey struct {
+	stream Stream
+	id     string
+}
+
+func keyOf(r Run) pipelineKey { return pipelineKey{r.Stream, r.PipelineID} }
+
+func newProject(d Destination, log hclog.Logger) *project {
+	return &project{
+		destination: d, log: log, busy: make(chan struct{}, 1),
+		fences: make(map[pipelineKey]int64), committing: make(map[pipelineKey]int64),
+	}
+}
+
+func (s *server) lookup(id int64) *project {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.projects[id]
+}
+
+// use returns a configured project that is not closed before release.
+func (s *server) use(id int64) (p *project, release func(), err error) {
+	for p := s.lookup(id); p != nil; p = s.lookup(id) {
+		p.life.RLock()
+		if !p.closed {
+			return p, p.life.RUnlock, nil
+		}
+		p.life.RUnlock()
+	}
+	return nil, nil, Permanent(fmt.Errorf("project %d is not configured", id))
+}
+
+// hold is use for those who need the destination for themselves. It waits
+// until it is free, or ctx is over.
+func (s *server) hold(ctx context.Context, id int64) (*project, func(), error) {
+	for p := s.lookup(id); p != nil; p = s.lookup(id) {
+		if err := p.take(ctx); err != nil {
+			return nil, nil, err
+		}
+		p.life.RLock()
+		if !p.closed {
+			return p, func() { p.life.RUnlock(); <-p.busy }, nil
+		}
+		p.life.RUnlock()
+		<-p.busy
+	}
+	return nil, nil, Permanent(fmt.Errorf("project %d is not configured", id))
+}
+
+func (p *project) take(ctx context.Context) error {
+	select {
+	case p.busy <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return Retryable(fmt.Errorf("another export of this project is open: %w", context.Cause(ctx)), 0)
+	}
+}
+
+// replace puts a project into place, after what the one before has open. The
+// fences that this process has seen stay.
+func (s *server) replace(ctx context.Context, id int64, p *project) error {
+	for {
+		old := s.lookup(id)
+		if old != nil {
+			if err := old.take(ctx); err != nil {
+				return err
+			}
+			old.mu.Lock()
+			p.fences = old.fences
+			old.mu.Unlock()
+		}
+		if s.swap(id, old, p) {
+			return old.retire(p.log)
+		}
+		if old != nil {
+			<-old.busy
+		}
+	}
+}
+
+func (s *server) swap(id int64, old, p *project) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.projects[id] != old {
+		return false
+	}
+	s.projects[id] = p
+	return true
+}
+
+// retire closes a project that was replaced; the caller has taken it.
+func (p *project) retire(log hclog.Logger) error {
+	if p == nil {
+		return nil
+	}
+	if err := p.close(); err != nil {
+		log.Warn("the configuration before this one did not close", "error", err)
+	}
+	<-p.busy
+	return nil
+}
+
+// close waits for the calls that use the destination.
+func (p *project) close() error {
+	p.life.Lock()
+	defer p.life.Unlock()
+	if p.closed {
+		return nil
+	}
+	p.closed = true
+	if c, ok := p.destination.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+// status asks the destination. While this process commits the run, absent may
+// be true no longer when the answer arrives.
+func (p *project) status(ctx context.Context, run Run) (Status, error) {
+	committing := p.isCommitting(run)
+	status, err := p.destination.Status(ctx, run)
+	if err == nil && status.State == Absent && (committing || p.isCommitting(run)) {
+		status.State = InDoubt
+	}
+	return status, err
+}
+
+func (p *project) isCommitting(run Run) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.committing[keyOf(run)] == run.Number
+}
+
+// markCommitting notes that a run is being committed, until done is called.
+func (p *project) markCommitting(run Run) (done func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.committing[keyOf(run)] = run.Number
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.committing, keyOf(run))
+	}
+}
+
+// claim notes a fence and refuses one that is older than another that this
+// process has seen.
+func (p *project) claim(run Run) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if seen := p.fences[keyOf(run)]; run.Fence < seen {
+		return Fenced(fmt.Errorf("fence %d is older than %d, which holds the target", run.Fence, seen))
+	}
+	p.fences[keyOf(run)] = run.Fence
+	return nil
+}
+
+// open claims the destination for an attempt.
+func (p *project) open(ctx context.Context, run Run) (lastCommitted int64, err error) {
+	if opener, ok := p.destination.(Opener); ok {
+		last, err := opener.Open(ctx, run)
+		if err != nil {
+			return 0, err
+		}
+		return last, p.claim(run)
+	}
+	status, err := p.status(ctx, run)
+	if err != nil {
+		return 0, err
+	}
+	if status.Fence > run.Fence {
+		return 0, Fenced(fmt.Errorf("fence %d is older than %d, which holds the target", run.Fence, status.Fence))
+	}
+	if status.State == InDoubt {
+		return 0, Retryable(errors.New("the destination still works on this run"), 0)
+	}
+	return status.LastCommitted, p.claim(run)
+}

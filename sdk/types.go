@@ -1,0 +1,76 @@
+package sdk
+
+import (
+	"github.com/penstock-io/penstock/sdk/batch"
+	"github.com/penstock-io/penstock/sdk/protocol"
+)
+
+// The types that an author meets. They are declared where host and plugin
+// share them.
+type (
+	// Stream is one of the three kinds of data.
+	Stream = batch.Stream
+	// Mode says how a run's rows relate to those of earlier runs.
+	Mode = protocol.Mode
+	// Partitioning says which date makes a partition.
+	Partitioning = protocol.Partitioning
+	// Guarantee is how strongly a destination keeps a run's rows exactly once.
+	Guarantee = protocol.Guarantee
+	// Capabilities say what a destination can do.
+	Capabilities = protocol.Capabilities
+	// Project is what a plugin learns of a project.
+	Project = protocol.Project
+	// Target is a physical place that a stream is written to.
+	Target = protocol.Target
+	// Run names one run and the attempt at it.
+	Run = protocol.Run
+	// Partition is a part of a run's rows: those of one date.
+	Partition = protocol.Partition
+	// Receipt says what a run put at the destination.
+	Receipt = protocol.Receipt
+	// PartitionReceipt says what a run put at the destination in one partition.
+	PartitionReceipt = protocol.PartitionReceipt
+	// RunState says what became of a run.
+	RunState = protocol.RunState
+	// Status is the answer to what became of a run.
+	Status = protocol.Status
+	// CheckResult is one thing that Check tried.
+	CheckResult = protocol.CheckResult
+	// InventoryItem is one object or table partition that a destination holds.
+	InventoryItem = protocol.InventoryItem
+	// EraseResult counts what Erase removed and touched.
+	EraseResult = protocol.EraseResult
+)
+
+// The streams.
+const (
+	Events   = batch.Events
+	People   = batch.People
+	Identity = batch.Identity
+)
+
+// The modes.
+const (
+	Append  = protocol.Append  // the rows are added
+	Replace = protocol.Replace // the rows are the whole set and replace the one before
+)
+
+// The partitionings.
+const (
+	ByUTCDate     = protocol.ByUTCDate
+	ByProjectDate = protocol.ByProjectDate // the date in the project's time zone
+)
+
+// The guarantees, strongest first.
+const (
+	Transaction = protocol.Transaction // a run becomes visible in one instant, and is there once
+	Idempotent  = protocol.Idempotent  // once it is committed each row is there once; before, some may be seen
+	AtLeastOnce = protocol.AtLeastOnce // a retried run may leave rows twice
+)
+
+// The run states.
+const (
+	Absent    = protocol.Absent    // not committed, and never will be by an attempt that is over
+	Committed = protocol.Committed // committed, or a later run of the pipeline is
+	InDoubt   = protocol.InDoubt   // the destination still works on it: ask again
+)
