@@ -1,6 +1,7 @@
 package lake_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -149,5 +150,41 @@ func TestDiscardKeepsWhatIsCommittedOrAnothers(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, data(s)); diff != "" {
 		t.Errorf("objects were removed:\n%s", diff)
+	}
+}
+
+// repeating sends every conditional write twice, as a client does whose first
+// answer was lost: the second finds what the first has done.
+type repeating struct{ *laketest.Memory }
+
+func (r repeating) WriteIf(ctx context.Context, name string, data []byte, prev lake.Version) (lake.Version, error) {
+	if version, err := r.Memory.WriteIf(ctx, name, data, prev); err != nil {
+		return version, err
+	}
+	return r.Memory.WriteIf(ctx, name, data, prev)
+}
+
+func (r repeating) CreateFenced(ctx context.Context, name string) (lake.Upload, error) {
+	u, err := r.Memory.CreateFenced(ctx, name)
+	return repeatingUpload{u}, err
+}
+
+type repeatingUpload struct{ lake.Upload }
+
+func (u repeatingUpload) FinishIf(ctx context.Context, prev lake.Version) error {
+	if err := u.Upload.FinishIf(ctx, prev); err != nil {
+		return err
+	}
+	return u.Upload.FinishIf(ctx, prev)
+}
+
+func TestRepeatedWritesAreFoundDone(t *testing.T) {
+	s := laketest.NewMemory()
+	for number := range int64(2) {
+		mustExport(t, newLake(repeating{s}), events(number+1, number+1), someDays)
+		mustExport(t, newLake(repeating{s}), people(number+1, number+1), days{"": 2})
+	}
+	if m := readManifest(t, s, manifest); m.Run != 2 || m.Days["2026-05-31"].Rows != 200 {
+		t.Errorf("manifest is %+v", m)
 	}
 }

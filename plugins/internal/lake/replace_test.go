@@ -1,6 +1,7 @@
 package lake_test
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -173,5 +174,57 @@ func TestAdoptedSetIsReplaced(t *testing.T) {
 	mustExport(t, newLake(s), run, days{"": 1})
 	if got := strings.Count(listed(t, s.Objects()), "\n"); got != 100 {
 		t.Errorf("the set has %d rows", got)
+	}
+}
+
+func TestCommitCutBehindTheSwitch(t *testing.T) {
+	s := laketest.NewMemory()
+	mustExport(t, newLake(s), people(1, 1), days{"": 2})
+	l := newLake(s)
+	r, err := attempt(t.Context(), l, people(2, 2), days{"": 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.FailAt = s.Calls() + 2 // the manifest, behind the object
+	if err := l.Commit(t.Context(), people(2, 2), r); err == nil {
+		t.Fatal("nothing failed")
+	}
+	if listed(t, s.Objects()) != set(t, people(2, 2), 3) || readManifest(t, s, setManifest).Run != 1 {
+		t.Fatal("the commit was not cut behind the switch")
+	}
+	status, err := newLake(s).Status(t.Context(), people(2, 2))
+	if err != nil || status.State != sdk.Committed || status.LastCommitted != 2 || status.Receipt == nil {
+		t.Errorf("status is %+v, %v", status, err)
+	}
+	if err := newLake(s).Abort(t.Context(), people(2, 2), true); err != nil {
+		t.Error(err)
+	}
+	last, err := newLake(s).Open(t.Context(), people(3, 3))
+	if err != nil || last != 2 {
+		t.Errorf("the last committed run is %d, %v", last, err)
+	}
+}
+
+// stubborn does not end the uploads of others: what is left is the condition.
+type stubborn struct{ *laketest.Memory }
+
+func (stubborn) AbortUploads(context.Context, string, func(string) bool) error { return nil }
+
+func TestZombieThatKeepsItsUploadCannotSwitchBack(t *testing.T) {
+	m := laketest.NewMemory()
+	s := stubborn{m}
+	zombie := newLake(s)
+	r, err := attempt(t.Context(), zombie, people(1, 1), days{"": 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustExport(t, newLake(s), people(1, 2), days{"": 2})
+	mustExport(t, newLake(s), people(2, 3), days{"": 3})
+	before := m.Objects()
+	if err := zombie.Commit(t.Context(), people(1, 1), r); protocol.ClassOf(err) != protocol.Fenced {
+		t.Errorf("commit with an older fence: %v", err)
+	}
+	if diff := cmp.Diff(before, m.Objects()); diff != "" {
+		t.Errorf("the zombie changed objects:\n%s", diff)
 	}
 }
