@@ -20,8 +20,9 @@ type callSpec struct {
 // call makes one call of a process within its limit.
 func call[T any](ctx context.Context, p *process, spec callSpec, fn func(context.Context) (T, error)) (T, error) {
 	late := &DeadlineError{Plugin: p.name, During: spec.name, After: spec.limit}
-	limited, cancel := context.WithTimeoutCause(ctx, spec.limit, late)
-	defer cancel()
+	limited, cancel := context.WithCancelCause(noDeadline{ctx})
+	defer cancel(nil)
+	defer time.AfterFunc(spec.limit, func() { cancel(late) }).Stop()
 	v, err := fn(limited)
 	if err == nil {
 		return v, nil
@@ -32,6 +33,13 @@ func call[T any](ctx context.Context, p *process, spec callSpec, fn func(context
 	}
 	return zero, p.explain(ctx, spec.name, err)
 }
+
+// noDeadline keeps a context's deadline from gRPC. Otherwise the plugin's side
+// learns of it, may end the call a moment before this side does, and what was
+// our deadline looks like the plugin's answer.
+type noDeadline struct{ context.Context }
+
+func (noDeadline) Deadline() (time.Time, bool) { return time.Time{}, false }
 
 // explain says what an error of a call was: the caller's doing, the end of the
 // process, or what the plugin answered, without secrets.

@@ -173,7 +173,7 @@ type progress struct {
 
 func watchProgress(ctx context.Context, p *process, name string) *progress {
 	limit := p.timeouts.Progress
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(noDeadline{ctx})
 	late := &DeadlineError{Plugin: p.name, During: "a step of " + name, After: limit}
 	return &progress{ctx: ctx, cancel: cancel, timer: time.AfterFunc(limit, func() { cancel(late) })}
 }

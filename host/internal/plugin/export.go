@@ -29,7 +29,7 @@ func (d *Destination) Export(ctx context.Context, rejected func([]protocol.Rejec
 	if err != nil {
 		return nil, err
 	}
-	x, err := p.rpc.Export(ctx, rejected)
+	x, err := p.rpc.Export(noDeadline{ctx}, rejected)
 	if err != nil {
 		return nil, p.explain(ctx, "export", err)
 	}

@@ -41,7 +41,8 @@ type processRunner struct {
 	status string        // "exit status 3"; valid once exited is closed
 
 	mu     sync.Mutex
-	pid    int // 0: was never started
+	pid    int  // 0: was never started
+	doomed bool // was killed before it was started
 	reaped bool
 }
 
@@ -77,9 +78,7 @@ func (r *processRunner) Start(context.Context) error {
 		err := r.cmd.Start()
 		_, _ = outW.Close(), errW.Close()
 		if err == nil {
-			r.mu.Lock()
-			r.pid = r.cmd.Process.Pid
-			r.mu.Unlock()
+			r.born(r.cmd.Process.Pid)
 		}
 		started <- err
 		if err == nil {
@@ -92,6 +91,15 @@ func (r *processRunner) Start(context.Context) error {
 	}
 	go r.readPipes(outR, errR)
 	return nil
+}
+
+func (r *processRunner) born(pid int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pid = pid
+	if r.doomed {
+		_ = syscall.Kill(-pid, syscall.SIGKILL)
+	}
 }
 
 // reap waits for the process, kills what is left of its group and only then
@@ -154,10 +162,12 @@ func (r *processRunner) readStdout(stdout io.Reader) {
 	})
 }
 
-// signal sends a signal to the whole group, unless the process was reaped.
+// signal sends a signal to the whole group, unless the process was reaped. One
+// that is not started yet is killed when it is.
 func (r *processRunner) signal(sig syscall.Signal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.doomed = r.doomed || sig == syscall.SIGKILL
 	if r.pid != 0 && !r.reaped {
 		_ = syscall.Kill(-r.pid, sig)
 	}

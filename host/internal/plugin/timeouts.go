@@ -27,7 +27,7 @@ type Timeouts struct {
 	HeartbeatTimeout time.Duration // 5 s
 
 	Drain time.Duration // from Drain to the first signal; 30 s
-	Term  time.Duration // from SIGTERM to SIGKILL; 5 s
+	Term  time.Duration // from SIGTERM to SIGKILL; 10 s: the SDK gives up what is open after 6 s, and closes
 }
 
 func (t Timeouts) withDefaults() Timeouts {
@@ -45,7 +45,7 @@ func (t Timeouts) withDefaults() Timeouts {
 		Heartbeat:        cmp.Or(t.Heartbeat, 5*time.Second),
 		HeartbeatTimeout: cmp.Or(t.HeartbeatTimeout, 5*time.Second),
 		Drain:            cmp.Or(t.Drain, 30*time.Second),
-		Term:             cmp.Or(t.Term, 5*time.Second),
+		Term:             cmp.Or(t.Term, 10*time.Second),
 	}
 }
 
