@@ -1,6 +1,13 @@
 package s3
 
-import "context"
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/penstock-io/penstock/sdk"
+)
 
 const (
 	// partSize is what one request uploads at most; S3 takes no part but the
@@ -8,10 +15,12 @@ const (
 	partSize = 8 << 20
 	// partBuffers bounds the parts in memory: one being filled, the others on
 	// their way.
-	partBuffers = 6
+	partBuffers = 4
 )
 
-// buffers lends out part buffers. A buffer is made when it is first needed.
+// buffers lends out part buffers. They are mapped beside Go's heap, which
+// would otherwise keep as much again free for the next collection, made when
+// they are first needed, and kept until the process ends.
 type buffers struct {
 	free  chan []byte
 	slots chan struct{}
@@ -32,10 +41,16 @@ func (b *buffers) get(ctx context.Context) ([]byte, error) {
 	case buf := <-b.free:
 		return buf[:0], nil
 	default:
-		return make([]byte, 0, partSize), nil
 	}
+	buf, err := unix.Mmap(-1, 0, partSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		<-b.slots
+		return nil, sdk.Retryable(fmt.Errorf("map a part buffer of %d bytes: %w", partSize, err), 0)
+	}
+	return buf[:0], nil
 }
 
+// put takes a buffer back; nil is none.
 func (b *buffers) put(buf []byte) {
 	if buf == nil {
 		return

@@ -56,7 +56,7 @@ func open(ctx context.Context, c sdk.Config, shared *buffers) (sdk.Destination, 
 	if err != nil {
 		return nil, err
 	}
-	s := &store{client: client, bucket: conf.Bucket, encrypt: conf.encryption(), buffers: shared, log: c.Logger}
+	s := &store{client: client, bucket: conf.Bucket, encrypt: conf.encryption(), buffers: shared, forData: conf.unsigned()}
 	return &destination{
 		Lake:    lake.New(lake.Options{Store: s, Root: root, Logger: c.Logger}),
 		store:   s,

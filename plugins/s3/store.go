@@ -15,8 +15,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-	"github.com/hashicorp/go-hclog"
-
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/sdk"
 )
@@ -31,7 +29,8 @@ type store struct {
 	bucket  string
 	encrypt encryption
 	buffers *buffers
-	log     hclog.Logger
+	// forData are options of the calls that carry rows.
+	forData []func(*s3.Options)
 }
 
 // encryption is what the store asks of the service for new objects.
@@ -94,10 +93,10 @@ func (s *store) putInput(name string, data []byte, sum uint32) *s3.PutObjectInpu
 	}
 }
 
-func (s *store) putObject(ctx context.Context, in *s3.PutObjectInput) (*s3.PutObjectOutput, error) {
+func (s *store) putObject(ctx context.Context, in *s3.PutObjectInput, options ...func(*s3.Options)) (*s3.PutObjectOutput, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	out, err := s.client.PutObject(ctx, in)
+	out, err := s.client.PutObject(ctx, in, options...)
 	if err != nil {
 		return nil, s.classify("s3:PutObject", *in.Key, err)
 	}

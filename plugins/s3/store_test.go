@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/hashicorp/go-hclog"
-
 	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/test/standin"
@@ -22,7 +20,7 @@ func newStore(t *testing.T, c config) *store {
 	}
 	return &store{
 		client: client, bucket: c.Bucket, encrypt: c.encryption(),
-		buffers: newBuffers(partBuffers), log: hclog.NewNullLogger(),
+		buffers: newBuffers(partBuffers), forData: c.unsigned(),
 	}
 }
 

@@ -126,7 +126,7 @@ func (u *upload) sendPart(number int32, data []byte) (types.CompletedPart, error
 	out, err := u.store.client.UploadPart(ctx, &s3.UploadPartInput{
 		Bucket: u.store.target(), Key: &u.name, UploadId: &u.id, PartNumber: &number,
 		Body: bytes.NewReader(data), ChecksumCRC32: sum,
-	})
+	}, u.store.forData...)
 	if err != nil {
 		return types.CompletedPart{}, u.store.classify("s3:PutObject", u.name, err)
 	}
@@ -151,7 +151,7 @@ func (u *upload) Finish(ctx context.Context) error {
 	if u.id != "" {
 		return u.complete(ctx, nil, nil)
 	}
-	_, err := u.store.putObject(ctx, u.store.putInput(u.name, u.buf, u.sum))
+	_, err := u.store.putObject(ctx, u.store.putInput(u.name, u.buf, u.sum), u.store.forData...)
 	if err == nil {
 		u.release()
 	}

@@ -82,7 +82,6 @@ func (l *Lake) Commit(ctx context.Context, run sdk.Run, _ sdk.Receipt) error {
 	if err != nil {
 		return l.committedBefore(ctx, run, err)
 	}
-	defer l.mark(run)()
 	if a.manifest.Run >= run.Number {
 		return l.end(ctx, a)
 	}
@@ -108,19 +107,6 @@ func (l *Lake) Commit(ctx context.Context, run sdk.Run, _ sdk.Receipt) error {
 		l.sweep(ctx, a, append([]layout{a.lay}, a.held...))
 	}
 	return l.end(ctx, a)
-}
-
-// mark notes that run is being committed, until the result is called.
-func (l *Lake) mark(run sdk.Run) (done func()) {
-	key := attemptKey{run.Stream, run.PipelineID}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.committing[key] = run.Number
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		delete(l.committing, key)
-	}
 }
 
 func (l *Lake) committedBefore(ctx context.Context, run sdk.Run, notOpen error) error {

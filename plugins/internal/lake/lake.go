@@ -49,9 +49,8 @@ type Lake struct {
 	finishers   int
 	log         hclog.Logger
 
-	mu         sync.Mutex
-	attempts   map[attemptKey]*attempt
-	committing map[attemptKey]int64
+	mu       sync.Mutex
+	attempts map[attemptKey]*attempt
 }
 
 // attemptKey tells apart the runs that may be open at one time.
@@ -65,7 +64,7 @@ func New(o Options) *Lake {
 	l := &Lake{
 		store: o.Store, root: o.Root, partSize: o.PartSize, objectLimit: o.ObjectLimit,
 		finishers: o.Finishers, log: o.Logger,
-		attempts: make(map[attemptKey]*attempt), committing: make(map[attemptKey]int64),
+		attempts: make(map[attemptKey]*attempt),
 	}
 	if l.partSize == 0 {
 		l.partSize = DefaultPartSize

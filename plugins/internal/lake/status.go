@@ -33,22 +33,12 @@ func (l *Lake) Status(ctx context.Context, run sdk.Run) (sdk.Status, error) {
 	}
 	s := sdk.Status{State: sdk.Absent, LastCommitted: m.Run, Fence: m.Fence}
 	if m.Run < run.Number {
-		if l.isCommitting(run) {
-			s.State = sdk.InDoubt
-		}
 		return s, nil
 	}
 	s.State = sdk.Committed
 	r, err := l.receipt(ctx, lay, m, run.Number)
 	s.Receipt = r.receipt()
 	return s, err
-}
-
-func (l *Lake) isCommitting(run sdk.Run) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	number, ok := l.committing[attemptKey{run.Stream, run.PipelineID}]
-	return ok && number == run.Number
 }
 
 // receipt of a committed run; nil when it is not kept.
