@@ -21,7 +21,7 @@ import (
 // killed.
 const asHost = "PENSTOCK_TEST_AS_HOST"
 
-var testPlugin string // the built binary
+var testPlugin, sdkPlugin string // the built binaries
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(asHost); dir != "" {
@@ -36,8 +36,8 @@ func run(m *testing.M) int {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	testPlugin = filepath.Join(dir, "testplugin")
-	build := exec.Command("go", "build", "-o", testPlugin, "./internal/testplugin")
+	testPlugin, sdkPlugin = filepath.Join(dir, "testplugin"), filepath.Join(dir, "sdkplugin")
+	build := exec.Command("go", "build", "-o", dir, "./testdata/testplugin", "./testdata/sdkplugin")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		panic(fmt.Sprintf("build test plugin: %v\n%s", err, out))

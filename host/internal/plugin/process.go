@@ -262,7 +262,9 @@ func (p *process) stop(ctx context.Context) {
 	p.asked = true
 	p.mu.Unlock()
 	if first && p.alive() {
-		p.drain(ctx)
+		if p.drain(ctx) {
+			p.conn.close() // a server that stops gracefully waits for this
+		}
 		p.run.signal(syscall.SIGTERM)
 		waitContext(ctx, p.run.exited, p.timeouts.Term)
 		p.run.signal(syscall.SIGKILL)
@@ -272,13 +274,15 @@ func (p *process) stop(ctx context.Context) {
 	}
 }
 
-// drain asks the plugin to finish what it has open.
-func (p *process) drain(ctx context.Context) {
+// drain asks the plugin to finish what it has open, and says whether it has.
+func (p *process) drain(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, p.timeouts.Drain)
 	defer cancel()
-	if err := p.rpc.Drain(ctx); err != nil && p.alive() {
+	err := p.rpc.Drain(ctx)
+	if err != nil && p.alive() {
 		p.logger.Warn("plugin did not finish what it had open", "error", p.logs.red.clean(err.Error()))
 	}
+	return err == nil
 }
 
 // endedAt is when the process ended, which it has.
