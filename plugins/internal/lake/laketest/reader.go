@@ -1,0 +1,141 @@
+package laketest
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/penstock-io/penstock/sdk"
+)
+
+// Target is where one pipeline writes: what a reader knows who has read
+// docs/manifest.md. It shares no code with the lake.
+type Target struct {
+	// Files is the directory or bucket below the prefix.
+	Files      fs.FS
+	ProjectID  int64
+	Pipeline   string
+	PipelineID string
+	Stream     sdk.Stream
+}
+
+func (t Target) dir() string {
+	name := map[sdk.Stream]string{
+		sdk.Events: "mp_master_event", sdk.People: "mp_people_data", sdk.Identity: "mp_identity_mappings_data",
+	}[t.Stream]
+	return path.Join(strconv.FormatInt(t.ProjectID, 10), name)
+}
+
+// Committed returns the committed rows by date; the date of a replaced set
+// is empty.
+func (t Target) Committed() (map[string][]string, error) {
+	stem := t.Pipeline + "-" + t.PipelineID
+	data, err := fs.ReadFile(t.Files, path.Join(t.dir(), "_penstock", stem+".json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the manifest: %w", err)
+	}
+	var manifest struct {
+		Format  string
+		Version int
+		Run     int64 `json:"last_committed_run"`
+		Files   []struct{ Name string }
+	}
+	if err := json.Unmarshal(data, &manifest); err != nil {
+		return nil, fmt.Errorf("read the manifest: %w", err)
+	}
+	if manifest.Format != "penstock-manifest" || manifest.Version != 1 {
+		return nil, fmt.Errorf("the manifest is %s version %d", manifest.Format, manifest.Version)
+	}
+	rows := make(map[string][]string)
+	if t.Stream != sdk.Events {
+		for _, f := range manifest.Files {
+			// Names start at the bucket's root, before the prefix.
+			if err := t.read(path.Join(t.dir(), path.Base(f.Name)), "", rows); err != nil {
+				return nil, err
+			}
+		}
+		return rows, nil
+	}
+	err = t.walk(func(name string) error {
+		base, ok := strings.CutPrefix(path.Base(name), stem+"-")
+		number, _, _ := strings.Cut(base, "-")
+		run, err := strconv.ParseInt(number, 10, 64)
+		if !ok || err != nil || run > manifest.Run {
+			return nil
+		}
+		date := strings.TrimPrefix(path.Dir(name), t.dir()+"/")
+		return t.read(name, strings.ReplaceAll(date, "/", "-"), rows)
+	})
+	return rows, err
+}
+
+// Objects returns a fingerprint of every data object of the project by name,
+// with the pipeline's id left out.
+func (t Target) Objects() (map[string]string, error) {
+	found := make(map[string]string)
+	err := t.walk(func(name string) error {
+		data, err := fs.ReadFile(t.Files, name)
+		sum := sha256.Sum256(data)
+		found[strings.ReplaceAll(name, t.PipelineID, "id")] = fmt.Sprintf("%x", sum[:8])
+		return err
+	})
+	return found, err
+}
+
+// walk visits the data objects of the stream, as an engine does: not what
+// starts with a dot or an underscore.
+func (t Target) walk(visit func(name string) error) error {
+	err := fs.WalkDir(t.Files, t.dir(), func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case strings.HasPrefix(d.Name(), "_") && d.IsDir():
+			return fs.SkipDir
+		case d.IsDir() || !strings.HasSuffix(name, ".json.gz") || strings.HasPrefix(d.Name(), "."):
+			return nil
+		}
+		return visit(name)
+	})
+	if err != nil {
+		return fmt.Errorf("walk %s: %w", t.dir(), err)
+	}
+	return nil
+}
+
+// read appends the rows of an object, which must be one gzip member.
+func (t Target) read(name, date string, rows map[string][]string) error {
+	data, err := fs.ReadFile(t.Files, name)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	r := bytes.NewReader(data)
+	z, err := gzip.NewReader(r)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	z.Multistream(false)
+	text, err := io.ReadAll(z)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	if r.Len() != 0 {
+		return fmt.Errorf("read %s: %d bytes follow the first gzip member", name, r.Len())
+	}
+	for line := range strings.Lines(string(text)) {
+		rows[date] = append(rows[date], strings.TrimSuffix(line, "\n"))
+	}
+	return nil
+}

@@ -1,0 +1,37 @@
+package localfs_test
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
+	"github.com/penstock-io/penstock/sdk/destinationtest"
+)
+
+func target(at destinationtest.Place) laketest.Target {
+	path, _ := at.Config["path"].(string)
+	return laketest.Target{
+		Files: os.DirFS(path), ProjectID: at.Project.ID,
+		Pipeline: at.Pipeline, PipelineID: at.PipelineID, Stream: at.Stream,
+	}
+}
+
+func TestConformance(t *testing.T) {
+	destinationtest.Run(t, destinationtest.Harness{
+		Package: "github.com/penstock-io/penstock/cmd/penstock-destination-localfs",
+		Config:  func(t destinationtest.T) map[string]any { return map[string]any{"path": t.TempDir()} },
+		Bad: []destinationtest.BadConfig{
+			{Name: "relative path", Change: func(c map[string]any) { c["path"] = "out" }, Attributes: []string{"path"}},
+			{Name: "prefix that leaves the path", Change: func(c map[string]any) { c["prefix"] = "../up" }, Attributes: []string{"prefix"}},
+			{Name: "format of a later version", Change: func(c map[string]any) { c["format"] = "parquet" }, Attributes: []string{"format"}},
+			{Name: "two mistakes", Change: func(c map[string]any) { c["path"], c["prefix"] = "out", "a//b" }, Attributes: []string{"path", "prefix"}},
+		},
+		Read: func(_ context.Context, at destinationtest.Place) (map[string][]string, error) {
+			return target(at).Committed()
+		},
+		Objects: func(_ context.Context, at destinationtest.Place) (map[string]string, error) {
+			return target(at).Objects()
+		},
+	})
+}
