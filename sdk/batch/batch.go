@@ -81,3 +81,13 @@ func (t *Totals) Add(b *Batch) {
 	t.RowsBytes += uint64(b.RowsBytes)
 	t.PayloadBytes += uint64(len(b.Payload))
 }
+
+// ParseStream reads a stream's name.
+func ParseStream(name string) (Stream, error) {
+	for _, s := range [...]Stream{Events, People, Identity} {
+		if s.String() == name {
+			return s, nil
+		}
+	}
+	return 0, fmt.Errorf("stream %q is not one of events, people, identity", name)
+}

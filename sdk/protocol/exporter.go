@@ -139,9 +139,15 @@ func (e *Exporter) BeginPartition(ctx context.Context, p Partition) error {
 // Send sends a batch of the open partition. It blocks while the plugin does
 // not keep up. The batch may be used again after the call.
 func (e *Exporter) Send(ctx context.Context, b *batch.Batch) error {
+	return e.SendWithChecksum(ctx, b, PayloadCRC32C(b.Payload))
+}
+
+// SendWithChecksum is Send for who knows the payload's CRC-32C from where it
+// was stored: damage since then is found by the plugin.
+func (e *Exporter) SendWithChecksum(ctx context.Context, b *batch.Batch, crc32c uint32) error {
 	m := e.batch.Batch
 	m.Rows, m.Codec, m.Payload = uint32(b.Rows), pb.Codec_CODEC_NDJSON_DEFLATE, b.Payload
-	m.PayloadCrc32C, m.Flags = PayloadCRC32C(b.Payload), uint32(b.Flags)
+	m.PayloadCrc32C, m.Flags = crc32c, uint32(b.Flags)
 	m.RowsBytes, m.RowsCrc32 = uint64(b.RowsBytes), b.RowsCRC32
 	e.request.Message = &e.batch
 	if err := e.send(ctx, &e.request); err != nil {

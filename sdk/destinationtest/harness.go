@@ -1,0 +1,132 @@
+package destinationtest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/penstock-io/penstock/sdk"
+)
+
+// T is the part of *testing.T that harness and checks use.
+type T interface {
+	Helper()
+	Name() string
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Skipf(format string, args ...any)
+	Failed() bool
+	Cleanup(f func())
+	TempDir() string
+	Context() context.Context
+}
+
+var _ T = (*testing.T)(nil)
+
+// Harness tells the suite about one destination.
+type Harness struct {
+	// Package is the plugin's main package, as go build takes it: an import
+	// path or a directory such as "./cmd/penstock-destination-x". It is built
+	// with the tag crashpoints, once per Run.
+	Package string
+	// Command starts a plugin that is not built with Go, instead of Package. It
+	// is then killed from outside, a little less exactly.
+	Command []string
+	// Env is added to the plugin's environment, which otherwise holds PATH,
+	// HOME and TMPDIR only.
+	Env []string
+
+	// Config makes a good configuration with everything that is required, for a
+	// place of its own that holds nothing. It is called once per check.
+	Config func(t T) map[string]any
+	// Bad are configurations that the plugin must refuse. Unknown attributes,
+	// wrong types and missing required attributes are tried without being named
+	// here.
+	Bad []BadConfig
+	// Project is the project that is configured. Zero: one with id 2195193, UTC
+	// and no token.
+	Project sdk.Project
+
+	// Read returns the rows that a consumer sees as committed, by date ("" for
+	// people and identity), in any order and without newlines.
+	Read func(ctx context.Context, at Place) (map[string][]string, error)
+	// Objects returns what is stored at the place, committed or not: a name
+	// that does not depend on the place, and a fingerprint of the content. nil:
+	// it is not checked that a retry leaves the same bytes. Ledgers and
+	// manifests, which hold fences, are not among the objects.
+	Objects func(ctx context.Context, at Place) (map[string]string, error)
+
+	// Refused are events, as rows without newline, that the destination must
+	// reject, with their flags. nil: it is not checked that rejected rows come
+	// back. Whatever the destination rejects beyond them fails.
+	Refused []Row
+	// LongestRow is the longest row that must be stored. 0: 1 MiB, the most
+	// that a source lets through. What is longer may be rejected.
+	LongestRow int
+
+	// FenceInProcess says that the destination keeps fences only as long as its
+	// process lives: it has no Opener. The zombie checks are then skipped.
+	FenceInProcess bool
+	// SharedTarget says that the destination does not know which pipeline holds
+	// a target: it has no Opener.
+	SharedTarget bool
+	// VisibleEarly says that rows may be seen before Commit: the guarantee is
+	// not Transaction, and Read cannot tell.
+	VisibleEarly bool
+
+	// Timeout bounds each call. 0: one minute.
+	Timeout time.Duration
+}
+
+// BadConfig is a configuration with mistakes.
+type BadConfig struct {
+	Name string
+	// Change makes the mistakes in a good configuration.
+	Change func(config map[string]any)
+	// Attributes must each be named by a diagnostic; "" is the block.
+	Attributes []string
+}
+
+// Place is where a check writes.
+type Place struct {
+	Config     map[string]any
+	Project    sdk.Project
+	Pipeline   string
+	PipelineID string
+	Stream     sdk.Stream
+}
+
+// Run runs every check as a subtest. It needs the go command when
+// Harness.Package is set.
+func Run(t *testing.T, h Harness) {
+	t.Helper()
+	h = h.withDefaults(t)
+	for _, c := range checks {
+		t.Run(c.name, func(t *testing.T) { c.run(newBench(t, h)) })
+	}
+}
+
+// withDefaults builds the plugin and returns a complete copy.
+func (h Harness) withDefaults(t T) Harness {
+	t.Helper()
+	if h.Config == nil || h.Read == nil {
+		t.Fatalf("destinationtest: Harness needs Config and Read")
+	}
+	if (h.Package == "") == (len(h.Command) == 0) {
+		t.Fatalf("destinationtest: Harness needs either Package or Command")
+	}
+	if h.Package != "" {
+		h.Command = []string{build(t, h.Package)}
+	}
+	if h.Project.ID == 0 {
+		h.Project = sdk.Project{ID: 2195193, Name: "shop", TimeZone: "UTC"}
+	}
+	if h.Timeout == 0 {
+		h.Timeout = time.Minute
+	}
+	if h.LongestRow == 0 {
+		h.LongestRow = 1 << 20
+	}
+	return h
+}

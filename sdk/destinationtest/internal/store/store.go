@@ -1,0 +1,317 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/batch"
+)
+
+// Refused in a row has the store reject it.
+const Refused = `"refuse":true`
+
+// Store is a destination in a directory.
+type Store struct {
+	Dir       string
+	ProjectID int64
+	Lie       string
+}
+
+var _ interface {
+	sdk.Destination
+	sdk.Opener
+	sdk.Preparer
+	sdk.Aborter
+	sdk.Checker
+	sdk.Inventorier
+} = (*Store)(nil)
+
+// lies says whether the store tells this lie.
+func (s *Store) lies(lie string) bool { return s.Lie == lie }
+
+func (s *Store) base(stream sdk.Stream) string {
+	return filepath.Join(s.Dir, strconv.FormatInt(s.ProjectID, 10), stream.String())
+}
+
+func runDir(base, id string, number int64) string {
+	return filepath.Join(base, "data", id, fmt.Sprintf("run-%08d", number))
+}
+
+func (s *Store) runDir(run sdk.Run) string {
+	dir := runDir(s.base(run.Stream), run.PipelineID, run.Number)
+	if s.lies("names_after_fence") {
+		dir += fmt.Sprintf("-%d", run.Fence)
+	}
+	return dir
+}
+
+// Targets implements sdk.Destination.
+func (s *Store) Targets() []sdk.Target {
+	var targets []sdk.Target
+	for _, stream := range []sdk.Stream{sdk.Events, sdk.People, sdk.Identity} {
+		uri := "store:" + s.base(stream)
+		if s.lies("targets_change") {
+			uri += fmt.Sprintf("#%p", s)
+		}
+		if s.lies("targets_are_the_same") {
+			uri = "store:"
+		}
+		targets = append(targets, sdk.Target{Stream: stream, URI: uri})
+	}
+	return targets
+}
+
+// Open implements sdk.Opener.
+func (s *Store) Open(_ context.Context, run sdk.Run) (int64, error) {
+	l, err := edit(s.base(run.Stream), func(l *ledger) error {
+		if l.Fences[run.PipelineID] > run.Fence && !s.lies("ignores_fence_in_open") {
+			return fenced(l, run)
+		}
+		for id := range l.Last {
+			if id != run.PipelineID && !run.Adopt && !s.lies("takes_others_target") {
+				return sdk.Configuration(fmt.Errorf("pipeline %s holds the target", id), "set adopt")
+			}
+		}
+		if !s.lies("records_no_fence") {
+			l.Fences[run.PipelineID] = run.Fence
+		}
+		if s.lies("hole_in_replace") && run.Mode == sdk.Replace {
+			l.Runs = nil
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	if s.lies("forgets_last_run") {
+		return 0, nil
+	}
+	return l.Last[run.PipelineID], nil
+}
+
+func fenced(l *ledger, run sdk.Run) error {
+	return sdk.Fenced(fmt.Errorf("fence %d is older than %d", run.Fence, l.Fences[run.PipelineID]))
+}
+
+// Write implements sdk.Destination.
+func (s *Store) Write(_ context.Context, run sdk.Run, p sdk.Partition, r *batch.Reader) (sdk.PartitionReceipt, error) {
+	receipt := sdk.PartitionReceipt{}
+	var data []byte
+	for {
+		b, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return receipt, err
+		}
+		if data, err = s.take(data, b, r, &receipt); err != nil {
+			return receipt, err
+		}
+	}
+	date := p.Date
+	if s.lies("one_day_for_all") {
+		date = "2026-06-01"
+	}
+	name := filepath.Join(s.runDir(run), fmt.Sprintf("%04d-%s.ndjson", p.Index, date))
+	receipt.Objects = []string{filepath.Base(name)}
+	receipt.StoredBytes = uint64(len(data))
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return receipt, err
+	}
+	flags := os.O_CREATE | os.O_TRUNC | os.O_WRONLY
+	if s.lies("appends_on_retry") {
+		flags = os.O_CREATE | os.O_APPEND | os.O_WRONLY
+	}
+	f, err := os.OpenFile(name, flags, 0o600)
+	if err != nil {
+		return receipt, err
+	}
+	_, err = f.Write(s.harm(data, run))
+	return receipt, errors.Join(err, f.Sync(), f.Close())
+}
+
+// take appends the rows of a batch that the store does not refuse.
+func (s *Store) take(data []byte, b *batch.Batch, r *batch.Reader, receipt *sdk.PartitionReceipt) ([]byte, error) {
+	row := b.First
+	for line, err := range b.Lines() {
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case !bytes.Contains(line, []byte(Refused)):
+			data = append(append(data, line...), '\n')
+			receipt.Rows++
+		case s.lies("swallows_refused_rows"):
+			receipt.Rows++
+		case s.lies("rejects_the_wrong_row"):
+			if err := r.Reject(0, "refused", line); err != nil {
+				return nil, err
+			}
+		default:
+			if err := r.Reject(row, "refused", line); err != nil {
+				return nil, err
+			}
+		}
+		row++
+	}
+	return data, nil
+}
+
+// harm is what the lies about rows do to a partition.
+func (s *Store) harm(data []byte, run sdk.Run) []byte {
+	lines := strings.SplitAfter(string(data), "\n")
+	lines = lines[:len(lines)-1]
+	switch {
+	case s.lies("loses_last_row") && len(lines) > 1:
+		lines = lines[:len(lines)-1]
+	case s.lies("loses_one_row_runs") && len(lines) == 1:
+		lines = nil
+	case s.lies("drops_unicode"):
+		return bytes.Map(func(r rune) rune {
+			if r > 127 {
+				return '?'
+			}
+			return r
+		}, data)
+	case s.lies("unescapes"):
+		return bytes.ReplaceAll(data, []byte(`\/`), []byte(`/`))
+	case s.lies("truncates_long_rows"):
+		for i, line := range lines {
+			if len(line) > 256<<10 {
+				lines[i] = line[:256<<10] + "\n"
+			}
+		}
+	case s.lies("bytes_change"):
+		// The same rows, in an order that depends on the attempt.
+		if n := len(lines); n > 1 && run.Fence%2 == 1 {
+			lines[0], lines[n-1] = lines[n-1], lines[0]
+		}
+	}
+	return []byte(strings.Join(lines, ""))
+}
+
+// Prepare implements sdk.Preparer.
+func (s *Store) Prepare(_ context.Context, run sdk.Run, receipt sdk.Receipt) error {
+	if s.lies("commits_in_prepare") {
+		return s.commit(run, receipt)
+	}
+	return nil
+}
+
+// Commit implements sdk.Destination.
+func (s *Store) Commit(_ context.Context, run sdk.Run, receipt sdk.Receipt) error {
+	if s.lies("never_commits") || s.lies("loses_empty_runs") && len(receipt.Partitions) == 0 {
+		return nil
+	}
+	if s.lies("commits_in_memory") {
+		inMemory = run.Number
+		return nil
+	}
+	return s.commit(run, receipt)
+}
+
+// inMemory is the run that a lie has committed.
+var inMemory int64
+
+func (s *Store) commit(run sdk.Run, receipt sdk.Receipt) error {
+	_, err := edit(s.base(run.Stream), func(l *ledger) error {
+		if l.Fences[run.PipelineID] > run.Fence && !s.lies("ignores_fence_in_commit") {
+			return fenced(l, run)
+		}
+		if l.find(run.PipelineID, run.Number) != nil {
+			return nil
+		}
+		l.Last[run.PipelineID] = run.Number
+		l.Runs = append(l.Runs, committedRun{
+			PipelineID: run.PipelineID, Number: run.Number, Receipt: receipt,
+			Replaces: run.Mode == sdk.Replace && !s.lies("replace_adds"),
+		})
+		return nil
+	})
+	return err
+}
+
+// Abort implements sdk.Aborter.
+func (s *Store) Abort(_ context.Context, run sdk.Run, discard bool) error {
+	if s.lies("abort_commits") {
+		return s.commit(run, sdk.Receipt{})
+	}
+	if !discard || s.lies("discards_nothing") {
+		return nil
+	}
+	return os.RemoveAll(s.runDir(run))
+}
+
+// Status implements sdk.Destination.
+func (s *Store) Status(_ context.Context, run sdk.Run) (sdk.Status, error) {
+	l, err := edit(s.base(run.Stream), nil)
+	if err != nil {
+		return sdk.Status{}, err
+	}
+	status := sdk.Status{State: sdk.Absent, LastCommitted: l.Last[run.PipelineID], Fence: l.Fences[run.PipelineID]}
+	if s.lies("commits_in_memory") && inMemory > 0 {
+		status.LastCommitted = inMemory
+	}
+	switch {
+	case s.lies("everything_is_committed"):
+		status.State = sdk.Committed
+	case s.lies("nothing_is_committed"):
+		return status, nil
+	case s.lies("always_in_doubt"):
+		status.State = sdk.InDoubt
+	case status.LastCommitted >= run.Number:
+		status.State = sdk.Committed
+		if c := l.find(run.PipelineID, run.Number); c != nil {
+			status.Receipt = &c.Receipt
+		}
+	}
+	return status, nil
+}
+
+// Check implements sdk.Checker.
+func (s *Store) Check(context.Context) []sdk.CheckResult {
+	name := filepath.Join(runDir(s.base(sdk.Events), "check", 0), "check.ndjson")
+	err := os.MkdirAll(filepath.Dir(name), 0o700)
+	if err == nil {
+		err = os.WriteFile(name, nil, 0o600)
+	}
+	if err == nil && !s.lies("check_leaves_a_file") {
+		err = os.Remove(name)
+	}
+	if s.lies("check_fails") {
+		err = errors.New("permission denied")
+	}
+	if err != nil {
+		return []sdk.CheckResult{{Action: "write", Detail: err.Error()}}
+	}
+	return []sdk.CheckResult{{Action: "write", OK: true}}
+}
+
+// Inventory implements sdk.Inventorier.
+func (s *Store) Inventory(_ context.Context, run sdk.Run, yield func(sdk.InventoryItem) error) error {
+	l, err := edit(s.base(run.Stream), nil)
+	if err != nil {
+		return err
+	}
+	for _, c := range l.visible() {
+		for _, p := range c.Receipt.Partitions {
+			if s.lies("inventory_forgets_days") && p.Index > 0 {
+				continue
+			}
+			item := sdk.InventoryItem{Date: p.Date, Run: c.Number, Object: p.Objects[0], Rows: p.Rows, StoredBytes: p.StoredBytes}
+			if err := yield(item); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,151 @@
+package destinationtest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+
+	"github.com/penstock-io/penstock/sdk/protocol"
+)
+
+// build compiles a plugin with its crash points.
+func build(t T, pkg string) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "plugin")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-tags", "crashpoints", "-o", binary, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", pkg, err, out)
+	}
+	return binary
+}
+
+// process is a running plugin, configured for the bench's place.
+type process struct {
+	*protocol.Client
+	bench  *bench
+	plugin *plugin.Client
+	cmd    *exec.Cmd
+	once   sync.Once
+}
+
+// launch starts a process without configuring it. env is added to the
+// harness's.
+func (b *bench) launch(env ...string) *process {
+	b.Helper()
+	// Not t.TempDir: the path of a socket may not be longer than 104 bytes.
+	dir, err := os.MkdirTemp("", "pk")
+	if err != nil {
+		b.Fatalf("directory for the plugin's socket: %v", err)
+	}
+	cmd := exec.Command(b.h.Command[0], b.h.Command[1:]...)
+	cmd.Env = append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + dir,
+		protocol.EnvParent + "=" + strconv.Itoa(os.Getpid()),
+	}, append(b.h.Env, env...)...)
+	p := &process{bench: b, cmd: cmd}
+	p.plugin = plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  protocol.Handshake,
+		VersionedPlugins: protocol.Plugins(nil),
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		GRPCDialOptions:  protocol.DialOptions(),
+		Cmd:              cmd,
+		SkipHostEnv:      true,
+		StartTimeout:     b.h.Timeout,
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir},
+		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: &b.log}),
+	})
+	b.Cleanup(func() {
+		p.kill()
+		_ = os.RemoveAll(dir)
+	})
+	rpc, err := p.plugin.Client()
+	if err != nil {
+		b.Fatalf("start the plugin: %v", err)
+	}
+	raw, err := rpc.Dispense(protocol.Name)
+	if err != nil {
+		b.Fatalf("connect to the plugin: %v", err)
+	}
+	p.Client = raw.(*protocol.Client)
+	return p
+}
+
+// start launches a process and configures it.
+func (b *bench) start(env ...string) *process {
+	b.Helper()
+	p := b.launch(env...)
+	configured, err := p.configure(b.config)
+	if err != nil {
+		b.Fatalf("configure: %v", err)
+	}
+	for _, d := range configured.Diagnostics {
+		if d.Severity != protocol.SeverityWarning {
+			b.Fatalf("configure refuses the good configuration: %+v", d)
+		}
+	}
+	return p
+}
+
+func (p *process) configure(config map[string]any) (protocol.Configured, error) {
+	data, err := json.Marshal(config)
+	if err != nil {
+		return protocol.Configured{}, fmt.Errorf("configuration of the harness: %w", err)
+	}
+	ctx, cancel := p.bench.call()
+	defer cancel()
+	return p.Configure(ctx, p.bench.h.Project, "under_test", data)
+}
+
+// kill ends the process at once and waits until it is gone. It may have ended
+// before.
+func (p *process) kill() {
+	p.once.Do(func() {
+		p.signal(syscall.SIGKILL)
+		p.plugin.Kill()
+	})
+}
+
+func (p *process) signal(s os.Signal) {
+	if p.cmd.Process != nil {
+		_ = p.cmd.Process.Signal(s) // it may have ended by itself
+	}
+}
+
+// logBuffer keeps what plugins print, up to a limit, for a check that fails.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+const maxLog = 64 << 10
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.buf.Len() < maxLog {
+		l.buf.Write(p)
+	}
+	return len(p), nil
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// call returns a context for one call to the plugin.
+func (b *bench) call() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(b.Context(), b.h.Timeout)
+}
