@@ -1,0 +1,183 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	_ "embed" // the schema
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+//go:embed schema.sql
+var schema string
+
+// migrations bring a catalog of version i to version i+1.
+var migrations = []string{schema}
+
+// NewerError says that a catalog was written by a newer version of the host.
+type NewerError struct{ Found, Known int }
+
+func (e *NewerError) Error() string {
+	return fmt.Sprintf("the catalog has schema version %d and this host knows %d: it was opened by a newer host, and cannot go back", e.Found, e.Known)
+}
+
+// Catalog is an open catalog. It may be used concurrently, also by several
+// processes.
+type Catalog struct {
+	write *sql.DB // one connection
+	read  *sql.DB
+	owner string
+}
+
+// Open opens the catalog in the file at path, which is made when it is missing,
+// and brings it to the present schema. owner names this process in what it
+// announces. The caller closes it.
+func Open(ctx context.Context, path, owner string) (*Catalog, error) {
+	write, err := sql.Open("sqlite", dsn(path, "_txlock=immediate"))
+	if err != nil {
+		return nil, fmt.Errorf("open catalog %s: %w", path, err)
+	}
+	write.SetMaxOpenConns(1)
+	c := &Catalog{write: write, owner: owner}
+	if err := c.migrate(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open catalog %s: %w", path, err), write.Close())
+	}
+	if c.read, err = sql.Open("sqlite", dsn(path, "_pragma=query_only(1)")); err != nil {
+		return nil, errors.Join(fmt.Errorf("open catalog %s: %w", path, err), write.Close())
+	}
+	c.read.SetMaxOpenConns(4)
+	return c, nil
+}
+
+func dsn(path, extra string) string {
+	return (&url.URL{Scheme: "file", Opaque: url.PathEscape(path)}).String() +
+		"?_pragma=busy_timeout(30000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&" + extra
+}
+
+// migrate applies the migrations that the catalog has not seen.
+func (c *Catalog) migrate(ctx context.Context) error {
+	return c.Update(ctx, func(tx *sql.Tx) error {
+		var found int
+		if err := tx.QueryRowContext(ctx, `PRAGMA user_version`).Scan(&found); err != nil {
+			return err
+		}
+		if found > len(migrations) {
+			return &NewerError{Found: found, Known: len(migrations)}
+		}
+		for _, statements := range migrations[found:] {
+			if _, err := tx.ExecContext(ctx, statements); err != nil {
+				return fmt.Errorf("migrate: %w", err)
+			}
+		}
+		_, err := tx.ExecContext(ctx, fmt.Sprintf(`PRAGMA user_version = %d`, len(migrations)))
+		return err
+	})
+}
+
+// Close closes the catalog.
+func (c *Catalog) Close() error { return errors.Join(c.write.Close(), c.read.Close()) }
+
+// Update carries out fn in a transaction that excludes other writers, and
+// commits when fn returns nil. fn's error is returned as it is.
+func (c *Catalog) Update(ctx context.Context, fn func(*sql.Tx) error) error {
+	return within(ctx, c.write, fn)
+}
+
+// Read carries out fn in a transaction that sees one state of the catalog.
+func (c *Catalog) Read(ctx context.Context, fn func(*sql.Tx) error) error {
+	return within(ctx, c.read, fn)
+}
+
+func within(ctx context.Context, db *sql.DB, fn func(*sql.Tx) error) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("catalog: begin: %w", err)
+	}
+	if err := fn(tx); err != nil {
+		if rollback := tx.Rollback(); rollback != nil && !errors.Is(rollback, sql.ErrTxDone) {
+			return errors.Join(err, fmt.Errorf("catalog: roll back: %w", rollback))
+		}
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("catalog: commit: %w", err)
+	}
+	return nil
+}
+
+// TimeZoneError says that a project's time zone was changed.
+type TimeZoneError struct{ Project, Frozen, Configured string }
+
+func (e *TimeZoneError) Error() string {
+	return fmt.Sprintf("project %s was first seen with time zone %s and is now configured with %s: "+
+		"it is frozen at first use, because partitions depend on it", e.Project, e.Frozen, e.Configured)
+}
+
+// Project is a project that the journal has seen.
+type Project struct {
+	ID       int64
+	Name     string
+	TimeZone string
+	Sequence int64
+	Segments int64
+	Rows     int64
+	Bytes    int64
+}
+
+// RegisterProject makes a project known, or checks that its time zone is still
+// the one it had.
+func (c *Catalog) RegisterProject(ctx context.Context, id int64, name, timezone string) error {
+	return c.Update(ctx, func(tx *sql.Tx) error {
+		var frozen string
+		err := tx.QueryRowContext(ctx, `SELECT timezone FROM projects WHERE id = ?`, id).Scan(&frozen)
+		if errors.Is(err, sql.ErrNoRows) {
+			_, err = tx.ExecContext(ctx, `INSERT INTO projects (id, name, timezone) VALUES (?, ?, ?)`, id, name, timezone)
+			frozen = timezone
+		} else if err == nil {
+			_, err = tx.ExecContext(ctx, `UPDATE projects SET name = ? WHERE id = ?`, name, id)
+		}
+		if err != nil {
+			return fmt.Errorf("register project %s: %w", name, err)
+		}
+		if frozen != timezone {
+			return &TimeZoneError{Project: name, Frozen: frozen, Configured: timezone}
+		}
+		return nil
+	})
+}
+
+// Projects returns all projects, by id, with what their journals hold.
+func (c *Catalog) Projects(ctx context.Context) ([]Project, error) {
+	var projects []Project
+	err := c.Read(ctx, func(tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, `SELECT p.id, p.name, p.timezone, p.seq, COUNT(s.seq), COALESCE(SUM(s.row_count), 0), COALESCE(SUM(s.bytes), 0)
+			FROM projects p LEFT JOIN segments s ON s.project = p.id GROUP BY p.id ORDER BY p.id`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var p Project
+			if err := rows.Scan(&p.ID, &p.Name, &p.TimeZone, &p.Sequence, &p.Segments, &p.Rows, &p.Bytes); err != nil {
+				return err
+			}
+			projects = append(projects, p)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list projects: %w", err)
+	}
+	return projects, nil
+}
+
+func fromMillis(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}

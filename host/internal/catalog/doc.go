@@ -1,0 +1,13 @@
+// Package catalog keeps the transactional metadata of a host: projects,
+// segments, source cursors, pipelines, runs and receipts, in SQLite.
+//
+// It holds no rows and decides nothing: what is planned and when is package
+// pipeline's, what is sealed package journal's. It implements the interfaces
+// that they declare.
+//
+// Every change is one transaction, durable when the call returns (WAL,
+// synchronous=FULL). Where two processes could race, the statement itself
+// compares: sequences, cursors and fences move only from the value that the
+// caller saw. Times that leases and announcements depend on are the
+// database's, not the caller's.
+package catalog

@@ -1,0 +1,230 @@
+package catalog
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/sdk/batch"
+)
+
+// ErrUnknownPipeline says that no pipeline of that name is registered.
+var ErrUnknownPipeline = errors.New("no such pipeline")
+
+// TargetTakenError says that a target holds, or will hold, another pipeline's
+// rows of the same dates.
+type TargetTakenError struct {
+	URI, Pipeline string
+	From, To      journal.Day
+}
+
+func (e *TargetTakenError) Error() string {
+	until := "onward"
+	if e.To != pipeline.Forever {
+		until = "to " + e.To.String()
+	}
+	return fmt.Sprintf("target %s already holds the dates from %s %s of pipeline %s", e.URI, e.From, until, e.Pipeline)
+}
+
+// RegisterPipeline returns the registered pipeline of def's name, and
+// registers it first where there is none: with a random id, a cursor at the
+// journal's present sequence, and its targets, unless another pipeline has one
+// of them for overlapping dates. A definition that changes what is fixed at
+// registration is a *pipeline.ChangedError.
+func (c *Catalog) RegisterPipeline(ctx context.Context, def pipeline.Definition, targets []pipeline.Target, now time.Time) (*pipeline.Pipeline, error) {
+	var registered *pipeline.Pipeline
+	err := c.Update(ctx, func(tx *sql.Tx) error {
+		p, err := pipelineByName(ctx, tx, def.Name)
+		if errors.Is(err, ErrUnknownPipeline) {
+			p, err = insertPipeline(ctx, tx, def, targets, now)
+		}
+		if err != nil {
+			return err
+		}
+		if err := p.Unchanged(def); err != nil {
+			return err
+		}
+		// What is not fixed follows the configuration.
+		id, state, cursor := p.ID, p.State, p.Cursor
+		fence, last, created, planned := p.Fence, p.LastRun, p.CreatedAt, p.PlannedAt
+		registered = &pipeline.Pipeline{
+			Definition: def, ID: id, State: state, Cursor: cursor,
+			Fence: fence, LastRun: last, CreatedAt: created, PlannedAt: planned,
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("register pipeline %s: %w", def.Name, err)
+	}
+	return registered, nil
+}
+
+func insertPipeline(ctx context.Context, tx *sql.Tx, def pipeline.Definition, targets []pipeline.Target, now time.Time) (*pipeline.Pipeline, error) {
+	var seq int64
+	if err := tx.QueryRowContext(ctx, `SELECT seq FROM projects WHERE id = ?`, def.ProjectID).Scan(&seq); err != nil {
+		return nil, fmt.Errorf("sequence of project %d: %w", def.ProjectID, err)
+	}
+	p := &pipeline.Pipeline{Definition: def, ID: newID(), State: pipeline.Active, Cursor: pipeline.NewCursor(seq), CreatedAt: now}
+	for _, target := range targets {
+		if err := claimTarget(ctx, tx, p, target); err != nil {
+			return nil, err
+		}
+	}
+	cursor, err := json.Marshal(p.Cursor)
+	if err != nil {
+		return nil, fmt.Errorf("encode cursor: %w", err)
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO pipelines
+		(id, name, project, stream, destination, from_day, to_day, state, cursor, fence, last_run, created_at, planned_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, 0)`,
+		p.ID, def.Name, def.ProjectID, def.Stream.String(), def.Destination, int64(def.From), int64(def.To),
+		string(p.State), cursor, now.UnixMilli())
+	if err != nil {
+		return nil, fmt.Errorf("insert: %w", err)
+	}
+	return p, nil
+}
+
+// claimTarget refuses a target that another pipeline has for overlapping dates.
+func claimTarget(ctx context.Context, tx *sql.Tx, p *pipeline.Pipeline, target pipeline.Target) error {
+	row := tx.QueryRowContext(ctx, `SELECT p.name, t.from_day, t.to_day FROM targets t JOIN pipelines p ON p.id = t.pipeline
+		WHERE t.uri = ? AND t.project = ? AND t.stream = ? AND t.from_day <= ? AND t.to_day >= ? LIMIT 1`,
+		target.URI, target.ProjectID, target.Stream.String(), int64(p.To), int64(p.From))
+	taken := TargetTakenError{URI: target.URI}
+	switch err := row.Scan(&taken.Pipeline, &taken.From, &taken.To); {
+	case err == nil:
+		return &taken
+	case !errors.Is(err, sql.ErrNoRows):
+		return fmt.Errorf("look up target: %w", err)
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO targets (uri, project, stream, pipeline, from_day, to_day) VALUES (?, ?, ?, ?, ?, ?)`,
+		target.URI, target.ProjectID, target.Stream.String(), p.ID, int64(p.From), int64(p.To))
+	if err != nil {
+		return fmt.Errorf("claim target: %w", err)
+	}
+	return nil
+}
+
+// newID is 10 random characters of [0-9a-z].
+func newID() string {
+	const alphabet = "0123456789abcdefghijklmnopqrstuvwxyz"
+	id := make([]byte, 0, 10)
+	var b [1]byte
+	for len(id) < cap(id) {
+		rand.Read(b[:]) // never fails, and never returns less
+		// 252 is the largest multiple of 36 in a byte: above it letters would
+		// not be equally likely.
+		if b[0] < 252 {
+			id = append(id, alphabet[b[0]%36])
+		}
+	}
+	return string(id)
+}
+
+const pipelineColumns = `id, name, project, stream, destination, from_day, to_day, state, cursor, fence, last_run, created_at, planned_at`
+
+func pipelineByName(ctx context.Context, q querier, name string) (*pipeline.Pipeline, error) {
+	p, err := scanPipeline(q.QueryRowContext(ctx, `SELECT `+pipelineColumns+` FROM pipelines WHERE name = ?`, name))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("%w: %s", ErrUnknownPipeline, name)
+	}
+	return p, err
+}
+
+// querier is what a transaction and a database have in common.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func scanPipeline(row interface{ Scan(...any) error }) (*pipeline.Pipeline, error) {
+	var p pipeline.Pipeline
+	var stream, state string
+	var cursor []byte
+	var created, planned int64
+	err := row.Scan(&p.ID, &p.Name, &p.ProjectID, &stream, &p.Destination, &p.From, &p.To, &state, &cursor, &p.Fence, &p.LastRun, &created, &planned)
+	if err != nil {
+		return nil, err
+	}
+	if p.Stream, err = batch.ParseStream(stream); err != nil {
+		return nil, fmt.Errorf("pipeline %s: %w", p.Name, err)
+	}
+	if err := json.Unmarshal(cursor, &p.Cursor); err != nil {
+		return nil, fmt.Errorf("cursor of pipeline %s: %w", p.Name, err)
+	}
+	p.State = pipeline.State(state)
+	p.CreatedAt, p.PlannedAt = fromMillis(created), fromMillis(planned)
+	return &p, nil
+}
+
+// Pipeline returns the registered pipeline of that name. What the
+// configuration decides (limits, order, frequency) is not set.
+func (c *Catalog) Pipeline(ctx context.Context, name string) (*pipeline.Pipeline, error) {
+	var p *pipeline.Pipeline
+	err := c.Read(ctx, func(tx *sql.Tx) (err error) {
+		p, err = pipelineByName(ctx, tx, name)
+		return err
+	})
+	return p, err
+}
+
+// Pipelines returns all registered pipelines, by name.
+func (c *Catalog) Pipelines(ctx context.Context) ([]*pipeline.Pipeline, error) {
+	var pipelines []*pipeline.Pipeline
+	err := c.Read(ctx, func(tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, `SELECT `+pipelineColumns+` FROM pipelines ORDER BY name`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			p, err := scanPipeline(rows)
+			if err != nil {
+				return err
+			}
+			pipelines = append(pipelines, p)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list pipelines: %w", err)
+	}
+	return pipelines, nil
+}
+
+// SetPipelineState pauses or resumes a pipeline.
+func (c *Catalog) SetPipelineState(ctx context.Context, name string, state pipeline.State) error {
+	return c.Update(ctx, func(tx *sql.Tx) error {
+		result, err := tx.ExecContext(ctx, `UPDATE pipelines SET state = ? WHERE name = ?`, string(state), name)
+		if err != nil {
+			return fmt.Errorf("set state of pipeline %s: %w", name, err)
+		}
+		if n, err := result.RowsAffected(); err == nil && n == 0 {
+			return fmt.Errorf("%w: %s", ErrUnknownPipeline, name)
+		}
+		return nil
+	})
+}
+
+// MoveCursor moves the cursor of a pipeline that has nothing to export past
+// what is out of its range. It does nothing when a run was planned meanwhile.
+func (c *Catalog) MoveCursor(ctx context.Context, p *pipeline.Pipeline, next pipeline.Cursor) error {
+	cursor, err := json.Marshal(next)
+	if err != nil {
+		return fmt.Errorf("encode cursor: %w", err)
+	}
+	return c.Update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE pipelines SET cursor = ? WHERE id = ? AND last_run = ?
+			AND NOT EXISTS (SELECT 1 FROM runs WHERE pipeline = pipelines.id AND state <> 'succeeded')`, cursor, p.ID, p.LastRun)
+		if err != nil {
+			return fmt.Errorf("move cursor of pipeline %s: %w", p.Name, err)
+		}
+		return nil
+	})
+}

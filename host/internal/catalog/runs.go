@@ -1,0 +1,264 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+)
+
+// ErrRunPlanned says that the pipeline has a run that is not done.
+var ErrRunPlanned = errors.New("pipeline has a run that is not done")
+
+// InsertRun fixes a run of the pipeline: its extents are from now on what it
+// exports. The run's number is the pipeline's last plus one; ErrRunPlanned when
+// another is not done yet.
+func (c *Catalog) InsertRun(ctx context.Context, p *pipeline.Pipeline, extents []pipeline.Extent, next pipeline.Cursor, now, asOf time.Time) (*pipeline.Run, error) {
+	run := &pipeline.Run{
+		PipelineID: p.ID, Number: p.LastRun + 1, State: pipeline.RunPlanned,
+		Extents: extents, Next: next, PlannedAt: now, AsOf: asOf,
+	}
+	cursor, err := json.Marshal(next)
+	if err != nil {
+		return nil, fmt.Errorf("encode cursor: %w", err)
+	}
+	totals := run.Totals()
+	err = c.Update(ctx, func(tx *sql.Tx) error {
+		result, err := tx.ExecContext(ctx, `UPDATE pipelines SET last_run = ?, planned_at = ? WHERE id = ? AND last_run = ?
+			AND NOT EXISTS (SELECT 1 FROM runs WHERE pipeline = pipelines.id AND state <> 'succeeded')`,
+			run.Number, now.UnixMilli(), p.ID, p.LastRun)
+		if err != nil {
+			return err
+		}
+		if n, err := result.RowsAffected(); err != nil || n != 1 {
+			return errors.Join(ErrRunPlanned, err)
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO runs
+			(pipeline, number, state, extents, next_cursor, from_day, to_day, row_count, bytes, fence, owner, lease_expires_at, planned_at, as_of, finished_at, error, receipt)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', 0, ?, ?, 0, '', NULL)`,
+			run.PipelineID, run.Number, string(run.State), packExtents(extents), cursor, int64(totals.From), int64(totals.To),
+			totals.Rows, totals.Bytes, now.UnixMilli(), asOf.UnixMilli())
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("plan run %d of pipeline %s: %w", run.Number, p.Name, err)
+	}
+	return run, nil
+}
+
+// OpenRun returns the pipeline's run that is not done, or nil.
+func (c *Catalog) OpenRun(ctx context.Context, pipelineID string) (*pipeline.Run, error) {
+	runs, err := c.runs(ctx, `WHERE pipeline = ? AND state <> 'succeeded' ORDER BY number LIMIT 1`, pipelineID)
+	if err != nil || len(runs) == 0 {
+		return nil, err
+	}
+	return runs[0].Run, nil
+}
+
+// RunRecord is a run with what the catalog alone knows of it.
+type RunRecord struct {
+	*pipeline.Run
+	Fence int64
+	Owner string
+}
+
+// Runs returns the latest runs of a pipeline, latest first.
+func (c *Catalog) Runs(ctx context.Context, pipelineID string, limit int) ([]RunRecord, error) {
+	return c.runs(ctx, `WHERE pipeline = ? ORDER BY number DESC LIMIT ?`, pipelineID, limit)
+}
+
+// ExportedTotals sums up the receipts of a pipeline's succeeded runs.
+func (c *Catalog) ExportedTotals(ctx context.Context, pipelineID string) (rows, rejected, bytes int64, err error) {
+	err = c.Read(ctx, func(tx *sql.Tx) error {
+		return tx.QueryRowContext(ctx, `SELECT COALESCE(SUM(receipt ->> '$.rows'), 0), COALESCE(SUM(receipt ->> '$.rejected'), 0),
+			COALESCE(SUM(receipt ->> '$.stored_bytes'), 0) FROM runs WHERE pipeline = ? AND state = 'succeeded'`, pipelineID).Scan(&rows, &rejected, &bytes)
+	})
+	if err != nil {
+		return 0, 0, 0, fmt.Errorf("sum up runs: %w", err)
+	}
+	return rows, rejected, bytes, nil
+}
+
+func (c *Catalog) runs(ctx context.Context, where string, args ...any) ([]RunRecord, error) {
+	var runs []RunRecord
+	err := c.Read(ctx, func(tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, `SELECT pipeline, number, state, extents, next_cursor, fence, owner, planned_at, as_of, finished_at, error, receipt
+			FROM runs `+where, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			r, err := scanRun(rows)
+			if err != nil {
+				return err
+			}
+			runs = append(runs, r)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read runs: %w", err)
+	}
+	return runs, nil
+}
+
+func scanRun(rows *sql.Rows) (RunRecord, error) {
+	r := RunRecord{Run: &pipeline.Run{}}
+	var state string
+	var extents, cursor, receipt []byte
+	var planned, asOf, finished int64
+	err := rows.Scan(&r.PipelineID, &r.Number, &state, &extents, &cursor, &r.Fence, &r.Owner, &planned, &asOf, &finished, &r.Error, &receipt)
+	if err != nil {
+		return r, err
+	}
+	r.State = pipeline.RunState(state)
+	r.PlannedAt, r.AsOf, r.FinishedAt = fromMillis(planned), fromMillis(asOf), fromMillis(finished)
+	if r.Extents, err = unpackExtents(extents); err != nil {
+		return r, fmt.Errorf("extents of run %d: %w", r.Number, err)
+	}
+	if err := json.Unmarshal(cursor, &r.Next); err != nil {
+		return r, fmt.Errorf("cursor of run %d: %w", r.Number, err)
+	}
+	if receipt != nil {
+		r.Receipt = new(pipeline.Receipt)
+		if err := json.Unmarshal(receipt, r.Receipt); err != nil {
+			return r, fmt.Errorf("receipt of run %d: %w", r.Number, err)
+		}
+	}
+	return r, nil
+}
+
+// AcquireRun leases a run that is not done to owner, with the pipeline's next
+// fence. Time is the database's. pipeline.ErrLeased when another owner's
+// lease has not expired.
+func (c *Catalog) AcquireRun(ctx context.Context, pipelineID string, number int64, owner string, ttl time.Duration) (pipeline.Lease, error) {
+	lease := pipeline.Lease{PipelineID: pipelineID, Number: number, Owner: owner}
+	err := c.Update(ctx, func(tx *sql.Tx) error {
+		err := tx.QueryRowContext(ctx, `UPDATE pipelines SET fence = fence + 1 WHERE id = ? RETURNING fence`, pipelineID).Scan(&lease.Fence)
+		if err != nil {
+			return fmt.Errorf("next fence: %w", err)
+		}
+		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = 'running', owner = ?, fence = ?, lease_expires_at = `+nowMillis+` + ?, error = ''
+			WHERE pipeline = ? AND number = ? AND state IN ('planned', 'running') AND (owner = '' OR owner = ? OR lease_expires_at < `+nowMillis+`)`,
+			owner, lease.Fence, ttl.Milliseconds(), pipelineID, number, owner)
+		return oneRow(result, err, pipeline.ErrLeased)
+	})
+	return lease, err
+}
+
+// nowMillis is the database's clock.
+const nowMillis = `CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER)`
+
+// oneRow is err, or missing when the statement changed no row.
+func oneRow(result sql.Result, err, missing error) error {
+	if err != nil {
+		return err
+	}
+	n, err := result.RowsAffected()
+	if err != nil {
+		return err
+	}
+	if n != 1 {
+		return missing
+	}
+	return nil
+}
+
+// RenewRun extends a lease; pipeline.ErrLeaseLost when a newer fence has the
+// run.
+func (c *Catalog) RenewRun(ctx context.Context, lease pipeline.Lease, ttl time.Duration) error {
+	return c.Update(ctx, func(tx *sql.Tx) error {
+		result, err := tx.ExecContext(ctx, `UPDATE runs SET lease_expires_at = `+nowMillis+` + ?
+			WHERE pipeline = ? AND number = ? AND owner = ? AND fence = ? AND state = 'running'`,
+			ttl.Milliseconds(), lease.PipelineID, lease.Number, lease.Owner, lease.Fence)
+		return oneRow(result, err, pipeline.ErrLeaseLost)
+	})
+}
+
+// RecordReceipt marks the run as succeeded and moves the pipeline's cursor,
+// in one transaction. pipeline.ErrLeaseLost when the lease's fence is not the
+// latest.
+func (c *Catalog) RecordReceipt(ctx context.Context, lease pipeline.Lease, receipt pipeline.Receipt) error {
+	encoded, err := json.Marshal(receipt)
+	if err != nil {
+		return fmt.Errorf("encode receipt: %w", err)
+	}
+	return c.Update(ctx, func(tx *sql.Tx) error {
+		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = 'succeeded', receipt = ?, finished_at = `+nowMillis+`, owner = '', error = ''
+			WHERE pipeline = ? AND number = ? AND fence = ? AND state = 'running'`,
+			encoded, lease.PipelineID, lease.Number, lease.Fence)
+		if err := oneRow(result, err, pipeline.ErrLeaseLost); err != nil {
+			return err
+		}
+		result, err = tx.ExecContext(ctx, `UPDATE pipelines SET cursor = (SELECT next_cursor FROM runs WHERE pipeline = ? AND number = ?)
+			WHERE id = ? AND fence = ? AND last_run = ?`,
+			lease.PipelineID, lease.Number, lease.PipelineID, lease.Fence, lease.Number)
+		return oneRow(result, err, pipeline.ErrLeaseLost)
+	})
+}
+
+// RecordFailure notes why an attempt ended and releases the lease. With final
+// the run is failed, and stays so until RetryRun.
+func (c *Catalog) RecordFailure(ctx context.Context, lease pipeline.Lease, reason string, final bool) error {
+	state := pipeline.RunRunning
+	if final {
+		state = pipeline.RunFailed
+	}
+	return c.Update(ctx, func(tx *sql.Tx) error {
+		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = ?, error = ?, owner = '', lease_expires_at = 0
+			WHERE pipeline = ? AND number = ? AND fence = ? AND state = 'running'`,
+			string(state), reason, lease.PipelineID, lease.Number, lease.Fence)
+		return oneRow(result, err, pipeline.ErrLeaseLost)
+	})
+}
+
+// RetryRun lets a failed run be tried again.
+func (c *Catalog) RetryRun(ctx context.Context, pipelineID string, number int64) error {
+	return c.Update(ctx, func(tx *sql.Tx) error {
+		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = 'planned' WHERE pipeline = ? AND number = ? AND state = 'failed'`, pipelineID, number)
+		return oneRow(result, err, fmt.Errorf("run %d is not a failed one", number))
+	})
+}
+
+// A run's extents are stored as varints: sequence, index, both dates, rows,
+// rows' bytes, bytes as stored.
+func packExtents(extents []pipeline.Extent) []byte {
+	packed := binary.AppendUvarint(nil, uint64(len(extents)))
+	for _, e := range extents {
+		for _, v := range []int64{e.Ref.Seq, int64(e.Ref.Index), int64(e.UTCDate), int64(e.ZoneDate), e.Rows, e.RowsBytes, e.Bytes} {
+			packed = binary.AppendVarint(packed, v)
+		}
+	}
+	return packed
+}
+
+func unpackExtents(packed []byte) ([]pipeline.Extent, error) {
+	count, n := binary.Uvarint(packed)
+	if n <= 0 || count > uint64(len(packed)) {
+		return nil, errDamaged
+	}
+	packed = packed[n:]
+	extents := make([]pipeline.Extent, 0, count)
+	for range count {
+		var v [7]int64
+		for i := range v {
+			value, n := binary.Varint(packed)
+			if n <= 0 {
+				return nil, errDamaged
+			}
+			v[i], packed = value, packed[n:]
+		}
+		extents = append(extents, pipeline.Extent{
+			Ref:     journal.ExtentRef{Seq: v[0], Index: int(v[1])},
+			UTCDate: journal.Day(v[2]), ZoneDate: journal.Day(v[3]), Rows: v[4], RowsBytes: v[5], Bytes: v[6],
+		})
+	}
+	return extents, nil
+}

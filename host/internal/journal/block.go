@@ -1,0 +1,212 @@
+package journal
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/penstock-io/penstock/host/internal/journal/segment"
+	"github.com/penstock-io/penstock/sdk/batch"
+)
+
+// job is a full block on its way to be deduplicated and compressed.
+type job struct {
+	segment   *openSegment
+	partition Partition
+	buffer    []byte
+	rows      []openRow
+	done      *doneBlock
+}
+
+// keyed is a row's key with its place in the block.
+type keyed struct {
+	high uint64
+	row  int32
+}
+
+// worker is the memory of one goroutine that compresses blocks.
+type worker struct {
+	w       *Writer
+	encoder *segment.Encoder
+	order   []keyed
+	keys    []Key
+	repeats []bool // by position in keys
+	drop    []bool // by row
+	places  []int32
+}
+
+func (w *Writer) work() {
+	k := &worker{w: w, encoder: segment.NewEncoder()}
+	for j := range w.jobs {
+		if err := k.do(j); err != nil {
+			j.segment.fail(err)
+		}
+		w.buffers.put(j.buffer)
+		j.segment.jobs.Done()
+	}
+}
+
+// do drops the block's rows that were seen before and compresses the others.
+func (k *worker) do(j job) error {
+	k.sort(j.rows)
+	dropped := k.dropRepeats(j.rows)
+	seen, err := k.dropSeen(j)
+	if err != nil {
+		return fmt.Errorf("deduplicate a block of %s: %w", j.partition.UTCDate, err)
+	}
+	rows := j.buffer
+	if dropped+seen > 0 {
+		rows = k.compact(j)
+	}
+	kept := len(j.rows) - dropped - seen
+	if kept == 0 {
+		return nil
+	}
+	flags, least, most := k.sum(j.rows)
+	block, err := k.encoder.Encode(rows, kept, flags)
+	if err != nil {
+		return err
+	}
+	*j.done = doneBlock{Block: block, minTime: least, maxTime: most}
+	j.done.keys, j.done.ordinals = k.kept(kept)
+	j.segment.mu.Lock()
+	j.segment.stored += int64(len(block.Payload))
+	j.segment.kept += int64(kept)
+	j.segment.mu.Unlock()
+	return nil
+}
+
+// sort orders the rows' keys; of equal ones the earliest row comes first.
+func (k *worker) sort(rows []openRow) {
+	k.order = k.order[:0]
+	for i := range rows {
+		k.order = append(k.order, keyed{rows[i].key.High(), int32(i)})
+	}
+	slices.SortFunc(k.order, func(a, b keyed) int {
+		if a.high != b.high {
+			return cmp.Compare(a.high, b.high)
+		}
+		x, y := low(rows[a.row].key), low(rows[b.row].key)
+		if x != y {
+			return cmp.Compare(x, y)
+		}
+		return cmp.Compare(a.row, b.row)
+	})
+	k.keys = k.keys[:0]
+	for _, o := range k.order {
+		k.keys = append(k.keys, rows[o.row].key)
+	}
+	k.repeats = append(k.repeats[:0], make([]bool, len(rows))...)
+	k.drop = append(k.drop[:0], make([]bool, len(rows))...)
+}
+
+func low(k Key) uint64 { return binary.LittleEndian.Uint64(k[8:]) }
+
+// dropRepeats drops rows whose key another row of the block has.
+func (k *worker) dropRepeats(rows []openRow) int {
+	n := 0
+	for i := 1; i < len(k.keys); i++ {
+		if k.keys[i] == k.keys[i-1] {
+			k.repeats[i], k.drop[k.order[i].row] = true, true
+			n++
+		}
+	}
+	return n
+}
+
+// dropSeen drops rows whose key is in what is open, in what is being sealed,
+// or in the runs. The order matters: what stops being in a segment that is
+// being sealed is in the runs by then.
+func (k *worker) dropSeen(j job) (int, error) {
+	k.w.state.Lock()
+	sealing := slices.Clone(k.w.sealing)
+	k.w.state.Unlock()
+	for _, s := range sealing {
+		if s != j.segment {
+			k.findIn(s)
+		}
+	}
+	j.segment.mu.Lock()
+	for i, key := range k.keys {
+		if !k.repeats[i] && !j.segment.keys.add(key) {
+			k.repeats[i] = true
+		}
+	}
+	j.segment.mu.Unlock()
+	if err := k.w.set.Find(j.partition.UTCDate, k.keys, k.repeats, -1); err != nil {
+		return 0, err
+	}
+	n := 0
+	for i, repeated := range k.repeats {
+		if row := k.order[i].row; repeated && !k.drop[row] {
+			k.drop[row] = true
+			n++
+		}
+	}
+	return n, nil
+}
+
+func (k *worker) findIn(s *openSegment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, key := range k.keys {
+		if !k.repeats[i] && s.keys.has(key) {
+			k.repeats[i] = true
+		}
+	}
+}
+
+// compact moves the rows that stay to the front of the buffer.
+func (k *worker) compact(j job) []byte {
+	to, from := 0, 0
+	for i := range j.rows {
+		length := int(j.rows[i].length)
+		if !k.drop[i] {
+			to += copy(j.buffer[to:], j.buffer[from:from+length])
+		}
+		from += length
+	}
+	return j.buffer[:to]
+}
+
+// sum is what the index keeps of the rows that stay.
+func (k *worker) sum(rows []openRow) (flags batch.Flags, least, most int64) {
+	first := true
+	for i := range rows {
+		if k.drop[i] {
+			continue
+		}
+		r := &rows[i]
+		flags |= r.flags
+		if first || r.time < least {
+			least = r.time
+		}
+		if first || r.time > most {
+			most = r.time
+		}
+		first = false
+	}
+	return flags, least, most
+}
+
+// kept are the keys of the rows that stay, sorted, and where these rows are in
+// the block.
+func (k *worker) kept(n int) ([]Key, []int32) {
+	keys, ordinals := make([]Key, 0, n), make([]int32, 0, n)
+	k.places = k.places[:0]
+	place := int32(0)
+	for _, dropped := range k.drop {
+		k.places = append(k.places, place)
+		if !dropped {
+			place++
+		}
+	}
+	for i, key := range k.keys {
+		if row := k.order[i].row; !k.drop[row] {
+			keys = append(keys, key)
+			ordinals = append(ordinals, k.places[row])
+		}
+	}
+	return keys, ordinals
+}

@@ -1,0 +1,32 @@
+// Package journal keeps rows durably, once, in the order in which they were
+// sealed, and hands out the compressed blocks they lie in.
+//
+// It knows neither destinations nor the time of day, and it holds no SQL:
+// what it needs of the catalog is the interface Catalog.
+//
+// A Writer takes rows of one project. They wait in open blocks, one per
+// partition (kind, UTC date, date in the project's zone), under one byte
+// budget. A full block is stripped of rows that the journal has seen and
+// compressed. From time to time everything open is sealed: written as one
+// segment, and made visible by one catalog transaction together with the
+// cursors of the sources it came from.
+//
+// The order of a seal, each step durable before the next:
+//
+//  1. a pending row names the segment,
+//  2. the segment is written, synced, renamed, its directory synced,
+//  3. one transaction moves the project's sequence by compare-and-set, inserts
+//     the segment, moves the cursors by compare-and-set, drops the pending row,
+//  4. a commit record is written beside the segment,
+//  5. whoever waited for the seal is told.
+//
+// Promises:
+//
+//   - J1: a row whose seal was told of is in the journal exactly once. A crash
+//     before 3 leaves nothing that is visible, one after 3 nothing that is
+//     missing.
+//   - J2: a sealed segment never changes; what the catalog names is whole and
+//     checksummed on disk.
+//   - J3: memory is bounded by Options, whatever the number of rows, days and
+//     keys.
+package journal

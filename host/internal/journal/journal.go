@@ -1,0 +1,141 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/journal/keys"
+	"github.com/penstock-io/penstock/host/internal/journal/segment"
+	"github.com/penstock-io/penstock/sdk/batch"
+)
+
+// What the file format defines and the rest of the host speaks of.
+type (
+	Day       = segment.Day
+	Kind      = segment.Kind
+	Partition = segment.Partition
+	Block     = segment.Block
+	Key       = segment.Key
+)
+
+// The kinds of blocks.
+const (
+	KindEvents   = segment.KindEvents
+	KindProfiles = segment.KindProfiles
+	KindLinks    = segment.KindLinks
+)
+
+// ParseDay reads YYYY-MM-DD.
+func ParseDay(s string) (Day, error) { return segment.ParseDay(s) }
+
+// DayOf is the UTC date of an instant in unix seconds.
+func DayOf(seconds int64) Day { return segment.DayOf(seconds) }
+
+// Row is a rendered row of a Chunk.
+type Row struct {
+	Offset, Length int // in Chunk.Data, newline included
+	Time           int64
+	Key            Key
+	Kind           Kind
+	Flags          batch.Flags
+}
+
+// Chunk is rows from one piece of input and how far the input is read with
+// them.
+type Chunk struct {
+	Rows    []Row
+	Data    []byte
+	Cursors []CursorMove
+}
+
+// CursorMove says that a source has moved on at one of its positions (a file,
+// a partition of a topic): From is what it stood at, To where it stands once
+// the rows are durable. Nil From: it was never there.
+type CursorMove struct {
+	Source   string `json:"source"` // "files.import"
+	Position string `json:"position"`
+	From     []byte `json:"-"`
+	To       []byte `json:"to"`
+}
+
+// ExtentRef names an extent of a project's journal.
+type ExtentRef struct {
+	Seq   int64
+	Index int
+}
+
+// Extent is what the catalog keeps of an extent.
+type Extent struct {
+	Partition
+	Rows, RowsBytes  int64
+	Bytes            int64 // as stored
+	MinTime, MaxTime int64
+	Blocks           int64
+}
+
+// Segment is what the catalog keeps of a segment.
+type Segment struct {
+	Project  int64
+	Seq      int64
+	Blob     string
+	Size     int64 // of the blob
+	SealedAt time.Time
+	Extents  []Extent
+}
+
+// Seal is a segment that is about to become visible.
+type Seal struct {
+	Segment       // Seq is what the project's sequence becomes
+	Keys    int64 // how many dedup keys the segment holds
+	Cursors []CursorMove
+}
+
+// Errors of Catalog.CommitSeal. None of them leaves anything done.
+var (
+	// ErrSequenceMoved says that another seal came in between.
+	ErrSequenceMoved = errors.New("another seal of the project came in between")
+	// ErrPendingGone says that the pending row was swept: the seal took too
+	// long.
+	ErrPendingGone = errors.New("the seal was given up by a sweep")
+)
+
+// CursorConflictError says that a source's cursor is not where the rows were
+// read from: somebody else moved it, and the rows may be in the journal already.
+type CursorConflictError struct {
+	Source, Position string
+}
+
+func (e *CursorConflictError) Error() string {
+	return fmt.Sprintf("the cursor of source %s at %s was moved by another reader", e.Source, e.Position)
+}
+
+// Catalog is what the journal needs of the catalog.
+type Catalog interface {
+	// Sequence is the project's latest.
+	Sequence(ctx context.Context, project int64) (int64, error)
+	// InsertPending announces a blob, for ttl by the catalog's clock.
+	InsertPending(ctx context.Context, project int64, blob string, ttl time.Duration) error
+	// CommitSeal makes a segment visible: see ErrSequenceMoved, ErrPendingGone
+	// and CursorConflictError.
+	CommitSeal(ctx context.Context, seal Seal) error
+	// Unrecorded lists seals whose commit record was not confirmed.
+	Unrecorded(ctx context.Context, project int64) ([]Seal, error)
+	// MarkRecorded confirms a commit record.
+	MarkRecorded(ctx context.Context, project, seq int64) error
+	// ExpiredPending lists announced blobs whose time is over.
+	ExpiredPending(ctx context.Context, project int64) ([]string, error)
+	// Pending lists all announced blobs.
+	Pending(ctx context.Context, project int64) ([]string, error)
+	// DropPending removes an announcement; false when it was not there, and the
+	// blob may be visible.
+	DropPending(ctx context.Context, blob string) (bool, error)
+	// KeyRuns lists the runs of dedup keys, oldest first.
+	KeyRuns(ctx context.Context, project int64) ([]keys.Run, error)
+	// ReplaceKeyRuns puts one run in the place of others, and drops the pending
+	// row of its blob.
+	ReplaceKeyRuns(ctx context.Context, project int64, old []keys.Run, merged keys.Run) error
+	// Blob names the blob of a segment.
+	Blob(ctx context.Context, project, seq int64) (string, error)
+}

@@ -1,0 +1,246 @@
+// Package keys answers which dedup keys the journal has seen.
+//
+// Keys lie in runs: segment files of which only the keys part matters. The
+// newest runs are the segments themselves; older ones are merged by size, four
+// into one, so that a look-up meets few of them. Filters and pages are read
+// through one cache with a byte budget: memory does not grow with the keys.
+//
+// It does not write the catalog: what a merge made is switched by the caller.
+package keys
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"sync"
+
+	"github.com/penstock-io/penstock/host/internal/journal/disk"
+	"github.com/penstock-io/penstock/host/internal/journal/segment"
+)
+
+// Run names a run: keys of the seals From to To.
+type Run struct {
+	Blob     string
+	From, To int64
+	Keys     int64
+}
+
+// Set looks up keys in runs. It may be used concurrently; Add, Replace and
+// Close exclude look-ups.
+type Set struct {
+	store disk.Store
+	cache *cache
+
+	mu   sync.RWMutex
+	runs []*openRun // newest last
+}
+
+type openRun struct {
+	Run
+	reader disk.Reader
+	file   *segment.File
+	byDay  map[segment.Day][]*segment.Section
+}
+
+// NewSet returns an empty set whose cache takes at most budget bytes.
+func NewSet(store disk.Store, budget int64) *Set {
+	return &Set{store: store, cache: newCache(budget)}
+}
+
+// Add opens a run and makes it the newest.
+func (s *Set) Add(ctx context.Context, run Run) error {
+	opened, err := s.open(ctx, run)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.runs = append(s.runs, opened)
+	sort.Slice(s.runs, func(i, j int) bool { return s.runs[i].From < s.runs[j].From })
+	return nil
+}
+
+func (s *Set) open(ctx context.Context, run Run) (*openRun, error) {
+	reader, err := s.store.Open(ctx, run.Blob)
+	if err != nil {
+		return nil, fmt.Errorf("open keys: %w", err)
+	}
+	file, err := segment.Open(reader, reader.Size())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open keys in %s: %w", run.Blob, err), reader.Close())
+	}
+	o := &openRun{Run: run, reader: reader, file: file, byDay: map[segment.Day][]*segment.Section{}}
+	sections := file.Index().Sections
+	for i := range sections {
+		o.byDay[sections[i].Day] = append(o.byDay[sections[i].Day], &sections[i])
+	}
+	return o, nil
+}
+
+// Runs lists the runs, oldest first.
+func (s *Set) Runs() []Run {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	runs := make([]Run, 0, len(s.runs))
+	for _, r := range s.runs {
+		runs = append(runs, r.Run)
+	}
+	return runs
+}
+
+// Close closes the files of all runs.
+func (s *Set) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	for _, r := range s.runs {
+		err = errors.Join(err, r.reader.Close())
+	}
+	s.runs = nil
+	return err
+}
+
+// Find sets found[i] for each of keys, ascending and of one day, that a run
+// with From > after holds. What is set already is not looked for.
+func (s *Set) Find(day segment.Day, keys []segment.Key, found []bool, after int64) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for i := len(s.runs) - 1; i >= 0; i-- {
+		r := s.runs[i]
+		if r.From <= after {
+			break
+		}
+		for _, section := range r.byDay[day] {
+			if err := s.findIn(r, section, keys, found); err != nil {
+				return fmt.Errorf("look up keys in %s: %w", r.Blob, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Set) findIn(r *openRun, section *segment.Section, keys []segment.Key, found []bool) error {
+	first := section.Pages[0].First
+	at := sort.Search(len(keys), func(i int) bool { return keys[i].High() >= first })
+	if at == len(keys) {
+		return nil
+	}
+	filter, err := s.filter(r, section)
+	if err != nil {
+		return err
+	}
+	page, held := -1, []byte(nil)
+	for i := at; i < len(keys); i++ {
+		if found[i] || !filter.MayContain(keys[i]) {
+			continue
+		}
+		for p := pageOf(section, keys[i], max(page, 0)); p < len(section.Pages) && section.Pages[p].First <= keys[i].High(); p++ {
+			if p != page {
+				if held, err = s.page(r, section, p); err != nil {
+					return err
+				}
+				page = p
+			}
+			if found[i] = contains(held, keys[i]); found[i] {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// pageOf is the first page, from the one given on, that can hold the key.
+func pageOf(section *segment.Section, key segment.Key, from int) int {
+	pages, high := section.Pages[from:], key.High()
+	// Pages that begin below the key's high part; the last of them may hold it.
+	n := sort.Search(len(pages), func(i int) bool { return pages[i].First >= high })
+	return from + max(n-1, 0)
+}
+
+// contains searches a page.
+func contains(page []byte, key segment.Key) bool {
+	n := len(page) / segment.KeySize
+	at := sort.Search(n, func(i int) bool {
+		return segment.Key(page[i*segment.KeySize:(i+1)*segment.KeySize]).Compare(key) >= 0
+	})
+	return at < n && segment.Key(page[at*segment.KeySize:(at+1)*segment.KeySize]) == key
+}
+
+func (s *Set) filter(r *openRun, section *segment.Section) (segment.Filter, error) {
+	b, err := s.cache.get(place{r, section.Offset, -1}, func() ([]byte, error) { return r.file.Filter(section) })
+	return segment.Filter(b), err
+}
+
+func (s *Set) page(r *openRun, section *segment.Section, p int) ([]byte, error) {
+	return s.cache.get(place{r, section.Offset, p}, func() ([]byte, error) { return r.file.Page(section, p, nil) })
+}
+
+// place names something that the cache holds.
+type place struct {
+	run    *openRun
+	offset int64
+	page   int
+}
+
+// cache keeps what was used last, up to a number of bytes.
+type cache struct {
+	mu     sync.Mutex
+	budget int64
+	used   int64
+	byUse  *list.List // of *cached, most recent first
+	held   map[place]*list.Element
+}
+
+type cached struct {
+	place place
+	bytes []byte
+}
+
+func newCache(budget int64) *cache {
+	return &cache{budget: budget, byUse: list.New(), held: map[place]*list.Element{}}
+}
+
+// get returns what is cached for a place, or loads it. Two that miss at once
+// both load.
+func (c *cache) get(p place, load func() ([]byte, error)) ([]byte, error) {
+	c.mu.Lock()
+	if e := c.held[p]; e != nil {
+		c.byUse.MoveToFront(e)
+		c.mu.Unlock()
+		return e.Value.(*cached).bytes, nil
+	}
+	c.mu.Unlock()
+	b, err := load()
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.held[p] == nil {
+		c.held[p] = c.byUse.PushFront(&cached{p, b})
+		c.used += int64(len(b))
+	}
+	for c.used > c.budget && c.byUse.Len() > 1 {
+		e := c.byUse.Back()
+		old := e.Value.(*cached)
+		c.byUse.Remove(e)
+		delete(c.held, old.place)
+		c.used -= int64(len(old.bytes))
+	}
+	return b, nil
+}
+
+// forget drops what is held of a run.
+func (c *cache) forget(r *openRun) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for p, e := range c.held {
+		if p.run == r {
+			c.used -= int64(len(e.Value.(*cached).bytes))
+			c.byUse.Remove(e)
+			delete(c.held, p)
+		}
+	}
+}

@@ -1,0 +1,347 @@
+package journal
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/penstock-io/penstock/host/internal/crashpoint"
+	"github.com/penstock-io/penstock/host/internal/journal/keys"
+	"github.com/penstock-io/penstock/host/internal/journal/segment"
+)
+
+// seal is the sealer's goroutine: one segment after the other.
+func (w *Writer) seal() {
+	defer close(w.sealer)
+	// A seal is not cut by the caller that happened to trigger it.
+	ctx := context.Background()
+	for s := range w.seals {
+		if err := w.sealOne(ctx, s); err != nil {
+			w.fail(fmt.Errorf("seal: %w", err))
+			// The segments behind it must not become visible without it: their
+			// cursors follow its cursors.
+			return
+		}
+	}
+}
+
+// sealOne makes one segment visible and durable.
+func (w *Writer) sealOne(ctx context.Context, s *openSegment) error {
+	s.jobs.Wait()
+	if s.err != nil {
+		return s.err
+	}
+	seal, err := w.publish(ctx, s)
+	if err != nil {
+		return err
+	}
+	if err := record(ctx, w.o.Store, w.o.Catalog, seal); err != nil {
+		return err
+	}
+	crashpoint.Here("journal.recorded")
+	if err := w.set.Add(ctx, keys.Run{Blob: seal.Blob, From: seal.Seq, To: seal.Seq, Keys: seal.Keys}); err != nil {
+		return err
+	}
+	w.state.Lock()
+	w.sealing = slices.DeleteFunc(w.sealing, func(x *openSegment) bool { return x == s })
+	w.stats.Seals++
+	w.stats.Kept += s.kept
+	w.stats.Duplicates += s.rows - s.kept
+	w.stats.Bytes += seal.Size
+	w.changed.Broadcast()
+	w.state.Unlock()
+	return w.mergeKeys(ctx)
+}
+
+// publish writes the segment and commits it. When another seal came in
+// between, the rows that it holds too are taken out and the segment is written
+// again.
+func (w *Writer) publish(ctx context.Context, s *openSegment) (Seal, error) {
+	seen := w.newest()
+	for {
+		seq, err := w.o.Catalog.Sequence(ctx, w.o.Project)
+		if err != nil {
+			return Seal{}, err
+		}
+		if seq > seen {
+			if err := w.dropForeign(ctx, s, seen); err != nil {
+				return Seal{}, err
+			}
+			seen = w.newest()
+			continue
+		}
+		seal, err := w.write(ctx, s, seq+1)
+		if err != nil {
+			return Seal{}, err
+		}
+		err = w.o.Catalog.CommitSeal(ctx, seal)
+		if err == nil {
+			crashpoint.Here("journal.committed")
+			return seal, nil
+		}
+		if dropErr := giveUp(ctx, w.o.Catalog, w.o.Store, seal.Blob); dropErr != nil {
+			return Seal{}, errors.Join(err, dropErr)
+		}
+		if !errors.Is(err, ErrSequenceMoved) {
+			return Seal{}, err
+		}
+	}
+}
+
+// newest is the latest seal whose keys are known.
+func (w *Writer) newest() int64 {
+	runs := w.set.Runs()
+	if len(runs) == 0 {
+		return 0
+	}
+	return runs[len(runs)-1].To
+}
+
+// dropForeign learns the keys of seals by other processes, and takes the rows
+// that they hold out of the segment.
+func (w *Writer) dropForeign(ctx context.Context, s *openSegment, after int64) error {
+	runs, err := w.o.Catalog.KeyRuns(ctx, w.o.Project)
+	if err != nil {
+		return err
+	}
+	for _, run := range runs {
+		if run.To <= after {
+			continue
+		}
+		if err := w.set.Add(ctx, run); err != nil {
+			return err
+		}
+	}
+	for _, p := range s.parts {
+		for _, b := range p.blocks {
+			if err := w.dropFrom(s, p.partition, b, after); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// dropFrom takes the rows that newer runs hold out of one block.
+func (w *Writer) dropFrom(s *openSegment, p Partition, b *doneBlock, after int64) error {
+	if b.Rows == 0 {
+		return nil
+	}
+	found := make([]bool, len(b.keys))
+	if err := w.set.Find(p.UTCDate, b.keys, found, after); err != nil {
+		return err
+	}
+	if !slices.Contains(found, true) {
+		return nil
+	}
+	return w.rewrite(s, b, found)
+}
+
+// rewrite compresses a block again without the rows whose keys were found. A
+// row of a block carries no key: the block is read row by row in the order of
+// ordinals that was kept with its keys.
+func (w *Writer) rewrite(s *openSegment, b *doneBlock, found []bool) error {
+	rows, err := segment.Decode(nil, b.Block)
+	if err != nil {
+		return err
+	}
+	gone := make(map[int32]bool)
+	var keep []Key
+	var ordinals []int32
+	for i, key := range b.keys {
+		if found[i] {
+			gone[b.ordinals[i]] = true
+			continue
+		}
+		keep = append(keep, key)
+		ordinals = append(ordinals, b.ordinals[i])
+	}
+	kept := rows[:0]
+	n := int32(0)
+	shift := make([]int32, b.Rows) // how many rows before this one are gone
+	for rest := rows; len(rest) > 0; n++ {
+		end := slices.Index(rest, '\n') + 1
+		if n > 0 {
+			shift[n] = shift[n-1]
+			if gone[n-1] {
+				shift[n]++
+			}
+		}
+		if !gone[n] {
+			kept = append(kept, rest[:end]...)
+		}
+		rest = rest[end:]
+	}
+	for i := range ordinals {
+		ordinals[i] -= shift[ordinals[i]]
+	}
+	removed := b.Rows - len(keep)
+	stored := len(b.Payload)
+	b.keys, b.ordinals = keep, ordinals
+	flags := b.Flags
+	b.Block = segment.Block{}
+	if len(keep) > 0 {
+		if b.Block, err = segment.NewEncoder().Encode(kept, len(keep), flags); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept -= int64(removed)
+	s.stored += int64(len(b.Payload) - stored)
+	return nil
+}
+
+// write announces and writes the segment's file, and returns what is to be
+// committed.
+func (w *Writer) write(ctx context.Context, s *openSegment, seq int64) (Seal, error) {
+	blob := fmt.Sprintf("segments/%d/%s.seg", w.o.Project, randomName())
+	if err := w.o.Catalog.InsertPending(ctx, w.o.Project, blob, w.o.SealTime); err != nil {
+		return Seal{}, err
+	}
+	crashpoint.Here("journal.pending")
+	file, err := w.o.Store.Create(ctx, blob)
+	if err != nil {
+		return Seal{}, err
+	}
+	seal := Seal{Segment: Segment{Project: w.o.Project, Seq: seq, Blob: blob, SealedAt: w.o.Now().UTC()}, Cursors: s.cursors}
+	b := segment.NewBuilder(file)
+	w.writeExtents(b, s)
+	seal.Keys = writeKeys(b, s)
+	index, size, err := b.Finish()
+	if err == nil {
+		err = file.Commit()
+	}
+	if err != nil {
+		return Seal{}, errors.Join(err, file.Abort(), giveUp(ctx, w.o.Catalog, w.o.Store, blob))
+	}
+	crashpoint.Here("journal.segment")
+	seal.Size = size
+	seal.Extents = extentsOf(index)
+	return seal, nil
+}
+
+// writeExtents writes the blocks, partition by partition.
+func (w *Writer) writeExtents(b *segment.Builder, s *openSegment) {
+	for _, p := range sortedParts(s) {
+		var blocks []segment.Block
+		var least, most int64
+		for _, d := range p.blocks {
+			if d.Rows == 0 {
+				continue
+			}
+			if len(blocks) == 0 || d.minTime < least {
+				least = d.minTime
+			}
+			if len(blocks) == 0 || d.maxTime > most {
+				most = d.maxTime
+			}
+			blocks = append(blocks, d.Block)
+		}
+		if len(blocks) > 0 {
+			b.Extent(p.partition, least, most, blocks)
+		}
+	}
+}
+
+func sortedParts(s *openSegment) []*openPart {
+	parts := make([]*openPart, 0, len(s.parts))
+	for _, p := range s.parts {
+		parts = append(parts, p)
+	}
+	slices.SortFunc(parts, func(a, b *openPart) int { return a.partition.Compare(b.partition) })
+	return parts
+}
+
+// writeKeys writes the keys of all rows, day by day.
+func writeKeys(b *segment.Builder, s *openSegment) int64 {
+	byDay := map[Day][]Key{}
+	var days []Day
+	for _, p := range s.parts {
+		for _, d := range p.blocks {
+			if len(d.keys) == 0 {
+				continue
+			}
+			day := p.partition.UTCDate
+			if byDay[day] == nil {
+				days = append(days, day)
+			}
+			byDay[day] = append(byDay[day], d.keys...)
+		}
+	}
+	slices.Sort(days)
+	var n int64
+	for _, day := range days {
+		all := byDay[day]
+		slices.SortFunc(all, Key.Compare)
+		n += int64(len(all))
+		for part := range slices.Chunk(all, segment.SectionKeys) {
+			b.Keys(day, part)
+		}
+	}
+	return n
+}
+
+func extentsOf(index *segment.Index) []Extent {
+	extents := make([]Extent, 0, len(index.Extents))
+	for i := range index.Extents {
+		e := &index.Extents[i]
+		extents = append(extents, Extent{
+			Partition: e.Partition, Rows: e.Rows, RowsBytes: e.RowsBytes, Bytes: e.Length,
+			MinTime: e.MinTime, MaxTime: e.MaxTime, Blocks: int64(len(e.Blocks)),
+		})
+	}
+	return extents
+}
+
+// giveUp removes a blob that was announced: the announcement first, so that a
+// committer that comes late fails. When it is gone already, somebody committed
+// the blob or swept it, and it is left alone.
+func giveUp(ctx context.Context, catalog Catalog, store interface {
+	Delete(context.Context, string) error
+}, blob string) error {
+	dropped, err := catalog.DropPending(ctx, blob)
+	if err != nil || !dropped {
+		return err
+	}
+	return store.Delete(ctx, blob)
+}
+
+// randomName is 16 hexadecimal digits.
+func randomName() string {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// mergeKeys merges runs of keys until none is due.
+func (w *Writer) mergeKeys(ctx context.Context) error {
+	for {
+		due := w.set.Due()
+		if due == nil {
+			return nil
+		}
+		blob := fmt.Sprintf("keys/%d/%s.seg", w.o.Project, randomName())
+		if err := w.o.Catalog.InsertPending(ctx, w.o.Project, blob, w.o.SealTime); err != nil {
+			return err
+		}
+		merged, err := w.set.Merge(ctx, due, blob)
+		if err == nil {
+			err = w.o.Catalog.ReplaceKeyRuns(ctx, w.o.Project, due, merged)
+		}
+		if err != nil {
+			return errors.Join(err, giveUp(ctx, w.o.Catalog, w.o.Store, blob))
+		}
+		if err := w.set.Replace(ctx, due, merged); err != nil {
+			return err
+		}
+		for _, old := range due {
+			if err := deleteRun(ctx, w.o.Store, old); err != nil {
+				return err
+			}
+		}
+	}
+}

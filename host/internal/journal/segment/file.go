@@ -1,0 +1,205 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// File reads a segment.
+type File struct {
+	r     io.ReaderAt
+	size  int64
+	index *Index
+	tail  trailer
+}
+
+// Open reads and checks a segment's header, trailer and footer. r stays the
+// caller's.
+func Open(r io.ReaderAt, size int64) (*File, error) {
+	if size < headerSize+trailerSize {
+		return nil, damaged("trailer", "the file has %d bytes: it is cut short", size)
+	}
+	f := &File{r: r, size: size}
+	head, err := f.read("header", 0, headerSize)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkHeader(head); err != nil {
+		return nil, err
+	}
+	tail, err := f.read("trailer", size-trailerSize, trailerSize)
+	if err != nil {
+		return nil, err
+	}
+	if f.tail, err = decodeTrailer(tail, size); err != nil {
+		return nil, err
+	}
+	if f.tail.footerLength > maxFooter {
+		return nil, damaged("trailer", "the footer has %d bytes", f.tail.footerLength)
+	}
+	footer, err := f.read("footer", int64(f.tail.footer), int(f.tail.footerLength))
+	if err != nil {
+		return nil, err
+	}
+	if Checksum(footer) != f.tail.footerChecksum {
+		return nil, damaged("footer", "checksum %08x, want %08x", Checksum(footer), f.tail.footerChecksum)
+	}
+	f.index, err = decodeIndex(footer, f.tail)
+	return f, err
+}
+
+// Index is what lies where. It must not be changed.
+func (f *File) Index() *Index { return f.index }
+
+// Size is the file's length in bytes.
+func (f *File) Size() int64 { return f.size }
+
+func (f *File) read(place string, offset int64, length int) ([]byte, error) {
+	b := make([]byte, length)
+	return b, f.readInto(place, b, offset)
+}
+
+func (f *File) readInto(place string, b []byte, offset int64) error {
+	n, err := f.r.ReadAt(b, offset)
+	if n == len(b) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		return damaged(place, "the file is cut short")
+	}
+	return fmt.Errorf("read %s: %w", place, err)
+}
+
+// readAhead is how many bytes of blocks are read at once, unless one block is
+// larger.
+const readAhead = 1 << 20
+
+// Blocks calls fn with each block of extent i, in order. Payloads are checked
+// and valid until fn returns. It takes about 1 MiB of memory, or that of the
+// largest block.
+func (f *File) Blocks(i int, fn func(Block) error) error {
+	if i < 0 || i >= len(f.index.Extents) {
+		return fmt.Errorf("segment has %d extents, not one with index %d", len(f.index.Extents), i)
+	}
+	e := &f.index.Extents[i]
+	number := 0
+	for _, before := range f.index.Extents[:i] {
+		number += len(before.Blocks)
+	}
+	offset := e.Offset
+	var buffer []byte
+	for at := 0; at < len(e.Blocks); {
+		n, length := window(e.Blocks[at:])
+		if cap(buffer) < length {
+			buffer = make([]byte, length)
+		}
+		buffer = buffer[:length]
+		if err := f.readInto(blockPlace(number, e), buffer, offset); err != nil {
+			return err
+		}
+		rest := buffer
+		for _, k := range e.Blocks[at : at+n] {
+			payload := rest[:k.Length:k.Length]
+			rest = rest[k.Length:]
+			if sum := Checksum(payload); sum != k.Checksum {
+				return damaged(blockPlace(number, e), "checksum %08x, want %08x", sum, k.Checksum)
+			}
+			number++
+			if err := fn(Block{Rows: k.Rows, RowsBytes: k.RowsBytes, RowsCRC32: k.RowsCRC32, Flags: k.Flags, Payload: payload}); err != nil {
+				return err
+			}
+		}
+		at += n
+		offset += int64(length)
+	}
+	return nil
+}
+
+// window is how many blocks are read at once, and their length.
+func window(blocks []BlockInfo) (n, length int) {
+	for _, k := range blocks {
+		if n > 0 && length+k.Length > readAhead {
+			break
+		}
+		n++
+		length += k.Length
+	}
+	return n, length
+}
+
+func blockPlace(number int, e *Extent) string {
+	return fmt.Sprintf("block %d (%s of %s)", number, e.Kind, e.UTCDate)
+}
+
+// Page reads keys of a page of a section into dst, KeySize bytes each.
+func (f *File) Page(s *Section, i int, dst []byte) ([]byte, error) {
+	n := min(s.Count-i*PageKeys, PageKeys) * KeySize
+	dst = append(dst[:0], make([]byte, n)...)
+	place := "keys of " + s.Day.String()
+	if err := f.readInto(place, dst, s.Offset+int64(i)*PageKeys*KeySize); err != nil {
+		return nil, err
+	}
+	if sum := Checksum(dst); sum != s.Pages[i].Checksum {
+		return nil, damaged(place, "page %d has checksum %08x, want %08x", i, sum, s.Pages[i].Checksum)
+	}
+	return dst, nil
+}
+
+// Filter reads a section's filter.
+func (f *File) Filter(s *Section) (Filter, error) {
+	place := "filter of " + s.Day.String()
+	if s.FilterLength < filterBlock || s.FilterLength%filterBlock != 0 {
+		return nil, damaged(place, "its length is %d", s.FilterLength)
+	}
+	b, err := f.read(place, s.filterOffset(), s.FilterLength)
+	if err != nil {
+		return nil, err
+	}
+	if Checksum(b) != s.FilterChecksum {
+		return nil, damaged(place, "checksum %08x, want %08x", Checksum(b), s.FilterChecksum)
+	}
+	return Filter(b), nil
+}
+
+// Verify reads every byte: blocks are decompressed and compared with what the
+// index says of their rows. It returns every damage, and how many blocks and
+// bytes it read.
+func (f *File) Verify() (damages []error, blocks int64, err error) {
+	var rows []byte
+	note := func(err error) error {
+		if errors.Is(err, ErrDamaged) {
+			damages = append(damages, err)
+			return nil
+		}
+		return err
+	}
+	for i := range f.index.Extents {
+		first := blocks
+		err := f.Blocks(i, func(b Block) error {
+			blocks++
+			var err error
+			if rows, err = Decode(rows[:0], b); err != nil {
+				damages = append(damages, damaged(blockPlace(int(blocks-1), &f.index.Extents[i]), "%v", err))
+			}
+			return nil
+		})
+		blocks = first + int64(len(f.index.Extents[i].Blocks))
+		if err := note(err); err != nil {
+			return damages, blocks, err
+		}
+	}
+	var page []byte
+	for i := range f.index.Sections {
+		s := &f.index.Sections[i]
+		for p := range s.Pages {
+			if _, err := f.Page(s, p, page); note(err) != nil {
+				return damages, blocks, err
+			}
+		}
+		if _, err := f.Filter(s); note(err) != nil {
+			return damages, blocks, err
+		}
+	}
+	return damages, blocks, nil
+}

@@ -1,0 +1,129 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/penstock-io/penstock/host/internal/journal/disk"
+	"github.com/penstock-io/penstock/host/internal/journal/keys"
+	"github.com/penstock-io/penstock/host/internal/journal/segment"
+)
+
+// Damage is a place that is not as it was written.
+type Damage struct {
+	Blob, Place, Detail string
+}
+
+// Report is what Verify found.
+type Report struct {
+	Segments, Blocks, Bytes int64
+	Damages                 []Damage
+}
+
+func checksum(p []byte) uint32 { return segment.Checksum(p) }
+
+func damagedRecord(name, detail string) error {
+	return &segment.DamageError{Place: "commit record " + name, Detail: detail}
+}
+
+// Segments visits the segments of the catalog.
+type Segments func(ctx context.Context, fn func(Segment) error) error
+
+// Verify reads every byte of the segments that the catalog names, of the runs
+// of keys, and of the commit records, and compares them with their checksums
+// and with each other.
+func Verify(ctx context.Context, store disk.Store, segments Segments, runs []keys.Run) (*Report, error) {
+	report := &Report{}
+	err := segments(ctx, func(s Segment) error {
+		report.Segments++
+		if err := verifyBlob(ctx, store, s.Blob, report, func(f *segment.File) { compare(f, s, report) }); err != nil {
+			return err
+		}
+		return verifyRecord(ctx, store, s, report)
+	})
+	if err != nil {
+		return report, err
+	}
+	for _, run := range runs {
+		if !strings.HasPrefix(run.Blob, "keys/") {
+			continue // a segment, which was verified
+		}
+		if err := verifyBlob(ctx, store, run.Blob, report, func(*segment.File) {}); err != nil {
+			return report, err
+		}
+	}
+	return report, nil
+}
+
+func (r *Report) add(blob string, err error) {
+	d := Damage{Blob: blob, Detail: err.Error()}
+	var damage *segment.DamageError
+	if errors.As(err, &damage) {
+		d.Place, d.Detail = damage.Place, damage.Detail
+	}
+	r.Damages = append(r.Damages, d)
+}
+
+func verifyBlob(ctx context.Context, store disk.Store, blob string, report *Report, extra func(*segment.File)) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	reader, err := store.Open(ctx, blob)
+	if errors.Is(err, fs.ErrNotExist) {
+		report.Damages = append(report.Damages, Damage{Blob: blob, Place: "file", Detail: "it is missing"})
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	file, err := segment.Open(reader, reader.Size())
+	if errors.Is(err, segment.ErrDamaged) {
+		report.add(blob, err)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", blob, err)
+	}
+	damages, blocks, err := file.Verify()
+	for _, d := range damages {
+		report.add(blob, d)
+	}
+	report.Blocks += blocks
+	report.Bytes += file.Size()
+	extra(file)
+	if err != nil {
+		return fmt.Errorf("%s: %w", blob, err)
+	}
+	return nil
+}
+
+// compare holds a segment's index against what the catalog keeps of it.
+func compare(f *segment.File, s Segment, report *Report) {
+	if f.Size() != s.Size {
+		report.Damages = append(report.Damages, Damage{s.Blob, "file", fmt.Sprintf("it has %d bytes, the catalog says %d", f.Size(), s.Size)})
+	}
+	if !slices.Equal(extentsOf(f.Index()), s.Extents) {
+		report.Damages = append(report.Damages, Damage{s.Blob, "catalog", "its extents are not those of the segment"})
+	}
+}
+
+func verifyRecord(ctx context.Context, store disk.Store, s Segment, report *Report) error {
+	name := recordName(s.Project, s.Seq)
+	r, err := readRecord(ctx, store, name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		report.Damages = append(report.Damages, Damage{name, "commit record", "it is missing; the next start of the host writes it"})
+	case errors.Is(err, segment.ErrDamaged):
+		report.add(name, err)
+	case err != nil:
+		return err
+	case r.Blob != s.Blob || r.Seq != s.Seq || r.Project != s.Project || r.Size != s.Size:
+		report.Damages = append(report.Damages, Damage{name, "commit record", "it names another segment than the catalog"})
+	}
+	return nil
+}

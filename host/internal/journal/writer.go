@@ -1,0 +1,323 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/journal/disk"
+	"github.com/penstock-io/penstock/host/internal/journal/keys"
+	"github.com/penstock-io/penstock/host/internal/journal/segment"
+)
+
+// Options configure a Writer. Zero is the default, given behind each.
+type Options struct {
+	Project  int64
+	Zone     *time.Location // UTC
+	Store    disk.Store
+	Catalog  Catalog
+	Now      func() time.Time // for the time that is noted with a seal; required
+	Memory   int64            // bytes for open blocks, compressed blocks and keys; 64 MiB
+	Block    int              // bytes of rows in a full block; 1 MiB
+	Segment  int64            // stored bytes at which a segment is sealed; a quarter of Memory, 32 MiB at most
+	Workers  int              // GOMAXPROCS
+	SealTime time.Duration    // how long a seal may take before a sweep gives it up; 1 hour
+}
+
+func (o Options) withDefaults() Options {
+	if o.Zone == nil {
+		o.Zone = time.UTC
+	}
+	if o.Memory == 0 {
+		o.Memory = 64 << 20
+	}
+	if o.Block == 0 {
+		o.Block = 1 << 20
+	}
+	if o.Segment == 0 {
+		o.Segment = min(o.Memory/4, 32<<20)
+	}
+	if o.Workers == 0 {
+		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	if o.SealTime == 0 {
+		o.SealTime = time.Hour
+	}
+	return o
+}
+
+// Stats count what a Writer has done.
+type Stats struct {
+	Rows       int64 // appended
+	Kept       int64 // sealed
+	Duplicates int64 // left out, of what was sealed
+	Seals      int64
+	Bytes      int64 // of sealed segments
+}
+
+// Writer takes one project's rows. Append and Seal may be called
+// concurrently; rows are kept in the order of the calls.
+type Writer struct {
+	o    Options
+	zone *zone
+	set  *keys.Set
+
+	mu   sync.Mutex // held by Append and while a segment is handed to the sealer
+	open *openSegment
+
+	jobs    chan job
+	seals   chan *openSegment
+	workers sync.WaitGroup
+	sealer  chan struct{} // closed when the sealer has ended
+
+	buffers buffers
+
+	state   sync.Mutex
+	changed *sync.Cond // of what follows, under state
+	sealing []*openSegment
+	stats   Stats
+	err     error // why nothing is taken any more
+}
+
+// ErrClosed says that the writer was closed.
+var ErrClosed = errors.New("the journal is closed")
+
+// Open recovers what a crash has left of the project and returns a writer,
+// which the caller closes. One process at a time may have the Store, except
+// that several may share it when their Catalog is shared.
+func Open(ctx context.Context, o Options) (*Writer, error) {
+	o = o.withDefaults()
+	if err := Recover(ctx, o.Catalog, o.Store, o.Project); err != nil {
+		return nil, fmt.Errorf("open journal of project %d: %w", o.Project, err)
+	}
+	set := keys.NewSet(o.Store, o.Memory/4)
+	runs, err := o.Catalog.KeyRuns(ctx, o.Project)
+	if err != nil {
+		return nil, fmt.Errorf("open journal of project %d: %w", o.Project, err)
+	}
+	for _, run := range runs {
+		if err := set.Add(ctx, run); err != nil {
+			return nil, errors.Join(fmt.Errorf("open journal of project %d: %w", o.Project, err), set.Close())
+		}
+	}
+	w := &Writer{
+		o: o, zone: newZone(o.Zone), set: set, open: newOpenSegment(),
+		jobs: make(chan job), seals: make(chan *openSegment), sealer: make(chan struct{}),
+	}
+	w.changed = sync.NewCond(&w.state)
+	for range o.Workers {
+		w.workers.Go(w.work)
+	}
+	go w.seal()
+	return w, nil
+}
+
+// Append takes a chunk's rows and cursors. It copies what it keeps, and blocks
+// while the memory budget is used up. An error ends the writer.
+func (w *Writer) Append(ctx context.Context, c Chunk) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.failed(); err != nil {
+		return err
+	}
+	for i := range c.Rows {
+		if err := w.put(ctx, &c.Rows[i], c.Data); err != nil {
+			return err
+		}
+	}
+	for _, m := range c.Cursors {
+		w.open.move(m)
+	}
+	w.count(func(s *Stats) { s.Rows += int64(len(c.Rows)) })
+	if w.full() {
+		_, err := w.rotate(ctx)
+		return err
+	}
+	return nil
+}
+
+// put copies a row to the open block of its partition.
+func (w *Writer) put(ctx context.Context, r *Row, data []byte) error {
+	p := w.part(r)
+	line := data[r.Offset : r.Offset+r.Length]
+	if len(p.buffer) > 0 && len(p.buffer)+len(line) > w.o.Block {
+		if err := w.flush(ctx, p); err != nil {
+			return err
+		}
+	}
+	if need := len(p.buffer) + len(line); need > cap(p.buffer) {
+		w.widen(p, need)
+	}
+	p.buffer = append(p.buffer, line...)
+	p.rows = append(p.rows, openRow{key: r.Key, length: int32(len(line)), flags: r.Flags, time: r.Time})
+	w.open.rows++
+	w.open.bytes += int64(len(line))
+	for w.open.raw > w.o.Memory/2 {
+		if err := w.flush(ctx, w.open.largest()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *Writer) part(r *Row) *openPart {
+	partition := Partition{Kind: r.Kind, UTCDate: DayOf(r.Time), ZoneDate: w.zone.day(r.Time)}
+	p := w.open.parts[partition]
+	if p == nil {
+		p = &openPart{partition: partition}
+		w.open.parts[partition] = p
+	}
+	return p
+}
+
+// widen gives a partition's open block room for need bytes.
+func (w *Writer) widen(p *openPart, need int) {
+	wider := w.buffers.get(need)
+	wider = append(wider, p.buffer...)
+	w.open.raw += int64(cap(wider) - cap(p.buffer))
+	if p.buffer != nil {
+		w.buffers.put(p.buffer)
+	}
+	p.buffer = wider
+}
+
+// flush hands a partition's open block to the workers.
+func (w *Writer) flush(ctx context.Context, p *openPart) error {
+	if len(p.rows) == 0 {
+		return nil
+	}
+	done := &doneBlock{}
+	j := job{segment: w.open, partition: p.partition, buffer: p.buffer, rows: p.rows, done: done}
+	w.open.jobs.Add(1)
+	select {
+	case w.jobs <- j:
+	case <-ctx.Done():
+		w.open.jobs.Done()
+		return context.Cause(ctx)
+	}
+	w.open.raw -= int64(cap(p.buffer))
+	p.blocks = append(p.blocks, done)
+	p.buffer, p.rows = nil, make([]openRow, 0, len(p.rows))
+	return nil
+}
+
+// full says whether the open segment has its size.
+func (w *Writer) full() bool {
+	w.open.mu.Lock()
+	defer w.open.mu.Unlock()
+	return w.open.stored >= w.o.Segment || int64(len(w.open.keys.slots))*segment.KeySize > w.o.Memory/4
+}
+
+// rotate hands the open segment to the sealer, after everything in it was
+// handed to the workers, and begins another. It returns the segment.
+func (w *Writer) rotate(ctx context.Context) (*openSegment, error) {
+	old := w.open
+	if old.rows == 0 && len(old.cursors) == 0 {
+		return nil, nil
+	}
+	for _, p := range old.parts {
+		if err := w.flush(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	w.state.Lock()
+	w.sealing = append(w.sealing, old)
+	w.state.Unlock()
+	w.open = newOpenSegment()
+	select {
+	case w.seals <- old:
+		return old, nil
+	case <-w.sealer:
+		return nil, w.failed()
+	}
+}
+
+// Seal seals everything that was appended before, and returns when it is
+// durable and visible.
+func (w *Writer) Seal(ctx context.Context) error {
+	w.mu.Lock()
+	if err := w.failed(); err != nil {
+		w.mu.Unlock()
+		return err
+	}
+	_, err := w.rotate(ctx)
+	w.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return w.settle(ctx)
+}
+
+// settle waits until nothing is being sealed.
+func (w *Writer) settle(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() {
+		w.state.Lock()
+		defer w.state.Unlock()
+		w.changed.Broadcast()
+	})()
+	w.state.Lock()
+	defer w.state.Unlock()
+	for len(w.sealing) > 0 && w.err == nil && ctx.Err() == nil {
+		w.changed.Wait()
+	}
+	if w.err != nil {
+		return w.err
+	}
+	if len(w.sealing) > 0 {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// Stats are what was done so far.
+func (w *Writer) Stats() Stats {
+	w.state.Lock()
+	defer w.state.Unlock()
+	return w.stats
+}
+
+func (w *Writer) count(fn func(*Stats)) {
+	w.state.Lock()
+	defer w.state.Unlock()
+	fn(&w.stats)
+}
+
+func (w *Writer) failed() error {
+	w.state.Lock()
+	defer w.state.Unlock()
+	return w.err
+}
+
+// fail ends the writer with the first error.
+func (w *Writer) fail(err error) {
+	w.state.Lock()
+	defer w.state.Unlock()
+	if w.err == nil {
+		w.err = err
+	}
+	w.changed.Broadcast()
+}
+
+// Close ends the writer. What was not sealed is dropped: its cursors have not
+// moved, so that it will be read again.
+func (w *Writer) Close() error {
+	w.fail(ErrClosed)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	select {
+	case <-w.sealer:
+	default:
+		close(w.seals)
+		<-w.sealer
+	}
+	if w.jobs != nil {
+		close(w.jobs)
+		w.workers.Wait()
+		w.jobs = nil
+		return w.set.Close()
+	}
+	return nil
+}

@@ -1,0 +1,108 @@
+package pipeline
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/sdk/batch"
+)
+
+// Order is the order in which a backfill takes its dates.
+type Order string
+
+// The orders.
+const (
+	Oldest Order = "oldest"
+	Newest Order = "newest"
+)
+
+// State says whether a pipeline runs.
+type State string
+
+// The pipeline states.
+const (
+	Active    State = "active"
+	Paused    State = "paused"
+	Cancelled State = "cancelled"
+)
+
+// Definition is what the configuration says of a pipeline. Name, project,
+// stream, destination and dates are fixed when it is registered: they decide
+// which rows were exported already.
+type Definition struct {
+	Name        string
+	ProjectID   int64
+	Stream      batch.Stream
+	Destination string // "s3.lake"
+	From        journal.Day
+	To          journal.Day // inclusive; Forever when open-ended
+	Order       Order
+	Frequency   time.Duration
+	MaxRunBytes int64 // of blocks as stored
+	Paused      bool
+	Adopt       bool
+}
+
+// Forever is the To of an open-ended pipeline.
+const Forever = journal.Day(1<<31 - 1)
+
+// Target is a physical place that a pipeline writes to.
+type Target struct {
+	ProjectID int64
+	Stream    batch.Stream
+	URI       string
+}
+
+// Pipeline is a registered pipeline.
+type Pipeline struct {
+	Definition
+	ID        string // random, 10 characters of [0-9a-z]
+	State     State
+	Cursor    Cursor
+	Fence     int64 // of the latest attempt at any of its runs
+	LastRun   int64 // number of the latest planned run; 0: none
+	CreatedAt time.Time
+	PlannedAt time.Time // of the latest run; zero: never
+}
+
+// Unchanged returns an error that names the first attribute of def that must
+// not differ from what was registered, and does.
+func (p *Pipeline) Unchanged(def Definition) error {
+	for _, c := range []struct{ attribute, was, is string }{
+		{"project", fmt.Sprint(p.ProjectID), fmt.Sprint(def.ProjectID)},
+		{"stream", p.Stream.String(), def.Stream.String()},
+		{"destination", p.Destination, def.Destination},
+		{"from_date", p.From.String(), def.From.String()},
+		{"to_date", dateOrOpen(p.To), dateOrOpen(def.To)},
+	} {
+		if c.was != c.is {
+			return &ChangedError{Pipeline: p.Name, Attribute: c.attribute, Was: c.was, Is: c.is}
+		}
+	}
+	return nil
+}
+
+// ChangedError says that a configuration changes what is fixed at
+// registration.
+type ChangedError struct {
+	Pipeline, Attribute, Was, Is string
+}
+
+func (e *ChangedError) Error() string {
+	return fmt.Sprintf("pipeline %s was registered with %s = %s and is now configured with %s; "+
+		"this is fixed once a pipeline is registered: give the new one another name", e.Pipeline, e.Attribute, e.Was, e.Is)
+}
+
+func dateOrOpen(d journal.Day) string {
+	if d == Forever {
+		return "none"
+	}
+	return d.String()
+}
+
+// Due says whether a pipeline that last planned a run at last may plan one
+// now.
+func Due(now, last time.Time, frequency time.Duration) bool {
+	return last.IsZero() || !now.Before(last.Add(frequency))
+}

@@ -1,0 +1,206 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+
+	"github.com/penstock-io/penstock/host/internal/journal"
+)
+
+// Limits bound a run.
+type Limits struct {
+	Bytes   int64 // of blocks as stored; one extent is always taken
+	Days    int   // 0: no limit
+	Extents int   // 0: DefaultMaxExtents
+}
+
+// DefaultMaxExtents bounds the list that a run keeps.
+const DefaultMaxExtents = 65536
+
+// Segments visits the extents of a project's segments with afterSeq < seq ≤
+// toSeq and of one kind, in order of sequence and index, segment by segment:
+// fn is called once per segment and may stop the visit with ErrStop.
+type Segments func(ctx context.Context, afterSeq, toSeq int64, fn func(seq int64, extents []Extent) error) error
+
+// ErrStop ends a visit of segments early, without being an error of it.
+var ErrStop = errors.New("stop")
+
+// Next picks the extents of the pipeline's next run out of a journal that
+// stands at seq. It returns no extents when nothing is left to export; the
+// cursor then may still have moved past extents that are out of range.
+func Next(ctx context.Context, p *Pipeline, limits Limits, seq int64, segments Segments) ([]Extent, Cursor, error) {
+	if limits.Extents == 0 {
+		limits.Extents = DefaultMaxExtents
+	}
+	if !p.Cursor.BackfillDone {
+		extents, cursor, err := backfill(ctx, p, limits, segments)
+		if err != nil || len(extents) > 0 {
+			return extents, cursor, err
+		}
+		next := *p
+		next.Cursor = cursor
+		return live(ctx, &next, limits, seq, segments)
+	}
+	return live(ctx, p, limits, seq, segments)
+}
+
+// dayExtents are the extents of one day that a backfill has yet to export.
+type dayExtents struct {
+	day     journal.Day
+	bytes   int64
+	extents []Extent
+}
+
+// backfill takes the first days, in order, that fit the limits. While it
+// visits the segments it keeps only days that can still be in the run, so that
+// its memory is bounded by the run and not by the journal.
+func backfill(ctx context.Context, p *Pipeline, limits Limits, segments Segments) ([]Extent, Cursor, error) {
+	cursor := p.Cursor
+	days := map[journal.Day]*dayExtents{}
+	var held int64
+	count := 0
+	dropped := false
+	err := segments(ctx, 0, p.Cursor.Cut, func(_ int64, extents []Extent) error {
+		for _, e := range extents {
+			if !p.inRange(e) || (cursor.Backfill != nil && !cursor.Backfill.beforeByDay(positionOf(e), p.Order)) {
+				continue
+			}
+			d := days[e.UTCDate]
+			if d == nil {
+				d = &dayExtents{day: e.UTCDate}
+				days[e.UTCDate] = d
+			}
+			d.extents = append(d.extents, e)
+			d.bytes += e.Bytes
+			held += e.Bytes
+			count++
+		}
+		for len(days) > 1 && (held >= limits.Bytes || count >= limits.Extents || (limits.Days > 0 && len(days) > limits.Days)) {
+			last := lastDay(days, p.Order)
+			d := days[last]
+			if held-d.bytes < limits.Bytes && count-len(d.extents) < limits.Extents && (limits.Days == 0 || len(days) <= limits.Days) {
+				break
+			}
+			held -= d.bytes
+			count -= len(d.extents)
+			dropped = true
+			delete(days, last)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, cursor, fmt.Errorf("plan backfill of pipeline %s: %w", p.Name, err)
+	}
+	taken, whole := takeDays(days, p.Order, limits)
+	if len(taken) == 0 {
+		cursor.BackfillDone, cursor.Backfill = true, nil
+		return nil, cursor, nil
+	}
+	last := positionOf(taken[len(taken)-1])
+	cursor.Backfill = &last
+	if whole && !dropped {
+		cursor.BackfillDone, cursor.Backfill = true, nil
+	}
+	return taken, cursor, nil
+}
+
+// takeDays concatenates days, in order, up to the limits, and says whether
+// that was all.
+func takeDays(days map[journal.Day]*dayExtents, order Order, limits Limits) (taken []Extent, whole bool) {
+	sorted := make([]*dayExtents, 0, len(days))
+	for _, d := range days {
+		sorted = append(sorted, d)
+	}
+	sort.Slice(sorted, func(i, j int) bool { return (sorted[i].day < sorted[j].day) == (order != Newest) })
+	b := bound{limits: limits}
+	for _, d := range sorted {
+		for _, e := range d.extents {
+			if !b.take(e) {
+				return taken, false
+			}
+			taken = append(taken, e)
+		}
+	}
+	return taken, true
+}
+
+// lastDay is the day that the backfill would come to last.
+func lastDay(days map[journal.Day]*dayExtents, order Order) journal.Day {
+	var last journal.Day
+	first := true
+	for d := range days {
+		if first || (d > last) == (order != Newest) {
+			last, first = d, false
+		}
+	}
+	return last
+}
+
+// live takes what was journaled since, in order of sequence.
+func live(ctx context.Context, p *Pipeline, limits Limits, seq int64, segments Segments) ([]Extent, Cursor, error) {
+	cursor := p.Cursor
+	b := bound{limits: limits}
+	var taken []Extent
+	after := cursor.Live.Seq
+	if cursor.Live.Index != EndOfSegment {
+		after--
+	}
+	full := false
+	err := segments(ctx, after, seq, func(s int64, extents []Extent) error {
+		for _, e := range extents {
+			if !cursor.Live.before(positionOf(e)) {
+				continue
+			}
+			if p.inRange(e) {
+				if !b.take(e) {
+					full = true
+					return ErrStop
+				}
+				taken = append(taken, e)
+			}
+			cursor.Live = Position{Seq: s, Index: e.Ref.Index}
+		}
+		cursor.Live = Position{Seq: s, Index: EndOfSegment}
+		return nil
+	})
+	if err != nil && !errors.Is(err, ErrStop) {
+		return nil, p.Cursor, fmt.Errorf("plan run of pipeline %s: %w", p.Name, err)
+	}
+	if !full && seq > cursor.Live.Seq {
+		cursor.Live = Position{Seq: seq, Index: EndOfSegment}
+	}
+	return taken, cursor, nil
+}
+
+// bound counts what a run has taken.
+type bound struct {
+	limits Limits
+	bytes  int64
+	count  int
+	days   map[journal.Day]struct{}
+}
+
+// take says whether e still fits, and counts it if so. The first always fits.
+func (b *bound) take(e Extent) bool {
+	_, known := b.days[e.UTCDate]
+	switch {
+	case b.count == 0:
+		b.days = map[journal.Day]struct{}{}
+	case b.bytes+e.Bytes > b.limits.Bytes, b.count >= b.limits.Extents:
+		return false
+	case b.limits.Days > 0 && !known && len(b.days) >= b.limits.Days:
+		return false
+	}
+	b.bytes += e.Bytes
+	b.count++
+	b.days[e.UTCDate] = struct{}{}
+	return true
+}
+
+func (p *Pipeline) inRange(e Extent) bool { return e.UTCDate >= p.From && e.UTCDate <= p.To }
+
+func positionOf(e Extent) Position {
+	return Position{Day: e.UTCDate, Seq: e.Ref.Seq, Index: e.Ref.Index}
+}

@@ -1,0 +1,132 @@
+package pipeline
+
+import (
+	"errors"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/sdk/batch"
+)
+
+// RunState is where a run stands.
+//
+//	planned ──► running ──► succeeded
+//	   ▲           │ ▲
+//	   │           ▼ │ a retry, with a new fence
+//	retry ◄───── failed
+//
+// A run whose attempt ended with an error that may pass stays running; failed
+// is for errors that a person has to look at.
+type RunState string
+
+// The run states.
+const (
+	RunPlanned   RunState = "planned"
+	RunRunning   RunState = "running"
+	RunSucceeded RunState = "succeeded"
+	RunFailed    RunState = "failed"
+)
+
+// Terminal says whether the run's extents need no longer be kept for it.
+func (s RunState) Terminal() bool { return s == RunSucceeded }
+
+// Extent is what planning knows of an extent of the journal.
+type Extent struct {
+	Ref       journal.ExtentRef
+	UTCDate   journal.Day
+	ZoneDate  journal.Day
+	Rows      int64
+	RowsBytes int64 // uncompressed
+	Bytes     int64 // as stored
+}
+
+// Run is one run, as it was fixed by Plan.
+type Run struct {
+	PipelineID string
+	Number     int64
+	State      RunState
+	Extents    []Extent
+	Next       Cursor // the pipeline's cursor once this run is recorded
+	AsOf       time.Time
+	PlannedAt  time.Time
+	FinishedAt time.Time
+	Error      string
+	Receipt    *Receipt
+}
+
+// Totals are the sums over a run's extents.
+type Totals struct {
+	Rows, RowsBytes, Bytes int64
+	Days                   int
+	From, To               journal.Day
+}
+
+// Totals sums up the run's extents.
+func (r *Run) Totals() Totals { return Sum(r.Extents) }
+
+// Sum sums up extents, by UTC date.
+func Sum(extents []Extent) Totals {
+	var t Totals
+	days := map[journal.Day]struct{}{}
+	for i, e := range extents {
+		t.Rows += e.Rows
+		t.RowsBytes += e.RowsBytes
+		t.Bytes += e.Bytes
+		if i == 0 || e.UTCDate < t.From {
+			t.From = e.UTCDate
+		}
+		if i == 0 || e.UTCDate > t.To {
+			t.To = e.UTCDate
+		}
+		days[e.UTCDate] = struct{}{}
+	}
+	t.Days = len(days)
+	return t
+}
+
+// Receipt is what the catalog keeps of a run that succeeded.
+type Receipt struct {
+	Rows        int64              `json:"rows"`
+	Rejected    int64              `json:"rejected"`
+	RowsBytes   int64              `json:"rows_bytes"`
+	StoredBytes int64              `json:"stored_bytes"`
+	Partitions  []PartitionReceipt `json:"partitions"`
+}
+
+// PartitionReceipt is a receipt's part for one date.
+type PartitionReceipt struct {
+	Date        string   `json:"date"`
+	Rows        int64    `json:"rows"`
+	Rejected    int64    `json:"rejected,omitempty"`
+	StoredBytes int64    `json:"stored_bytes"`
+	Objects     []string `json:"objects,omitempty"`
+}
+
+// Lease is the right to carry out a run: Fence says at the destination and in
+// the catalog which attempt is the latest.
+type Lease struct {
+	PipelineID string
+	Number     int64
+	Owner      string
+	Fence      int64
+}
+
+// Errors of leases.
+var (
+	// ErrLeased says that another owner's lease on the run has not expired.
+	ErrLeased = errors.New("run is leased by another owner")
+	// ErrLeaseLost says that the lease expired and somebody else took it.
+	ErrLeaseLost = errors.New("lease on the run was lost")
+)
+
+// StreamKind is the kind of blocks that a stream's rows lie in.
+func StreamKind(s batch.Stream) journal.Kind {
+	switch s {
+	case batch.Events:
+		return journal.KindEvents
+	case batch.People:
+		return journal.KindProfiles
+	default:
+		return journal.KindLinks
+	}
+}
