@@ -90,6 +90,15 @@ func (p *process) open(run sdk.Run) (*session, error) {
 	return s, err
 }
 
+// tryOpen opens a run that is to be refused.
+func (p *process) tryOpen(run sdk.Run) error {
+	s, err := p.open(run)
+	if err == nil {
+		s.Close()
+	}
+	return err
+}
+
 // Close cuts the stream.
 func (s *session) Close() {
 	s.cut()

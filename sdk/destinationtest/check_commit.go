@@ -279,11 +279,9 @@ func oversizePayload(b *bench) {
 func olderFence(b *bench) {
 	p, d := b.start(), days("fence", 1, 3)
 	p.mustExport(b.run(1, 5), d)
-	_, err := p.open(b.run(2, 4))
-	b.expectClass(err, "an older fence in the same process", protocol.Fenced)
+	b.expectClass(p.tryOpen(b.run(2, 4)), "an older fence in the same process", protocol.Fenced)
 	if !b.h.FenceInProcess {
-		_, err = b.start().open(b.run(2, 4))
-		b.expectClass(err, "an older fence in another process", protocol.Fenced)
+		b.expectClass(b.start().tryOpen(b.run(2, 4)), "an older fence in another process", protocol.Fenced)
 		if got := p.state(b.run(1, 0)).Fence; got != 5 {
 			b.Errorf("the recorded fence is %d, want 5", got)
 		}
@@ -342,8 +340,7 @@ func otherPipeline(b *bench) {
 	other := b.run(1, 2)
 	other.Pipeline, other.PipelineID = "other", "z9y8x7w6"
 	for _, p := range []*process{p, b.start()} {
-		_, err := p.open(other)
-		b.expectClass(err, "a target that another pipeline holds", protocol.Configuration)
+		b.expectClass(p.tryOpen(other), "a target that another pipeline holds", protocol.Configuration)
 	}
 	b.expectRows(b.run(1, 1), first.lines(), "after another pipeline was refused")
 	other.Adopt = true

@@ -116,27 +116,37 @@ func (s *Store) Write(_ context.Context, run sdk.Run, p sdk.Partition, r *batch.
 		if data, err = s.take(data, b, r, &receipt); err != nil {
 			return receipt, err
 		}
+		if s.lies("appends_each_batch") {
+			if err := s.write(run, p, os.O_APPEND, data, &receipt); err != nil {
+				return receipt, err
+			}
+			data = data[:0]
+		}
 	}
+	if s.lies("appends_each_batch") || s.lies("appends_on_retry") {
+		return receipt, s.write(run, p, os.O_APPEND, data, &receipt)
+	}
+	return receipt, s.write(run, p, os.O_TRUNC, data, &receipt)
+}
+
+// write puts a partition, or some of it, into its file.
+func (s *Store) write(run sdk.Run, p sdk.Partition, mode int, data []byte, receipt *sdk.PartitionReceipt) error {
 	date := p.Date
 	if s.lies("one_day_for_all") {
 		date = "2026-06-01"
 	}
 	name := filepath.Join(s.runDir(run), fmt.Sprintf("%04d-%s.ndjson", p.Index, date))
 	receipt.Objects = []string{filepath.Base(name)}
-	receipt.StoredBytes = uint64(len(data))
+	receipt.StoredBytes += uint64(len(data))
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		return receipt, err
+		return err
 	}
-	flags := os.O_CREATE | os.O_TRUNC | os.O_WRONLY
-	if s.lies("appends_on_retry") {
-		flags = os.O_CREATE | os.O_APPEND | os.O_WRONLY
-	}
-	f, err := os.OpenFile(name, flags, 0o600)
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|mode, 0o600)
 	if err != nil {
-		return receipt, err
+		return err
 	}
 	_, err = f.Write(s.harm(data, run))
-	return receipt, errors.Join(err, f.Sync(), f.Close())
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 // take appends the rows of a batch that the store does not refuse.
