@@ -68,3 +68,20 @@ func TestRegionIsNeeded(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestDataIsSignedWhereSomeoneMayStandBetween(t *testing.T) {
+	for endpoint, want := range map[string]bool{
+		"":                         true,
+		"https://127.0.0.1:9000":   true, // the SDK's own rule holds over TLS
+		"http://minio.local:9000":  true,
+		"http://10.0.0.1":          true,
+		"http://127.0.0.1:9000":    false,
+		"http://[::1]:9000":        false,
+		"http://localhost":         false,
+		"http://localhost.evil.io": true,
+	} {
+		if signed := len(config{Endpoint: endpoint}.unsigned()) == 0; signed != want {
+			t.Errorf("endpoint %q: signed is %v", endpoint, signed)
+		}
+	}
+}

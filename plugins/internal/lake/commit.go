@@ -18,7 +18,7 @@ func (l *Lake) Prepare(ctx context.Context, run sdk.Run, _ sdk.Receipt) error {
 	}
 	defer context.AfterFunc(ctx, a.cancel)()
 	if err := a.tasks.wait(); err != nil {
-		return err
+		return l.overtaken(ctx, run, err)
 	}
 	if a.manifest.Run >= run.Number {
 		return nil
@@ -122,6 +122,15 @@ func (l *Lake) committedBefore(ctx context.Context, run sdk.Run, notOpen error) 
 		return notOpen
 	}
 	return nil
+}
+
+// overtaken turns the error of an upload that another attempt has ended into
+// what that attempt means for this one.
+func (l *Lake) overtaken(ctx context.Context, run sdk.Run, err error) error {
+	if errors.Is(err, ErrAborted) {
+		return l.lost(ctx, run, err)
+	}
+	return err
 }
 
 // lost finds out what a conditional write that failed means.

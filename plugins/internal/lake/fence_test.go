@@ -3,12 +3,14 @@ package lake_test
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
 	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/batch"
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
@@ -172,4 +174,32 @@ func (c careless) WriteIf(ctx context.Context, name string, data []byte, _ lake.
 		return "", err
 	}
 	return c.Memory.WriteIf(ctx, name, data, version)
+}
+
+func TestWriterWhoseUploadWasEndedIsFenced(t *testing.T) {
+	s := laketest.NewMemory()
+	old := newLake(s)
+	if _, err := old.Open(t.Context(), events(1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	overtake := true
+	_, err := old.Write(t.Context(), events(1, 1), sdk.Partition{Date: "2026-06-01"}, batch.NewReader(func() (*batch.Batch, error) {
+		if !overtake {
+			if _, err := newLake(s).Open(t.Context(), events(1, 2)); err != nil {
+				t.Error(err)
+			}
+			return nil, io.EOF
+		}
+		overtake = false
+		return laketest.Batch(laketest.Rows("x", 1))
+	}, nil))
+	if err == nil {
+		err = old.Prepare(t.Context(), events(1, 1), sdk.Receipt{})
+	}
+	if protocol.ClassOf(err) != protocol.Fenced {
+		t.Errorf("a writer that was overtaken: %v", err)
+	}
+	if n := len(data(s)); n != 0 {
+		t.Errorf("it left %d objects", n)
+	}
 }

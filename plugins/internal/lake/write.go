@@ -31,7 +31,7 @@ func (l *Lake) Write(ctx context.Context, run sdk.Run, p sdk.Partition, r *batch
 		}
 	}
 	if err != nil {
-		return sdk.PartitionReceipt{}, fmt.Errorf("write partition %d: %w", p.Index, err)
+		return sdk.PartitionReceipt{}, fmt.Errorf("write partition %d: %w", p.Index, l.overtaken(ctx, run, err))
 	}
 	a.receipts = append(a.receipts, receipt)
 	return receipt.receipt(), nil

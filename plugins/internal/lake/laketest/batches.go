@@ -6,17 +6,26 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"sync"
 
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
+// writers are used again: to make one costs more than to compress a batch.
+var writers = sync.Pool{New: func() any {
+	w, err := flate.NewWriter(nil, flate.BestSpeed)
+	if err != nil {
+		panic(err) // the level is a constant
+	}
+	return w
+}}
+
 // Batch makes a batch of rows as the journal would.
 func Batch(rows []byte) (*batch.Batch, error) {
 	var b bytes.Buffer
-	w, err := flate.NewWriter(&b, flate.BestSpeed)
-	if err != nil {
-		return nil, fmt.Errorf("compress rows: %w", err)
-	}
+	w, _ := writers.Get().(*flate.Writer)
+	defer writers.Put(w)
+	w.Reset(&b)
 	if _, err := w.Write(rows); err != nil {
 		return nil, fmt.Errorf("compress rows: %w", err)
 	}

@@ -1,0 +1,70 @@
+package lake
+
+import (
+	"testing"
+	"testing/quick"
+	"time"
+
+	"github.com/penstock-io/penstock/sdk"
+)
+
+// Names tell what they were made of, and nothing to another pipeline.
+func TestNamesAreRead(t *testing.T) {
+	mine := layout{dir: "p/7/mp_master_event/", stem: "events-c0ffee"}
+	others := []layout{
+		{dir: mine.dir, stem: "events-c0ffee2"},
+		{dir: mine.dir, stem: "events-c0"},
+		{dir: mine.dir, stem: "events-c0ffee-00000001"},
+		{dir: "p/8/mp_master_event/", stem: mine.stem},
+	}
+	check := func(run uint32, day uint16, part uint16) bool {
+		date := time.Unix(int64(day)*86400, 0).UTC().Format(time.DateOnly)
+		name := mine.part(int64(run), date, int(part))
+		gotDate, gotRun, ok := mine.owned(name)
+		for _, o := range others {
+			if _, _, taken := o.owned(name); taken {
+				return false
+			}
+			if _, _, taken := mine.owned(o.part(int64(run), date, int(part))); taken {
+				return false
+			}
+		}
+		return ok && gotDate == date && gotRun == int64(run)
+	}
+	if err := quick.Check(check, &quick.Config{MaxCount: 2000}); err != nil {
+		t.Error(err)
+	}
+	if got, want := mine.part(7, "2026-06-01", 3), "p/7/mp_master_event/2026/06/01/events-c0ffee-00000007-0003.json.gz"; got != want {
+		t.Errorf("a part is named %s, want %s", got, want)
+	}
+	for _, name := range []string{mine.fixed(), mine.manifest(), mine.receipt(1), "", "p/7/mp_master_event/x"} {
+		if _, _, ok := mine.owned(name); ok {
+			t.Errorf("%q is taken for a part", name)
+		}
+	}
+}
+
+func FuzzManifest(f *testing.F) {
+	m := newManifest(sdk.Run{ProjectID: 7, Pipeline: "p", PipelineID: "id", Stream: sdk.Events, Number: 1})
+	m.commit(1, "", &RunReceipt{Run: 1, Partitions: []PartitionReceipt{{Date: "2026-06-01", Files: []File{{Name: "x", Rows: 3}}}}})
+	data, err := encodeJSON(m)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add([]byte(`{"format":"penstock-manifest","version":1,"days":null}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := decodeManifest("m", data)
+		if err != nil {
+			return
+		}
+		m.commit(9, "", &RunReceipt{Run: 9, Partitions: []PartitionReceipt{{Date: "2026-06-02", Files: []File{{Rows: 1}}}}})
+		again, err := encodeJSON(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := decodeManifest("m", again); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
