@@ -60,6 +60,7 @@ func (b *bench) place(run sdk.Run) Place {
 type session struct {
 	*protocol.Exporter
 	b        *bench
+	p        *process
 	last     int64 // committed when the run was opened
 	rejected []protocol.RejectedRow
 	totals   batch.Totals
@@ -69,7 +70,7 @@ type session struct {
 
 // open begins an export. The session is closed with the check, at the latest.
 func (p *process) open(run sdk.Run) (*session, error) {
-	s := &session{b: p.bench}
+	s := &session{b: p.bench, p: p}
 	ctx, cut := context.WithCancel(p.bench.Context())
 	s.cut = cut
 	var err error

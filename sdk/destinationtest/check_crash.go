@@ -195,24 +195,39 @@ func lostReply(b *bench) {
 func frozen(b *bench) {
 	d := days("frozen", 2, 7)
 	run := b.run(1, 1)
-	p := b.start()
-	s, err := p.open(run)
-	if err == nil {
-		err = s.sendOne(d)
-	}
-	if err != nil {
-		b.Fatalf("export up to the first batch: %v", err)
-	}
-	p.signal(syscall.SIGSTOP)
+	s := b.freeze(run, d)
 	ctx, cancel := context.WithTimeout(b.Context(), 300*time.Millisecond)
 	defer cancel()
 	if _, err := s.Prepare(ctx, s.totals); !errors.Is(err, context.DeadlineExceeded) {
 		b.Errorf("a call to a frozen process ended with %v, want its deadline", err)
 	}
-	p.kill()
-	p = b.start()
+	s.p.kill()
+	p := b.start()
 	p.expectState(run, sdk.Absent, 0)
 	run.Fence++
 	p.mustExport(run, d)
 	b.expectRows(run, d.lines(), "after a frozen process and a retry")
+}
+
+// freeze begins an export with a process that stops: at its third batch when
+// it has crash points, else from outside behind the first.
+func (b *bench) freeze(run sdk.Run, d data) *session {
+	b.Helper()
+	var env []string
+	if b.h.Package != "" {
+		env = append(env, "PENSTOCK_STOP_AT=plugin.write:3")
+	}
+	s, err := b.start(env...).open(run)
+	switch {
+	case err != nil:
+	case b.h.Package != "":
+		err = s.send(d)
+	default:
+		err = s.sendOne(d)
+		s.p.signal(syscall.SIGSTOP)
+	}
+	if err != nil {
+		b.Fatalf("export up to where the process freezes: %v", err)
+	}
+	return s
 }
