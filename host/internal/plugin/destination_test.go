@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -353,6 +354,45 @@ func TestLargeMessages(t *testing.T) {
 	}
 	if _, err := x.Commit(ctx); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestInventoryAndErase(t *testing.T) {
+	ctx := context.Background()
+	run := protocol.Run{ProjectID: shop.ID, Pipeline: "p", PipelineID: "x"}
+	count := func(d *Destination) (n int, err error) {
+		err = d.Inventory(ctx, run, func(protocol.InventoryItem) error { n++; return nil })
+		return n, err
+	}
+	erase := func(d *Destination) (protocol.EraseResult, error) {
+		lists := [][]string{make([]string, 25_000), {"a", "b"}}
+		return d.Erase(ctx, run, func() ([]string, error) {
+			if len(lists) == 0 {
+				return nil, io.EOF
+			}
+			some := lists[0]
+			lists = lists[1:]
+			return some, nil
+		})
+	}
+	d := started(t, "good", nil)
+	if n, err := count(d); n != 2 || err != nil {
+		t.Errorf("inventory = %d items, %v", n, err)
+	}
+	if got, err := erase(d); got.Rows != 25_002 || err != nil {
+		t.Errorf("erase = %+v, %v", got, err)
+	}
+	boom := errors.New("disk full")
+	if err := d.Inventory(ctx, run, func(protocol.InventoryItem) error { return boom }); !errors.Is(err, boom) {
+		t.Errorf("inventory that is broken off: %v", err)
+	}
+	stalls := started(t, "stalls", func(o *Options) { o.Timeouts.Progress, o.Timeouts.Erase = 200*time.Millisecond, 200*time.Millisecond })
+	var late *DeadlineError
+	if n, err := count(stalls); n != 1 || !errors.As(err, &late) || protocol.ClassOf(err) != protocol.Retryable {
+		t.Errorf("inventory that stalls = %d items, %v", n, err)
+	}
+	if _, err := erase(stalls); !errors.As(err, &late) {
+		t.Errorf("erase that stalls: %v", err)
 	}
 }
 

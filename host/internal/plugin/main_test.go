@@ -21,6 +21,8 @@ import (
 // killed.
 const asHost = "PENSTOCK_TEST_AS_HOST"
 
+var discard = slog.New(slog.DiscardHandler)
+
 var testPlugin, sdkPlugin string // the built binaries
 
 func TestMain(m *testing.M) {

@@ -8,66 +8,89 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// beHost starts two plugins out of dir, prints their process ids, and waits for
-// its end.
+// beHost starts a plugin out of dir, prints its process id and that of its
+// child, and waits for its end.
 func beHost(dir string) {
-	base := os.Getenv(asHost + "_BASE")
-	b, err := NewDir(dir, nil).Open("stubborn")
+	mode := os.Getenv(asHost + "_MODE")
+	b, err := NewDir(dir, nil).Open(mode)
 	if err != nil {
 		panic(err)
 	}
-	l := launch{name: "stubborn", binary: b, base: base, env: os.Environ(), logger: discard, red: &redactor{}, now: time.Now, timeouts: Timeouts{}.withDefaults()}
+	l := launch{
+		name: mode, binary: b, base: os.Getenv(asHost + "_BASE"), env: os.Environ(), logger: discard, red: &redactor{},
+		now: time.Now, timeouts: Timeouts{}.withDefaults(),
+	}
 	p, err := startProcess(context.Background(), l)
 	if err != nil {
 		panic(err)
 	}
-	fmt.Printf("%s\n", p.run.ID())
+	child := 0
+	for mode != "stubborn" && child == 0 { // its log line may still be on its way
+		<-time.After(time.Millisecond)
+		child = childOf(p)
+	}
+	fmt.Println(p.run.ID(), child)
 	<-p.run.exited
 	panic("the plugin ended before its host")
 }
 
+// childOf is the process that the plugin says it has started; 0: none.
+func childOf(p *process) (pid int) {
+	for _, line := range p.logs.last() {
+		_, _ = fmt.Sscanf(line, "INFO child %d", &pid)
+	}
+	return pid
+}
+
+// A host that is killed takes its plugins with it; what they have started goes
+// with the next host's sweep.
 func TestKilledHostLeavesNoPlugin(t *testing.T) {
-	d := install(t, "stubborn")
-	base := shortTemp(t)
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
+	for _, mode := range []string{"stubborn", "grandchild", "escaped"} {
+		t.Run(mode, func(t *testing.T) {
+			d, base := install(t, mode), shortTemp(t)
+			self, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			host := exec.Command(self)
+			host.Env = append(os.Environ(), asHost+"="+d.Path(), asHost+"_BASE="+base, asHost+"_MODE="+mode)
+			host.Stderr = os.Stderr
+			out, err := host.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := host.Start(); err != nil {
+				t.Fatal(err)
+			}
+			var pid, child int
+			if _, err := fmt.Fscan(bufio.NewReader(out), &pid, &child); err != nil {
+				t.Fatalf("the host said nothing: %v", err)
+			}
+			if !runs(pid) || (child == 0) != (mode == "stubborn") {
+				t.Fatalf("plugin %d runs: %t; its child is %d", pid, runs(pid), child)
+			}
+			if n, err := Sweep(base); n != 0 || err != nil {
+				t.Fatalf("sweep beside a living host: %d, %v", n, err)
+			}
+			if err := host.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = host.Wait()
+			eventually(t, "the plugin ends with its host", func() bool { return !runs(pid) })
+			if n, err := Sweep(base); n != 1 || err != nil {
+				t.Fatalf("sweep after the host's death: %d, %v", n, err)
+			}
+			eventually(t, "the plugin's child ends", func() bool { return child == 0 || !runs(child) })
+			empty(t, base)
+		})
 	}
-	host := exec.Command(self)
-	host.Env = append(os.Environ(), asHost+"="+d.Path(), asHost+"_BASE="+base)
-	host.Stderr = os.Stderr
-	out, err := host.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := host.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var pid int
-	if _, err := fmt.Fscan(bufio.NewReader(out), &pid); err != nil {
-		t.Fatalf("the host said nothing: %v", err)
-	}
-	if !runs(pid) {
-		t.Fatalf("plugin %d does not run", pid)
-	}
-	if n, err := Sweep(base); n != 0 || err != nil {
-		t.Fatalf("sweep beside a living host: %d, %v", n, err)
-	}
-	if err := host.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = host.Wait()
-	eventually(t, "the plugin ends with its host", func() bool { return !runs(pid) })
-	if n, err := Sweep(base); n != 1 || err != nil {
-		t.Fatalf("sweep after the host's death: %d, %v", n, err)
-	}
-	empty(t, base)
 }
 
 func TestStartAndStop(t *testing.T) {
@@ -106,8 +129,8 @@ func TestStopIsBounded(t *testing.T) {
 			l.timeouts.Drain, l.timeouts.Term = 100*time.Millisecond, 100*time.Millisecond
 			p := mustStart(t, l)
 			pid, child := pidOf(t, p), 0
-			for _, line := range p.logs.last() {
-				_, _ = fmt.Sscanf(line, "INFO child %d", &child)
+			if mode == "grandchild" || mode == "escaped" {
+				eventually(t, "the child is named", func() bool { child = childOf(p); return child != 0 })
 			}
 			began := time.Now()
 			p.stop(context.Background())
@@ -117,8 +140,8 @@ func TestStopIsBounded(t *testing.T) {
 			if runs(pid) {
 				t.Errorf("process %d runs after stop", pid)
 			}
-			if strings.HasPrefix(mode, "g") || strings.HasPrefix(mode, "e") {
-				eventually(t, "the grandchild ends", func() bool { return child != 0 && !runs(child) })
+			if child != 0 {
+				eventually(t, "the grandchild ends", func() bool { return !runs(child) })
 			}
 			empty(t, l.base)
 		})
@@ -194,7 +217,7 @@ func TestStartOfWhatIsNoPlugin(t *testing.T) {
 		t.Fatal(err)
 	}
 	arm[18], arm[19] = 0xb7, 0 // e_machine: AArch64
-	if testArch == "arm64" {
+	if runtime.GOARCH == "arm64" {
 		arm[18] = 0x3e
 	}
 	tests := []struct {

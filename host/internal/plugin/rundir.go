@@ -31,13 +31,20 @@ type runDir struct {
 // runBase is where private directories go: the directory asked for, unless
 // sockets in there would have too long a name.
 func runBase(dir string) string {
-	if dir == "" || len(dir) > maxBase {
+	if dir == "" {
 		return os.TempDir()
 	}
-	return dir
+	abs, err := filepath.Abs(dir)
+	if err != nil || len(abs) > maxBase {
+		return os.TempDir()
+	}
+	return abs
 }
 
 func newRunDir(base string) (*runDir, error) {
+	if err := os.MkdirAll(base, 0o700); err != nil {
+		return nil, fmt.Errorf("make plugin's private directory: %w", err)
+	}
 	for range 10 {
 		r, err := tryRunDir(base)
 		if err != nil || r != nil {

@@ -1,14 +1,18 @@
 package plugin
 
 import (
+	"bytes"
+	"compress/flate"
 	"context"
 	"errors"
+	"hash/crc32"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/penstock-io/penstock/sdk/batch"
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
@@ -53,6 +57,67 @@ func finish(t *testing.T, x *Export) {
 	}
 	if _, err := x.Commit(ctx); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestWholeExport(t *testing.T) {
+	ctx := context.Background()
+	d := sdkDestination(t)
+	if d.Partitioning() != protocol.ByUTCDate || d.Description().Name != "sdk" {
+		t.Errorf("description = %+v", d.Description())
+	}
+	x := sdkExport(t, d)
+	var total protocol.Totals
+	for i, date := range []string{"2026-06-01", "2026-06-02"} {
+		if err := x.BeginPartition(ctx, protocol.Partition{Index: i, Date: date}); err != nil {
+			t.Fatal(err)
+		}
+		var sum protocol.Totals
+		for range 3 {
+			b := block(t, "{}\n{}\n")
+			if err := x.Send(ctx, b); err != nil {
+				t.Fatal(err)
+			}
+			sum.Add(b)
+		}
+		if err := x.EndPartition(ctx, sum); err != nil {
+			t.Fatal(err)
+		}
+		total.Rows += sum.Rows
+		total.RowsBytes += sum.RowsBytes
+		total.PayloadBytes += sum.PayloadBytes
+	}
+	receipt, err := x.Prepare(ctx, total)
+	if err != nil || len(receipt.Partitions) != 2 || receipt.Partitions[1].Rows != 6 {
+		t.Fatalf("prepare = %+v, %v", receipt, err)
+	}
+	if _, err := x.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(x.Abort(ctx, true), x.Send(ctx, nil)); !errors.Is(err, errEnded) {
+		t.Errorf("after the end: %v", err)
+	}
+	if err := sdkExport(t, d).Abort(ctx, true); err != nil {
+		t.Errorf("abort: %v", err)
+	}
+}
+
+// block makes a batch of the rows in text.
+func block(t *testing.T, text string) *batch.Batch {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := flate.NewWriter(&out, flate.BestSpeed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return &batch.Batch{
+		Rows: strings.Count(text, "\n"), Payload: out.Bytes(), RowsBytes: len(text), RowsCRC32: crc32.ChecksumIEEE([]byte(text)),
 	}
 }
 

@@ -246,6 +246,38 @@ func receipt(rows uint64) *destinationv1.Receipt {
 	return &destinationv1.Receipt{Partitions: []*destinationv1.PartitionReceipt{{Rows: rows}}}
 }
 
+// Inventory lists two items, and "stalls" before the second.
+func (s *server) Inventory(_ *destinationv1.InventoryRequest, stream destinationv1.DestinationService_InventoryServer) error {
+	for run := range int64(2) {
+		if run == 1 && s.mode == "stalls" {
+			time.Sleep(time.Hour)
+		}
+		if err := stream.Send(&destinationv1.InventoryResponse{Date: "2026-06-01", Run: run + 1}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Erase counts the ids, and "stalls" before it answers.
+func (s *server) Erase(stream destinationv1.DestinationService_EraseServer) error {
+	var n uint64
+	for {
+		m, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		n += uint64(len(m.GetDistinctIds()))
+	}
+	if s.mode == "stalls" {
+		time.Sleep(time.Hour)
+	}
+	return stream.SendAndClose(&destinationv1.EraseResponse{Rows: n})
+}
+
 func (s *server) Drain(ctx context.Context, _ *destinationv1.DrainRequest) (*destinationv1.DrainResponse, error) {
 	s.log.Info("drained")
 	if s.mode == "undrained" {
