@@ -96,6 +96,7 @@ func TestKilledHostLeavesNoPlugin(t *testing.T) {
 func TestStartAndStop(t *testing.T) {
 	d := install(t, "good")
 	l := testLaunch(t, d, "good")
+	before := openFiles(t)
 	for range 3 { // the same pin each time
 		p, err := startProcess(context.Background(), l)
 		if err != nil {
@@ -118,7 +119,37 @@ func TestStartAndStop(t *testing.T) {
 			t.Errorf("stopped without having been drained; its log: %s", got)
 		}
 	}
+	if after := openFiles(t); after != before {
+		t.Errorf("%d files are open, %d were", after, before)
+	}
 	empty(t, l.base)
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip("needs /proc")
+	}
+	return len(entries)
+}
+
+// A plugin may be a script. Its interpreter reads the file that was verified.
+func TestScriptIsAPlugin(t *testing.T) {
+	dir := t.TempDir()
+	script := "#!/bin/sh\nexec " + testPlugin + "\n"
+	if err := os.WriteFile(filepath.Join(dir, Prefix+"script"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d := NewDir(dir, nil)
+	if _, err := d.WriteLock(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	l := testLaunch(t, d, "script")
+	if err := os.Remove(l.binary.Path); err != nil {
+		t.Fatal(err)
+	}
+	mustStart(t, l)
 }
 
 func TestStopIsBounded(t *testing.T) {
