@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pb "github.com/penstock-io/penstock/proto/penstock/destination/v1"
@@ -59,6 +60,7 @@ func (s *server) export(stream pb.DestinationService_ExportServer) error {
 		project: p, run: run, stream: stream, last: last, maxDays: s.plugin.Capabilities.MaxDaysPerRun,
 		dates: make(map[string]bool),
 	}
+	defer p.enter(a)()
 	err = a.answer(&pb.ExportResponse{Message: &pb.ExportResponse_Opened{Opened: &pb.Opened{LastCommittedRun: last}}})
 	if err == nil {
 		err = a.carryOut(ctx)
@@ -98,7 +100,12 @@ type attempt struct {
 	receipt  Receipt
 	prepared bool
 	ended    bool // the destination knows that the attempt is over
+
+	committing atomic.Bool
 }
+
+// cutOff says whether the host has hung up.
+func (a *attempt) cutOff() bool { return a.stream.Context().Err() != nil }
 
 func (a *attempt) answer(m *pb.ExportResponse) error {
 	a.sending.Lock()
@@ -188,10 +195,11 @@ func (a *attempt) commit(ctx context.Context) error {
 		return Permanent(errors.New("commit is out of turn: the run is not prepared"))
 	}
 	crashpoint.Here("plugin.commit.before")
-	done := a.project.markCommitting(a.run)
-	err := a.project.destination.Commit(ctx, a.run, a.receipt)
-	done()
-	if err != nil {
+	a.committing.Store(true)
+	if a.cutOff() {
+		return errCut
+	}
+	if err := a.project.destination.Commit(ctx, a.run, a.receipt); err != nil {
 		return err
 	}
 	a.ended = true

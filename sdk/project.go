@@ -22,9 +22,9 @@ type project struct {
 	life   sync.RWMutex
 	closed bool
 
-	mu         sync.Mutex
-	fences     map[pipelineKey]int64
-	committing map[pipelineKey]int64 // run number
+	mu      sync.Mutex
+	fences  map[pipelineKey]int64
+	current *attempt // the open one, until it has unwound
 }
 
 type pipelineKey struct {
@@ -35,10 +35,7 @@ type pipelineKey struct {
 func keyOf(r Run) pipelineKey { return pipelineKey{r.Stream, r.PipelineID} }
 
 func newProject(d Destination, log hclog.Logger) *project {
-	return &project{
-		destination: d, log: log, busy: make(chan struct{}, 1),
-		fences: make(map[pipelineKey]int64), committing: make(map[pipelineKey]int64),
-	}
+	return &project{destination: d, log: log, busy: make(chan struct{}, 1), fences: make(map[pipelineKey]int64)}
 }
 
 func (s *server) lookup(id int64) *project {
@@ -143,32 +140,36 @@ func (p *project) close() error {
 	return nil
 }
 
-// status asks the destination. While this process commits the run, absent may
-// be true no longer when the answer arrives.
+// status asks the destination. While this process may still commit the run,
+// absent may be true no longer when the answer arrives.
 func (p *project) status(ctx context.Context, run Run) (Status, error) {
-	committing := p.isCommitting(run)
+	unsettled := p.unsettled(run)
 	status, err := p.destination.Status(ctx, run)
-	if err == nil && status.State == Absent && (committing || p.isCommitting(run)) {
+	if err == nil && status.State == Absent && (unsettled || p.unsettled(run)) {
 		status.State = InDoubt
 	}
 	return status, err
 }
 
-func (p *project) isCommitting(run Run) bool {
+// unsettled says whether an attempt at run is committing, or was cut and has
+// not ended: it may have the host's Commit in hand. One that is alive and was
+// not told to commit is settled.
+func (p *project) unsettled(run Run) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.committing[keyOf(run)] == run.Number
+	a := p.current
+	return a != nil && keyOf(a.run) == keyOf(run) && a.run.Number == run.Number && (a.committing.Load() || a.cutOff())
 }
 
-// markCommitting notes that a run is being committed, until done is called.
-func (p *project) markCommitting(run Run) (done func()) {
+// enter makes an attempt the current one, until leave is called.
+func (p *project) enter(a *attempt) (leave func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.committing[keyOf(run)] = run.Number
+	p.current = a
 	return func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		delete(p.committing, keyOf(run))
+		p.current = nil
 	}
 }
 

@@ -191,9 +191,12 @@ type RunState int
 
 // The run states.
 const (
-	Absent    RunState = iota + 1 // not committed, and never will be by an attempt that is over
-	Committed                     // committed, or a later run of the pipeline is
-	InDoubt                       // the destination still works on it: ask again
+	// Absent: not committed, and never will be by an attempt that is over. One
+	// that another process has open may still commit, until a newer fence is
+	// opened: Exporter.Open has the last word.
+	Absent    RunState = iota + 1
+	Committed          // committed, or a later run of the pipeline is
+	InDoubt            // the destination still works on it: ask again
 )
 
 // String names the state for people.

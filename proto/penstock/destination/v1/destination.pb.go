@@ -557,6 +557,8 @@ type RunState int32
 const (
 	RunState_RUN_STATE_UNSPECIFIED RunState = 0
 	// The run is not committed, and never will be by an attempt that is over.
+	// An attempt that another process has open may still commit it, until a
+	// newer fence is opened: Opened.last_committed_run is the last word.
 	RunState_RUN_STATE_ABSENT RunState = 1
 	// The run is committed, or a later one of the pipeline is.
 	RunState_RUN_STATE_COMMITTED RunState = 2
