@@ -99,6 +99,8 @@ var (
 	// ErrPendingGone says that the pending row was swept: the seal took too
 	// long.
 	ErrPendingGone = errors.New("the seal was given up by a sweep")
+	// ErrRunsMoved says that another process has merged runs of keys.
+	ErrRunsMoved = errors.New("runs of keys were merged by another process")
 )
 
 // CursorConflictError says that a source's cursor is not where the rows were
@@ -134,7 +136,7 @@ type Catalog interface {
 	// KeyRuns lists the runs of dedup keys, oldest first.
 	KeyRuns(ctx context.Context, project int64) ([]keys.Run, error)
 	// ReplaceKeyRuns puts one run in the place of others, and drops the pending
-	// row of its blob.
+	// row of its blob. ErrRunsMoved when one of the others is gone.
 	ReplaceKeyRuns(ctx context.Context, project int64, old []keys.Run, merged keys.Run) error
 	// Blob names the blob of a segment.
 	Blob(ctx context.Context, project, seq int64) (string, error)

@@ -16,6 +16,7 @@ type openSegment struct {
 	cursors []CursorMove
 	rows    int64 // appended
 	bytes   int64 // appended, uncompressed
+	checked int64 // rows were compared with the keys of all seals up to it
 
 	jobs sync.WaitGroup // blocks that are being deduplicated and compressed
 
@@ -50,8 +51,8 @@ type doneBlock struct {
 	minTime, maxTime int64
 }
 
-func newOpenSegment() *openSegment {
-	return &openSegment{parts: map[Partition]*openPart{}}
+func newOpenSegment(checked int64) *openSegment {
+	return &openSegment{parts: map[Partition]*openPart{}, checked: checked}
 }
 
 // move adds a cursor's move to what the segment moves.

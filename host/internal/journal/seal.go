@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"github.com/penstock-io/penstock/host/internal/crashpoint"
@@ -60,18 +61,19 @@ func (w *Writer) sealOne(ctx context.Context, s *openSegment) error {
 // between, the rows that it holds too are taken out and the segment is written
 // again.
 func (w *Writer) publish(ctx context.Context, s *openSegment) (Seal, error) {
-	seen := w.newest()
 	for {
 		seq, err := w.o.Catalog.Sequence(ctx, w.o.Project)
 		if err != nil {
 			return Seal{}, err
 		}
-		if seq > seen {
-			if err := w.dropForeign(ctx, s, seen); err != nil {
+		if seq > w.set.Newest() {
+			if err := w.learnForeign(ctx); err != nil {
 				return Seal{}, err
 			}
-			seen = w.newest()
 			continue
+		}
+		if err := w.dropForeign(ctx, s); err != nil {
+			return Seal{}, err
 		}
 		seal, err := w.write(ctx, s, seq+1)
 		if err != nil {
@@ -91,37 +93,42 @@ func (w *Writer) publish(ctx context.Context, s *openSegment) (Seal, error) {
 	}
 }
 
-// newest is the latest seal whose keys are known.
-func (w *Writer) newest() int64 {
-	runs := w.set.Runs()
-	if len(runs) == 0 {
-		return 0
-	}
-	return runs[len(runs)-1].To
-}
-
-// dropForeign learns the keys of seals by other processes, and takes the rows
-// that they hold out of the segment.
-func (w *Writer) dropForeign(ctx context.Context, s *openSegment, after int64) error {
-	runs, err := w.o.Catalog.KeyRuns(ctx, w.o.Project)
-	if err != nil {
-		return err
-	}
-	for _, run := range runs {
-		if run.To <= after {
-			continue
-		}
-		if err := w.set.Add(ctx, run); err != nil {
+// learn makes the catalog's runs of keys known.
+func (w *Writer) learn(ctx context.Context) error {
+	for {
+		runs, err := w.o.Catalog.KeyRuns(ctx, w.o.Project)
+		if err != nil {
 			return err
 		}
+		err = w.set.Sync(ctx, runs)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		// A run that was merged away between the two calls is no longer listed.
+		again, listErr := w.o.Catalog.KeyRuns(ctx, w.o.Project)
+		if listErr != nil || slices.Equal(runs, again) {
+			return errors.Join(err, listErr)
+		}
+	}
+}
+
+// dropForeign takes the rows out of the segment that seals by other processes
+// hold, of which its blocks knew nothing when they were compressed.
+func (w *Writer) dropForeign(ctx context.Context, s *openSegment) error {
+	if s.checked >= w.foreign {
+		return nil
 	}
 	for _, p := range s.parts {
 		for _, b := range p.blocks {
-			if err := w.dropFrom(s, p.partition, b, after); err != nil {
+			if err := ctx.Err(); err != nil {
+				return context.Cause(ctx)
+			}
+			if err := w.dropFrom(s, p.partition, b, s.checked); err != nil {
 				return err
 			}
 		}
 	}
+	s.checked = w.foreign
 	return nil
 }
 
@@ -317,6 +324,18 @@ func randomName() string {
 	return hex.EncodeToString(b[:])
 }
 
+// learnForeign is learn, and notes what others had sealed by then.
+func (w *Writer) learnForeign(ctx context.Context) error {
+	before := w.set.Newest()
+	if err := w.learn(ctx); err != nil {
+		return err
+	}
+	if after := w.set.Newest(); after > before {
+		w.foreign = after
+	}
+	return nil
+}
+
 // mergeKeys merges runs of keys until none is due.
 func (w *Writer) mergeKeys(ctx context.Context) error {
 	for {
@@ -333,7 +352,13 @@ func (w *Writer) mergeKeys(ctx context.Context) error {
 			err = w.o.Catalog.ReplaceKeyRuns(ctx, w.o.Project, due, merged)
 		}
 		if err != nil {
-			return errors.Join(err, giveUp(ctx, w.o.Catalog, w.o.Store, blob))
+			err = errors.Join(err, giveUp(ctx, w.o.Catalog, w.o.Store, blob))
+		}
+		if errors.Is(err, ErrRunsMoved) {
+			return w.learnForeign(ctx)
+		}
+		if err != nil {
+			return err
 		}
 		if err := w.set.Replace(ctx, due, merged); err != nil {
 			return err

@@ -74,6 +74,7 @@ type Writer struct {
 	sealer  chan struct{} // closed when the sealer has ended
 
 	buffers buffers
+	foreign int64 // latest seal that others had made when the sealer last looked; the sealer's
 
 	state   sync.Mutex
 	changed *sync.Cond // of what follows, under state
@@ -93,20 +94,14 @@ func Open(ctx context.Context, o Options) (*Writer, error) {
 	if err := Recover(ctx, o.Catalog, o.Store, o.Project); err != nil {
 		return nil, fmt.Errorf("open journal of project %d: %w", o.Project, err)
 	}
-	set := keys.NewSet(o.Store, o.Memory/4)
-	runs, err := o.Catalog.KeyRuns(ctx, o.Project)
-	if err != nil {
-		return nil, fmt.Errorf("open journal of project %d: %w", o.Project, err)
-	}
-	for _, run := range runs {
-		if err := set.Add(ctx, run); err != nil {
-			return nil, errors.Join(fmt.Errorf("open journal of project %d: %w", o.Project, err), set.Close())
-		}
-	}
 	w := &Writer{
-		o: o, zone: newZone(o.Zone), set: set, open: newOpenSegment(),
+		o: o, zone: newZone(o.Zone), set: keys.NewSet(o.Store, o.Memory/4),
 		jobs: make(chan job), seals: make(chan *openSegment), sealer: make(chan struct{}),
 	}
+	if err := w.learn(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open journal of project %d: %w", o.Project, err), w.set.Close())
+	}
+	w.open = newOpenSegment(w.set.Newest())
 	w.changed = sync.NewCond(&w.state)
 	for range o.Workers {
 		w.workers.Go(w.work)
@@ -226,7 +221,7 @@ func (w *Writer) rotate(ctx context.Context) (*openSegment, error) {
 	w.state.Lock()
 	w.sealing = append(w.sealing, old)
 	w.state.Unlock()
-	w.open = newOpenSegment()
+	w.open = newOpenSegment(w.set.Newest())
 	select {
 	case w.seals <- old:
 		return old, nil
@@ -320,4 +315,11 @@ func (w *Writer) Close() error {
 		return w.set.Close()
 	}
 	return nil
+}
+
+// OpenBytes is the memory that open blocks take.
+func (w *Writer) OpenBytes() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.open.raw
 }

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"sync"
 
@@ -79,6 +80,50 @@ func (s *Set) open(ctx context.Context, run Run) (*openRun, error) {
 	return o, nil
 }
 
+// Sync makes runs the set's: those that are new are opened, those that are
+// gone closed. fs.ErrNotExist when one was merged away meanwhile: ask again.
+func (s *Set) Sync(ctx context.Context, runs []Run) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var next []*openRun
+	for _, run := range runs {
+		if i := slices.IndexFunc(s.runs, func(o *openRun) bool { return o.Blob == run.Blob }); i >= 0 {
+			next = append(next, s.runs[i])
+			continue
+		}
+		opened, err := s.open(ctx, run)
+		if err != nil {
+			for _, o := range next {
+				if !slices.Contains(s.runs, o) {
+					err = errors.Join(err, o.reader.Close())
+				}
+			}
+			return err
+		}
+		next = append(next, opened)
+	}
+	var err error
+	for _, o := range s.runs {
+		if !slices.Contains(next, o) {
+			s.cache.forget(o)
+			err = errors.Join(err, o.reader.Close())
+		}
+	}
+	s.runs = next
+	return err
+}
+
+// Newest is the latest seal whose keys are in the set; 0: none.
+func (s *Set) Newest() int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var newest int64
+	for _, r := range s.runs {
+		newest = max(newest, r.To)
+	}
+	return newest
+}
+
 // Runs lists the runs, oldest first.
 func (s *Set) Runs() []Run {
 	s.mu.RLock()
@@ -103,14 +148,14 @@ func (s *Set) Close() error {
 }
 
 // Find sets found[i] for each of keys, ascending and of one day, that a run
-// with From > after holds. What is set already is not looked for.
+// with To > after holds. What is set already is not looked for.
 func (s *Set) Find(day segment.Day, keys []segment.Key, found []bool, after int64) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for i := len(s.runs) - 1; i >= 0; i-- {
 		r := s.runs[i]
-		if r.From <= after {
-			break
+		if r.To <= after {
+			continue
 		}
 		for _, section := range r.byDay[day] {
 			if err := s.findIn(r, section, keys, found); err != nil {

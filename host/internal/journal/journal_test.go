@@ -1,0 +1,426 @@
+package journal_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/penstock-io/penstock/host/internal/catalog"
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/journal/disk"
+	"github.com/penstock-io/penstock/host/internal/journal/segment"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const project = 7
+
+var firstDay = time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC).Unix()
+
+// bench is one data directory.
+type bench struct {
+	t       *testing.T
+	dir     string
+	store   disk.Store
+	catalog *catalog.Catalog
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{t: t, dir: t.TempDir()}
+	b.open("host-1")
+	if err := b.catalog.RegisterProject(t.Context(), project, "shop", "UTC"); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (b *bench) open(owner string) {
+	b.t.Helper()
+	store, err := disk.OpenDir(filepath.Join(b.dir, "blobs"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.store = store
+	b.catalog, err = catalog.Open(b.t.Context(), filepath.Join(b.dir, "catalog.db"), owner)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	c := b.catalog
+	b.t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			b.t.Error(err)
+		}
+	})
+}
+
+func (b *bench) options() journal.Options {
+	return journal.Options{
+		Project: project, Store: b.store, Catalog: b.catalog, Now: time.Now,
+		Memory: 2 << 20, Block: 16 << 10, Segment: 64 << 10,
+	}
+}
+
+func (b *bench) writer(o journal.Options) *journal.Writer {
+	b.t.Helper()
+	w, err := journal.Open(b.t.Context(), o)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return w
+}
+
+// row is a rendered row with a key of its own.
+func row(id string, at int64) (line []byte, key journal.Key) {
+	h := fnv.New128a()
+	fmt.Fprintf(h, "%s/%d", id, at)
+	copy(key[:], h.Sum(nil))
+	// FNV is not uniform enough in its high bits for keys that stand for hashes.
+	binary.LittleEndian.PutUint64(key[:8], binary.LittleEndian.Uint64(key[:8])*0x9e3779b97f4a7c15)
+	return fmt.Appendf(nil, "{\"id\":%q,\"time\":%d,\"padding\":%q}\n", id, at, strings.Repeat(id, 5)), key
+}
+
+// chunk makes a chunk of rows; its cursor moves from the number of rows before
+// to that after.
+func chunk(source string, ids []string, times []int64, from int) journal.Chunk {
+	c := journal.Chunk{}
+	for i, id := range ids {
+		line, key := row(id, times[i])
+		c.Rows = append(c.Rows, journal.Row{Offset: len(c.Data), Length: len(line), Time: times[i], Key: key, Kind: journal.KindEvents})
+		c.Data = append(c.Data, line...)
+	}
+	move := journal.CursorMove{Source: source, Position: "file", To: fmt.Append(nil, from+len(ids))}
+	if from > 0 {
+		move.From = fmt.Append(nil, from)
+	}
+	c.Cursors = []journal.CursorMove{move}
+	return c
+}
+
+// lines reads everything that the catalog names, and checks each partition.
+func (b *bench) lines() []string {
+	b.t.Helper()
+	var lines []string
+	reader := journal.NewReader(project, b.store, b.catalog)
+	defer reader.Close()
+	err := b.catalog.Segments(b.t.Context(), project, func(s journal.Segment) error {
+		for i, e := range s.Extents {
+			err := reader.Extent(b.t.Context(), journal.ExtentRef{Seq: s.Seq, Index: i}, func(block journal.Block) error {
+				rows, err := segment.Decode(nil, block)
+				if err != nil {
+					return err
+				}
+				for line := range bytes.Lines(rows) {
+					lines = append(lines, e.UTCDate.String()+" "+strings.TrimSuffix(string(line), "\n"))
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func (b *bench) verify() *journal.Report {
+	b.t.Helper()
+	runs, err := b.catalog.KeyRuns(b.t.Context(), project)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	report, err := journal.Verify(b.t.Context(), b.store, func(ctx context.Context, fn func(journal.Segment) error) error {
+		return b.catalog.Segments(ctx, project, fn)
+	}, runs)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return report
+}
+
+// expected is what the journal should hold of ids.
+func expected(ids []string, times []int64) []string {
+	set := map[string]bool{}
+	for i, id := range ids {
+		line, _ := row(id, times[i])
+		set[journal.DayOf(times[i]).String()+" "+strings.TrimSuffix(string(line), "\n")] = true
+	}
+	lines := make([]string, 0, len(set))
+	for line := range set {
+		lines = append(lines, line)
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func same(t *testing.T, got, want []string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("the journal holds %d rows, want %d", len(got), len(want))
+		for i := range min(len(got), len(want)) {
+			if got[i] != want[i] {
+				t.Fatalf("row %d:\n got %s\nwant %s", i, got[i], want[i])
+			}
+		}
+	}
+}
+
+// random makes rows of some days, some of them repeated.
+func random(r *rand.Rand, n, days int) (ids []string, times []int64) {
+	for range n {
+		id := fmt.Sprint(r.IntN(n))
+		ids = append(ids, id)
+		h := fnv.New32a()
+		h.Write([]byte(id))
+		times = append(times, firstDay+int64(h.Sum32()%uint32(days*86400)))
+	}
+	return ids, times
+}
+
+// Whatever is appended and however it is cut into chunks and seals, the
+// journal holds each row once, in its own day.
+func TestWhatIsWrittenIsRead(t *testing.T) {
+	for seed := range uint64(12) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		b := newBench(t)
+		w := b.writer(b.options())
+		ids, times := random(r, 200+r.IntN(6000), 1+r.IntN(60))
+		for at := 0; at < len(ids); {
+			n := min(1+r.IntN(400), len(ids)-at)
+			if err := w.Append(t.Context(), chunk("files.a", ids[at:at+n], times[at:at+n], at)); err != nil {
+				t.Fatal(err)
+			}
+			at += n
+			if r.IntN(10) == 0 {
+				if err := w.Seal(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := w.Seal(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want := expected(ids, times)
+		same(t, b.lines(), want)
+		stats := w.Stats()
+		if stats.Kept != int64(len(want)) || stats.Rows != int64(len(ids)) || stats.Duplicates != stats.Rows-stats.Kept {
+			t.Errorf("seed %d: stats %+v, want %d kept of %d", seed, stats, len(want), len(ids))
+		}
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+		if report := b.verify(); len(report.Damages) > 0 {
+			t.Errorf("seed %d: %+v", seed, report.Damages)
+		}
+	}
+}
+
+func TestASecondReadingBringsNothing(t *testing.T) {
+	b := newBench(t)
+	ids, times := random(rand.New(rand.NewPCG(1, 1)), 5000, 20)
+	for reading := range 3 {
+		w := b.writer(b.options())
+		for at := 0; at < len(ids); at += 100 {
+			if err := w.Append(t.Context(), chunk(fmt.Sprintf("files.%d", reading), ids[at:at+100], times[at:at+100], at)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Seal(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if reading > 0 && w.Stats().Kept > 0 {
+			t.Errorf("reading %d brought %d rows", reading, w.Stats().Kept)
+		}
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	same(t, b.lines(), expected(ids, times))
+}
+
+func TestDatesFollowTheZone(t *testing.T) {
+	for _, name := range []string{"UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Apia", "Australia/Lord_Howe", "America/Sao_Paulo"} {
+		location, err := time.LoadLocation(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := newBench(t)
+		o := b.options()
+		o.Zone = location
+		w := b.writer(o)
+		var ids []string
+		var times []int64
+		// Days on which clocks change, and the day that Apia left out in 2011.
+		for _, around := range []string{"2026-03-08", "2026-03-29", "2026-10-25", "2026-11-01", "2026-04-05", "2011-12-30", "2018-02-18"} {
+			day, err := time.Parse(time.DateOnly, around)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for minutes := -36 * 60; minutes < 60*60; minutes += 11 {
+				times = append(times, day.Unix()+int64(minutes)*60)
+				ids = append(ids, fmt.Sprintf("%s-%d", around, minutes))
+			}
+		}
+		if err := w.Append(t.Context(), chunk("files.a", ids, times, 0)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Seal(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		counts := map[journal.Partition]int64{}
+		for _, at := range times {
+			local := time.Unix(at, 0).In(location)
+			date := time.Date(local.Year(), local.Month(), local.Day(), 0, 0, 0, 0, time.UTC)
+			counts[journal.Partition{Kind: journal.KindEvents, UTCDate: journal.DayOf(at), ZoneDate: journal.DayOf(date.Unix())}]++
+		}
+		err = b.catalog.Segments(t.Context(), project, func(s journal.Segment) error {
+			for _, e := range s.Extents {
+				counts[e.Partition] -= e.Rows
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for partition, n := range counts {
+			if n != 0 {
+				t.Errorf("%s: %d rows are missing in %+v", name, n, partition)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestManyOpenDaysStayInTheBudget(t *testing.T) {
+	b := newBench(t)
+	o := b.options()
+	o.Block = 1 << 20
+	o.Memory = 64 << 20
+	o.Segment = 1 << 20
+	w := b.writer(o)
+	defer w.Close()
+	var ids []string
+	var times []int64
+	for i := range 40000 {
+		ids = append(ids, fmt.Sprintf("row-%d-%s", i, strings.Repeat("x", 60)))
+		times = append(times, firstDay+int64(i%400)*86400+int64(i/400))
+	}
+	for at := 0; at < len(ids); at += 500 {
+		if err := w.Append(t.Context(), chunk("files.a", ids[at:at+500], times[at:at+500], at)); err != nil {
+			t.Fatal(err)
+		}
+		if open := w.OpenBytes(); open > o.Memory/2 {
+			t.Fatalf("open blocks take %d bytes of %d", open, o.Memory/2)
+		}
+	}
+	if err := w.Seal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	same(t, b.lines(), expected(ids, times))
+}
+
+// Two processes seal for one project at once. What one has sealed the other
+// leaves out, whichever comes first.
+func TestTwoSealersRace(t *testing.T) {
+	for seed := range uint64(6) {
+		b := newBench(t)
+		other := &bench{t: t, dir: b.dir}
+		other.open("host-2")
+		ids, times := random(rand.New(rand.NewPCG(seed, 3)), 4000, 10)
+		var wg sync.WaitGroup
+		for n, side := range []*bench{b, other} {
+			o := side.options()
+			w := side.writer(o)
+			wg.Go(func() {
+				for at := 0; at < len(ids); at += 200 {
+					// The two go through the rows in opposite directions.
+					from := at
+					if n == 1 {
+						from = len(ids) - at - 200
+					}
+					if err := w.Append(t.Context(), chunk(fmt.Sprint("files.", n), ids[from:from+200], times[from:from+200], at)); err != nil {
+						t.Error(err)
+						return
+					}
+					if err := w.Seal(t.Context()); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+				if err := w.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		same(t, b.lines(), expected(ids, times))
+		b.noOrphans()
+	}
+}
+
+// noOrphans checks that every blob is named by the catalog.
+func (b *bench) noOrphans() {
+	b.t.Helper()
+	known := map[string]bool{}
+	err := b.catalog.Segments(b.t.Context(), project, func(s journal.Segment) error {
+		known[s.Blob] = true
+		known[fmt.Sprintf("commits/%d/%016d.json", project, s.Seq)] = true
+		return nil
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	runs, err := b.catalog.KeyRuns(b.t.Context(), project)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, r := range runs {
+		known[r.Blob] = true
+	}
+	names, err := b.store.List(b.t.Context(), "")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, name := range names {
+		if !known[name] {
+			b.t.Errorf("%s is an orphan", name)
+		}
+	}
+}
+
+func TestACursorThatWasMovedStopsTheSeal(t *testing.T) {
+	b := newBench(t)
+	w := b.writer(b.options())
+	defer w.Close()
+	ids, times := random(rand.New(rand.NewPCG(1, 4)), 100, 2)
+	if err := w.Append(t.Context(), chunk("files.a", ids, times, 50)); err != nil {
+		t.Fatal(err)
+	}
+	var conflict *journal.CursorConflictError
+	if err := w.Seal(t.Context()); !errors.As(err, &conflict) {
+		t.Errorf("got %v", err)
+	}
+	if lines := b.lines(); len(lines) > 0 {
+		t.Errorf("%d rows became visible", len(lines))
+	}
+	b.noOrphans()
+}
