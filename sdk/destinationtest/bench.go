@@ -282,20 +282,20 @@ func (b *bench) objects(run sdk.Run) map[string]string {
 	return found
 }
 
-// expectSameObjects asserts that another bench holds the same bytes under the
-// same names.
-func (b *bench) expectSameObjects(run sdk.Run, undisturbed map[string]string, when string) {
+// expectSameObjects asserts that exactly these objects are stored, with these
+// bytes.
+func (b *bench) expectSameObjects(run sdk.Run, want map[string]string, when string) {
 	b.Helper()
 	got := b.objects(run)
-	names := slices.Sorted(maps.Keys(undisturbed))
+	names := slices.Sorted(maps.Keys(want))
 	for name := range got {
-		if _, ok := undisturbed[name]; !ok {
+		if _, ok := want[name]; !ok {
 			names = append(names, name)
 		}
 	}
 	for _, name := range names {
-		if got[name] != undisturbed[name] {
-			b.Errorf("%s, object %s is %q; of an undisturbed run it is %q", when, name, got[name], undisturbed[name])
+		if got[name] != want[name] {
+			b.Errorf("%s, object %s has fingerprint %q, want %q (empty: it is not there)", when, name, got[name], want[name])
 		}
 	}
 }

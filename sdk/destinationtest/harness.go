@@ -59,7 +59,7 @@ type Harness struct {
 
 	// Refused are events, as rows without newline, that the destination must
 	// reject, with their flags. nil: it is not checked that rejected rows come
-	// back. Whatever the destination rejects beyond them fails.
+	// back. Of other rows only those with flags may be rejected.
 	Refused []Row
 	// LongestRow is the longest row that must be stored. 0: 1 MiB, the most
 	// that a source lets through. What is longer may be rejected.
@@ -74,6 +74,10 @@ type Harness struct {
 	// VisibleEarly says that rows may be seen before Commit: the guarantee is
 	// not Transaction, and Read cannot tell.
 	VisibleEarly bool
+
+	// KeepsAborted says that what an aborted run has written stays, although
+	// the host asked to discard it: the destination has no Aborter.
+	KeepsAborted bool
 
 	// Timeout bounds each call. 0: one minute.
 	Timeout time.Duration

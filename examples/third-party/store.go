@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/batch"
+)
+
+// store is the destination: the four methods that every one has, Open, which
+// makes a second host harmless, and Abort, which cleans up.
+type store struct {
+	dir string
+}
+
+var _ interface {
+	sdk.Destination
+	sdk.Opener
+	sdk.Aborter
+} = (*store)(nil)
+
+// Targets says where it writes. Two destinations with the same path have the
+// same target, and the host does not let two pipelines share it.
+func (s *store) Targets() []sdk.Target {
+	return []sdk.Target{{Stream: sdk.Events, URI: "ndjson:" + filepath.Clean(s.dir)}}
+}
+
+// Open claims the directory: the ledger takes the fence, and refuses an older
+// one and another pipeline.
+func (s *store) Open(_ context.Context, run sdk.Run) (int64, error) {
+	var last int64
+	err := s.edit(func(l *ledger) error {
+		if err := l.claim(run); err != nil {
+			return err
+		}
+		last = l.LastRun
+		return nil
+	})
+	return last, err
+}
+
+// Write stores a partition under a name made of run, date and index. A retry
+// has the same name and the same rows, so it overwrites itself.
+func (s *store) Write(_ context.Context, run sdk.Run, p sdk.Partition, r *batch.Reader) (sdk.PartitionReceipt, error) {
+	name := fmt.Sprintf("%08d-%04d-%s.ndjson", run.Number, p.Index, p.Date)
+	f, err := os.OpenFile(filepath.Join(s.dir, name), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return sdk.PartitionReceipt{}, fmt.Errorf("create %s: %w", name, err)
+	}
+	w := bufio.NewWriterSize(f, 1<<20)
+	receipt, err := copyRows(w, r)
+	// The host commits what Write has returned: it has to be on the disk then.
+	if err = errors.Join(err, w.Flush(), f.Sync(), f.Close()); err != nil {
+		return sdk.PartitionReceipt{}, fmt.Errorf("write %s: %w", name, err)
+	}
+	receipt.Objects = []string{name}
+	return receipt, nil
+}
+
+// copyRows reads the partition to its end. An error of Next is a cut stream:
+// returning it is all that is to be done.
+func copyRows(w io.Writer, r *batch.Reader) (sdk.PartitionReceipt, error) {
+	var rows []byte
+	for {
+		b, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			t := r.Totals()
+			return sdk.PartitionReceipt{
+				Rows: t.Rows, RowsBytes: t.RowsBytes, RowsCRC32: t.RowsCRC32, StoredBytes: t.RowsBytes,
+			}, nil
+		}
+		if err != nil {
+			return sdk.PartitionReceipt{}, err
+		}
+		if rows, err = b.AppendRows(rows[:0]); err != nil {
+			return sdk.PartitionReceipt{}, err
+		}
+		if _, err := w.Write(rows); err != nil {
+			return sdk.PartitionReceipt{}, err
+		}
+	}
+}
+
+// Commit writes the run into the ledger, in one rename. That is what makes
+// its files count.
+func (s *store) Commit(_ context.Context, run sdk.Run, receipt sdk.Receipt) error {
+	return s.edit(func(l *ledger) error { return l.commit(run, receipt) })
+}
+
+// Status reads the ledger.
+func (s *store) Status(_ context.Context, run sdk.Run) (sdk.Status, error) {
+	l, err := s.read()
+	if err != nil {
+		return sdk.Status{}, err
+	}
+	if l.PipelineID != run.PipelineID {
+		return sdk.Status{State: sdk.Absent}, nil
+	}
+	status := sdk.Status{State: sdk.Absent, LastCommitted: l.LastRun, Fence: l.Fence}
+	if l.LastRun >= run.Number {
+		status.State = sdk.Committed
+	}
+	return status, nil
+}
+
+// Abort removes the run's files when the host gives the run up. Otherwise they
+// stay: the next attempt overwrites them.
+func (s *store) Abort(_ context.Context, run sdk.Run, discard bool) error {
+	if !discard {
+		return nil
+	}
+	return s.edit(func(l *ledger) error {
+		if l.PipelineID != run.PipelineID || l.Fence > run.Fence || l.LastRun >= run.Number {
+			return nil // another attempt has taken over, or the run is committed
+		}
+		files, err := filepath.Glob(filepath.Join(s.dir, fmt.Sprintf("%08d-*.ndjson", run.Number)))
+		for _, name := range files {
+			err = errors.Join(err, os.Remove(name))
+		}
+		return err
+	})
+}
