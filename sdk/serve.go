@@ -20,6 +20,10 @@ const (
 	// it is aborted. A service manager kills after 90 s, a container after 10.
 	drainTimeout = 6 * time.Second
 
+	// flushTimeout is how long the last answers have to leave the process.
+	// go-plugin's own streams never end, so that there is nothing to wait for.
+	flushTimeout = 300 * time.Millisecond
+
 	// exitTimeout is how long aborts and Close may take then.
 	exitTimeout = 3 * time.Second
 )
@@ -57,7 +61,7 @@ func serve(p Plugin) error {
 	go watchParent(log)
 	var rpc *grpc.Server
 	ready := make(chan struct{})
-	go stopOnSignal(s, log, func() { <-ready; rpc.Stop() })
+	go stopOnSignal(s, log, func() { <-ready; stop(rpc) })
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig:  protocol.Handshake,
 		VersionedPlugins: protocol.Plugins(s),
@@ -87,6 +91,23 @@ func stopOnSignal(s *server, log hclog.Logger, stop func()) {
 		log.Warn("an export was still open and is aborted")
 	}
 	stop()
+}
+
+// stop sends what was answered and then closes the connections.
+func stop(rpc *grpc.Server) {
+	graceful := make(chan struct{})
+	go func() {
+		defer close(graceful)
+		rpc.GracefulStop()
+	}()
+	flushed := time.NewTimer(flushTimeout)
+	defer flushed.Stop()
+	select {
+	case <-graceful:
+	case <-flushed.C:
+		rpc.Stop()
+		<-graceful
+	}
 }
 
 // end waits until the calls of a server that was stopped are over and frees

@@ -16,6 +16,11 @@ import (
 type stdio struct {
 	once     sync.Once
 	out, err *os.File
+	// handshake is what standard output was. It is kept open: a File that
+	// nobody refers to is closed, and the host takes the end of the stream for
+	// the end of the plugin. out and err are the files that os has made for
+	// the same reason.
+	handshake *os.File
 }
 
 // restore is called at the first call of the host: go-plugin has then done its
