@@ -1,0 +1,16 @@
+// Package schema is the JSON schema of the export: it turns a raw record into
+// a canonical row, or says why it cannot.
+//
+// It does no I/O, keeps no rows and filters nothing: what is valid becomes a
+// row, whatever its name or properties. A Parser validates strictly (RFC 8259,
+// UTF-8) in one pass and renders the row in a second look at the few places
+// that the pass has noted; it allocates nothing for a record.
+//
+// The row of an event has these keys, in this order, on one line:
+//
+//	{"device_id":…,"distinct_id":…,"event_name":…,"insert_id":…,"properties":{…},"time":…,"user_id":…}
+//
+// properties is the property object as it came, byte for byte, its own time
+// and ids included, less the member token at its top level; white space that
+// would break the line becomes a space. Ids are strings or null.
+package schema

@@ -1,0 +1,311 @@
+package schema
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/penstock-io/penstock/sdk/batch"
+)
+
+// Reason is why a record is refused: short, stable, for counting.
+type Reason string
+
+// The reasons.
+const (
+	InvalidJSON    Reason = "invalid_json"
+	InvalidUTF8    Reason = "invalid_utf8"
+	NoEventName    Reason = "no_event_name"
+	NoProperties   Reason = "no_properties"
+	NoTime         Reason = "no_time"
+	InvalidTime    Reason = "invalid_time"
+	TimeOutOfRange Reason = "time_out_of_range"
+	TooLong        Reason = "too_long"
+)
+
+// Rejection says why a record is refused.
+type Rejection struct {
+	Reason Reason
+	Detail string
+}
+
+func (r *Rejection) Error() string { return r.Detail }
+
+// MaxRecord is the most bytes of a record.
+const MaxRecord = 1 << 20
+
+// Limits of an event's time.
+const (
+	earliest = 365 * 86400 // 1971-01-01
+	ahead    = time.Hour   // of the clock
+)
+
+// longRow is where the flag LongRow begins.
+const longRow = 256 << 10
+
+// Event is what the journal needs of an event's row.
+type Event struct {
+	Time  int64 // unix seconds
+	Key   [16]byte
+	Flags batch.Flags
+}
+
+// Parser turns records into rows. It keeps its memory; it is not for
+// concurrent use.
+type Parser struct {
+	now     func() time.Time
+	scanner scanner
+	scratch []byte
+	text    []byte
+}
+
+// NewParser returns a parser that takes now for the latest time but one hour.
+func NewParser(now func() time.Time) *Parser { return &Parser{now: now} }
+
+// AppendEvent validates a record in export shape, {"event":…,"properties":{…}},
+// and appends its row with a newline to dst. A record that is refused is a
+// *Rejection, and dst comes back as it was.
+func (p *Parser) AppendEvent(dst, record []byte) ([]byte, Event, error) {
+	if len(record) > MaxRecord {
+		return dst, Event{}, reject(TooLong, "the record has %d bytes, of %d at most", len(record), MaxRecord)
+	}
+	s := &p.scanner
+	s.reset(record)
+	if !s.record() {
+		return dst, Event{}, p.invalid()
+	}
+	if s.event.empty() || record[s.event.from] != '"' || s.event.to-s.event.from == 2 {
+		return dst, Event{}, reject(NoEventName, "the record has no member \"event\" that is a string and not empty")
+	}
+	if s.properties.empty() || record[s.properties.from] != '{' {
+		return dst, Event{}, reject(NoProperties, "the record has no member \"properties\" that is an object")
+	}
+	seconds, err := p.time()
+	if err != nil {
+		return dst, Event{}, err
+	}
+	start := len(dst)
+	dst = p.render(dst, seconds)
+	e := Event{Time: seconds, Key: p.key(seconds), Flags: s.flags}
+	if len(dst)-start > longRow {
+		e.Flags |= batch.LongRow
+	}
+	return dst, e, nil
+}
+
+func reject(reason Reason, format string, args ...any) error {
+	return &Rejection{Reason: reason, Detail: fmt.Sprintf(format, args...)}
+}
+
+// invalid says what is wrong with a record that does not scan. Invalid UTF-8
+// is named even where something else is wrong before it.
+func (p *Parser) invalid() error {
+	if p.scanner.reason == InvalidUTF8 || !utf8.Valid(p.scanner.data) {
+		return reject(InvalidUTF8, "the record is not UTF-8")
+	}
+	if p.scanner.at >= len(p.scanner.data) {
+		return reject(InvalidJSON, "the record ends before its JSON does")
+	}
+	return reject(InvalidJSON, "the record is not JSON: unexpected byte %q at %d", p.scanner.data[p.scanner.at], p.scanner.at)
+}
+
+// time reads properties.time: a number of seconds, or of milliseconds when it
+// is too large for that.
+func (p *Parser) time() (int64, error) {
+	s := &p.scanner
+	if s.time.empty() || string(s.data[s.time.from:s.time.to]) == "null" {
+		return 0, reject(NoTime, "properties.time must not be missing")
+	}
+	raw := s.data[s.time.from:s.time.to]
+	if c := raw[0]; c != '-' && (c < '0' || c > '9') {
+		return 0, reject(InvalidTime, "properties.time must be a number of seconds or milliseconds since 1970, and is %.40s", raw)
+	}
+	seconds, ok := integerSeconds(raw)
+	if !ok {
+		f, err := strconv.ParseFloat(string(raw), 64)
+		if err != nil || math.Abs(f) > 1e17 {
+			return 0, reject(TimeOutOfRange, "properties.time is %.40s", raw)
+		}
+		if math.Abs(f) >= milliseconds {
+			f /= 1000
+		}
+		seconds = int64(math.Floor(f))
+	}
+	if latest := p.now().Add(ahead).Unix(); seconds < earliest || seconds > latest {
+		return 0, reject(TimeOutOfRange, "properties.time is %s, and must be from 1971-01-01 to an hour from now",
+			time.Unix(seconds, 0).UTC().Format(time.RFC3339))
+	}
+	return seconds, nil
+}
+
+// milliseconds is where a number of seconds would be in the year 5138: it is
+// taken for milliseconds.
+const milliseconds = 1e11
+
+// integerSeconds reads a plain integer of at most 18 digits.
+func integerSeconds(raw []byte) (int64, bool) {
+	if len(raw) > 18 {
+		return 0, false
+	}
+	var n int64
+	for _, c := range raw {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	if n >= milliseconds {
+		n /= 1000
+	}
+	return n, true
+}
+
+// render appends the row.
+func (p *Parser) render(dst []byte, seconds int64) []byte {
+	s := &p.scanner
+	dst = append(dst, `{"device_id":`...)
+	dst = s.appendID(dst, s.device)
+	dst = append(dst, `,"distinct_id":`...)
+	dst = s.appendID(dst, s.distinct)
+	dst = append(dst, `,"event_name":`...)
+	dst = append(dst, s.data[s.event.from:s.event.to]...)
+	dst = append(dst, `,"insert_id":`...)
+	dst = s.appendID(dst, s.insert)
+	dst = append(dst, `,"properties":`...)
+	dst = s.appendProperties(dst)
+	dst = append(dst, `,"time":`...)
+	dst = strconv.AppendInt(dst, seconds, 10)
+	dst = append(dst, `,"user_id":`...)
+	dst = s.appendID(dst, s.user)
+	return append(dst, "}\n"...)
+}
+
+// appendID appends an id: a string as it came, a number's text as a string,
+// anything else as null.
+func (s *scanner) appendID(dst []byte, id span) []byte {
+	if id.empty() {
+		return append(dst, "null"...)
+	}
+	raw := s.data[id.from:id.to]
+	switch c := raw[0]; {
+	case c == '"':
+		return append(dst, raw...)
+	case c == '-' || c >= '0' && c <= '9':
+		dst = append(dst, '"')
+		dst = append(dst, raw...)
+		return append(dst, '"')
+	default:
+		return append(dst, "null"...)
+	}
+}
+
+// appendProperties appends the property object without its tokens.
+func (s *scanner) appendProperties(dst []byte) []byte {
+	start := len(dst)
+	from := s.properties.from
+	for _, t := range s.tokens {
+		if t.next != 0 {
+			// The comma behind a member goes with it.
+			dst = append(dst, s.data[from:t.key.from]...)
+			from = t.next
+			continue
+		}
+		// The last member takes the comma before it.
+		if t.previous >= from {
+			dst = append(dst, s.data[from:t.previous]...)
+		} else {
+			dst = trimComma(dst, start)
+		}
+		from = t.value.to
+	}
+	dst = append(dst, s.data[from:s.properties.to]...)
+	if s.lines {
+		// Inside strings there are none: they would not be JSON.
+		for i := start; i < len(dst); i++ {
+			if dst[i] == '\n' || dst[i] == '\r' {
+				dst[i] = ' '
+			}
+		}
+	}
+	return dst
+}
+
+// trimComma removes a comma that dst ends with, and white space behind it.
+func trimComma(dst []byte, start int) []byte {
+	for i := len(dst) - 1; i > start; i-- {
+		switch dst[i] {
+		case ' ', '\t', '\n', '\r':
+		case ',':
+			return dst[:i]
+		default:
+			return dst
+		}
+	}
+	return dst
+}
+
+// key is the dedup key: a hash of event name, time, distinct_id and insert_id,
+// or, without insert_id, of the whole record.
+func (p *Parser) key(seconds int64) [16]byte {
+	s := &p.scanner
+	insert, ok := s.id(s.insert, &p.scratch)
+	if !ok || len(insert) == 0 {
+		return xxh3.Hash128(s.data).Bytes()
+	}
+	text := p.text[:0]
+	name, _ := s.id(s.event, &p.scratch)
+	text = appendPart(text, name)
+	text = binary.LittleEndian.AppendUint64(text, uint64(seconds))
+	distinct, known := s.id(s.distinct, &p.scratch)
+	if !known {
+		text = append(text, 0xff)
+	}
+	text = appendPart(text, distinct)
+	insert, _ = s.id(s.insert, &p.scratch)
+	text = appendPart(text, insert)
+	p.text = text
+	return xxh3.Hash128(text).Bytes()
+}
+
+// appendPart appends a part with its length before it.
+func appendPart(dst, part []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(part)))
+	return append(dst, part...)
+}
+
+// id is what a string or number stands for; ok is false for anything else.
+func (s *scanner) id(v span, scratch *[]byte) (id []byte, ok bool) {
+	if v.empty() {
+		return nil, false
+	}
+	raw := s.data[v.from:v.to]
+	switch c := raw[0]; {
+	case c == '"':
+		raw = raw[1 : len(raw)-1]
+		plain, escaped := unescapeInto((*scratch)[:0], raw)
+		if escaped {
+			*scratch = plain
+			raw = plain
+		}
+		return raw, true
+	case c == '-' || c >= '0' && c <= '9':
+		return raw, true
+	default:
+		return nil, false
+	}
+}
+
+// unescapeInto is unescape, without copying what has no escapes.
+func unescapeInto(dst, raw []byte) ([]byte, bool) {
+	for _, c := range raw {
+		if c == '\\' {
+			return unescape(dst, raw)
+		}
+	}
+	return raw, false
+}
