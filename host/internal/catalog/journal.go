@@ -243,7 +243,7 @@ func (c *Catalog) ReplaceKeyRuns(ctx context.Context, project int64, old []keys.
 		}
 		for _, r := range old {
 			result, err := tx.ExecContext(ctx, `DELETE FROM key_runs WHERE project = ? AND from_seq = ? AND blob = ?`, project, r.From, r.Blob)
-			if err := oneRow(result, err, errors.New("runs of keys were merged by another process")); err != nil {
+			if err := oneRow(result, err, journal.ErrRunsMoved); err != nil {
 				return err
 			}
 		}

@@ -323,3 +323,6 @@ func (w *Writer) OpenBytes() int64 {
 	defer w.mu.Unlock()
 	return w.open.raw
 }
+
+// Err is why the writer takes nothing any more; nil while it does.
+func (w *Writer) Err() error { return w.failed() }

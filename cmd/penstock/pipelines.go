@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penstock-io/penstock/host"
+)
+
+func newPipelinesCommand(c *cli) *cobra.Command {
+	return group("pipelines", "List, pause and resume pipelines",
+		&cobra.Command{
+			Use: "list", Short: "List pipelines and how they stand", Args: none,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return c.with(cmd, func(operations host.Operations) error {
+					pipelines, err := operations.Pipelines(cmd.Context())
+					if err != nil {
+						return err
+					}
+					if c.json {
+						return c.printJSON(pipelines)
+					}
+					c.printPipelines(pipelines)
+					return nil
+				})
+			},
+		},
+		newPauseCommand(c, "pause", "Start no further run of a pipeline", true),
+		newPauseCommand(c, "resume", "Let a paused pipeline run again", false),
+	)
+}
+
+func newPauseCommand(c *cli, use, short string, paused bool) *cobra.Command {
+	return &cobra.Command{
+		Use: use + " PIPELINE", Short: short, Args: exactly("PIPELINE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.with(cmd, func(operations host.Operations) error {
+				return operations.PausePipeline(cmd.Context(), args[0], paused)
+			})
+		},
+	}
+}
+
+func newRunsCommand(c *cli) *cobra.Command {
+	return group("runs", "List runs, and retry failed ones",
+		&cobra.Command{
+			Use: "list [PIPELINE]", Short: "List runs, the latest first", Args: cobra.MaximumNArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				name := ""
+				if len(args) == 1 {
+					name = args[0]
+				}
+				return c.with(cmd, func(operations host.Operations) error {
+					runs, err := operations.Runs(cmd.Context(), name)
+					if err != nil {
+						return err
+					}
+					if c.json {
+						return c.printJSON(runs)
+					}
+					c.printRuns(runs)
+					return nil
+				})
+			},
+		},
+		&cobra.Command{
+			Use: "retry PIPELINE NUMBER", Short: "Let a failed run be tried again", Args: exactly("PIPELINE", "NUMBER"),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				number, err := strconv.ParseInt(args[1], 10, 64)
+				if err != nil {
+					return usageError{fmt.Errorf("run number %q is not a number", args[1])}
+				}
+				return c.with(cmd, func(operations host.Operations) error {
+					return operations.RetryRun(cmd.Context(), args[0], number)
+				})
+			},
+		},
+	)
+}
+
+func (c *cli) printRuns(runs []host.RunStatus) {
+	var rows [][]string
+	for _, r := range runs {
+		rows = append(rows, []string{
+			r.Pipeline, fmt.Sprint(r.Number), r.State, r.From, r.To, thousands(r.Rows), thousands(r.Rejected), size(r.Bytes), r.Error,
+		})
+	}
+	c.table([]string{"pipeline", "run", "state", "from", "to", "rows", "rejected", "compressed", "error"}, rows)
+}
+
+// with opens the operations for the length of do.
+func (c *cli) with(cmd *cobra.Command, do func(host.Operations) error) error {
+	operations, err := c.operations(cmd.Context())
+	if err != nil {
+		return err
+	}
+	defer operations.Close()
+	return do(operations)
+}

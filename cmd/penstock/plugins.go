@@ -1,0 +1,140 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penstock-io/penstock/host"
+)
+
+func newPluginsCommand(c *cli) *cobra.Command {
+	var dir string
+	manager := func(cmd *cobra.Command) (*host.Plugins, error) { return c.plugins(cmd, dir) }
+	trust := &cobra.Command{
+		Use: "trust [FILE …]", Short: "Pin plugins that lie in the plugin directory, as they are now",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			plugins, err := manager(cmd)
+			if err != nil {
+				return err
+			}
+			trusted, err := plugins.Trust(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			return c.printPlugins(trusted)
+		},
+	}
+	install := &cobra.Command{
+		Use: "install FILE", Short: "Copy a plugin into the plugin directory and pin it", Args: exactly("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			plugins, err := manager(cmd)
+			if err != nil {
+				return err
+			}
+			installed, err := plugins.Install(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return c.printPlugins([]host.PluginStatus{installed})
+		},
+	}
+	remove := &cobra.Command{
+		Use: "remove NAME", Short: "Remove a plugin and its pin", Args: exactly("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			plugins, err := manager(cmd)
+			if err != nil {
+				return err
+			}
+			return plugins.Remove(args[0])
+		},
+	}
+	list := &cobra.Command{
+		Use: "list", Short: "List plugins and whether they are as they were pinned", Args: none,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			plugins, err := manager(cmd)
+			if err != nil {
+				return err
+			}
+			listed, err := plugins.List()
+			if err != nil {
+				return err
+			}
+			return c.printPlugins(listed)
+		},
+	}
+	describe := &cobra.Command{
+		Use: "describe NAME", Short: "Show a plugin's configuration and guarantees", Args: exactly("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			plugins, err := manager(cmd)
+			if err != nil {
+				return err
+			}
+			description, err := plugins.Describe(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return c.printDescription(description)
+		},
+	}
+	command := group("plugins", "List, describe, install and pin destination plugins", list, describe, install, trust, remove)
+	command.PersistentFlags().StringVar(&dir, "plugin-dir", "", "the plugin directory, when not taken from the configuration")
+	return command
+}
+
+// plugins is the manager of the directory given, or of the configuration's.
+func (c *cli) plugins(cmd *cobra.Command, dir string) (*host.Plugins, error) {
+	if dir != "" {
+		absolute, err := filepath.Abs(dir)
+		if err != nil {
+			return nil, usageError{err}
+		}
+		return host.OpenPlugins(absolute), nil
+	}
+	if len(c.paths) == 0 {
+		return nil, usageError{fmt.Errorf("name the plugin directory with --plugin-dir, or a configuration with --config")}
+	}
+	location, err := host.PluginDir(cmd.Context(), c.paths)
+	if err != nil {
+		return nil, err
+	}
+	return host.OpenPlugins(location), nil
+}
+
+func (c *cli) printPlugins(plugins []host.PluginStatus) error {
+	if c.json {
+		return c.printJSON(plugins)
+	}
+	var rows [][]string
+	for _, p := range plugins {
+		rows = append(rows, []string{p.Type, p.Version, string(p.State), p.SHA256[:min(len(p.SHA256), 12)], p.File})
+	}
+	c.table([]string{"plugin", "version", "state", "sha-256", "file"}, rows)
+	for _, p := range plugins {
+		if p.Problem != "" {
+			fmt.Fprintf(c.out, "\n%s: %s\n", p.Type, p.Problem)
+		}
+	}
+	return nil
+}
+
+func (c *cli) printDescription(d *host.PluginDescription) error {
+	if c.json {
+		return c.printJSON(d)
+	}
+	fmt.Fprintf(c.out, "%s %s\nstreams: %v\nguarantee: %s. %s\n\n", d.Name, d.Version, d.Streams, d.Guarantee, d.GuaranteeText)
+	var rows [][]string
+	for _, a := range d.Attributes {
+		need := "optional"
+		if a.Required {
+			need = "required"
+		}
+		if a.Sensitive {
+			need += ", secret"
+		}
+		rows = append(rows, []string{a.Name, a.Type, need, a.Default, a.Description})
+	}
+	c.table([]string{"attribute", "type", "", "default", "meaning"}, rows)
+	return nil
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/penstock-io/penstock/host"
+)
+
+// progress prints what a host reports while it works: bars on a terminal,
+// plain lines otherwise, JSON lines for machines.
+type progress struct {
+	mu    sync.Mutex
+	out   io.Writer
+	style progressStyle
+	now   func() time.Time
+	seen  map[string]*activity
+	bar   bool // a bar stands on the current line
+}
+
+type progressStyle int
+
+const (
+	plainLines progressStyle = iota
+	bars
+	jsonLines
+)
+
+// activity is one thing that is under way.
+type activity struct {
+	began   time.Time
+	printed time.Time
+}
+
+// How often an activity that is under way is printed, by style.
+var progressEvery = map[progressStyle]time.Duration{plainLines: 5 * time.Second, bars: 100 * time.Millisecond, jsonLines: time.Second}
+
+func newProgress(out io.Writer, machine bool) *progress {
+	p := &progress{out: out, now: time.Now, seen: map[string]*activity{}}
+	switch {
+	case machine:
+		p.style = jsonLines
+	case terminal(out):
+		p.style = bars
+	}
+	return p
+}
+
+// Report implements host.Observer.
+func (p *progress) Report(r host.Report) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	key := r.Stage + " " + r.Name
+	a := p.seen[key]
+	if a == nil {
+		a = &activity{began: now, printed: now}
+		p.seen[key] = a
+		if p.style == plainLines {
+			a.printed = now.Add(-progressEvery[plainLines]).Add(2 * time.Second)
+		}
+	}
+	if !r.Done && r.Text == "" && now.Sub(a.printed) < progressEvery[p.style] {
+		return
+	}
+	a.printed = now
+	p.print(r, now.Sub(a.began))
+	if r.Done {
+		delete(p.seen, key)
+	}
+}
+
+func (p *progress) print(r host.Report, elapsed time.Duration) {
+	switch p.style {
+	case jsonLines:
+		// An unwritable standard error has no other place to be reported to.
+		_ = json.NewEncoder(p.out).Encode(r)
+	case bars:
+		p.clear()
+		if r.Done || r.Text != "" {
+			fmt.Fprintln(p.out, line(r, elapsed))
+			return
+		}
+		fmt.Fprint(p.out, bar(r), " ", line(r, elapsed))
+		p.bar = true
+	default:
+		fmt.Fprintln(p.out, line(r, elapsed))
+	}
+}
+
+// clear removes the bar from the terminal's current line.
+func (p *progress) clear() {
+	if p.bar {
+		fmt.Fprint(p.out, "\r\x1b[K")
+		p.bar = false
+	}
+}
+
+// Close leaves the terminal's line clean.
+func (p *progress) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+}
+
+// line says a report in words.
+func line(r host.Report, elapsed time.Duration) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-7s %s", r.Stage, r.Name)
+	if r.Text != "" {
+		return b.String() + ": " + r.Text
+	}
+	fmt.Fprintf(&b, ": %s rows", thousands(r.Rows))
+	if r.Bytes > 0 {
+		fmt.Fprintf(&b, ", %s", size(r.Bytes))
+	}
+	if r.Duplicates > 0 {
+		fmt.Fprintf(&b, ", %s repeated", thousands(r.Duplicates))
+	}
+	if r.Quarantined > 0 {
+		fmt.Fprintf(&b, ", %s set aside in quarantine", thousands(r.Quarantined))
+	}
+	if r.Done {
+		fmt.Fprintf(&b, ", done in %s", elapsed.Round(10*time.Millisecond))
+	}
+	return b.String()
+}
+
+// bar draws how much of the known total is done.
+func bar(r host.Report) string {
+	const width = 20
+	if r.Total <= 0 {
+		return "[" + strings.Repeat("·", width) + "]"
+	}
+	full := int(min(r.Bytes, r.Total) * width / r.Total)
+	return "[" + strings.Repeat("█", full) + strings.Repeat("·", width-full) + "]"
+}
+
+// thousands groups digits by three.
+func thousands(n int64) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// size is a number of bytes in binary units.
+func size(n int64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, unit := float64(n)/1024, 0
+	for value >= 1024 && unit < 3 {
+		value /= 1024
+		unit++
+	}
+	return fmt.Sprintf("%.1f %s", value, [...]string{"KiB", "MiB", "GiB", "TiB"}[unit])
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penstock-io/penstock/host"
+)
+
+func newQuarantineCommand(c *cli) *cobra.Command {
+	var filter host.QuarantineFilter
+	list := &cobra.Command{
+		Use: "list", Short: "List records that were set aside", Args: none,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.with(cmd, func(operations host.Operations) error {
+				quarantined, err := operations.Quarantine(cmd.Context(), filter)
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return c.printJSON(quarantined)
+				}
+				c.printQuarantine(quarantined)
+				return nil
+			})
+		},
+	}
+	show := &cobra.Command{
+		Use: "show ID", Short: "Show one record with its bytes", Args: exactly("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.with(cmd, func(operations host.Operations) error {
+				quarantined, err := operations.Quarantine(cmd.Context(), host.QuarantineFilter{ID: args[0]})
+				if err != nil {
+					return err
+				}
+				if len(quarantined.Records) == 0 {
+					return fmt.Errorf("no record %q in quarantine; see 'penstock quarantine list'", args[0])
+				}
+				return c.showQuarantined(quarantined.Records[0])
+			})
+		},
+	}
+	replay := &cobra.Command{
+		Use: "replay", Short: "Feed records that were set aside to the journal again", Args: none,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.with(cmd, func(operations host.Operations) error {
+				report, err := operations.ReplayQuarantine(cmd.Context(), filter)
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return c.printJSON(report)
+				}
+				fmt.Fprintf(c.out, "replayed %d records: %d accepted, %d refused again\n", report.Records, report.Accepted, report.Refused)
+				return nil
+			})
+		},
+	}
+	for _, command := range []*cobra.Command{list, replay} {
+		command.Flags().StringVar(&filter.Source, "source", "", "only of this source, or pipeline-NAME")
+		command.Flags().StringVar(&filter.Reason, "reason", "", "only with this reason")
+	}
+	list.Flags().IntVar(&filter.Limit, "limit", 100, "how many records to list")
+	replay.Flags().StringVar(&filter.ID, "id", "", "only this record")
+	return group("quarantine", "List, show and replay records that were set aside", list, show, replay)
+}
+
+func (c *cli) printQuarantine(list *host.QuarantineList) {
+	if len(list.Counts) == 0 {
+		fmt.Fprintln(c.out, "nothing is in quarantine")
+		return
+	}
+	var rows [][]string
+	for _, n := range list.Counts {
+		rows = append(rows, []string{n.Source, n.Reason, thousands(n.Count)})
+	}
+	c.table([]string{"source", "reason", "records"}, rows)
+	fmt.Fprintln(c.out)
+	rows = nil
+	for _, r := range list.Records {
+		rows = append(rows, []string{r.ID, r.Source, r.Position, r.Reason, excerpt(r.Bytes, 60)})
+	}
+	c.table([]string{"id", "source", "position", "reason", "record"}, rows)
+}
+
+func (c *cli) showQuarantined(r host.QuarantinedRecord) error {
+	if c.json {
+		return c.printJSON(r)
+	}
+	fmt.Fprintf(c.out, "id:       %s\nsource:   %s\nposition: %s\nreason:   %s\ndetail:   %s\nset aside %s\n\n",
+		r.ID, r.Source, r.Position, r.Reason, r.Detail, r.Time.Format("2006-01-02 15:04:05"))
+	if utf8.Valid(r.Bytes) {
+		fmt.Fprintf(c.out, "%s\n", r.Bytes)
+	} else {
+		fmt.Fprintf(c.out, "%q\n", r.Bytes)
+	}
+	return nil
+}
+
+// excerpt is the beginning of a record on one line.
+func excerpt(record []byte, limit int) string {
+	text := strings.Map(func(r rune) rune {
+		if r < ' ' || r == utf8.RuneError || r == 0x7f {
+			return '·'
+		}
+		return r
+	}, string(record[:min(len(record), limit)]))
+	if len(record) > limit {
+		text += "…"
+	}
+	return text
+}

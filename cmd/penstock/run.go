@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penstock-io/penstock/host"
+)
+
+func newRunCommand(c *cli) *cobra.Command {
+	var once bool
+	var retryFor time.Duration
+	command := &cobra.Command{
+		Use:   "run",
+		Short: "Serve until stopped, or work once through everything there is",
+		Long: `Without --once the host serves until it is stopped: sources are read as they
+grow, and pipelines run when they are due.
+
+With --once it reads every finite source to its end, seals, runs every pipeline
+until it has caught up, and ends.`,
+		Args: none,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("retry-for") && !once {
+				return usageError{errors.New("--retry-for goes with --once")}
+			}
+			return c.run(cmd.Context(), once, retryFor)
+		},
+	}
+	command.Flags().BoolVar(&once, "once", false, "work through everything there is, then end")
+	command.Flags().DurationVar(&retryFor, "retry-for", 5*time.Minute, "with --once: how long to retry what may pass")
+	return command
+}
+
+func (c *cli) run(ctx context.Context, once bool, retryFor time.Duration) error {
+	config, err := c.load(ctx, false)
+	if err != nil {
+		return err
+	}
+	progress := newProgress(c.err, c.json)
+	defer progress.Close()
+	h, err := host.Open(ctx, config, host.Options{Observer: progress, LogOutput: c.err})
+	if err != nil {
+		return err
+	}
+	if once {
+		summary, runErr := h.RunOnce(ctx, host.OnceOptions{RetryFor: retryFor})
+		progress.Close()
+		if summary != nil {
+			runErr = errors.Join(runErr, c.printSummary(summary))
+		}
+		return errors.Join(runErr, h.Close())
+	}
+	return errors.Join(h.Serve(ctx), h.Close())
+}
+
+// printSummary says what landed where.
+func (c *cli) printSummary(s *host.Summary) error {
+	if c.json {
+		return c.printJSON(s)
+	}
+	for _, source := range s.Sources {
+		fmt.Fprintf(c.out, "%s: %s records read, %s rows new, %s repeated\n",
+			source.Name, thousands(source.Records), thousands(source.Rows), thousands(source.Duplicates))
+		for _, q := range source.Quarantined {
+			fmt.Fprintf(c.out, "  in quarantine: %s %s\n", thousands(q.Count), q.Reason)
+		}
+	}
+	for _, p := range s.Pipelines {
+		fmt.Fprintf(c.out, "%s → %s: %d runs, %s rows, %s in %d objects\n",
+			p.Name, p.Destination, p.Runs, thousands(p.Rows), size(p.StoredBytes), p.Objects)
+		if p.Rejected > 0 {
+			fmt.Fprintf(c.out, "  refused by the destination, in quarantine: %s rows\n", thousands(p.Rejected))
+		}
+		for _, place := range p.Places {
+			fmt.Fprintf(c.out, "  %s\n", place)
+		}
+		if p.Error != "" {
+			fmt.Fprintf(c.out, "  failed: %s\n", p.Error)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penstock-io/penstock/host"
+)
+
+func newStatusCommand(c *cli) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show projects, sources and pipelines, and how they stand",
+		Args:  none,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			operations, err := c.operations(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer operations.Close()
+			status, err := operations.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return c.printJSON(status)
+			}
+			c.printStatus(status)
+			return nil
+		},
+	}
+}
+
+func (c *cli) printStatus(s *host.Status) {
+	state := "no host is running"
+	if s.Running {
+		state = "a host is running"
+	}
+	fmt.Fprintf(c.out, "%s: %s\n\n", s.DataDir, state)
+	var rows [][]string
+	for _, p := range s.Projects {
+		rows = append(rows, []string{p.Name, fmt.Sprint(p.ID), p.TimeZone, fmt.Sprint(p.Sequence), thousands(p.Rows), size(p.Bytes)})
+	}
+	c.table([]string{"project", "id", "time zone", "seals", "rows", "journal"}, rows)
+	fmt.Fprintln(c.out)
+	rows = nil
+	for _, source := range s.Sources {
+		rows = append(rows, []string{source.Name, fmt.Sprint(source.Positions), reasons(source.Quarantined)})
+	}
+	c.table([]string{"source", "files", "in quarantine"}, rows)
+	fmt.Fprintln(c.out)
+	c.printPipelines(s.Pipelines)
+}
+
+// reasons lists counts by reason, most first.
+func reasons(counts map[string]int64) string {
+	if len(counts) == 0 {
+		return "none"
+	}
+	names := make([]string, 0, len(counts))
+	for name := range counts {
+		names = append(names, name)
+	}
+	sort.Slice(names, func(i, j int) bool {
+		if counts[names[i]] != counts[names[j]] {
+			return counts[names[i]] > counts[names[j]]
+		}
+		return names[i] < names[j]
+	})
+	text := ""
+	for i, name := range names {
+		if i > 0 {
+			text += ", "
+		}
+		text += fmt.Sprintf("%s %s", thousands(counts[name]), name)
+	}
+	return text
+}
+
+func (c *cli) printPipelines(pipelines []host.PipelineStatus) {
+	var rows [][]string
+	for _, p := range pipelines {
+		last := "never ran"
+		if p.LastRun != nil {
+			last = fmt.Sprintf("run %d %s", p.LastRun.Number, p.LastRun.State)
+		}
+		rows = append(rows, []string{p.Name, p.ID, p.Destination, p.State, p.Phase, thousands(p.Rows), thousands(p.Rejected), fmt.Sprint(p.Behind), last})
+	}
+	c.table([]string{"pipeline", "id", "destination", "state", "phase", "rows", "rejected", "behind", "last run"}, rows)
+	for _, p := range pipelines {
+		if p.LastRun != nil && p.LastRun.Error != "" {
+			fmt.Fprintf(c.out, "\n%s, run %d: %s\n", p.Name, p.LastRun.Number, p.LastRun.Error)
+		}
+	}
+}

@@ -1,0 +1,175 @@
+package host
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/catalog"
+	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/journal/disk"
+	"github.com/penstock-io/penstock/host/internal/plugin"
+	"github.com/penstock-io/penstock/host/internal/quarantine"
+)
+
+// Options say what a host tells of its work. Zero: nothing.
+type Options struct {
+	Observer  Observer
+	LogOutput io.Writer
+}
+
+// Host owns a data directory. Close gives it back.
+type Host struct {
+	config     *Config
+	log        *slog.Logger
+	observer   Observer
+	lock       *os.File
+	catalog    *catalog.Catalog
+	store      *disk.Dir
+	quarantine *quarantine.Store
+	plugins    *plugin.Manager
+	owner      string
+	serving    bool
+
+	mu       sync.Mutex
+	journals map[int64]*projectJournal
+	places   map[*config.Destination]*destination
+}
+
+// projectJournal is the journal of one project.
+type projectJournal struct {
+	project *config.Project
+	writer  *journal.Writer
+	reader  *journal.Reader
+}
+
+// nobody is an Observer that nobody looks at.
+type nobody struct{}
+
+func (nobody) Report(Report) {}
+
+// Open takes the data directory of a configuration and opens what is in it.
+// Nothing is read from sources, and no plugin runs, before RunOnce or Serve. A
+// directory that another process owns is a *LockedError.
+func Open(ctx context.Context, c *Config, o Options) (*Host, error) {
+	lock, err := lock(c.Host.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	h := &Host{
+		config: c, log: newLogger(c, o.LogOutput), observer: o.Observer, lock: lock, owner: newOwner(),
+		journals: map[int64]*projectJournal{}, places: map[*config.Destination]*destination{},
+	}
+	if h.observer == nil {
+		h.observer = nobody{}
+	}
+	if err := h.open(ctx); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return h, nil
+}
+
+func (h *Host) open(ctx context.Context) error {
+	dataDir := h.config.Host.DataDir
+	var err error
+	if h.store, err = disk.OpenDir(filepath.Join(dataDir, blobsDir)); err != nil {
+		return err
+	}
+	if err := h.store.Sweep(); err != nil {
+		return fmt.Errorf("sweep the journal's directory: %w", err)
+	}
+	if h.catalog, err = catalog.Open(ctx, filepath.Join(dataDir, catalogFile), h.owner); err != nil {
+		return err
+	}
+	// The lock says that nobody else is announcing or writing.
+	if err := h.catalog.ExpirePending(ctx); err != nil {
+		return err
+	}
+	if h.quarantine, err = quarantine.Open(filepath.Join(dataDir, quarantineDir), quarantine.Options{Now: time.Now}); err != nil {
+		return err
+	}
+	h.plugins = plugin.NewManager(plugin.Options{
+		Dir: h.config.Host.PluginDir, CacheDir: cacheDir(), RunDir: filepath.Join(dataDir, runDir), Logger: h.log,
+	})
+	for _, p := range h.config.Projects {
+		if err := h.catalog.RegisterProject(ctx, p.ID, p.Name, p.TimeZone.String()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close gives the data directory back.
+func (h *Host) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if h.plugins != nil {
+		h.plugins.Stop(ctx)
+	}
+	var err error
+	for _, j := range h.journals {
+		err = errors.Join(err, j.writer.Close(), j.reader.Close())
+	}
+	if h.catalog != nil {
+		err = errors.Join(err, h.catalog.Close())
+	}
+	return errors.Join(err, h.lock.Close())
+}
+
+// stopTimeout is how long plugins may take to drain.
+const stopTimeout = 20 * time.Second
+
+// journal opens a project's journal, once.
+func (h *Host) journal(ctx context.Context, p *config.Project) (*projectJournal, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if j := h.journals[p.ID]; j != nil {
+		return j, nil
+	}
+	w, err := journal.Open(ctx, journal.Options{
+		Project: p.ID, Zone: p.TimeZone, Store: h.store, Catalog: h.catalog, Now: time.Now, Memory: h.config.Host.Memory,
+	})
+	if err != nil {
+		return nil, err
+	}
+	j := &projectJournal{project: p, writer: w, reader: journal.NewReader(p.ID, h.store, h.catalog)}
+	h.journals[p.ID] = j
+	return j, nil
+}
+
+// newOwner names this process in leases and announcements.
+func newOwner() string {
+	name, err := os.Hostname()
+	if err != nil {
+		name = "host"
+	}
+	var b [4]byte
+	rand.Read(b[:]) // never fails
+	return fmt.Sprintf("%s-%d-%s", name, os.Getpid(), hex.EncodeToString(b[:]))
+}
+
+// newLogger logs in the form and from the level that the configuration names.
+func newLogger(c *Config, w io.Writer) *slog.Logger {
+	if w == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cmp.Or(c.Host.LogLevel, "info"))); err != nil {
+		level = slog.LevelInfo
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if c.Host.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}

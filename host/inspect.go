@@ -1,0 +1,300 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"sort"
+
+	"github.com/penstock-io/penstock/host/internal/catalog"
+	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+)
+
+// Status implements Operations.
+func (h *Host) Status(ctx context.Context) (*Status, error) {
+	s := &Status{Version: version, DataDir: h.config.Host.DataDir, Running: h.serving}
+	projects, err := h.catalog.Projects(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range projects {
+		s.Projects = append(s.Projects, ProjectStatus{
+			Name: p.Name, ID: p.ID, TimeZone: p.TimeZone, Sequence: p.Sequence, Segments: p.Segments, Rows: p.Rows, Bytes: p.Bytes,
+		})
+	}
+	if s.Sources, err = h.sourceStatus(ctx); err != nil {
+		return nil, err
+	}
+	s.Pipelines, err = h.Pipelines(ctx)
+	return s, err
+}
+
+func (h *Host) sourceStatus(ctx context.Context) ([]SourceStatus, error) {
+	counts, err := h.quarantine.Counts()
+	if err != nil {
+		return nil, err
+	}
+	var sources []SourceStatus
+	for _, source := range h.config.Sources {
+		cursors, err := h.catalog.Cursors(ctx, source.Project.ID, source.Reference())
+		if err != nil {
+			return nil, err
+		}
+		sources = append(sources, SourceStatus{
+			Name: source.Reference(), Positions: int64(len(cursors)), Quarantined: counts[source.Reference()],
+		})
+	}
+	return sources, nil
+}
+
+// Pipelines implements Operations.
+func (h *Host) Pipelines(ctx context.Context) ([]PipelineStatus, error) {
+	stored, err := h.catalog.Pipelines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	statuses := make([]PipelineStatus, 0, len(stored))
+	for _, p := range stored {
+		s, err := h.pipelineStatus(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		statuses = append(statuses, s)
+	}
+	return statuses, nil
+}
+
+func (h *Host) pipelineStatus(ctx context.Context, p *pipeline.Pipeline) (PipelineStatus, error) {
+	s := PipelineStatus{
+		Name: p.Name, ID: p.ID, Stream: p.Stream.String(), Destination: p.Destination, State: string(p.State),
+		Phase: phase(p.Cursor), Sequence: p.Cursor.Live.Seq, Runs: p.LastRun,
+	}
+	seq, err := h.catalog.Sequence(ctx, p.ProjectID)
+	if err != nil {
+		return s, err
+	}
+	s.Behind = seq - p.Cursor.Live.Seq
+	if s.Rows, s.Rejected, _, err = h.catalog.ExportedTotals(ctx, p.ID); err != nil {
+		return s, err
+	}
+	runs, err := h.catalog.Runs(ctx, p.ID, 1)
+	if err == nil && len(runs) > 0 {
+		last := runStatus(p.Name, runs[0])
+		s.LastRun = &last
+	}
+	return s, err
+}
+
+func phase(c pipeline.Cursor) string {
+	if c.BackfillDone {
+		return "live"
+	}
+	return "backfill"
+}
+
+func runStatus(name string, r catalog.RunRecord) RunStatus {
+	totals := r.Totals()
+	s := RunStatus{
+		Pipeline: name, Number: r.Number, State: string(r.State), From: totals.From.String(), To: totals.To.String(), Days: totals.Days,
+		Rows: totals.Rows, Bytes: totals.Bytes, Fence: r.Fence, PlannedAt: r.PlannedAt, Error: r.Error,
+	}
+	if !r.FinishedAt.IsZero() {
+		s.FinishedAt = &r.FinishedAt
+	}
+	if r.Receipt != nil {
+		s.Rejected, s.StoredBytes = r.Receipt.Rejected, r.Receipt.StoredBytes
+		for _, p := range r.Receipt.Partitions {
+			s.Objects = append(s.Objects, p.Objects...)
+		}
+	}
+	return s
+}
+
+// PausePipeline implements Operations.
+func (h *Host) PausePipeline(ctx context.Context, name string, paused bool) error {
+	state := pipeline.Active
+	if paused {
+		state = pipeline.Paused
+	}
+	return h.catalog.SetPipelineState(ctx, name, state)
+}
+
+// latestRuns is how many runs of a pipeline are listed.
+const latestRuns = 50
+
+// Runs implements Operations.
+func (h *Host) Runs(ctx context.Context, name string) ([]RunStatus, error) {
+	pipelines, err := h.catalog.Pipelines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	statuses := []RunStatus{}
+	known := false
+	for _, p := range pipelines {
+		if name != "" && p.Name != name {
+			continue
+		}
+		known = true
+		runs, err := h.catalog.Runs(ctx, p.ID, latestRuns)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range runs {
+			statuses = append(statuses, runStatus(p.Name, r))
+		}
+	}
+	if name != "" && !known {
+		return nil, fmt.Errorf("%w: %s", catalog.ErrUnknownPipeline, name)
+	}
+	return statuses, nil
+}
+
+// RetryRun implements Operations.
+func (h *Host) RetryRun(ctx context.Context, name string, number int64) error {
+	p, err := h.catalog.Pipeline(ctx, name)
+	if err != nil {
+		return err
+	}
+	return h.catalog.RetryRun(ctx, p.ID, number)
+}
+
+// Plan implements Operations. It starts no plugin: a destination's limit on
+// days is not known to it.
+func (h *Host) Plan(ctx context.Context) ([]PlannedRun, error) {
+	planned := []PlannedRun{}
+	for _, p := range h.config.Pipelines {
+		run, err := h.planned(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		planned = append(planned, run)
+	}
+	return planned, nil
+}
+
+func (h *Host) planned(ctx context.Context, p *config.Pipeline) (PlannedRun, error) {
+	stored, err := h.plannable(ctx, p)
+	if err != nil {
+		return PlannedRun{}, err
+	}
+	run := PlannedRun{Pipeline: p.Name, Number: stored.LastRun + 1, Phase: phase(stored.Cursor), Days: []PlannedDay{}}
+	var extents []pipeline.Extent
+	open, err := h.catalog.OpenRun(ctx, stored.ID)
+	if err != nil {
+		return run, err
+	}
+	if open != nil {
+		run.Number, run.Fixed, extents = open.Number, true, open.Extents
+	} else if extents, _, err = h.next(ctx, stored, h.limits(p, nil)); err != nil {
+		return run, err
+	}
+	days := map[journal.Day]*PlannedDay{}
+	for _, e := range extents {
+		d := days[e.UTCDate]
+		if d == nil {
+			d = &PlannedDay{Date: e.UTCDate.String()}
+			days[e.UTCDate] = d
+		}
+		d.Rows += e.Rows
+		d.Bytes += e.Bytes
+		run.Rows += e.Rows
+		run.Bytes += e.Bytes
+	}
+	for _, d := range days {
+		run.Days = append(run.Days, *d)
+	}
+	sort.Slice(run.Days, func(i, j int) bool { return run.Days[i].Date < run.Days[j].Date })
+	return run, nil
+}
+
+// plannable is the registered pipeline, or what it would be if it were
+// registered now.
+func (h *Host) plannable(ctx context.Context, p *config.Pipeline) (*pipeline.Pipeline, error) {
+	stored, err := h.registered(ctx, p)
+	if err == nil {
+		return stored, nil
+	}
+	seq, seqErr := h.catalog.Sequence(ctx, p.Project.ID)
+	if seqErr != nil {
+		return nil, seqErr
+	}
+	return &pipeline.Pipeline{Definition: definition(p), Cursor: pipeline.NewCursor(seq)}, nil
+}
+
+// CheckDestinations implements Operations.
+func (h *Host) CheckDestinations(ctx context.Context) ([]DestinationCheck, error) {
+	checks := []DestinationCheck{}
+	seen := map[string]bool{}
+	for _, p := range h.config.Pipelines {
+		key := p.Destination.Reference() + " " + p.Project.Name
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
+		d, err := h.destination(ctx, p.Destination, p.Project)
+		if err != nil {
+			return nil, err
+		}
+		results, err := d.Check(ctx, p.Project.ID)
+		if err != nil {
+			results = append(results, checkFailed(err))
+		}
+		for _, r := range results {
+			checks = append(checks, DestinationCheck{
+				Destination: p.Destination.Reference(), Project: p.Project.Name, Action: r.Action, OK: r.OK, Detail: r.Detail,
+			})
+		}
+	}
+	return checks, nil
+}
+
+// Segments implements Operations.
+func (h *Host) Segments(ctx context.Context) ([]SegmentStatus, error) {
+	segments := []SegmentStatus{}
+	for _, p := range h.config.Projects {
+		err := h.catalog.Segments(ctx, p.ID, func(s journal.Segment) error {
+			segments = append(segments, segmentStatus(p.Name, s))
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return segments, nil
+}
+
+func segmentStatus(project string, s journal.Segment) SegmentStatus {
+	status := SegmentStatus{Project: project, Sequence: s.Seq, Blob: s.Blob, Bytes: s.Size, SealedAt: s.SealedAt, Extents: []ExtentStatus{}}
+	for _, e := range s.Extents {
+		status.Rows += e.Rows
+		status.Extents = append(status.Extents, ExtentStatus{
+			Kind: e.Kind.String(), UTCDate: e.UTCDate.String(), ZoneDate: e.ZoneDate.String(), Rows: e.Rows, Bytes: e.Bytes,
+		})
+	}
+	return status
+}
+
+// VerifyJournal implements Operations.
+func (h *Host) VerifyJournal(ctx context.Context) (*JournalReport, error) {
+	report := &JournalReport{Damages: []Damage{}}
+	for _, p := range h.config.Projects {
+		runs, err := h.catalog.KeyRuns(ctx, p.ID)
+		if err != nil {
+			return nil, err
+		}
+		found, err := journal.Verify(ctx, h.store, func(ctx context.Context, fn func(journal.Segment) error) error {
+			return h.catalog.Segments(ctx, p.ID, fn)
+		}, runs)
+		if err != nil {
+			return nil, err
+		}
+		report.Segments += found.Segments
+		report.Blocks += found.Blocks
+		report.Bytes += found.Bytes
+		for _, d := range found.Damages {
+			report.Damages = append(report.Damages, Damage(d))
+		}
+	}
+	return report, nil
+}

@@ -1,0 +1,168 @@
+package export
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/crashpoint"
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/sdk/batch"
+	"github.com/penstock-io/penstock/sdk/protocol"
+)
+
+// Store records attempts at runs.
+type Store interface {
+	// AcquireRun leases the run to owner with a new fence.
+	AcquireRun(ctx context.Context, pipelineID string, number int64, owner string, ttl time.Duration) (pipeline.Lease, error)
+	// RenewRun extends a lease; pipeline.ErrLeaseLost when it is another's.
+	RenewRun(ctx context.Context, lease pipeline.Lease, ttl time.Duration) error
+	// RecordReceipt marks the run as succeeded and moves the pipeline's cursor,
+	// in one transaction; pipeline.ErrLeaseLost when the fence is not the latest.
+	RecordReceipt(ctx context.Context, lease pipeline.Lease, receipt pipeline.Receipt) error
+	// RecordFailure notes why an attempt ended, and releases the lease. With
+	// final the run is failed.
+	RecordFailure(ctx context.Context, lease pipeline.Lease, reason string, final bool) error
+}
+
+// Blocks reads the journal.
+type Blocks interface {
+	// Extent calls fn with each block of an extent, in order. The block is
+	// valid until fn returns.
+	Extent(ctx context.Context, ref journal.ExtentRef, fn func(journal.Block) error) error
+}
+
+// Session is one Export stream of a plugin.
+type Session interface {
+	Open(ctx context.Context, run protocol.Run) (lastCommitted int64, err error)
+	BeginPartition(ctx context.Context, p protocol.Partition) error
+	Send(ctx context.Context, b *batch.Batch) error
+	EndPartition(ctx context.Context, totals protocol.Totals) error
+	Prepare(ctx context.Context, totals protocol.Totals) (protocol.Receipt, error)
+	Commit(ctx context.Context) (protocol.Receipt, error)
+	Abort(ctx context.Context, discard bool) error
+	Close()
+}
+
+// Destination is a configured destination plugin.
+type Destination interface {
+	// Export opens a stream. rejected is called, from one goroutine, with rows
+	// that the destination refuses; all calls are over when Prepare returns.
+	Export(ctx context.Context, rejected func([]protocol.RejectedRow) error) (Session, error)
+	Status(ctx context.Context, run protocol.Run) (protocol.Status, error)
+	Partitioning() protocol.Partitioning
+}
+
+// Refusals keeps the rows that a destination refused, for one run.
+type Refusals interface {
+	Add(date string, row protocol.RejectedRow) error
+	// Commit makes them durable as the run's, in place of what an earlier
+	// attempt left. It comes before the destination's commit, so that no crash
+	// between loses them; a retry refuses the same rows again.
+	Commit() error
+	// Discard frees what was not committed.
+	Discard() error
+}
+
+// Exporter carries out runs.
+type Exporter struct {
+	Store    Store
+	Blocks   Blocks
+	Owner    string        // of leases: unique to this process
+	LeaseTTL time.Duration // at least a few times what a renewal takes
+	Ticker   func(time.Duration) (tick <-chan time.Time, stop func())
+	// Progress is told of rows and bytes sent; may be nil.
+	Progress func(run *pipeline.Run, rows, bytes int64)
+}
+
+// Job is what an attempt at a run needs.
+type Job struct {
+	Pipeline    *pipeline.Pipeline
+	Run         *pipeline.Run
+	Destination Destination
+	// Refusals opens the place for rows that the destination refuses.
+	Refusals func() (Refusals, error)
+}
+
+// Do makes one attempt at the run. It returns the recorded receipt, or an
+// error; Retryable says whether another attempt may help.
+func (x *Exporter) Do(ctx context.Context, job Job) (*pipeline.Receipt, error) {
+	lease, err := x.Store.AcquireRun(ctx, job.Pipeline.ID, job.Run.Number, x.Owner, x.LeaseTTL)
+	if err != nil {
+		return nil, fmt.Errorf("lease run %d of pipeline %s: %w", job.Run.Number, job.Pipeline.Name, err)
+	}
+	leased, release := x.keep(ctx, lease)
+	receipt, err := x.attempt(leased, job, lease)
+	if lost := release(); lost != nil && err != nil {
+		err = errors.Join(lost, err)
+	}
+	if err != nil {
+		err = fmt.Errorf("run %d of pipeline %s: %w", job.Run.Number, job.Pipeline.Name, err)
+		return nil, errors.Join(err, x.fail(ctx, lease, err))
+	}
+	return receipt, nil
+}
+
+// attempt exports, or finds out that an earlier attempt did, and records.
+func (x *Exporter) attempt(ctx context.Context, job Job, lease pipeline.Lease) (*pipeline.Receipt, error) {
+	refusals, err := job.Refusals()
+	if err != nil {
+		return nil, fmt.Errorf("open quarantine: %w", err)
+	}
+	t := newTransfer(job, lease, refusals, x.Progress)
+	receipt, err := t.run(ctx, x.Blocks)
+	// What was refused is in its place since before the commit; if it is not,
+	// it goes.
+	if err := errors.Join(err, refusals.Discard()); err != nil {
+		return nil, err
+	}
+	crashpoint.Here("export.committed")
+	if err := x.Store.RecordReceipt(ctx, lease, receipt); err != nil {
+		return nil, fmt.Errorf("record receipt: %w", err)
+	}
+	return &receipt, nil
+}
+
+// fail notes the attempt's error, even when ctx is done.
+func (x *Exporter) fail(ctx context.Context, lease pipeline.Lease, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	err := x.Store.RecordFailure(ctx, lease, cause.Error(), !Retryable(cause) && !errors.Is(cause, context.Canceled))
+	if errors.Is(err, pipeline.ErrLeaseLost) {
+		return nil
+	}
+	return err
+}
+
+// keep renews the lease until release is called. The context that it returns
+// ends when the lease is lost.
+func (x *Exporter) keep(ctx context.Context, lease pipeline.Lease) (context.Context, func() error) {
+	leased, cancel := context.WithCancelCause(ctx)
+	tick, stop := x.Ticker(x.LeaseTTL / 3)
+	done := make(chan error, 1)
+	quit := make(chan struct{})
+	go func() {
+		defer stop()
+		for {
+			select {
+			case <-quit:
+				done <- nil
+				return
+			case <-tick:
+			}
+			if err := x.Store.RenewRun(leased, lease, x.LeaseTTL); errors.Is(err, pipeline.ErrLeaseLost) {
+				cancel(err)
+				done <- err
+				return
+			}
+		}
+	}()
+	return leased, func() error {
+		close(quit)
+		err := <-done
+		cancel(nil)
+		return err
+	}
+}

@@ -1,0 +1,234 @@
+package export
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+
+	"github.com/penstock-io/penstock/host/internal/crashpoint"
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/sdk/batch"
+	"github.com/penstock-io/penstock/sdk/protocol"
+)
+
+// part is one partition of a run: the extents of one date.
+type part struct {
+	date    string
+	extents []pipeline.Extent
+	sent    protocol.Totals
+	refused uint64
+}
+
+// transfer is one attempt's way through the stream.
+type transfer struct {
+	job      Job
+	lease    pipeline.Lease
+	refusals Refusals
+	progress func(run *pipeline.Run, rows, bytes int64)
+	parts    []part
+	rows     int64
+	bytes    int64
+}
+
+func newTransfer(job Job, lease pipeline.Lease, refusals Refusals, progress func(*pipeline.Run, int64, int64)) *transfer {
+	if progress == nil {
+		progress = func(*pipeline.Run, int64, int64) {}
+	}
+	return &transfer{
+		job: job, lease: lease, refusals: refusals, progress: progress,
+		parts: partition(job.Run.Extents, job.Destination.Partitioning()),
+	}
+}
+
+// partition groups extents by date, dates ascending; within a date in the
+// order in which they were journaled.
+func partition(extents []pipeline.Extent, by protocol.Partitioning) []part {
+	index := map[journal.Day]int{}
+	var days []journal.Day
+	groups := map[journal.Day][]pipeline.Extent{}
+	for _, e := range extents {
+		day := e.UTCDate
+		if by == protocol.ByProjectDate {
+			day = e.ZoneDate
+		}
+		if _, ok := index[day]; !ok {
+			index[day] = len(days)
+			days = append(days, day)
+		}
+		groups[day] = append(groups[day], e)
+	}
+	sort.Slice(days, func(i, j int) bool { return days[i] < days[j] })
+	parts := make([]part, 0, len(days))
+	for _, day := range days {
+		group := groups[day]
+		sort.Slice(group, func(i, j int) bool {
+			if group[i].Ref.Seq != group[j].Ref.Seq {
+				return group[i].Ref.Seq < group[j].Ref.Seq
+			}
+			return group[i].Ref.Index < group[j].Ref.Index
+		})
+		parts = append(parts, part{date: day.String(), extents: group})
+	}
+	return parts
+}
+
+// run opens the stream and either sends everything and commits, or finds the
+// run committed and takes the receipt that the destination kept.
+func (t *transfer) run(ctx context.Context, blocks Blocks) (pipeline.Receipt, error) {
+	session, err := t.job.Destination.Export(ctx, t.reject)
+	if err != nil {
+		return pipeline.Receipt{}, err
+	}
+	defer session.Close()
+	receipt, err := t.converse(ctx, session, blocks)
+	if err != nil {
+		abort, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+		defer cancel()
+		// The attempt's error says what is wrong; that the stream is then also
+		// hard to end adds nothing.
+		_ = session.Abort(abort, false)
+		return pipeline.Receipt{}, err
+	}
+	return receipt, nil
+}
+
+func (t *transfer) converse(ctx context.Context, session Session, blocks Blocks) (pipeline.Receipt, error) {
+	run := t.protocolRun()
+	last, err := session.Open(ctx, run)
+	if err != nil {
+		return pipeline.Receipt{}, err
+	}
+	switch {
+	case last == run.Number:
+		return t.committedEarlier(ctx, session, run)
+	case last > run.Number:
+		return pipeline.Receipt{}, permanent("the destination has committed run %d already: it was written by another catalog of this pipeline", last)
+	case last < run.Number-1:
+		return pipeline.Receipt{}, permanent("the destination's last committed run is %d, and this is run %d: "+
+			"what it held of the runs between is gone; restore it, or export anew under another pipeline name", last, run.Number)
+	}
+	if err := t.send(ctx, session, blocks); err != nil {
+		return pipeline.Receipt{}, err
+	}
+	prepared, err := session.Prepare(ctx, t.totals())
+	if err != nil {
+		return pipeline.Receipt{}, err
+	}
+	if err := t.verify(prepared); err != nil {
+		return pipeline.Receipt{}, fmt.Errorf("prepared receipt: %w", err)
+	}
+	if err := t.refusals.Commit(); err != nil {
+		return pipeline.Receipt{}, fmt.Errorf("keep refused rows: %w", err)
+	}
+	crashpoint.Here("export.prepared")
+	committed, err := t.commit(ctx, session, run)
+	if err != nil {
+		return pipeline.Receipt{}, err
+	}
+	if err := t.verify(committed); err != nil {
+		return pipeline.Receipt{}, fmt.Errorf("committed receipt: %w", err)
+	}
+	return t.receipt(committed), nil
+}
+
+// commit asks for the commit. When the answer is lost it asks what became of
+// the run.
+func (t *transfer) commit(ctx context.Context, session Session, run protocol.Run) (protocol.Receipt, error) {
+	receipt, err := session.Commit(ctx)
+	if err == nil {
+		return receipt, nil
+	}
+	status, statusErr := t.job.Destination.Status(ctx, run)
+	if statusErr != nil || status.State != protocol.Committed || status.Receipt == nil {
+		return protocol.Receipt{}, errors.Join(err, statusErr)
+	}
+	return *status.Receipt, nil
+}
+
+// committedEarlier takes the receipt of a run that an earlier attempt
+// committed.
+func (t *transfer) committedEarlier(ctx context.Context, session Session, run protocol.Run) (pipeline.Receipt, error) {
+	status, err := t.job.Destination.Status(ctx, run)
+	if err != nil {
+		return pipeline.Receipt{}, fmt.Errorf("status of the committed run: %w", err)
+	}
+	if status.State != protocol.Committed || status.Receipt == nil {
+		return pipeline.Receipt{}, permanent("the destination says that run %d is committed, and has no receipt of it", run.Number)
+	}
+	if err := t.verifyRows(*status.Receipt); err != nil {
+		return pipeline.Receipt{}, fmt.Errorf("receipt of the committed run: %w", err)
+	}
+	return t.receipt(*status.Receipt), session.Abort(ctx, false)
+}
+
+// send streams all partitions.
+func (t *transfer) send(ctx context.Context, session Session, blocks Blocks) error {
+	for i := range t.parts {
+		p := &t.parts[i]
+		if err := session.BeginPartition(ctx, protocol.Partition{Index: i, Date: p.date}); err != nil {
+			return fmt.Errorf("partition %s: %w", p.date, err)
+		}
+		for _, e := range p.extents {
+			err := blocks.Extent(ctx, e.Ref, func(b journal.Block) error { return t.sendBlock(ctx, session, p, b) })
+			if err != nil {
+				return fmt.Errorf("partition %s, segment %d: %w", p.date, e.Ref.Seq, err)
+			}
+		}
+		if err := session.EndPartition(ctx, p.sent); err != nil {
+			return fmt.Errorf("partition %s: %w", p.date, err)
+		}
+	}
+	return nil
+}
+
+func (t *transfer) sendBlock(ctx context.Context, session Session, p *part, b journal.Block) error {
+	sent := batch.Batch{Rows: b.Rows, Payload: b.Payload, RowsBytes: b.RowsBytes, RowsCRC32: b.RowsCRC32, Flags: b.Flags}
+	if err := session.Send(ctx, &sent); err != nil {
+		return err
+	}
+	p.sent.Add(&sent)
+	t.rows += int64(b.Rows)
+	t.bytes += int64(len(b.Payload))
+	t.progress(t.job.Run, t.rows, t.bytes)
+	crashpoint.Here("export.streaming")
+	return nil
+}
+
+// reject keeps rows that the destination refuses.
+func (t *transfer) reject(rows []protocol.RejectedRow) error {
+	for _, r := range rows {
+		if r.Partition < 0 || r.Partition >= len(t.parts) {
+			return permanent("the plugin rejected a row of partition %d, and there are %d", r.Partition, len(t.parts))
+		}
+		if err := t.refusals.Add(t.parts[r.Partition].date, r); err != nil {
+			return fmt.Errorf("keep a refused row: %w", err)
+		}
+		t.parts[r.Partition].refused++
+	}
+	return nil
+}
+
+func (t *transfer) protocolRun() protocol.Run {
+	mode := protocol.Append
+	if t.job.Pipeline.Stream != batch.Events {
+		mode = protocol.Replace
+	}
+	return protocol.Run{
+		ProjectID: t.job.Pipeline.ProjectID, Pipeline: t.job.Pipeline.Name, PipelineID: t.job.Pipeline.ID,
+		Stream: t.job.Pipeline.Stream, Mode: mode, Number: t.job.Run.Number,
+		Fence: t.lease.Fence, Adopt: t.job.Pipeline.Adopt, AsOf: t.job.Run.AsOf,
+	}
+}
+
+// totals sums up all partitions.
+func (t *transfer) totals() protocol.Totals {
+	var sum protocol.Totals
+	for _, p := range t.parts {
+		sum.Rows += p.sent.Rows
+		sum.RowsBytes += p.sent.RowsBytes
+		sum.PayloadBytes += p.sent.PayloadBytes
+	}
+	return sum
+}

@@ -1,0 +1,58 @@
+package export
+
+import (
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/sdk/protocol"
+)
+
+// verify compares a receipt with what this attempt sent: rows, refused rows,
+// and, where nothing was refused and the plugin knows them, bytes and
+// checksum.
+func (t *transfer) verify(receipt protocol.Receipt) error {
+	if err := t.verifyRows(receipt); err != nil {
+		return err
+	}
+	for i, got := range receipt.Partitions {
+		p := t.parts[i]
+		if got.Rejected != p.refused {
+			return permanent("partition %s: the plugin counts %d rejected rows and sent %d back", p.date, got.Rejected, p.refused)
+		}
+		if got.Rejected > 0 || got.RowsBytes == 0 {
+			continue
+		}
+		if got.RowsBytes != p.sent.RowsBytes || got.RowsCRC32 != p.sent.RowsCRC32 {
+			return permanent("partition %s: the destination holds %d bytes with checksum %08x, sent were %d with %08x",
+				p.date, got.RowsBytes, got.RowsCRC32, p.sent.RowsBytes, p.sent.RowsCRC32)
+		}
+	}
+	return nil
+}
+
+// verifyRows compares a receipt's rows with what the run was planned with.
+func (t *transfer) verifyRows(receipt protocol.Receipt) error {
+	if len(receipt.Partitions) != len(t.parts) {
+		return permanent("it lists %d partitions, the run has %d", len(receipt.Partitions), len(t.parts))
+	}
+	for i, got := range receipt.Partitions {
+		p := t.parts[i]
+		if planned := uint64(pipeline.Sum(p.extents).Rows); got.Index != i || got.Rows+got.Rejected != planned {
+			return permanent("partition %s: %d rows and %d rejected, want %d in all", p.date, got.Rows, got.Rejected, planned)
+		}
+	}
+	return nil
+}
+
+// receipt is what the catalog keeps.
+func (t *transfer) receipt(r protocol.Receipt) pipeline.Receipt {
+	var out pipeline.Receipt
+	for i, p := range r.Partitions {
+		out.Rows += int64(p.Rows)
+		out.Rejected += int64(p.Rejected)
+		out.RowsBytes += int64(p.RowsBytes)
+		out.StoredBytes += int64(p.StoredBytes)
+		out.Partitions = append(out.Partitions, pipeline.PartitionReceipt{
+			Date: t.parts[i].date, Rows: int64(p.Rows), Rejected: int64(p.Rejected), StoredBytes: int64(p.StoredBytes), Objects: p.Objects,
+		})
+	}
+	return out
+}

@@ -1,0 +1,9 @@
+// Package ingest turns pieces of input into rows and hands them to the journal
+// in order.
+//
+// It knows neither files nor days: a Source gives it pieces of whole records
+// with the cursor that stands behind them, parsers work on several pieces at
+// once, and the pieces' rows reach the Appender in the order in which the
+// Source gave them, each with its cursor. What is refused reaches Rejects
+// before the cursor passes it. Memory is bounded by the pieces in flight.
+package ingest

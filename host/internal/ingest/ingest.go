@@ -1,0 +1,225 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/crashpoint"
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/schema"
+)
+
+// Piece is some whole records of a source.
+type Piece struct {
+	// Data holds the records; it goes back to the source with Release.
+	Data []byte
+	// Records are the records in Data, or nil when each line is one.
+	Records []Span
+	// Base is the position of Data's first byte in its file.
+	Base int64
+	// End is the position behind the piece.
+	End int64
+	// File names the file, for people.
+	File string
+	// Refused are records that the source itself could not hand on.
+	Refused []Refusal
+	// Cursor moves with the piece; nil: it does not move.
+	Cursor *journal.CursorMove
+	// Read is how many bytes of input were read for it.
+	Read int64
+	// Release gives Data back; may be nil.
+	Release func()
+}
+
+// Span is a record's place in Piece.Data.
+type Span struct{ From, To int }
+
+// Refusal is a record that is set aside.
+type Refusal struct {
+	At     int64 // its position in the file
+	Reason schema.Reason
+	Detail string
+	Bytes  []byte
+}
+
+// Source gives pieces.
+type Source interface {
+	// Next returns the next piece; io.EOF when there is none.
+	Next(ctx context.Context) (*Piece, error)
+}
+
+// Appender takes rows; package journal's Writer is one. It keeps nothing of
+// the chunk.
+type Appender interface {
+	Append(ctx context.Context, c journal.Chunk) error
+}
+
+// Rejects sets records aside, durably. A piece that was read again after a
+// crash replaces what was set aside of it.
+type Rejects interface {
+	Put(file string, from, to int64, refused []Refusal) error
+}
+
+// Counters count while Run works.
+type Counters struct {
+	Records atomic.Int64
+	Rows    atomic.Int64
+	Refused atomic.Int64
+	Read    atomic.Int64 // bytes of input
+}
+
+// Options configure Run.
+type Options struct {
+	Source   Source
+	Appender Appender
+	Rejects  Rejects
+	Now      func() time.Time
+	Counters *Counters
+	Workers  int // 0: GOMAXPROCS
+	// Refused is told of each piece's refusals, by reason, as they are set
+	// aside; may be nil.
+	Refused func(reason schema.Reason)
+}
+
+// task is a piece on its way through a worker.
+type task struct {
+	piece  *Piece
+	result *result
+	done   chan struct{}
+}
+
+// result is what became of a piece.
+type result struct {
+	rows    []journal.Row
+	data    []byte
+	refused []Refusal
+	records int64
+}
+
+// Run reads the source to its end. The first error of the source, of Rejects or
+// of the Appender ends it, and everything that it started has ended when it
+// returns.
+func Run(ctx context.Context, o Options) error {
+	if o.Workers == 0 {
+		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	tasks := make(chan *task)
+	ordered := make(chan *task, o.Workers+1)
+	results := sync.Pool{New: func() any { return &result{} }}
+
+	var wg sync.WaitGroup
+	for range o.Workers {
+		wg.Go(func() {
+			parser := schema.NewParser(o.Now)
+			for t := range tasks {
+				t.result = results.Get().(*result)
+				t.result.parse(parser, t.piece)
+				close(t.done)
+			}
+		})
+	}
+	wg.Go(func() {
+		defer close(ordered)
+		defer close(tasks)
+		if err := read(ctx, o.Source, tasks, ordered); err != nil {
+			cancel(err)
+		}
+	})
+	err := appendAll(ctx, o, ordered, &results)
+	cancel(err)
+	for range ordered {
+		// What is left is dropped: its cursor has not moved.
+	}
+	wg.Wait()
+	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return err
+}
+
+// read hands pieces to the workers, and in order to the appender.
+func read(ctx context.Context, s Source, tasks, ordered chan<- *task) error {
+	for {
+		piece, err := s.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		crashpoint.Here("files.read")
+		t := &task{piece: piece, done: make(chan struct{})}
+		select {
+		case ordered <- t:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		select {
+		case tasks <- t:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// appendAll takes pieces in order: refusals first, then rows and cursor.
+func appendAll(ctx context.Context, o Options, ordered <-chan *task, results *sync.Pool) error {
+	for {
+		var t *task
+		var more bool
+		select {
+		case t, more = <-ordered:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if !more {
+			return nil
+		}
+		select {
+		case <-t.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if err := o.take(ctx, t); err != nil {
+			return err
+		}
+		if t.piece.Release != nil {
+			t.piece.Release()
+		}
+		results.Put(t.result)
+	}
+}
+
+func (o *Options) take(ctx context.Context, t *task) error {
+	r, p := t.result, t.piece
+	if len(r.refused) > 0 {
+		if err := o.Rejects.Put(p.File, p.Base, p.End, r.refused); err != nil {
+			return err
+		}
+		if o.Refused != nil {
+			for _, refused := range r.refused {
+				o.Refused(refused.Reason)
+			}
+		}
+	}
+	chunk := journal.Chunk{Rows: r.rows, Data: r.data}
+	if p.Cursor != nil {
+		chunk.Cursors = []journal.CursorMove{*p.Cursor}
+	}
+	if err := o.Appender.Append(ctx, chunk); err != nil {
+		return fmt.Errorf("append rows of %s: %w", p.File, err)
+	}
+	o.Counters.Records.Add(r.records)
+	o.Counters.Rows.Add(int64(len(r.rows)))
+	o.Counters.Refused.Add(int64(len(r.refused)))
+	o.Counters.Read.Add(p.Read)
+	return nil
+}

@@ -1,0 +1,81 @@
+package ingest
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/schema"
+)
+
+// parse makes rows of a piece.
+func (r *result) parse(p *schema.Parser, piece *Piece) {
+	r.rows, r.data, r.refused, r.records = r.rows[:0], r.data[:0], r.refused[:0], int64(len(piece.Refused))
+	r.refused = append(r.refused, piece.Refused...)
+	if piece.Records != nil {
+		for _, s := range piece.Records {
+			r.record(p, piece.Data[s.From:s.To], piece.Base+int64(s.From))
+		}
+		return
+	}
+	for from := 0; from < len(piece.Data); {
+		end := bytes.IndexByte(piece.Data[from:], '\n')
+		next := from + end + 1
+		if end < 0 {
+			end = len(piece.Data) - from
+			next = len(piece.Data)
+		}
+		r.line(p, piece.Data[from:from+end], piece.Base+int64(from))
+		from = next
+	}
+}
+
+// line takes one line: a record, an array of records, or nothing.
+func (r *result) line(p *schema.Parser, line []byte, at int64) {
+	switch trimmed := bytes.TrimLeft(line, " \t\r"); {
+	case len(trimmed) == 0:
+	case trimmed[0] == '[':
+		r.array(p, trimmed, at+int64(len(line)-len(trimmed)))
+	default:
+		r.record(p, line, at)
+	}
+}
+
+// array takes the elements of an array that stands on one line. What does not
+// end as an array should is refused from there on.
+func (r *result) array(p *schema.Parser, line []byte, at int64) {
+	s := Splitter{}
+	for {
+		span, state := s.Next(line)
+		if state != Complete {
+			break
+		}
+		r.record(p, line[span.From:span.To], at+int64(span.From))
+	}
+	if start, open := s.InElement(); open {
+		r.refuse(at+int64(start), schema.InvalidJSON, "the array ends in the middle of a record", line[start:])
+	}
+}
+
+func (r *result) record(p *schema.Parser, record []byte, at int64) {
+	r.records++
+	start := len(r.data)
+	data, e, err := p.AppendEvent(r.data, record)
+	if err != nil {
+		var rejection *schema.Rejection
+		if !errors.As(err, &rejection) {
+			rejection = &schema.Rejection{Reason: schema.InvalidJSON, Detail: err.Error()}
+		}
+		r.refused = append(r.refused, Refusal{At: at, Reason: rejection.Reason, Detail: rejection.Detail, Bytes: bytes.Clone(record)})
+		return
+	}
+	r.data = data
+	r.rows = append(r.rows, journal.Row{
+		Offset: start, Length: len(data) - start, Time: e.Time, Key: e.Key, Kind: journal.KindEvents, Flags: e.Flags,
+	})
+}
+
+func (r *result) refuse(at int64, reason schema.Reason, detail string, record []byte) {
+	r.records++
+	r.refused = append(r.refused, Refusal{At: at, Reason: reason, Detail: detail, Bytes: bytes.Clone(record)})
+}

@@ -1,0 +1,136 @@
+package files
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+	"gocloud.dev/blob"
+	_ "gocloud.dev/blob/azureblob" // azblob://
+	_ "gocloud.dev/blob/gcsblob"   // gs://
+	_ "gocloud.dev/blob/s3blob"    // s3://
+)
+
+// entry is a file that a pattern names.
+type entry struct {
+	path    string // names it in cursors and to people
+	size    int64
+	modTime int64
+	etag    string
+}
+
+// place is where files are: a directory tree or a bucket.
+type place interface {
+	// list returns what the pattern names, sorted by path.
+	list(ctx context.Context) ([]entry, error)
+	// open opens a file as it is stored, from a position on.
+	open(ctx context.Context, path string, from int64) (io.ReadCloser, error)
+	close() error
+}
+
+// newPlace finds the place of a pattern: a path, or s3:// gs:// azblob:// with
+// the bucket, a pattern, and gocloud.dev's parameters behind "?".
+func newPlace(ctx context.Context, pattern string) (place, error) {
+	scheme, _, ok := strings.Cut(pattern, "://")
+	if !ok {
+		if !doublestar.ValidatePathPattern(pattern) {
+			return nil, fmt.Errorf("%q is no pattern", pattern)
+		}
+		return directory{pattern}, nil
+	}
+	u, err := url.Parse(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("%q is no address: %w", pattern, err)
+	}
+	address := url.URL{Scheme: scheme, Host: u.Host, RawQuery: u.RawQuery}
+	b, err := blob.OpenBucket(ctx, address.String())
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s://%s: %w", scheme, u.Host, err)
+	}
+	return &bucket{b: b, base: scheme + "://" + u.Host + "/", pattern: strings.TrimPrefix(u.Path, "/")}, nil
+}
+
+// directory is the local file system.
+type directory struct{ pattern string }
+
+func (d directory) list(context.Context) ([]entry, error) {
+	paths, err := doublestar.FilepathGlob(d.pattern, doublestar.WithFilesOnly(), doublestar.WithFailOnIOErrors())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("look for %s: %w", d.pattern, err)
+	}
+	sort.Strings(paths)
+	entries := make([]entry, 0, len(paths))
+	for _, path := range paths {
+		if strings.HasPrefix(filepath.Base(path), ".") {
+			continue // half-written by whoever puts files here
+		}
+		info, err := os.Stat(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, entry{path: path, size: info.Size(), modTime: info.ModTime().UnixNano()})
+	}
+	return entries, nil
+}
+
+func (d directory) open(_ context.Context, path string, from int64) (io.ReadCloser, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.Seek(from, io.SeekStart); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func (d directory) close() error { return nil }
+
+// bucket is an object store.
+type bucket struct {
+	b             *blob.Bucket
+	base, pattern string
+}
+
+func (b *bucket) list(ctx context.Context) ([]entry, error) {
+	prefix, _ := doublestar.SplitPattern(b.pattern)
+	if prefix == "." {
+		prefix = ""
+	} else {
+		prefix += "/"
+	}
+	var entries []entry
+	it := b.b.List(&blob.ListOptions{Prefix: prefix})
+	for {
+		o, err := it.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list %s%s: %w", b.base, prefix, err)
+		}
+		if matched, err := doublestar.Match(b.pattern, o.Key); err != nil || !matched || o.IsDir {
+			continue
+		}
+		entries = append(entries, entry{path: b.base + o.Key, size: o.Size, modTime: o.ModTime.UnixNano(), etag: fmt.Sprintf("%x", o.MD5)})
+	}
+	sort.Slice(entries, func(i, j int) bool { return entries[i].path < entries[j].path })
+	return entries, nil
+}
+
+func (b *bucket) open(ctx context.Context, path string, from int64) (io.ReadCloser, error) {
+	return b.b.NewRangeReader(ctx, strings.TrimPrefix(path, b.base), from, -1, nil)
+}
+
+func (b *bucket) close() error { return b.b.Close() }

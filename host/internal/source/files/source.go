@@ -1,0 +1,163 @@
+package files
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/ingest"
+	"github.com/penstock-io/penstock/host/internal/journal"
+)
+
+// Options configure a Source.
+type Options struct {
+	Name    string // "files.import"; names the source in cursors
+	Pattern string
+	// Follow goes on when all files are read: it waits for new and grown ones,
+	// and for the newline of a last line.
+	Follow bool
+	// Cursors are the source's cursors by path, as the catalog holds them.
+	Cursors map[string][]byte
+	// Tick is when to look again, with Follow.
+	Tick <-chan time.Time
+}
+
+// Source reads files. It is for one goroutine, except Total. The caller closes
+// it.
+type Source struct {
+	o       Options
+	place   place
+	cursors map[string][]byte
+	waiting []entry
+	current *reader
+	buffers sync.Pool
+
+	mu    sync.Mutex
+	total int64
+}
+
+// Open opens a source. Nothing is read before Next.
+func Open(ctx context.Context, o Options) (*Source, error) {
+	p, err := newPlace(ctx, o.Pattern)
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{o: o, place: p, cursors: map[string][]byte{}}
+	for path, value := range o.Cursors {
+		s.cursors[path] = value
+	}
+	s.buffers.New = func() any { b := make([]byte, 0, pieceSize); return &b }
+	if err := s.look(ctx); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return s, nil
+}
+
+// Close closes what is open.
+func (s *Source) Close() error {
+	var err error
+	if s.current != nil {
+		err = s.current.close()
+		s.current = nil
+	}
+	return errors.Join(err, s.place.close())
+}
+
+// Total is how many bytes, as stored, there were to read when the source last
+// looked.
+func (s *Source) Total() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.total
+}
+
+// look lists the files that are new or have changed.
+func (s *Source) look(ctx context.Context) error {
+	entries, err := s.place.list(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if value := s.cursors[e.path]; value != nil {
+			c, err := decodeCursor(value)
+			if err != nil {
+				return fmt.Errorf("%s: %w", e.path, err)
+			}
+			if c.Done && c.Size == e.size && c.ModTime == e.modTime && c.ETag == e.etag {
+				continue
+			}
+		}
+		s.waiting = append(s.waiting, e)
+		s.mu.Lock()
+		s.total += e.size
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// Next implements ingest.Source.
+func (s *Source) Next(ctx context.Context) (*ingest.Piece, error) {
+	for {
+		if s.current == nil {
+			if err := s.advance(ctx); err != nil {
+				return nil, err
+			}
+		}
+		piece, err := s.current.next(ctx)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("read %s: %w", s.current.entry.path, err)
+		}
+		if errors.Is(err, io.EOF) {
+			if err := s.current.close(); err != nil {
+				return nil, err
+			}
+			s.current = nil
+		}
+		if piece != nil {
+			return piece, nil
+		}
+	}
+}
+
+// advance opens the next file; io.EOF when there is none. With Follow it waits
+// for one.
+func (s *Source) advance(ctx context.Context) error {
+	for {
+		for len(s.waiting) > 0 {
+			e := s.waiting[0]
+			s.waiting = s.waiting[1:]
+			r, err := s.open(ctx, e)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // gone since it was listed
+			}
+			if err != nil {
+				return fmt.Errorf("open %s: %w", e.path, err)
+			}
+			s.current = r
+			return nil
+		}
+		if !s.o.Follow {
+			return io.EOF
+		}
+		select {
+		case <-s.o.Tick:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if err := s.look(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// move is the cursor's move to c.
+func (s *Source) move(path string, c cursor) *journal.CursorMove {
+	to := c.encode()
+	m := &journal.CursorMove{Source: s.o.Name, Position: path, From: s.cursors[path], To: to}
+	s.cursors[path] = to
+	return m
+}

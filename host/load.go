@@ -1,0 +1,146 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/catalog"
+	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/diagnostic"
+	"github.com/penstock-io/penstock/host/internal/plugin"
+	"github.com/penstock-io/penstock/sdk/protocol"
+	"github.com/penstock-io/penstock/sdk/schema"
+)
+
+// Config is a configuration that was read and found right.
+type Config = config.Config
+
+// Diagnostics say what is wrong, or doubtful, in a configuration.
+type Diagnostics struct {
+	list    diagnostic.Diagnostics
+	sources diagnostic.Sources
+}
+
+// Empty says that there is nothing to say.
+func (d Diagnostics) Empty() bool { return len(d.list) == 0 }
+
+// WriteText renders diagnostics for people.
+func (d Diagnostics) WriteText(w io.Writer, colour bool) {
+	diagnostic.WriteText(w, d.list, d.sources, colour)
+}
+
+// WriteJSON renders diagnostics for machines, one JSON object a line.
+func (d Diagnostics) WriteJSON(w io.Writer) error { return diagnostic.WriteJSON(w, d.list) }
+
+// ConfigurationError says that a configuration cannot be used.
+type ConfigurationError struct{ Diagnostics Diagnostics }
+
+func (e *ConfigurationError) Error() string { return "the configuration is wrong" }
+
+// LoadOptions say what to load.
+type LoadOptions struct {
+	Paths []string // files, and directories of *.hcl
+	// Offline starts no plugin and turns what only the machine that will run
+	// this knows into warnings.
+	Offline bool
+}
+
+// Load reads a configuration. Mistakes are a *ConfigurationError; warnings
+// come beside a configuration that is right.
+func Load(ctx context.Context, o LoadOptions) (*Config, Diagnostics, error) {
+	c, list := config.Load(ctx, config.Options{
+		Paths: o.Paths, Offline: o.Offline, Now: time.Now(), Env: os.LookupEnv,
+		Schema: schemas(o.Offline), Registered: registered(ctx),
+	})
+	diagnostics := Diagnostics{list: list, sources: c.Files}
+	if list.HasErrors() {
+		return nil, diagnostics, &ConfigurationError{diagnostics}
+	}
+	return c, diagnostics, nil
+}
+
+// schemas looks up what destination bodies may hold: by asking the plugin, or,
+// offline, by what it said when it was pinned or last used.
+func schemas(offline bool) func(context.Context, string, string) (schema.Schema, error) {
+	known := map[string]schema.Schema{}
+	return func(ctx context.Context, dir, typ string) (schema.Schema, error) {
+		if s, ok := known[typ]; ok {
+			return s, nil
+		}
+		manager := plugin.NewManager(plugin.Options{Dir: dir, CacheDir: cacheDir()})
+		describe := manager.Describe
+		if offline {
+			describe = func(_ context.Context, typ string) (protocol.Description, error) { return manager.Described(typ) }
+		}
+		d, err := describe(ctx, typ)
+		if err != nil {
+			return schema.Schema{}, err
+		}
+		known[typ] = d.Schema
+		return d.Schema, nil
+	}
+}
+
+// registered looks pipelines up in a data directory's catalog, if there is
+// one.
+func registered(ctx context.Context) func(dataDir, name string) bool {
+	var names map[string]bool
+	return func(dataDir, name string) bool {
+		if names == nil {
+			names = registeredNames(ctx, dataDir)
+		}
+		return names[name]
+	}
+}
+
+func registeredNames(ctx context.Context, dataDir string) map[string]bool {
+	names := map[string]bool{}
+	path := filepath.Join(dataDir, catalogFile)
+	if _, err := os.Stat(path); err != nil {
+		return names
+	}
+	// A catalog that cannot be opened is said when the host opens it; until
+	// then no pipeline counts as registered.
+	c, err := catalog.Open(ctx, path, "validate")
+	if err != nil {
+		return names
+	}
+	defer c.Close()
+	pipelines, err := c.Pipelines(ctx)
+	if err != nil {
+		return names
+	}
+	for _, p := range pipelines {
+		names[p.Name] = true
+	}
+	return names
+}
+
+// PluginDir is the plugin directory that a configuration names, whatever else
+// is wrong with it.
+func PluginDir(ctx context.Context, paths []string) (string, error) {
+	c, list := config.Load(ctx, config.Options{
+		Paths: paths, Offline: true, Now: time.Now(), Env: os.LookupEnv,
+		Schema: func(context.Context, string, string) (schema.Schema, error) {
+			return schema.Schema{}, errors.New("not asked")
+		},
+		Registered: func(string, string) bool { return true },
+	})
+	if c.Host.PluginDir == "" {
+		return "", &ConfigurationError{Diagnostics{list: list, sources: c.Files}}
+	}
+	return c.Host.PluginDir, nil
+}
+
+// cacheDir is where it is kept what plugins said of themselves: by checksum, so
+// that it serves every plugin directory of this user.
+func cacheDir() string {
+	if base, err := os.UserCacheDir(); err == nil {
+		return filepath.Join(base, "penstock", "plugins")
+	}
+	return ""
+}

@@ -1,0 +1,57 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Names in a data directory.
+const (
+	lockFile      = "penstock.lock"
+	socketFile    = "penstock.sock"
+	catalogFile   = "catalog.db"
+	blobsDir      = "blobs"
+	quarantineDir = "quarantine"
+	runDir        = "run"
+)
+
+// LockedError says that another process owns a data directory.
+type LockedError struct{ DataDir, Owner string }
+
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("the data directory %s is in use by another penstock (process %s)", e.DataDir, e.Owner)
+}
+
+// lock takes the data directory, which is made when it is missing. The lock
+// ends with the process.
+func lock(dataDir string) (*os.File, error) {
+	if err := os.MkdirAll(dataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dataDir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock data directory: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		owner := "unknown"
+		var text [32]byte
+		if n, _ := f.ReadAt(text[:], 0); n > 0 {
+			owner = string(text[:n])
+		}
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = &LockedError{DataDir: dataDir, Owner: owner}
+		}
+		return nil, errors.Join(err, f.Close())
+	}
+	err = f.Truncate(0)
+	if err == nil {
+		_, err = fmt.Fprint(f, os.Getpid())
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock data directory: %w", err), f.Close())
+	}
+	return f, nil
+}

@@ -1,0 +1,132 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+)
+
+// OnceOptions say how patient RunOnce is.
+type OnceOptions struct {
+	// RetryFor is how long what may pass is retried, for each pipeline.
+	RetryFor time.Duration
+}
+
+// Summary is what RunOnce did.
+type Summary struct {
+	Sources   []SourceSummary   `json:"sources"`
+	Pipelines []PipelineSummary `json:"pipelines"`
+}
+
+// SourceSummary is what was read of a source.
+type SourceSummary struct {
+	Name        string            `json:"name"`
+	Records     int64             `json:"records"`
+	Rows        int64             `json:"rows"` // new in the journal
+	Duplicates  int64             `json:"duplicates"`
+	Bytes       int64             `json:"bytes"`
+	Quarantined []QuarantineCount `json:"quarantined,omitempty"`
+	Error       string            `json:"error,omitempty"`
+}
+
+// PipelineSummary is what was exported by a pipeline.
+type PipelineSummary struct {
+	Name        string   `json:"name"`
+	Destination string   `json:"destination"`
+	Runs        int      `json:"runs"`
+	Rows        int64    `json:"rows"`
+	Rejected    int64    `json:"rejected"`
+	Objects     int      `json:"objects"`
+	StoredBytes int64    `json:"stored_bytes"`
+	Places      []string `json:"places,omitempty"` // the first few objects
+	Error       string   `json:"error,omitempty"`
+}
+
+// shownPlaces is how many objects a summary names.
+const shownPlaces = 5
+
+func (s *PipelineSummary) add(r *pipeline.Receipt) {
+	s.Runs++
+	s.Rows += r.Rows
+	s.Rejected += r.Rejected
+	s.StoredBytes += r.StoredBytes
+	for _, p := range r.Partitions {
+		s.Objects += len(p.Objects)
+		for _, object := range p.Objects {
+			if len(s.Places) < shownPlaces {
+				s.Places = append(s.Places, object)
+			}
+		}
+	}
+}
+
+// RunOnce registers pipelines, reads every source to its present end, seals,
+// and runs every pipeline until nothing is left to export. A source or
+// pipeline that fails does not keep the others from their work. The summary
+// comes beside an error, unless nothing could begin.
+func (h *Host) RunOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
+	if err := h.plugins.Start(ctx); err != nil {
+		return nil, err
+	}
+	if err := h.recover(ctx); err != nil {
+		return nil, err
+	}
+	if err := h.register(ctx); err != nil {
+		return nil, err
+	}
+	summary := &Summary{}
+	failed := h.readAll(ctx, summary)
+	for _, p := range h.config.Pipelines {
+		done := PipelineSummary{Name: p.Name, Destination: p.Destination.Reference()}
+		if err := h.catchUp(ctx, p, o.RetryFor, &done); err != nil {
+			done.Error = err.Error()
+			failed = errors.Join(failed, err)
+		}
+		summary.Pipelines = append(summary.Pipelines, done)
+		if ctx.Err() != nil {
+			return summary, fmt.Errorf("stopped: %w", context.Cause(ctx))
+		}
+	}
+	return summary, failed
+}
+
+// recover opens the journals of all projects, which finishes what a crash has
+// left.
+func (h *Host) recover(ctx context.Context) error {
+	for _, p := range h.config.Projects {
+		if _, err := h.journal(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readAll reads every source to its end and seals.
+func (h *Host) readAll(ctx context.Context, summary *Summary) error {
+	var failed error
+	for _, s := range h.config.Sources {
+		done, err := h.read(ctx, s, false)
+		if err != nil {
+			err = fmt.Errorf("source %s: %w", s.Reference(), err)
+			done.Error = err.Error()
+			failed = errors.Join(failed, err)
+		}
+		summary.Sources = append(summary.Sources, done)
+	}
+	return failed
+}
+
+// sourcesOf are a project's sources.
+func (h *Host) sourcesOf(p *config.Project) []*config.Source {
+	var sources []*config.Source
+	for _, s := range h.config.Sources {
+		if s.Project == p {
+			sources = append(sources, s)
+		}
+	}
+	return sources
+}

@@ -1,0 +1,147 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/penstock-io/penstock/host/internal/api"
+	"github.com/penstock-io/penstock/sdk/protocol"
+)
+
+// Operate opens the data directory of a configuration for a command, or, when
+// a host is serving it, speaks with that host.
+func Operate(ctx context.Context, c *Config) (Operations, error) {
+	h, err := Open(ctx, c, Options{})
+	var locked *LockedError
+	if !errors.As(err, &locked) {
+		if err != nil {
+			return nil, err
+		}
+		return h, nil
+	}
+	r := &remote{api.Dial(filepath.Join(c.Host.DataDir, socketFile))}
+	if err := r.call(ctx, "ping", nil, nil); err != nil {
+		r.client.Close()
+		return nil, fmt.Errorf("%w, and it does not answer commands: %w", locked, err)
+	}
+	return r, nil
+}
+
+// named is the parameter of operations on one pipeline.
+type named struct {
+	Pipeline string `json:"pipeline"`
+	Number   int64  `json:"number,omitempty"`
+	Paused   bool   `json:"paused,omitempty"`
+}
+
+// handlers are the operations that a serving host answers.
+func (h *Host) handlers() map[string]api.Operation {
+	return map[string]api.Operation{
+		"ping":               func(context.Context, json.RawMessage) (any, error) { return version, nil },
+		"status":             plain(h.Status),
+		"plan":               plain(h.Plan),
+		"pipelines":          plain(h.Pipelines),
+		"destinations/check": plain(h.CheckDestinations),
+		"journal/segments":   plain(h.Segments),
+		"journal/verify":     plain(h.VerifyJournal),
+		"journal/rebuild":    plain(h.RebuildCatalog),
+		"pipelines/pause": with(func(ctx context.Context, n named) (any, error) {
+			return nil, h.PausePipeline(ctx, n.Pipeline, n.Paused)
+		}),
+		"runs":       with(func(ctx context.Context, n named) (any, error) { return h.Runs(ctx, n.Pipeline) }),
+		"runs/retry": with(func(ctx context.Context, n named) (any, error) { return nil, h.RetryRun(ctx, n.Pipeline, n.Number) }),
+		"quarantine": with(func(ctx context.Context, f QuarantineFilter) (any, error) { return h.Quarantine(ctx, f) }),
+		"quarantine/replay": with(func(ctx context.Context, f QuarantineFilter) (any, error) {
+			return h.ReplayQuarantine(ctx, f)
+		}),
+	}
+}
+
+func plain[R any](do func(context.Context) (R, error)) api.Operation {
+	return func(ctx context.Context, _ json.RawMessage) (any, error) { return do(ctx) }
+}
+
+func with[P any](do func(context.Context, P) (any, error)) api.Operation {
+	return func(ctx context.Context, params json.RawMessage) (any, error) {
+		var p P
+		if err := json.Unmarshal(params, &p); err != nil {
+			return nil, fmt.Errorf("read the request: %w", err)
+		}
+		return do(ctx, p)
+	}
+}
+
+// remote is a serving host.
+type remote struct{ client *api.Client }
+
+func (r *remote) call(ctx context.Context, operation string, params, result any) error {
+	return r.client.Call(ctx, operation, params, result)
+}
+
+// ask calls an operation for its result.
+func ask[R any](ctx context.Context, r *remote, operation string, params any) (R, error) {
+	var result R
+	err := r.call(ctx, operation, params, &result)
+	return result, err
+}
+
+func (r *remote) Status(ctx context.Context) (*Status, error) {
+	return ask[*Status](ctx, r, "status", nil)
+}
+
+func (r *remote) Plan(ctx context.Context) ([]PlannedRun, error) {
+	return ask[[]PlannedRun](ctx, r, "plan", nil)
+}
+
+func (r *remote) Pipelines(ctx context.Context) ([]PipelineStatus, error) {
+	return ask[[]PipelineStatus](ctx, r, "pipelines", nil)
+}
+
+func (r *remote) PausePipeline(ctx context.Context, name string, paused bool) error {
+	return r.call(ctx, "pipelines/pause", named{Pipeline: name, Paused: paused}, nil)
+}
+
+func (r *remote) Runs(ctx context.Context, name string) ([]RunStatus, error) {
+	return ask[[]RunStatus](ctx, r, "runs", named{Pipeline: name})
+}
+
+func (r *remote) RetryRun(ctx context.Context, name string, number int64) error {
+	return r.call(ctx, "runs/retry", named{Pipeline: name, Number: number}, nil)
+}
+
+func (r *remote) CheckDestinations(ctx context.Context) ([]DestinationCheck, error) {
+	return ask[[]DestinationCheck](ctx, r, "destinations/check", nil)
+}
+
+func (r *remote) Segments(ctx context.Context) ([]SegmentStatus, error) {
+	return ask[[]SegmentStatus](ctx, r, "journal/segments", nil)
+}
+
+func (r *remote) VerifyJournal(ctx context.Context) (*JournalReport, error) {
+	return ask[*JournalReport](ctx, r, "journal/verify", nil)
+}
+
+func (r *remote) RebuildCatalog(ctx context.Context) (*RebuildReport, error) {
+	return ask[*RebuildReport](ctx, r, "journal/rebuild", nil)
+}
+
+func (r *remote) Quarantine(ctx context.Context, f QuarantineFilter) (*QuarantineList, error) {
+	return ask[*QuarantineList](ctx, r, "quarantine", f)
+}
+
+func (r *remote) ReplayQuarantine(ctx context.Context, f QuarantineFilter) (*ReplayReport, error) {
+	return ask[*ReplayReport](ctx, r, "quarantine/replay", f)
+}
+
+func (r *remote) Close() error {
+	r.client.Close()
+	return nil
+}
+
+// checkFailed is a check that could not be made at all.
+func checkFailed(err error) protocol.CheckResult {
+	return protocol.CheckResult{Action: "connect", Detail: err.Error()}
+}

@@ -1,0 +1,221 @@
+package host
+
+import (
+	"context"
+	"time"
+)
+
+// Operations are what commands ask of a data directory. A Host carries them
+// out itself; Operate returns those of the running host where there is one.
+// The caller closes them.
+type Operations interface {
+	Status(ctx context.Context) (*Status, error)
+	Plan(ctx context.Context) ([]PlannedRun, error)
+
+	Pipelines(ctx context.Context) ([]PipelineStatus, error)
+	PausePipeline(ctx context.Context, name string, paused bool) error
+	Runs(ctx context.Context, pipeline string) ([]RunStatus, error)
+	RetryRun(ctx context.Context, pipeline string, number int64) error
+	CheckDestinations(ctx context.Context) ([]DestinationCheck, error)
+
+	Segments(ctx context.Context) ([]SegmentStatus, error)
+	VerifyJournal(ctx context.Context) (*JournalReport, error)
+	RebuildCatalog(ctx context.Context) (*RebuildReport, error)
+
+	Quarantine(ctx context.Context, filter QuarantineFilter) (*QuarantineList, error)
+	ReplayQuarantine(ctx context.Context, filter QuarantineFilter) (*ReplayReport, error)
+
+	Close() error
+}
+
+// Status is what a data directory holds and how its pipelines stand.
+type Status struct {
+	Version   string           `json:"version"`
+	DataDir   string           `json:"data_dir"`
+	Running   bool             `json:"running"` // a host serves it
+	Projects  []ProjectStatus  `json:"projects"`
+	Sources   []SourceStatus   `json:"sources"`
+	Pipelines []PipelineStatus `json:"pipelines"`
+}
+
+// ProjectStatus is what a project's journal holds.
+type ProjectStatus struct {
+	Name     string `json:"name"`
+	ID       int64  `json:"id"`
+	TimeZone string `json:"time_zone"`
+	Sequence int64  `json:"sequence"`
+	Segments int64  `json:"segments"`
+	Rows     int64  `json:"rows"`
+	Bytes    int64  `json:"bytes"`
+}
+
+// SourceStatus is what a source has read.
+type SourceStatus struct {
+	Name        string           `json:"name"` // "files.import"
+	Positions   int64            `json:"positions"`
+	Quarantined map[string]int64 `json:"quarantined,omitempty"` // by reason
+}
+
+// PipelineStatus is where a pipeline stands.
+type PipelineStatus struct {
+	Name        string     `json:"name"`
+	ID          string     `json:"id"`
+	Stream      string     `json:"stream"`
+	Destination string     `json:"destination"`
+	State       string     `json:"state"`
+	Phase       string     `json:"phase"` // backfill or live
+	Sequence    int64      `json:"sequence"`
+	Behind      int64      `json:"behind"` // journal sequences not yet considered
+	Runs        int64      `json:"runs"`
+	Rows        int64      `json:"rows"`
+	Rejected    int64      `json:"rejected"`
+	LastRun     *RunStatus `json:"last_run,omitempty"`
+}
+
+// RunStatus is one run.
+type RunStatus struct {
+	Pipeline    string     `json:"pipeline"`
+	Number      int64      `json:"number"`
+	State       string     `json:"state"`
+	From        string     `json:"from"`
+	To          string     `json:"to"`
+	Days        int        `json:"days"`
+	Rows        int64      `json:"rows"`
+	Bytes       int64      `json:"bytes"`
+	Rejected    int64      `json:"rejected"`
+	Fence       int64      `json:"fence"`
+	PlannedAt   time.Time  `json:"planned_at"`
+	FinishedAt  *time.Time `json:"finished_at,omitempty"`
+	Error       string     `json:"error,omitempty"`
+	Objects     []string   `json:"objects,omitempty"`
+	StoredBytes int64      `json:"stored_bytes"`
+}
+
+// PlannedRun is what a pipeline's next run would export.
+type PlannedRun struct {
+	Pipeline string       `json:"pipeline"`
+	Number   int64        `json:"number"`
+	Fixed    bool         `json:"fixed"` // planned already, and not yet done
+	Phase    string       `json:"phase"`
+	Rows     int64        `json:"rows"`
+	Bytes    int64        `json:"bytes"`
+	Days     []PlannedDay `json:"days"`
+}
+
+// PlannedDay is a planned run's part for one date.
+type PlannedDay struct {
+	Date  string `json:"date"`
+	Rows  int64  `json:"rows"`
+	Bytes int64  `json:"bytes"`
+}
+
+// DestinationCheck is the result of trying what an export will need.
+type DestinationCheck struct {
+	Destination string `json:"destination"`
+	Project     string `json:"project"`
+	Action      string `json:"action"`
+	OK          bool   `json:"ok"`
+	Detail      string `json:"detail,omitempty"`
+}
+
+// SegmentStatus is one segment of a journal.
+type SegmentStatus struct {
+	Project  string         `json:"project"`
+	Sequence int64          `json:"sequence"`
+	Blob     string         `json:"blob"`
+	Rows     int64          `json:"rows"`
+	Bytes    int64          `json:"bytes"`
+	SealedAt time.Time      `json:"sealed_at"`
+	Extents  []ExtentStatus `json:"extents"`
+}
+
+// ExtentStatus is one extent of a segment.
+type ExtentStatus struct {
+	Kind     string `json:"kind"`
+	UTCDate  string `json:"utc_date"`
+	ZoneDate string `json:"zone_date"`
+	Rows     int64  `json:"rows"`
+	Bytes    int64  `json:"bytes"`
+}
+
+// JournalReport is what a verification of the journal found.
+type JournalReport struct {
+	Segments int64    `json:"segments"`
+	Blocks   int64    `json:"blocks"`
+	Bytes    int64    `json:"bytes"`
+	Damages  []Damage `json:"damages"`
+}
+
+// Damage is one thing that is not as it was written.
+type Damage struct {
+	Blob   string `json:"blob"`
+	Place  string `json:"place"` // "block 17", "footer"
+	Detail string `json:"detail"`
+}
+
+// RebuildReport says what rebuilding the catalog restored, and what it could
+// not.
+type RebuildReport struct {
+	Segments    int64    `json:"segments"`
+	Cursors     int64    `json:"cursors"`
+	Rows        int64    `json:"rows"`
+	NotRestored []string `json:"not_restored"`
+}
+
+// QuarantineFilter picks quarantined records.
+type QuarantineFilter struct {
+	Source string `json:"source,omitempty"` // "" for all
+	Reason string `json:"reason,omitempty"`
+	ID     string `json:"id,omitempty"`
+	Limit  int    `json:"limit,omitempty"` // 0: 100
+}
+
+// QuarantineList is some of what is in quarantine, and counts of all.
+type QuarantineList struct {
+	Counts  []QuarantineCount   `json:"counts"`
+	Records []QuarantinedRecord `json:"records"`
+}
+
+// QuarantineCount counts by source and reason.
+type QuarantineCount struct {
+	Source string `json:"source"`
+	Reason string `json:"reason"`
+	Count  int64  `json:"count"`
+}
+
+// QuarantinedRecord is a record that was set aside.
+type QuarantinedRecord struct {
+	ID       string    `json:"id"`
+	Source   string    `json:"source"`
+	Time     time.Time `json:"time"`
+	Position string    `json:"position"`
+	Reason   string    `json:"reason"`
+	Detail   string    `json:"detail,omitempty"`
+	Bytes    []byte    `json:"bytes"`
+	Replayed bool      `json:"replayed,omitempty"`
+}
+
+// ReplayReport counts what became of replayed records.
+type ReplayReport struct {
+	Records  int64 `json:"records"`
+	Accepted int64 `json:"accepted"`
+	Refused  int64 `json:"refused"`
+}
+
+// Report is progress of one activity.
+type Report struct {
+	Stage       string `json:"stage"` // import, seal, export
+	Name        string `json:"name"`
+	Rows        int64  `json:"rows"`
+	Bytes       int64  `json:"bytes"`
+	Total       int64  `json:"total,omitempty"` // of Bytes; 0: not known
+	Duplicates  int64  `json:"duplicates,omitempty"`
+	Quarantined int64  `json:"quarantined,omitempty"`
+	Done        bool   `json:"done,omitempty"`
+	Text        string `json:"text,omitempty"` // a message instead of numbers
+}
+
+// Observer is told of progress, from any goroutine.
+type Observer interface {
+	Report(Report)
+}

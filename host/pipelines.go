@@ -1,0 +1,227 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/export"
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/host/internal/plugin"
+	"github.com/penstock-io/penstock/host/internal/quarantine"
+	"github.com/penstock-io/penstock/sdk/protocol"
+)
+
+// leaseTTL is how long a run stays leased to a host that has stopped renewing.
+const leaseTTL = 60 * time.Second
+
+// definition is what the configuration says of a pipeline.
+func definition(p *config.Pipeline) pipeline.Definition {
+	return pipeline.Definition{
+		Name: p.Name, ProjectID: p.Project.ID, Stream: p.Stream, Destination: p.Destination.Reference(),
+		From: p.From, To: p.To, Order: p.Order, Frequency: p.Frequency, MaxRunBytes: p.MaxRun, Paused: p.Paused, Adopt: p.Adopt,
+	}
+}
+
+// register registers all pipelines, or finds that they are as they were. It
+// starts their destinations.
+func (h *Host) register(ctx context.Context) error {
+	var mistakes error
+	for _, p := range h.config.Pipelines {
+		d, err := h.destination(ctx, p.Destination, p.Project)
+		if err == nil {
+			_, err = h.catalog.RegisterPipeline(ctx, definition(p), d.targetsOf(p), time.Now().UTC())
+		}
+		if err != nil && ctx.Err() != nil {
+			return err
+		}
+		mistakes = errors.Join(mistakes, err)
+	}
+	return mistakes
+}
+
+// registered is a pipeline as it stands now.
+func (h *Host) registered(ctx context.Context, p *config.Pipeline) (*pipeline.Pipeline, error) {
+	stored, err := h.catalog.Pipeline(ctx, p.Name)
+	if err != nil {
+		return nil, err
+	}
+	stored.Definition = definition(p)
+	return stored, nil
+}
+
+// limits bound a pipeline's next run.
+func (h *Host) limits(p *config.Pipeline, d *destination) pipeline.Limits {
+	limits := pipeline.Limits{Bytes: p.MaxRun}
+	if d != nil {
+		limits.Days = d.Description().Capabilities.MaxDaysPerRun
+	}
+	return limits
+}
+
+// next picks the extents of a pipeline's next run.
+func (h *Host) next(ctx context.Context, stored *pipeline.Pipeline, limits pipeline.Limits) ([]pipeline.Extent, pipeline.Cursor, error) {
+	seq, err := h.catalog.Sequence(ctx, stored.ProjectID)
+	if err != nil {
+		return nil, pipeline.Cursor{}, err
+	}
+	kind := pipeline.StreamKind(stored.Stream)
+	return pipeline.Next(ctx, stored, limits, seq, func(ctx context.Context, after, to int64, fn func(int64, []pipeline.Extent) error) error {
+		return h.catalog.Extents(ctx, stored.ProjectID, kind, after, to, fn)
+	})
+}
+
+// run is a pipeline's run that is to be carried out: the one that was planned
+// before and is not done, or a new one; nil when there is nothing to export.
+func (h *Host) run(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, d *destination, asOf time.Time) (*pipeline.Run, error) {
+	open, err := h.catalog.OpenRun(ctx, stored.ID)
+	if err != nil || open != nil {
+		return open, err
+	}
+	extents, cursor, err := h.next(ctx, stored, h.limits(p, d))
+	if err != nil {
+		return nil, err
+	}
+	if len(extents) == 0 {
+		return nil, h.catalog.MoveCursor(ctx, stored, cursor)
+	}
+	return h.catalog.InsertRun(ctx, stored, extents, cursor, time.Now().UTC(), asOf)
+}
+
+// RunFailedError says that a run failed and waits for a person.
+type RunFailedError struct {
+	Pipeline string
+	Number   int64
+	Reason   string
+}
+
+func (e *RunFailedError) Error() string {
+	return fmt.Sprintf("run %d of pipeline %s has failed: %s (penstock runs retry %s %d tries it again)",
+		e.Number, e.Pipeline, e.Reason, e.Pipeline, e.Number)
+}
+
+// step carries out a pipeline's next run, if there is one, with one attempt.
+// asOf is when the journal was last sealed.
+func (h *Host) step(ctx context.Context, p *config.Pipeline, asOf time.Time) (*pipeline.Receipt, error) {
+	stored, err := h.registered(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if p.Paused || stored.State != pipeline.Active {
+		return nil, nil
+	}
+	d, err := h.destination(ctx, p.Destination, p.Project)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Start(ctx); err != nil {
+		return nil, err
+	}
+	run, err := h.run(ctx, p, stored, d, asOf)
+	if err != nil || run == nil {
+		return nil, err
+	}
+	if run.State == pipeline.RunFailed {
+		return nil, &RunFailedError{Pipeline: p.Name, Number: run.Number, Reason: run.Error}
+	}
+	j, err := h.journal(ctx, p.Project)
+	if err != nil {
+		return nil, err
+	}
+	return h.attempt(ctx, stored, run, d, j.reader)
+}
+
+func (h *Host) attempt(ctx context.Context, stored *pipeline.Pipeline, run *pipeline.Run, d *destination, reader *journal.Reader) (*pipeline.Receipt, error) {
+	totals := run.Totals()
+	report := func(rows, bytes int64, done bool) {
+		h.observer.Report(Report{
+			Stage: "export", Name: fmt.Sprintf("%s run %d", stored.Name, run.Number),
+			Rows: rows, Bytes: bytes, Total: totals.Bytes, Done: done,
+		})
+	}
+	x := &export.Exporter{
+		Store: h.catalog, Blocks: reader, Owner: h.owner, LeaseTTL: leaseTTL, Ticker: ticker,
+		Progress: func(_ *pipeline.Run, rows, bytes int64) { report(rows, bytes, false) },
+	}
+	receipt, err := x.Do(ctx, export.Job{
+		Pipeline: stored, Run: run, Destination: d,
+		Refusals: func() (export.Refusals, error) {
+			r, err := h.quarantine.Run(stored.Name, run.Number)
+			return refusals{r}, err
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	report(totals.Rows, totals.Bytes, true)
+	return receipt, nil
+}
+
+// refusals adapts the quarantine of a run.
+type refusals struct{ *quarantine.Run }
+
+func (r refusals) Add(date string, row protocol.RejectedRow) error {
+	return r.Run.Add(date, row.Row, row.Reason, row.Line)
+}
+
+func ticker(d time.Duration) (<-chan time.Time, func()) {
+	t := time.NewTicker(d)
+	return t.C, t.Stop
+}
+
+// catchUp runs a pipeline until nothing is left to export. What may pass is
+// retried for as long as retryFor, counted from its first failure.
+func (h *Host) catchUp(ctx context.Context, p *config.Pipeline, retryFor time.Duration, done *PipelineSummary) error {
+	asOf := time.Now().UTC()
+	var failing time.Time
+	for pause := time.Second; ; {
+		receipt, err := h.step(ctx, p, asOf)
+		switch {
+		case err == nil && receipt == nil:
+			return nil
+		case err == nil:
+			done.add(receipt)
+			failing, pause = time.Time{}, time.Second
+			continue
+		case ctx.Err() != nil:
+			return err
+		}
+		if failing.IsZero() {
+			failing = time.Now()
+		}
+		pause = max(pause, export.RetryAfter(err))
+		if !retryable(err) || time.Since(failing)+pause > retryFor {
+			return err
+		}
+		h.observer.Report(Report{Stage: "export", Name: p.Name, Text: fmt.Sprintf("%v; trying again in %s", err, pause)})
+		if err := wait(ctx, pause); err != nil {
+			return err
+		}
+		pause = min(2*pause, 30*time.Second)
+	}
+}
+
+// retryable says whether another step may succeed.
+func retryable(err error) bool {
+	var failed *RunFailedError
+	var wrong *ConfigurationError
+	var budget *plugin.BudgetError
+	if errors.As(err, &failed) || errors.As(err, &wrong) || errors.As(err, &budget) {
+		return false
+	}
+	return export.Retryable(err)
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

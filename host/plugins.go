@@ -1,0 +1,105 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+
+	"github.com/penstock-io/penstock/host/internal/plugin"
+)
+
+// Plugins manages a plugin directory.
+type Plugins struct{ manager *plugin.Manager }
+
+// OpenPlugins returns the manager of the plugin directory dir.
+func OpenPlugins(dir string) *Plugins {
+	return &Plugins{plugin.NewManager(plugin.Options{Dir: dir, CacheDir: cacheDir()})}
+}
+
+// PluginStatus is one plugin of a directory.
+type PluginStatus = plugin.Entry
+
+// List lists plugins and whether they are as they were pinned.
+func (p *Plugins) List() ([]PluginStatus, error) { return p.manager.Dir().List() }
+
+// Install copies a plugin into the directory and pins it.
+func (p *Plugins) Install(ctx context.Context, file string) (PluginStatus, error) {
+	return p.manager.Dir().Install(ctx, file)
+}
+
+// Remove removes a plugin and its pin.
+func (p *Plugins) Remove(name string) error { return p.manager.Dir().Remove(typeOf(name)) }
+
+// Trust pins plugins that lie in the directory; without names all of them, and
+// the lock then names no others.
+func (p *Plugins) Trust(ctx context.Context, names []string) ([]PluginStatus, error) {
+	if len(names) == 0 {
+		return p.manager.Dir().WriteLock(ctx)
+	}
+	var trusted []PluginStatus
+	for _, name := range names {
+		entry, err := p.manager.Dir().Trust(ctx, typeOf(name))
+		if err != nil {
+			return trusted, err
+		}
+		trusted = append(trusted, entry)
+	}
+	return trusted, nil
+}
+
+// typeOf takes a plugin's type or its file's name.
+func typeOf(name string) string {
+	return strings.TrimPrefix(name[strings.LastIndexByte(name, '/')+1:], plugin.Prefix)
+}
+
+// PluginDescription is what a plugin says of itself.
+type PluginDescription struct {
+	Name          string            `json:"name"`
+	Version       string            `json:"version"`
+	Streams       []string          `json:"streams"`
+	Guarantee     string            `json:"guarantee"`
+	GuaranteeText string            `json:"guarantee_text"`
+	Attributes    []PluginAttribute `json:"attributes"`
+}
+
+// PluginAttribute is an attribute of a destination block.
+type PluginAttribute struct {
+	Name        string   `json:"name"`
+	Type        string   `json:"type"`
+	Required    bool     `json:"required,omitempty"`
+	Sensitive   bool     `json:"sensitive,omitempty"`
+	Default     string   `json:"default,omitempty"`
+	Allowed     []string `json:"allowed,omitempty"`
+	Description string   `json:"description"`
+	Deprecated  string   `json:"deprecated,omitempty"`
+}
+
+// Describe asks a plugin what it is.
+func (p *Plugins) Describe(ctx context.Context, name string) (*PluginDescription, error) {
+	d, err := p.manager.Describe(ctx, typeOf(name))
+	if err != nil {
+		return nil, err
+	}
+	out := &PluginDescription{
+		Name: d.Name, Version: d.Version, Guarantee: d.Capabilities.Guarantee.String(), GuaranteeText: d.Capabilities.GuaranteeText,
+		Attributes: []PluginAttribute{},
+	}
+	for _, s := range d.Capabilities.Streams {
+		out.Streams = append(out.Streams, s.String())
+	}
+	for _, a := range d.Schema.Attributes {
+		shown := ""
+		if a.Default != nil {
+			text, err := json.Marshal(a.Default)
+			if err != nil {
+				return nil, err
+			}
+			shown = string(text)
+		}
+		out.Attributes = append(out.Attributes, PluginAttribute{
+			Name: a.Name, Type: a.Type.String(), Required: a.Required, Sensitive: a.Sensitive, Default: shown,
+			Allowed: a.Allowed, Description: a.Description, Deprecated: a.Deprecated,
+		})
+	}
+	return out, nil
+}

@@ -1,0 +1,136 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/ingest"
+	"github.com/penstock-io/penstock/host/internal/quarantine"
+)
+
+// defaultListed is how many records Quarantine lists unless told.
+const defaultListed = 100
+
+func (f QuarantineFilter) matches(e quarantine.Entry) bool {
+	return (f.Source == "" || f.Source == e.Source) && (f.Reason == "" || f.Reason == e.Reason) && (f.ID == "" || f.ID == e.ID)
+}
+
+// Quarantine implements Operations.
+func (h *Host) Quarantine(_ context.Context, f QuarantineFilter) (*QuarantineList, error) {
+	list := &QuarantineList{Counts: []QuarantineCount{}, Records: []QuarantinedRecord{}}
+	counts, err := h.quarantine.Counts()
+	if err != nil {
+		return nil, err
+	}
+	for source, reasons := range counts {
+		for reason, n := range reasons {
+			if f.matches(quarantine.Entry{Source: source, Reason: reason, ID: f.ID}) {
+				list.Counts = append(list.Counts, QuarantineCount{Source: source, Reason: reason, Count: n})
+			}
+		}
+	}
+	sort.Slice(list.Counts, func(i, j int) bool {
+		a, b := list.Counts[i], list.Counts[j]
+		return a.Source < b.Source || a.Source == b.Source && a.Reason < b.Reason
+	})
+	limit := f.Limit
+	if limit == 0 {
+		limit = defaultListed
+	}
+	err = h.quarantine.Each(func(e quarantine.Entry) bool {
+		if f.matches(e) {
+			list.Records = append(list.Records, QuarantinedRecord{
+				ID: e.ID, Source: e.Source, Time: e.Time, Position: e.Position, Reason: e.Reason, Detail: e.Detail, Bytes: e.Bytes,
+			})
+		}
+		return len(list.Records) < limit
+	})
+	return list, err
+}
+
+// ReplayQuarantine implements Operations: records that the schema takes by now
+// become rows, and leave the quarantine once these are durable. Rows that a
+// destination refused stay: they are in the journal already.
+func (h *Host) ReplayQuarantine(ctx context.Context, f QuarantineFilter) (*ReplayReport, error) {
+	report := &ReplayReport{}
+	for _, s := range h.config.Sources {
+		if f.Source != "" && f.Source != s.Reference() {
+			continue
+		}
+		filter := f
+		filter.Source = s.Reference()
+		if err := h.replay(ctx, s, filter, report); err != nil {
+			return nil, fmt.Errorf("replay records of %s: %w", s.Reference(), err)
+		}
+	}
+	if strings.HasPrefix(f.Source, quarantine.PipelinePrefix) {
+		return nil, errors.New("rows that a destination refused are in the journal and cannot be replayed: mend the destination, and export them by another pipeline")
+	}
+	return report, nil
+}
+
+func (h *Host) replay(ctx context.Context, s *config.Source, f QuarantineFilter, report *ReplayReport) error {
+	j, err := h.journal(ctx, s.Project)
+	if err != nil {
+		return err
+	}
+	replayed := &replaySource{}
+	err = h.quarantine.Each(func(e quarantine.Entry) bool {
+		if f.matches(e) {
+			replayed.entries = append(replayed.entries, e)
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	refused := &refusedPieces{ids: map[string]bool{}}
+	var counters ingest.Counters
+	err = ingest.Run(ctx, ingest.Options{Source: replayed, Appender: j.writer, Rejects: refused, Now: time.Now, Counters: &counters})
+	if err == nil {
+		err = j.writer.Seal(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	var accepted []string
+	for _, e := range replayed.entries {
+		if !refused.ids[e.ID] {
+			accepted = append(accepted, e.ID)
+		}
+	}
+	report.Records += int64(len(replayed.entries))
+	report.Accepted += int64(len(accepted))
+	report.Refused += int64(len(replayed.entries) - len(accepted))
+	return h.quarantine.Remove(accepted)
+}
+
+// replaySource gives each quarantined record as a piece of its own, named by
+// its id.
+type replaySource struct {
+	entries []quarantine.Entry
+	next    int
+}
+
+func (s *replaySource) Next(context.Context) (*ingest.Piece, error) {
+	if s.next == len(s.entries) {
+		return nil, io.EOF
+	}
+	e := s.entries[s.next]
+	s.next++
+	return &ingest.Piece{Data: e.Bytes, Records: []ingest.Span{{From: 0, To: len(e.Bytes)}}, File: e.ID}, nil
+}
+
+// refusedPieces notes which pieces held a record that was refused again.
+type refusedPieces struct{ ids map[string]bool }
+
+func (r *refusedPieces) Put(file string, _, _ int64, _ []ingest.Refusal) error {
+	r.ids[file] = true
+	return nil
+}

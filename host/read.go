@@ -1,0 +1,128 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/ingest"
+	"github.com/penstock-io/penstock/host/internal/quarantine"
+	"github.com/penstock-io/penstock/host/internal/schema"
+	"github.com/penstock-io/penstock/host/internal/source/files"
+)
+
+// followEvery is how often a followed source is looked at.
+const followEvery = 2 * time.Second
+
+// read reads a source to its end and seals. With follow the end comes only
+// with ctx.
+func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceSummary, error) {
+	done := SourceSummary{Name: s.Reference()}
+	j, err := h.journal(ctx, s.Project)
+	if err != nil {
+		return done, err
+	}
+	cursors, err := h.catalog.Cursors(ctx, s.Project.ID, s.Reference())
+	if err != nil {
+		return done, err
+	}
+	tick, stop := ticker(followEvery)
+	defer stop()
+	source, err := files.Open(ctx, files.Options{Name: s.Reference(), Pattern: s.Pattern, Follow: follow, Cursors: cursors, Tick: tick})
+	if err != nil {
+		return done, err
+	}
+	before := j.writer.Stats()
+	refused := &refusedCounts{counts: map[schema.Reason]int64{}}
+	var counters ingest.Counters
+	stopReports := h.reportReading(s, source, &counters)
+	err = ingest.Run(ctx, ingest.Options{
+		Source: source, Appender: j.writer, Rejects: rejects{h.quarantine, s.Reference()}, Now: time.Now,
+		Counters: &counters, Refused: refused.add,
+	})
+	stopReports()
+	if err == nil {
+		err = j.writer.Seal(ctx)
+	}
+	err = errors.Join(err, source.Close())
+	after := j.writer.Stats()
+	done.Records, done.Bytes = counters.Records.Load(), counters.Read.Load()
+	done.Rows, done.Duplicates = after.Kept-before.Kept, after.Duplicates-before.Duplicates
+	done.Quarantined = refused.list(s.Reference())
+	if err == nil {
+		h.observer.Report(Report{
+			Stage: "import", Name: s.Reference(), Rows: done.Rows, Bytes: done.Bytes,
+			Duplicates: done.Duplicates, Quarantined: counters.Refused.Load(), Done: true,
+		})
+	}
+	return done, err
+}
+
+// reportReading reports progress until the function that it returns is called.
+func (h *Host) reportReading(s *config.Source, source *files.Source, counters *ingest.Counters) (stop func()) {
+	quit, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick, stop := ticker(100 * time.Millisecond)
+		defer stop()
+		for {
+			select {
+			case <-quit:
+				return
+			case <-tick:
+			}
+			h.observer.Report(Report{
+				Stage: "import", Name: s.Reference(), Rows: counters.Rows.Load(), Bytes: counters.Read.Load(),
+				Total: source.Total(), Quarantined: counters.Refused.Load(),
+			})
+		}
+	}()
+	return func() {
+		close(quit)
+		<-ended
+	}
+}
+
+// refusedCounts counts refused records by reason.
+type refusedCounts struct {
+	mu     sync.Mutex
+	counts map[schema.Reason]int64
+}
+
+func (r *refusedCounts) add(reason schema.Reason) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts[reason]++
+}
+
+func (r *refusedCounts) list(source string) []QuarantineCount {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []QuarantineCount
+	for reason, n := range r.counts {
+		list = append(list, QuarantineCount{Source: source, Reason: string(reason), Count: n})
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].Reason < list[j].Reason })
+	return list
+}
+
+// rejects puts a source's refused records into quarantine.
+type rejects struct {
+	store  *quarantine.Store
+	source string
+}
+
+func (r rejects) Put(file string, from, to int64, refused []ingest.Refusal) error {
+	entries := make([]quarantine.Entry, 0, len(refused))
+	for _, x := range refused {
+		entries = append(entries, quarantine.Entry{
+			Position: fmt.Sprintf("%s at byte %d", filepath.Base(file), x.At), Reason: string(x.Reason), Detail: x.Detail, Bytes: x.Bytes,
+		})
+	}
+	return r.store.Put(r.source, quarantine.Span{Position: file, From: from, To: to}, entries)
+}
