@@ -1,9 +1,11 @@
 package schema
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -48,6 +50,9 @@ const (
 // longRow is where the flag LongRow begins.
 const longRow = 256 << 10
 
+// rowRoom is what a row mostly needs beyond its record.
+const rowRoom = 512
+
 // Event is what the journal needs of an event's row.
 type Event struct {
 	Time  int64 // unix seconds
@@ -59,8 +64,8 @@ type Event struct {
 // concurrent use.
 type Parser struct {
 	now     func() time.Time
+	latest  int64 // of event times: the clock was found to be this far
 	scanner scanner
-	scratch []byte
 	text    []byte
 }
 
@@ -90,7 +95,7 @@ func (p *Parser) AppendEvent(dst, record []byte) ([]byte, Event, error) {
 		return dst, Event{}, err
 	}
 	start := len(dst)
-	dst = p.render(dst, seconds)
+	dst = p.render(slices.Grow(dst, len(record)+rowRoom), seconds)
 	e := Event{Time: seconds, Key: p.key(seconds), Flags: s.flags}
 	if len(dst)-start > longRow {
 		e.Flags |= batch.LongRow
@@ -136,7 +141,11 @@ func (p *Parser) time() (int64, error) {
 		}
 		seconds = int64(math.Floor(f))
 	}
-	if latest := p.now().Add(ahead).Unix(); seconds < earliest || seconds > latest {
+	if seconds > p.latest {
+		// The clock is read only for what is later than all before.
+		p.latest = p.now().Add(ahead).Unix()
+	}
+	if seconds < earliest || seconds > p.latest {
 		return 0, reject(TimeOutOfRange, "properties.time is %s, and must be from 1971-01-01 to an hour from now",
 			time.Unix(seconds, 0).UTC().Format(time.RFC3339))
 	}
@@ -253,23 +262,20 @@ func trimComma(dst []byte, start int) []byte {
 // or, without insert_id, of the whole record.
 func (p *Parser) key(seconds int64) [16]byte {
 	s := &p.scanner
-	insert, ok := s.id(s.insert, &p.scratch)
-	if !ok || len(insert) == 0 {
-		return xxh3.Hash128(s.data).Bytes()
+	insert := s.id(s.insert)
+	if len(insert) == 0 {
+		return xxh3.Hash128(s.data[s.body.from:s.body.to]).Bytes()
 	}
-	text := p.text[:0]
-	name, _ := s.id(s.event, &p.scratch)
-	text = appendPart(text, name)
+	// One id at a time: they share the memory for what is unescaped.
+	text := appendPart(p.text[:0], insert)
+	text = appendPart(text, s.id(s.event))
 	text = binary.LittleEndian.AppendUint64(text, uint64(seconds))
-	distinct, known := s.id(s.distinct, &p.scratch)
-	if !known {
+	distinct := s.id(s.distinct)
+	if distinct == nil {
 		text = append(text, 0xff)
 	}
-	text = appendPart(text, distinct)
-	insert, _ = s.id(s.insert, &p.scratch)
-	text = appendPart(text, insert)
-	p.text = text
-	return xxh3.Hash128(text).Bytes()
+	p.text = appendPart(text, distinct)
+	return xxh3.Hash128(p.text).Bytes()
 }
 
 // appendPart appends a part with its length before it.
@@ -278,34 +284,24 @@ func appendPart(dst, part []byte) []byte {
 	return append(dst, part...)
 }
 
-// id is what a string or number stands for; ok is false for anything else.
-func (s *scanner) id(v span, scratch *[]byte) (id []byte, ok bool) {
+// id is what a string or number stands for, and nil for anything else. It is
+// valid until the next call.
+func (s *scanner) id(v span) []byte {
 	if v.empty() {
-		return nil, false
+		return nil
 	}
 	raw := s.data[v.from:v.to]
 	switch c := raw[0]; {
 	case c == '"':
 		raw = raw[1 : len(raw)-1]
-		plain, escaped := unescapeInto((*scratch)[:0], raw)
-		if escaped {
-			*scratch = plain
-			raw = plain
+		if bytes.IndexByte(raw, '\\') < 0 {
+			return raw
 		}
-		return raw, true
-	case c == '-' || c >= '0' && c <= '9':
-		return raw, true
+		s.scratch[0] = unescape(s.scratch[0][:0], raw)
+		return s.scratch[0]
+	case c == '-' || c-'0' <= 9:
+		return raw
 	default:
-		return nil, false
+		return nil
 	}
-}
-
-// unescapeInto is unescape, without copying what has no escapes.
-func unescapeInto(dst, raw []byte) ([]byte, bool) {
-	for _, c := range raw {
-		if c == '\\' {
-			return unescape(dst, raw)
-		}
-	}
-	return raw, false
 }

@@ -1,0 +1,230 @@
+package schema
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/penstock-io/penstock/sdk/batch"
+)
+
+const (
+	lowBits  = 0x0101010101010101
+	highBits = 0x8080808080808080
+)
+
+// text scans the string whose quote is at i, and says whether it has escapes.
+func (s *scanner) text(i int) (end int, escaped, ok bool) {
+	data := s.data
+	start := i
+	i++
+	var wide uint64 // high bits of the bytes that were passed
+	for {
+		// Eight bytes at a time, up to a quote, a backslash or a control character.
+		for i+8 <= len(data) {
+			w := binary.LittleEndian.Uint64(data[i:])
+			quote := w ^ '"'*lowBits
+			slash := w ^ '\\'*lowBits
+			special := ((quote-lowBits)&^quote | (slash-lowBits)&^slash | (w-' '*lowBits)&^w) & highBits
+			if special != 0 {
+				wide |= w & (special&-special - 1)
+				i += bits.TrailingZeros64(special) >> 3
+				break
+			}
+			wide |= w
+			i += 8
+		}
+		if i >= len(data) {
+			return i, escaped, s.fail(InvalidJSON, i)
+		}
+		switch c := data[i]; {
+		case c == '"':
+			if wide&highBits != 0 && !utf8.Valid(data[start:i]) {
+				return i, escaped, s.fail(InvalidUTF8, start)
+			}
+			return i + 1, escaped, true
+		case c == '\\':
+			escaped = true
+			n := s.escape(i)
+			if n == 0 {
+				return i, escaped, s.fail(InvalidJSON, i)
+			}
+			i += n
+		case c < ' ':
+			return i, escaped, s.fail(InvalidJSON, i)
+		default:
+			// Fewer than eight bytes are left.
+			wide |= uint64(c)
+			i++
+		}
+	}
+}
+
+// escape is the length of the escape at i, or 0. It flags U+0000 and
+// surrogates without partner.
+func (s *scanner) escape(i int) int {
+	if i+1 >= len(s.data) {
+		return 0
+	}
+	switch s.data[i+1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return 2
+	case 'u':
+	default:
+		return 0
+	}
+	r, ok := hex4(s.data, i+2)
+	if !ok {
+		return 0
+	}
+	switch {
+	case r == 0:
+		s.flags |= batch.NUL
+	case r >= 0xd800 && r < 0xdc00:
+		if i+7 < len(s.data) && s.data[i+6] == '\\' && s.data[i+7] == 'u' {
+			if low, ok := hex4(s.data, i+8); ok && low >= 0xdc00 && low < 0xe000 {
+				return 12
+			}
+		}
+		s.flags |= batch.LoneSurrogate
+	case r >= 0xdc00 && r < 0xe000:
+		s.flags |= batch.LoneSurrogate
+	}
+	return 6
+}
+
+// hex4 reads four hexadecimal digits.
+func hex4(data []byte, i int) (rune, bool) {
+	if i+4 > len(data) {
+		return 0, false
+	}
+	var r rune
+	for _, c := range data[i : i+4] {
+		r <<= 4
+		switch {
+		case c >= '0' && c <= '9':
+			r |= rune(c - '0')
+		case c >= 'a' && c <= 'f':
+			r |= rune(c-'a') + 10
+		case c >= 'A' && c <= 'F':
+			r |= rune(c-'A') + 10
+		default:
+			return 0, false
+		}
+	}
+	return r, true
+}
+
+// unescape appends what the inside of a valid string stands for.
+func unescape(dst, raw []byte) []byte {
+	for i := 0; i < len(raw); {
+		if raw[i] != '\\' {
+			dst = append(dst, raw[i])
+			i++
+			continue
+		}
+		if raw[i+1] != 'u' {
+			dst = append(dst, escapes[raw[i+1]])
+			i += 2
+			continue
+		}
+		r, _ := hex4(raw, i+2)
+		i += 6
+		if r >= 0xd800 && r < 0xdc00 && i+6 <= len(raw) && raw[i] == '\\' && raw[i+1] == 'u' {
+			if low, valid := hex4(raw, i+2); valid && low >= 0xdc00 && low < 0xe000 {
+				r = (r-0xd800)<<10 + (low - 0xdc00) + 0x10000
+				i += 6
+			}
+		}
+		if r >= 0xd800 && r < 0xe000 {
+			// A surrogate without partner stands for itself, so that two of them
+			// stay different.
+			dst = append(dst, 0xed, byte(0x80|r>>6&0x3f), byte(0x80|r&0x3f))
+			continue
+		}
+		dst = utf8.AppendRune(dst, r)
+	}
+	return dst
+}
+
+var escapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+
+// literal scans true, false or null.
+func (s *scanner) literal(i int) (end int, ok bool) {
+	word := ""
+	switch s.data[i] {
+	case 't':
+		word = "true"
+	case 'f':
+		word = "false"
+	case 'n':
+		word = "null"
+	default:
+		return i, s.fail(InvalidJSON, i)
+	}
+	if len(s.data)-i < len(word) || string(s.data[i:i+len(word)]) != word {
+		return i, s.fail(InvalidJSON, i)
+	}
+	return i + len(word), true
+}
+
+// alwaysHeld is up to how many characters a number without exponent is surely
+// held by a double.
+const alwaysHeld = 15
+
+// number scans a number and flags one that a double does not hold.
+func (s *scanner) number(i int) (end int, ok bool) {
+	data, from := s.data, i
+	if data[i] == '-' {
+		i++
+	}
+	first := i
+	i = digits(data, i)
+	if i == first || data[first] == '0' && i > first+1 {
+		return i, s.fail(InvalidJSON, min(first+1, i))
+	}
+	integer, exponent := true, false
+	if i < len(data) && data[i] == '.' {
+		integer = false
+		fraction := i + 1
+		if i = digits(data, fraction); i == fraction {
+			return i, s.fail(InvalidJSON, i)
+		}
+	}
+	if i < len(data) && data[i]|0x20 == 'e' {
+		exponent = true
+		if i++; i < len(data) && (data[i] == '+' || data[i] == '-') {
+			i++
+		}
+		power := i
+		if i = digits(data, power); i == power {
+			return i, s.fail(InvalidJSON, i)
+		}
+	}
+	if exponent || i-from > alwaysHeld {
+		s.wide(data[from:i], integer && !exponent)
+	}
+	return i, true
+}
+
+func digits(data []byte, i int) int {
+	for i < len(data) && data[i]-'0' <= 9 {
+		i++
+	}
+	return i
+}
+
+// wide flags an integer beyond ±2^53 and what is no finite double.
+func (s *scanner) wide(number []byte, integer bool) {
+	if integer {
+		n, err := strconv.ParseInt(string(number), 10, 64)
+		if err != nil || n > 1<<53 || n < -1<<53 {
+			s.flags |= batch.WideNumber
+		}
+		return
+	}
+	if _, err := strconv.ParseFloat(string(number), 64); err != nil {
+		s.flags |= batch.WideNumber
+	}
+}
