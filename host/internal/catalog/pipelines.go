@@ -71,11 +71,6 @@ func insertPipeline(ctx context.Context, tx *sql.Tx, def pipeline.Definition, ta
 		return nil, fmt.Errorf("sequence of project %d: %w", def.ProjectID, err)
 	}
 	p := &pipeline.Pipeline{Definition: def, ID: newID(), State: pipeline.Active, Cursor: pipeline.NewCursor(seq), CreatedAt: now}
-	for _, target := range targets {
-		if err := claimTarget(ctx, tx, p, target); err != nil {
-			return nil, err
-		}
-	}
 	cursor, err := json.Marshal(p.Cursor)
 	if err != nil {
 		return nil, fmt.Errorf("encode cursor: %w", err)
@@ -87,6 +82,11 @@ func insertPipeline(ctx context.Context, tx *sql.Tx, def pipeline.Definition, ta
 		string(p.State), cursor, now.UnixMilli())
 	if err != nil {
 		return nil, fmt.Errorf("insert: %w", err)
+	}
+	for _, target := range targets {
+		if err := claimTarget(ctx, tx, p, target); err != nil {
+			return nil, err
+		}
 	}
 	return p, nil
 }

@@ -193,7 +193,7 @@ func (c *Catalog) RecordReceipt(ctx context.Context, lease pipeline.Lease, recei
 	return c.Update(ctx, func(tx *sql.Tx) error {
 		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = 'succeeded', receipt = ?, finished_at = `+nowMillis+`, owner = '', error = ''
 			WHERE pipeline = ? AND number = ? AND fence = ? AND state = 'running'`,
-			encoded, lease.PipelineID, lease.Number, lease.Fence)
+			string(encoded), lease.PipelineID, lease.Number, lease.Fence)
 		if err := oneRow(result, err, pipeline.ErrLeaseLost); err != nil {
 			return err
 		}
