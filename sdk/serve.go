@@ -82,7 +82,7 @@ func stopOnSignal(s *server, log hclog.Logger, stop func()) {
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
 	<-term
-	log.Info("stopping: SIGTERM")
+	log.Debug("stopping: SIGTERM")
 	timeout := time.NewTimer(drainTimeout)
 	defer timeout.Stop()
 	select {
