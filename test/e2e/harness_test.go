@@ -164,7 +164,7 @@ type result struct {
 // penstock runs a command of the host to its end.
 func (s *site) penstock(env []string, args ...string) result {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, filepath.Join(binaries, "penstock"), append(args, "--config", "penstock.hcl")...)
 	command.Dir = s.dir
@@ -192,7 +192,7 @@ func (s *site) penstock(env []string, args ...string) result {
 // once runs everything to its end and fails the test when that fails.
 func (s *site) once(env ...string) result {
 	s.t.Helper()
-	r := s.penstock(env, "run", "--once")
+	r := s.penstock(env, "run", "--once", "--retry-for", "10s")
 	if r.status != 0 || r.signal != 0 {
 		s.t.Fatalf("run --once: status %d, signal %v\n%s\n%s", r.status, r.signal, r.out, r.err)
 	}
