@@ -11,7 +11,7 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// Config is a whole configuration.
+// Config is a whole configuration, defaults applied.
 type Config struct {
 	Host         Host
 	Projects     []*Project
@@ -19,22 +19,39 @@ type Config struct {
 	Destinations []*Destination
 	Pipelines    []*Pipeline
 
-	// Skipped names checks that were left out, and why.
+	// Skipped names the checks that were left out offline, and why.
 	Skipped []string
-	// Files are the bytes of what was read, for diagnostics.
+	// Files are the texts of what was read, for diagnostics: secrets in them
+	// are masked.
 	Files diagnostic.Sources
+}
+
+// Place is where a block stands.
+type Place struct {
+	Range      hcl.Range // of the block's head
+	attributes map[string]hcl.Range
+}
+
+// AttributeRange is where an attribute's value stands, or the block when it
+// was not set.
+func (p Place) AttributeRange(name string) hcl.Range {
+	if r, ok := p.attributes[name]; ok {
+		return r
+	}
+	return p.Range
 }
 
 // Host is the host block.
 type Host struct {
-	DataDir   string
-	PluginDir string
-	Memory    int64
-	// MaxBackfill is how many months a pipeline may reach back when it is first
-	// registered, or, when it is set as a duration, how long.
+	Place
+	DataDir   string // absolute
+	PluginDir string // absolute
+	Memory    int64  // bytes
+	// MaxBackfill is how far a pipeline may reach back when it is first
+	// registered.
 	MaxBackfill Backfill
-	LogLevel    string
-	LogFormat   string
+	LogLevel    string // debug, info, warn, error
+	LogFormat   string // text, json
 }
 
 // Backfill is a span of calendar months or of time.
@@ -44,28 +61,39 @@ type Backfill struct {
 	Text   string // as it was written
 }
 
-// Before is the date that lies the span before now.
+// Before is the date that lies the span before now, in UTC.
 func (b Backfill) Before(now time.Time) journal.Day {
-	return journal.DayOf(now.UTC().AddDate(0, -b.Months, 0).Add(-b.Time).Unix())
+	return journal.DayOf(monthsBefore(now.UTC(), b.Months).Add(-b.Time).Unix())
+}
+
+// monthsBefore is the same day of an earlier month, or that month's last: six
+// months before 31 August is 28 or 29 February.
+func monthsBefore(t time.Time, months int) time.Time {
+	if months == 0 {
+		return t
+	}
+	first := time.Date(t.Year(), t.Month()-time.Month(months), 1, 0, 0, 0, 0, time.UTC)
+	length := first.AddDate(0, 1, -1).Day()
+	return first.AddDate(0, 0, min(t.Day(), length)-1)
 }
 
 // Project is a project block.
 type Project struct {
+	Place
 	Name     string
 	ID       int64
-	Token    string
+	Token    string // "": none. It is no secret
 	TimeZone *time.Location
-	Identity string
-	Range    hcl.Range
+	Identity string // simplified, original, legacy
 }
 
 // Source is a source block of type files.
 type Source struct {
+	Place
 	Name    string
 	Project *Project
 	Pattern string // absolute, or with a scheme
 	Follow  bool
-	Range   hcl.Range
 }
 
 // Reference is how other blocks and cursors name the source.
@@ -73,29 +101,21 @@ func (s *Source) Reference() string { return "files." + s.Name }
 
 // Destination is a destination block.
 type Destination struct {
+	Place
 	Type, Name string
 	// JSON holds the attributes as constants, defaults applied. It is empty
 	// when the schema was not known.
-	JSON  []byte
-	Range hcl.Range
+	JSON Constants
 
-	attributes map[string]hcl.Range
+	secrets []string
 }
 
 // Reference is how pipelines name the destination.
 func (d *Destination) Reference() string { return d.Type + "." + d.Name }
 
-// AttributeRange is where an attribute stands, or the block when it was not
-// set.
-func (d *Destination) AttributeRange(name string) hcl.Range {
-	if r, ok := d.attributes[name]; ok {
-		return r
-	}
-	return d.Range
-}
-
 // Pipeline is a pipeline block.
 type Pipeline struct {
+	Place
 	Name        string
 	Project     *Project
 	Stream      batch.Stream
@@ -103,9 +123,7 @@ type Pipeline struct {
 	From, To    journal.Day // To is pipeline.Forever when open-ended
 	Frequency   time.Duration
 	Order       pipeline.Order
-	MaxRun      int64
+	MaxRun      int64 // bytes of blocks as stored
 	Paused      bool
 	Adopt       bool
-	Range       hcl.Range
-	FromRange   hcl.Range
 }

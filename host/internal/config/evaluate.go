@@ -1,92 +1,108 @@
 package config
 
 import (
-	"fmt"
-	"os"
 	"path/filepath"
+	"sort"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
-	"github.com/zclconf/go-cty/cty/function/stdlib"
 )
 
-// secret marks values that come from env and file.
-type secret struct{}
+// local is an attribute of a locals block.
+type local struct {
+	*hclsyntax.Attribute
+	value     cty.Value
+	done      bool
+	sensitive bool // made with env or file
+}
 
 // evaluateLocals makes the evaluation context: functions, the destinations'
 // references, and locals, which may use each other in any order.
 func (l *loader) evaluateLocals() {
-	l.eval = &hcl.EvalContext{Variables: map[string]cty.Value{}, Functions: l.functions()}
-	l.eval.Variables["destination"] = l.references()
-	waiting := map[string]*hclsyntax.Attribute{}
-	for _, b := range l.blocks {
-		if b.Type != "locals" {
-			continue
-		}
-		for _, a := range sortedAttributes(b.Body) {
-			if first := waiting[a.Name]; first != nil {
-				l.fail(a.NameRange.Ptr(), "Local defined twice", "%q was defined at %s.", a.Name, first.NameRange)
-				continue
-			}
-			waiting[a.Name] = a
-		}
-	}
+	l.eval = &hcl.EvalContext{Functions: l.functions(), Variables: map[string]cty.Value{
+		"destination": l.references(), "local": cty.EmptyObjectVal,
+	}}
+	l.collectLocals()
 	values := map[string]cty.Value{}
-	l.eval.Variables["local"] = cty.EmptyObjectVal
-	for len(waiting) > 0 && l.evaluateReady(waiting, values) {
+	for progress := true; progress; {
+		progress = false
+		for name, x := range l.locals {
+			if !x.done && !l.waits(x) {
+				x.value, x.sensitive, _ = l.evaluate(x.Expr)
+				x.done, progress = true, true
+				values[name] = x.value
+			}
+		}
 		l.eval.Variables["local"] = cty.ObjectVal(values)
 	}
-	for _, a := range waiting {
-		l.fail(a.NameRange.Ptr(), "Local cannot be evaluated", "%q depends on itself, or on a local that is not defined.", a.Name)
+	for _, x := range l.locals {
+		if !x.done {
+			l.fail(x.Expr.Range().Ptr(), "Locals in a circle", "local.%s depends on itself.", x.Name)
+			values[x.Name] = cty.DynamicVal
+		}
 	}
+	l.eval.Variables["local"] = cty.ObjectVal(values)
 }
 
-// evaluateReady evaluates the locals that wait for no other, and says whether
-// there were any.
-func (l *loader) evaluateReady(waiting map[string]*hclsyntax.Attribute, values map[string]cty.Value) bool {
-	progress := false
-	for name, a := range waiting {
-		if dependsOn(a, values) {
-			continue
+func (l *loader) collectLocals() {
+	for _, b := range l.ofType("locals") {
+		if len(b.Labels) > 0 {
+			l.fail(b.LabelRanges[0].Ptr(), "Wrong number of labels", "A locals block has no label: write locals { … }.")
 		}
-		value, diagnostics := a.Expr.Value(l.eval)
-		l.diagnostics = append(l.diagnostics, diagnostics...)
-		values[name] = value
-		delete(waiting, name)
-		progress = true
-	}
-	return progress
-}
-
-// dependsOn says whether a local uses one that has no value yet.
-func dependsOn(a *hclsyntax.Attribute, values map[string]cty.Value) bool {
-	for _, traversal := range a.Expr.Variables() {
-		if traversal.RootName() != "local" || len(traversal) < 2 {
-			continue
+		for _, inner := range b.Body.Blocks {
+			l.fail(inner.DefRange().Ptr(), "Unknown block", "A locals block holds attributes only. To define an object write %s = { … }.", inner.Type)
 		}
-		if step, ok := traversal[1].(hcl.TraverseAttr); ok {
-			if _, known := values[step.Name]; !known {
-				return true
+		for _, a := range sortedAttributes(b.Body) {
+			if first := l.locals[a.Name]; first != nil {
+				l.fail(a.NameRange.Ptr(), "Name used twice", "A local named %q was defined at %s:%d.", a.Name, first.NameRange.Filename, first.NameRange.Start.Line)
+				continue
 			}
+			l.locals[a.Name] = &local{Attribute: a}
+		}
+	}
+}
+
+// waits says whether a local uses one that has no value yet.
+func (l *loader) waits(x *local) bool {
+	for _, t := range x.Expr.Variables() {
+		if other := l.locals[step(t, 1)]; t.RootName() == "local" && other != nil && !other.done {
+			return true
 		}
 	}
 	return false
 }
 
+// step is the name of a traversal's step, or "".
+func step(t hcl.Traversal, i int) string {
+	if i >= len(t) {
+		return ""
+	}
+	switch s := t[i].(type) {
+	case hcl.TraverseAttr:
+		return s.Name
+	case hcl.TraverseIndex:
+		if s.Key.Type() == cty.String && s.Key.IsKnown() && !s.Key.IsNull() {
+			return s.Key.AsString()
+		}
+	}
+	return ""
+}
+
 // references is what "destination.s3.lake" evaluates to: "s3.lake".
 func (l *loader) references() cty.Value {
 	types := map[string]map[string]cty.Value{}
-	for _, b := range l.blocks {
-		if b.Type == "destination" && len(b.Labels) == 2 {
-			typ, name := b.Labels[0], b.Labels[1]
-			if types[typ] == nil {
-				types[typ] = map[string]cty.Value{}
-			}
-			types[typ][name] = cty.StringVal(typ + "." + name)
+	for reference := range l.names["destination"] {
+		typ, name, ok := strings.Cut(reference, ".")
+		if !ok {
+			continue
 		}
+		if types[typ] == nil {
+			types[typ] = map[string]cty.Value{}
+		}
+		types[typ][name] = cty.StringVal(reference)
 	}
 	objects := map[string]cty.Value{}
 	for typ, names := range types {
@@ -95,104 +111,147 @@ func (l *loader) references() cty.Value {
 	return cty.ObjectVal(objects)
 }
 
-func (l *loader) functions() map[string]function.Function {
-	return map[string]function.Function{
-		"env": l.envFunction(),
-		"abs": stdlib.AbsoluteFunc, "coalesce": stdlib.CoalesceFunc, "concat": stdlib.ConcatFunc, "contains": stdlib.ContainsFunc,
-		"distinct": stdlib.DistinctFunc, "element": stdlib.ElementFunc, "flatten": stdlib.FlattenFunc, "format": stdlib.FormatFunc,
-		"join": stdlib.JoinFunc, "jsondecode": stdlib.JSONDecodeFunc, "jsonencode": stdlib.JSONEncodeFunc, "keys": stdlib.KeysFunc,
-		"length": stdlib.LengthFunc, "lookup": stdlib.LookupFunc, "lower": stdlib.LowerFunc, "max": stdlib.MaxFunc, "merge": stdlib.MergeFunc,
-		"min": stdlib.MinFunc, "regex": stdlib.RegexFunc, "regexreplace": stdlib.RegexReplaceFunc, "replace": stdlib.ReplaceFunc,
-		"reverse": stdlib.ReverseListFunc, "split": stdlib.SplitFunc, "substr": stdlib.SubstrFunc, "title": stdlib.TitleFunc,
-		"trim": stdlib.TrimFunc, "trimprefix": stdlib.TrimPrefixFunc, "trimspace": stdlib.TrimSpaceFunc, "trimsuffix": stdlib.TrimSuffixFunc,
-		"upper": stdlib.UpperFunc, "values": stdlib.ValuesFunc, "zipmap": stdlib.ZipmapFunc,
+// evaluate computes an expression. ok is false when it has no known value;
+// what is wrong then was said. sensitive says that env or file had a part in
+// it. Marks are gone.
+func (l *loader) evaluate(expr hclsyntax.Expression) (v cty.Value, sensitive, ok bool) {
+	sensitive = l.touchesSecret(expr)
+	if !l.checkNames(expr) {
+		return cty.DynamicVal, sensitive, false
 	}
-}
-
-// envFunction is env("NAME"): an environment variable, as a secret.
-func (l *loader) envFunction() function.Function {
-	return function.New(&function.Spec{
-		Params: []function.Parameter{{Name: "name", Type: cty.String}},
-		Type:   function.StaticReturnType(cty.String),
-		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
-			name := args[0].AsString()
-			value, ok := l.options.Env(name)
-			if ok {
-				return cty.StringVal(value).Mark(secret{}), nil
-			}
-			if l.options.Offline {
-				l.skip(fmt.Sprintf("the environment variable %s is not set", name))
-				return cty.UnknownVal(cty.String).Mark(secret{}), nil
-			}
-			return cty.NilVal, fmt.Errorf("the environment variable %s is not set", name)
-		},
-	})
-}
-
-// fileFunction is file("path"): a file's text without its last newline, as a
-// secret. Relative paths are relative to the file they stand in.
-func (l *loader) fileFunction(dir string) function.Function {
-	return function.New(&function.Spec{
-		Params: []function.Parameter{{Name: "path", Type: cty.String}},
-		Type:   function.StaticReturnType(cty.String),
-		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
-			path := absolute(dir, args[0].AsString())
-			data, err := os.ReadFile(path)
-			if err == nil {
-				return cty.StringVal(strings.TrimRight(string(data), "\r\n")).Mark(secret{}), nil
-			}
-			if l.options.Offline {
-				l.skip(fmt.Sprintf("the file %s cannot be read", path))
-				return cty.UnknownVal(cty.String).Mark(secret{}), nil
-			}
-			return cty.NilVal, err
-		},
-	})
-}
-
-func (l *loader) skip(what string) {
-	for _, s := range l.config.Skipped {
-		if s == what {
-			return
-		}
-	}
-	l.config.Skipped = append(l.config.Skipped, what)
-}
-
-// value evaluates an expression. ok is false when it has no known value; what
-// is wrong then was said.
-func (l *loader) value(expr hcl.Expression) (v cty.Value, sensitive, ok bool) {
 	eval := l.eval.NewChild()
 	eval.Functions = map[string]function.Function{"file": l.fileFunction(filepath.Dir(expr.Range().Filename))}
+	l.missing = nil
 	v, diagnostics := expr.Value(eval)
+	for _, m := range l.missing {
+		l.warn(callRange(expr, m).Ptr(), "Value not known here", "%s Offline this is a warning; what depends on it was not checked.", m.why)
+		l.skip("%s", strings.TrimSuffix(m.why, "."))
+	}
 	for _, d := range diagnostics {
-		d.Summary = plain(d.Summary)
+		l.diagnostics = append(l.diagnostics, plain(d, sensitive))
 	}
-	l.diagnostics = append(l.diagnostics, diagnostics...)
+	v, _ = v.UnmarkDeep()
 	if diagnostics.HasErrors() {
-		return v, false, false
+		return cty.DynamicVal, sensitive, false
 	}
-	v, marks := v.UnmarkDeep()
-	_, sensitive = marks[secret{}]
 	return v, sensitive, v.IsWhollyKnown()
 }
 
-// plain replaces summaries of the HCL library that speak to programmers.
-func plain(summary string) string {
-	if summary == "Error in function call" {
-		return "Value cannot be had"
+// touchesSecret says whether env or file have a part in an expression.
+func (l *loader) touchesSecret(expr hclsyntax.Expression) bool {
+	found := false
+	_ = hclsyntax.VisitAll(expr, func(n hclsyntax.Node) hcl.Diagnostics {
+		call, ok := n.(*hclsyntax.FunctionCallExpr)
+		found = found || ok && (call.Name == "env" || call.Name == "file")
+		return nil
+	})
+	for _, t := range expr.Variables() {
+		x := l.locals[step(t, 1)]
+		found = found || t.RootName() == "local" && x != nil && x.sensitive
 	}
-	return summary
+	return found
 }
 
-// absolute makes a path absolute, from dir.
-func absolute(dir, path string) string {
-	if filepath.IsAbs(path) {
-		return filepath.Clean(path)
+// callRange is where env or file is called with a name, or the expression.
+func callRange(expr hclsyntax.Expression, m miss) hcl.Range {
+	at := expr.Range()
+	_ = hclsyntax.VisitAll(expr, func(n hclsyntax.Node) hcl.Diagnostics {
+		if call, ok := n.(*hclsyntax.FunctionCallExpr); ok && call.Name == m.function && len(call.Args) == 1 {
+			if v, d := call.Args[0].Value(nil); !d.HasErrors() && v.Type() == cty.String && v.IsKnown() && v.AsString() == m.name {
+				at = call.Range()
+			}
+		}
+		return nil
+	})
+	return at
+}
+
+// plain turns a diagnostic of the HCL library into one that people read, and
+// takes secrets out.
+func plain(d *hcl.Diagnostic, sensitive bool) *hcl.Diagnostic {
+	extra, isCall := hcl.DiagnosticExtra[hclsyntax.FunctionCallDiagExtra](d)
+	if call, ok := d.Expression.(*hclsyntax.FunctionCallExpr); ok && isCall {
+		if own, ok := extra.FunctionCallError().(*readError); ok {
+			return &hcl.Diagnostic{Severity: d.Severity, Summary: own.summary, Detail: own.detail, Subject: call.Range().Ptr()}
+		}
 	}
-	joined := filepath.Join(dir, path)
-	if a, err := filepath.Abs(joined); err == nil {
-		return a
+	if d.Summary == "Error in function call" {
+		d.Summary = "Function failed"
 	}
-	return joined
+	switch d.Summary {
+	case "Call to unknown function", "Not enough function arguments", "Too many function arguments":
+		return d // these speak of names only
+	}
+	if sensitive {
+		d.Detail = "What env() or file() gave does not fit what is done with it here. It is not shown, because it may be a secret."
+	}
+	return d
+}
+
+// checkNames checks what an expression refers to. Messages of the HCL library
+// would speak of objects and attributes to whoever misspelt a name.
+func (l *loader) checkNames(expr hclsyntax.Expression) bool {
+	good := true
+	for _, t := range expr.Variables() {
+		at := t.SourceRange()
+		switch t.RootName() {
+		case "local":
+			good = l.checkLocal(step(t, 1), at) && good
+		case "destination":
+			good = l.checkDestination(step(t, 1)+"."+step(t, 2), at) && good
+		case "project", "source", "pipeline":
+			good = false
+			l.fail(&at, "Name without quotes", "A %s is named by a string: write %q.", t.RootName(), step(t, len(t)-1))
+		default:
+			good = false
+			detail := "There is no %q here. Names and values are written in quotes, as in %q; without quotes there are local.NAME and destination.TYPE.NAME.%s"
+			text := l.sourceText(at)
+			l.fail(&at, "Name without quotes", detail, text, text, suggestion(t.RootName(), []string{"local", "destination"}))
+		}
+	}
+	return good
+}
+
+func (l *loader) checkLocal(name string, at hcl.Range) bool {
+	if _, ok := l.locals[name]; ok {
+		return true
+	}
+	if !l.partial {
+		var names []string
+		for n := range l.locals {
+			names = append(names, n)
+		}
+		l.fail(&at, "Unknown local", "No local %q is defined.%s", name, suggestion(name, names))
+	}
+	return false
+}
+
+func (l *loader) checkDestination(reference string, at hcl.Range) bool {
+	if l.names["destination"][reference] {
+		return true
+	}
+	if !l.partial {
+		l.fail(&at, "Unknown destination", "No destination %q is defined.%s", strings.Trim(reference, "."), l.suggestName("destination", reference))
+	}
+	return false
+}
+
+// suggestName suggests the name of a block.
+func (l *loader) suggestName(kind, given string) string {
+	var names []string
+	for n := range l.names[kind] {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	if s := suggestion(given, names); s != "" || len(names) == 0 {
+		return s
+	}
+	return " There is " + enumerate(names, "and") + "."
+}
+
+func (l *loader) sourceText(r hcl.Range) string {
+	if data := l.raw[r.Filename]; r.CanSliceBytes(data) {
+		return string(r.SliceBytes(data))
+	}
+	return ""
 }

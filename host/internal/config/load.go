@@ -2,38 +2,56 @@ package config
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"sort"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/hclparse"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/penstock-io/penstock/host/internal/diagnostic"
 	"github.com/penstock-io/penstock/sdk/schema"
 )
 
-// Options say what to load and what to check it against.
+// Options say what to load and what to check it against. Only Paths and Now
+// are required.
 type Options struct {
 	// Paths are files, and directories of which every *.hcl is read.
 	Paths []string
-	// Offline turns what only this machine knows (an unset variable, a file
-	// that is missing) into warnings.
+	// Offline turns what only the machine that will run this knows (a variable
+	// that is not set, a file or a plugin that is missing) into warnings.
 	Offline bool
 	Now     time.Time
-	// Env looks up environment variables.
+	// Env looks up environment variables. nil: none is set.
 	Env func(string) (string, bool)
 	// Schema returns what a destination type's body may hold. Its error says,
 	// for people, why it cannot. It is called with the host block's plugin
 	// directory.
 	Schema func(ctx context.Context, pluginDir, typ string) (schema.Schema, error)
-	// Registered says whether a pipeline is registered in the data directory;
-	// how far back it may reach was checked then.
+	// Types lists the destination types that a plugin directory holds, for the
+	// message about one that it does not. It may be nil.
+	Types func(pluginDir string) []string
+	// Registered says whether a pipeline is registered in the data directory:
+	// how far back it may reach was then checked before. nil: none is.
 	Registered func(dataDir, name string) bool
+}
+
+func (o Options) withDefaults() Options {
+	if o.Env == nil {
+		o.Env = func(string) (string, bool) { return "", false }
+	}
+	if o.Schema == nil {
+		o.Schema = func(context.Context, string, string) (schema.Schema, error) {
+			return schema.Schema{}, errors.New("no plugin can be asked")
+		}
+	}
+	if o.Types == nil {
+		o.Types = func(string) []string { return nil }
+	}
+	if o.Registered == nil {
+		o.Registered = func(string, string) bool { return false }
+	}
+	return o
 }
 
 // loader collects what is wrong while it reads.
@@ -41,18 +59,25 @@ type loader struct {
 	options     Options
 	config      *Config
 	diagnostics hcl.Diagnostics
-	eval        *hcl.EvalContext
+	raw         map[string][]byte // file texts as they are
 	blocks      []*hclsyntax.Block
+	names       map[string]map[string]bool // of all blocks by type, also of those that are not read
+	partial     bool                       // parts of some file could not be parsed: names may be missing
+	eval        *hcl.EvalContext
+	locals      map[string]*local
+	hidden      []hcl.Range        // literals in the files that are secrets
+	missing     []miss             // what env and file did not find during an evaluation
+	unsure      map[*Pipeline]bool // what they write is not known
 }
 
 // Load reads a configuration. When a diagnostic is an error the configuration
-// is not to be used.
+// is not to be used; what could be read of it is there nonetheless.
 func Load(ctx context.Context, o Options) (*Config, diagnostic.Diagnostics) {
-	l := &loader{options: o, config: &Config{Files: diagnostic.Sources{}}}
-	l.parse()
-	if l.diagnostics.HasErrors() {
-		return l.done()
+	l := &loader{
+		options: o.withDefaults(), config: &Config{Files: diagnostic.Sources{}}, raw: map[string][]byte{},
+		names: map[string]map[string]bool{}, locals: map[string]*local{}, unsure: map[*Pipeline]bool{},
 	}
+	l.parse()
 	l.evaluateLocals()
 	l.decodeHost()
 	l.decodeProjects()
@@ -65,92 +90,52 @@ func Load(ctx context.Context, o Options) (*Config, diagnostic.Diagnostics) {
 
 func (l *loader) done() (*Config, diagnostic.Diagnostics) {
 	for _, d := range l.diagnostics {
-		// The values of variables may be secrets.
-		d.Expression, d.EvalContext = nil, nil
+		// The values of variables may be secrets, and so may be what a
+		// function was called with.
+		d.Expression, d.EvalContext, d.Extra = nil, nil, nil
+		if d.Context == nil && d.Subject != nil {
+			d.Context = l.blockAround(*d.Subject)
+		}
+	}
+	for name, text := range l.raw {
+		l.config.Files[name] = mask(name, text, l.hidden)
 	}
 	diagnostic.Sort(l.diagnostics)
 	return l.config, l.diagnostics
 }
 
-// parse reads all files.
-func (l *loader) parse() {
-	parser := hclparse.NewParser()
-	for _, path := range l.files() {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			l.fail(nil, "Configuration cannot be read", "%v.", err)
-			continue
-		}
-		l.config.Files[path] = data
-		file, diagnostics := parser.ParseHCL(data, path)
-		l.addParse(diagnostics)
-		if body, ok := file.Body.(*hclsyntax.Body); ok {
-			l.blocks = append(l.blocks, body.Blocks...)
-			for _, a := range sortedAttributes(body) {
-				l.fail(a.NameRange.Ptr(), "Attribute outside of a block", "%q stands alone. Attributes belong into a block: host, project, source, destination, pipeline or locals.", a.Name)
-			}
+// blockAround is the head of the block that a range lies in, to its end.
+func (l *loader) blockAround(r hcl.Range) *hcl.Range {
+	for _, b := range l.blocks {
+		if whole := b.Range(); whole.Filename == r.Filename && whole.Overlaps(r) {
+			return &whole
 		}
 	}
-}
-
-// addParse adds the parser's diagnostics. The commonest trap gets a word.
-func (l *loader) addParse(diagnostics hcl.Diagnostics) {
-	for _, d := range diagnostics {
-		if d.Summary == "Invalid single-argument block definition" {
-			d.Detail += " A block on one line can hold a single argument: write one argument per line, with the closing brace on a line of its own."
-		}
-	}
-	l.diagnostics = append(l.diagnostics, diagnostics...)
-}
-
-// files lists what Paths name, in order.
-func (l *loader) files() []string {
-	var files []string
-	for _, path := range l.options.Paths {
-		info, err := os.Stat(path)
-		if err != nil {
-			detail := err.Error()
-			if pathErr, ok := err.(*fs.PathError); ok {
-				detail = pathErr.Err.Error()
-			}
-			l.fail(nil, "Configuration cannot be read", "%s: %s.", path, detail)
-			continue
-		}
-		if !info.IsDir() {
-			files = append(files, path)
-			continue
-		}
-		found, err := filepath.Glob(filepath.Join(path, "*.hcl"))
-		if err != nil || len(found) == 0 {
-			l.fail(nil, "Configuration cannot be read", "The directory %s holds no *.hcl file.", path)
-			continue
-		}
-		sort.Strings(found)
-		files = append(files, found...)
-	}
-	return files
+	return nil
 }
 
 // fail adds an error at a place, which may be nil.
 func (l *loader) fail(at *hcl.Range, summary, detail string, args ...any) {
-	l.add(hcl.DiagError, at, nil, summary, detail, args...)
+	l.add(hcl.DiagError, at, summary, detail, args...)
 }
 
 func (l *loader) warn(at *hcl.Range, summary, detail string, args ...any) {
-	l.add(hcl.DiagWarning, at, nil, summary, detail, args...)
+	l.add(hcl.DiagWarning, at, summary, detail, args...)
 }
 
-func (l *loader) add(severity hcl.DiagnosticSeverity, at *hcl.Range, extra any, summary, detail string, args ...any) {
+func (l *loader) add(severity hcl.DiagnosticSeverity, at *hcl.Range, summary, detail string, args ...any) {
 	l.diagnostics = append(l.diagnostics, &hcl.Diagnostic{
-		Severity: severity, Summary: summary, Detail: fmt.Sprintf(detail, args...), Subject: at, Extra: extra,
+		Severity: severity, Summary: summary, Detail: fmt.Sprintf(detail, args...), Subject: at,
 	})
 }
 
-func sortedAttributes(body *hclsyntax.Body) []*hclsyntax.Attribute {
-	all := make([]*hclsyntax.Attribute, 0, len(body.Attributes))
-	for _, a := range body.Attributes {
-		all = append(all, a)
+// skip notes a check that was left out.
+func (l *loader) skip(format string, args ...any) {
+	what := fmt.Sprintf(format, args...)
+	for _, s := range l.config.Skipped {
+		if s == what {
+			return
+		}
 	}
-	sort.Slice(all, func(i, j int) bool { return all[i].SrcRange.Start.Byte < all[j].SrcRange.Start.Byte })
-	return all
+	l.config.Skipped = append(l.config.Skipped, what)
 }

@@ -1,21 +1,24 @@
 package config
 
 import (
+	_ "embed"
 	"fmt"
-	"path/filepath"
+	"sort"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/zclconf/go-cty/cty"
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 )
 
-func dir(file string) string { return filepath.Dir(file) }
-
 // suggestion is " Did you mean …?" when one of the candidates is near.
 func suggestion(given string, candidates []string) string {
+	sorted := append([]string(nil), candidates...)
+	sort.Strings(sorted)
 	best, distance := "", 1+len(given)/3
-	for _, c := range candidates {
-		if d := editDistance(strings.ToLower(given), strings.ToLower(c)); d <= distance && (best == "" || d < distance) {
+	for _, c := range sorted {
+		d := editDistance(strings.ToLower(given), strings.ToLower(c))
+		if d < len(c) && (d < distance || d == distance && best == "") {
 			best, distance = c, d
 		}
 	}
@@ -25,7 +28,7 @@ func suggestion(given string, candidates []string) string {
 	return fmt.Sprintf(" Did you mean %q?", best)
 }
 
-// editDistance counts insertions, deletions and substitutions.
+// editDistance counts insertions, deletions and substitutions of bytes.
 func editDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -46,7 +49,37 @@ func editDistance(a, b string) int {
 	return row[len(b)]
 }
 
-// shown is a value as it would be written.
+// zones are the names of the IANA database, one a line: suggestions come from
+// them. Whether a name is right is for the database of the machine to say.
+//
+//go:embed zones.txt
+var zones string
+
+// suggestZone suggests a time zone, also to who knows the city only.
+func suggestZone(given string) string {
+	names := strings.Fields(zones)
+	city := strings.ReplaceAll(given[strings.LastIndexByte(given, '/')+1:], " ", "_")
+	for _, name := range names {
+		if city != "" && strings.EqualFold(name[strings.LastIndexByte(name, '/')+1:], city) {
+			return fmt.Sprintf(" Did you mean %q?", name)
+		}
+	}
+	return suggestion(given, names)
+}
+
+// enumerate joins words: a, b or c.
+func enumerate(words []string, joined string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = fmt.Sprintf("%q", w)
+	}
+	if len(quoted) < 2 {
+		return strings.Join(quoted, "")
+	}
+	return strings.Join(quoted[:len(quoted)-1], ", ") + " " + joined + " " + quoted[len(quoted)-1]
+}
+
+// shown is a value as it would be written, or what it is when that is long.
 func shown(v cty.Value) string {
 	if v.IsNull() {
 		return "null"
@@ -55,32 +88,12 @@ func shown(v cty.Value) string {
 	if err != nil {
 		return "a " + v.Type().FriendlyName()
 	}
-	if len(text) > 80 {
-		return string(text[:80]) + "…"
+	if len(text) <= 80 {
+		return string(text)
 	}
-	return string(text)
-}
-
-func typeName(t cty.Type) string {
-	switch {
-	case t == cty.String:
-		return "a string"
-	case t == cty.Bool:
-		return "true or false"
-	case t == cty.Number:
-		return "a number"
-	case t.IsListType():
-		return "a list of strings"
-	default:
-		return "a map of strings"
+	cut := 80
+	for !utf8.RuneStart(text[cut]) {
+		cut--
 	}
-}
-
-// commonZones are what suggestions for a misspelt time zone are taken from.
-var commonZones = []string{
-	"UTC", "Europe/London", "Europe/Berlin", "Europe/Paris", "Europe/Madrid", "Europe/Rome", "Europe/Amsterdam", "Europe/Zurich",
-	"Europe/Vienna", "Europe/Stockholm", "Europe/Warsaw", "Europe/Istanbul", "America/New_York", "America/Chicago", "America/Denver",
-	"America/Los_Angeles", "America/Toronto", "America/Vancouver", "America/Sao_Paulo", "America/Mexico_City", "Asia/Tokyo",
-	"Asia/Shanghai", "Asia/Hong_Kong", "Asia/Singapore", "Asia/Kolkata", "Asia/Dubai", "Asia/Seoul", "Asia/Jakarta",
-	"Australia/Sydney", "Australia/Melbourne", "Pacific/Auckland", "Africa/Johannesburg", "Africa/Lagos", "US/Pacific", "US/Eastern",
+	return string(text[:cut]) + "…"
 }

@@ -2,6 +2,8 @@
 // wrote it: file, line and column, the line itself with the place marked, what
 // is wrong and what would be right.
 //
-// It makes no diagnostics and decides nothing. The line is left out where a
-// secret could stand on it, and the values of variables are never shown.
+// It makes no diagnostics and decides nothing but their order. A diagnostic
+// has two ranges: the subject is what is wrong and gets the mark, the context
+// is what a reader needs around it. The lines come out of Sources, in which
+// secrets are masked, so that no secret is shown.
 package diagnostic

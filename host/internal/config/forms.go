@@ -1,0 +1,149 @@
+package config
+
+import (
+	"math/big"
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/sdk/schema"
+)
+
+// A form says why a text is not right, or "".
+type form func(text string) (why string)
+
+func dateForm(text string) string {
+	if _, err := journal.ParseDay(text); err != nil {
+		return `it must be a date that exists, written "YYYY-MM-DD".`
+	}
+	return ""
+}
+
+func zoneForm(text string) string {
+	if _, err := loadZone(text); err != nil {
+		return `it is no time zone: use an IANA name such as "Europe/Berlin" or "UTC".` + suggestZone(text)
+	}
+	return ""
+}
+
+// loadZone is time.LoadLocation without the names that depend on the machine.
+func loadZone(name string) (*time.Location, error) {
+	first, _, _ := strings.Cut(name, "/")
+	switch first {
+	case "", "Local", "localtime", "posix", "right", "posixrules", "Factory":
+		return nil, strconv.ErrSyntax
+	}
+	return time.LoadLocation(name)
+}
+
+func nameForm(text string) string {
+	if !schema.ValidName(text) {
+		return "it is no name: use lower-case letters, digits and underscores, beginning with a letter."
+	}
+	return ""
+}
+
+func notEmpty(text string) string {
+	if strings.TrimSpace(text) == "" {
+		return "it must not be empty."
+	}
+	return ""
+}
+
+var months = regexp.MustCompile(`^([0-9]{1,3}) months?$`)
+
+// parseBackfill reads "6 months" or a duration such as "90d".
+func parseBackfill(text string) (Backfill, bool) {
+	if m := months.FindStringSubmatch(text); m != nil {
+		n, err := strconv.Atoi(m[1])
+		return Backfill{Months: n, Text: text}, err == nil
+	}
+	d, err := schema.ParseDuration(text)
+	return Backfill{Time: d, Text: text}, err == nil
+}
+
+func backfillForm(text string) string {
+	if _, ok := parseBackfill(text); !ok {
+		return `write it as "6 months", or as a duration such as "90d".`
+	}
+	return ""
+}
+
+func clockForm(text string) string {
+	if _, err := time.Parse("15:04", text); err != nil || len(text) != 5 {
+		return `it must be a time of day, written "HH:MM".`
+	}
+	return ""
+}
+
+// addressForm is host:port.
+func addressForm(text string) string {
+	_, port, err := net.SplitHostPort(text)
+	if err == nil {
+		n, err := strconv.Atoi(port)
+		if err == nil && n >= 0 && n <= 65535 {
+			return ""
+		}
+	}
+	return `it must be an address with a port, such as "127.0.0.1:8080".`
+}
+
+// loopback says whether an address is reached from this machine only.
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// urlForm is an absolute URL with one of the schemes.
+func urlForm(schemes ...string) form {
+	return func(text string) string {
+		u, err := url.Parse(text)
+		if err == nil && u.Host != "" {
+			for _, s := range schemes {
+				if u.Scheme == s {
+					return ""
+				}
+			}
+		}
+		return "it must be a URL that begins with " + strings.Join(schemes, ":// or ") + "://."
+	}
+}
+
+// pathForm is a path, or an address in a bucket.
+func pathForm(text string) string {
+	if why := notEmpty(text); why != "" || !strings.Contains(text, "://") {
+		return why
+	}
+	if why := urlForm("s3", "gs", "azblob")(text); why != "" {
+		return "it must be a path, or begin with s3://, gs:// or azblob:// and the bucket's name."
+	}
+	return ""
+}
+
+// globForm is a pattern of paths, or of names in a bucket.
+func globForm(text string) string {
+	if why := pathForm(text); why != "" {
+		return why
+	}
+	if !doublestar.ValidatePattern(text) {
+		return `it is no pattern: "*" stands for anything in a name, "**" for directories, "[a-z]" and "{a,b}" for alternatives.`
+	}
+	return ""
+}
+
+// integer is a number as an int64.
+func integer(n *big.Float) (int64, bool) {
+	i, accuracy := n.Int64()
+	return i, accuracy == big.Exact
+}

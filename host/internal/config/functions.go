@@ -1,0 +1,103 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
+	"github.com/zclconf/go-cty/cty/function/stdlib"
+)
+
+// secret marks values that come from env and file.
+type secret struct{}
+
+// miss is a variable or a file that is not there, noted offline.
+type miss struct{ function, name, why string }
+
+// readError is what env and file say. Its text holds no secret.
+type readError struct{ summary, detail string }
+
+func (e *readError) Error() string { return e.detail }
+
+// functions are what expressions may call.
+func (l *loader) functions() map[string]function.Function {
+	return map[string]function.Function{
+		"env": l.envFunction(),
+		"abs": stdlib.AbsoluteFunc, "ceil": stdlib.CeilFunc, "chomp": stdlib.ChompFunc, "coalesce": stdlib.CoalesceFunc,
+		"coalescelist": stdlib.CoalesceListFunc, "compact": stdlib.CompactFunc, "concat": stdlib.ConcatFunc, "contains": stdlib.ContainsFunc,
+		"csvdecode": stdlib.CSVDecodeFunc, "distinct": stdlib.DistinctFunc, "element": stdlib.ElementFunc, "flatten": stdlib.FlattenFunc,
+		"floor": stdlib.FloorFunc, "format": stdlib.FormatFunc, "formatlist": stdlib.FormatListFunc, "indent": stdlib.IndentFunc,
+		"index": stdlib.IndexFunc, "join": stdlib.JoinFunc, "jsondecode": stdlib.JSONDecodeFunc, "jsonencode": stdlib.JSONEncodeFunc,
+		"keys": stdlib.KeysFunc, "length": stdlib.LengthFunc, "lookup": stdlib.LookupFunc, "lower": stdlib.LowerFunc, "max": stdlib.MaxFunc,
+		"merge": stdlib.MergeFunc, "min": stdlib.MinFunc, "parseint": stdlib.ParseIntFunc, "range": stdlib.RangeFunc, "regex": stdlib.RegexFunc,
+		"regexall": stdlib.RegexAllFunc, "regexreplace": stdlib.RegexReplaceFunc, "replace": stdlib.ReplaceFunc, "reverse": stdlib.ReverseListFunc,
+		"setintersection": stdlib.SetIntersectionFunc, "setsubtract": stdlib.SetSubtractFunc, "setunion": stdlib.SetUnionFunc,
+		"slice": stdlib.SliceFunc, "sort": stdlib.SortFunc, "split": stdlib.SplitFunc, "strlen": stdlib.StrlenFunc, "strrev": stdlib.ReverseFunc,
+		"substr": stdlib.SubstrFunc, "title": stdlib.TitleFunc, "tobool": stdlib.MakeToFunc(cty.Bool), "tolist": stdlib.MakeToFunc(cty.List(cty.DynamicPseudoType)),
+		"tomap": stdlib.MakeToFunc(cty.Map(cty.DynamicPseudoType)), "tonumber": stdlib.MakeToFunc(cty.Number), "toset": stdlib.MakeToFunc(cty.Set(cty.DynamicPseudoType)),
+		"tostring": stdlib.MakeToFunc(cty.String), "trim": stdlib.TrimFunc, "trimprefix": stdlib.TrimPrefixFunc, "trimspace": stdlib.TrimSpaceFunc,
+		"trimsuffix": stdlib.TrimSuffixFunc, "upper": stdlib.UpperFunc, "values": stdlib.ValuesFunc, "zipmap": stdlib.ZipmapFunc,
+	}
+}
+
+// reader is a function of one string whose result is a secret.
+func reader(parameter string, read func(string) (cty.Value, error)) function.Function {
+	return function.New(&function.Spec{
+		Params: []function.Parameter{{Name: parameter, Type: cty.String, AllowMarked: true}},
+		Type:   function.StaticReturnType(cty.String),
+		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+			argument, marks := args[0].Unmark()
+			v, err := read(argument.AsString())
+			if err != nil && len(marks) > 0 {
+				err = &readError{"Value cannot be read", "It is named by a value that comes from env() or file() itself, and is not shown."}
+			}
+			if err != nil {
+				return cty.NilVal, err
+			}
+			return v.Mark(secret{}), nil
+		},
+	})
+}
+
+// envFunction is env("NAME"): an environment variable.
+func (l *loader) envFunction() function.Function {
+	return reader("name", func(name string) (cty.Value, error) {
+		if value, ok := l.options.Env(name); ok {
+			return cty.StringVal(value), nil
+		}
+		why := fmt.Sprintf("The environment variable %s is not set.", name)
+		if l.options.Offline {
+			l.missing = append(l.missing, miss{"env", name, why})
+			return cty.UnknownVal(cty.String), nil
+		}
+		return cty.NilVal, &readError{"Environment variable not set", why + " Set it, or take the value from elsewhere."}
+	})
+}
+
+// fileFunction is file("path"): a file's text without its last newlines.
+// Relative paths are relative to the file they stand in.
+func (l *loader) fileFunction(dir string) function.Function {
+	return reader("path", func(path string) (cty.Value, error) {
+		full := path
+		if !filepath.IsAbs(path) {
+			full = filepath.Join(dir, path)
+		}
+		data, err := os.ReadFile(full)
+		if err == nil && len(data) > maxFile {
+			err = errors.New("it is longer than 16 MiB")
+		}
+		if err == nil {
+			return cty.StringVal(strings.TrimRight(string(data), "\r\n")), nil
+		}
+		why := fmt.Sprintf("The file %s cannot be read: %s.", full, reason(err))
+		if l.options.Offline {
+			l.missing = append(l.missing, miss{"file", path, why})
+			return cty.UnknownVal(cty.String), nil
+		}
+		return cty.NilVal, &readError{"File cannot be read", why + " A relative path is relative to the configuration file that it stands in."}
+	})
+}

@@ -1,0 +1,66 @@
+package config
+
+import "github.com/hashicorp/hcl/v2/hclsyntax"
+
+func (l *loader) refuseUnknownBlocks() {
+	for _, b := range l.blocks {
+		known := false
+		for _, t := range blockTypes {
+			known = known || b.Type == t
+		}
+		if !known {
+			s := suggestion(b.Type, blockTypes)
+			if s == "" {
+				s = " There is " + enumerate(blockTypes, "and") + "."
+			}
+			l.fail(b.TypeRange.Ptr(), "Unknown block", "There is no block %q.%s", b.Type, s)
+		}
+	}
+}
+
+func (l *loader) decodeHost() {
+	blocks := l.ofType("host")
+	var b *body
+	for i, raw := range blocks {
+		switch {
+		case i > 0:
+			first := blocks[0].DefRange()
+			l.fail(raw.DefRange().Ptr(), "Block defined twice", "A configuration has one host block; another is at %s:%d.", first.Filename, first.Start.Line)
+		case l.labelled(raw, nil):
+			b = l.read(raw, hostBlock)
+		}
+	}
+	if b == nil {
+		b = &body{l: l, spec: hostBlock, raw: &hclsyntax.Block{}}
+	}
+	h := &l.config.Host
+	h.Place = b.place()
+	h.DataDir = b.text("data_dir")
+	h.PluginDir = b.text("plugin_dir")
+	h.Memory = b.integer("memory")
+	h.MaxBackfill, _ = parseBackfill(b.text("max_backfill"))
+	h.LogLevel = b.text("log_level")
+	h.LogFormat = b.text("log_format")
+	for _, api := range b.blocks["api"] {
+		api.checkAPI()
+	}
+}
+
+// checkAPI checks what an attribute alone cannot tell.
+func (b *body) checkAPI() {
+	b.checkPair("tls_cert", "tls_key")
+	if b.has("listen") && !b.has("token") {
+		b.l.fail(b.at("listen"), "Missing attribute", "api needs \"token\" when it listens: whoever reaches the address could otherwise command the host.")
+	}
+}
+
+// checkPair checks that two attributes are set together.
+func (b *body) checkPair(one, other string) {
+	if b.has(one) == b.has(other) {
+		return
+	}
+	if b.has(other) {
+		one, other = other, one
+	}
+	b.l.fail(b.at(one), "Missing attribute", "%s sets %q without %q: they belong together.", b.what, one, other)
+}

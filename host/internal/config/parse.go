@@ -1,0 +1,164 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+// maxFile is how long a configuration file may be: beyond it something else
+// was named by mistake.
+const maxFile = 16 << 20
+
+// parse reads all files. Of a file with a syntax error the blocks before the
+// first one are read.
+func (l *loader) parse() {
+	for _, path := range l.files() {
+		data, err := readFile(path)
+		if err != nil {
+			l.fail(nil, "Configuration cannot be read", "%s: %s.", path, reason(err))
+			continue
+		}
+		l.raw[path] = data
+		file, diagnostics := hclsyntax.ParseConfig(data, path, hcl.InitialPos)
+		broken := l.addSyntax(diagnostics)
+		body, ok := file.Body.(*hclsyntax.Body)
+		if !ok {
+			continue
+		}
+		for _, b := range body.Blocks {
+			l.name(b)
+			if broken == nil || b.Range().End.Byte <= broken.Start.Byte && b.CloseBraceRange.End.Byte <= broken.Start.Byte {
+				l.blocks = append(l.blocks, b)
+			}
+		}
+		for _, a := range sortedAttributes(body) {
+			if broken == nil {
+				l.fail(a.NameRange.Ptr(), "Attribute outside of a block", "%q stands alone. Attributes belong into a block: host, project, source, destination, pipeline or locals.", a.Name)
+			}
+		}
+	}
+}
+
+func readFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxFile {
+		return nil, errors.New("it is longer than 16 MiB, and hardly a configuration")
+	}
+	return os.ReadFile(path)
+}
+
+// reason is an error of the file system without its operation and path.
+func reason(err error) string {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err.Error()
+	}
+	return err.Error()
+}
+
+// name notes that a block exists.
+func (l *loader) name(b *hclsyntax.Block) {
+	if l.names[b.Type] == nil {
+		l.names[b.Type] = map[string]bool{}
+	}
+	l.names[b.Type][strings.Join(b.Labels, ".")] = true
+}
+
+// addSyntax adds the parser's diagnostics, and returns the place of the first
+// behind which the tree cannot be trusted.
+func (l *loader) addSyntax(diagnostics hcl.Diagnostics) (broken *hcl.Range) {
+	for _, d := range diagnostics {
+		switch d.Summary {
+		case "Invalid single-argument block definition":
+			d.Summary = "Several arguments in a one-line block"
+			d.Detail = "A block on one line holds a single argument. Write one argument per line, without commas, and the closing brace on a line of its own."
+		case "Attribute redefined":
+			d.Summary = "Attribute set twice"
+			l.diagnostics = append(l.diagnostics, d)
+			continue // the tree is whole
+		}
+		if d.Subject != nil && (broken == nil || d.Subject.Start.Byte < broken.Start.Byte) {
+			broken = d.Subject
+		}
+		l.partial = true
+		l.diagnostics = append(l.diagnostics, d)
+	}
+	return broken
+}
+
+// files lists what Paths name, in order, each once.
+func (l *loader) files() []string {
+	var files []string
+	for _, path := range l.options.Paths {
+		info, err := os.Stat(path)
+		switch {
+		case err != nil:
+			l.fail(nil, "Configuration cannot be read", "%s: %s.", path, reason(err))
+			l.partial = true
+		case info.IsDir():
+			files = append(files, l.filesIn(path)...)
+		default:
+			files = append(files, path)
+		}
+	}
+	return unique(files)
+}
+
+// filesIn lists a directory's *.hcl, without those that begin with a point.
+func (l *loader) filesIn(dir string) []string {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		l.fail(nil, "Configuration cannot be read", "%s: %s.", dir, reason(err))
+		return nil
+	}
+	var files []string
+	for _, e := range entries {
+		if name := e.Name(); !e.IsDir() && filepath.Ext(name) == ".hcl" && !strings.HasPrefix(name, ".") {
+			files = append(files, filepath.Join(dir, name))
+		}
+	}
+	if len(files) == 0 {
+		l.fail(nil, "Configuration cannot be read", "The directory %s holds no *.hcl file.", dir)
+	}
+	return files
+}
+
+// unique drops files that were named before, by whatever path.
+func unique(files []string) []string {
+	var kept []string
+	var seen []fs.FileInfo
+	for _, f := range files {
+		info, err := os.Stat(f)
+		known := false
+		for _, s := range seen {
+			known = known || err == nil && os.SameFile(s, info)
+		}
+		if known {
+			continue
+		}
+		if err == nil {
+			seen = append(seen, info)
+		}
+		kept = append(kept, f)
+	}
+	return kept
+}
+
+func sortedAttributes(body *hclsyntax.Body) []*hclsyntax.Attribute {
+	all := make([]*hclsyntax.Attribute, 0, len(body.Attributes))
+	for _, a := range body.Attributes {
+		all = append(all, a)
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].SrcRange.Start.Byte < all[j].SrcRange.Start.Byte })
+	return all
+}

@@ -1,0 +1,91 @@
+package config
+
+import (
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/sdk/batch"
+)
+
+var frequencies = map[string]time.Duration{"daily": 24 * time.Hour, "hourly": time.Hour}
+
+func (l *loader) decodePipelines() {
+	seen := map[string]hcl.Range{}
+	for _, raw := range l.ofType("pipeline") {
+		if l.labelled(raw, pipelineBlock.labels) && l.named(seen, raw) {
+			l.decodePipeline(raw)
+		}
+	}
+	l.refuseOverlaps()
+}
+
+func (l *loader) decodePipeline(raw *hclsyntax.Block) {
+	b := l.read(raw, pipelineBlock)
+	p := &Pipeline{
+		Place: b.place(), Name: raw.Labels[0], Project: b.project("project"), Destination: b.destination(), To: pipeline.Forever,
+		Frequency: frequencies[b.text("frequency")], Order: pipeline.Order(b.text("backfill_order")), MaxRun: b.integer("max_run"),
+		Paused: b.flag("paused"), Adopt: b.flag("adopt"),
+	}
+	// An unknown name was refused, and leaves the zero value.
+	p.Stream, _ = batch.ParseStream(b.text("stream"))
+	if p.Stream == batch.Events && !b.has("from_date") {
+		l.fail(raw.DefRange().Ptr(), "Missing attribute", "%s needs \"from_date\": the first day to export, written \"YYYY-MM-DD\".", b.what)
+	}
+	from, hasFrom := b.date("from_date")
+	to, hasTo := b.date("to_date")
+	p.From = from
+	if hasTo {
+		p.To = to
+	}
+	if hasFrom {
+		l.checkDates(p)
+	}
+	l.unsure[p] = p.Project == nil || p.Destination == nil || b.text("stream") == "" || !hasFrom || b.has("to_date") && !hasTo
+	l.config.Pipelines = append(l.config.Pipelines, p)
+}
+
+// date is an attribute as a date.
+func (b *body) date(name string) (journal.Day, bool) {
+	text, ok := b.get(name).(string)
+	if !ok {
+		return 0, false
+	}
+	day, err := journal.ParseDay(text)
+	return day, err == nil
+}
+
+// checkDates checks the order of the dates, and how far back they reach
+// unless the pipeline was registered before.
+func (l *loader) checkDates(p *Pipeline) {
+	at := p.AttributeRange("from_date")
+	if p.To < p.From {
+		to := p.AttributeRange("to_date")
+		l.fail(&to, "Dates out of order", "to_date %s lies before from_date %s.", p.To, p.From)
+	}
+	if today := journal.DayOf(l.options.Now.Unix()); p.From > today {
+		l.warn(&at, "Date in the future", "from_date is %s and today is %s: nothing is exported until there is an event of that day.", p.From, today)
+	}
+	earliest := l.config.Host.MaxBackfill.Before(l.options.Now)
+	if p.From < earliest && !l.options.Registered(l.config.Host.DataDir, p.Name) {
+		l.fail(&at, "Date out of range", "from_date %s is more than %s back: the earliest is %s. "+
+			"To reach further, raise max_backfill in the host block.", p.From, l.config.Host.MaxBackfill.Text, earliest)
+	}
+}
+
+// refuseOverlaps refuses two pipelines that would write the same dates of the
+// same stream to the same destination.
+func (l *loader) refuseOverlaps() {
+	for i, p := range l.config.Pipelines {
+		for _, q := range l.config.Pipelines[:i] {
+			same := p.Project == q.Project && p.Stream == q.Stream && p.Destination == q.Destination
+			if same && !l.unsure[p] && !l.unsure[q] && p.From <= q.To && q.From <= p.To {
+				l.fail(p.Range.Ptr(), "Pipelines overlap", "The pipelines %q (%s:%d) and %q export the same dates of %s to %s: each row would be there twice.",
+					q.Name, q.Range.Filename, q.Range.Start.Line, p.Name, p.Stream, p.Destination.Reference())
+			}
+		}
+	}
+}

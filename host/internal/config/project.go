@@ -1,0 +1,49 @@
+package config
+
+import (
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+)
+
+func (l *loader) decodeProjects() {
+	seen, ids := map[string]hcl.Range{}, map[int64]string{}
+	for _, raw := range l.ofType("project") {
+		if !l.labelled(raw, projectBlock.labels) || !l.named(seen, raw) {
+			continue
+		}
+		b := l.read(raw, projectBlock)
+		p := &Project{
+			Place: b.place(), Name: raw.Labels[0], ID: b.integer("id"), Token: b.text("token"), Identity: b.text("identity"), TimeZone: time.UTC,
+		}
+		if zone, err := loadZone(b.text("timezone")); err == nil {
+			p.TimeZone = zone
+		}
+		if other, ok := ids[p.ID]; ok && p.ID > 0 {
+			l.fail(b.at("id"), "Project id used twice", "The project %q has the id %d too. Ids name the directories at destinations, and must differ.", other, p.ID)
+		}
+		ids[p.ID] = p.Name
+		l.config.Projects = append(l.config.Projects, p)
+	}
+}
+
+// project looks up the project that an attribute names.
+func (b *body) project(name string) *Project {
+	given, ok := b.get(name).(string)
+	if !ok {
+		return nil
+	}
+	return b.l.project(given, b.at(name))
+}
+
+func (l *loader) project(name string, at *hcl.Range) *Project {
+	for _, p := range l.config.Projects {
+		if p.Name == name {
+			return p
+		}
+	}
+	if !l.names["project"][name] && !l.partial {
+		l.fail(at, "Unknown project", "No project %q is defined.%s", name, l.suggestName("project", name))
+	}
+	return nil
+}

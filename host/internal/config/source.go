@@ -1,0 +1,76 @@
+package config
+
+import (
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+func (l *loader) decodeSources() {
+	seen := map[string]hcl.Range{}
+	types := make([]string, 0, len(sourceBlocks))
+	for t := range sourceBlocks {
+		types = append(types, t)
+	}
+	slices.Sort(types)
+	for _, raw := range l.ofType("source") {
+		if !l.labelled(raw, filesBlock.labels) || !l.named(seen, raw) {
+			continue
+		}
+		switch typ := raw.Labels[0]; typ {
+		case "files":
+			l.decodeFiles(raw)
+		case "collector":
+			l.checkCollector(l.read(raw, collectorBlock))
+		case "mixpanel":
+			l.checkMixpanel(l.read(raw, mixpanelBlock))
+		case "kafka":
+			(&body{l: l, spec: &blockType{name: typ}, raw: raw}).refuseBlock()
+		default:
+			s := suggestion(typ, types)
+			if s == "" {
+				s = " There is " + enumerate(types, "and") + "."
+			}
+			l.fail(raw.LabelRanges[0].Ptr(), "Unknown source type", "There is no source type %q.%s", typ, s)
+		}
+	}
+}
+
+func (l *loader) decodeFiles(raw *hclsyntax.Block) {
+	b := l.read(raw, filesBlock)
+	l.config.Sources = append(l.config.Sources, &Source{
+		Place: b.place(), Name: raw.Labels[1], Project: b.project("project"), Pattern: b.text("path"), Follow: b.flag("follow"),
+	})
+}
+
+// checkCollector checks what an attribute alone cannot tell.
+func (l *loader) checkCollector(b *body) {
+	switch {
+	case b.has("project") && b.has("projects"):
+		l.fail(b.at("projects"), "Attributes exclude each other", "%s sets \"project\" and \"projects\": use one of them.", b.what)
+	case !b.has("project") && !b.has("projects"):
+		l.fail(b.raw.DefRange().Ptr(), "Missing attribute", "%s needs \"project\", or \"projects\" with the names of several.", b.what)
+	}
+	b.project("project")
+	for _, name := range b.list("projects") {
+		l.project(name, b.at("projects"))
+	}
+	b.checkPair("tls_cert", "tls_key")
+	listen := b.text("listen")
+	if listen != "" && !loopback(listen) && !b.has("tls_cert") && !b.has("tls_key") && !b.flag("insecure") {
+		l.fail(b.at("listen"), "Listens beyond this machine without TLS",
+			"listen is %q, which other machines may reach: set tls_cert and tls_key, or insecure = true when something in front of it takes care of TLS.", listen)
+	}
+}
+
+func (l *loader) checkMixpanel(b *body) {
+	b.project("project")
+	accounts := b.blocks["service_account"]
+	switch {
+	case b.has("api_secret") && len(accounts) > 0:
+		l.fail(b.at("api_secret"), "Attributes exclude each other", "%s has \"api_secret\" and a block \"service_account\": use one of them.", b.what)
+	case !b.has("api_secret") && len(accounts) == 0:
+		l.fail(b.raw.DefRange().Ptr(), "Missing attribute", "%s needs credentials: a block service_account with username and secret, or \"api_secret\".", b.what)
+	}
+}

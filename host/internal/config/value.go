@@ -1,0 +1,211 @@
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
+
+	"github.com/penstock-io/penstock/sdk/schema"
+)
+
+// readAttribute evaluates an attribute and checks it. null counts as not set.
+func (b *body) readAttribute(a attribute, raw *hclsyntax.Attribute) {
+	if a.Sensitive {
+		b.l.hideLiterals(raw.Expr)
+	}
+	b.given[a.Name] = true
+	if a.Deprecated != "" {
+		b.l.warn(raw.NameRange.Ptr(), "Deprecated attribute", "%q is deprecated: %s", a.Name, a.Deprecated)
+	}
+	v, sensitive, ok := b.l.evaluate(raw.Expr)
+	out := value{at: raw.Expr.Range(), name: raw.NameRange, secret: sensitive || a.Sensitive}
+	if ok && v.IsNull() {
+		b.given[a.Name] = false
+		return
+	}
+	if a.Sensitive && !sensitive {
+		b.l.warn(raw.NameRange.Ptr(), "Secret in the configuration",
+			"%q is written out here. Take it from env(\"…\") or file(\"…\"), so that it does not stand in a file that people read.", a.Name)
+	}
+	if ok {
+		var why string
+		out.constant, why = constant(a, v, filepath.Dir(raw.SrcRange.Filename))
+		if why != "" {
+			b.wrong(a, raw, v, out.secret, why)
+			return
+		}
+	}
+	b.values[a.Name] = out
+	b.refuseValue(a.Name, out)
+}
+
+// wrong complains about an attribute's value.
+func (b *body) wrong(a attribute, raw *hclsyntax.Attribute, v cty.Value, hidden bool, why string) {
+	if hidden {
+		// What may be near the value is near the secret.
+		why, _, _ = strings.Cut(why, " Did you mean")
+		b.l.fail(raw.Expr.Range().Ptr(), "Wrong value", "%s: %s The value is not shown, because it may be a secret.", a.Name, why)
+		return
+	}
+	b.l.fail(raw.Expr.Range().Ptr(), "Wrong value", "%s is %s: %s", a.Name, shown(v), why)
+}
+
+// constant is a value as its type says, or why it is not right.
+func constant(a attribute, v cty.Value, dir string) (constant any, why string) {
+	want := ctyType(a.Type)
+	converted, err := convert.Convert(v, want)
+	if err != nil || want == cty.String && v.Type() == cty.Bool {
+		return nil, "it must be " + wanted(a) + "."
+	}
+	switch a.Type {
+	case schema.Bool:
+		return converted.True(), ""
+	case schema.Integer:
+		n, ok := integer(converted.AsBigFloat())
+		if !ok {
+			return nil, "it must be an integer."
+		}
+		return n, a.small(n, fmt.Sprint(a.least))
+	case schema.Number:
+		n, _ := converted.AsBigFloat().Float64()
+		return n, ""
+	case schema.ListOfString:
+		return listConstant(a, converted)
+	case schema.MapOfString:
+		return mapConstant(converted)
+	default:
+		return textConstant(a, converted.AsString(), dir)
+	}
+}
+
+func (a attribute) small(n int64, least string) string {
+	if n >= a.least || a.least == 0 {
+		return ""
+	}
+	return "it must be at least " + least + "."
+}
+
+// textConstant reads what is written as a string.
+func textConstant(a attribute, s, dir string) (any, string) {
+	if a.form != nil {
+		if why := a.form(s); why != "" {
+			return nil, why
+		}
+	}
+	switch a.Type {
+	case schema.Size:
+		n, err := schema.ParseSize(s)
+		if err != nil {
+			return nil, "it must be " + wanted(a) + "."
+		}
+		return n, a.small(n, size(a.least))
+	case schema.Duration:
+		d, err := schema.ParseDuration(s)
+		if err != nil {
+			return nil, "it must be " + wanted(a) + "."
+		}
+		return int64(d), ""
+	case schema.Path:
+		if a.address && strings.Contains(s, "://") {
+			return s, ""
+		}
+		return absolute(dir, s), ""
+	}
+	if len(a.Allowed) > 0 && !slices.Contains(a.Allowed, s) {
+		return nil, "it must be " + enumerate(a.Allowed, "or") + "." + suggestion(s, a.Allowed)
+	}
+	return s, ""
+}
+
+func listConstant(a attribute, v cty.Value) (any, string) {
+	list := []string{}
+	for it := v.ElementIterator(); it.Next(); {
+		_, element := it.Element()
+		if element.IsNull() {
+			return nil, "an element is null: it must be a list of strings."
+		}
+		s := element.AsString()
+		if a.form != nil {
+			if why := a.form(s); why != "" {
+				return nil, fmt.Sprintf("of %q %s", s, why)
+			}
+		}
+		list = append(list, s)
+	}
+	return list, ""
+}
+
+func mapConstant(v cty.Value) (any, string) {
+	entries := map[string]string{}
+	for it := v.ElementIterator(); it.Next(); {
+		key, element := it.Element()
+		if element.IsNull() {
+			return nil, "an element is null: it must be a map of strings."
+		}
+		entries[key.AsString()] = element.AsString()
+	}
+	return entries, ""
+}
+
+// ctyType is what an expression must evaluate to.
+func ctyType(t schema.Type) cty.Type {
+	switch t {
+	case schema.Bool:
+		return cty.Bool
+	case schema.Integer, schema.Number:
+		return cty.Number
+	case schema.ListOfString:
+		return cty.List(cty.String)
+	case schema.MapOfString:
+		return cty.Map(cty.String)
+	default:
+		return cty.String
+	}
+}
+
+// wanted says what an attribute must be.
+func wanted(a attribute) string {
+	switch a.Type {
+	case schema.Bool:
+		return "true or false"
+	case schema.Integer:
+		return "an integer"
+	case schema.Number:
+		return "a number"
+	case schema.ListOfString:
+		return `a list of strings, such as ["a", "b"]`
+	case schema.MapOfString:
+		return `a map of strings, such as { a = "b" }`
+	case schema.Size:
+		return `a size with its unit, such as "64MiB" or "10MB"`
+	case schema.Duration:
+		return `a duration with its unit, such as "90s", "12h" or "10d"`
+	default:
+		return "a string"
+	}
+}
+
+// size writes a number of bytes for people.
+func size(n int64) string {
+	if n >= 1<<20 && n%(1<<20) == 0 {
+		return fmt.Sprintf("%dMiB", n>>20)
+	}
+	return fmt.Sprintf("%dB", n)
+}
+
+// absolute makes a path absolute, from dir.
+func absolute(dir, path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	joined := filepath.Join(dir, path)
+	if a, err := filepath.Abs(joined); err == nil {
+		return a
+	}
+	return joined
+}
