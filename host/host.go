@@ -91,8 +91,8 @@ func (h *Host) open(ctx context.Context) error {
 	if h.catalog, err = catalog.Open(ctx, filepath.Join(dataDir, catalogFile), h.owner); err != nil {
 		return err
 	}
-	// The lock says that nobody else is announcing or writing.
-	if err := h.catalog.ExpirePending(ctx); err != nil {
+	// The lock says that nobody else is announcing, writing or exporting.
+	if err := errors.Join(h.catalog.ExpirePending(ctx), h.catalog.ExpireLeases(ctx)); err != nil {
 		return err
 	}
 	if h.quarantine, err = quarantine.Open(filepath.Join(dataDir, quarantineDir), quarantine.Options{Now: time.Now}); err != nil {

@@ -219,6 +219,17 @@ func (c *Catalog) RecordFailure(ctx context.Context, lease pipeline.Lease, reaso
 	})
 }
 
+// ExpireLeases ends the leases of all other owners: the caller knows that
+// there are none, because it holds the lock of the data directory. Their fences
+// stay behind.
+func (c *Catalog) ExpireLeases(ctx context.Context) error {
+	_, err := c.write.ExecContext(ctx, `UPDATE runs SET owner = '', lease_expires_at = 0 WHERE owner <> ? AND owner <> ''`, c.owner)
+	if err != nil {
+		return fmt.Errorf("expire leases: %w", err)
+	}
+	return nil
+}
+
 // RetryRun lets a failed run be tried again.
 func (c *Catalog) RetryRun(ctx context.Context, pipelineID string, number int64) error {
 	return c.Update(ctx, func(tx *sql.Tx) error {
