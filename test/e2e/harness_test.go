@@ -84,7 +84,7 @@ const hostAndProject = `
 host {
   data_dir   = "./data"
   plugin_dir = %q
-  memory     = "8MiB"
+  memory     = "4MiB"
 }
 project "shop" {
   id    = 2195193
@@ -139,8 +139,8 @@ func (s *site) write(name, content string) {
 // event is one record in the shape of Mixpanel's export.
 func event(day, n int, extra string) string {
 	at := base.AddDate(0, 0, day).Unix() + int64(n%86400)
-	return fmt.Sprintf(`{"event":"Item %d","properties":{"time":%d,"distinct_id":"user-%d","$insert_id":"id-%d-%d","token":"secret","city":"Zürich 🏔","n":%d%s}}`,
-		n%7, at, n%97, day, n, n, extra)
+	return fmt.Sprintf(`{"event":"Item %d","properties":{"time":%d,"distinct_id":"user-%d","$insert_id":"id-%d-%d","token":"secret","city":"Zürich 🏔","hash":"%x","n":%d%s}}`,
+		n%7, at, n%97, day, n, sha256.Sum256(fmt.Append(nil, day, n)), n, extra)
 }
 
 // events writes a file of count events spread over days.
