@@ -10,10 +10,10 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// names is what was seen of an open object's keys, by eight bits of their
+// names is what was seen of an open object's keys, by nine bits of their
 // hash; the keys themselves begin at index first of scanner.keys.
 type names struct {
-	seen  [4]uint64
+	seen  [8]uint64
 	first int
 	look  bool // perhaps some key is there twice
 }
@@ -34,7 +34,7 @@ const fewKeys = 64
 // enter enters a key into its object, and flags one that is there already.
 func (s *scanner) enter(key span, escaped bool, n *names) {
 	h := s.hash(key, escaped)
-	word, bit := &n.seen[h>>6&3], uint64(1)<<(h&63)
+	word, bit := &n.seen[h>>6&7], uint64(1)<<(h&63)
 	k := keySpan{key, h, escaped}
 	if *word&bit != 0 {
 		if len(s.keys)-n.first > fewKeys {
@@ -76,6 +76,7 @@ func (s *scanner) compare(a, b keySpan) int {
 	if a.hash != b.hash {
 		return cmp.Compare(a.hash, b.hash)
 	}
+	s.compared++
 	x, y := s.data[a.from+1:a.to-1], s.data[b.from+1:b.to-1]
 	if a.escaped {
 		s.scratch[0] = unescape(s.scratch[0][:0], x)

@@ -24,6 +24,8 @@ type scanner struct {
 	keys    []keySpan // of all open objects
 	scratch [2][]byte // for what is unescaped
 
+	compared int // how often keys were compared, over all records
+
 	body                   span // the record without white space around it
 	event, properties      span
 	time, distinct, insert span
@@ -251,9 +253,16 @@ func (s *scanner) behind(i int, f *frame) (next int, more, ok bool) {
 	return i, true, true
 }
 
+// notedLengths has a bit for the length of each name that note looks for.
+const notedLengths = 1<<len("time") | 1<<len("token") | 1<<len("event") | 1<<len("$user_id") |
+	1<<len("properties") | 1<<len("$insert_id") | 1<<len("$device_id") | 1<<len("distinct_id")
+
 // note keeps a member that the row needs.
 func (s *scanner) note(f *frame) {
 	m := &f.member
+	if notedLengths>>uint(m.key.to-m.key.from-2)&1 == 0 && !m.escaped {
+		return
+	}
 	name := s.data[m.key.from+1 : m.key.to-1]
 	if m.escaped {
 		s.scratch[0] = unescape(s.scratch[0][:0], name)

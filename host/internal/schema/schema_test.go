@@ -156,6 +156,64 @@ func TestEachDuplicateKeyIsFound(t *testing.T) {
 	}
 }
 
+// Keys that hash alike are no reason to take long: each is compared with few
+// others.
+func TestManyKeysThatHashAlike(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(`{"event":"e","properties":{"time":1780000000`)
+	for i := range 30000 {
+		fmt.Fprintf(&b, `,"prefixed%06dsuffixed":0`, i)
+	}
+	plain := b.String() + "}}"
+	repeated := b.String() + `,"prefixed\u00300000\u0037suffixed":0}}`
+	p := parser()
+	for record, want := range map[string]batch.Flags{plain: batch.LongRow, repeated: batch.LongRow | batch.DuplicateKey} {
+		_, e, err := p.AppendEvent(nil, []byte(record))
+		if err != nil || e.Flags != want {
+			t.Errorf("got flags %b, %v, want %b", e.Flags, err, want)
+		}
+	}
+	if compared := p.scanner.compared; compared > 4_000_000 {
+		t.Errorf("%d comparisons of keys", compared)
+	}
+}
+
+func TestNothingIsAllocated(t *testing.T) {
+	p, dst := parser(), make([]byte, 0, 4096)
+	for _, record := range []string{
+		string(sample()),
+		`{"\u0065vent":"\u0065","properties":{"time":1780000000.25,"$insert_id":"\u0065","a":1,"\u0061":123456789012345678901234567890123456789,"b":{"c":[1e300,{}]},"token":1}}`,
+	} {
+		data := []byte(record)
+		allocated := testing.AllocsPerRun(100, func() {
+			if _, _, err := p.AppendEvent(dst, data); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if allocated != 0 {
+			t.Errorf("%v allocations for %.60s", allocated, record)
+		}
+	}
+}
+
+// White space around a record is not part of it.
+func TestKeyOfARecordWithoutInsertID(t *testing.T) {
+	key := func(record string) [16]byte {
+		_, e, err := parser().AppendEvent(nil, []byte(record))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.Key
+	}
+	one := key(`{"event":"e","properties":{"time":1780000000}}`)
+	if key(" {\"event\":\"e\",\"properties\":{\"time\":1780000000}}\r\n") != one {
+		t.Error("white space around a record makes another key")
+	}
+	if key(`{"event":"e","properties":{"time":1780000000.0}}`) == one {
+		t.Error("another record has the same key")
+	}
+}
+
 func TestKeys(t *testing.T) {
 	key := func(record string) [16]byte {
 		_, e, err := parser().AppendEvent(nil, []byte(record))
@@ -257,6 +315,27 @@ func sensitive(record []byte) bool {
 	lower := bytes.ToLower(record)
 	return bytes.Count(lower, []byte(`event"`)) == bytes.Count(record, []byte(`event"`)) && bytes.Count(record, []byte(`properties"`)) == 1 &&
 		!bytes.Contains(record, []byte(`\`)) && bytes.Count(lower, []byte(`properties"`)) == 1
+}
+
+// Invalid bytes at each place of a string, whatever its length.
+func TestStringsOfAllLengths(t *testing.T) {
+	for _, bad := range []struct {
+		bytes string
+		want  Reason
+	}{{"", ""}, {"é", ""}, {"😀", ""}, {`\"`, ""}, {`\u00e9`, ""}, {"\xff", InvalidUTF8}, {"\xc3", InvalidUTF8}, {"\x1f", InvalidJSON}, {`\x`, InvalidJSON}} {
+		for length := range 40 {
+			for at := range length + 1 {
+				text := strings.Repeat("a", at) + bad.bytes + strings.Repeat("a", length-at)
+				record := `{"event":"e","properties":{"time":1780000000,"v":"` + text + `"}}`
+				row, _, err := parser().AppendEvent(nil, []byte(record))
+				var rejection *Rejection
+				errors.As(err, &rejection)
+				if bad.want == "" && (err != nil || !strings.Contains(string(row), `"`+text+`"`)) || bad.want != "" && (rejection == nil || rejection.Reason != bad.want) {
+					t.Fatalf("%q: got %v, want %q", record, err, bad.want)
+				}
+			}
+		}
+	}
 }
 
 func sample() []byte {

@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"strconv"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/penstock-io/penstock/sdk/batch"
 )
@@ -14,22 +15,53 @@ const (
 	highBits = 0x8080808080808080
 )
 
+// special marks the bytes of w that text stops at: quotes, backslashes and
+// control characters, by their high bits. Above the first it may mark others.
+func special(w uint64) uint64 {
+	quote, slash, control := (w^'"'*lowBits)-lowBits, (w^'\\'*lowBits)-lowBits, w-' '*lowBits
+	return (quote | slash | control) &^ w & highBits
+}
+
 // text scans the string whose quote is at i, and says whether it has escapes.
+// The first sixteen bytes are looked at together: most strings end there, and
+// where they end is then no branch to guess.
 func (s *scanner) text(i int) (end int, escaped, ok bool) {
 	data := s.data
-	start := i
-	i++
+	if i+17 > len(data) {
+		return s.longText(i, i+1)
+	}
+	a, b := binary.LittleEndian.Uint64(data[i+1:]), binary.LittleEndian.Uint64(data[i+9:])
+	x, y := special(a), special(b)
+	n := 1
+	seen := a
+	if x == 0 {
+		n, seen, x = 9, a|b, y
+	}
+	if x == 0 {
+		if seen&highBits != 0 {
+			return s.longText(i, i+1)
+		}
+		return s.longText(i, i+17)
+	}
+	n += bits.TrailingZeros64(x) >> 3
+	if data[i+n] != '"' || seen&highBits != 0 {
+		return s.longText(i, i+1)
+	}
+	return i + n + 1, false, true
+}
+
+// longText goes on at i with the string whose quote is at start; what is
+// between is plain.
+func (s *scanner) longText(start, i int) (end int, escaped, ok bool) {
+	data := s.data
 	var wide uint64 // high bits of the bytes that were passed
 	for {
-		// Eight bytes at a time, up to a quote, a backslash or a control character.
+		// Eight bytes at a time, up to what is special.
 		for i+8 <= len(data) {
 			w := binary.LittleEndian.Uint64(data[i:])
-			quote := w ^ '"'*lowBits
-			slash := w ^ '\\'*lowBits
-			special := ((quote-lowBits)&^quote | (slash-lowBits)&^slash | (w-' '*lowBits)&^w) & highBits
-			if special != 0 {
-				wide |= w & (special&-special - 1)
-				i += bits.TrailingZeros64(special) >> 3
+			if x := special(w); x != 0 {
+				wide |= w & (x&-x - 1)
+				i += bits.TrailingZeros64(x) >> 3
 				break
 			}
 			wide |= w
@@ -218,13 +250,19 @@ func digits(data []byte, i int) int {
 // wide flags an integer beyond ±2^53 and what is no finite double.
 func (s *scanner) wide(number []byte, integer bool) {
 	if integer {
-		n, err := strconv.ParseInt(string(number), 10, 64)
-		if err != nil || n > 1<<53 || n < -1<<53 {
+		if number[0] == '-' {
+			number = number[1:]
+		}
+		// No number of more digits than 2^53 has is smaller: there are no leading
+		// zeros.
+		const most = "9007199254740992"
+		if len(number) > len(most) || len(number) == len(most) && string(number) > most {
 			s.flags |= batch.WideNumber
 		}
 		return
 	}
-	if _, err := strconv.ParseFloat(string(number), 64); err != nil {
+	// The string does not outlive the call.
+	if _, err := strconv.ParseFloat(unsafe.String(&number[0], len(number)), 64); err != nil {
 		s.flags |= batch.WideNumber
 	}
 }
