@@ -102,9 +102,9 @@ type result struct {
 	records int64
 }
 
-// Run reads the source to its end. The first error of the source, of Rejects or
-// of the Appender ends it, and everything that it started has ended when it
-// returns.
+// Run reads the source to its end. The first error of Rejects or of the
+// Appender ends it; an error of the source ends it behind the pieces that were
+// read before. Everything that it started has ended when it returns.
 func Run(ctx context.Context, o Options) error {
 	if o.Workers == 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
@@ -126,23 +126,20 @@ func Run(ctx context.Context, o Options) error {
 			}
 		})
 	}
+	var readErr error
 	wg.Go(func() {
 		defer close(ordered)
 		defer close(tasks)
-		if err := read(ctx, o.Source, tasks, ordered); err != nil {
-			cancel(err)
-		}
+		readErr = read(ctx, o.Source, tasks, ordered)
 	})
 	err := appendAll(ctx, o, ordered, &results)
 	cancel(err)
-	for range ordered {
-		// What is left is dropped: its cursor has not moved.
-	}
 	wg.Wait()
-	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
-		return cause
+	// What is left in ordered is dropped: its cursor has not moved.
+	if err != nil {
+		return err
 	}
-	return err
+	return readErr
 }
 
 // read hands pieces to the workers, and in order to the appender.

@@ -8,6 +8,13 @@ import (
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
 
+// KeptBytes is how much of a record that is too long is set aside.
+const KeptBytes = 64 << 10
+
+// shownBytes is how much is set aside of an array of which only the end is
+// missing.
+const shownBytes = 256
+
 // parse makes rows of a piece.
 func (r *result) parse(p *schema.Parser, piece *Piece) {
 	r.rows, r.data, r.refused, r.records = r.rows[:0], r.data[:0], r.refused[:0], int64(len(piece.Refused))
@@ -52,8 +59,11 @@ func (r *result) array(p *schema.Parser, line []byte, at int64) {
 		}
 		r.record(p, line[span.From:span.To], at+int64(span.From))
 	}
-	if start, open := s.InElement(); open {
+	switch start, open := s.InElement(); {
+	case open:
 		r.refuse(at+int64(start), schema.InvalidJSON, "the array ends in the middle of a record", line[start:])
+	case s.InArray():
+		r.refuse(at, schema.InvalidJSON, "the array has no end; its records are kept", line[:min(len(line), shownBytes)])
 	}
 }
 
@@ -66,7 +76,11 @@ func (r *result) record(p *schema.Parser, record []byte, at int64) {
 		if !errors.As(err, &rejection) {
 			rejection = &schema.Rejection{Reason: schema.InvalidJSON, Detail: err.Error()}
 		}
-		r.refused = append(r.refused, Refusal{At: at, Reason: rejection.Reason, Detail: rejection.Detail, Bytes: bytes.Clone(record)})
+		kept := record
+		if rejection.Reason == schema.TooLong {
+			kept = record[:min(len(record), KeptBytes)]
+		}
+		r.refused = append(r.refused, Refusal{At: at, Reason: rejection.Reason, Detail: rejection.Detail, Bytes: bytes.Clone(kept)})
 		return
 	}
 	r.data = data

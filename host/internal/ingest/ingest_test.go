@@ -1,0 +1,241 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/schema"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func clock() time.Time { return time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC) }
+
+// record is a record whose event is named by a number.
+func record(n int) string {
+	return fmt.Sprintf(`{"event":"e%d","properties":{"time":1780000000,"$insert_id":"%d"}}`, n, n)
+}
+
+// source is a Source of pieces in memory, and then an error or the end.
+type source struct {
+	pieces []*Piece
+	next   int
+	err    error
+	wait   bool // at the end: for ctx
+}
+
+func (s *source) Next(ctx context.Context) (*Piece, error) {
+	if s.next < len(s.pieces) {
+		s.next++
+		return s.pieces[s.next-1], nil
+	}
+	if s.wait {
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}
+	if s.err != nil {
+		return nil, s.err
+	}
+	return nil, io.EOF
+}
+
+// sink notes what happens, in order.
+type sink struct {
+	log    []string
+	fail   error
+	onPut  func()
+	events []string
+}
+
+func (s *sink) Append(_ context.Context, c journal.Chunk) error {
+	if s.onPut != nil {
+		s.onPut()
+	}
+	if s.fail != nil {
+		return s.fail
+	}
+	for _, r := range c.Rows {
+		row := string(c.Data[r.Offset : r.Offset+r.Length])
+		_, rest, _ := strings.Cut(row, `"event_name":"`)
+		name, _, _ := strings.Cut(rest, `"`)
+		s.events = append(s.events, name)
+	}
+	for _, m := range c.Cursors {
+		s.log = append(s.log, fmt.Sprintf("%d rows, cursor %s to %s", len(c.Rows), m.From, m.To))
+	}
+	return nil
+}
+
+func (s *sink) Put(file string, from, to int64, refused []Refusal) error {
+	for _, r := range refused {
+		s.log = append(s.log, fmt.Sprintf("refused %s %d-%d at %d: %s %q", file, from, to, r.At, r.Reason, r.Bytes))
+	}
+	return nil
+}
+
+func run(ctx context.Context, src *source, s *sink) (*Counters, error) {
+	counters := &Counters{}
+	err := Run(ctx, Options{Source: src, Appender: s, Rejects: s, Now: clock, Counters: counters, Workers: 4})
+	return counters, err
+}
+
+func TestOrderIsThatOfTheSource(t *testing.T) {
+	src, want := &source{}, []string{}
+	released := 0
+	for i := range 300 {
+		// Pieces of very different sizes overtake each other in the workers.
+		var b strings.Builder
+		for j := range 1 + i%7*40 {
+			b.WriteString(record(i*1000+j) + "\n")
+			want = append(want, fmt.Sprintf("e%d", i*1000+j))
+		}
+		src.pieces = append(src.pieces, &Piece{Data: []byte(b.String()), Read: 10, Release: func() { released++ }})
+	}
+	s := &sink{}
+	counters, err := run(t.Context(), src, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, s.events); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+	if released != 300 || counters.Read.Load() != 3000 || counters.Rows.Load() != int64(len(want)) || counters.Records.Load() != int64(len(want)) {
+		t.Errorf("%d pieces released, counters %d bytes, %d rows, %d records", released, counters.Read.Load(), counters.Rows.Load(), counters.Records.Load())
+	}
+}
+
+// Refused records are set aside before the cursor passes them.
+func TestRefusalsComeBeforeTheCursor(t *testing.T) {
+	data := record(1) + "\n\n  \nnonsense\n[" + record(2) + `, {"event":7}, ` + record(3) + "]\r\n[1"
+	src := &source{pieces: []*Piece{
+		{Data: []byte(data), Base: 100, End: 100 + int64(len(data)), File: "f", Cursor: &journal.CursorMove{To: []byte("a")}},
+		{Data: []byte("xx" + record(4) + "yy"), Records: []Span{{2, 2 + len(record(4))}}, File: "f",
+			Refused: []Refusal{{At: 7, Reason: "by_source"}}, Cursor: &journal.CursorMove{From: []byte("a"), To: []byte("b")}},
+	}}
+	s := &sink{}
+	counters, err := run(t.Context(), src, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(part string) int { return 100 + strings.Index(data, part) }
+	want := []string{
+		fmt.Sprintf(`refused f 100-%d at %d: invalid_json "nonsense"`, 100+len(data), at("nonsense")),
+		fmt.Sprintf(`refused f 100-%d at %d: no_event_name "{\"event\":7}"`, 100+len(data), at(`{"event":7}`)),
+		fmt.Sprintf(`refused f 100-%d at %d: invalid_json "1"`, 100+len(data), at("[1")+1),
+		"3 rows, cursor  to a",
+		`refused f 0-0 at 7: by_source ""`,
+		"1 rows, cursor a to b",
+	}
+	if diff := cmp.Diff(want, s.log); diff != "" {
+		t.Errorf("what happened (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"e1", "e2", "e3", "e4"}, s.events); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+	if counters.Refused.Load() != 4 || counters.Records.Load() != 8 {
+		t.Errorf("counted %d refused of %d records", counters.Refused.Load(), counters.Records.Load())
+	}
+}
+
+func TestLinesThatAreArrays(t *testing.T) {
+	for line, want := range map[string]string{
+		"[]":                                 "",
+		" [ ] ":                              "",
+		"[" + record(1) + "]":                "e1",
+		"[" + record(1) + "][" + record(2):   "e1 e2 !invalid_json",
+		"[" + record(1) + ",null," + "[]]":   "e1 !invalid_json !invalid_json",
+		"[" + record(1) + "] x":              "e1 !invalid_json",
+		"[" + record(1) + `,{"event":"x`:     "e1 !invalid_json",
+		"[" + record(1):                      "e1 !invalid_json",
+		`["]",` + record(1) + `,"\\\"]"]`:    "e1 !invalid_json !invalid_json",
+		"[" + record(1) + " " + record(2):    "e1 e2 !invalid_json",
+		"[" + strings.Repeat("x", 2<<20):     "!invalid_json",
+		strings.Repeat(" ", 2<<20) + "{":     "!too_long",
+		"[" + strings.Repeat(" ", 10) + "}]": "!invalid_json",
+	} {
+		var r result
+		r.parse(schema.NewParser(clock), &Piece{Data: []byte(line)})
+		var got []string
+		// Rows first, then refusals.
+		s := &sink{}
+		_ = s.Append(t.Context(), journal.Chunk{Rows: r.rows, Data: r.data})
+		got = append(got, s.events...)
+		for _, refused := range r.refused {
+			got = append(got, "!"+string(refused.Reason))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%.60s: got %v, want %s", line, got, want)
+		}
+	}
+}
+
+func TestWhatIsTooLongIsNotKeptWhole(t *testing.T) {
+	var r result
+	r.parse(schema.NewParser(clock), &Piece{Data: []byte(`{"x":"` + strings.Repeat("x", schema.MaxRecord) + `"}`)})
+	if len(r.refused) != 1 || r.refused[0].Reason != schema.TooLong || len(r.refused[0].Bytes) != KeptBytes {
+		t.Errorf("got %d refused, %d bytes", len(r.refused), len(r.refused[0].Bytes))
+	}
+}
+
+// What was read before the source failed reaches the journal.
+func TestSourceThatFails(t *testing.T) {
+	broken := errors.New("broken")
+	src := &source{err: broken}
+	for i := range 10 {
+		src.pieces = append(src.pieces, &Piece{Data: []byte(record(i))})
+	}
+	s := &sink{}
+	if _, err := run(t.Context(), src, s); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+	if len(s.events) != 10 {
+		t.Errorf("%d of 10 rows", len(s.events))
+	}
+}
+
+func TestAppenderThatFails(t *testing.T) {
+	full := errors.New("full")
+	src := &source{wait: true}
+	for i := range 100 {
+		src.pieces = append(src.pieces, &Piece{Data: []byte(record(i)), File: "f"})
+	}
+	if _, err := run(t.Context(), src, &sink{fail: full}); !errors.Is(err, full) {
+		t.Errorf("got %v", err)
+	}
+	if src.next > 10 {
+		t.Errorf("%d pieces were read for an appender that takes none", src.next)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	stop := errors.New("stop")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	src := &source{wait: true}
+	for i := range 100 {
+		src.pieces = append(src.pieces, &Piece{Data: []byte(record(i))})
+	}
+	puts := 0
+	s := &sink{onPut: func() {
+		if puts++; puts == 20 {
+			cancel(stop)
+		}
+	}}
+	if _, err := run(ctx, src, s); !errors.Is(err, stop) {
+		t.Errorf("got %v", err)
+	}
+	// They are a beginning of what the source gave.
+	for i, e := range s.events {
+		if e != fmt.Sprintf("e%d", i) {
+			t.Fatalf("row %d is %s", i, e)
+		}
+	}
+}
