@@ -39,6 +39,15 @@ func Retryable(err error) bool {
 	}
 }
 
+// withHint adds what the destination advises to do about an error.
+func withHint(err error) error {
+	var e *protocol.Error
+	if errors.As(err, &e) && e.Hint != "" {
+		return fmt.Errorf("%w (%s)", err, e.Hint)
+	}
+	return err
+}
+
 // RetryAfter is how long the destination asks to wait before another attempt;
 // 0: it does not say.
 func RetryAfter(err error) time.Duration {

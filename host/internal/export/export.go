@@ -99,7 +99,7 @@ func (x *Exporter) Do(ctx context.Context, job Job) (*pipeline.Receipt, error) {
 		err = errors.Join(lost, err)
 	}
 	if err != nil {
-		err = fmt.Errorf("run %d of pipeline %s: %w", job.Run.Number, job.Pipeline.Name, err)
+		err = fmt.Errorf("run %d of pipeline %s: %w", job.Run.Number, job.Pipeline.Name, withHint(err))
 		return nil, errors.Join(err, x.fail(ctx, lease, err))
 	}
 	return receipt, nil

@@ -1,0 +1,124 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestEveryMistakeIsSaidAtOnce(t *testing.T) {
+	s := newSite(t)
+	s.write("penstock.hcl", `
+host {
+  data_dir   = "./data"
+  plugin_dir = "`+filepath.Join(binaries, "plugins")+`"
+}
+project "shop" {
+  id       = 2195193
+  timezone = "Europe/Berlim"
+}
+source "files" "import" {
+  project = "shop"
+  pth     = "./events/*"
+}
+destination "localfs" "out" {
+  path   = "./out"
+  prefx  = "x"
+}
+pipeline "events_out" {
+  project     = "shop"
+  stream      = "events"
+  destination = "localfs.uot"
+  from_date   = "2019-01-01"
+}
+`)
+	r := s.penstock(nil, "validate")
+	if r.status != 2 {
+		t.Errorf("status %d, want 2", r.status)
+	}
+	for _, want := range []string{"penstock.hcl:8:", "Europe/Berlin", "penstock.hcl:12:", "path", "penstock.hcl:16:", "prefix", "penstock.hcl:21:", "localfs.out", "penstock.hcl:22:"} {
+		if !strings.Contains(r.err, want) {
+			t.Errorf("%q is not said", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(r.out, r.err)
+	}
+}
+
+func TestSecretsAreNeverPrinted(t *testing.T) {
+	s := newSiteWith(t, `
+destination "s3" "lake" {
+  bucket            = "acme"
+  region            = "us-west-2"
+  endpoint          = "http://127.0.0.1:1"
+  path_style        = true
+  access_key_id     = env("KEY_ID")
+  secret_access_key = env("SECRET")
+}
+`, "s3.lake")
+	s.events("a.ndjson", 0, 1, 10)
+	env := []string{"KEY_ID=AKIA-hidden-id", "SECRET=hidden-secret-value"}
+	for _, args := range [][]string{{"validate"}, {"run", "--once", "--retry-for", "1s"}, {"status"}, {"destinations", "check"}, {"runs", "list"}, {"plan", "--json"}} {
+		r := s.penstock(env, args...)
+		for _, secret := range []string{"hidden-secret-value", "tok-7c1d"} {
+			if strings.Contains(r.out+r.err, secret) {
+				t.Errorf("%v prints a secret:\n%s%s", args, r.out, r.err)
+			}
+		}
+	}
+	r := s.penstock(env, "run", "--once", "--retry-for", "1s")
+	if r.status != 1 || !strings.Contains(r.err, "127.0.0.1:1") {
+		t.Errorf("a server that is down: status %d\n%s%s", r.status, r.out, r.err)
+	}
+}
+
+func TestCommandsBesideARunningHost(t *testing.T) {
+	s := newSite(t)
+	fill(s)
+	command := exec.Command(filepath.Join(binaries, "penstock"), "run", "--config", "penstock.hcl")
+	command.Dir = s.dir
+	command.Env = append(os.Environ(), "SHOP_TOKEN=tok-7c1d")
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- command.Wait() }()
+	defer func() { _ = command.Process.Kill() }()
+
+	deadline := time.Now().Add(time.Minute)
+	for {
+		var status struct {
+			Running   bool `json:"running"`
+			Pipelines []struct {
+				Rows int64 `json:"rows"`
+			} `json:"pipelines"`
+		}
+		r := s.penstock(nil, "status", "--json")
+		if r.status == 0 && json.Unmarshal([]byte(r.out), &status) == nil && status.Running && len(status.Pipelines) == 1 && status.Pipelines[0].Rows > 37000 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the running host has not exported: %s%s", r.out, r.err)
+		}
+	}
+	for _, args := range [][]string{{"plan"}, {"journal", "verify"}, {"quarantine", "list"}, {"runs", "list"}, {"pipelines", "pause", "events_out"}} {
+		if r := s.penstock(nil, args...); r.status != 0 {
+			t.Errorf("%v: status %d\n%s%s", args, r.status, r.out, r.err)
+		}
+	}
+	if r := s.penstock(nil, "run", "--once"); r.status != 1 || !strings.Contains(r.err, "in use") {
+		t.Errorf("a second host: status %d\n%s", r.status, r.err)
+	}
+	if err := command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("the host ended with %v", err)
+	}
+}
