@@ -1,0 +1,93 @@
+# Penstock. `make help` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+export GOTOOLCHAIN := local
+export GOFLAGS := -buildvcs=false
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+TOOLS := $(CURDIR)/.cache/bin
+PLUGINS := localfs s3
+
+BUF := 1.75.0
+PROTOC_GEN_GO := 1.36.12
+PROTOC_GEN_GO_GRPC := 1.6.2
+STATICCHECK := 0.8.2
+VERSITYGW := 1.8.0
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: build
+build: ## build bin/penstock and bin/plugins/*, and pin the plugins
+	@mkdir -p bin/plugins && chmod 755 bin bin/plugins
+	CGO_ENABLED=0 go build -trimpath -ldflags "-X github.com/penstock-io/penstock/host.version=$(VERSION)" -o bin/penstock ./cmd/penstock
+	@for p in $(PLUGINS); do \
+		echo "CGO_ENABLED=0 go build -o bin/plugins/penstock-destination-$$p"; \
+		CGO_ENABLED=0 go build -trimpath -o bin/plugins/penstock-destination-$$p ./cmd/penstock-destination-$$p; \
+	done
+	@chmod 755 bin/plugins/penstock-destination-*
+	@bin/penstock plugins trust --plugin-dir bin/plugins
+
+.PHONY: demo
+demo: build ## run the quickstart and show what landed where
+	@examples/quickstart/run.sh
+
+# A tool is installed again only when its version changes.
+$(TOOLS)/.%:
+	@mkdir -p $(TOOLS)
+	GOBIN=$(TOOLS) CGO_ENABLED=0 go install $(INSTALL)
+	@rm -f $(TOOLS)/.$(firstword $(subst @, ,$*))@* && touch $@
+
+$(TOOLS)/.buf@$(BUF): INSTALL = github.com/bufbuild/buf/cmd/buf@v$(BUF)
+$(TOOLS)/.protoc-gen-go@$(PROTOC_GEN_GO): INSTALL = google.golang.org/protobuf/cmd/protoc-gen-go@v$(PROTOC_GEN_GO)
+$(TOOLS)/.protoc-gen-go-grpc@$(PROTOC_GEN_GO_GRPC): INSTALL = google.golang.org/grpc/cmd/protoc-gen-go-grpc@v$(PROTOC_GEN_GO_GRPC)
+$(TOOLS)/.staticcheck@$(STATICCHECK): INSTALL = honnef.co/go/tools/cmd/staticcheck@v$(STATICCHECK)
+$(TOOLS)/.versitygw@$(VERSITYGW): INSTALL = github.com/versity/versitygw/cmd/versitygw@v$(VERSITYGW)
+
+GENERATORS := $(TOOLS)/.buf@$(BUF) $(TOOLS)/.protoc-gen-go@$(PROTOC_GEN_GO) $(TOOLS)/.protoc-gen-go-grpc@$(PROTOC_GEN_GO_GRPC)
+
+.PHONY: tools
+tools: $(GENERATORS) $(TOOLS)/.staticcheck@$(STATICCHECK) $(TOOLS)/.versitygw@$(VERSITYGW) ## install pinned tools and stand-ins into .cache/bin
+
+.PHONY: generate
+generate: $(GENERATORS) ## generate Go from proto
+	PATH=$(TOOLS):$$PATH buf generate
+
+.PHONY: verify
+verify: generate ## generate and compare with what is committed
+	git diff --exit-code -- proto
+
+.PHONY: lint
+lint: $(GENERATORS) $(TOOLS)/.staticcheck@$(STATICCHECK) ## gofmt, vet, staticcheck, buf lint and breaking
+	@unformatted=$$(git ls-files '*.go' | xargs gofmt -l); [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted"; exit 1; }
+	go vet ./...
+	go vet -tags crashpoints ./host/... ./sdk/...
+	$(TOOLS)/staticcheck ./...
+	$(TOOLS)/buf lint
+	@if git rev-parse -q --verify HEAD~1:proto >/dev/null 2>&1; then \
+		echo buf breaking; $(TOOLS)/buf breaking --against '.git#ref=HEAD~1'; fi
+
+.PHONY: test
+test: tools build verify lint ## everything that must pass before a change lands
+	go test -timeout 10m ./host/... ./sdk/... ./plugins/... ./cmd/... ./examples/... ./test/...
+	go test -race -timeout 10m ./host/internal/ingest ./host/internal/export ./host/internal/api ./host/internal/journal
+
+.PHONY: test-all
+test-all: tools build ## test, with the race detector everywhere and every fuzz target for a while
+	go test -race -timeout 20m ./host/... ./sdk/... ./plugins/...
+	@go list ./... | while read -r pkg; do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "fuzz $$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime 20s $$pkg; \
+		done; \
+	done
+
+.PHONY: bench
+bench: build $(TOOLS)/.versitygw@$(VERSITYGW) ## measure the main job against its bars
+	cd test/bench && go run . 
+
+.PHONY: clean
+clean: ## remove what was built and what the demo made
+	rm -rf bin examples/quickstart/data examples/quickstart/out examples/quickstart/events examples/quickstart/dates.hcl
