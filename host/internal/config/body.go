@@ -32,13 +32,13 @@ type body struct {
 // labelled checks a block's labels: how many, and that they are names.
 func (l *loader) labelled(raw *hclsyntax.Block, labels []string) bool {
 	if len(raw.Labels) != len(labels) {
-		l.fail(raw.DefRange().Ptr(), "Wrong number of labels", "A %s block is written %s {.", raw.Type, strings.Join(append([]string{raw.Type}, labels...), " "))
+		l.fail(raw.DefRange().Ptr(), "Wrong number of labels", "A %s block is written %s { … }.", raw.Type, strings.Join(append([]string{raw.Type}, labels...), " "))
 		return false
 	}
 	good := true
 	for i, label := range raw.Labels {
 		if why := nameForm(label); why != "" {
-			l.fail(raw.LabelRanges[i].Ptr(), "Invalid name", "%q: %s", label, why)
+			l.fail(raw.LabelRanges[i].Ptr(), "Invalid name", "%q is %s", label, why)
 			good = false
 		}
 	}
@@ -125,15 +125,18 @@ func (b *body) alternatives(given string, isAttribute bool) string {
 	for _, inner := range b.spec.blocks {
 		blocks = append(blocks, inner.name)
 		if isAttribute && inner.name == given {
-			return fmt.Sprintf(" It is a block: write %s { without an equals sign.", strings.Join(append([]string{given}, inner.labels...), " "))
+			return fmt.Sprintf(" It is a block: write %s { … } without an equals sign.", strings.Join(append([]string{given}, inner.labels...), " "))
 		}
 	}
 	all := append(append([]string(nil), attributes...), blocks...)
 	if s := suggestion(given, all); s != "" {
 		return s
 	}
+	if !isAttribute {
+		all = blocks
+	}
 	if len(all) == 0 {
-		return ""
+		return " It holds none."
 	}
 	return " There is " + strings.Join(all, ", ") + "."
 }

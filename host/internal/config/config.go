@@ -107,7 +107,9 @@ type Destination struct {
 	// when the schema was not known.
 	JSON Constants
 
-	secrets []string
+	// hide takes secrets out of a text. It is a function because fields of
+	// other types print.
+	hide func(string) string
 }
 
 // Reference is how pipelines name the destination.

@@ -57,7 +57,7 @@ func (l *loader) decodeBody(d *Destination, raw *hclsyntax.Block, s schema.Schem
 	}
 	b := l.read(raw, spec)
 	d.Place = b.place()
-	constants := map[string]any{}
+	constants, secrets := map[string]any{}, []string(nil)
 	for _, a := range s.Attributes {
 		c := b.get(a.Name)
 		if c == nil {
@@ -65,9 +65,10 @@ func (l *loader) decodeBody(d *Destination, raw *hclsyntax.Block, s schema.Schem
 		}
 		constants[a.Name] = c
 		if text, ok := c.(string); ok && b.values[a.Name].secret && len(text) > 3 {
-			d.secrets = append(d.secrets, text)
+			secrets = append(secrets, text, hiddenText)
 		}
 	}
+	d.hide = strings.NewReplacer(secrets...).Replace
 	encoded, err := json.Marshal(constants)
 	if err != nil {
 		panic("config: constants cannot be encoded: " + err.Error())
@@ -86,6 +87,10 @@ func (b *body) destination() *Destination {
 			return d
 		}
 	}
-	b.l.checkDestination(given, *b.at("destination"))
+	if b.values["destination"].secret {
+		b.l.fail(b.at("destination"), "Unknown destination", "No such destination is defined. Its name comes from env() or file() and is not shown.")
+	} else {
+		b.l.checkDestination(given, *b.at("destination"))
+	}
 	return nil
 }

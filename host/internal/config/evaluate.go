@@ -1,8 +1,10 @@
 package config
 
 import (
+	"fmt"
+	"maps"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -14,7 +16,6 @@ import (
 // local is an attribute of a locals block.
 type local struct {
 	*hclsyntax.Attribute
-	value     cty.Value
 	done      bool
 	sensitive bool // made with env or file
 }
@@ -25,29 +26,38 @@ func (l *loader) evaluateLocals() {
 	l.eval = &hcl.EvalContext{Functions: l.functions(), Variables: map[string]cty.Value{
 		"destination": l.references(), "local": cty.EmptyObjectVal,
 	}}
-	l.collectLocals()
+	waiting := l.collectLocals()
 	values := map[string]cty.Value{}
-	for progress := true; progress; {
-		progress = false
-		for name, x := range l.locals {
-			if !x.done && !l.waits(x) {
-				x.value, x.sensitive, _ = l.evaluate(x.Expr)
-				x.done, progress = true, true
-				values[name] = x.value
+	for len(waiting) > 0 {
+		var ready, rest []*local
+		for _, x := range waiting {
+			if l.waits(x) {
+				rest = append(rest, x)
+			} else {
+				ready = append(ready, x)
 			}
 		}
-		l.eval.Variables["local"] = cty.ObjectVal(values)
-	}
-	for _, x := range l.locals {
-		if !x.done {
-			l.fail(x.Expr.Range().Ptr(), "Locals in a circle", "local.%s depends on itself.", x.Name)
-			values[x.Name] = cty.DynamicVal
+		for _, x := range ready {
+			v, sensitive, _ := l.evaluate(x.Expr)
+			if sensitive {
+				v = v.Mark(secret{})
+			}
+			values[x.Name], x.sensitive, x.done = v, sensitive, true
 		}
+		if len(ready) == 0 {
+			for _, x := range rest {
+				l.fail(x.Expr.Range().Ptr(), "Locals in a circle", "local.%s depends on itself.", x.Name)
+				values[x.Name] = cty.DynamicVal
+			}
+			rest = nil
+		}
+		l.eval.Variables["local"] = cty.ObjectVal(values)
+		waiting = rest
 	}
-	l.eval.Variables["local"] = cty.ObjectVal(values)
 }
 
-func (l *loader) collectLocals() {
+// collectLocals returns the locals in the order in which they are written.
+func (l *loader) collectLocals() (all []*local) {
 	for _, b := range l.ofType("locals") {
 		if len(b.Labels) > 0 {
 			l.fail(b.LabelRanges[0].Ptr(), "Wrong number of labels", "A locals block has no label: write locals { … }.")
@@ -61,8 +71,10 @@ func (l *loader) collectLocals() {
 				continue
 			}
 			l.locals[a.Name] = &local{Attribute: a}
+			all = append(all, l.locals[a.Name])
 		}
 	}
+	return all
 }
 
 // waits says whether a local uses one that has no value yet.
@@ -128,7 +140,7 @@ func (l *loader) evaluate(expr hclsyntax.Expression) (v cty.Value, sensitive, ok
 		l.skip("%s", strings.TrimSuffix(m.why, "."))
 	}
 	for _, d := range diagnostics {
-		l.diagnostics = append(l.diagnostics, plain(d, sensitive))
+		l.diagnostics = append(l.diagnostics, l.plain(d, sensitive))
 	}
 	v, _ = v.UnmarkDeep()
 	if diagnostics.HasErrors() {
@@ -152,6 +164,10 @@ func (l *loader) touchesSecret(expr hclsyntax.Expression) bool {
 	return found
 }
 
+func (l *loader) functionNames() []string {
+	return slices.Sorted(maps.Keys(l.eval.Functions))
+}
+
 // callRange is where env or file is called with a name, or the expression.
 func callRange(expr hclsyntax.Expression, m miss) hcl.Range {
 	at := expr.Range()
@@ -168,7 +184,7 @@ func callRange(expr hclsyntax.Expression, m miss) hcl.Range {
 
 // plain turns a diagnostic of the HCL library into one that people read, and
 // takes secrets out.
-func plain(d *hcl.Diagnostic, sensitive bool) *hcl.Diagnostic {
+func (l *loader) plain(d *hcl.Diagnostic, sensitive bool) *hcl.Diagnostic {
 	extra, isCall := hcl.DiagnosticExtra[hclsyntax.FunctionCallDiagExtra](d)
 	if call, ok := d.Expression.(*hclsyntax.FunctionCallExpr); ok && isCall {
 		if own, ok := extra.FunctionCallError().(*readError); ok {
@@ -179,7 +195,12 @@ func plain(d *hcl.Diagnostic, sensitive bool) *hcl.Diagnostic {
 		d.Summary = "Function failed"
 	}
 	switch d.Summary {
-	case "Call to unknown function", "Not enough function arguments", "Too many function arguments":
+	case "Call to unknown function":
+		if call, ok := d.Expression.(*hclsyntax.FunctionCallExpr); ok {
+			d.Detail = fmt.Sprintf("There is no function named %q.%s", call.Name, suggestion(call.Name, append(l.functionNames(), "file")))
+		}
+		return d
+	case "Not enough function arguments", "Too many function arguments":
 		return d // these speak of names only
 	}
 	if sensitive {
@@ -221,7 +242,7 @@ func (l *loader) checkLocal(name string, at hcl.Range) bool {
 		for n := range l.locals {
 			names = append(names, n)
 		}
-		l.fail(&at, "Unknown local", "No local %q is defined.%s", name, suggestion(name, names))
+		l.fail(&at, "Unknown local", "No local %q is defined.%s", name, suggest(name, names))
 	}
 	return false
 }
@@ -242,11 +263,7 @@ func (l *loader) suggestName(kind, given string) string {
 	for n := range l.names[kind] {
 		names = append(names, n)
 	}
-	sort.Strings(names)
-	if s := suggestion(given, names); s != "" || len(names) == 0 {
-		return s
-	}
-	return " There is " + enumerate(names, "and") + "."
+	return suggest(given, names)
 }
 
 func (l *loader) sourceText(r hcl.Range) string {

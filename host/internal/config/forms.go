@@ -45,7 +45,7 @@ func loadZone(name string) (*time.Location, error) {
 
 func nameForm(text string) string {
 	if !schema.ValidName(text) {
-		return "it is no name: use lower-case letters, digits and underscores, beginning with a letter."
+		return "no name: use lower-case letters, digits and underscores, beginning with a letter."
 	}
 	return ""
 }

@@ -1,9 +1,7 @@
 package config
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -44,60 +42,63 @@ func (l *loader) functions() map[string]function.Function {
 	}
 }
 
-// reader is a function of one string whose result is a secret.
-func reader(parameter string, read func(string) (cty.Value, error)) function.Function {
+// missingError says that there is no such variable or file.
+type missingError struct{ name, summary, why, remedy string }
+
+func (e *missingError) Error() string { return e.why }
+
+// reader is a function of one string whose result is a secret. What is missing
+// is noted offline, and an error otherwise.
+func (l *loader) reader(called, parameter string, read func(string) (string, *missingError)) function.Function {
 	return function.New(&function.Spec{
 		Params: []function.Parameter{{Name: parameter, Type: cty.String, AllowMarked: true}},
 		Type:   function.StaticReturnType(cty.String),
 		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
 			argument, marks := args[0].Unmark()
-			v, err := read(argument.AsString())
-			if err != nil && len(marks) > 0 {
-				err = &readError{"Value cannot be read", "It is named by a value that comes from env() or file() itself, and is not shown."}
+			text, missing := read(argument.AsString())
+			if missing == nil {
+				return cty.StringVal(text).Mark(secret{}), nil
 			}
-			if err != nil {
-				return cty.NilVal, err
+			if len(marks) > 0 {
+				missing = &missingError{"", "Value cannot be read", "What a value from env() or file() names here cannot be read; it is not shown.", ""}
 			}
-			return v.Mark(secret{}), nil
+			if l.options.Offline {
+				l.missing = append(l.missing, miss{called, missing.name, missing.why})
+				return cty.UnknownVal(cty.String).Mark(secret{}), nil
+			}
+			return cty.NilVal, &readError{missing.summary, strings.TrimSpace(missing.why + " " + missing.remedy)}
 		},
 	})
 }
 
 // envFunction is env("NAME"): an environment variable.
 func (l *loader) envFunction() function.Function {
-	return reader("name", func(name string) (cty.Value, error) {
+	return l.reader("env", "name", func(name string) (string, *missingError) {
 		if value, ok := l.options.Env(name); ok {
-			return cty.StringVal(value), nil
+			return value, nil
 		}
-		why := fmt.Sprintf("The environment variable %s is not set.", name)
-		if l.options.Offline {
-			l.missing = append(l.missing, miss{"env", name, why})
-			return cty.UnknownVal(cty.String), nil
+		return "", &missingError{
+			name, "Environment variable not set", fmt.Sprintf("The environment variable %s is not set.", name),
+			"Set it, or take the value from elsewhere.",
 		}
-		return cty.NilVal, &readError{"Environment variable not set", why + " Set it, or take the value from elsewhere."}
 	})
 }
 
 // fileFunction is file("path"): a file's text without its last newlines.
 // Relative paths are relative to the file they stand in.
 func (l *loader) fileFunction(dir string) function.Function {
-	return reader("path", func(path string) (cty.Value, error) {
+	return l.reader("file", "path", func(path string) (string, *missingError) {
 		full := path
 		if !filepath.IsAbs(path) {
 			full = filepath.Join(dir, path)
 		}
-		data, err := os.ReadFile(full)
-		if err == nil && len(data) > maxFile {
-			err = errors.New("it is longer than 16 MiB")
-		}
+		data, err := readFile(full)
 		if err == nil {
-			return cty.StringVal(strings.TrimRight(string(data), "\r\n")), nil
+			return strings.TrimRight(string(data), "\r\n"), nil
 		}
-		why := fmt.Sprintf("The file %s cannot be read: %s.", full, reason(err))
-		if l.options.Offline {
-			l.missing = append(l.missing, miss{"file", path, why})
-			return cty.UnknownVal(cty.String), nil
+		return "", &missingError{
+			path, "File cannot be read", fmt.Sprintf("The file %s cannot be read: %s.", full, reason(err)),
+			"A relative path is relative to the configuration file that it stands in.",
 		}
-		return cty.NilVal, &readError{"File cannot be read", why + " A relative path is relative to the configuration file that it stands in."}
 	})
 }

@@ -9,11 +9,7 @@ func (l *loader) refuseUnknownBlocks() {
 			known = known || b.Type == t
 		}
 		if !known {
-			s := suggestion(b.Type, blockTypes)
-			if s == "" {
-				s = " There is " + enumerate(blockTypes, "and") + "."
-			}
-			l.fail(b.TypeRange.Ptr(), "Unknown block", "There is no block %q.%s", b.Type, s)
+			l.fail(b.TypeRange.Ptr(), "Unknown block", "There is no block %q.%s", b.Type, suggest(b.Type, blockTypes))
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -60,6 +61,7 @@ type loader struct {
 	config      *Config
 	diagnostics hcl.Diagnostics
 	raw         map[string][]byte // file texts as they are
+	broken      map[string]bool   // files that could not be parsed to their end
 	blocks      []*hclsyntax.Block
 	names       map[string]map[string]bool // of all blocks by type, also of those that are not read
 	partial     bool                       // parts of some file could not be parsed: names may be missing
@@ -74,7 +76,7 @@ type loader struct {
 // is not to be used; what could be read of it is there nonetheless.
 func Load(ctx context.Context, o Options) (*Config, diagnostic.Diagnostics) {
 	l := &loader{
-		options: o.withDefaults(), config: &Config{Files: diagnostic.Sources{}}, raw: map[string][]byte{},
+		options: o.withDefaults(), config: &Config{Files: diagnostic.Sources{}}, raw: map[string][]byte{}, broken: map[string]bool{},
 		names: map[string]map[string]bool{}, locals: map[string]*local{}, unsure: map[*Pipeline]bool{},
 	}
 	l.parse()
@@ -85,20 +87,24 @@ func Load(ctx context.Context, o Options) (*Config, diagnostic.Diagnostics) {
 	l.decodeDestinations(ctx)
 	l.decodePipelines()
 	l.refuseUnknownBlocks()
-	return l.done()
+	return l.done(ctx)
 }
 
-func (l *loader) done() (*Config, diagnostic.Diagnostics) {
+func (l *loader) done(ctx context.Context) (*Config, diagnostic.Diagnostics) {
 	for _, d := range l.diagnostics {
 		// The values of variables may be secrets, and so may be what a
 		// function was called with.
 		d.Expression, d.EvalContext, d.Extra = nil, nil, nil
-		if d.Context == nil && d.Subject != nil {
+		if d.Subject != nil {
 			d.Context = l.blockAround(*d.Subject)
 		}
 	}
 	for name, text := range l.raw {
-		l.config.Files[name] = mask(name, text, l.hidden)
+		var values *regexp.Regexp
+		if l.broken[name] {
+			values = secretValues(l.sensitiveNames(ctx, text))
+		}
+		l.config.Files[name] = mask(name, text, l.hidden, values)
 	}
 	diagnostic.Sort(l.diagnostics)
 	return l.config, l.diagnostics

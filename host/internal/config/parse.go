@@ -12,8 +12,8 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// maxFile is how long a configuration file may be: beyond it something else
-// was named by mistake.
+// maxFile is how long a configuration file, and one that file() reads, may be:
+// beyond it something else was named by mistake.
 const maxFile = 16 << 20
 
 // parse reads all files. Of a file with a syntax error the blocks before the
@@ -29,9 +29,11 @@ func (l *loader) parse() {
 		file, diagnostics := hclsyntax.ParseConfig(data, path, hcl.InitialPos)
 		broken := l.addSyntax(diagnostics)
 		body, ok := file.Body.(*hclsyntax.Body)
+		l.broken[path] = broken != nil || !ok
 		if !ok {
 			continue
 		}
+		l.hideByName(body)
 		for _, b := range body.Blocks {
 			l.name(b)
 			if broken == nil || b.Range().End.Byte <= broken.Start.Byte && b.CloseBraceRange.End.Byte <= broken.Start.Byte {
@@ -52,7 +54,7 @@ func readFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	if info.Size() > maxFile {
-		return nil, errors.New("it is longer than 16 MiB, and hardly a configuration")
+		return nil, errors.New("it is longer than 16 MiB")
 	}
 	return os.ReadFile(path)
 }
@@ -77,8 +79,22 @@ func (l *loader) name(b *hclsyntax.Block) {
 // addSyntax adds the parser's diagnostics, and returns the place of the first
 // behind which the tree cannot be trusted.
 func (l *loader) addSyntax(diagnostics hcl.Diagnostics) (broken *hcl.Range) {
+	said := map[int]bool{}
 	for _, d := range diagnostics {
+		if d.Subject != nil {
+			if said[d.Subject.Start.Byte] {
+				continue // one mistake, seen twice
+			}
+			said[d.Subject.Start.Byte] = true
+		}
 		switch d.Summary {
+		case "Invalid multi-line string":
+			if said[-1] {
+				continue // the quotes behind an open string are turned round
+			}
+			said[-1] = true
+			d.Summary = "String without end"
+			d.Detail = "A string ends with a quote on its own line. For text of several lines write <<EOT, the lines, and a line with EOT."
 		case "Invalid single-argument block definition":
 			d.Summary = "Several arguments in a one-line block"
 			d.Detail = "A block on one line holds a single argument. Write one argument per line, without commas, and the closing brace on a line of its own."

@@ -20,7 +20,7 @@ func (l *loader) decodeProjects() {
 			p.TimeZone = zone
 		}
 		if other, ok := ids[p.ID]; ok && p.ID > 0 {
-			l.fail(b.at("id"), "Project id used twice", "The project %q has the id %d too. Ids name the directories at destinations, and must differ.", other, p.ID)
+			l.fail(b.at("id"), "Project id used twice", "The project %q has the same id. Ids name the directories at destinations, and must differ.", other)
 		}
 		ids[p.ID] = p.Name
 		l.config.Projects = append(l.config.Projects, p)
@@ -33,16 +33,21 @@ func (b *body) project(name string) *Project {
 	if !ok {
 		return nil
 	}
-	return b.l.project(given, b.at(name))
+	return b.l.project(given, b.at(name), b.values[name].secret)
 }
 
-func (l *loader) project(name string, at *hcl.Range) *Project {
+// project looks up a project. hidden says that its name is not to be shown.
+func (l *loader) project(name string, at *hcl.Range, hidden bool) *Project {
 	for _, p := range l.config.Projects {
 		if p.Name == name {
 			return p
 		}
 	}
-	if !l.names["project"][name] && !l.partial {
+	switch {
+	case l.names["project"][name] || l.partial:
+	case hidden:
+		l.fail(at, "Unknown project", "No such project is defined. Its name comes from env() or file() and is not shown.")
+	default:
 		l.fail(at, "Unknown project", "No project %q is defined.%s", name, l.suggestName("project", name))
 	}
 	return nil

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -33,16 +34,10 @@ func (d *Destination) Diagnostic(severity hcl.DiagnosticSeverity, attribute, sum
 	if _, ok := d.attributes[attribute]; !ok && attribute != "" {
 		detail = strings.TrimSpace(fmt.Sprintf("%s (Attribute %q.)", detail, attribute))
 	}
-	return &hcl.Diagnostic{
-		Severity: severity, Summary: d.hide(summary), Detail: d.hide(detail), Subject: &at, Context: d.Range.Ptr(),
+	if d.hide != nil {
+		summary, detail = d.hide(summary), d.hide(detail)
 	}
-}
-
-func (d *Destination) hide(text string) string {
-	for _, s := range d.secrets {
-		text = strings.ReplaceAll(text, s, hiddenText)
-	}
-	return text
+	return &hcl.Diagnostic{Severity: severity, Summary: summary, Detail: detail, Subject: &at, Context: d.Range.Ptr()}
 }
 
 // hideLiterals notes what is written out in a sensitive attribute, or in the
@@ -90,63 +85,109 @@ func (w *literals) Exit(n hclsyntax.Node) hcl.Diagnostics {
 	return nil
 }
 
-// secretName finds what looks like an attribute that holds a secret, up to
-// where its value begins. It works on text: there may be no tree, or no schema
-// to say what is sensitive.
-var secretName = regexp.MustCompile(`(?i)[\w-]*(?:secret|passw|passphrase|token|private_key|account_key|api_?key|credential)[\w-]*"?[ \t]*[=:][ \t]*`)
+// hideByName notes what is written out in attributes, and elements of objects,
+// that are called like secrets: no schema may be there to say what is
+// sensitive. A project's token is none.
+func (l *loader) hideByName(body *hclsyntax.Body) {
+	for _, b := range body.Blocks {
+		for _, a := range sortedAttributes(b.Body) {
+			if secretName.MatchString(a.Name) && (b.Type != "project" || a.Name != "token") {
+				l.hideLiterals(a.Expr)
+			}
+			_ = hclsyntax.VisitAll(a.Expr, l.hideElements)
+		}
+		l.hideByName(b.Body)
+	}
+}
 
-// reference is a call that names a secret and is none.
-var reference = regexp.MustCompile(`^(?:env|file)\([ \t]*"[^"\n]*"[ \t]*\)`)
+func (l *loader) hideElements(n hclsyntax.Node) hcl.Diagnostics {
+	object, ok := n.(*hclsyntax.ObjectConsExpr)
+	if !ok {
+		return nil
+	}
+	for _, item := range object.Items {
+		if secretName.MatchString(l.sourceText(item.KeyExpr.Range())) {
+			l.hideLiterals(item.ValueExpr)
+		}
+	}
+	return nil
+}
 
-// mask returns a file's text with the given ranges, and what looks like a
-// secret, replaced by stars. Length and lines stay.
-func mask(file string, text []byte, hidden []hcl.Range) []byte {
+const secretWords = `[\w-]*(?:secret|passw|passphrase|token|private_key|account_key|api_?key|credential)[\w-]*`
+
+// secretName is what attributes that hold secrets are called.
+var secretName = regexp.MustCompile("(?i)" + secretWords)
+
+// secretValues finds where the values of secrets begin, in a text of which
+// there is no tree.
+func secretValues(names []string) *regexp.Regexp {
+	return regexp.MustCompile("(?i)(?:" + strings.Join(append(names, secretWords), "|") + `)"?[ \t]*[=:][ \t]*`)
+}
+
+var destinationHead = regexp.MustCompile(`destination[ \t]+"?([a-z][a-z0-9_]*)`)
+
+// sensitiveNames are the sensitive attributes of the host's blocks, and of the
+// destinations that a text speaks of.
+func (l *loader) sensitiveNames(ctx context.Context, text []byte) []string {
+	var found []string
+	for _, a := range hostBlock.attributes {
+		if a.Sensitive {
+			found = append(found, regexp.QuoteMeta(a.Name))
+		}
+	}
+	for _, m := range destinationHead.FindAllSubmatch(text, -1) {
+		// Without a schema there is the way that secrets are called.
+		s, err := l.options.Schema(ctx, l.config.Host.PluginDir, string(m[1]))
+		for _, a := range s.Attributes {
+			if err == nil && a.Sensitive {
+				found = append(found, regexp.QuoteMeta(a.Name))
+			}
+		}
+	}
+	return found
+}
+
+// reference is a value that names a secret and is none.
+var reference = regexp.MustCompile(`^(?:env|file)\([ \t]*"[^"\n]*"[ \t]*\)[ \t\r]*(?:[#}\n]|$)`)
+
+// mask returns a file's text with the given ranges replaced by stars, and, in a
+// broken file, the values that begin where values matches. Length and lines
+// stay.
+func mask(file string, text []byte, hidden []hcl.Range, values *regexp.Regexp) []byte {
 	masked := append([]byte(nil), text...)
 	for _, r := range hidden {
 		if r.Filename == file && r.CanSliceBytes(masked) {
 			stars(r.SliceBytes(masked))
 		}
 	}
-	for _, m := range secretName.FindAllIndex(masked, -1) {
-		maskValue(masked[m[1]:])
+	if values == nil {
+		return masked
+	}
+	for _, m := range values.FindAllIndex(masked, -1) {
+		if rest := masked[m[1]:]; !reference.Match(rest) {
+			stars(rest[:valueEnd(rest)])
+		}
 	}
 	return masked
 }
 
-// maskValue masks the strings of the value that text begins with, to the
-// line's end, or to that of a heredoc.
-func maskValue(text []byte) {
-	line := len(text)
-	for i, c := range text {
-		if c == '\n' {
-			line = i
-			break
+// valueEnd is where the value that a text begins with ends: with the line, or
+// the last line of a heredoc, or that of the closing bracket.
+func valueEnd(text []byte) int {
+	line, _, _ := strings.Cut(string(text), "\n")
+	if marker, ok := strings.CutPrefix(line, "<<"); ok {
+		marker, _, _ = strings.Cut(strings.TrimSpace(strings.TrimPrefix(marker, "-")), " ")
+		return heredocEnd(text, len(line), marker)
+	}
+	depth, at := 0, 0
+	for l := range strings.SplitAfterSeq(string(text), "\n") {
+		at += len(l)
+		depth += strings.Count(l, "[") + strings.Count(l, "{") - strings.Count(l, "]") - strings.Count(l, "}")
+		if depth <= 0 {
+			return at
 		}
 	}
-	if marker, ok := strings.CutPrefix(string(text[:line]), "<<"); ok {
-		marker = strings.TrimSpace(strings.TrimPrefix(marker, "-"))
-		stars(text[line:heredocEnd(text, line, marker)])
-		return
-	}
-	for i := 0; i < line; i++ {
-		if n := len(reference.Find(text[i:line])); n > 0 {
-			i += n - 1
-			continue
-		}
-		if text[i] != '"' {
-			continue
-		}
-		end := i + 1
-		for end < line && text[end] != '"' {
-			if text[end] == '\\' {
-				end++
-			}
-			end++
-		}
-		end = min(end, line)
-		stars(text[i+1 : end])
-		i = end
-	}
+	return len(text)
 }
 
 // heredocEnd is where the line with the marker begins.

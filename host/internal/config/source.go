@@ -28,11 +28,7 @@ func (l *loader) decodeSources() {
 		case "kafka":
 			(&body{l: l, spec: &blockType{name: typ}, raw: raw}).refuseBlock()
 		default:
-			s := suggestion(typ, types)
-			if s == "" {
-				s = " There is " + enumerate(types, "and") + "."
-			}
-			l.fail(raw.LabelRanges[0].Ptr(), "Unknown source type", "There is no source type %q.%s", typ, s)
+			l.fail(raw.LabelRanges[0].Ptr(), "Unknown source type", "There is no source type %q.%s", typ, suggest(typ, types))
 		}
 	}
 }
@@ -54,13 +50,13 @@ func (l *loader) checkCollector(b *body) {
 	}
 	b.project("project")
 	for _, name := range b.list("projects") {
-		l.project(name, b.at("projects"))
+		l.project(name, b.at("projects"), b.values["projects"].secret)
 	}
 	b.checkPair("tls_cert", "tls_key")
 	listen := b.text("listen")
 	if listen != "" && !loopback(listen) && !b.has("tls_cert") && !b.has("tls_key") && !b.flag("insecure") {
 		l.fail(b.at("listen"), "Listens beyond this machine without TLS",
-			"listen is %q, which other machines may reach: set tls_cert and tls_key, or insecure = true when something in front of it takes care of TLS.", listen)
+			"Other machines may reach this address: set tls_cert and tls_key, or insecure = true when something in front of it takes care of TLS.")
 	}
 }
 

@@ -28,6 +28,16 @@ func suggestion(given string, candidates []string) string {
 	return fmt.Sprintf(" Did you mean %q?", best)
 }
 
+// suggest is a suggestion, or all there is.
+func suggest(given string, candidates []string) string {
+	if s := suggestion(given, candidates); s != "" || len(candidates) == 0 {
+		return s
+	}
+	sorted := append([]string(nil), candidates...)
+	sort.Strings(sorted)
+	return " There is " + enumerate(sorted, "and") + "."
+}
+
 // editDistance counts insertions, deletions and substitutions of bytes.
 func editDistance(a, b string) int {
 	row := make([]int, len(b)+1)

@@ -132,7 +132,7 @@ func listConstant(a attribute, v cty.Value) (any, string) {
 		s := element.AsString()
 		if a.form != nil {
 			if why := a.form(s); why != "" {
-				return nil, fmt.Sprintf("of %q %s", s, why)
+				return nil, strings.Replace(why, "it must", "each element must", 1)
 			}
 		}
 		list = append(list, s)

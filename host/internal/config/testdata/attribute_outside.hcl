@@ -1,0 +1,4 @@
+data_dir = "./data"
+project "shop" {
+  id = 2195193
+}

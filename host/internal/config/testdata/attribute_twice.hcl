@@ -1,0 +1,5 @@
+host {
+  data_dir = "./a"
+  data_dir = "./b"
+  log_level = "loud"
+}

@@ -1,0 +1,3 @@
+host {
+  max_backfill = "half a year"
+}

@@ -1,0 +1,5 @@
+host {
+  api = {}
+  data_dir {
+  }
+}

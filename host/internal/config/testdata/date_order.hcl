@@ -1,0 +1,13 @@
+project "shop" {
+  id = 2195193
+}
+destination "localfs" "out" {
+  path = "./out"
+}
+pipeline "daily" {
+  project = "shop"
+  stream = "events"
+  destination = destination.localfs.out
+  from_date = "2026-06-01"
+  to_date = "2026-05-31"
+}

@@ -1,0 +1,7 @@
+project "shop" {
+  id    = parseint("x", 10)
+  token = element([], 0)
+}
+project "b" {
+  id = length()
+}

@@ -1,0 +1,6 @@
+project "shop" {
+  id = 2195193
+}
+project "store" {
+  id = 2195193
+}

@@ -1,0 +1,3 @@
+host {
+  memory = "1MiB"
+}

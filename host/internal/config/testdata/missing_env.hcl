@@ -1,0 +1,4 @@
+project "shop" {
+  id    = 1
+  token = "x-${env("SHOP_TOKEN")}"
+}

@@ -1,0 +1,13 @@
+# test: registered daily
+project "shop" {
+  id = 2195193
+}
+destination "localfs" "out" {
+  path = "./out"
+}
+pipeline "daily" {
+  project = "shop"
+  stream = "events"
+  destination = destination.localfs.out
+  from_date = "2020-01-01"
+}

@@ -1,0 +1,6 @@
+pipeline "daily" {
+  project = "shop"
+  stream = "events"
+  destination = destination.localfs.out
+  from_date = "2026-06-01"
+}

@@ -1,0 +1,25 @@
+project "shop" {
+  id = 2195193
+}
+destination "localfs" "out" {
+  path = "./out"
+}
+pipeline "a" {
+  project = "shop"
+  stream = "events"
+  destination = destination.localfs.out
+  from_date = "2026-06-01"
+}
+pipeline "b" {
+  project = "shop"
+  stream = "events"
+  destination = destination.localfs.out
+  from_date = "2026-06-20"
+}
+pipeline "c" {
+  project = "shop"
+  stream = "events"
+  destination = destination.localfs.out
+  from_date = "2026-05-01"
+  to_date = "2026-05-31"
+}

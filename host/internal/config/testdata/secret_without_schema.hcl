@@ -1,0 +1,3 @@
+destination "gcs" "lake" {
+  credentials = "hunter2" + 1
+}

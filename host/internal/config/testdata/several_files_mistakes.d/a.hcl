@@ -1,0 +1,7 @@
+project "shop" {
+  id = 2195193
+}
+source "files" "import" {
+  project = "shop"
+  path = "./events/*.ndjson"
+}

@@ -1,0 +1,3 @@
+project "store" {
+  id = 219519x
+}

@@ -1,0 +1,6 @@
+project "shop" {
+  id = 
+}
+destination "localfs" "out" {
+  path = "./out"
+}

@@ -1,0 +1,1 @@
+project "shop" { id = 1, token = "abc" }

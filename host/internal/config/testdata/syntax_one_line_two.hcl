@@ -1,0 +1,4 @@
+host { data_dir = "./data" plugin_dir = "./bin" }
+project "shop" {
+  id = "x"
+}

@@ -1,0 +1,4 @@
+destination "every" "x" {
+  names = ["a", null]
+  tags  = { a = null }
+}

@@ -1,0 +1,10 @@
+host {
+  api {
+    listen   = "9090"
+    tls_cert = "cert.pem"
+  }
+  blobs   = "http://x"
+  catalog = "mysql://db/x"
+}
+host {
+}

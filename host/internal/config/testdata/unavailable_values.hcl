@@ -1,0 +1,35 @@
+project "shop" {
+  id            = 1
+  profiles_from = "mixpanel"
+}
+destination "localfs" "out" {
+  path = "./out"
+}
+source "files" "import" {
+  project = "shop"
+  path = "./events/*.ndjson"
+  records = "people"
+}
+pipeline "daily" {
+  project = "shop"
+  stream = "events"
+  destination = destination.localfs.out
+  from_date = "2026-06-01"
+  frequency = "continuous"
+  sync = false
+  at = "03:00"
+  min_interval = "10m"
+  rate_limit = "10MB"
+  allow_shrink = true
+}
+pipeline "people" {
+  project = "shop"
+  stream = "people"
+  destination = destination.localfs.out
+}
+pipeline "ids" {
+  project = "shop"
+  stream = "identity"
+  destination = destination.localfs.out
+  from_date = "2026-06-01"
+}

@@ -1,0 +1,4 @@
+host {
+  datadir = "./data"
+  colour = "red"
+}

@@ -1,0 +1,5 @@
+projekt "shop" {
+  id = 1
+}
+banana {
+}

@@ -1,0 +1,4 @@
+destination "s3" "lake" {
+  buckets = "acme"
+  encryptoin = "aes"
+}

@@ -1,0 +1,5 @@
+destination "s4" "lake" {
+  bucket = local.none
+}
+destination "snowflake" "w" {
+}

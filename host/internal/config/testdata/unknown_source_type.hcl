@@ -1,0 +1,7 @@
+project "shop" {
+  id = 2195193
+}
+source "file" "a" {
+}
+source "syslog" "b" {
+}

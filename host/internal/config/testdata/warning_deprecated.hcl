@@ -1,0 +1,3 @@
+destination "every" "x" {
+  old = "a"
+}
