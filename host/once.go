@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 )
 
@@ -118,15 +117,4 @@ func (h *Host) readAll(ctx context.Context, summary *Summary) error {
 		summary.Sources = append(summary.Sources, done)
 	}
 	return failed
-}
-
-// sourcesOf are a project's sources.
-func (h *Host) sourcesOf(p *config.Project) []*config.Source {
-	var sources []*config.Source
-	for _, s := range h.config.Sources {
-		if s.Project == p {
-			sources = append(sources, s)
-		}
-	}
-	return sources
 }

@@ -46,9 +46,3 @@ func (s *keySet) grow() {
 		}
 	}
 }
-
-// clear empties the set and keeps its memory.
-func (s *keySet) clear() {
-	clear(s.slots)
-	s.used = 0
-}
