@@ -194,6 +194,14 @@ func TestMissingFilesDoNotHideOtherMistakes(t *testing.T) {
 	}
 }
 
+func TestEndlessFiles(t *testing.T) {
+	t.Parallel()
+	c, ds := load(t, map[string]string{"a.hcl": "project \"a\" {\n  id = 1\n  token = file(\"/dev/zero\")\n}\n"}, nil)
+	if got := report(c, ds); !strings.Contains(got, "The file /dev/zero cannot be read: it is longer than 16 MiB.") {
+		t.Error(got)
+	}
+}
+
 func TestPluginDiagnosticsGetTheirPlace(t *testing.T) {
 	t.Parallel()
 	c, ds := load(t, map[string]string{"a.hcl": `

@@ -11,8 +11,14 @@ import (
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 )
 
+// longestName is from where on a text is no misspelt name.
+const longestName = 80
+
 // suggestion is " Did you mean …?" when one of the candidates is near.
 func suggestion(given string, candidates []string) string {
+	if len(given) > longestName {
+		return ""
+	}
 	sorted := append([]string(nil), candidates...)
 	sort.Strings(sorted)
 	best, distance := "", 1+len(given)/3
