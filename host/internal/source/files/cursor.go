@@ -1,7 +1,6 @@
 package files
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -21,12 +20,20 @@ type cursor struct {
 	Head     string `json:"head"`
 	HeadSize int    `json:"head_size"`
 	Offset   int64  `json:"offset"` // behind the last whole record, after decompression
+	// Tail is a hash of the TailSize bytes before Offset.
+	Tail     string `json:"tail,omitempty"`
+	TailSize int    `json:"tail_size,omitempty"`
 	InArray  bool   `json:"in_array,omitempty"`
-	Arrays   bool   `json:"arrays,omitempty"` // the file holds arrays
-	Done     bool   `json:"done,omitempty"`   // it was read to its end
+	Arrays   bool   `json:"arrays,omitempty"`   // the file holds arrays
+	Skipping bool   `json:"skipping,omitempty"` // Offset is in a line that is too long
+	Done     bool   `json:"done,omitempty"`     // it was read to its end
+	// Waiting says that it was read to its end, but for a last record that is
+	// not complete; Cut, that its compressed stream was not.
+	Waiting bool `json:"waiting,omitempty"`
+	Cut     bool `json:"cut,omitempty"`
 }
 
-// maxHead is how much of a file tells it from others.
+// maxHead is how much of a beginning or end tells a file from others.
 const maxHead = 4096
 
 func (c cursor) encode() []byte {
@@ -45,22 +52,31 @@ func decodeCursor(data []byte) (cursor, error) {
 	return c, nil
 }
 
-// head reads and hashes a file's beginning: all of it, or the part that an
-// earlier cursor has hashed.
-func head(r io.Reader, size int) (sum string, n int, err error) {
+// unchanged says whether a file is as it was when the cursor was made.
+func (c cursor) unchanged(e entry) bool {
+	return c.Size == e.size && c.ModTime == e.modTime && c.ETag == e.etag
+}
+
+// read notes what was read last.
+func (c *cursor) read(data []byte) {
+	if len(data) == 0 {
+		return
+	}
+	tail := data[max(0, len(data)-maxHead):]
+	c.Tail, c.TailSize = sum(tail), len(tail)
+}
+
+func sum(data []byte) string {
+	digest := sha256.Sum256(data)
+	return hex.EncodeToString(digest[:16])
+}
+
+// readSum reads and hashes size bytes, or as many as there are.
+func readSum(r io.Reader, size int) (digest string, n int, err error) {
 	buffer := make([]byte, size)
 	n, err = io.ReadFull(r, buffer)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return "", 0, err
 	}
-	digest := sha256.Sum256(buffer[:n])
-	return hex.EncodeToString(digest[:16]), n, nil
-}
-
-// firstByte is the first byte of p that is no white space, or 0.
-func firstByte(p []byte) byte {
-	if trimmed := bytes.TrimLeft(p, " \t\r\n\ufeff"); len(trimmed) > 0 {
-		return trimmed[0]
-	}
-	return 0
+	return sum(buffer[:n]), n, nil
 }

@@ -2,6 +2,7 @@ package files
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/bmatcuk/doublestar/v4"
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/azureblob" // azblob://
@@ -25,6 +27,8 @@ type entry struct {
 	size    int64
 	modTime int64
 	etag    string
+	// settled says that it has not changed for a while.
+	settled bool
 }
 
 // place is where files are: a directory tree or a bucket.
@@ -123,10 +127,19 @@ func (b *bucket) list(ctx context.Context) ([]entry, error) {
 		if matched, err := doublestar.Match(b.pattern, o.Key); err != nil || !matched || o.IsDir {
 			continue
 		}
-		entries = append(entries, entry{path: b.base + o.Key, size: o.Size, modTime: o.ModTime.UnixNano(), etag: fmt.Sprintf("%x", o.MD5)})
+		entries = append(entries, entry{path: b.base + o.Key, size: o.Size, modTime: o.ModTime.UnixNano(), etag: etag(o)})
 	}
 	sort.Slice(entries, func(i, j int) bool { return entries[i].path < entries[j].path })
 	return entries, nil
+}
+
+// etag tells versions of an object apart, where its store says so.
+func etag(o *blob.ListObject) string {
+	var s3 types.Object
+	if o.As(&s3) && s3.ETag != nil {
+		return *s3.ETag
+	}
+	return hex.EncodeToString(o.MD5)
 }
 
 func (b *bucket) open(ctx context.Context, path string, from int64) (io.ReadCloser, error) {

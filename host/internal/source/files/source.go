@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/ingest"
@@ -35,9 +36,8 @@ type Source struct {
 	waiting []entry
 	current *reader
 	buffers sync.Pool
-
-	mu    sync.Mutex
-	total int64
+	size    int // of a piece
+	total   atomic.Int64
 }
 
 // Open opens a source. Nothing is read before Next.
@@ -46,11 +46,11 @@ func Open(ctx context.Context, o Options) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{o: o, place: p, cursors: map[string][]byte{}}
+	s := &Source{o: o, place: p, cursors: map[string][]byte{}, size: pieceSize}
 	for path, value := range o.Cursors {
 		s.cursors[path] = value
 	}
-	s.buffers.New = func() any { b := make([]byte, 0, pieceSize); return &b }
+	s.buffers.New = func() any { b := make([]byte, 0, s.size); return &b }
 	if err := s.look(ctx); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
@@ -67,13 +67,9 @@ func (s *Source) Close() error {
 	return errors.Join(err, s.place.close())
 }
 
-// Total is how many bytes, as stored, there were to read when the source last
-// looked.
-func (s *Source) Total() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.total
-}
+// Total is about how many bytes, as stored, there were to read when the source
+// last looked.
+func (s *Source) Total() int64 { return s.total.Load() }
 
 // look lists the files that are new or have changed.
 func (s *Source) look(ctx context.Context) error {
@@ -82,19 +78,24 @@ func (s *Source) look(ctx context.Context) error {
 		return err
 	}
 	for _, e := range entries {
+		left := e.size
 		if value := s.cursors[e.path]; value != nil {
 			c, err := decodeCursor(value)
 			if err != nil {
 				return fmt.Errorf("%s: %w", e.path, err)
 			}
-			if c.Done && c.Size == e.size && c.ModTime == e.modTime && c.ETag == e.etag {
-				continue
+			if c.unchanged(e) {
+				if c.Done || c.Waiting && !c.Cut && s.o.Follow {
+					continue
+				}
+				e.settled = c.Cut
+			}
+			if !compressed(e.path) {
+				left = max(0, e.size-c.Offset)
 			}
 		}
 		s.waiting = append(s.waiting, e)
-		s.mu.Lock()
-		s.total += e.size
-		s.mu.Unlock()
+		s.total.Add(left)
 	}
 	return nil
 }
