@@ -1,8 +1,6 @@
 package quarantine
 
 import (
-	"bufio"
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -11,7 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,8 +32,9 @@ type Store struct {
 	dir string
 	o   Options
 
-	mu   sync.Mutex
-	used int64
+	mu    sync.Mutex
+	used  int64
+	spans map[string][]int64 // where the spans of a position begin, by directory and prefix
 }
 
 // Entry is a record that is set aside.
@@ -54,6 +53,8 @@ type line struct {
 	Entry
 	Text   *string `json:"record,omitempty"`
 	Base64 []byte  `json:"record_base64,omitempty"`
+	// Counted stands for rows of a run that were only counted, by reason.
+	Counted map[string]int64 `json:"counted,omitempty"`
 }
 
 // Span is a part of a source's position.
@@ -70,7 +71,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open quarantine: %w", err)
 	}
-	s := &Store{dir: dir, o: o}
+	s := &Store{dir: dir, o: o, spans: map[string][]int64{}}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -78,11 +79,17 @@ func Open(dir string, o Options) (*Store, error) {
 		if strings.HasPrefix(d.Name(), temporary) {
 			return os.Remove(path)
 		}
+		if !strings.HasSuffix(path, extension) {
+			return nil
+		}
 		info, err := d.Info()
 		if err != nil {
 			return err
 		}
 		s.used += info.Size()
+		if prefix, from, ok := parseSpan(path); ok {
+			s.spans[prefix] = append(s.spans[prefix], from)
+		}
 		return nil
 	})
 	if err != nil {
@@ -113,8 +120,8 @@ func (s *Store) Put(source string, span Span, entries []Entry) error {
 
 func (s *Store) put(source string, span Span, entries []Entry) error {
 	dir := filepath.Join(s.dir, source)
-	prefix := positionPrefix(span.Position)
-	if err := s.removeSpan(dir, prefix, span); err != nil {
+	prefix := filepath.Join(dir, positionPrefix(span.Position))
+	if err := s.removeSpan(prefix, span); err != nil {
 		return err
 	}
 	data, left, err := s.encode(source, entries)
@@ -129,39 +136,46 @@ func (s *Store) put(source string, span Span, entries []Entry) error {
 	if len(data) == 0 {
 		return nil
 	}
-	if err := write(dir, fmt.Sprintf("%s-%016x%s", prefix, span.From, extension), data); err != nil {
+	if err := write(dir, filepath.Base(spanPath(prefix, span.From)), data); err != nil {
 		return err
 	}
 	s.used += int64(len(data))
+	s.spans[prefix] = append(s.spans[prefix], span.From)
 	return nil
 }
 
 // positionPrefix begins the names of a position's files.
 func positionPrefix(position string) string {
 	sum := sha256.Sum256([]byte(position))
-	return hex.EncodeToString(sum[:6])
+	return hex.EncodeToString(sum[:10])
+}
+
+func spanPath(prefix string, from int64) string {
+	return fmt.Sprintf("%s-%016x%s", prefix, from, extension)
+}
+
+// parseSpan is the inverse of spanPath; ok is false for other files.
+func parseSpan(path string) (prefix string, from int64, ok bool) {
+	name, isEntries := strings.CutSuffix(path, extension)
+	i := strings.LastIndexByte(name, '-')
+	if !isEntries || i < 0 || len(name)-i != 17 {
+		return "", 0, false
+	}
+	from, err := strconv.ParseInt(name[i+1:], 16, 64)
+	return name[:i], from, err == nil
 }
 
 // removeSpan removes files that begin in the span: an earlier reading may have
 // cut it into other pieces.
-func (s *Store) removeSpan(dir, prefix string, span Span) error {
-	names, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		rest, ok := strings.CutPrefix(strings.TrimSuffix(name.Name(), extension), prefix+"-")
-		if !ok {
-			continue
+func (s *Store) removeSpan(prefix string, span Span) error {
+	var gone []int64
+	for _, from := range s.spans[prefix] {
+		if from == span.From || from > span.From && from < span.To {
+			gone = append(gone, from)
 		}
-		from, err := strconv.ParseInt(rest, 16, 64)
-		if err != nil || from < span.From || from >= max(span.To, span.From+1) {
-			continue
-		}
-		if err := s.remove(filepath.Join(dir, name.Name())); err != nil {
+	}
+	for _, from := range gone {
+		if err := s.remove(spanPath(prefix, from)); err != nil {
 			return err
 		}
 	}
@@ -177,31 +191,39 @@ func (s *Store) remove(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	if prefix, from, ok := parseSpan(path); ok {
+		s.spans[prefix] = slices.DeleteFunc(s.spans[prefix], func(f int64) bool { return f == from })
+	}
 	return nil
 }
 
 // encode renders entries up to the cap, and returns those that are over it.
 func (s *Store) encode(source string, entries []Entry) (data []byte, over []Entry, err error) {
-	now := s.o.Now().UTC()
 	for i, e := range entries {
-		e.Source, e.Time = source, now
-		l := line{Entry: e}
-		if utf8.Valid(e.Bytes) {
-			text := string(e.Bytes)
-			l.Text = &text
-		} else {
-			l.Base64 = e.Bytes
-		}
-		encoded, err := json.Marshal(l)
+		encoded, err := s.encodeEntry(source, e)
 		if err != nil {
 			return nil, nil, err
 		}
 		if s.used+int64(len(data)+len(encoded)) > s.o.Cap {
 			return data, entries[i:], nil
 		}
-		data = append(append(data, encoded...), '\n')
+		data = append(data, encoded...)
 	}
 	return data, nil, nil
+}
+
+// encodeEntry renders an entry as a line.
+func (s *Store) encodeEntry(source string, e Entry) ([]byte, error) {
+	e.Source, e.Time = source, s.o.Now().UTC()
+	l := line{Entry: e}
+	if utf8.Valid(e.Bytes) {
+		text := string(e.Bytes)
+		l.Text = &text
+	} else {
+		l.Base64 = e.Bytes
+	}
+	encoded, err := json.Marshal(l)
+	return append(encoded, '\n'), err
 }
 
 // count adds to what was only counted.
@@ -233,23 +255,40 @@ func readCounts(dir string) (map[string]int64, error) {
 }
 
 // write puts a file in its place durably.
-func write(dir, name string, data []byte) (err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, temporary)
+func write(dir, name string, data []byte) error {
+	f, err := create(dir)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
+	if _, err = f.Write(data); err != nil {
+		return errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	return place(f, filepath.Join(dir, name))
+}
+
+// create begins a file of a directory, which is made when it is missing.
+func create(dir string) (*os.File, error) {
+	if err := os.Mkdir(dir, 0o700); err == nil {
+		if err := syncDir(filepath.Dir(dir)); err != nil {
+			return nil, err
+		}
+	} else if !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	return os.CreateTemp(dir, temporary)
+}
+
+// place closes a file that create began and puts it in its place durably, or
+// removes it.
+func place(f *os.File, path string) error {
+	err := errors.Join(f.Sync(), f.Close())
 	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, name))
+		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return syncDir(dir)
+	return syncDir(filepath.Dir(path))
 }
 
 func syncDir(dir string) error {
@@ -258,153 +297,4 @@ func syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// Each visits entries by source and file; fn returns false to stop.
-func (s *Store) Each(fn func(Entry) bool) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	files, err := s.files()
-	if err != nil {
-		return err
-	}
-	for _, file := range files {
-		more, err := eachIn(filepath.Join(s.dir, file), file, fn)
-		if err != nil || !more {
-			return err
-		}
-	}
-	return nil
-}
-
-// files lists entry files, relative to the store.
-func (s *Store) files() ([]string, error) {
-	var files []string
-	err := filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, extension) {
-			return err
-		}
-		relative, err := filepath.Rel(s.dir, path)
-		files = append(files, relative)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list quarantine: %w", err)
-	}
-	sort.Strings(files)
-	return files, nil
-}
-
-func eachIn(path, file string, fn func(Entry) bool) (more bool, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return false, fmt.Errorf("read quarantine: %w", err)
-	}
-	defer f.Close()
-	r := bufio.NewReaderSize(f, 64<<10)
-	for n := 0; ; n++ {
-		data, err := r.ReadBytes('\n')
-		if len(data) == 0 {
-			return true, nil
-		}
-		var l line
-		if jsonErr := json.Unmarshal(data, &l); jsonErr != nil {
-			return false, fmt.Errorf("read quarantine: %s, line %d: %w", file, n+1, jsonErr)
-		}
-		if l.Bytes = l.Base64; l.Text != nil {
-			l.Bytes = []byte(*l.Text)
-		}
-		l.ID = fmt.Sprintf("%s:%d", strings.TrimSuffix(filepath.ToSlash(file), extension), n+1)
-		if !fn(l.Entry) {
-			return false, nil
-		}
-		if err != nil {
-			return true, nil
-		}
-	}
-}
-
-// Counts counts entries by source and reason, those that were only counted
-// included.
-func (s *Store) Counts() (map[string]map[string]int64, error) {
-	counts := map[string]map[string]int64{}
-	add := func(source, reason string, n int64) {
-		if counts[source] == nil {
-			counts[source] = map[string]int64{}
-		}
-		counts[source][reason] += n
-	}
-	if err := s.Each(func(e Entry) bool { add(e.Source, e.Reason, 1); return true }); err != nil {
-		return nil, err
-	}
-	sources, err := os.ReadDir(s.dir)
-	if err != nil {
-		return nil, fmt.Errorf("count quarantine: %w", err)
-	}
-	for _, source := range sources {
-		over, err := readCounts(filepath.Join(s.dir, source.Name()))
-		if err != nil {
-			return nil, fmt.Errorf("count quarantine: %w", err)
-		}
-		for reason, n := range over {
-			add(source.Name(), reason, n)
-		}
-	}
-	return counts, nil
-}
-
-// Remove removes entries by id: they are where they belong by now.
-func (s *Store) Remove(ids []string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	byFile := map[string]map[int]bool{}
-	for _, id := range ids {
-		file, number, ok := cutLast(id)
-		n, err := strconv.Atoi(number)
-		if !ok || err != nil || strings.Contains(file, "..") {
-			return fmt.Errorf("remove from quarantine: %q is no id", id)
-		}
-		if byFile[file] == nil {
-			byFile[file] = map[int]bool{}
-		}
-		byFile[file][n] = true
-	}
-	for file, lines := range byFile {
-		if err := s.removeLines(filepath.Join(s.dir, filepath.FromSlash(file)+extension), lines); err != nil {
-			return fmt.Errorf("remove from quarantine: %w", err)
-		}
-	}
-	return nil
-}
-
-func cutLast(id string) (file, number string, ok bool) {
-	i := strings.LastIndexByte(id, ':')
-	if i < 0 {
-		return "", "", false
-	}
-	return id[:i], id[i+1:], true
-}
-
-// removeLines writes a file again without some of its lines.
-func (s *Store) removeLines(path string, lines map[int]bool) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	var kept []byte
-	n := 0
-	for l := range bytes.Lines(data) {
-		n++
-		if !lines[n] {
-			kept = append(kept, l...)
-		}
-	}
-	if len(kept) == 0 {
-		return s.remove(path)
-	}
-	if err := write(filepath.Dir(path), filepath.Base(path), kept); err != nil {
-		return err
-	}
-	s.used -= int64(len(data) - len(kept))
-	return nil
 }

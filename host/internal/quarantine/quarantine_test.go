@@ -1,0 +1,348 @@
+package quarantine
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func clock() time.Time { return time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC) }
+
+func open(t *testing.T, dir string, limit int64) *Store {
+	t.Helper()
+	s, err := Open(dir, Options{Cap: limit, Now: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func put(t *testing.T, s *Store, source string, span Span, entries ...Entry) {
+	t.Helper()
+	if err := s.Put(source, span, entries); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func bad(reason, record string) Entry {
+	return Entry{Position: "a at byte 1", Reason: reason, Detail: "why", Bytes: []byte(record)}
+}
+
+func list(t *testing.T, s *Store) (entries []Entry) {
+	t.Helper()
+	if err := s.Each(func(e Entry) bool { entries = append(entries, e); return true }); err != nil {
+		t.Fatal(err)
+	}
+	return entries
+}
+
+func texts(t *testing.T, s *Store) (texts []string) {
+	t.Helper()
+	for _, e := range list(t, s) {
+		texts = append(texts, string(e.Bytes))
+	}
+	return texts
+}
+
+func counts(t *testing.T, s *Store) map[string]map[string]int64 {
+	t.Helper()
+	c, err := s.Counts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// used holds the store's account against the files.
+func used(t *testing.T, s *Store) {
+	t.Helper()
+	if again := open(t, s.dir, s.o.Cap); again.used != s.used {
+		t.Errorf("%d bytes are accounted for, %d are there", s.used, again.used)
+	}
+}
+
+func TestEntriesComeBack(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "quarantine")
+	s := open(t, dir, 0)
+	records := []string{"plain", "\xff\x00 no text", "", "line\nbreak \u2028 \"quoted\" <&>", strings.Repeat("long", 100000)}
+	var entries []Entry
+	for _, r := range records {
+		entries = append(entries, bad("invalid_json", r))
+	}
+	put(t, s, "files.in", Span{"a", 10, 20}, entries...)
+	for _, s := range []*Store{s, open(t, dir, 0)} {
+		if diff := cmp.Diff(records, texts(t, s)); diff != "" {
+			t.Errorf("records (-want +got):\n%s", diff)
+		}
+		for _, e := range list(t, s) {
+			got, err := s.Get(e.ID)
+			if err != nil || !bytes.Equal(got.Bytes, e.Bytes) || got.Source != "files.in" || got.Detail != "why" || !got.Time.Equal(clock()) {
+				t.Errorf("%s: got %+v, %v", e.ID, got, err)
+			}
+		}
+	}
+	used(t, s)
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if want := map[bool]fs.FileMode{true: 0o700, false: 0o600}[d.IsDir()]; info.Mode().Perm() != want {
+			t.Errorf("%s has mode %v", path, info.Mode())
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// The lines are for people and other tools: their members have names that are
+// documented.
+func TestLine(t *testing.T) {
+	s := open(t, t.TempDir(), 0)
+	put(t, s, "files.in", Span{"a", 0, 9}, bad("invalid_utf8", "\xff"), bad("no_time", "{}"))
+	files, err := filepath.Glob(s.dir + "/files.in/*.ndjson")
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	data, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"time":"2026-11-01T12:00:00Z","source":"files.in","position":"a at byte 1","reason":"invalid_utf8","detail":"why","record_base64":"/w=="}
+{"time":"2026-11-01T12:00:00Z","source":"files.in","position":"a at byte 1","reason":"no_time","detail":"why","record":"{}"}
+`
+	if diff := cmp.Diff(want, string(data)); diff != "" {
+		t.Errorf("file (-want +got):\n%s", diff)
+	}
+}
+
+// What is read again, in the same pieces or in others, is there once.
+func TestReadingAgainReplaces(t *testing.T) {
+	for _, reopen := range []bool{false, true} {
+		s := open(t, t.TempDir(), 0)
+		put(t, s, "files.in", Span{"a", 0, 100}, bad("r", "a0"))
+		put(t, s, "files.in", Span{"a", 100, 200}, bad("r", "a100"), bad("r", "a150"))
+		put(t, s, "files.in", Span{"a", 200, 300}, bad("r", "a200"))
+		put(t, s, "files.in", Span{"b", 100, 200}, bad("r", "b100"))
+		put(t, s, "files.other", Span{"a", 100, 200}, bad("r", "other"))
+		if reopen {
+			s = open(t, s.dir, 0)
+		}
+		put(t, s, "files.in", Span{"a", 100, 200}, bad("r", "a100"), bad("r", "a150"))
+		put(t, s, "files.in", Span{"a", 100, 250}, bad("r", "a100"), bad("r", "a150"), bad("r", "a200"))
+		put(t, s, "files.in", Span{"a", 250, 250}, bad("r", "at the end"))
+		put(t, s, "files.in", Span{"a", 250, 250}, bad("r", "at the end"))
+		got := strings.Join(texts(t, s), " ")
+		for _, want := range []string{"a0", "a100", "a150", "a200", "b100", "other", "at the end"} {
+			if n := strings.Count(got, want); n != 1 {
+				t.Errorf("%q is there %d times: %s", want, n, got)
+			}
+		}
+		used(t, s)
+	}
+}
+
+func TestCap(t *testing.T) {
+	s := open(t, t.TempDir(), 1000)
+	for i := range 10 {
+		put(t, s, "files.in", Span{"a", int64(i), int64(i + 1)}, bad("r", strings.Repeat("x", 100)))
+	}
+	put(t, s, "files.in", Span{"b", 0, 1}, bad("q", strings.Repeat("x", 2000)))
+	if n := len(list(t, s)); n == 0 || n >= 10 || s.used > 1000 {
+		t.Errorf("%d records of 10 in %d bytes of 1000", n, s.used)
+	}
+	used(t, s)
+	want := map[string]map[string]int64{"files.in": {"r": 10, "q": 1}}
+	if diff := cmp.Diff(want, counts(t, s)); diff != "" {
+		t.Errorf("counts (-want +got):\n%s", diff)
+	}
+}
+
+func TestRemove(t *testing.T) {
+	s := open(t, t.TempDir(), 0)
+	put(t, s, "files.in", Span{"a", 0, 9}, bad("r", "0"), bad("r", "1"), bad("q", "2"))
+	put(t, s, "files.in", Span{"a", 9, 12}, bad("r", "3"))
+	all := list(t, s)
+	if err := s.Remove([]string{all[0].ID, all[3].ID}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"1", "2"}, texts(t, s)); diff != "" {
+		t.Errorf("left (-want +got):\n%s", diff)
+	}
+	// The others are still named as they were.
+	for i, gone := range []bool{true, false, false, true} {
+		e, err := s.Get(all[i].ID)
+		var missing *NotFoundError
+		if gone != errors.As(err, &missing) || !gone && string(e.Bytes) != fmt.Sprint(i) {
+			t.Errorf("%s: got %q, %v", all[i].ID, e.Bytes, err)
+		}
+	}
+	if err := s.Remove([]string{all[2].ID, all[0].ID}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]map[string]int64{"files.in": {"r": 1}}, counts(t, s)); diff != "" {
+		t.Errorf("counts (-want +got):\n%s", diff)
+	}
+	used(t, s)
+	if err := s.Remove([]string{all[1].ID}); err != nil || len(list(t, s)) != 0 {
+		t.Errorf("something is left, %v", err)
+	}
+	used(t, s)
+}
+
+func TestIDsThatAreNone(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "secret.ndjson"), []byte("{\"reason\":\"r\"}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, filepath.Join(dir, "q"), 0)
+	for _, id := range []string{"", "x", "../secret:1", "/etc/passwd:1", "files.in/x:1", "files.in/x:0", "a:b"} {
+		var missing *NotFoundError
+		if _, err := s.Get(id); !errors.As(err, &missing) {
+			t.Errorf("Get(%q): %v", id, err)
+		}
+		if err := s.Remove([]string{id}); err != nil && !errors.As(err, &missing) {
+			t.Errorf("Remove(%q): %v", id, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "secret.ndjson")); err != nil {
+		t.Error(err)
+	}
+}
+
+func attempt(t *testing.T, s *Store, commit bool, rows ...string) {
+	t.Helper()
+	r, err := s.Run("to_lake", 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, row := range rows {
+		line := []byte(row)
+		if err := r.Add("2026-06-01", uint64(i), "too_wide", line); err != nil {
+			t.Fatal(err)
+		}
+		clear(line)
+	}
+	if commit {
+		err = r.Commit()
+	}
+	if err := errors.Join(err, r.Discard()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRun(t *testing.T) {
+	s := open(t, t.TempDir(), 0)
+	attempt(t, s, false, "discarded")
+	attempt(t, s, true, "a", "b")
+	attempt(t, s, false, "discarded")
+	if diff := cmp.Diff([]string{"a", "b"}, texts(t, s)); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+	e := list(t, s)[1]
+	if e.Source != "pipeline-to_lake" || e.Position != "2026-06-01 row 1" || e.Reason != "too_wide" {
+		t.Errorf("got %+v", e)
+	}
+	attempt(t, s, true, "a", "b", "c")
+	if diff := cmp.Diff([]string{"a", "b", "c"}, texts(t, s)); diff != "" {
+		t.Errorf("rows of the next attempt (-want +got):\n%s", diff)
+	}
+	used(t, s)
+	attempt(t, s, true)
+	if left := texts(t, s); left != nil {
+		t.Errorf("an attempt without refusals leaves %v", left)
+	}
+	used(t, s)
+}
+
+// What an attempt could only count is counted once, however often it is made.
+func TestRunBeyondTheCap(t *testing.T) {
+	s := open(t, t.TempDir(), 1000)
+	var rows []string
+	for range 50 {
+		rows = append(rows, strings.Repeat("x", 50))
+	}
+	for range 3 {
+		attempt(t, s, true, rows...)
+	}
+	want := map[string]map[string]int64{"pipeline-to_lake": {"too_wide": 50}}
+	if diff := cmp.Diff(want, counts(t, s)); diff != "" {
+		t.Errorf("counts (-want +got):\n%s", diff)
+	}
+	used(t, s)
+}
+
+// What a killed process has left half-written goes.
+func TestHalfWrittenFilesGo(t *testing.T) {
+	s := open(t, t.TempDir(), 0)
+	r, err := s.Run("to_lake", 7)
+	if err == nil {
+		err = r.Add("2026-06-01", 0, "too_wide", bytes.Repeat([]byte("x"), 100<<10))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, s.dir, 0)
+	if again.used != 0 || len(list(t, again)) != 0 {
+		t.Errorf("%d bytes, %d rows are left", again.used, len(list(t, again)))
+	}
+	files, err := os.ReadDir(filepath.Join(s.dir, "pipeline-to_lake"))
+	if err != nil || len(files) != 0 {
+		t.Errorf("%v is left, %v", files, err)
+	}
+	if err := r.file.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEachStops(t *testing.T) {
+	s := open(t, t.TempDir(), 0)
+	put(t, s, "files.in", Span{"a", 0, 9}, bad("r", "0"), bad("r", "1"))
+	put(t, s, "files.in", Span{"b", 0, 9}, bad("r", "2"))
+	n := 0
+	if err := s.Each(func(Entry) bool { n++; return n < 2 }); err != nil || n != 2 {
+		t.Errorf("%d entries, %v", n, err)
+	}
+}
+
+// FuzzEntry: any bytes come back.
+func FuzzEntry(f *testing.F) {
+	f.Add("a", []byte("b"))
+	f.Add("\xff", []byte("\xff\n"))
+	f.Fuzz(func(t *testing.T, reason string, record []byte) {
+		s := &Store{o: Options{Now: clock}}
+		data, err := s.encodeEntry("files.in", Entry{Reason: reason, Bytes: record})
+		if err != nil || bytes.Count(data, []byte("\n")) != 1 || !json.Valid(data) {
+			t.Fatalf("%q, %v", data, err)
+		}
+		l, err := decode(data)
+		if err != nil || !bytes.Equal(l.Bytes, record) {
+			t.Fatalf("got %q, %v, want %q", l.Bytes, err, record)
+		}
+	})
+}
+
+func BenchmarkPut(b *testing.B) {
+	s, err := Open(b.TempDir(), Options{Now: clock})
+	if err != nil {
+		b.Fatal(err)
+	}
+	i := int64(0)
+	for b.Loop() {
+		if err := s.Put("files.in", Span{"a", i, i + 1}, []Entry{bad("r", "record")}); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+}
