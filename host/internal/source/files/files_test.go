@@ -39,7 +39,7 @@ func zst(data string) string {
 	return string(w.EncodeAll([]byte(data), nil))
 }
 
-func write(t *testing.T, dir, name, data string) {
+func write(t testing.TB, dir, name, data string) {
 	t.Helper()
 	path := filepath.Join(dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
