@@ -1,0 +1,342 @@
+package export_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/penstock-io/penstock/host/internal/catalog"
+	"github.com/penstock-io/penstock/host/internal/export"
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/sdk/batch"
+	"github.com/penstock-io/penstock/sdk/protocol"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// place is a destination in memory that keeps a ledger and a fence, as a good
+// one does.
+type place struct {
+	mu      sync.Mutex
+	fence   int64
+	last    int64
+	receipt protocol.Receipt
+	commits int
+
+	// What the place does wrong, or tells.
+	refuse     map[string]string // reason by payload
+	loseRows   bool
+	loseReply  bool
+	atSend     func()
+	atPrepare  func()
+	statusFail error
+}
+
+func (p *place) Partitioning() protocol.Partitioning { return protocol.ByUTCDate }
+
+func (p *place) Export(_ context.Context, rejected func([]protocol.RejectedRow) error) (export.Session, error) {
+	return &session{place: p, rejected: rejected}, nil
+}
+
+func (p *place) Status(_ context.Context, run protocol.Run) (protocol.Status, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.statusFail != nil {
+		return protocol.Status{}, p.statusFail
+	}
+	s := protocol.Status{State: protocol.Absent, LastCommitted: p.last, Fence: p.fence}
+	if run.Number <= p.last {
+		s.State = protocol.Committed
+	}
+	if run.Number == p.last {
+		receipt := p.receipt
+		s.Receipt = &receipt
+	}
+	return s, nil
+}
+
+type session struct {
+	*place
+	run      protocol.Run
+	rejected func([]protocol.RejectedRow) error
+	receipt  protocol.Receipt
+}
+
+func (s *session) fenced() error {
+	if s.run.Fence < s.fence {
+		return &protocol.Error{Class: protocol.Fenced, Err: fmt.Errorf("fence %d is older than %d", s.run.Fence, s.fence)}
+	}
+	return nil
+}
+
+func (s *session) Open(_ context.Context, run protocol.Run) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.run = run
+	if err := s.fenced(); err != nil {
+		return 0, err
+	}
+	s.fence = run.Fence
+	return s.last, nil
+}
+
+func (s *session) BeginPartition(_ context.Context, p protocol.Partition) error {
+	s.receipt.Partitions = append(s.receipt.Partitions, protocol.PartitionReceipt{Index: p.Index, Date: p.Date})
+	return nil
+}
+
+func (s *session) Send(_ context.Context, b *batch.Batch) error {
+	if s.atSend != nil {
+		s.atSend()
+	}
+	p := &s.receipt.Partitions[len(s.receipt.Partitions)-1]
+	if reason := s.refuse[string(b.Payload)]; reason != "" {
+		p.Rejected += uint64(b.Rows)
+		return s.rejected([]protocol.RejectedRow{{Partition: p.Index, Row: p.Rows, Reason: reason, Line: b.Payload}})
+	}
+	p.RowsCRC32 = batch.CombineCRC32(p.RowsCRC32, b.RowsCRC32, uint64(b.RowsBytes))
+	p.Rows += uint64(b.Rows)
+	p.RowsBytes += uint64(b.RowsBytes)
+	return nil
+}
+
+func (s *session) EndPartition(context.Context, protocol.Totals) error { return nil }
+
+func (s *session) Prepare(context.Context, protocol.Totals) (protocol.Receipt, error) {
+	if s.atPrepare != nil {
+		s.atPrepare()
+	}
+	if s.loseRows {
+		s.receipt.Partitions[0].Rows--
+	}
+	return s.receipt, nil
+}
+
+func (s *session) Commit(context.Context) (protocol.Receipt, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.fenced(); err != nil {
+		return protocol.Receipt{}, err
+	}
+	s.last, s.place.receipt = s.run.Number, s.receipt
+	s.commits++
+	if s.loseReply {
+		return protocol.Receipt{}, &protocol.Error{Class: protocol.Retryable, Err: protocol.ErrUnknown}
+	}
+	return s.receipt, nil
+}
+
+func (s *session) Abort(context.Context, bool) error { return nil }
+func (s *session) Close()                            {}
+
+// refusals counts what is kept.
+type refusals struct{ added, committed int }
+
+func (r *refusals) Add(string, protocol.RejectedRow) error { r.added++; return nil }
+func (r *refusals) Commit() error                          { r.committed = r.added; return nil }
+func (r *refusals) Discard() error                         { return nil }
+
+// blocks is a journal of blocks whose payloads are their rows.
+type blocks map[journal.ExtentRef][]string
+
+func (b blocks) Extent(_ context.Context, ref journal.ExtentRef, fn func(journal.Block) error) error {
+	for _, rows := range b[ref] {
+		block := journal.Block{Rows: 1, RowsBytes: len(rows), RowsCRC32: crc32.ChecksumIEEE([]byte(rows)), Payload: []byte(rows)}
+		if err := fn(block); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bench is a catalog with one pipeline and one planned run of two days.
+type bench struct {
+	t        *testing.T
+	catalog  *catalog.Catalog
+	pipeline *pipeline.Pipeline
+	run      *pipeline.Run
+	place    *place
+	refused  *refusals
+}
+
+var journaled = blocks{
+	{Seq: 1, Index: 0}: {"one\n", "two\n"},
+	{Seq: 1, Index: 1}: {"three\n"},
+	{Seq: 2, Index: 0}: {"four\n"},
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	c, err := catalog.Open(t.Context(), filepath.Join(t.TempDir(), "catalog.db"), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	b := &bench{t: t, catalog: c, place: &place{}, refused: &refusals{}}
+	if err := c.RegisterProject(t.Context(), 1, "shop", "UTC"); err != nil {
+		t.Fatal(err)
+	}
+	def := pipeline.Definition{Name: "p", ProjectID: 1, Stream: batch.Events, Destination: "x.y", To: pipeline.Forever}
+	if b.pipeline, err = c.RegisterPipeline(t.Context(), def, nil, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	extents := []pipeline.Extent{
+		{Ref: journal.ExtentRef{Seq: 2, Index: 0}, UTCDate: 10, ZoneDate: 10, Rows: 1},
+		{Ref: journal.ExtentRef{Seq: 1, Index: 1}, UTCDate: 11, ZoneDate: 11, Rows: 1},
+		{Ref: journal.ExtentRef{Seq: 1, Index: 0}, UTCDate: 10, ZoneDate: 10, Rows: 2},
+	}
+	next := pipeline.Cursor{BackfillDone: true, Live: pipeline.Position{Seq: 2, Index: pipeline.EndOfSegment}}
+	if b.run, err = c.InsertRun(t.Context(), b.pipeline, extents, next, time.Now(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// do makes an attempt. Leases are never renewed.
+func (b *bench) do(owner string, ttl time.Duration) (*pipeline.Receipt, error) {
+	x := &export.Exporter{
+		Store: b.catalog, Blocks: journaled, Owner: owner, LeaseTTL: ttl,
+		Ticker: func(time.Duration) (<-chan time.Time, func()) { return nil, func() {} },
+	}
+	return x.Do(b.t.Context(), export.Job{
+		Pipeline: b.pipeline, Run: b.run, Destination: b.place,
+		Refusals: func() (export.Refusals, error) { return b.refused, nil },
+	})
+}
+
+// done checks that the run is recorded once, at the place and in the catalog.
+func (b *bench) done(receipt *pipeline.Receipt, err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if receipt.Rows+receipt.Rejected != 4 || b.place.last != 1 || b.place.commits != 1 {
+		b.t.Errorf("receipt %+v, last %d, %d commits", receipt, b.place.last, b.place.commits)
+	}
+	stored, err := b.catalog.Pipeline(b.t.Context(), "p")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if stored.Cursor != b.run.Next {
+		b.t.Errorf("the cursor is at %+v", stored.Cursor)
+	}
+	if open, err := b.catalog.OpenRun(b.t.Context(), b.pipeline.ID); err != nil || open != nil {
+		b.t.Errorf("the run is still open: %+v, %v", open, err)
+	}
+}
+
+func TestARunIsSentComparedAndRecorded(t *testing.T) {
+	b := newBench(t)
+	receipt, err := b.do("a", time.Minute)
+	b.done(receipt, err)
+	want := crc32.ChecksumIEEE([]byte("one\ntwo\nfour\n"))
+	if got := b.place.receipt.Partitions[0]; got.Date != "1970-01-11" || got.RowsCRC32 != want {
+		t.Errorf("the first partition is %+v, want rows in the order in which they were journaled", got)
+	}
+}
+
+func TestALostReplyIsAskedAbout(t *testing.T) {
+	b := newBench(t)
+	b.place.loseReply = true
+	receipt, err := b.do("a", time.Minute)
+	b.done(receipt, err)
+}
+
+// The reply is lost and nobody answers: the next attempt finds the run
+// committed and sends nothing.
+func TestARunThatWasCommittedBeforeIsRecorded(t *testing.T) {
+	b := newBench(t)
+	b.place.loseReply, b.place.statusFail = true, errors.New("no answer")
+	if _, err := b.do("a", time.Minute); !errors.Is(err, protocol.ErrUnknown) || !export.Retryable(err) {
+		t.Fatalf("got %v", err)
+	}
+	b.place.loseReply, b.place.statusFail = false, nil
+	b.place.atSend = func() { t.Error("rows are sent again") }
+	receipt, err := b.do("a", time.Minute)
+	b.done(receipt, err)
+}
+
+func TestAReceiptThatDiffersIsNeverCommitted(t *testing.T) {
+	b := newBench(t)
+	b.place.loseRows = true
+	if _, err := b.do("a", time.Minute); err == nil || export.Retryable(err) || !strings.Contains(err.Error(), "2 rows") {
+		t.Errorf("got %v", err)
+	}
+	if b.place.commits > 0 {
+		t.Error("it was committed")
+	}
+	open, err := b.catalog.OpenRun(t.Context(), b.pipeline.ID)
+	if err != nil || open.State != pipeline.RunFailed || open.Error == "" {
+		t.Errorf("the run is %+v, %v", open, err)
+	}
+}
+
+func TestRefusedRowsAreKeptBeforeTheCommit(t *testing.T) {
+	b := newBench(t)
+	b.place.refuse = map[string]string{"two\n": "odd"}
+	b.place.atPrepare = func() {
+		if b.refused.committed > 0 {
+			t.Error("refused rows are kept before all are known")
+		}
+	}
+	receipt, err := b.do("a", time.Minute)
+	b.done(receipt, err)
+	if receipt.Rejected != 1 || b.refused.committed != 1 {
+		t.Errorf("%d rejected, %d kept", receipt.Rejected, b.refused.committed)
+	}
+}
+
+// A host freezes while it sends. Its lease expires, another takes the run over
+// and commits it. Then the first wakes up: it may neither commit nor record.
+func TestAHostThatWakesAfterItsLeaseChangesNothing(t *testing.T) {
+	for name, wake := range map[string]func(*place, func()){
+		"while sending":      func(p *place, fn func()) { p.atSend = fn },
+		"prepared to commit": func(p *place, fn func()) { p.atPrepare = fn },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			var receipt *pipeline.Receipt
+			var takeover error
+			frozen := false
+			wake(b.place, func() {
+				if frozen {
+					return // the other's own way through
+				}
+				frozen = true
+				for takeover = pipeline.ErrLeased; errors.Is(takeover, pipeline.ErrLeased); {
+					receipt, takeover = b.do("b", time.Minute)
+				}
+			})
+			_, err := b.do("a", time.Millisecond)
+			// The destination refuses its fence, and then the catalog.
+			if !errors.Is(err, pipeline.ErrLeaseLost) {
+				t.Errorf("the frozen host ended with %v", err)
+			}
+			b.done(receipt, takeover)
+		})
+	}
+}
+
+func TestADestinationThatLostItsHistoryIsNotWrittenTo(t *testing.T) {
+	b := newBench(t)
+	b.place.last = 5
+	if _, err := b.do("a", time.Minute); err == nil || export.Retryable(err) {
+		t.Errorf("got %v", err)
+	}
+	if b.place.commits > 0 {
+		t.Error("it was committed")
+	}
+}
