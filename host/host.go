@@ -62,10 +62,15 @@ func (nobody) Report(Report) {}
 // Nothing is read from sources, and no plugin runs, before RunOnce or Serve. A
 // directory that another process owns is a *LockedError.
 func Open(ctx context.Context, c *Config, o Options) (*Host, error) {
-	lock, err := lock(c.Host.DataDir)
+	lock, err := waitLock(ctx, c.Host.DataDir)
 	if err != nil {
 		return nil, err
 	}
+	return openLocked(ctx, c, o, lock)
+}
+
+// openLocked opens a data directory that is locked; the host keeps the lock.
+func openLocked(ctx context.Context, c *Config, o Options, lock *os.File) (*Host, error) {
 	h := &Host{
 		config: c, log: newLogger(c, o.LogOutput), observer: o.Observer, lock: lock, owner: newOwner(),
 		journals: map[int64]*projectJournal{}, places: map[*config.Destination]*destination{},

@@ -1,11 +1,13 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // Names in a data directory.
@@ -23,6 +25,27 @@ type LockedError struct{ DataDir, Owner string }
 
 func (e *LockedError) Error() string {
 	return fmt.Sprintf("the data directory %s is in use by another penstock (process %s)", e.DataDir, e.Owner)
+}
+
+// lockPatience is how long a host waits for a data directory: commands hold it
+// for moments.
+const (
+	lockPatience = 5 * time.Second
+	lockPause    = 50 * time.Millisecond
+)
+
+// waitLock is lock, with patience.
+func waitLock(ctx context.Context, dataDir string) (*os.File, error) {
+	for began := time.Now(); ; {
+		f, err := lock(dataDir)
+		var locked *LockedError
+		if !errors.As(err, &locked) || time.Since(began) > lockPatience {
+			return f, err
+		}
+		if err := wait(ctx, lockPause); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // lock takes the data directory, which is made when it is missing. The lock

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/penstock-io/penstock/host/internal/api"
 	"github.com/penstock-io/penstock/sdk/protocol"
@@ -14,20 +15,29 @@ import (
 // Operate opens the data directory of a configuration for a command, or, when
 // a host is serving it, speaks with that host.
 func Operate(ctx context.Context, c *Config) (Operations, error) {
-	h, err := Open(ctx, c, Options{})
-	var locked *LockedError
-	if !errors.As(err, &locked) {
-		if err != nil {
+	for began := time.Now(); ; {
+		f, err := lock(c.Host.DataDir)
+		if err == nil {
+			return openLocked(ctx, c, Options{}, f)
+		}
+		var locked *LockedError
+		if !errors.As(err, &locked) {
 			return nil, err
 		}
-		return h, nil
-	}
-	r := &remote{api.Dial(filepath.Join(c.Host.DataDir, socketFile))}
-	if err := r.call(ctx, "ping", nil, nil); err != nil {
+		r := &remote{api.Dial(filepath.Join(c.Host.DataDir, socketFile))}
+		pingErr := r.call(ctx, "ping", nil, nil)
+		if pingErr == nil {
+			return r, nil
+		}
 		r.client.Close()
-		return nil, fmt.Errorf("%w, and it does not answer commands: %w", locked, err)
+		// Another command may be at work, or a host about to serve.
+		if time.Since(began) > lockPatience {
+			return nil, fmt.Errorf("%w, and it does not answer commands: %w", locked, pingErr)
+		}
+		if err := wait(ctx, lockPause); err != nil {
+			return nil, err
+		}
 	}
-	return r, nil
 }
 
 // named is the parameter of operations on one pipeline.

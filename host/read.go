@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sort"
 	"sync"
 	"time"
@@ -46,8 +45,9 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 		Counters: &counters, Refused: refused.add,
 	})
 	stopReports()
-	if err == nil {
-		err = j.writer.Seal(ctx)
+	if ctx.Err() == nil && j.writer.Err() == nil {
+		// What was read before a source failed becomes durable all the same.
+		err = errors.Join(err, j.writer.Seal(ctx))
 	}
 	err = errors.Join(err, source.Close())
 	after := j.writer.Stats()
@@ -121,7 +121,7 @@ func (r rejects) Put(file string, from, to int64, refused []ingest.Refusal) erro
 	entries := make([]quarantine.Entry, 0, len(refused))
 	for _, x := range refused {
 		entries = append(entries, quarantine.Entry{
-			Position: fmt.Sprintf("%s at byte %d", filepath.Base(file), x.At), Reason: string(x.Reason), Detail: x.Detail, Bytes: x.Bytes,
+			Position: fmt.Sprintf("%s at byte %d", file, x.At), Reason: string(x.Reason), Detail: x.Detail, Bytes: x.Bytes,
 		})
 	}
 	return r.store.Put(r.source, quarantine.Span{Position: file, From: from, To: to}, entries)
