@@ -225,6 +225,7 @@ func (b *bench) freeze(run sdk.Run, d data) *session {
 	default:
 		err = s.sendOne(d)
 		s.p.signal(syscall.SIGSTOP)
+		s.p.waitStopped()
 	}
 	if err != nil {
 		b.Fatalf("export up to where the process freezes: %v", err)

@@ -9,8 +9,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
@@ -148,4 +150,21 @@ func (l *logBuffer) String() string {
 // call returns a context for one call to the plugin.
 func (b *bench) call() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(b.Context(), b.h.Timeout)
+}
+
+// waitStopped returns when a process that was sent SIGSTOP no longer runs:
+// until then it may still answer. Where there is no /proc it returns at once.
+func (p *process) waitStopped() {
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+		if err != nil {
+			return
+		}
+		// The state follows the name, which may hold anything but ends with the
+		// last parenthesis.
+		if fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])); len(fields) > 0 && fields[0] == "T" {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
