@@ -91,7 +91,10 @@ func TestEntriesComeBack(t *testing.T) {
 		}
 	}
 	used(t, s)
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, walkErr error) error {
+		if walkErr != nil {
+			return walkErr
+		}
 		info, err := d.Info()
 		if err != nil {
 			return err
