@@ -84,10 +84,6 @@ test-all: tools build ## test, with the race detector everywhere and every fuzz 
 		done; \
 	done
 
-.PHONY: bench
-bench: build $(TOOLS)/.versitygw@$(VERSITYGW) ## measure the main job against its bars
-	cd test/bench && go run . 
-
 .PHONY: clean
 clean: ## remove what was built and what the demo made
 	rm -rf bin examples/quickstart/data examples/quickstart/out examples/quickstart/events examples/quickstart/dates.hcl
