@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"hash/crc32"
@@ -50,20 +51,91 @@ func (e *Encoder) Encode(rows []byte, count int, flags batch.Flags) (Block, erro
 	}, nil
 }
 
-// Decode appends the block's rows to dst. It takes RowsBytes of memory and
-// compares length and checksum.
-func Decode(dst []byte, b Block) ([]byte, error) {
-	// A final empty block makes the fragment a whole stream.
-	z := flate.NewReader(io.MultiReader(bytes.NewReader(b.Payload), bytes.NewReader([]byte{3, 0})))
+// syncFlush ends every block: an empty stored block, byte-aligned.
+var syncFlush = []byte{0, 0, 0xff, 0xff}
+
+// final is an empty block with the final bit: it makes a fragment a whole
+// stream.
+var final = []byte{3, 0}
+
+// Decoder decompresses blocks. It keeps its memory; it is not for concurrent
+// use. The zero Decoder is ready.
+type Decoder struct {
+	z       io.ReadCloser
+	in      *bufio.Reader
+	payload bytes.Reader
+	end     bytes.Reader
+	scratch []byte
+}
+
+func (d *Decoder) reset(payload []byte) error {
+	d.payload.Reset(payload)
+	d.end.Reset(final)
+	in := io.MultiReader(&d.payload, &d.end)
+	if d.z == nil {
+		d.in = bufio.NewReader(in)
+		d.z = flate.NewReader(d.in)
+		return nil
+	}
+	d.in.Reset(in)
+	return d.z.(flate.Resetter).Reset(d.in, nil)
+}
+
+// Decode appends the block's rows to dst. Memory grows with what is inflated,
+// up to RowsBytes, and never by what the index says alone. It compares length
+// and checksum.
+func (d *Decoder) Decode(dst []byte, b Block) ([]byte, error) {
+	if err := d.reset(b.Payload); err != nil {
+		return dst, fmt.Errorf("decompress block: %w", err)
+	}
 	start := len(dst)
 	out := bytes.NewBuffer(dst)
-	if _, err := io.Copy(out, io.LimitReader(z, int64(b.RowsBytes)+1)); err != nil {
+	if b.RowsBytes <= 16*len(b.Payload) {
+		out.Grow(b.RowsBytes + bytes.MinRead)
+	}
+	if _, err := out.ReadFrom(io.LimitReader(d.z, int64(b.RowsBytes)+1)); err != nil {
 		return dst, fmt.Errorf("decompress block: %w", err)
 	}
 	rows := out.Bytes()[start:]
-	if len(rows) != b.RowsBytes || crc32.ChecksumIEEE(rows) != b.RowsCRC32 {
-		return dst, fmt.Errorf("block holds %d bytes with checksum %08x, the index says %d with %08x",
-			len(rows), crc32.ChecksumIEEE(rows), b.RowsBytes, b.RowsCRC32)
+	if err := compare(len(rows), crc32.ChecksumIEEE(rows), b.RowsBytes, b.RowsCRC32); err != nil {
+		return dst, err
 	}
 	return out.Bytes(), nil
+}
+
+// check inflates a block without keeping its rows, and counts them.
+func (d *Decoder) check(payload []byte, length int, sum uint32) (lines int, err error) {
+	if err := d.reset(payload); err != nil {
+		return 0, fmt.Errorf("decompress block: %w", err)
+	}
+	if d.scratch == nil {
+		d.scratch = make([]byte, 64<<10)
+	}
+	n, crc := 0, uint32(0)
+	for n <= length {
+		k, err := d.z.Read(d.scratch)
+		n += k
+		crc = crc32.Update(crc, crc32.IEEETable, d.scratch[:k])
+		lines += bytes.Count(d.scratch[:k], []byte{'\n'})
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return 0, fmt.Errorf("decompress block: %w", err)
+		}
+	}
+	return lines, compare(n, crc, length, sum)
+}
+
+func compare(length int, sum uint32, wantLength int, wantSum uint32) error {
+	if length != wantLength || sum != wantSum {
+		return fmt.Errorf("block holds %d bytes with checksum %08x, the index says %d with %08x", length, sum, wantLength, wantSum)
+	}
+	return nil
+}
+
+// Decode is Decoder.Decode with a Decoder of its own.
+func Decode(dst []byte, b Block) ([]byte, error) {
+	var d Decoder
+	return d.Decode(dst, b)
 }

@@ -42,11 +42,13 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if Checksum(footer) != f.tail.footerChecksum {
-		return nil, damaged("footer", "checksum %08x, want %08x", Checksum(footer), f.tail.footerChecksum)
+	if err := check("footer", footer, f.tail.footerChecksum); err != nil {
+		return nil, err
 	}
-	f.index, err = decodeIndex(footer, f.tail)
-	return f, err
+	if f.index, err = decodeIndex(footer, f.tail); err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // Index is what lies where. It must not be changed.
@@ -82,6 +84,24 @@ func (f *File) Blocks(i int, fn func(Block) error) error {
 	if i < 0 || i >= len(f.index.Extents) {
 		return fmt.Errorf("segment has %d extents, not one with index %d", len(f.index.Extents), i)
 	}
+	return f.blocks(i, func(place string, k *BlockInfo, payload []byte) error {
+		if err := check(place, payload, k.Checksum); err != nil {
+			return err
+		}
+		return fn(Block{Rows: k.Rows, RowsBytes: k.RowsBytes, RowsCRC32: k.RowsCRC32, Flags: k.Flags, Payload: payload})
+	})
+}
+
+// check compares bytes with their checksum.
+func check(place string, p []byte, want uint32) error {
+	if sum := Checksum(p); sum != want {
+		return damaged(place, "checksum %08x, want %08x", sum, want)
+	}
+	return nil
+}
+
+// blocks calls fn with the bytes of each block of extent i, unchecked.
+func (f *File) blocks(i int, fn func(place string, k *BlockInfo, payload []byte) error) error {
 	e := &f.index.Extents[i]
 	number := 0
 	for _, before := range f.index.Extents[:i] {
@@ -99,16 +119,14 @@ func (f *File) Blocks(i int, fn func(Block) error) error {
 			return err
 		}
 		rest := buffer
-		for _, k := range e.Blocks[at : at+n] {
-			payload := rest[:k.Length:k.Length]
-			rest = rest[k.Length:]
-			if sum := Checksum(payload); sum != k.Checksum {
-				return damaged(blockPlace(number, e), "checksum %08x, want %08x", sum, k.Checksum)
-			}
-			number++
-			if err := fn(Block{Rows: k.Rows, RowsBytes: k.RowsBytes, RowsCRC32: k.RowsCRC32, Flags: k.Flags, Payload: payload}); err != nil {
+		for k := range e.Blocks[at : at+n] {
+			info := &e.Blocks[at+k]
+			payload := rest[:info.Length:info.Length]
+			rest = rest[info.Length:]
+			if err := fn(blockPlace(number, e), info, payload); err != nil {
 				return err
 			}
+			number++
 		}
 		at += n
 		offset += int64(length)
@@ -132,74 +150,25 @@ func blockPlace(number int, e *Extent) string {
 	return fmt.Sprintf("block %d (%s of %s)", number, e.Kind, e.UTCDate)
 }
 
+func pagePlace(s *Section, page int) string { return fmt.Sprintf("keys of %s, page %d", s.Day, page) }
+
 // Page reads keys of a page of a section into dst, KeySize bytes each.
 func (f *File) Page(s *Section, i int, dst []byte) ([]byte, error) {
 	n := min(s.Count-i*PageKeys, PageKeys) * KeySize
 	dst = append(dst[:0], make([]byte, n)...)
-	place := "keys of " + s.Day.String()
+	place := pagePlace(s, i)
 	if err := f.readInto(place, dst, s.Offset+int64(i)*PageKeys*KeySize); err != nil {
 		return nil, err
 	}
-	if sum := Checksum(dst); sum != s.Pages[i].Checksum {
-		return nil, damaged(place, "page %d has checksum %08x, want %08x", i, sum, s.Pages[i].Checksum)
-	}
-	return dst, nil
+	return dst, check(place, dst, s.Pages[i].Checksum)
 }
 
 // Filter reads a section's filter.
 func (f *File) Filter(s *Section) (Filter, error) {
 	place := "filter of " + s.Day.String()
-	if s.FilterLength < filterBlock || s.FilterLength%filterBlock != 0 {
-		return nil, damaged(place, "its length is %d", s.FilterLength)
-	}
 	b, err := f.read(place, s.filterOffset(), s.FilterLength)
 	if err != nil {
 		return nil, err
 	}
-	if Checksum(b) != s.FilterChecksum {
-		return nil, damaged(place, "checksum %08x, want %08x", Checksum(b), s.FilterChecksum)
-	}
-	return Filter(b), nil
-}
-
-// Verify reads every byte: blocks are decompressed and compared with what the
-// index says of their rows. It returns every damage, and how many blocks and
-// bytes it read.
-func (f *File) Verify() (damages []error, blocks int64, err error) {
-	var rows []byte
-	note := func(err error) error {
-		if errors.Is(err, ErrDamaged) {
-			damages = append(damages, err)
-			return nil
-		}
-		return err
-	}
-	for i := range f.index.Extents {
-		first := blocks
-		err := f.Blocks(i, func(b Block) error {
-			blocks++
-			var err error
-			if rows, err = Decode(rows[:0], b); err != nil {
-				damages = append(damages, damaged(blockPlace(int(blocks-1), &f.index.Extents[i]), "%v", err))
-			}
-			return nil
-		})
-		blocks = first + int64(len(f.index.Extents[i].Blocks))
-		if err := note(err); err != nil {
-			return damages, blocks, err
-		}
-	}
-	var page []byte
-	for i := range f.index.Sections {
-		s := &f.index.Sections[i]
-		for p := range s.Pages {
-			if _, err := f.Page(s, p, page); note(err) != nil {
-				return damages, blocks, err
-			}
-		}
-		if _, err := f.Filter(s); note(err) != nil {
-			return damages, blocks, err
-		}
-	}
-	return damages, blocks, nil
+	return Filter(b), check(place, b, s.FilterChecksum)
 }

@@ -56,11 +56,14 @@ type Page struct {
 const (
 	KeySize     = 16
 	PageKeys    = 4096
-	SectionKeys = 1 << 20
+	SectionKeys = 1 << 18
 )
 
 // filterOffset is where a section's filter begins.
 func (s *Section) filterOffset() int64 { return s.Offset + int64(s.Count)*KeySize }
+
+// end is where the section's filter ends.
+func (s *Section) end() int64 { return s.filterOffset() + int64(s.FilterLength) }
 
 // encode appends the footer: every number a varint, checksums four bytes.
 func (x *Index) encode(b []byte) []byte {
@@ -111,17 +114,26 @@ func decodeIndex(footer []byte, t trailer) (*Index, error) {
 	d := &decoder{rest: footer}
 	x := &Index{}
 	offset := int64(headerSize)
-	for range d.count(6) {
-		e := d.extent(offset)
+	for range d.count(minExtent) {
+		e := d.extent(offset, int64(t.keys))
+		if d.bad {
+			break
+		}
+		if n := len(x.Extents); n > 0 && x.Extents[n-1].Compare(e.Partition) >= 0 {
+			return nil, damaged("footer", "its extents are not in order")
+		}
 		offset += e.Length
 		x.Extents = append(x.Extents, e)
 	}
 	if !d.bad && offset != int64(t.keys) {
 		return nil, damaged("footer", "blocks end at %d, keys begin at %d", offset, t.keys)
 	}
-	for range d.count(7) {
-		s := d.section(offset)
-		offset = s.filterOffset() + int64(s.FilterLength)
+	for range d.count(minSection) {
+		s := d.section(offset, int64(t.footer))
+		if d.bad {
+			break
+		}
+		offset = s.end()
 		x.Sections = append(x.Sections, s)
 	}
 	if d.bad || len(d.rest) > 0 {
@@ -133,19 +145,30 @@ func decodeIndex(footer []byte, t trailer) (*Index, error) {
 	return x, nil
 }
 
+// The fewest bytes of a footer that describe one thing.
+const (
+	minExtent  = 6
+	minBlock   = 12
+	minSection = 7
+	pageSize   = 12
+)
+
+// maxExpansion is how many bytes DEFLATE makes of one at most, rounded up.
+const maxExpansion = 1040
+
 // decoder reads numbers until one is bad; then it yields zeros.
 type decoder struct {
 	rest []byte
 	bad  bool
 }
 
-// maxLength bounds every single length, so that sums cannot overflow.
-const maxLength = 1 << 40
+func (d *decoder) fail() { d.bad, d.rest = true, nil }
 
-func (d *decoder) uvarint() int64 {
+// uvarint reads a number up to most.
+func (d *decoder) uvarint(most int64) int64 {
 	v, n := binary.Uvarint(d.rest)
-	if n <= 0 || v > maxLength {
-		d.bad, d.rest = true, nil
+	if n <= 0 || most < 0 || v > uint64(most) {
+		d.fail()
 		return 0
 	}
 	d.rest = d.rest[n:]
@@ -155,44 +178,66 @@ func (d *decoder) uvarint() int64 {
 func (d *decoder) varint() int64 {
 	v, n := binary.Varint(d.rest)
 	if n <= 0 {
-		d.bad, d.rest = true, nil
+		d.fail()
 		return 0
 	}
 	d.rest = d.rest[n:]
 	return v
 }
 
-func (d *decoder) bytes(n int) []byte {
-	if len(d.rest) < n {
-		d.bad, d.rest = true, nil
-		return make([]byte, n)
+func (d *decoder) day() Day {
+	v := d.varint()
+	if v != int64(Day(v)) {
+		d.fail()
 	}
-	b := d.rest[:n]
-	d.rest = d.rest[n:]
+	return Day(v)
+}
+
+func (d *decoder) byte() byte {
+	if len(d.rest) == 0 {
+		d.fail()
+		return 0
+	}
+	b := d.rest[0]
+	d.rest = d.rest[1:]
 	return b
 }
 
-// count reads a number of things of at least size bytes each.
-func (d *decoder) count(size int) int {
-	n := d.uvarint()
-	if n > int64(len(d.rest)/size) {
-		d.bad, d.rest = true, nil
+func (d *decoder) uint32() uint32 {
+	if len(d.rest) < 4 {
+		d.fail()
 		return 0
 	}
-	return int(n)
+	v := binary.LittleEndian.Uint32(d.rest)
+	d.rest = d.rest[4:]
+	return v
 }
 
-func (d *decoder) extent(offset int64) Extent {
+func (d *decoder) uint64() uint64 {
+	low := d.uint32()
+	return uint64(d.uint32())<<32 | uint64(low)
+}
+
+// count reads a number of things of at least size bytes each.
+func (d *decoder) count(size int) int { return int(d.uvarint(int64(len(d.rest) / size))) }
+
+// extent reads an extent whose blocks lie between offset and end.
+func (d *decoder) extent(offset, end int64) Extent {
 	e := Extent{Offset: offset}
-	e.Kind = Kind(d.bytes(1)[0])
-	e.UTCDate, e.ZoneDate = Day(d.varint()), Day(d.varint())
+	e.Kind = Kind(d.byte())
+	e.UTCDate, e.ZoneDate = d.day(), d.day()
 	e.MinTime, e.MaxTime = d.varint(), d.varint()
-	n := d.count(12)
+	n := d.count(minBlock)
 	e.Blocks = make([]BlockInfo, 0, n)
 	for range n {
-		k := BlockInfo{Length: int(d.uvarint()), Rows: int(d.uvarint()), RowsBytes: int(d.uvarint()), Flags: batch.Flags(d.uvarint())}
-		k.RowsCRC32 = binary.LittleEndian.Uint32(d.bytes(4))
-		k.Checksum = binary.LittleEndian.Uint32(d.bytes(4))
+		k := BlockInfo{Length: int(d.uvarint(end - offset - e.Length))}
+		most := int64(k.Length) * maxExpansion
+		k.Rows, k.RowsBytes = int(d.uvarint(most)), int(d.uvarint(most))
+		k.Flags = batch.Flags(d.uvarint(int64(^batch.Flags(0))))
+		k.RowsCRC32, k.Checksum = d.uint32(), d.uint32()
+		if d.bad {
+			return Extent{}
+		}
 		e.Length += int64(k.Length)
 		e.Rows += int64(k.Rows)
 		e.RowsBytes += int64(k.RowsBytes)
@@ -201,17 +246,19 @@ func (d *decoder) extent(offset int64) Extent {
 	return e
 }
 
-func (d *decoder) section(offset int64) Section {
-	s := Section{Offset: offset, Day: Day(d.varint()), Count: int(d.uvarint()), FilterLength: int(d.uvarint())}
-	s.FilterChecksum = binary.LittleEndian.Uint32(d.bytes(4))
+// section reads a section that lies between offset and end.
+func (d *decoder) section(offset, end int64) Section {
+	s := Section{Offset: offset, Day: d.day(), Count: int(d.uvarint(min(SectionKeys, (end-offset)/KeySize)))}
+	s.FilterLength = int(d.uvarint(end - s.filterOffset()))
+	s.FilterChecksum = d.uint32()
 	pages := (s.Count + PageKeys - 1) / PageKeys
-	if s.Count > SectionKeys || pages*12 > len(d.rest) {
-		d.bad, d.rest = true, nil
+	if pages == 0 || pages*pageSize > len(d.rest) || s.FilterLength < filterBlock || s.FilterLength%filterBlock != 0 {
+		d.fail()
 		return Section{}
 	}
 	s.Pages = make([]Page, pages)
 	for i := range s.Pages {
-		s.Pages[i] = Page{First: binary.LittleEndian.Uint64(d.bytes(8)), Checksum: binary.LittleEndian.Uint32(d.bytes(4))}
+		s.Pages[i] = Page{First: d.uint64(), Checksum: d.uint32()}
 	}
 	return s
 }
