@@ -17,11 +17,10 @@ import (
 
 // sample is what a segment was made of.
 type sample struct {
-	file    []byte
-	index   *Index
-	rows    map[Partition][]string // by block
-	keys    map[Day][]Key
-	filters int
+	file  []byte
+	index *Index
+	rows  map[Partition][]string // by block
+	keys  map[Day][]Key
 }
 
 func randomKeys(r *rand.Rand, n int) []Key {
