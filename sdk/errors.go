@@ -11,6 +11,9 @@ import (
 // retryable: a run can always be tried again. The functions below return nil
 // for nil.
 
+// Error is what they make of an error: errors.As finds class and hint in it.
+type Error = protocol.Error
+
 // Retryable says that trying again later may help: the service is overloaded,
 // the network failed. after is how long to wait at least; 0: the host decides.
 func Retryable(err error, after time.Duration) error {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/penstock-io/penstock/sdk"
-	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
 // Check tries on a small object in dir's manifest directory what an export
@@ -46,7 +45,7 @@ func Check(ctx context.Context, s Store, dir, unique string) []sdk.CheckResult {
 
 // detail is an error with its hint.
 func detail(err error) string {
-	var e *protocol.Error
+	var e *sdk.Error
 	if errors.As(err, &e) && e.Hint != "" {
 		return err.Error() + "; " + e.Hint
 	}

@@ -1,10 +1,3 @@
-// Package disk keeps immutable files durably in a directory.
-//
-// It is not a general file system: a file is created whole under a temporary
-// name, synced, renamed, and its directory synced; from then on it is only
-// read or deleted. What Create's Commit returned from survives a crash of the
-// machine; what it did not may be there under a temporary name, which Sweep
-// removes.
 package disk
 
 import (
@@ -13,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sort"
 	"strings"
+	"sync"
 )
 
 // Store keeps files by name: path elements of [a-z0-9_.-], separated by "/".
@@ -50,18 +43,44 @@ type Reader interface {
 	Size() int64
 }
 
-// Dir is a Store in a directory of the local disk.
-type Dir struct{ root string }
+// Dir is a Store in a directory.
+type Dir struct {
+	root   string
+	system System
+
+	mu     sync.Mutex
+	synced map[string]bool // directories whose names in their parents are durable
+}
 
 // temporary begins the base name of files that are not committed.
 const temporary = ".tmp-"
 
 // OpenDir returns the store in root, which is made when it is missing.
-func OpenDir(root string) (*Dir, error) {
-	if err := os.MkdirAll(root, 0o700); err != nil {
+func OpenDir(root string) (*Dir, error) { return OpenOn(local{}, root) }
+
+// OpenOn is OpenDir on another system than that of this process.
+func OpenOn(system System, root string) (*Dir, error) {
+	d := &Dir{root: root, system: system, synced: map[string]bool{root: true}}
+	if err := d.makeRoot(root); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	return &Dir{root: root}, nil
+	return d, nil
+}
+
+// makeRoot makes a directory, and those of its parents that are missing.
+func (d *Dir) makeRoot(dir string) error {
+	parent := filepath.Dir(dir)
+	err := d.system.Mkdir(dir)
+	if errors.Is(err, fs.ErrNotExist) && parent != dir {
+		if err := d.makeRoot(parent); err != nil {
+			return err
+		}
+		err = d.system.Mkdir(dir)
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return d.system.SyncDir(parent)
 }
 
 func (d *Dir) path(name string) string { return filepath.Join(d.root, filepath.FromSlash(name)) }
@@ -72,32 +91,42 @@ func (d *Dir) Create(_ context.Context, name string) (Writer, error) {
 	if err := d.makeDirs(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("create %s: %w", name, err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), temporary+filepath.Base(path)+"-*")
+	f, err := d.system.CreateTemp(filepath.Dir(path), temporary+filepath.Base(path)+"-*")
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", name, err)
 	}
-	return &file{f: f, path: path, name: name}, nil
+	return &file{dir: d, f: f, path: path, name: name}, nil
 }
 
-// makeDirs makes a directory and syncs the parents of what it made.
+// makeDirs makes a directory and its parents, and syncs the parents. One that
+// is there already may have been made by a process that died before it synced.
 func (d *Dir) makeDirs(dir string) error {
-	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.makeDir(dir)
+}
+
+func (d *Dir) makeDir(dir string) error {
+	if d.synced[dir] {
 		return nil
 	}
-	if dir != d.root {
-		if err := d.makeDirs(filepath.Dir(dir)); err != nil {
-			return err
-		}
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := d.makeDir(filepath.Dir(dir)); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(dir))
+	if err := d.system.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := d.system.SyncDir(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	d.synced[dir] = true
+	return nil
 }
 
 // file is a Writer.
 type file struct {
-	f          *os.File
+	dir        *Dir
+	f          File
 	path, name string
 	done       bool
 }
@@ -113,12 +142,12 @@ func (w *file) Commit() error {
 	err := w.f.Sync()
 	err = errors.Join(err, w.f.Close())
 	if err == nil {
-		err = os.Rename(w.f.Name(), w.path)
+		err = w.dir.system.Rename(w.f.Name(), w.path)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", w.name, err), remove(w.f.Name()))
+		return errors.Join(fmt.Errorf("write %s: %w", w.name, err), w.dir.remove(w.f.Name()))
 	}
-	if err := syncDir(filepath.Dir(w.path)); err != nil {
+	if err := w.dir.system.SyncDir(filepath.Dir(w.path)); err != nil {
 		return fmt.Errorf("write %s: %w", w.name, err)
 	}
 	return nil
@@ -130,27 +159,19 @@ func (w *file) Abort() error {
 		return nil
 	}
 	w.done = true
-	return errors.Join(w.f.Close(), remove(w.f.Name()))
+	return errors.Join(w.f.Close(), w.dir.remove(w.f.Name()))
 }
 
-func remove(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (d *Dir) remove(path string) error {
+	if err := d.system.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
 }
 
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
 // openFile is a Reader.
 type openFile struct {
-	*os.File
+	File
 	size int64
 }
 
@@ -158,7 +179,7 @@ func (f *openFile) Size() int64 { return f.size }
 
 // Open implements Store.
 func (d *Dir) Open(_ context.Context, name string) (Reader, error) {
-	f, err := os.Open(d.path(name))
+	f, err := d.system.Open(d.path(name))
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", name, err)
 	}
@@ -172,14 +193,13 @@ func (d *Dir) Open(_ context.Context, name string) (Reader, error) {
 // Delete implements Store.
 func (d *Dir) Delete(_ context.Context, name string) error {
 	path := d.path(name)
-	err := os.Remove(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	err := d.remove(path)
 	if err == nil {
-		err = syncDir(filepath.Dir(path))
+		// Also when it was not there: the call that removed it may not have
+		// come to this.
+		err = d.system.SyncDir(filepath.Dir(path))
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("delete %s: %w", name, err)
 	}
 	return nil
@@ -188,7 +208,7 @@ func (d *Dir) Delete(_ context.Context, name string) error {
 // List implements Store.
 func (d *Dir) List(_ context.Context, dir string) ([]string, error) {
 	var names []string
-	err := filepath.WalkDir(d.path(dir), func(path string, entry fs.DirEntry, err error) error {
+	err := d.system.WalkDir(d.path(dir), func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -209,10 +229,10 @@ func (d *Dir) List(_ context.Context, dir string) ([]string, error) {
 // Sweep removes files that were never committed. No other process may be
 // writing to the directory.
 func (d *Dir) Sweep() error {
-	return filepath.WalkDir(d.root, func(path string, entry fs.DirEntry, err error) error {
+	return d.system.WalkDir(d.root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || !strings.HasPrefix(entry.Name(), temporary) {
 			return err
 		}
-		return remove(path)
+		return d.remove(path)
 	})
 }

@@ -1,0 +1,169 @@
+package architecture
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// module is the import path of everything that is ours.
+const module = "github.com/penstock-io/penstock"
+
+// pkg is what the rules look at. Paths below the module are written without
+// it: "sdk/batch".
+type pkg struct {
+	path        string
+	imports     []string // by its own files
+	testImports []string // by its tests, in and beside the package
+}
+
+// rule is one line of the table.
+type rule struct {
+	who    []string // patterns of importers; see match
+	except []string // importers that it is not about
+	tests  bool     // it is about what tests import, too
+
+	// Of what matches about, only what matches may is allowed.
+	about []string
+	may   []string
+	why   string
+}
+
+// ours are all packages of the module; outside paths have a dot in their first
+// element, those of the standard library have none.
+var ours = []string{"cmd/...", "host/...", "proto/...", "sdk/...", "plugins/...", "examples/...", "test/..."}
+
+var table = []rule{
+	{
+		who: []string{"sdk/...", "proto/..."}, about: ours, may: []string{"sdk/...", "proto/..."}, tests: true,
+		why: "the contract knows nobody: arrows point toward it",
+	},
+	{
+		who: []string{"proto/..."}, about: ours, may: []string{"proto/..."}, tests: true,
+		why: "the protocol is the end of all arrows",
+	},
+	{
+		who: []string{"sdk/batch", "sdk/schema"}, about: ours,
+		why: "rows and configuration schemas know neither the protocol nor each other",
+	},
+	{
+		who: []string{"sdk/protocol"}, about: ours, may: []string{"sdk/batch", "sdk/schema", "proto/..."},
+		why: "host and plugin meet here; it knows neither",
+	},
+	{
+		who: []string{"plugins/..."}, about: ours, may: []string{"sdk", "sdk/batch", "sdk/schema", "plugins/internal/..."},
+		why: "a plugin is written as an outsider would write it",
+	},
+	{
+		who: []string{"plugins/..."}, about: ours, may: []string{"sdk/...", "plugins/internal/...", "test/standin/..."}, tests: true,
+		why: "a plugin is written as an outsider would write it",
+	},
+	{
+		who: []string{"examples/..."}, about: ours, may: []string{"sdk/..."}, tests: true,
+		why: "an example shows what an outsider can do",
+	},
+	{
+		who: []string{"cmd/penstock"}, about: ours, may: []string{"host"}, tests: true,
+		why: "package host is the sole door to the host",
+	},
+	{
+		who: []string{"cmd/penstock-destination-*"}, about: ours, may: []string{"sdk", "plugins/*"},
+		why: "a destination's command only serves it",
+	},
+	{
+		who: []string{"host/..."}, about: []string{"cmd/...", "plugins/...", "examples/...", "test/...", "sdk", "sdk/destinationtest/...", "proto/..."},
+		why: "a host reaches destinations through sdk/protocol alone",
+	},
+	{
+		who: []string{"host/internal/..."}, about: []string{"host"}, tests: true,
+		why: "package host composes; nothing below it calls back",
+	},
+	{
+		who: []string{"host/internal/journal/..."}, about: ours,
+		may: []string{"host/internal/journal/...", "host/internal/crashpoint", "sdk/batch"},
+		why: "the journal knows neither destinations nor who writes to it",
+	},
+	{
+		who: []string{"host/internal/schema"}, about: ours, may: []string{"sdk/batch"},
+		why: "the schema turns bytes into rows and knows nothing else",
+	},
+	{
+		who: []string{"host/internal/source/..."}, about: []string{"host/..."},
+		may: []string{"host/internal/source/...", "host/internal/ingest", "host/internal/journal", "host/internal/schema", "host/internal/crashpoint"},
+		why: "a source feeds the journal and knows nothing of exports",
+	},
+	{
+		who: []string{"host/internal/pipeline"}, about: ours, may: []string{"host/internal/journal", "sdk/batch"},
+		why: "what is exported is decided without doing it",
+	},
+	{
+		who: []string{"host/internal/export"}, about: []string{"host/..."},
+		may: []string{"host/internal/journal", "host/internal/pipeline", "host/internal/crashpoint"},
+		why: "an attempt at a run is given its catalog and its plugin",
+	},
+	{
+		who: []string{"host/internal/plugin"}, about: []string{"host/..."},
+		why: "supervising plugins needs no other part of the host",
+	},
+	{
+		who: []string{"cmd/...", "host/...", "plugins/...", "examples/..."}, except: []string{"host/internal/plugin", "host/internal/plugin/..."},
+		about: []string{"github.com/hashicorp/go-plugin/..."}, tests: true,
+		why: "go-plugin's holes are mended in host/internal/plugin and in the SDK",
+	},
+	{
+		who: ours, except: []string{"sdk/destinationtest", "plugins/internal/lake/laketest", "test/..."},
+		about: []string{"testing/..."},
+		why:   "what is shipped is no test; packages that help tests are named here",
+	},
+}
+
+// violations are the sentences that a table has for packages.
+func violations(table []rule, packages []pkg) []string {
+	var found []string
+	for _, p := range packages {
+		for _, r := range table {
+			if match(p.path, r.who) && !match(p.path, r.except) {
+				found = append(found, r.violations(p)...)
+			}
+		}
+	}
+	return found
+}
+
+func (r rule) violations(p pkg) []string {
+	imports := p.imports
+	if r.tests {
+		imports = slices.Concat(p.imports, p.testImports)
+	}
+	var found []string
+	for _, i := range imports {
+		if i == p.path || !match(i, r.about) || match(i, r.may) {
+			continue
+		}
+		what := "imports"
+		if !slices.Contains(p.imports, i) {
+			what = "has tests that import"
+		}
+		sentence := fmt.Sprintf("%s %s %s: %s", p.path, what, i, r.why)
+		if len(r.may) > 0 {
+			sentence += fmt.Sprintf(" (of these it may import %s)", strings.Join(r.may, ", "))
+		}
+		found = append(found, sentence)
+	}
+	return found
+}
+
+// match knows three forms: a path; a path and all below it ("host/..."); and
+// one with a star for the rest of the last element ("plugins/*").
+func match(path string, patterns []string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		if below, ok := strings.CutSuffix(pattern, "/..."); ok {
+			return path == below || strings.HasPrefix(path, below+"/")
+		}
+		if begin, ok := strings.CutSuffix(pattern, "*"); ok {
+			rest, ok := strings.CutPrefix(path, begin)
+			return ok && rest != "" && !strings.Contains(rest, "/")
+		}
+		return path == pattern
+	})
+}
