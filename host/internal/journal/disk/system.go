@@ -1,0 +1,70 @@
+package disk
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// System is what a Dir asks of the operating system. Each call is one step,
+// between which a crash may come.
+type System interface {
+	// Mkdir makes one directory; fs.ErrExist when it is there.
+	Mkdir(path string) error
+	// CreateTemp makes a new file: see os.CreateTemp.
+	CreateTemp(dir, pattern string) (File, error)
+	Open(path string) (File, error)
+	Rename(from, to string) error
+	Remove(path string) error
+	// SyncDir makes durable which names a directory has.
+	SyncDir(path string) error
+	WalkDir(root string, fn fs.WalkDirFunc) error
+}
+
+// File is an open file of a System.
+type File interface {
+	io.Writer
+	io.ReaderAt
+	io.Closer
+	Name() string
+	Stat() (fs.FileInfo, error)
+	// Sync makes the contents durable, not the name.
+	Sync() error
+}
+
+// local is the operating system.
+type local struct{}
+
+func (local) Mkdir(path string) error { return os.Mkdir(path, 0o700) }
+
+func (local) CreateTemp(dir, pattern string) (File, error) {
+	f, err := os.CreateTemp(dir, pattern)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (local) Open(path string) (File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (local) Rename(from, to string) error { return os.Rename(from, to) }
+
+func (local) Remove(path string) error { return os.Remove(path) }
+
+func (local) SyncDir(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+func (local) WalkDir(root string, fn fs.WalkDirFunc) error { return filepath.WalkDir(root, fn) }
