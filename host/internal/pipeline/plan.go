@@ -1,10 +1,11 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"sort"
+	"slices"
 
 	"github.com/penstock-io/penstock/host/internal/journal"
 )
@@ -53,89 +54,99 @@ type dayExtents struct {
 	extents []Extent
 }
 
-// backfill takes the first days, in order, that fit the limits. While it
-// visits the segments it keeps only days that can still be in the run, so that
-// its memory is bounded by the run and not by the journal.
+// backlog is what a backfill may take: the days that can still be in its run,
+// in its order. A day that is dropped, because those before it fill the run, is
+// the horizon: nothing from there on can be in the run.
+type backlog struct {
+	order   Order
+	limits  Limits
+	days    []*dayExtents
+	bytes   int64
+	count   int
+	dropped bool
+	horizon journal.Day
+}
+
+// backfill takes the first days, in order, that fit the limits. Its memory is
+// bounded by the run and not by the journal.
 func backfill(ctx context.Context, p *Pipeline, limits Limits, segments Segments) ([]Extent, Cursor, error) {
 	cursor := p.Cursor
-	days := map[journal.Day]*dayExtents{}
-	var held int64
-	count := 0
-	dropped := false
+	b := backlog{order: p.Order, limits: limits}
 	err := segments(ctx, 0, p.Cursor.Cut, func(_ int64, extents []Extent) error {
-		for _, e := range extents {
-			if !p.inRange(e) || (cursor.Backfill != nil && !cursor.Backfill.beforeByDay(positionOf(e), p.Order)) {
-				continue
+		for i := range extents {
+			e := &extents[i]
+			if p.inRange(e) && (cursor.Backfill == nil || cursor.Backfill.beforeByDay(positionOf(e), p.Order)) {
+				b.add(e)
 			}
-			d := days[e.UTCDate]
-			if d == nil {
-				d = &dayExtents{day: e.UTCDate}
-				days[e.UTCDate] = d
-			}
-			d.extents = append(d.extents, e)
-			d.bytes += e.Bytes
-			held += e.Bytes
-			count++
 		}
-		for len(days) > 1 && (held >= limits.Bytes || count >= limits.Extents || (limits.Days > 0 && len(days) > limits.Days)) {
-			last := lastDay(days, p.Order)
-			d := days[last]
-			if held-d.bytes < limits.Bytes && count-len(d.extents) < limits.Extents && (limits.Days == 0 || len(days) <= limits.Days) {
-				break
-			}
-			held -= d.bytes
-			count -= len(d.extents)
-			dropped = true
-			delete(days, last)
-		}
+		b.trim()
 		return nil
 	})
 	if err != nil {
 		return nil, cursor, fmt.Errorf("plan backfill of pipeline %s: %w", p.Name, err)
 	}
-	taken, whole := takeDays(days, p.Order, limits)
+	taken, whole := b.take()
 	if len(taken) == 0 {
 		cursor.BackfillDone, cursor.Backfill = true, nil
 		return nil, cursor, nil
 	}
-	last := positionOf(taken[len(taken)-1])
+	last := positionOf(&taken[len(taken)-1])
 	cursor.Backfill = &last
-	if whole && !dropped {
+	if whole && !b.dropped {
 		cursor.BackfillDone, cursor.Backfill = true, nil
 	}
 	return taken, cursor, nil
 }
 
-// takeDays concatenates days, in order, up to the limits, and says whether
-// that was all.
-func takeDays(days map[journal.Day]*dayExtents, order Order, limits Limits) (taken []Extent, whole bool) {
-	sorted := make([]*dayExtents, 0, len(days))
-	for _, d := range days {
-		sorted = append(sorted, d)
+// compare orders days as the backfill comes to them.
+func (b *backlog) compare(x, y journal.Day) int {
+	if b.order == Newest {
+		x, y = y, x
 	}
-	sort.Slice(sorted, func(i, j int) bool { return (sorted[i].day < sorted[j].day) == (order != Newest) })
-	b := bound{limits: limits}
-	for _, d := range sorted {
-		for _, e := range d.extents {
-			if !b.take(e) {
+	return cmp.Compare(x, y)
+}
+
+func (b *backlog) add(e *Extent) {
+	if b.dropped && b.compare(e.UTCDate, b.horizon) >= 0 {
+		return
+	}
+	at, found := slices.BinarySearchFunc(b.days, e.UTCDate, func(d *dayExtents, day journal.Day) int { return b.compare(d.day, day) })
+	if !found {
+		b.days = slices.Insert(b.days, at, &dayExtents{day: e.UTCDate})
+	}
+	d := b.days[at]
+	d.extents = append(d.extents, *e)
+	d.bytes += e.Bytes
+	b.bytes += e.Bytes
+	b.count++
+}
+
+// trim drops the last days for as long as those before them fill the run.
+func (b *backlog) trim() {
+	for len(b.days) > 1 {
+		last := b.days[len(b.days)-1]
+		bytes, count, days := b.bytes-last.bytes, b.count-len(last.extents), len(b.days)-1
+		if bytes < b.limits.Bytes && count < b.limits.Extents && (b.limits.Days == 0 || days < b.limits.Days) {
+			return
+		}
+		b.bytes, b.count, b.days = bytes, count, b.days[:days]
+		b.dropped, b.horizon = true, last.day
+	}
+}
+
+// take concatenates days, in order, up to the limits, and says whether that
+// was all.
+func (b *backlog) take() (taken []Extent, whole bool) {
+	run := bound{limits: b.limits}
+	for _, d := range b.days {
+		for i := range d.extents {
+			if !run.take(&d.extents[i]) {
 				return taken, false
 			}
-			taken = append(taken, e)
+			taken = append(taken, d.extents[i])
 		}
 	}
 	return taken, true
-}
-
-// lastDay is the day that the backfill would come to last.
-func lastDay(days map[journal.Day]*dayExtents, order Order) journal.Day {
-	var last journal.Day
-	first := true
-	for d := range days {
-		if first || (d > last) == (order != Newest) {
-			last, first = d, false
-		}
-	}
-	return last
 }
 
 // live takes what was journaled since, in order of sequence.
@@ -149,7 +160,8 @@ func live(ctx context.Context, p *Pipeline, limits Limits, seq int64, segments S
 	}
 	full := false
 	err := segments(ctx, after, seq, func(s int64, extents []Extent) error {
-		for _, e := range extents {
+		for i := range extents {
+			e := &extents[i]
 			if !cursor.Live.before(positionOf(e)) {
 				continue
 			}
@@ -158,7 +170,7 @@ func live(ctx context.Context, p *Pipeline, limits Limits, seq int64, segments S
 					full = true
 					return ErrStop
 				}
-				taken = append(taken, e)
+				taken = append(taken, *e)
 			}
 			cursor.Live = Position{Seq: s, Index: e.Ref.Index}
 		}
@@ -183,7 +195,7 @@ type bound struct {
 }
 
 // take says whether e still fits, and counts it if so. The first always fits.
-func (b *bound) take(e Extent) bool {
+func (b *bound) take(e *Extent) bool {
 	_, known := b.days[e.UTCDate]
 	switch {
 	case b.count == 0:
@@ -199,8 +211,8 @@ func (b *bound) take(e Extent) bool {
 	return true
 }
 
-func (p *Pipeline) inRange(e Extent) bool { return e.UTCDate >= p.From && e.UTCDate <= p.To }
+func (p *Pipeline) inRange(e *Extent) bool { return e.UTCDate >= p.From && e.UTCDate <= p.To }
 
-func positionOf(e Extent) Position {
+func positionOf(e *Extent) Position {
 	return Position{Day: e.UTCDate, Seq: e.Ref.Seq, Index: e.Ref.Index}
 }
