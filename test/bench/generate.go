@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// input is a generated file of events.
+type input struct {
+	path  string
+	rows  int
+	days  int
+	first time.Time // midnight UTC of the first day
+	bytes int64
+}
+
+const (
+	seed      = 20260601
+	perPiece  = 20_000 // events made by one generator, whatever the processors
+	eventSize = 760    // about
+)
+
+var (
+	eventNames = []string{"Page View", "Product Viewed", "Add to Cart", "Checkout Started", "Order Completed", "Search", "Signup", "$mp_web_page_view", "Video Played", "Coupon Applied"}
+	browsers   = []string{"Chrome", "Safari", "Firefox", "Edge", "Mobile Safari"}
+	systems    = []string{"Windows", "Mac OS X", "iOS", "Android", "Linux"}
+	cities     = []string{"San Francisco", "Berlin", "São Paulo", "Tokyo", "Nairobi", "London", "Wien", "Mumbai", "Austin", "Warszawa"}
+	regions    = []string{"California", "Berlin", "São Paulo", "Tokyo", "Nairobi", "England", "Wien", "Maharashtra", "Texas", "Mazowieckie"}
+	countries  = []string{"US", "DE", "BR", "JP", "KE", "GB", "AT", "IN", "US", "PL"}
+	paths      = []string{"/", "/products", "/cart", "/checkout", "/search", "/account/orders", "/help/returns"}
+)
+
+// generate writes rows events over days days that end yesterday: in order of
+// time, as an export has them, or shuffled, each event of any day.
+func generate(dir string, rows, days int, shuffled bool) (*input, error) {
+	order := "ordered"
+	if shuffled {
+		order = "shuffled"
+	}
+	in := &input{
+		path: filepath.Join(dir, fmt.Sprintf("%d-events-%d-days-%s.ndjson", rows, days, order)),
+		rows: rows, days: days,
+		first: time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -days),
+	}
+	f, err := os.Create(in.path)
+	if err != nil {
+		return nil, err
+	}
+	w := bufio.NewWriterSize(f, 1<<20)
+	pieces := (rows + perPiece - 1) / perPiece
+	for first := 0; first < pieces; first += runtime.GOMAXPROCS(0) {
+		made := make([][]byte, min(runtime.GOMAXPROCS(0), pieces-first))
+		var wg sync.WaitGroup
+		for i := range made {
+			wg.Go(func() { made[i] = in.piece(first+i, shuffled) })
+		}
+		wg.Wait()
+		for _, b := range made {
+			in.bytes += int64(len(b))
+			if _, err := w.Write(b); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return nil, err
+	}
+	return in, f.Close()
+}
+
+// piece makes the events of one piece; it depends on the seed and the number
+// alone.
+func (in *input) piece(number int, shuffled bool) []byte {
+	r := rand.New(rand.NewPCG(seed, uint64(number)))
+	n := min(perPiece, in.rows-number*perPiece)
+	b := make([]byte, 0, n*(eventSize+40))
+	span := int64(in.days) * 86400
+	for i := range n {
+		at := int64(float64(number*perPiece+i) / float64(in.rows) * float64(span))
+		if shuffled {
+			at = r.Int64N(span)
+		}
+		b = appendEvent(b, r, in.first.Unix()+at)
+	}
+	return b
+}
+
+// appendEvent renders one event as Mixpanel's export API gives it.
+func appendEvent(b []byte, r *rand.Rand, unix int64) []byte {
+	user := r.Uint64N(1 << 18)
+	place := r.IntN(len(cities))
+	b = append(b, `{"event":"`...)
+	b = append(b, eventNames[r.IntN(len(eventNames))]...)
+	b = append(b, `","properties":{"time":`...)
+	b = strconv.AppendInt(b, unix, 10)
+	b = append(b, `,"distinct_id":"user-`...)
+	b = appendHex(b, user*0x9E3779B97F4A7C15, 16)
+	b = append(b, `","$insert_id":"`...)
+	b = appendHex(b, r.Uint64(), 16)
+	b = appendHex(b, r.Uint64(), 16)
+	b = append(b, `","$device_id":"`...)
+	b = appendHex(b, user*0xD1B54A32D192ED03, 16)
+	b = append(b, `","$user_id":"user-`...)
+	b = appendHex(b, user*0x9E3779B97F4A7C15, 16)
+	b = append(b, `","$browser":"`...)
+	b = append(b, browsers[r.IntN(len(browsers))]...)
+	b = append(b, `","$browser_version":`...)
+	b = strconv.AppendInt(b, 90+r.Int64N(50), 10)
+	b = append(b, `,"$os":"`...)
+	b = append(b, systems[r.IntN(len(systems))]...)
+	b = append(b, `","$city":"`...)
+	b = append(b, cities[place]...)
+	b = append(b, `","$region":"`...)
+	b = append(b, regions[place]...)
+	b = append(b, `","mp_country_code":"`...)
+	b = append(b, countries[place]...)
+	b = append(b, `","$screen_height":1080,"$screen_width":1920,"$lib_version":"2.65.0","mp_lib":"web","$current_url":"https://shop.example.com`...)
+	b = append(b, paths[r.IntN(len(paths))]...)
+	b = append(b, `?utm_source=newsletter&session=`...)
+	b = appendHex(b, r.Uint64(), 12)
+	b = append(b, `","$referrer":"https://www.google.com/","$referring_domain":"www.google.com","$initial_referrer":"$direct","price":`...)
+	b = strconv.AppendInt(b, r.Int64N(500), 10)
+	b = append(b, `.99,"quantity":`...)
+	b = strconv.AppendInt(b, 1+r.Int64N(9), 10)
+	b = append(b, `,"currency":"EUR","plan":"pro","logged_in":true,"experiment":["a","control"],"mp_processing_time_ms":`...)
+	b = strconv.AppendInt(b, unix*1000+r.Int64N(90000), 10)
+	return append(b, "}}\n"...)
+}
+
+func appendHex(b []byte, v uint64, digits int) []byte {
+	const hex = "0123456789abcdef"
+	for i := digits - 1; i >= 0; i-- {
+		b = append(b, hex[v>>(4*i)&15])
+	}
+	return b
+}
