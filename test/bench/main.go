@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 )
 
@@ -37,19 +38,39 @@ func main() {
 	}
 }
 
-// command runs the bench, or, in a process of its own, one yardstick.
+// command runs the bench, or, in a process of its own, one yardstick:
+// limit FILE, duckdb FILE DIR; or it generates: DIR ROWS DAYS ordered|shuffled.
 func command(o options, args []string) error {
 	switch {
 	case len(args) == 2 && args[0] == "limit":
 		return limit(args[1])
 	case len(args) == 3 && args[0] == "duckdb":
 		return duckdbCopy(args[1], args[2])
+	case len(args) == 5 && args[0] == "generate":
+		return generateOnly(args[1], args[2], args[3], args[4])
 	case len(args) > 0:
-		return fmt.Errorf("unknown argument %q", args[0])
+		return fmt.Errorf("unknown arguments %q", args)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	return bench(ctx, o)
+}
+
+// generateOnly leaves an input behind, to look at or to profile with.
+func generateOnly(dir, rows, days, order string) error {
+	r, err := strconv.Atoi(rows)
+	if err != nil {
+		return err
+	}
+	d, err := strconv.Atoi(days)
+	if err != nil {
+		return err
+	}
+	in, err := generate(dir, r, d, order == "shuffled")
+	if err == nil {
+		fmt.Println(in.path)
+	}
+	return err
 }
 
 func bench(ctx context.Context, o options) (err error) {
