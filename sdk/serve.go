@@ -5,24 +5,28 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
+	pb "github.com/penstock-io/penstock/proto/penstock/destination/v1"
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
 const (
 	// drainTimeout is how long SIGTERM lets what is open come to its end; then
 	// it is aborted. A service manager kills after 90 s, a container after 10.
-	drainTimeout = 6 * time.Second
+	drainTimeout = 5 * time.Second
 
-	// flushTimeout is how long the last answers have to leave the process.
-	// go-plugin's own streams never end, so that there is nothing to wait for.
-	flushTimeout = 300 * time.Millisecond
+	// flushTimeout is how long the last answers have to reach a host that
+	// reads slowly. One that reads has them at once.
+	flushTimeout = 2 * time.Second
 
 	// exitTimeout is how long aborts and Close may take then.
 	exitTimeout = 3 * time.Second
@@ -60,15 +64,25 @@ func serve(p Plugin) error {
 	}
 	go watchParent(log)
 	var rpc *grpc.Server
+	streams := foreignStreams{stop: make(chan struct{})}
 	ready := make(chan struct{})
-	go stopOnSignal(s, log, func() { <-ready; stop(rpc) })
+	go func() {
+		drained := drainOnSignal(s, log)
+		<-ready
+		if !drained {
+			rpc.Stop()
+			return
+		}
+		streams.end()
+		stop(rpc, flushTimeout)
+	}()
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig:  protocol.Handshake,
 		VersionedPlugins: protocol.Plugins(s),
 		Logger:           log,
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
 			opts = append(append(opts, protocol.ServerOptions()...), stdio.interceptors()...)
-			rpc = grpc.NewServer(opts...)
+			rpc = grpc.NewServer(append(opts, grpc.ChainStreamInterceptor(streams.intercept))...)
 			close(ready)
 			return rpc
 		},
@@ -76,8 +90,9 @@ func serve(p Plugin) error {
 	return s.end(exitTimeout)
 }
 
-// stopOnSignal runs until the process ends.
-func stopOnSignal(s *server, log hclog.Logger, stop func()) {
+// drainOnSignal waits for SIGTERM, then until nothing is open, and says
+// whether it came to that.
+func drainOnSignal(s *server, log hclog.Logger) bool {
 	signal.Ignore(os.Interrupt)
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
@@ -87,26 +102,49 @@ func stopOnSignal(s *server, log hclog.Logger, stop func()) {
 	defer timeout.Stop()
 	select {
 	case <-s.drain():
+		return true
 	case <-timeout.C:
 		log.Warn("an export was still open and is aborted")
+		return false
 	}
-	stop()
 }
 
-// stop sends what was answered and then closes the connections.
-func stop(rpc *grpc.Server) {
+// stop waits until all answers have left the process, for limit at most, and
+// closes the connections.
+func stop(rpc *grpc.Server, limit time.Duration) {
 	graceful := make(chan struct{})
 	go func() {
 		defer close(graceful)
 		rpc.GracefulStop()
 	}()
-	flushed := time.NewTimer(flushTimeout)
-	defer flushed.Stop()
+	timeout := time.NewTimer(limit)
+	defer timeout.Stop()
 	select {
 	case <-graceful:
-	case <-flushed.C:
+	case <-timeout.C:
 		rpc.Stop()
 		<-graceful
+	}
+}
+
+// foreignStreams ends the streams of go-plugin (its broker, its copy of
+// standard output), which otherwise last as long as the connection: a graceful
+// stop would wait for them.
+type foreignStreams struct{ stop chan struct{} }
+
+func (f foreignStreams) end() { close(f.stop) }
+
+func (f foreignStreams) intercept(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	if strings.HasPrefix(info.FullMethod, "/"+pb.DestinationService_ServiceDesc.ServiceName+"/") {
+		return next(srv, stream)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- next(srv, stream) }() // ends with the stream
+	select {
+	case err := <-ended:
+		return err
+	case <-f.stop:
+		return status.Error(codes.Unavailable, "the plugin is stopping")
 	}
 }
 
