@@ -143,7 +143,7 @@ func (h *Host) attempt(ctx context.Context, stored *pipeline.Pipeline, run *pipe
 		})
 	}
 	x := &export.Exporter{
-		Store: h.catalog, Blocks: reader, Owner: h.owner, LeaseTTL: leaseTTL, Ticker: ticker,
+		Store: h.catalog, Blocks: reader, Owner: h.owner, LeaseTTL: leaseTTL, Ticker: ticker, Wait: wait,
 		Progress: func(_ *pipeline.Run, rows, bytes int64) { report(rows, bytes, false) },
 	}
 	receipt, err := x.Do(ctx, export.Job{

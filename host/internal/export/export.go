@@ -38,7 +38,9 @@ type Blocks interface {
 type Session interface {
 	Open(ctx context.Context, run protocol.Run) (lastCommitted int64, err error)
 	BeginPartition(ctx context.Context, p protocol.Partition) error
-	Send(ctx context.Context, b *batch.Batch) error
+	// SendWithChecksum sends a batch with the CRC-32C of its payload, as it was
+	// when the payload was stored.
+	SendWithChecksum(ctx context.Context, b *batch.Batch, crc32c uint32) error
 	EndPartition(ctx context.Context, totals protocol.Totals) error
 	Prepare(ctx context.Context, totals protocol.Totals) (protocol.Receipt, error)
 	Commit(ctx context.Context) (protocol.Receipt, error)
@@ -73,6 +75,8 @@ type Exporter struct {
 	Owner    string        // of leases: unique to this process
 	LeaseTTL time.Duration // at least a few times what a renewal takes
 	Ticker   func(time.Duration) (tick <-chan time.Time, stop func())
+	// Wait returns after a while, or with the context's error.
+	Wait func(ctx context.Context, d time.Duration) error
 	// Progress is told of rows and bytes sent; may be nil.
 	Progress func(run *pipeline.Run, rows, bytes int64)
 }
@@ -111,7 +115,7 @@ func (x *Exporter) attempt(ctx context.Context, job Job, lease pipeline.Lease) (
 	if err != nil {
 		return nil, fmt.Errorf("open quarantine: %w", err)
 	}
-	t := newTransfer(job, lease, refusals, x.Progress)
+	t := newTransfer(job, lease, refusals, x)
 	receipt, err := t.run(ctx, x.Blocks)
 	// What was refused is in its place since before the commit; if it is not,
 	// it goes.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +24,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+var errDamaged = errors.New("the payload is not as it was stored")
+
 // place is a destination in memory that keeps a ledger and a fence, as a good
 // one does.
 type place struct {
@@ -39,6 +42,7 @@ type place struct {
 	atSend     func()
 	atPrepare  func()
 	statusFail error
+	inDoubt    int // for how many questions to come nobody knows
 }
 
 func (p *place) Partitioning() protocol.Partitioning { return protocol.ByUTCDate }
@@ -52,6 +56,10 @@ func (p *place) Status(_ context.Context, run protocol.Run) (protocol.Status, er
 	defer p.mu.Unlock()
 	if p.statusFail != nil {
 		return protocol.Status{}, p.statusFail
+	}
+	if p.inDoubt > 0 {
+		p.inDoubt--
+		return protocol.Status{State: protocol.InDoubt}, nil
 	}
 	s := protocol.Status{State: protocol.Absent, LastCommitted: p.last, Fence: p.fence}
 	if run.Number <= p.last {
@@ -94,7 +102,10 @@ func (s *session) BeginPartition(_ context.Context, p protocol.Partition) error 
 	return nil
 }
 
-func (s *session) Send(_ context.Context, b *batch.Batch) error {
+func (s *session) SendWithChecksum(_ context.Context, b *batch.Batch, crc32c uint32) error {
+	if crc32c != protocol.PayloadCRC32C(b.Payload) {
+		return &protocol.Error{Class: protocol.Retryable, Err: errDamaged}
+	}
 	if s.atSend != nil {
 		s.atSend()
 	}
@@ -151,6 +162,7 @@ type blocks map[journal.ExtentRef][]string
 func (b blocks) Extent(_ context.Context, ref journal.ExtentRef, fn func(journal.Block) error) error {
 	for _, rows := range b[ref] {
 		block := journal.Block{Rows: 1, RowsBytes: len(rows), RowsCRC32: crc32.ChecksumIEEE([]byte(rows)), Payload: []byte(rows)}
+		block.Checksum = protocol.PayloadCRC32C(block.Payload)
 		if err := fn(block); err != nil {
 			return err
 		}
@@ -166,6 +178,8 @@ type bench struct {
 	run      *pipeline.Run
 	place    *place
 	refused  *refusals
+	blocks   export.Blocks
+	waited   []time.Duration
 }
 
 var journaled = blocks{
@@ -185,7 +199,7 @@ func newBench(t *testing.T) *bench {
 			t.Error(err)
 		}
 	})
-	b := &bench{t: t, catalog: c, place: &place{}, refused: &refusals{}}
+	b := &bench{t: t, catalog: c, place: &place{}, refused: &refusals{}, blocks: journaled}
 	if err := c.RegisterProject(t.Context(), 1, "shop", "UTC"); err != nil {
 		t.Fatal(err)
 	}
@@ -208,8 +222,12 @@ func newBench(t *testing.T) *bench {
 // do makes an attempt. Leases are never renewed.
 func (b *bench) do(owner string, ttl time.Duration) (*pipeline.Receipt, error) {
 	x := &export.Exporter{
-		Store: b.catalog, Blocks: journaled, Owner: owner, LeaseTTL: ttl,
+		Store: b.catalog, Blocks: b.blocks, Owner: owner, LeaseTTL: ttl,
 		Ticker: func(time.Duration) (<-chan time.Time, func()) { return nil, func() {} },
+		Wait: func(ctx context.Context, d time.Duration) error {
+			b.waited = append(b.waited, d)
+			return ctx.Err()
+		},
 	}
 	return x.Do(b.t.Context(), export.Job{
 		Pipeline: b.pipeline, Run: b.run, Destination: b.place,
@@ -253,6 +271,69 @@ func TestALostReplyIsAskedAbout(t *testing.T) {
 	b.place.loseReply = true
 	receipt, err := b.do("a", time.Minute)
 	b.done(receipt, err)
+}
+
+// A destination that still works on the commit is asked again, with longer and
+// longer pauses, before anything is sent once more.
+func TestARunInDoubtIsAskedAboutAgain(t *testing.T) {
+	b := newBench(t)
+	b.place.loseReply, b.place.inDoubt = true, 4
+	receipt, err := b.do("a", time.Minute)
+	b.done(receipt, err)
+	if len(b.waited) != 4 || !slices.IsSorted(b.waited) || b.waited[0] == b.waited[3] {
+		t.Errorf("waited %v", b.waited)
+	}
+}
+
+// Whoever never knows is not asked for ever, and the run is not given up.
+func TestARunThatStaysInDoubtIsTriedAgain(t *testing.T) {
+	b := newBench(t)
+	b.place.loseReply, b.place.inDoubt = true, 1000
+	if _, err := b.do("a", time.Minute); !export.Retryable(err) || !strings.Contains(err.Error(), "does not know yet") {
+		t.Fatalf("got %v", err)
+	}
+	var total time.Duration
+	for _, d := range b.waited {
+		total += d
+	}
+	if total < 30*time.Second || total > 2*time.Minute {
+		t.Errorf("asked for %s", total)
+	}
+	b.place.loseReply, b.place.inDoubt, b.waited = false, 2, nil
+	b.place.atSend = func() { t.Error("rows are sent again") }
+	receipt, err := b.do("a", time.Minute)
+	b.done(receipt, err)
+	if len(b.waited) != 2 {
+		t.Errorf("waited %v", b.waited)
+	}
+}
+
+// An answer that a retry would not change is not asked for again.
+func TestAStatusThatIsRefusedIsNotAskedForAgain(t *testing.T) {
+	b := newBench(t)
+	b.place.loseReply = true
+	b.place.statusFail = &protocol.Error{Class: protocol.Configuration, Err: errors.New("the credential has expired")}
+	if _, err := b.do("a", time.Minute); !errors.Is(err, protocol.ErrUnknown) || len(b.waited) > 0 {
+		t.Errorf("got %v, waited %v", err, b.waited)
+	}
+}
+
+// rotten is a journal whose first bytes change behind the check.
+type rotten struct{ blocks }
+
+func (r rotten) Extent(ctx context.Context, ref journal.ExtentRef, fn func(journal.Block) error) error {
+	return r.blocks.Extent(ctx, ref, func(b journal.Block) error {
+		b.Payload[0]++
+		return fn(b)
+	})
+}
+
+func TestTheChecksumIsThatOfWhatWasStored(t *testing.T) {
+	b := newBench(t)
+	b.blocks = rotten{journaled}
+	if _, err := b.do("a", time.Minute); !errors.Is(err, errDamaged) || b.place.commits > 0 {
+		t.Errorf("got %v, %d commits", err, b.place.commits)
+	}
 }
 
 // The reply is lost and nobody answers: the next attempt finds the run

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sort"
+	"time"
 
 	"github.com/penstock-io/penstock/host/internal/crashpoint"
 	"github.com/penstock-io/penstock/host/internal/journal"
@@ -27,17 +28,19 @@ type transfer struct {
 	lease    pipeline.Lease
 	refusals Refusals
 	progress func(run *pipeline.Run, rows, bytes int64)
+	wait     func(ctx context.Context, d time.Duration) error
 	parts    []part
 	rows     int64
 	bytes    int64
 }
 
-func newTransfer(job Job, lease pipeline.Lease, refusals Refusals, progress func(*pipeline.Run, int64, int64)) *transfer {
+func newTransfer(job Job, lease pipeline.Lease, refusals Refusals, x *Exporter) *transfer {
+	progress := x.Progress
 	if progress == nil {
 		progress = func(*pipeline.Run, int64, int64) {}
 	}
 	return &transfer{
-		job: job, lease: lease, refusals: refusals, progress: progress,
+		job: job, lease: lease, refusals: refusals, progress: progress, wait: x.Wait,
 		parts: partition(job.Run.Extents, job.Destination.Partitioning()),
 	}
 }
@@ -140,7 +143,7 @@ func (t *transfer) commit(ctx context.Context, session Session, run protocol.Run
 	if err == nil {
 		return receipt, nil
 	}
-	status, statusErr := t.job.Destination.Status(ctx, run)
+	status, statusErr := t.settled(ctx, run)
 	if statusErr != nil || status.State != protocol.Committed || status.Receipt == nil {
 		return protocol.Receipt{}, errors.Join(err, statusErr)
 	}
@@ -150,7 +153,7 @@ func (t *transfer) commit(ctx context.Context, session Session, run protocol.Run
 // committedEarlier takes the receipt of a run that an earlier attempt
 // committed.
 func (t *transfer) committedEarlier(ctx context.Context, session Session, run protocol.Run) (pipeline.Receipt, error) {
-	status, err := t.job.Destination.Status(ctx, run)
+	status, err := t.settled(ctx, run)
 	if err != nil {
 		return pipeline.Receipt{}, fmt.Errorf("status of the committed run: %w", err)
 	}
@@ -161,6 +164,35 @@ func (t *transfer) committedEarlier(ctx context.Context, session Session, run pr
 		return pipeline.Receipt{}, fmt.Errorf("receipt of the committed run: %w", err)
 	}
 	return t.receipt(*status.Receipt), session.Abort(ctx, false)
+}
+
+// statusPauses lie between two questions about a run that nobody knows about:
+// a minute in all. Then the attempt ends, and the next one claims the target
+// with a newer fence.
+var statusPauses = []time.Duration{
+	250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second,
+	15 * time.Second, 30 * time.Second,
+}
+
+// settled asks what became of a run until the destination knows.
+func (t *transfer) settled(ctx context.Context, run protocol.Run) (protocol.Status, error) {
+	for asked := 0; ; asked++ {
+		status, err := t.job.Destination.Status(ctx, run)
+		switch {
+		case err == nil && status.State != protocol.InDoubt:
+			return status, nil
+		case err == nil:
+			err = &protocol.Error{Class: protocol.Retryable, Err: fmt.Errorf("the destination does not know yet whether run %d is committed", run.Number)}
+		case !Retryable(err):
+			return protocol.Status{}, err
+		}
+		if asked == len(statusPauses) {
+			return protocol.Status{}, err
+		}
+		if waitErr := t.wait(ctx, statusPauses[asked]); waitErr != nil {
+			return protocol.Status{}, errors.Join(err, waitErr)
+		}
+	}
 }
 
 // send streams all partitions.
@@ -185,7 +217,7 @@ func (t *transfer) send(ctx context.Context, session Session, blocks Blocks) err
 
 func (t *transfer) sendBlock(ctx context.Context, session Session, p *part, b journal.Block) error {
 	sent := batch.Batch{Rows: b.Rows, Payload: b.Payload, RowsBytes: b.RowsBytes, RowsCRC32: b.RowsCRC32, Flags: b.Flags}
-	if err := session.Send(ctx, &sent); err != nil {
+	if err := session.SendWithChecksum(ctx, &sent, b.Checksum); err != nil {
 		return err
 	}
 	p.sent.Add(&sent)

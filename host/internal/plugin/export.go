@@ -53,6 +53,12 @@ func (e *Export) Send(ctx context.Context, b *batch.Batch) error {
 	return e.send(ctx, "send", func(ctx context.Context) error { return e.x.Send(ctx, b) })
 }
 
+// SendWithChecksum is Send for who knows the payload's CRC-32C from where it
+// was stored: damage since then is found by the plugin.
+func (e *Export) SendWithChecksum(ctx context.Context, b *batch.Batch, crc32c uint32) error {
+	return e.send(ctx, "send", func(ctx context.Context) error { return e.x.SendWithChecksum(ctx, b, crc32c) })
+}
+
 // EndPartition ends the open partition with what was sent in it.
 func (e *Export) EndPartition(ctx context.Context, t protocol.Totals) error {
 	return e.send(ctx, "end partition", func(ctx context.Context) error { return e.x.EndPartition(ctx, t) })

@@ -212,3 +212,34 @@ func TestAnswersKeepTheirClass(t *testing.T) {
 		t.Errorf("error = %v", err)
 	}
 }
+
+// Damage to a payload since it was stored is found by the plugin.
+func TestSendWithChecksumOfSomethingElse(t *testing.T) {
+	ctx := context.Background()
+	x := sdkExport(t, sdkDestination(t))
+	if err := x.BeginPartition(ctx, protocol.Partition{Date: "2026-06-01"}); err != nil {
+		t.Fatal(err)
+	}
+	b := block(t, "{}\n")
+	var sum protocol.Totals
+	for _, crc := range []uint32{protocol.PayloadCRC32C(b.Payload), protocol.PayloadCRC32C(b.Payload) + 1} {
+		sum.Add(b)
+		// The second one may be refused while it is sent.
+		if err := x.SendWithChecksum(ctx, b, crc); err != nil {
+			expectChecksum(t, err)
+			return
+		}
+	}
+	err := x.EndPartition(ctx, sum)
+	if err == nil {
+		_, err = x.Prepare(ctx, sum)
+	}
+	expectChecksum(t, err)
+}
+
+func expectChecksum(t *testing.T, err error) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), "checksum") {
+		t.Errorf("error = %v", err)
+	}
+}

@@ -88,7 +88,7 @@ func (f *File) Blocks(i int, fn func(Block) error) error {
 		if err := check(place, payload, k.Checksum); err != nil {
 			return err
 		}
-		return fn(Block{Rows: k.Rows, RowsBytes: k.RowsBytes, RowsCRC32: k.RowsCRC32, Flags: k.Flags, Payload: payload})
+		return fn(Block{Rows: k.Rows, RowsBytes: k.RowsBytes, RowsCRC32: k.RowsCRC32, Flags: k.Flags, Payload: payload, Checksum: k.Checksum})
 	})
 }
 

@@ -78,4 +78,5 @@ type Block struct {
 	RowsCRC32 uint32 // IEEE, of the rows uncompressed
 	Flags     batch.Flags
 	Payload   []byte
+	Checksum  uint32 // CRC-32C of the payload as stored; set on what was read
 }
