@@ -168,8 +168,8 @@ func (c *Catalog) MarkRecorded(ctx context.Context, project, seq int64) error {
 	return nil
 }
 
-// ExpiredPending implements journal.Catalog. What this process announced is
-// never expired for it; what a process that is gone announced is, at its time.
+// ExpiredPending implements journal.Catalog. What this process announced
+// expires too: whoever still writes it has hung.
 func (c *Catalog) ExpiredPending(ctx context.Context, project int64) ([]string, error) {
 	return c.blobs(ctx, `SELECT blob FROM pending WHERE project = ? AND expires_at < `+nowMillis, project)
 }
@@ -179,17 +179,22 @@ func (c *Catalog) Pending(ctx context.Context, project int64) ([]string, error) 
 	return c.blobs(ctx, `SELECT blob FROM pending WHERE project = ?`, project)
 }
 
+// Blobs implements journal.Catalog.
+func (c *Catalog) Blobs(ctx context.Context, project int64) ([]string, error) {
+	return c.blobs(ctx, `SELECT blob FROM segments WHERE project = ?`, project)
+}
+
 func (c *Catalog) blobs(ctx context.Context, query string, project int64) ([]string, error) {
 	rows, err := c.read.QueryContext(ctx, query, project)
 	if err != nil {
-		return nil, fmt.Errorf("list announced blobs: %w", err)
+		return nil, fmt.Errorf("list blobs: %w", err)
 	}
 	defer rows.Close()
 	var blobs []string
 	for rows.Next() {
 		var blob string
 		if err := rows.Scan(&blob); err != nil {
-			return nil, fmt.Errorf("list announced blobs: %w", err)
+			return nil, fmt.Errorf("list blobs: %w", err)
 		}
 		blobs = append(blobs, blob)
 	}

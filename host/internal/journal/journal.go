@@ -140,4 +140,6 @@ type Catalog interface {
 	ReplaceKeyRuns(ctx context.Context, project int64, old []keys.Run, merged keys.Run) error
 	// Blob names the blob of a segment.
 	Blob(ctx context.Context, project, seq int64) (string, error)
+	// Blobs lists the blobs of all segments.
+	Blobs(ctx context.Context, project int64) ([]string, error)
 }

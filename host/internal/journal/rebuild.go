@@ -20,8 +20,11 @@ func Projects(ctx context.Context, store disk.Store) ([]int64, error) {
 	var projects []int64
 	for _, name := range names {
 		elements := strings.Split(name, "/")
+		if len(elements) != 3 {
+			return nil, fmt.Errorf("%s is not a commit record", name)
+		}
 		id, err := strconv.ParseInt(elements[1], 10, 64)
-		if len(elements) != 3 || err != nil {
+		if err != nil {
 			return nil, fmt.Errorf("%s is not a commit record", name)
 		}
 		if len(projects) == 0 || projects[len(projects)-1] != id {

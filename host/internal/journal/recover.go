@@ -3,16 +3,31 @@ package journal
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
 	"github.com/penstock-io/penstock/host/internal/journal/keys"
 )
 
+// BehindError says that there are commit records of seals that the catalog has
+// not seen: it is not the catalog of this store, or an old copy of it. Sealing
+// with it would overwrite them.
+type BehindError struct{ Project, Catalog, Store int64 }
+
+func (e *BehindError) Error() string {
+	return fmt.Sprintf("the catalog knows the seals of project %d up to %d, and there is a commit record of seal %d: "+
+		"the catalog was lost, or is an old copy; 'penstock journal rebuild-catalog' makes it anew", e.Project, e.Catalog, e.Store)
+}
+
 // Recover finishes and removes what a crash has left of a project: commit
 // records that are missing are written, and Sweep.
 func Recover(ctx context.Context, catalog Catalog, store disk.Store, project int64) error {
+	if err := compareRecords(ctx, catalog, store, project); err != nil {
+		return err
+	}
 	seals, err := catalog.Unrecorded(ctx, project)
 	if err != nil {
 		return err
@@ -22,32 +37,76 @@ func Recover(ctx context.Context, catalog Catalog, store disk.Store, project int
 			return fmt.Errorf("write the commit record of seal %d: %w", seal.Seq, err)
 		}
 	}
-	if err := Sweep(ctx, catalog, store, project); err != nil {
+	return sweep(ctx, catalog, store, project)
+}
+
+// compareRecords returns a *BehindError when the catalog does not know the
+// latest commit record.
+func compareRecords(ctx context.Context, catalog Catalog, store disk.Store, project int64) error {
+	// Listed before the catalog is asked: it knows a seal before there is a
+	// record of it.
+	names, err := store.List(ctx, fmt.Sprintf("commits/%d", project))
+	if err != nil {
+		return err
+	}
+	seq, err := catalog.Sequence(ctx, project)
+	if err != nil || len(names) == 0 || names[len(names)-1] <= recordName(project, seq) {
+		return err
+	}
+	latest := names[len(names)-1]
+	found, err := strconv.ParseInt(strings.TrimSuffix(path.Base(latest), ".json"), 10, 64)
+	if err != nil {
+		return damagedRecord(latest, "its name is not that of a record")
+	}
+	return &BehindError{Project: project, Catalog: seq, Store: found}
+}
+
+// Sweep removes blobs that were announced and never committed, once their time
+// is over, and those that nothing names any more. The announcement goes first:
+// whoever is still writing the blob cannot commit it any more.
+func Sweep(ctx context.Context, catalog Catalog, store disk.Store, project int64) error {
+	if err := compareRecords(ctx, catalog, store, project); err != nil {
+		return err
+	}
+	return sweep(ctx, catalog, store, project)
+}
+
+func sweep(ctx context.Context, catalog Catalog, store disk.Store, project int64) error {
+	expired, err := catalog.ExpiredPending(ctx, project)
+	if err != nil {
 		return fmt.Errorf("sweep: %w", err)
+	}
+	for _, blob := range expired {
+		if err := giveUp(ctx, catalog, store, blob, nil); err != nil {
+			return fmt.Errorf("sweep: %w", err)
+		}
+	}
+	// A sweep that was cut short, or a writer that wrote its blob after it was
+	// swept and died, has left what has no announcement.
+	if err := sweepUnnamed(ctx, catalog, store, project, "segments", catalog.Blobs); err != nil {
+		return fmt.Errorf("sweep segments: %w", err)
+	}
+	runs := func(ctx context.Context, project int64) ([]string, error) {
+		runs, err := catalog.KeyRuns(ctx, project)
+		blobs := make([]string, 0, len(runs))
+		for _, r := range runs {
+			blobs = append(blobs, r.Blob)
+		}
+		return blobs, err
+	}
+	if err := sweepUnnamed(ctx, catalog, store, project, "keys", runs); err != nil {
+		return fmt.Errorf("sweep keys: %w", err)
 	}
 	return nil
 }
 
-// Sweep removes blobs that were announced and never committed, once their time
-// is over. The announcement goes first: whoever is still writing the blob
-// cannot commit it any more.
-func Sweep(ctx context.Context, catalog Catalog, store disk.Store, project int64) error {
-	expired, err := catalog.ExpiredPending(ctx, project)
-	if err != nil {
-		return err
-	}
-	for _, blob := range expired {
-		if err := giveUp(ctx, catalog, store, blob); err != nil {
-			return err
-		}
-	}
-	return sweepKeys(ctx, catalog, store, project)
-}
-
-// sweepKeys removes runs of keys that were merged into others.
-func sweepKeys(ctx context.Context, catalog Catalog, store disk.Store, project int64) error {
-	// Listed before the catalog is asked: what is made meanwhile is not in it.
-	blobs, err := store.List(ctx, fmt.Sprintf("keys/%d", project))
+// sweepUnnamed removes a project's blobs in a directory that are neither
+// announced nor named by the catalog.
+func sweepUnnamed(ctx context.Context, catalog Catalog, store disk.Store, project int64, dir string,
+	named func(context.Context, int64) ([]string, error)) error {
+	// In this order: a blob is announced before it is there, and announced
+	// until it is named.
+	blobs, err := store.List(ctx, fmt.Sprintf("%s/%d", dir, project))
 	if err != nil || len(blobs) == 0 {
 		return err
 	}
@@ -55,13 +114,16 @@ func sweepKeys(ctx context.Context, catalog Catalog, store disk.Store, project i
 	if err != nil {
 		return err
 	}
-	runs, err := catalog.KeyRuns(ctx, project)
+	names, err := named(ctx, project)
 	if err != nil {
 		return err
 	}
+	used := make(map[string]bool, len(names)+len(pending))
+	for _, blob := range slices.Concat(pending, names) {
+		used[blob] = true
+	}
 	for _, blob := range blobs {
-		used := slices.ContainsFunc(runs, func(r keys.Run) bool { return r.Blob == blob })
-		if used || slices.Contains(pending, blob) {
+		if used[blob] {
 			continue
 		}
 		if err := store.Delete(ctx, blob); err != nil {

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/penstock-io/penstock/host/internal/crashpoint"
+	"github.com/penstock-io/penstock/host/internal/journal/disk"
 	"github.com/penstock-io/penstock/host/internal/journal/keys"
 	"github.com/penstock-io/penstock/host/internal/journal/segment"
 )
@@ -84,7 +85,7 @@ func (w *Writer) publish(ctx context.Context, s *openSegment) (Seal, error) {
 			crashpoint.Here("journal.committed")
 			return seal, nil
 		}
-		if dropErr := giveUp(ctx, w.o.Catalog, w.o.Store, seal.Blob); dropErr != nil {
+		if dropErr := giveUp(ctx, w.o.Catalog, w.o.Store, seal.Blob, err); dropErr != nil {
 			return Seal{}, errors.Join(err, dropErr)
 		}
 		if !errors.Is(err, ErrSequenceMoved) {
@@ -212,7 +213,7 @@ func (w *Writer) write(ctx context.Context, s *openSegment, seq int64) (Seal, er
 	crashpoint.Here("journal.pending")
 	file, err := w.o.Store.Create(ctx, blob)
 	if err != nil {
-		return Seal{}, err
+		return Seal{}, errors.Join(err, giveUp(ctx, w.o.Catalog, w.o.Store, blob, err))
 	}
 	seal := Seal{Segment: Segment{Project: w.o.Project, Seq: seq, Blob: blob, SealedAt: w.o.Now().UTC()}, Cursors: s.cursors}
 	b := segment.NewBuilder(file)
@@ -223,7 +224,7 @@ func (w *Writer) write(ctx context.Context, s *openSegment, seq int64) (Seal, er
 		err = file.Commit()
 	}
 	if err != nil {
-		return Seal{}, errors.Join(err, file.Abort(), giveUp(ctx, w.o.Catalog, w.o.Store, blob))
+		return Seal{}, errors.Join(err, file.Abort(), giveUp(ctx, w.o.Catalog, w.o.Store, blob, err))
 	}
 	crashpoint.Here("journal.segment")
 	seal.Size = size
@@ -304,17 +305,22 @@ func extentsOf(index *segment.Index) []Extent {
 	return extents
 }
 
-// giveUp removes a blob that was announced: the announcement first, so that a
-// committer that comes late fails. When it is gone already, somebody committed
-// the blob or swept it, and it is left alone.
-func giveUp(ctx context.Context, catalog Catalog, store interface {
-	Delete(context.Context, string) error
-}, blob string) error {
+// giveUp removes a blob that was announced, because of cause: the announcement
+// first, so that a committer that comes late fails. When it is gone already,
+// and cause does not say that nothing was done, somebody may have committed the
+// blob, and it is left alone.
+func giveUp(ctx context.Context, catalog Catalog, store disk.Store, blob string, cause error) error {
 	dropped, err := catalog.DropPending(ctx, blob)
-	if err != nil || !dropped {
+	if err != nil || !dropped && !undone(cause) {
 		return err
 	}
 	return store.Delete(ctx, blob)
+}
+
+// undone says whether the error is one with which a commit leaves nothing done.
+func undone(err error) bool {
+	var conflict *CursorConflictError
+	return errors.Is(err, ErrSequenceMoved) || errors.Is(err, ErrPendingGone) || errors.Is(err, ErrRunsMoved) || errors.As(err, &conflict)
 }
 
 // randomName is 16 hexadecimal digits.
@@ -352,7 +358,7 @@ func (w *Writer) mergeKeys(ctx context.Context) error {
 			err = w.o.Catalog.ReplaceKeyRuns(ctx, w.o.Project, due, merged)
 		}
 		if err != nil {
-			err = errors.Join(err, giveUp(ctx, w.o.Catalog, w.o.Store, blob))
+			err = errors.Join(err, giveUp(ctx, w.o.Catalog, w.o.Store, blob, err))
 		}
 		if errors.Is(err, ErrRunsMoved) {
 			return w.learnForeign(ctx)
