@@ -92,6 +92,8 @@ type machine struct {
 	disk   *disktest.Disk
 	ids    []string
 	times  []int64
+
+	sealTime time.Duration
 }
 
 const (
@@ -155,6 +157,7 @@ func (m *machine) faultyOptions() journal.Options {
 	o := m.options()
 	o.Catalog = scripted{m.catalog, m.script}
 	o.Workers = 1
+	o.SealTime = m.sealTime
 	return o
 }
 

@@ -18,7 +18,11 @@ import (
 // as far as the file was synced, its name when the directory was.
 type Disk struct {
 	script *Script
+	*state
+}
 
+// state is what is on a disk.
+type state struct {
 	mu   sync.Mutex
 	root *node
 	temp int
@@ -39,8 +43,12 @@ func New(script *Script) *Disk {
 	if script == nil {
 		script = &Script{}
 	}
-	return &Disk{script: script, root: newDir()}
+	return &Disk{script, &state{root: newDir()}}
 }
+
+// With returns the same disk for another process, whose steps another script
+// decides about.
+func (d *Disk) With(script *Script) *Disk { return &Disk{script, d.state} }
 
 // What is not synced: What a loss of power may take.
 type What int

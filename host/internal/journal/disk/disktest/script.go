@@ -27,8 +27,9 @@ type Script struct {
 	fail  func(n int, step string) (Fault, error)
 }
 
-// Fail decides what becomes of the steps from now on: fail is called with the
-// number of each, from 1 on, and its description. Nil: all succeed.
+// Fail decides what becomes of the steps from now on: fail is called before
+// each with its number, from 1 on, and its description, and may hold it up.
+// Nil: all succeed.
 func (s *Script) Fail(fail func(n int, step string) (Fault, error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,11 +55,12 @@ func (s *Script) FailAt(n int, fault Fault, all bool) {
 func (s *Script) Do(step string, effect func() error) error {
 	s.mu.Lock()
 	s.steps = append(s.steps, step)
-	fault, injected := None, error(nil)
-	if s.fail != nil {
-		fault, injected = s.fail(len(s.steps), step)
-	}
+	n, fail := len(s.steps), s.fail
 	s.mu.Unlock()
+	fault, injected := None, error(nil)
+	if fail != nil {
+		fault, injected = fail(n, step)
+	}
 	if fault == Before {
 		return injected
 	}
