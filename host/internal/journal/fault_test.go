@@ -1,8 +1,10 @@
 package journal_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -477,4 +479,47 @@ func TestAFullDisk(t *testing.T) {
 
 func needsSpace(step string) bool {
 	return strings.HasPrefix(step, "write ") || strings.HasPrefix(step, "create ") || strings.HasPrefix(step, "mkdir ")
+}
+
+var update = flag.Bool("update", false, "write testdata anew")
+
+// The order of the steps is what the promises rest on: a change of it must be
+// seen. What is written in several pieces is one line; what is read is left out.
+func TestTheOrderOfSteps(t *testing.T) {
+	names := map[string]string{}
+	random := regexp.MustCompile(`\.tmp-([0-9a-f]{16}\.\w+)-\d+|[0-9a-f]{16}\.seg`)
+	var lines []string
+	for _, step := range steps(t, emptyCatalog(t)) {
+		if strings.HasPrefix(step, "read ") {
+			continue
+		}
+		line := random.ReplaceAllStringFunc(step, func(name string) string {
+			final := cmp.Or(random.FindStringSubmatch(name)[1], name)
+			if names[final] == "" && strings.HasSuffix(final, ".seg") {
+				names[final] = fmt.Sprintf("%c.seg", 'A'+len(names))
+			}
+			if final != name {
+				return ".tmp-" + cmp.Or(names[final], final)
+			}
+			return names[final]
+		})
+		line = strings.ReplaceAll(line, " /blobs/", " ")
+		if len(lines) == 0 || lines[len(lines)-1] != line {
+			lines = append(lines, line)
+		}
+	}
+	got := strings.Join(lines, "\n") + "\n"
+	path := filepath.Join("testdata", "steps.golden")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("the steps of %d seals are not those of %s; got\n%s", machineRows/machineChunk, path, got)
+	}
 }
