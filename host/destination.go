@@ -3,15 +3,32 @@ package host
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"sync"
 
 	"github.com/hashicorp/hcl/v2"
 
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/diagnostic"
 	"github.com/penstock-io/penstock/host/internal/export"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/plugin"
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
+
+// destinations are the plugins of a configuration's destination blocks.
+type destinations struct {
+	plugins *plugin.Manager
+	sources diagnostic.Sources
+	log     *slog.Logger
+
+	mu  sync.Mutex
+	all map[*config.Destination]*destination
+}
+
+func newDestinations(c *Config, plugins *plugin.Manager, log *slog.Logger) *destinations {
+	return &destinations{plugins: plugins, sources: c.Files, log: log, all: map[*config.Destination]*destination{}}
+}
 
 // destination is a destination block's plugin, with the targets that it
 // answered for each project.
@@ -26,46 +43,52 @@ func (d *destination) Export(ctx context.Context, rejected func([]protocol.Rejec
 	return d.Destination.Export(ctx, rejected)
 }
 
-// destination starts and configures a destination for a project. What the
-// plugin finds wrong in its configuration is a *ConfigurationError.
-func (h *Host) destination(ctx context.Context, c *config.Destination, p *config.Project) (*destination, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	d := h.places[c]
-	if d == nil {
-		d = &destination{Destination: h.plugins.Destination(c.Type, c.Name), config: c, targets: map[int64][]protocol.Target{}}
-		h.places[c] = d
-	}
-	if _, ok := d.targets[p.ID]; ok {
-		return d, nil
-	}
-	configured, err := d.Configure(ctx, protocol.Project{ID: p.ID, Name: p.Name, TimeZone: p.TimeZone.String(), Token: p.Token}, c.JSON)
+// configured starts a destination and configures it for a project, once. What
+// the plugin finds wrong in its configuration is a *ConfigurationError;
+// warnings are logged.
+func (ds *destinations) configured(ctx context.Context, c *config.Destination, p *config.Project) (*destination, error) {
+	d, found, err := ds.configure(ctx, c, p)
 	if err != nil {
-		return nil, fmt.Errorf("configure destination %s: %w", c.Reference(), err)
-	}
-	if err := h.mistakes(c, configured.Diagnostics); err != nil {
 		return nil, err
 	}
-	d.targets[p.ID] = configured.Targets
+	if found.HasErrors() {
+		return nil, &ConfigurationError{Diagnostics{list: found, sources: ds.sources}}
+	}
+	for _, w := range found {
+		ds.log.Warn(w.Summary, "destination", c.Reference(), "detail", w.Detail)
+	}
 	return d, nil
 }
 
-// mistakes gives a plugin's diagnostics their places in the configuration.
-// Warnings are logged.
-func (h *Host) mistakes(c *config.Destination, found []protocol.Diagnostic) error {
-	var list hcl.Diagnostics
-	for _, d := range found {
-		place := c.AttributeRange(d.Attribute)
-		if d.Severity == protocol.SeverityWarning {
-			h.log.Warn(d.Summary, "destination", c.Reference(), "attribute", d.Attribute, "detail", d.Detail)
-			continue
+// configure starts a destination and configures it for a project, once. What
+// the plugin says of its configuration is returned with its place.
+func (ds *destinations) configure(ctx context.Context, c *config.Destination, p *config.Project) (*destination, diagnostic.Diagnostics, error) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	d := ds.all[c]
+	if d == nil {
+		d = &destination{Destination: ds.plugins.Destination(c.Type, c.Name), config: c, targets: map[int64][]protocol.Target{}}
+		ds.all[c] = d
+	}
+	if _, ok := d.targets[p.ID]; ok {
+		return d, nil, nil
+	}
+	answer, err := d.Configure(ctx, protocol.Project{ID: p.ID, Name: p.Name, TimeZone: p.TimeZone.String(), Token: p.Token}, c.JSON)
+	if err != nil {
+		return nil, nil, fmt.Errorf("configure destination %s: %w", c.Reference(), err)
+	}
+	var found diagnostic.Diagnostics
+	for _, g := range answer.Diagnostics {
+		severity := hcl.DiagError
+		if g.Severity == protocol.SeverityWarning {
+			severity = hcl.DiagWarning
 		}
-		list = append(list, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: d.Summary, Detail: d.Detail, Subject: &place})
+		found = append(found, c.Diagnostic(severity, g.Attribute, g.Summary, g.Detail))
 	}
-	if len(list) == 0 {
-		return nil
+	if !found.HasErrors() {
+		d.targets[p.ID] = answer.Targets
 	}
-	return &ConfigurationError{Diagnostics{list: list, sources: h.config.Files}}
+	return d, found, nil
 }
 
 // targetsOf are the places that a pipeline writes to.

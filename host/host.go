@@ -38,12 +38,12 @@ type Host struct {
 	store      *disk.Dir
 	quarantine *quarantine.Store
 	plugins    *plugin.Manager
+	places     *destinations
 	owner      string
 	serving    bool
 
 	mu       sync.Mutex
 	journals map[int64]*projectJournal
-	places   map[*config.Destination]*destination
 }
 
 // projectJournal is the journal of one project.
@@ -73,7 +73,7 @@ func Open(ctx context.Context, c *Config, o Options) (*Host, error) {
 func openLocked(ctx context.Context, c *Config, o Options, lock *os.File) (*Host, error) {
 	h := &Host{
 		config: c, log: newLogger(c, o.LogOutput), observer: o.Observer, lock: lock, owner: newOwner(),
-		journals: map[int64]*projectJournal{}, places: map[*config.Destination]*destination{},
+		journals: map[int64]*projectJournal{},
 	}
 	if h.observer == nil {
 		h.observer = nobody{}
@@ -106,6 +106,7 @@ func (h *Host) open(ctx context.Context) error {
 	h.plugins = plugin.NewManager(plugin.Options{
 		Dir: h.config.Host.PluginDir, CacheDir: cacheDir(), RunDir: filepath.Join(dataDir, runDir), Logger: h.log,
 	})
+	h.places = newDestinations(h.config, h.plugins, h.log)
 	for _, p := range h.config.Projects {
 		if err := h.catalog.RegisterProject(ctx, p.ID, p.Name, p.TimeZone.String()); err != nil {
 			return err

@@ -232,7 +232,7 @@ func (h *Host) CheckDestinations(ctx context.Context) ([]DestinationCheck, error
 			continue
 		}
 		seen[key] = true
-		d, err := h.destination(ctx, p.Destination, p.Project)
+		d, err := h.places.configured(ctx, p.Destination, p.Project)
 		if err != nil {
 			return nil, err
 		}

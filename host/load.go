@@ -47,6 +47,10 @@ type LoadOptions struct {
 	// Offline starts no plugin and turns what only the machine that will run
 	// this knows into warnings.
 	Offline bool
+	// Ask has the plugins look at their destinations, which takes a process
+	// each. It is done in any case when something else is wrong: all mistakes
+	// come at once.
+	Ask bool
 }
 
 // Load reads a configuration. Mistakes are a *ConfigurationError; warnings
@@ -54,8 +58,12 @@ type LoadOptions struct {
 func Load(ctx context.Context, o LoadOptions) (*Config, Diagnostics, error) {
 	c, list := config.Load(ctx, config.Options{
 		Paths: o.Paths, Offline: o.Offline, Now: time.Now(), Env: os.LookupEnv,
-		Schema: schemas(o.Offline), Registered: registered(ctx),
+		Schema: schemas(o.Offline), Types: types, Registered: registered(ctx),
 	})
+	if !o.Offline && (o.Ask || list.HasErrors()) {
+		list = append(list, consult(ctx, c, !list.HasErrors())...)
+		diagnostic.Sort(list)
+	}
 	diagnostics := Diagnostics{list: list, sources: c.Files}
 	if list.HasErrors() {
 		return nil, diagnostics, &ConfigurationError{diagnostics}
@@ -83,6 +91,20 @@ func schemas(offline bool) func(context.Context, string, string) (schema.Schema,
 		known[typ] = d.Schema
 		return d.Schema, nil
 	}
+}
+
+// types are the destination types of which a plugin directory holds a plugin
+// that can be used.
+func types(dir string) []string {
+	// A directory that cannot be read is what the plugin's own error says.
+	entries, _ := plugin.NewManager(plugin.Options{Dir: dir}).Dir().List()
+	var found []string
+	for _, e := range entries {
+		if e.State == plugin.Pinned {
+			found = append(found, e.Type)
+		}
+	}
+	return found
 }
 
 // registered looks pipelines up in a data directory's catalog, if there is

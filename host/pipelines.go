@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/diagnostic"
 	"github.com/penstock-io/penstock/host/internal/export"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
@@ -27,20 +28,40 @@ func definition(p *config.Pipeline) pipeline.Definition {
 }
 
 // register registers all pipelines, or finds that they are as they were. It
-// starts their destinations.
+// starts their destinations. What is wrong in the configuration comes as one
+// *ConfigurationError.
 func (h *Host) register(ctx context.Context) error {
-	var mistakes error
+	var wrong mistakes
+	var failed error
 	for _, p := range h.config.Pipelines {
-		d, err := h.destination(ctx, p.Destination, p.Project)
-		if err == nil {
-			_, err = h.catalog.RegisterPipeline(ctx, definition(p), d.targetsOf(p), time.Now().UTC())
-		}
-		if err != nil && ctx.Err() != nil {
+		err := h.registerPipeline(ctx, p)
+		var refused *ConfigurationError
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
 			return err
+		case errors.As(err, &refused):
+			wrong.add(refused.Diagnostics.list...)
+		default:
+			failed = errors.Join(failed, err)
 		}
-		mistakes = errors.Join(mistakes, err)
 	}
-	return mistakes
+	if len(wrong.list) > 0 {
+		failed = errors.Join(&ConfigurationError{Diagnostics{list: wrong.list, sources: h.config.Files}}, failed)
+	}
+	return failed
+}
+
+func (h *Host) registerPipeline(ctx context.Context, p *config.Pipeline) error {
+	d, err := h.places.configured(ctx, p.Destination, p.Project)
+	if err != nil {
+		return err
+	}
+	_, err = h.catalog.RegisterPipeline(ctx, definition(p), d.targetsOf(p), time.Now().UTC())
+	if mistake := refused(p, err); mistake != nil {
+		return &ConfigurationError{Diagnostics{list: diagnostic.Diagnostics{mistake}, sources: h.config.Files}}
+	}
+	return err
 }
 
 // registered is a pipeline as it stands now.
@@ -113,7 +134,7 @@ func (h *Host) step(ctx context.Context, p *config.Pipeline, asOf time.Time) (*p
 	if p.Paused || stored.State != pipeline.Active {
 		return nil, nil
 	}
-	d, err := h.destination(ctx, p.Destination, p.Project)
+	d, err := h.places.configured(ctx, p.Destination, p.Project)
 	if err != nil {
 		return nil, err
 	}

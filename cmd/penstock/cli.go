@@ -29,11 +29,12 @@ func terminal(w io.Writer) bool {
 }
 
 // load reads the configuration and prints its warnings.
-func (c *cli) load(ctx context.Context, offline bool) (*host.Config, error) {
+func (c *cli) load(ctx context.Context, o host.LoadOptions) (*host.Config, error) {
 	if len(c.paths) == 0 {
 		return nil, usageError{fmt.Errorf("no configuration: name it with --config FILE (or -c)")}
 	}
-	config, warnings, err := host.Load(ctx, host.LoadOptions{Paths: c.paths, Offline: offline})
+	o.Paths = c.paths
+	config, warnings, err := host.Load(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +45,7 @@ func (c *cli) load(ctx context.Context, offline bool) (*host.Config, error) {
 // operations loads the configuration and opens the data directory, or, when a
 // host is running on it, speaks with that host. The caller closes it.
 func (c *cli) operations(ctx context.Context) (host.Operations, error) {
-	config, err := c.load(ctx, true)
+	config, err := c.load(ctx, host.LoadOptions{Offline: true})
 	if err != nil {
 		return nil, err
 	}

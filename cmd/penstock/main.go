@@ -51,6 +51,7 @@ func (c *cli) status(err error) int {
 		return shown.status
 	case errors.As(err, &configuration):
 		c.printDiagnostics(configuration.Diagnostics)
+		c.printBeside(err)
 		return exitConfiguration
 	case errors.As(err, &usage):
 		fmt.Fprintf(c.err, "penstock: %v\n", err)
@@ -58,6 +59,22 @@ func (c *cli) status(err error) int {
 	default:
 		fmt.Fprintf(c.err, "penstock: %v\n", err)
 		return exitFailed
+	}
+}
+
+// printBeside prints the errors that were joined to a configuration's mistakes.
+func (c *cli) printBeside(err error) {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return
+	}
+	for _, e := range joined.Unwrap() {
+		var configuration *host.ConfigurationError
+		if errors.As(e, &configuration) {
+			c.printBeside(e)
+			continue
+		}
+		fmt.Fprintf(c.err, "penstock: %v\n", e)
 	}
 }
 

@@ -36,7 +36,7 @@ until it has caught up, and ends.`,
 }
 
 func (c *cli) run(ctx context.Context, once bool, retryFor time.Duration) error {
-	config, err := c.load(ctx, false)
+	config, err := c.load(ctx, host.LoadOptions{})
 	if err != nil {
 		return err
 	}

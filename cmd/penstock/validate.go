@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/penstock-io/penstock/host"
 )
 
 func newValidateCommand(c *cli) *cobra.Command {
@@ -13,7 +15,7 @@ func newValidateCommand(c *cli) *cobra.Command {
 		Short: "Check the configuration, and say every mistake at once",
 		Args:  none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			config, err := c.load(cmd.Context(), offline)
+			config, err := c.load(cmd.Context(), host.LoadOptions{Offline: offline, Ask: true})
 			if err != nil {
 				return err
 			}

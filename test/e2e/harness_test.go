@@ -136,6 +136,36 @@ func (s *site) write(name, content string) {
 	}
 }
 
+func (s *site) read(name string) string {
+	s.t.Helper()
+	data, err := os.ReadFile(filepath.Join(s.dir, name))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(data)
+}
+
+func (s *site) append(name, content string) {
+	s.t.Helper()
+	s.write(name, s.read(name)+content)
+}
+
+// says checks how a command ended and what it said.
+func (s *site) says(r result, status int, texts ...string) {
+	s.t.Helper()
+	if r.status != status || r.signal != 0 {
+		s.t.Errorf("status %d, signal %v, want %d", r.status, r.signal, status)
+	}
+	for _, text := range texts {
+		if !strings.Contains(r.out+r.err, text) {
+			s.t.Errorf("%q is not said", text)
+		}
+	}
+	if s.t.Failed() {
+		s.t.Fatalf("it said:\n%s%s", r.out, r.err)
+	}
+}
+
 // event is one record in the shape of Mixpanel's export.
 func event(day, n int, extra string) string {
 	at := base.AddDate(0, 0, day).Unix() + int64(n%86400)

@@ -106,6 +106,8 @@ type Destination struct {
 	// JSON holds the attributes as constants, defaults applied. It is empty
 	// when the schema was not known.
 	JSON Constants
+	// Complete says that the body was read, and without a mistake.
+	Complete bool
 
 	// hide takes secrets out of a text. It is a function because fields of
 	// other types print.

@@ -55,7 +55,9 @@ func (l *loader) decodeBody(d *Destination, raw *hclsyntax.Block, s schema.Schem
 	for _, a := range s.Attributes {
 		spec.attributes = append(spec.attributes, attribute{Attribute: a})
 	}
+	before := len(l.diagnostics.Errs())
 	b := l.read(raw, spec)
+	d.Complete = len(l.diagnostics.Errs()) == before
 	d.Place = b.place()
 	constants, secrets := map[string]any{}, []string(nil)
 	for _, a := range s.Attributes {

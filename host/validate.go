@@ -1,0 +1,148 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/penstock-io/penstock/host/internal/catalog"
+	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/diagnostic"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/host/internal/plugin"
+)
+
+// consult hands every destination that could be read to its plugin, and returns
+// what is wrong in the plugins' eyes. Nobody uses the network. Of pipelines
+// that are not sound it is not known what they write.
+func consult(ctx context.Context, c *Config, sound bool) diagnostic.Diagnostics {
+	manager := plugin.NewManager(plugin.Options{Dir: c.Host.PluginDir, CacheDir: cacheDir()})
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		defer cancel()
+		manager.Stop(ctx)
+	}()
+	v := &validation{config: c, destinations: newDestinations(c, manager, slog.New(slog.DiscardHandler))}
+	for _, d := range c.Destinations {
+		if d.Complete {
+			v.ask(ctx, d)
+		}
+	}
+	if sound {
+		v.refuseOverlaps()
+	}
+	return v.found.list
+}
+
+// validation collects what plugins say.
+type validation struct {
+	config       *Config
+	destinations *destinations
+	found        mistakes
+}
+
+// ask has a destination look at its configuration for each project that is
+// exported to it.
+func (v *validation) ask(ctx context.Context, d *config.Destination) {
+	for _, p := range v.projects(d) {
+		_, found, err := v.destinations.configure(ctx, d, p)
+		if err != nil {
+			v.found.add(d.Diagnostic(hcl.DiagError, "", "Destination plugin cannot be used", err.Error()))
+			return
+		}
+		v.found.add(found...)
+	}
+}
+
+// projects are those that are exported to a destination; the first one when
+// none is.
+func (v *validation) projects(d *config.Destination) []*config.Project {
+	var projects []*config.Project
+	seen := map[*config.Project]bool{}
+	for _, p := range v.config.Pipelines {
+		if p.Destination == d && usable(p.Project) && !seen[p.Project] {
+			seen[p.Project] = true
+			projects = append(projects, p.Project)
+		}
+	}
+	for _, p := range v.config.Projects {
+		if len(projects) == 0 && usable(p) {
+			projects = append(projects, p)
+		}
+	}
+	return projects
+}
+
+// usable says whether enough of a project could be read.
+func usable(p *config.Project) bool { return p != nil && p.ID > 0 && p.TimeZone != nil }
+
+// mistakes are diagnostics of which each is there once: a destination says the
+// same for each of its projects.
+type mistakes struct{ list diagnostic.Diagnostics }
+
+func (m *mistakes) add(found ...*hcl.Diagnostic) {
+	for _, d := range found {
+		known := slices.ContainsFunc(m.list, func(k *hcl.Diagnostic) bool {
+			return k.Summary == d.Summary && k.Detail == d.Detail && *k.Subject == *d.Subject
+		})
+		if !known {
+			m.list = append(m.list, d)
+		}
+	}
+}
+
+// refuseOverlaps refuses two pipelines that would write the same dates of a
+// stream to one place by way of two destination blocks.
+func (v *validation) refuseOverlaps() {
+	writers := map[pipeline.Target][]*config.Pipeline{}
+	for _, p := range v.config.Pipelines {
+		d := v.destinations.all[p.Destination]
+		if d == nil || !usable(p.Project) {
+			continue
+		}
+		for _, t := range d.targetsOf(p) {
+			for _, q := range writers[t] {
+				if q.Destination != p.Destination && p.From <= q.To && q.From <= p.To {
+					v.found.add(overlap(p, q, t.URI))
+				}
+			}
+			writers[t] = append(writers[t], p)
+		}
+	}
+}
+
+func overlap(p, q *config.Pipeline, uri string) *hcl.Diagnostic {
+	return &hcl.Diagnostic{
+		Severity: hcl.DiagError, Summary: "Pipelines overlap", Subject: p.Range.Ptr(),
+		Detail: fmt.Sprintf("The pipelines %q (%s:%d) and %q export the same dates of %s to one place, %s, through %s and %s: each row would be there twice.",
+			q.Name, q.Range.Filename, q.Range.Start.Line, p.Name, p.Stream, uri, q.Destination.Reference(), p.Destination.Reference()),
+	}
+}
+
+// refused turns the catalog's refusal of a pipeline into a mistake in the
+// configuration; nil for another error.
+func refused(p *config.Pipeline, err error) *hcl.Diagnostic {
+	var changed *pipeline.ChangedError
+	var taken *catalog.TargetTakenError
+	switch {
+	case errors.As(err, &changed):
+		at := p.AttributeRange(changed.Attribute)
+		return &hcl.Diagnostic{
+			Severity: hcl.DiagError, Summary: "Fixed since the pipeline was registered", Subject: &at, Context: p.Range.Ptr(),
+			Detail: fmt.Sprintf("%s was registered with %s = %s, and this is %s. Name, project, stream, destination and dates do not change any more: "+
+				"give what is to be exported otherwise a pipeline of another name.", p.Name, changed.Attribute, changed.Was, changed.Is),
+		}
+	case errors.As(err, &taken):
+		at := p.AttributeRange("destination")
+		return &hcl.Diagnostic{
+			Severity: hcl.DiagError, Summary: "Target is another pipeline's", Subject: &at, Context: p.Range.Ptr(),
+			Detail: fmt.Sprintf("%s. That pipeline is registered in this data directory, whether or not it is still configured, "+
+				"and each row would be there twice. Choose another place, or other dates.", taken),
+		}
+	}
+	return nil
+}

@@ -1,0 +1,73 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+)
+
+// What only the plugins know is said together with what the host knows.
+func TestPluginsMistakesComeWithTheHosts(t *testing.T) {
+	s := newSiteWith(t, `
+destination "localfs" "out" {
+  path   = "./out"
+  prefix = "a//b"
+}
+destination "s3" "lake" {
+  bucket        = "acme"
+  region        = "us-west-2"
+  access_key_id = "AKIAEXAMPLE"
+}
+destination "localfs" "unused" {
+  path   = "./unused"
+  prefix = "../c"
+}
+`, "localfs.out")
+	s.append("penstock.hcl", s.pipeline("to_lake", "s3.lake"))
+	both := []string{"penstock.hcl:18:12", "Prefix cannot name a directory", "secret_access_key", "../c"}
+	r := s.penstock(nil, "validate")
+	s.says(r, 2, both...)
+	if strings.Count(r.err, "Prefix cannot name a directory") != 2 {
+		t.Errorf("a mistake is said more than once:\n%s", r.err)
+	}
+	s.says(s.penstock(nil, "run", "--once"), 2, "Prefix cannot name a directory", "secret_access_key")
+
+	s.append("penstock.hcl", strings.Replace(s.pipeline("third", "localfs.unused"), "events\"", "evnts\"", 1))
+	for _, args := range [][]string{{"validate"}, {"run", "--once"}} {
+		s.says(s.penstock(nil, args...), 2, append(both, `"evnts"`)...)
+	}
+	s.says(s.penstock(nil, "validate", "--offline"), 2, `"evnts"`)
+}
+
+func TestValidateRefusesOnePlaceByTwoWays(t *testing.T) {
+	s := newSiteWith(t, `
+destination "localfs" "out" {
+  path = "./out"
+}
+destination "localfs" "same" {
+  path = "./events/../out/."
+}
+`, "localfs.out")
+	s.append("penstock.hcl", s.pipeline("again", "localfs.same"))
+	s.says(s.penstock(nil, "validate"), 2, "Pipelines overlap", "localfs.out", "localfs.same", "/out/")
+	s.says(s.penstock(nil, "run", "--once"), 2, "Target is another pipeline's", `pipeline events_out`)
+}
+
+func TestAnUnknownDestinationTypeNamesThoseThereAre(t *testing.T) {
+	s := newSiteWith(t, `
+destination "localfss" "out" {
+  path = "./out"
+}
+`, "localfss.out")
+	s.says(s.penstock(nil, "validate"), 2, `are "localfs", "picky" and "s3"`, `Did you mean "localfs"?`)
+}
+
+// What is fixed since a pipeline was registered is said where it was changed.
+func TestAChangedPipelineIsAMistakeInTheConfiguration(t *testing.T) {
+	s := newSite(t)
+	s.events("a.ndjson", 0, 1, 10)
+	s.once()
+	text := s.read("penstock.hcl")
+	day := base.AddDate(0, 0, -30).Format("2006-01-02")
+	s.write("penstock.hcl", strings.Replace(text, day, base.AddDate(0, 0, -20).Format("2006-01-02"), 1))
+	s.says(s.penstock(nil, "run", "--once"), 2, "penstock.hcl:24:17", "Fixed since", "from_date = "+day)
+}
