@@ -35,7 +35,8 @@ func (s *server) Export(stream pb.DestinationService_ExportServer) error {
 
 func (s *server) export(stream pb.DestinationService_ExportServer) error {
 	ctx := stream.Context()
-	first, err := stream.Recv()
+	requests := protocol.NewRequests(stream)
+	first, err := requests.Recv()
 	if err != nil {
 		return errCut
 	}
@@ -57,7 +58,7 @@ func (s *server) export(stream pb.DestinationService_ExportServer) error {
 	}
 	crashpoint.Here("plugin.open")
 	a := &attempt{
-		project: p, run: run, stream: stream, last: last, maxDays: s.plugin.Capabilities.MaxDaysPerRun,
+		project: p, run: run, stream: stream, requests: requests, last: last, maxDays: s.plugin.Capabilities.MaxDaysPerRun,
 		dates: make(map[string]bool),
 	}
 	defer p.enter(a)()
@@ -88,11 +89,12 @@ func (p Plugin) takes(run Run) error {
 // prepared; carryOut is its only goroutine, but rejections may come from the
 // destination's own.
 type attempt struct {
-	project *project
-	run     Run
-	stream  pb.DestinationService_ExportServer
-	last    int64 // committed before
-	maxDays int
+	project  *project
+	run      Run
+	stream   pb.DestinationService_ExportServer
+	requests *protocol.Requests
+	last     int64 // committed before
+	maxDays  int
 
 	sending  sync.Mutex
 	dates    map[string]bool
@@ -119,7 +121,7 @@ func (a *attempt) answer(m *pb.ExportResponse) error {
 // carryOut takes messages until the run is committed or aborted.
 func (a *attempt) carryOut(ctx context.Context) error {
 	for {
-		m, err := a.stream.Recv()
+		m, err := a.requests.Recv()
 		if err != nil {
 			return errCut
 		}

@@ -105,7 +105,7 @@ func (in *incoming) next() (*batch.Batch, error) {
 }
 
 func (in *incoming) receive() (*batch.Batch, error) {
-	m, err := in.attempt.stream.Recv()
+	m, err := in.attempt.requests.Recv()
 	if err != nil {
 		return nil, errCut
 	}
