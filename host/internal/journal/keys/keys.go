@@ -168,12 +168,15 @@ func (s *Set) findIn(r *openRun, section *segment.Section, keys []segment.Key, f
 	if err != nil {
 		return err
 	}
-	page, held := -1, []byte(nil)
+	page, held, begin := -1, []byte(nil), 0
 	for i := at; i < len(keys); i++ {
 		if found[i] || !filter.MayContain(keys[i]) {
 			continue
 		}
-		for p := pageOf(section, keys[i], max(page, 0)); p < len(section.Pages) && section.Pages[p].First <= keys[i].High(); p++ {
+		// Not from the page that is held: keys with one high part can lie in
+		// several, and the last one was looked for in all of them.
+		begin = pageOf(section, keys[i], begin)
+		for p := begin; p < len(section.Pages) && section.Pages[p].First <= keys[i].High(); p++ {
 			if p != page {
 				if held, err = s.page(r, section, p); err != nil {
 					return err

@@ -14,21 +14,29 @@ const FanOut = 4
 
 // Due returns the runs that should be merged next, oldest first: the newest
 // FanOut or more that are about equally large; nil when there are none.
-func (s *Set) Due() []Run {
-	runs := s.Runs()
-	for end := len(runs); end >= FanOut; end-- {
-		// A group is as long as the next older run is no larger than what the
-		// group holds, so that sizes grow geometrically toward the past.
-		start, sum := end-1, runs[end-1].Keys
-		for start > 0 && runs[start-1].Keys <= max(2*sum, 1024) {
-			start--
-			sum += runs[start].Keys
-		}
-		if end-start >= FanOut && end == len(runs) {
-			return runs[start:end]
-		}
+func (s *Set) Due() []Run { return due(s.Runs()) }
+
+// smallRun is how many keys a run has that is merged whatever the others have.
+const smallRun = 1024
+
+func due(runs []Run) []Run {
+	// A group is as long as the next older run is no larger than twice what the
+	// group holds, so that sizes grow geometrically toward the past: the number
+	// of runs grows with the logarithm of that of the keys, and so does how
+	// often a key is written.
+	if len(runs) < FanOut {
+		return nil
 	}
-	return nil
+	start := len(runs) - 1
+	sum := runs[start].Keys
+	for start > 0 && runs[start-1].Keys <= max(2*sum, smallRun) {
+		start--
+		sum += runs[start].Keys
+	}
+	if len(runs)-start < FanOut {
+		return nil
+	}
+	return runs[start:]
 }
 
 // Merge writes the keys of runs into a new blob and returns its run. The

@@ -26,6 +26,7 @@ type state struct {
 	mu   sync.Mutex
 	root *node
 	temp int
+	open int // files
 }
 
 var _ disk.System = (*Disk)(nil)
@@ -159,6 +160,7 @@ func (d *Disk) CreateTemp(dir, pattern string) (disk.File, error) {
 			return err
 		}
 		parent.names[filepath.Base(path)] = f.node
+		d.open++
 		return nil
 	})
 	if err != nil {
@@ -174,6 +176,7 @@ func (d *Disk) Open(path string) (disk.File, error) {
 		if f.node = d.find(path); f.node == nil {
 			return &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 		}
+		d.open++
 		return nil
 	})
 	if err != nil {
@@ -278,6 +281,13 @@ func (d *Disk) Files() []string {
 	return files
 }
 
+// OpenFiles is how many files nobody has closed.
+func (d *Disk) OpenFiles() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.open
+}
+
 // handle is an open file.
 type handle struct {
 	disk *Disk
@@ -325,7 +335,10 @@ func (f *handle) Sync() error {
 }
 
 func (f *handle) Close() error {
-	return f.disk.do("close "+f.path, func() error { return nil })
+	return f.disk.do("close "+f.path, func() error {
+		f.disk.open--
+		return nil
+	})
 }
 
 func (f *handle) Stat() (fs.FileInfo, error) {
