@@ -87,9 +87,12 @@ func (s *openSegment) fail(err error) {
 }
 
 // buffers hands out memory for open blocks in sizes that double, and takes it
-// back.
+// back. It keeps no more than limit bytes for later.
 type buffers struct {
+	limit int64
+
 	mu   sync.Mutex
+	held int64
 	free [bufferSizes][][]byte
 }
 
@@ -119,6 +122,7 @@ func (b *buffers) get(n int) []byte {
 	if last := len(b.free[c]) - 1; last >= 0 {
 		buffer := b.free[c][last]
 		b.free[c] = b.free[c][:last]
+		b.held -= int64(cap(buffer))
 		return buffer
 	}
 	return make([]byte, 0, smallestBuffer<<c)
@@ -131,5 +135,9 @@ func (b *buffers) put(buffer []byte) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.held+int64(cap(buffer)) > b.limit {
+		return
+	}
+	b.held += int64(cap(buffer))
 	b.free[c] = append(b.free[c], buffer[:0])
 }

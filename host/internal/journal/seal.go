@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -55,7 +56,23 @@ func (w *Writer) sealOne(ctx context.Context, s *openSegment) error {
 	w.stats.Bytes += seal.Size
 	w.changed.Broadcast()
 	w.state.Unlock()
+	w.keep(s)
 	return w.mergeKeys(ctx)
+}
+
+// keep takes the memory of a sealed segment's keys for a later segment.
+func (w *Writer) keep(s *openSegment) {
+	s.mu.Lock()
+	slots := s.keys.slots
+	s.keys = keySet{}
+	s.mu.Unlock()
+	if int64(len(slots))*segment.KeySize > w.o.Memory/4 {
+		return
+	}
+	clear(slots)
+	w.state.Lock()
+	defer w.state.Unlock()
+	w.slots = slots
 }
 
 // publish writes the segment and commits it. When another seal came in
@@ -266,31 +283,32 @@ func sortedParts(s *openSegment) []*openPart {
 
 // writeKeys writes the keys of all rows, day by day.
 func writeKeys(b *segment.Builder, s *openSegment) int64 {
-	byDay := map[Day][]Key{}
-	var days []Day
+	counts := map[Day]int{}
 	for _, p := range s.parts {
 		for _, d := range p.blocks {
-			if len(d.keys) == 0 {
-				continue
-			}
-			day := p.partition.UTCDate
-			if byDay[day] == nil {
-				days = append(days, day)
-			}
-			byDay[day] = append(byDay[day], d.keys...)
+			counts[p.partition.UTCDate] += len(d.keys)
 		}
 	}
-	slices.Sort(days)
-	var n int64
-	for _, day := range days {
-		all := byDay[day]
-		slices.SortFunc(all, Key.Compare)
-		n += int64(len(all))
-		for part := range slices.Chunk(all, segment.SectionKeys) {
-			b.Keys(day, part)
+	parts := sortedParts(s)
+	slices.SortStableFunc(parts, func(x, y *openPart) int { return cmp.Compare(x.partition.UTCDate, y.partition.UTCDate) })
+	var keys []Key
+	var total int64
+	for len(parts) > 0 {
+		day := parts[0].partition.UTCDate
+		keys = slices.Grow(keys[:0], counts[day])
+		for len(parts) > 0 && parts[0].partition.UTCDate == day {
+			for _, d := range parts[0].blocks {
+				keys = append(keys, d.keys...)
+			}
+			parts = parts[1:]
+		}
+		slices.SortFunc(keys, Key.Compare)
+		total += int64(len(keys))
+		for section := range slices.Chunk(keys, segment.SectionKeys) {
+			b.Keys(day, section)
 		}
 	}
-	return n
+	return total
 }
 
 func extentsOf(index *segment.Index) []Extent {

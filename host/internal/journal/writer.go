@@ -80,6 +80,7 @@ type Writer struct {
 	changed *sync.Cond // of what follows, under state
 	sealing []*openSegment
 	stats   Stats
+	slots   []Key // empty, of a sealed segment, for the next
 	err     error // why nothing is taken any more
 }
 
@@ -97,6 +98,7 @@ func Open(ctx context.Context, o Options) (*Writer, error) {
 	w := &Writer{
 		o: o, zone: newZone(o.Zone), set: keys.NewSet(o.Store, o.Memory/4),
 		jobs: make(chan job), seals: make(chan *openSegment), sealer: make(chan struct{}),
+		buffers: buffers{limit: o.Memory / 16},
 	}
 	if err := w.learn(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open journal of project %d: %w", o.Project, err), w.set.Close())
@@ -220,8 +222,9 @@ func (w *Writer) rotate(ctx context.Context) (*openSegment, error) {
 	}
 	w.state.Lock()
 	w.sealing = append(w.sealing, old)
-	w.state.Unlock()
 	w.open = newOpenSegment(w.set.Newest())
+	w.open.keys.slots, w.slots = w.slots, nil
+	w.state.Unlock()
 	select {
 	case w.seals <- old:
 		return old, nil

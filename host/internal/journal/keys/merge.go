@@ -56,8 +56,10 @@ func (s *Set) Merge(ctx context.Context, runs []Run, blob string) (Run, error) {
 		return Run{}, fmt.Errorf("merge keys: %w", err)
 	}
 	b := segment.NewBuilder(w)
+	var scratch []segment.Key
 	for _, day := range days(inputs) {
-		n, err := mergeDay(b, day, inputs)
+		scratch = slices.Grow(scratch[:0], sectionOf(day, inputs))
+		n, err := mergeDay(b, day, inputs, scratch)
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -86,8 +88,20 @@ func days(runs []*openRun) []segment.Day {
 	return slices.Compact(all)
 }
 
-// mergeDay merges one day's keys into sections of at most SectionKeys.
-func mergeDay(b *segment.Builder, day segment.Day, runs []*openRun) (int64, error) {
+// sectionOf is how many keys a section of the merged day has at most.
+func sectionOf(day segment.Day, runs []*openRun) int {
+	n := 0
+	for _, r := range runs {
+		for _, s := range r.byDay[day] {
+			n += s.Count
+		}
+	}
+	return min(n, segment.SectionKeys)
+}
+
+// mergeDay merges one day's keys into sections of at most SectionKeys, which
+// are collected in out.
+func mergeDay(b *segment.Builder, day segment.Day, runs []*openRun, out []segment.Key) (int64, error) {
 	var streams []*stream
 	for _, r := range runs {
 		if sections := r.byDay[day]; sections != nil {
@@ -98,7 +112,6 @@ func mergeDay(b *segment.Builder, day segment.Day, runs []*openRun) (int64, erro
 			streams = append(streams, st)
 		}
 	}
-	var out []segment.Key
 	var total int64
 	for len(streams) > 0 {
 		least := 0

@@ -37,6 +37,7 @@ type Builder struct {
 	offset int64
 	keys   int64
 	index  Index
+	page   []byte // scratch
 	err    error
 }
 
@@ -88,15 +89,14 @@ func (b *Builder) Keys(day Day, keys []Key) {
 		b.keys = b.offset
 	}
 	s := Section{Day: day, Count: len(keys), Offset: b.offset, Pages: make([]Page, 0, (len(keys)+PageKeys-1)/PageKeys)}
-	var page []byte
 	for rest := keys; len(rest) > 0; {
 		n := min(len(rest), PageKeys)
-		page = page[:0]
-		for _, k := range rest[:n] {
-			page = append(page, k[:]...)
+		b.page = b.page[:0]
+		for i := range rest[:n] {
+			b.page = append(b.page, rest[i][:]...)
 		}
-		s.Pages = append(s.Pages, Page{First: rest[0].High(), Checksum: Checksum(page)})
-		b.write(page)
+		s.Pages = append(s.Pages, Page{First: rest[0].High(), Checksum: Checksum(b.page)})
+		b.write(b.page)
 		rest = rest[n:]
 	}
 	filter := NewFilter(keys)
