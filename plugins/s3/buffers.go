@@ -12,7 +12,7 @@ import (
 const (
 	// partSize is what one request uploads at most; S3 takes no part but the
 	// last under 5 MiB, some servers none over 16 MiB.
-	partSize = 8 << 20
+	partSize = 5 << 20
 	// partBuffers bounds the parts in memory: one being filled, the others on
 	// their way.
 	partBuffers = 4
