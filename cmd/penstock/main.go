@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	_ "time/tzdata" // time zones, on machines that have none
 
@@ -22,7 +23,15 @@ const (
 	exitDifferences   = 3 // a verification found differences
 )
 
+// gcPercent trades a few hundredths of a microsecond of CPU per event for a
+// quarter of the memory: most of the heap is buffers, which cost nothing to
+// mark. GOGC in the environment overrides it.
+const gcPercent = 30
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	os.Exit(run(os.Args[1:]))
 }
 
