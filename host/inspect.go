@@ -9,6 +9,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
 // Status implements Operations.
@@ -233,10 +234,10 @@ func (h *Host) CheckDestinations(ctx context.Context) ([]DestinationCheck, error
 		}
 		seen[key] = true
 		d, err := h.places.configured(ctx, p.Destination, p.Project)
-		if err != nil {
-			return nil, err
+		var results []protocol.CheckResult
+		if err == nil {
+			results, err = d.Check(ctx, p.Project.ID)
 		}
-		results, err := d.Check(ctx, p.Project.ID)
 		if err != nil {
 			results = append(results, checkFailed(err))
 		}

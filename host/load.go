@@ -3,10 +3,14 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
+
+	"github.com/hashicorp/hcl/v2"
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
@@ -47,6 +51,10 @@ type LoadOptions struct {
 	// Offline starts no plugin and turns what only the machine that will run
 	// this knows into warnings.
 	Offline bool
+	// Command is for what is done in the data directory: as Offline, but what
+	// a command needs must be there, and what only a host that serves needs
+	// may be missing.
+	Command bool
 	// Ask has the plugins look at their destinations, which takes a process
 	// each. It is done in any case when something else is wrong: all mistakes
 	// come at once.
@@ -57,12 +65,18 @@ type LoadOptions struct {
 // come beside a configuration that is right.
 func Load(ctx context.Context, o LoadOptions) (*Config, Diagnostics, error) {
 	c, list := config.Load(ctx, config.Options{
-		Paths: o.Paths, Offline: o.Offline, Now: time.Now(), Env: os.LookupEnv,
-		Schema: schemas(o.Offline), Types: types, Registered: registered(ctx),
+		Paths: o.Paths, Offline: o.Offline, Command: o.Command, Now: time.Now(), Env: os.LookupEnv,
+		Schema: schemas(o.Offline || o.Command), Types: types, Registered: registered(ctx),
 	})
-	if !o.Offline && (o.Ask || list.HasErrors()) {
+	if !o.Offline && !o.Command && (o.Ask || list.HasErrors()) {
 		list = append(list, consult(ctx, c, !list.HasErrors())...)
 		diagnostic.Sort(list)
+	}
+	if len(c.Unset) > 0 && !list.HasErrors() {
+		list = append(list, &hcl.Diagnostic{
+			Severity: hcl.DiagWarning, Summary: "Values not known here",
+			Detail: fmt.Sprintf("%s: there is no such variable or file. This command does not need it.", strings.Join(c.Unset, ", ")),
+		})
 	}
 	diagnostics := Diagnostics{list: list, sources: c.Files}
 	if list.HasErrors() {
@@ -121,6 +135,9 @@ func registered(ctx context.Context) func(dataDir, name string) bool {
 
 func registeredNames(ctx context.Context, dataDir string) map[string]bool {
 	names := map[string]bool{}
+	if dataDir == "" {
+		return names
+	}
 	path := filepath.Join(dataDir, catalogFile)
 	if _, err := os.Stat(path); err != nil {
 		return names
@@ -146,7 +163,7 @@ func registeredNames(ctx context.Context, dataDir string) map[string]bool {
 // is wrong with it.
 func PluginDir(ctx context.Context, paths []string) (string, error) {
 	c, list := config.Load(ctx, config.Options{
-		Paths: paths, Offline: true, Now: time.Now(), Env: os.LookupEnv,
+		Paths: paths, Command: true, Now: time.Now(), Env: os.LookupEnv,
 		Schema: func(context.Context, string, string) (schema.Schema, error) {
 			return schema.Schema{}, errors.New("not asked")
 		},

@@ -40,6 +40,13 @@ func Operate(ctx context.Context, c *Config) (Operations, error) {
 	}
 }
 
+// Serving says whether a host serves a configuration's data directory.
+func Serving(ctx context.Context, c *Config) bool {
+	r := &remote{api.Dial(filepath.Join(c.Host.DataDir, socketFile))}
+	defer r.client.Close()
+	return r.call(ctx, "ping", nil, nil) == nil
+}
+
 // named is the parameter of operations on one pipeline.
 type named struct {
 	Pipeline string `json:"pipeline"`

@@ -30,11 +30,7 @@ func terminal(w io.Writer) bool {
 
 // load reads the configuration and prints its warnings.
 func (c *cli) load(ctx context.Context, o host.LoadOptions) (*host.Config, error) {
-	if len(c.paths) == 0 {
-		return nil, usageError{fmt.Errorf("no configuration: name it with --config FILE (or -c)")}
-	}
-	o.Paths = c.paths
-	config, warnings, err := host.Load(ctx, o)
+	config, warnings, err := c.read(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -42,13 +38,35 @@ func (c *cli) load(ctx context.Context, o host.LoadOptions) (*host.Config, error
 	return config, nil
 }
 
+func (c *cli) read(ctx context.Context, o host.LoadOptions) (*host.Config, host.Diagnostics, error) {
+	if len(c.paths) == 0 {
+		return nil, host.Diagnostics{}, usageError{fmt.Errorf("no configuration: name it with --config FILE (or -c)")}
+	}
+	o.Paths = c.paths
+	return host.Load(ctx, o)
+}
+
 // operations loads the configuration and opens the data directory, or, when a
 // host is running on it, speaks with that host. The caller closes it.
 func (c *cli) operations(ctx context.Context) (host.Operations, error) {
-	config, err := c.load(ctx, host.LoadOptions{Offline: true})
+	config, err := c.load(ctx, host.LoadOptions{Command: true})
 	if err != nil {
 		return nil, err
 	}
+	return host.Operate(ctx, config)
+}
+
+// plugged is operations for a command that has plugins work: unless a host is
+// running, everything that they need must be in the configuration.
+func (c *cli) plugged(ctx context.Context) (host.Operations, error) {
+	config, warnings, err := c.read(ctx, host.LoadOptions{Command: true})
+	if err == nil && !host.Serving(ctx, config) {
+		config, warnings, err = c.read(ctx, host.LoadOptions{Ask: true})
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.printDiagnostics(warnings)
 	return host.Operate(ctx, config)
 }
 

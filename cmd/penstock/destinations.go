@@ -10,13 +10,16 @@ func newDestinationsCommand(c *cli) *cobra.Command {
 	return group("destinations", "Check destinations", &cobra.Command{
 		Use: "check", Short: "Try what an export will need: to write, list and delete", Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.with(cmd, func(operations host.Operations) error {
-				checks, err := operations.CheckDestinations(cmd.Context())
-				if err != nil {
-					return err
-				}
-				return c.printChecks(checks)
-			})
+			operations, err := c.plugged(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer operations.Close()
+			checks, err := operations.CheckDestinations(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return c.printChecks(checks)
 		},
 	})
 }

@@ -78,6 +78,40 @@ destination "s3" "lake" {
 	}
 }
 
+// A command asks for what it needs and no more, and works nowhere but where it
+// was told to.
+func TestCommandsNeedNoSecrets(t *testing.T) {
+	s := newSiteWith(t, `
+destination "s3" "lake" {
+  bucket            = "acme"
+  region            = "us-west-2"
+  endpoint          = "http://127.0.0.1:1"
+  path_style        = true
+  access_key_id     = env("TEST_KEY_ID")
+  secret_access_key = env("TEST_SECRET")
+}
+`, "s3.lake")
+	s.events("a.ndjson", 0, 1, 10)
+	s.penstock([]string{"TEST_KEY_ID=id", "TEST_SECRET=secret"}, "run", "--once", "--retry-for", "1s")
+	for _, args := range [][]string{
+		{"plan"}, {"status"}, {"runs", "list"}, {"pipelines", "list"}, {"pipelines", "pause", "events_out"},
+		{"journal", "inspect"}, {"journal", "verify"}, {"quarantine", "list"}, {"quarantine", "replay"}, {"journal", "rebuild-catalog"},
+	} {
+		r := s.penstock(nil, args...)
+		s.says(r, 0, `env("TEST_KEY_ID"), env("TEST_SECRET"): `)
+		if strings.Count(r.err, "warning") != 1 {
+			t.Errorf("%v warns more than once:\n%s", args, r.err)
+		}
+	}
+	s.says(s.penstock(nil, "destinations", "check"), 2, "TEST_KEY_ID is not set", "TEST_SECRET is not set")
+
+	s.write("penstock.hcl", strings.Replace(s.read("penstock.hcl"), `"./data"`, `env("TEST_DATA")`, 1))
+	for _, args := range [][]string{{"status"}, {"journal", "rebuild-catalog"}} {
+		s.says(s.penstock(nil, args...), 2, `TEST_DATA is not set. This command needs "data_dir"`)
+	}
+	s.says(s.penstock([]string{"TEST_DATA=./data"}, "status"), 0, filepath.Join(s.dir, "data"))
+}
+
 func TestCommandsBesideARunningHost(t *testing.T) {
 	s := newSite(t)
 	fill(s)
@@ -107,8 +141,11 @@ func TestCommandsBesideARunningHost(t *testing.T) {
 			t.Fatalf("the running host has not exported: %s%s", r.out, r.err)
 		}
 	}
-	for _, args := range [][]string{{"plan"}, {"journal", "verify"}, {"quarantine", "list"}, {"runs", "list"}, {"pipelines", "pause", "events_out"}} {
-		if r := s.penstock(nil, args...); r.status != 0 {
+	for _, args := range [][]string{
+		{"plan"}, {"journal", "verify"}, {"quarantine", "list"}, {"runs", "list"}, {"destinations", "check"}, {"pipelines", "pause", "events_out"},
+	} {
+		// The host has what it needs, whatever the environment here.
+		if r := s.penstock([]string{"SHOP_TOKEN"}, args...); r.status != 0 {
 			t.Errorf("%v: status %d\n%s%s", args, r.status, r.out, r.err)
 		}
 	}

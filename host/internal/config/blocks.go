@@ -10,10 +10,14 @@ type attribute struct {
 	least int64 // of an integer or a size
 	// address says that a Path may also be the address of a bucket.
 	address bool
+	// late says that only a serving host needs the value; so it is with
+	// secrets.
+	late bool
 }
 
 // blockType describes a block.
 type blockType struct {
+	late       bool // of all attributes
 	name       string
 	labels     []string // what they are, as in the message that wants them
 	attributes []attribute
@@ -61,9 +65,17 @@ func (a attribute) orAddress() attribute {
 	return a
 }
 
+func (a attribute) forServing() attribute {
+	a.late = true
+	return a
+}
+
+// needed says whether a command in the data directory needs an attribute.
+func (b *blockType) needed(a attribute) bool { return !b.late && !a.late && !a.Sensitive }
+
 var nameLabel, typeLabel = `"NAME"`, `"TYPE"`
 
-var apiBlock = &blockType{name: "api", attributes: []attribute{
+var apiBlock = &blockType{name: "api", late: true, attributes: []attribute{
 	text("listen").of(addressForm),
 	text("token").secret(),
 	typed("tls_cert", schema.Path),
@@ -84,7 +96,7 @@ var hostBlock = &blockType{name: "host", blocks: []*blockType{apiBlock}, attribu
 
 var projectBlock = &blockType{name: "project", labels: []string{nameLabel}, attributes: []attribute{
 	typed("id", schema.Integer).atLeast(1).required("the project's number, which names the directories at destinations"),
-	text("token"),
+	text("token").forServing(),
 	text("timezone").of(zoneForm).or("UTC"),
 	text("identity").among("simplified", "original", "legacy").or("simplified"),
 	text("profiles_from").among("collector", "mixpanel").or("collector"),
@@ -92,7 +104,7 @@ var projectBlock = &blockType{name: "project", labels: []string{nameLabel}, attr
 
 var filesBlock = &blockType{name: "files", labels: []string{typeLabel, nameLabel}, attributes: []attribute{
 	text("project").required("the name of the project that the records belong to"),
-	typed("path", schema.Path).orAddress().of(globForm).required(`the files to read, such as "./events/*.ndjson.gz"`),
+	typed("path", schema.Path).orAddress().of(globForm).required(`the files to read, such as "./events/*.ndjson.gz"`).forServing(),
 	text("records").among("events", "people").or("events"),
 	typed("follow", schema.Bool).or(false),
 }}

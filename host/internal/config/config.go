@@ -21,6 +21,9 @@ type Config struct {
 
 	// Skipped names the checks that were left out offline, and why.
 	Skipped []string
+	// Unset names what a command did not find and does not need:
+	// "env(\"S3_SECRET\")".
+	Unset []string
 	// Files are the texts of what was read, for diagnostics: secrets in them
 	// are masked.
 	Files diagnostic.Sources

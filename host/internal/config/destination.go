@@ -51,7 +51,7 @@ func (l *loader) noSchema(d *Destination, raw *hclsyntax.Block, err error) {
 
 // decodeBody reads a destination's body with its schema, into constants.
 func (l *loader) decodeBody(d *Destination, raw *hclsyntax.Block, s schema.Schema) {
-	spec := &blockType{name: "destination." + d.Type}
+	spec := &blockType{name: "destination." + d.Type, late: true}
 	for _, a := range s.Attributes {
 		spec.attributes = append(spec.attributes, attribute{Attribute: a})
 	}

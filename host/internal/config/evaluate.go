@@ -136,6 +136,10 @@ func (l *loader) evaluate(expr hclsyntax.Expression) (v cty.Value, sensitive, ok
 	l.missing = nil
 	v, diagnostics := expr.Value(eval)
 	for _, m := range l.missing {
+		if l.options.Command {
+			l.unset(m)
+			continue
+		}
 		l.warn(callRange(expr, m).Ptr(), "Value not known here", "%s Offline this is a warning; what depends on it was not checked.", m.why)
 		l.skip("%s", strings.TrimSuffix(m.why, "."))
 	}
@@ -147,6 +151,14 @@ func (l *loader) evaluate(expr hclsyntax.Expression) (v cty.Value, sensitive, ok
 		return cty.DynamicVal, sensitive, false
 	}
 	return v, sensitive, v.IsWhollyKnown()
+}
+
+// unset notes what was not found.
+func (l *loader) unset(m miss) {
+	what := fmt.Sprintf("%s(%q)", m.function, m.name)
+	if !slices.Contains(l.config.Unset, what) {
+		l.config.Unset = append(l.config.Unset, what)
+	}
 }
 
 // touchesSecret says whether env or file have a part in an expression.

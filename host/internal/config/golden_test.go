@@ -63,7 +63,7 @@ func schemaOf(_ context.Context, _, typ string) (schema.Schema, error) {
 }
 
 // options reads what a case asks for in its first lines: "# test: offline",
-// "# test: env NAME=value", "# test: registered NAME".
+// "# test: command", "# test: env NAME=value", "# test: registered NAME".
 func options(path string) Options {
 	env, registered := map[string]string{}, map[string]bool{}
 	o := Options{
@@ -88,6 +88,8 @@ func options(path string) Options {
 			switch word {
 			case "offline":
 				o.Offline = true
+			case "command":
+				o.Command = true
 			case "env":
 				env[name] = v
 			case "registered":
@@ -104,6 +106,9 @@ func report(c *Config, ds diagnostic.Diagnostics) string {
 	diagnostic.WriteText(&b, ds, c.Files, false)
 	for _, s := range c.Skipped {
 		fmt.Fprintf(&b, "not checked: %s\n", s)
+	}
+	for _, u := range c.Unset {
+		fmt.Fprintf(&b, "not there: %s\n", u)
 	}
 	fmt.Fprintf(&b, "exit status %d\n", diagnostic.ExitStatus(ds))
 	return b.String()

@@ -31,8 +31,8 @@ func (l *loader) decodeHost() {
 	}
 	h := &l.config.Host
 	h.Place = b.place()
-	h.DataDir = b.text("data_dir")
-	h.PluginDir = b.text("plugin_dir")
+	h.DataDir = b.directory("data_dir")
+	h.PluginDir = b.directory("plugin_dir")
 	h.Memory = b.integer("memory")
 	h.MaxBackfill, _ = parseBackfill(b.text("max_backfill"))
 	h.LogLevel = b.text("log_level")
@@ -40,6 +40,15 @@ func (l *loader) decodeHost() {
 	for _, api := range b.blocks["api"] {
 		api.checkAPI()
 	}
+}
+
+// directory is a path; "" when one was given that is not known: no command is
+// to work in the default's place.
+func (b *body) directory(name string) string {
+	if v, given := b.values[name]; given && v.constant == nil {
+		return ""
+	}
+	return b.text(name)
 }
 
 // checkAPI checks what an attribute alone cannot tell.

@@ -22,6 +22,11 @@ type Options struct {
 	// Offline turns what only the machine that will run this knows (a variable
 	// that is not set, a file or a plugin that is missing) into warnings.
 	Offline bool
+	// Command reads for a command that works in the data directory. It is
+	// Offline, but for what env and file do not find: that is an error where
+	// such a command needs it, and goes to Config.Unset, without a word, where
+	// only a serving host does.
+	Command bool
 	Now     time.Time
 	// Env looks up environment variables. nil: none is set.
 	Env func(string) (string, bool)
@@ -38,6 +43,7 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
+	o.Offline = o.Offline || o.Command
 	if o.Env == nil {
 		o.Env = func(string) (string, bool) { return "", false }
 	}

@@ -22,6 +22,7 @@ func (b *body) readAttribute(a attribute, raw *hclsyntax.Attribute) {
 	if a.Deprecated != "" {
 		b.l.warn(raw.NameRange.Ptr(), "Deprecated attribute", "%q is deprecated: %s", a.Name, a.Deprecated)
 	}
+	before := len(b.l.diagnostics.Errs())
 	v, sensitive, ok := b.l.evaluate(raw.Expr)
 	out := value{at: raw.Expr.Range(), name: raw.NameRange, secret: sensitive || a.Sensitive}
 	if ok && v.IsNull() {
@@ -40,8 +41,21 @@ func (b *body) readAttribute(a attribute, raw *hclsyntax.Attribute) {
 			return
 		}
 	}
+	if !ok && b.l.options.Command && b.spec.needed(a) && len(b.l.diagnostics.Errs()) == before {
+		b.l.notFound(a, raw)
+	}
 	b.values[a.Name] = out
 	b.refuseValue(a.Name, out)
+}
+
+// notFound complains about a value that a command needs and that env or file do
+// not find.
+func (l *loader) notFound(a attribute, raw *hclsyntax.Attribute) {
+	at, why := raw.Expr.Range(), "A local that it is made with calls env() or file(), and what that names is not there."
+	if len(l.missing) > 0 {
+		at, why = callRange(raw.Expr, l.missing[0]), l.missing[0].why
+	}
+	l.fail(&at, "Value not known here", "%s This command needs %q.", why, a.Name)
 }
 
 // wrong complains about an attribute's value.
