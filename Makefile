@@ -66,6 +66,7 @@ lint: $(GENERATORS) $(TOOLS)/.staticcheck@$(STATICCHECK) ## gofmt, vet, staticch
 	go vet ./...
 	go vet -tags crashpoints ./host/... ./sdk/...
 	$(TOOLS)/staticcheck ./...
+	cd test/bench && go vet ./... && $(TOOLS)/staticcheck ./...
 	$(TOOLS)/buf lint
 	@if git rev-parse -q --verify HEAD~1:proto >/dev/null 2>&1; then \
 		echo buf breaking; $(TOOLS)/buf breaking --against '.git#ref=HEAD~1'; fi
@@ -83,6 +84,12 @@ test-all: tools build ## test, with the race detector everywhere and every fuzz 
 			echo "fuzz $$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime 20s $$pkg; \
 		done; \
 	done
+
+# DuckDB is a yardstick where cgo and its module are to be had.
+.PHONY: bench
+bench: build $(TOOLS)/.versitygw@$(VERSITYGW) ## measure speed and memory beside two yardsticks (about 15 minutes, 20 GB of disk)
+	cd test/bench && { CGO_ENABLED=1 go build -tags duckdb -o ../../.cache/bin/bench . || go build -o ../../.cache/bin/bench .; }
+	$(TOOLS)/bench -root $(CURDIR) $(BENCHFLAGS)
 
 .PHONY: clean
 clean: ## remove what was built and what the demo made
