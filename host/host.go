@@ -34,6 +34,7 @@ type Host struct {
 	log        *slog.Logger
 	observer   Observer
 	lock       *os.File
+	blobsLock  *os.File // nil: blobs is in the data directory
 	catalog    *catalog.Catalog
 	store      *disk.Dir
 	quarantine *quarantine.Store
@@ -87,8 +88,13 @@ func openLocked(ctx context.Context, c *Config, o Options, lock *os.File) (*Host
 func (h *Host) open(ctx context.Context) error {
 	dataDir := h.config.Host.DataDir
 	var err error
-	if h.store, err = disk.OpenDir(filepath.Join(dataDir, blobsDir)); err != nil {
+	if h.store, err = disk.OpenDir(h.config.Host.Blobs); err != nil {
 		return err
+	}
+	if !within(h.config.Host.Blobs, dataDir) {
+		if h.blobsLock, err = lock(h.config.Host.Blobs); err != nil {
+			return err
+		}
 	}
 	if err := h.store.Sweep(); err != nil {
 		return fmt.Errorf("sweep the journal's directory: %w", err)
@@ -128,6 +134,9 @@ func (h *Host) Close() error {
 	}
 	if h.catalog != nil {
 		err = errors.Join(err, h.catalog.Close())
+	}
+	if h.blobsLock != nil {
+		err = errors.Join(err, h.blobsLock.Close())
 	}
 	return errors.Join(err, h.lock.Close())
 }

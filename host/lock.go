@@ -15,16 +15,22 @@ const (
 	lockFile      = "penstock.lock"
 	socketFile    = "penstock.sock"
 	catalogFile   = "catalog.db"
-	blobsDir      = "blobs"
 	quarantineDir = "quarantine"
 	runDir        = "run"
 )
 
-// LockedError says that another process owns a data directory.
+// LockedError says that another process owns a data directory, or one that
+// belongs to it.
 type LockedError struct{ DataDir, Owner string }
 
 func (e *LockedError) Error() string {
-	return fmt.Sprintf("the data directory %s is in use by another penstock (process %s)", e.DataDir, e.Owner)
+	return fmt.Sprintf("the directory %s is in use by another penstock (process %s)", e.DataDir, e.Owner)
+}
+
+// within says whether a directory lies in another one.
+func within(dir, other string) bool {
+	relative, err := filepath.Rel(other, dir)
+	return err == nil && filepath.IsLocal(relative)
 }
 
 // lockPatience is how long a host waits for a data directory: commands hold it

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 )
 
@@ -97,11 +98,29 @@ func (h *Host) RunOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
 // left.
 func (h *Host) recover(ctx context.Context) error {
 	for _, p := range h.config.Projects {
+		if err := h.checkBlobs(ctx, p); err != nil {
+			return err
+		}
 		if _, err := h.journal(ctx, p); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// checkBlobs refuses a directory without segments where the catalog knows
+// some: it is not the one that they are in.
+func (h *Host) checkBlobs(ctx context.Context, p *config.Project) error {
+	known, err := h.catalog.Blobs(ctx, p.ID)
+	if err != nil || len(known) == 0 {
+		return err
+	}
+	found, err := h.store.List(ctx, fmt.Sprintf("segments/%d", p.ID))
+	if err != nil || len(found) > 0 {
+		return err
+	}
+	return fmt.Errorf("the catalog in %s knows %d segments of project %s, and in %s there is none: was blobs changed, or is a disk not mounted?",
+		h.config.Host.DataDir, len(known), p.Name, h.config.Host.Blobs)
 }
 
 // readAll reads every source to its end and seals.

@@ -49,6 +49,7 @@ type Host struct {
 	Place
 	DataDir   string // absolute
 	PluginDir string // absolute
+	Blobs     string // absolute: where segments are
 	Memory    int64  // bytes
 	// MaxBackfill is how far a pipeline may reach back when it is first
 	// registered.

@@ -62,7 +62,7 @@ func TestTheExampleInFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantHost := Host{
-		DataDir: filepath.Join(here, "data"), PluginDir: filepath.Join(here, "bin/plugins"), Memory: 64 << 20,
+		DataDir: filepath.Join(here, "data"), PluginDir: filepath.Join(here, "bin/plugins"), Blobs: filepath.Join(here, "data/blobs"), Memory: 64 << 20,
 		MaxBackfill: Backfill{Months: 6, Text: "6 months"}, LogLevel: "info", LogFormat: "text",
 	}
 	c.Host.Place = Place{}

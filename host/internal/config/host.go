@@ -1,6 +1,10 @@
 package config
 
-import "github.com/hashicorp/hcl/v2/hclsyntax"
+import (
+	"path/filepath"
+
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
 
 func (l *loader) refuseUnknownBlocks() {
 	for _, b := range l.blocks {
@@ -33,6 +37,9 @@ func (l *loader) decodeHost() {
 	h.Place = b.place()
 	h.DataDir = b.directory("data_dir")
 	h.PluginDir = b.directory("plugin_dir")
+	if h.Blobs = b.directory("blobs"); h.Blobs == "" && !b.has("blobs") && h.DataDir != "" {
+		h.Blobs = filepath.Join(h.DataDir, "blobs")
+	}
 	h.Memory = b.integer("memory")
 	h.MaxBackfill, _ = parseBackfill(b.text("max_backfill"))
 	h.LogLevel = b.text("log_level")

@@ -6,7 +6,7 @@ import "strings"
 // version. It is read and checked like everything, and then refused where it
 // stands. Whoever builds one of these takes it off the list.
 var unavailable = []refusal{
-	{block: "host", attribute: "blobs", instead: "Segments lie in the directory blobs of data_dir."},
+	{block: "host", attribute: "blobs", when: isAddress, instead: "Segments lie in a directory."},
 	{block: "host", attribute: "catalog", instead: "The catalog is an SQLite file in data_dir."},
 	{block: "host", attribute: "retention", instead: "What is in the journal is kept."},
 	{block: "api", instead: "Commands reach a running host through the socket in data_dir."},
@@ -43,6 +43,11 @@ func is(values ...string) func(any) bool {
 }
 
 func isFlag(want bool) func(any) bool { return func(v any) bool { return v == want } }
+
+func isAddress(v any) bool {
+	text, _ := v.(string)
+	return strings.Contains(text, "://")
+}
 
 const unavailableSummary = "Not available in this version"
 
