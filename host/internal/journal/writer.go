@@ -96,7 +96,7 @@ func Open(ctx context.Context, o Options) (*Writer, error) {
 		return nil, fmt.Errorf("open journal of project %d: %w", o.Project, err)
 	}
 	w := &Writer{
-		o: o, zone: newZone(o.Zone), set: keys.NewSet(o.Store, o.Memory/4),
+		o: o, zone: newZone(o.Zone), set: keys.NewSet(o.Store, o.Memory/8),
 		jobs: make(chan job), seals: make(chan *openSegment), sealer: make(chan struct{}),
 		buffers: buffers{limit: o.Memory / 16},
 	}

@@ -54,7 +54,7 @@ func BenchmarkDedup(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		set := NewSet(store, 16<<20)
+		set := NewSet(store, 8<<20)
 		total := p.seals * p.perSeal
 		start, tenth := cpuTime(b), p.seals/10
 		var first, last time.Duration
