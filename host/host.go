@@ -132,6 +132,9 @@ func (h *Host) Close() error {
 	for _, j := range h.journals {
 		err = errors.Join(err, j.writer.Close(), j.reader.Close())
 	}
+	if h.quarantine != nil {
+		err = errors.Join(err, h.quarantine.Close())
+	}
 	if h.catalog != nil {
 		err = errors.Join(err, h.catalog.Close())
 	}

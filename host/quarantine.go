@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"sort"
 	"strings"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/crashpoint"
 	"github.com/penstock-io/penstock/host/internal/ingest"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 )
@@ -43,21 +45,59 @@ func (h *Host) Quarantine(_ context.Context, f QuarantineFilter) (*QuarantineLis
 	if limit == 0 {
 		limit = defaultListed
 	}
-	err = h.quarantine.Each(func(e quarantine.Entry) bool {
-		if f.matches(e) {
-			list.Records = append(list.Records, QuarantinedRecord{
-				ID: e.ID, Source: e.Source, Time: e.Time, Position: e.Position, Reason: e.Reason, Detail: e.Detail, Bytes: e.Bytes,
-			})
+	for e, err := range h.matching(f) {
+		if err != nil {
+			return nil, err
 		}
-		return len(list.Records) < limit
-	})
-	return list, err
+		list.Records = append(list.Records, QuarantinedRecord{
+			ID: e.ID, Source: e.Source, Time: e.Time, Position: e.Position, Reason: e.Reason, Detail: e.Detail, Bytes: e.Bytes,
+		})
+		if len(list.Records) == limit {
+			break
+		}
+	}
+	return list, nil
+}
+
+// matching are the quarantined records that a filter picks. An id that there is
+// none of picks nothing.
+func (h *Host) matching(f QuarantineFilter) iter.Seq2[quarantine.Entry, error] {
+	return func(yield func(quarantine.Entry, error) bool) {
+		entries := h.quarantine.Entries(f.Source)
+		if f.ID != "" {
+			entries = h.one(f.ID)
+		}
+		for e, err := range entries {
+			if (err != nil || f.matches(e)) && !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+// one is the record of an id, without looking at any other's file.
+func (h *Host) one(id string) iter.Seq2[quarantine.Entry, error] {
+	return func(yield func(quarantine.Entry, error) bool) {
+		e, err := h.quarantine.Get(id)
+		var missing *quarantine.NotFoundError
+		if !errors.As(err, &missing) {
+			yield(e, err)
+		}
+	}
 }
 
 // ReplayQuarantine implements Operations: records that the schema takes by now
 // become rows, and leave the quarantine once these are durable. Rows that a
 // destination refused stay: they are in the journal already.
 func (h *Host) ReplayQuarantine(ctx context.Context, f QuarantineFilter) (*ReplayReport, error) {
+	if strings.HasPrefix(f.Source, quarantine.PipelinePrefix) || strings.HasPrefix(f.ID, quarantine.PipelinePrefix) {
+		return nil, errors.New("rows that a destination refused are in the journal and cannot be replayed: mend the destination, and export them by another pipeline")
+	}
+	if f.ID != "" {
+		if _, err := h.quarantine.Get(f.ID); err != nil {
+			return nil, err
+		}
+	}
 	report := &ReplayReport{}
 	for _, s := range h.config.Sources {
 		if f.Source != "" && f.Source != s.Reference() {
@@ -69,45 +109,68 @@ func (h *Host) ReplayQuarantine(ctx context.Context, f QuarantineFilter) (*Repla
 			return nil, fmt.Errorf("replay records of %s: %w", s.Reference(), err)
 		}
 	}
-	if strings.HasPrefix(f.Source, quarantine.PipelinePrefix) {
-		return nil, errors.New("rows that a destination refused are in the journal and cannot be replayed: mend the destination, and export them by another pipeline")
-	}
 	return report, nil
 }
 
+// What is replayed between two seals, and held in memory.
+const (
+	replayBytes   = 16 << 20
+	replayRecords = 20_000
+)
+
 func (h *Host) replay(ctx context.Context, s *config.Source, f QuarantineFilter, report *ReplayReport) error {
-	j, err := h.journal(ctx, s.Project)
-	if err != nil {
-		return err
-	}
-	replayed := &replaySource{}
-	err = h.quarantine.Each(func(e quarantine.Entry) bool {
-		if f.matches(e) {
-			replayed.entries = append(replayed.entries, e)
+	next, stop := iter.Pull2(h.matching(f))
+	defer stop()
+	for {
+		var some []quarantine.Entry
+		for size := 0; size < replayBytes && len(some) < replayRecords; {
+			e, err, ok := next()
+			if err != nil {
+				return err
+			}
+			if !ok {
+				break
+			}
+			some = append(some, e)
+			size += len(e.Bytes)
 		}
-		return true
-	})
+		if len(some) == 0 {
+			return nil
+		}
+		if err := h.replaySome(ctx, s, some, report); err != nil {
+			return err
+		}
+	}
+}
+
+// replaySome feeds records to the journal, seals, and removes those that were
+// accepted.
+func (h *Host) replaySome(ctx context.Context, s *config.Source, some []quarantine.Entry, report *ReplayReport) error {
+	j, err := h.journal(ctx, s.Project)
 	if err != nil {
 		return err
 	}
 	refused := &refusedPieces{ids: map[string]bool{}}
 	var counters ingest.Counters
-	err = ingest.Run(ctx, ingest.Options{Source: replayed, Appender: j.writer, Rejects: refused, Now: time.Now, Counters: &counters})
+	err = ingest.Run(ctx, ingest.Options{
+		Source: &replaySource{entries: some}, Appender: j.writer, Rejects: refused, Now: time.Now, Counters: &counters,
+	})
 	if err == nil {
 		err = j.writer.Seal(ctx)
 	}
 	if err != nil {
 		return err
 	}
-	var accepted []string
-	for _, e := range replayed.entries {
+	crashpoint.Here("replay.sealed")
+	var accepted []quarantine.Ref
+	for _, e := range some {
 		if !refused.ids[e.ID] {
-			accepted = append(accepted, e.ID)
+			accepted = append(accepted, e.Ref())
 		}
 	}
-	report.Records += int64(len(replayed.entries))
+	report.Records += int64(len(some))
 	report.Accepted += int64(len(accepted))
-	report.Refused += int64(len(replayed.entries) - len(accepted))
+	report.Refused += int64(len(some) - len(accepted))
 	return h.quarantine.Remove(accepted)
 }
 

@@ -190,6 +190,7 @@ type result struct {
 	out, err string
 	status   int
 	signal   syscall.Signal
+	memory   int64 // the most that was resident, in bytes; of the command alone
 }
 
 // environment is that of a process, with a project token unless env says
@@ -213,6 +214,9 @@ func (s *site) penstock(env []string, args ...string) result {
 	command.Stdout, command.Stderr = &stdout, &stderr
 	err := command.Run()
 	r := result{out: stdout.String(), err: stderr.String()}
+	if usage, ok := command.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		r.memory = usage.Maxrss << 10 // Linux counts KiB
+	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		status := exit.Sys().(syscall.WaitStatus)

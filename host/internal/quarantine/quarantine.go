@@ -32,14 +32,16 @@ type Store struct {
 	dir string
 	o   Options
 
-	mu    sync.Mutex
-	used  int64
-	spans map[string][]int64 // where the spans of a position begin, by directory and prefix
+	mu       sync.Mutex
+	used     int64
+	spans    map[string][]int64  // where the spans of a position begin, by directory and prefix
+	accounts map[string]*account // by source
 }
 
 // Entry is a record that is set aside.
 type Entry struct {
 	ID       string    `json:"-"` // names it in this store
+	Sum      uint64    `json:"-"` // of what is stored
 	Time     time.Time `json:"time"`
 	Source   string    `json:"source"`
 	Position string    `json:"position"` // "events/a.ndjson at byte 4711"
@@ -63,7 +65,8 @@ type Span struct {
 	From, To int64
 }
 
-// Open opens the store in dir, which is made when it is missing.
+// Open opens the store in dir, which is made when it is missing. Entries are
+// not read. The caller closes it.
 func Open(dir string, o Options) (*Store, error) {
 	if o.Cap == 0 {
 		o.Cap = DefaultCap
@@ -71,31 +74,85 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open quarantine: %w", err)
 	}
-	s := &Store{dir: dir, o: o, spans: map[string][]int64{}}
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
+	s := &Store{dir: dir, o: o, spans: map[string][]int64{}, accounts: map[string]*account{}}
+	sources, err := s.sources()
+	for _, source := range sources {
+		err = errors.Join(err, s.openSource(source))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open quarantine: %w", err)
+	}
+	return s, nil
+}
+
+// Close keeps the counts, so that the next process need not read all entries
+// for them.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	for source, a := range s.accounts {
+		err = errors.Join(err, a.keep(filepath.Join(s.dir, source)))
+	}
+	if err != nil {
+		return fmt.Errorf("close quarantine: %w", err)
+	}
+	return nil
+}
+
+// sources are the directories of the store, sorted.
+func (s *Store) sources() ([]string, error) {
+	found, err := os.ReadDir(s.dir)
+	var sources []string
+	for _, d := range found {
+		if d.IsDir() {
+			sources = append(sources, d.Name())
 		}
+	}
+	return sources, err
+}
+
+// openSource removes what was left half-written and accounts for the rest.
+func (s *Store) openSource(source string) error {
+	dir := filepath.Join(s.dir, source)
+	found, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	mark := newFingerprint()
+	for _, d := range found {
+		path := filepath.Join(dir, d.Name())
 		if strings.HasPrefix(d.Name(), temporary) {
-			return os.Remove(path)
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+			continue
 		}
-		if !strings.HasSuffix(path, extension) {
-			return nil
+		if !strings.HasSuffix(d.Name(), extension) {
+			continue
 		}
 		info, err := d.Info()
 		if err != nil {
 			return err
 		}
 		s.used += info.Size()
+		mark.add(info)
 		if prefix, from, ok := parseSpan(path); ok {
 			s.spans[prefix] = append(s.spans[prefix], from)
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open quarantine: %w", err)
 	}
-	return s, nil
+	s.accounts[source], err = openAccount(dir, mark.sum())
+	return err
+}
+
+// account is that of a source; a new source has an empty one.
+func (s *Store) account(source string) *account {
+	a := s.accounts[source]
+	if a == nil {
+		a = &account{known: true, entries: map[string]int64{}, over: map[string]int64{}}
+		s.accounts[source] = a
+	}
+	return a
 }
 
 const (
@@ -121,15 +178,16 @@ func (s *Store) Put(source string, span Span, entries []Entry) error {
 func (s *Store) put(source string, span Span, entries []Entry) error {
 	dir := filepath.Join(s.dir, source)
 	prefix := filepath.Join(dir, positionPrefix(span.Position))
-	if err := s.removeSpan(prefix, span); err != nil {
+	if err := s.removeSpan(source, prefix, span); err != nil {
 		return err
 	}
 	data, left, err := s.encode(source, entries)
 	if err != nil {
 		return err
 	}
+	a := s.account(source)
 	if len(left) > 0 {
-		if err := s.count(dir, left); err != nil {
+		if err := a.count(dir, left); err != nil {
 			return err
 		}
 	}
@@ -141,6 +199,9 @@ func (s *Store) put(source string, span Span, entries []Entry) error {
 	}
 	s.used += int64(len(data))
 	s.spans[prefix] = append(s.spans[prefix], span.From)
+	for _, e := range entries[:len(entries)-len(left)] {
+		a.add(e.Reason, 1)
+	}
 	return nil
 }
 
@@ -167,7 +228,7 @@ func parseSpan(path string) (prefix string, from int64, ok bool) {
 
 // removeSpan removes files that begin in the span: an earlier reading may have
 // cut it into other pieces.
-func (s *Store) removeSpan(prefix string, span Span) error {
+func (s *Store) removeSpan(source, prefix string, span Span) error {
 	var gone []int64
 	for _, from := range s.spans[prefix] {
 		if from == span.From || from > span.From && from < span.To {
@@ -175,19 +236,17 @@ func (s *Store) removeSpan(prefix string, span Span) error {
 		}
 	}
 	for _, from := range gone {
-		if err := s.remove(spanPath(prefix, from)); err != nil {
+		if err := s.remove(source, spanPath(prefix, from)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// remove removes a file and what it takes of the cap.
-func (s *Store) remove(path string) error {
-	info, err := os.Stat(path)
-	if err == nil {
-		s.used -= info.Size()
-	}
+// remove removes a file, what it takes of the cap, and what it counts.
+func (s *Store) remove(source, path string) error {
+	s.account(source).forget(path)
+	s.used -= size(path)
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -224,34 +283,6 @@ func (s *Store) encodeEntry(source string, e Entry) ([]byte, error) {
 	}
 	encoded, err := json.Marshal(l)
 	return append(encoded, '\n'), err
-}
-
-// count adds to what was only counted.
-func (s *Store) count(dir string, entries []Entry) error {
-	counts, err := readCounts(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		counts[e.Reason]++
-	}
-	data, err := json.Marshal(counts)
-	if err != nil {
-		return err
-	}
-	return write(dir, countsFile, data)
-}
-
-func readCounts(dir string) (map[string]int64, error) {
-	counts := map[string]int64{}
-	data, err := os.ReadFile(filepath.Join(dir, countsFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return counts, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return counts, json.Unmarshal(data, &counts)
 }
 
 // write puts a file in its place durably.

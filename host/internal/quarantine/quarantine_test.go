@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,8 +40,11 @@ func bad(reason, record string) Entry {
 
 func list(t *testing.T, s *Store) (entries []Entry) {
 	t.Helper()
-	if err := s.Each(func(e Entry) bool { entries = append(entries, e); return true }); err != nil {
-		t.Fatal(err)
+	for e, err := range s.Entries("") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries = append(entries, e)
 	}
 	return entries
 }
@@ -62,11 +66,21 @@ func counts(t *testing.T, s *Store) map[string]map[string]int64 {
 	return c
 }
 
-// used holds the store's account against the files.
+// used holds the store's accounts against the files: those that are read, and
+// those that are kept for the next process.
 func used(t *testing.T, s *Store) {
 	t.Helper()
-	if again := open(t, s.dir, s.o.Cap); again.used != s.used {
-		t.Errorf("%d bytes are accounted for, %d are there", s.used, again.used)
+	for _, how := range []string{"without an index", "with the index"} {
+		again := open(t, s.dir, s.o.Cap)
+		if again.used != s.used {
+			t.Errorf("%s: %d bytes are accounted for, %d are there", how, s.used, again.used)
+		}
+		if diff := cmp.Diff(counts(t, again), counts(t, s)); diff != "" {
+			t.Errorf("%s: counts (-there +accounted for):\n%s", how, diff)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -177,7 +191,7 @@ func TestRemove(t *testing.T) {
 	put(t, s, "files.in", Span{"a", 0, 9}, bad("r", "0"), bad("r", "1"), bad("q", "2"))
 	put(t, s, "files.in", Span{"a", 9, 12}, bad("r", "3"))
 	all := list(t, s)
-	if err := s.Remove([]string{all[0].ID, all[3].ID}); err != nil {
+	if err := s.Remove([]Ref{all[0].Ref(), all[3].Ref()}); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"1", "2"}, texts(t, s)); diff != "" {
@@ -191,14 +205,14 @@ func TestRemove(t *testing.T) {
 			t.Errorf("%s: got %q, %v", all[i].ID, e.Bytes, err)
 		}
 	}
-	if err := s.Remove([]string{all[2].ID, all[0].ID}); err != nil {
+	if err := s.Remove([]Ref{all[2].Ref(), all[0].Ref()}); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(map[string]map[string]int64{"files.in": {"r": 1}}, counts(t, s)); diff != "" {
 		t.Errorf("counts (-want +got):\n%s", diff)
 	}
 	used(t, s)
-	if err := s.Remove([]string{all[1].ID}); err != nil || len(list(t, s)) != 0 {
+	if err := s.Remove([]Ref{all[1].Ref()}); err != nil || len(list(t, s)) != 0 {
 		t.Errorf("something is left, %v", err)
 	}
 	used(t, s)
@@ -215,7 +229,7 @@ func TestIDsThatAreNone(t *testing.T) {
 		if _, err := s.Get(id); !errors.As(err, &missing) {
 			t.Errorf("Get(%q): %v", id, err)
 		}
-		if err := s.Remove([]string{id}); err != nil && !errors.As(err, &missing) {
+		if err := s.Remove([]Ref{{ID: id}}); err != nil && !errors.As(err, &missing) {
 			t.Errorf("Remove(%q): %v", id, err)
 		}
 	}
@@ -309,13 +323,18 @@ func TestHalfWrittenFilesGo(t *testing.T) {
 	}
 }
 
-func TestEachStops(t *testing.T) {
+func TestEntriesStop(t *testing.T) {
 	s := open(t, t.TempDir(), 0)
 	put(t, s, "files.in", Span{"a", 0, 9}, bad("r", "0"), bad("r", "1"))
 	put(t, s, "files.in", Span{"b", 0, 9}, bad("r", "2"))
-	n := 0
-	if err := s.Each(func(Entry) bool { n++; return n < 2 }); err != nil || n != 2 {
-		t.Errorf("%d entries, %v", n, err)
+	for e, err := range s.Entries("") {
+		if err != nil || e.Source != "files.in" {
+			t.Errorf("%+v, %v", e, err)
+		}
+		break
+	}
+	for _, err := range s.Entries("files.unknown") {
+		t.Errorf("a source without entries has some, %v", err)
 	}
 }
 
@@ -347,5 +366,104 @@ func BenchmarkPut(b *testing.B) {
 			b.Fatal(err)
 		}
 		i++
+	}
+}
+
+// Counts are known without reading entries, unless something has changed them
+// that had not the time to say so.
+func TestCountsAreKept(t *testing.T) {
+	s := open(t, t.TempDir(), 0)
+	put(t, s, "files.in", Span{"a", 0, 9}, bad("r", "0"), bad("r", "1"))
+	put(t, s, "files.other", Span{"a", 0, 9}, bad("q", "2"))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	known := func(s *Store) map[string]bool {
+		found := map[string]bool{}
+		for source, a := range s.accounts {
+			found[source] = a.known
+		}
+		return found
+	}
+	s = open(t, s.dir, 0)
+	if diff := cmp.Diff(map[string]bool{"files.in": true, "files.other": true}, known(s)); diff != "" {
+		t.Errorf("known (-want +got):\n%s", diff)
+	}
+	// A process that is killed keeps nothing.
+	put(t, s, "files.in", Span{"a", 9, 12}, bad("r", "3"))
+	s = open(t, s.dir, 0)
+	if diff := cmp.Diff(map[string]bool{"files.in": false, "files.other": true}, known(s)); diff != "" {
+		t.Errorf("known after a crash (-want +got):\n%s", diff)
+	}
+	put(t, s, "files.in", Span{"a", 0, 9}, bad("q", "0"))
+	want := map[string]map[string]int64{"files.in": {"r": 1, "q": 1}, "files.other": {"q": 1}}
+	if diff := cmp.Diff(want, counts(t, s)); diff != "" {
+		t.Errorf("counts (-want +got):\n%s", diff)
+	}
+	used(t, s)
+	// Neither is anything lost with the index, or with one that is not ours.
+	for _, content := range []string{"", "{}", "no json", `{"fingerprint":"x","counts":{"r":9}}`} {
+		if err := os.WriteFile(filepath.Join(s.dir, "files.in", indexFile), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, counts(t, open(t, s.dir, 0))); diff != "" {
+			t.Errorf("counts with index %q (-want +got):\n%s", content, diff)
+		}
+	}
+}
+
+// A ref means the entry that was read, not what lies in its place by now.
+func TestRemoveMeansWhatWasRead(t *testing.T) {
+	s := open(t, t.TempDir(), 0)
+	put(t, s, "files.in", Span{"a", 0, 9}, bad("r", "old"))
+	old := list(t, s)[0].Ref()
+	put(t, s, "files.in", Span{"a", 0, 9}, bad("r", "new"))
+	if err := s.Remove([]Ref{old}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"new"}, texts(t, s)); diff != "" {
+		t.Errorf("left (-want +got):\n%s", diff)
+	}
+	used(t, s)
+}
+
+// Entries may be put and removed while they are read.
+func TestEntriesWhileTheyChange(t *testing.T) {
+	s := open(t, t.TempDir(), 0)
+	for i := range int64(20) {
+		put(t, s, "files.in", Span{"a", i * 10, i*10 + 9}, bad("r", "x"), bad("r", "y"))
+	}
+	seen := 0
+	for e, err := range s.Entries("files.in") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen++
+		if err := s.Remove([]Ref{e.Ref()}); err != nil {
+			t.Fatal(err)
+		}
+		put(t, s, "files.other", Span{"b", int64(seen), int64(seen + 1)}, bad("r", "z"))
+	}
+	want := map[string]map[string]int64{"files.other": {"r": 40}}
+	if diff := cmp.Diff(want, counts(t, s)); diff != "" || seen != 40 {
+		t.Errorf("%d seen, counts (-want +got):\n%s", seen, diff)
+	}
+	used(t, s)
+}
+
+func BenchmarkCounts(b *testing.B) {
+	s, err := Open(b.TempDir(), Options{Now: clock})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range int64(100) {
+		if err := s.Put("files.in", Span{"a", i, i + 1}, slices.Repeat([]Entry{bad("r", strings.Repeat("record", 50))}, 100)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		if _, err := s.Counts(); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -2,66 +2,99 @@ package quarantine
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/zeebo/xxh3"
 )
 
-// Each visits entries by source and file; fn returns false to stop.
-func (s *Store) Each(fn func(Entry) bool) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	files, err := s.files()
+// Entries are those of a source, or of all sources when it is "", by source and
+// file. One is held at a time. What is put or removed meanwhile may be among
+// them or not. An error ends them.
+func (s *Store) Entries(source string) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		sources, err := s.sources()
+		if source != "" {
+			sources = slices.DeleteFunc(sources, func(x string) bool { return x != source })
+		}
+		for _, source := range sources {
+			more := false
+			if err == nil {
+				more, err = s.eachOf(source, func(e Entry) bool { return yield(e, nil) })
+			}
+			if err == nil && !more {
+				return
+			}
+		}
+		if err != nil {
+			yield(Entry{}, fmt.Errorf("read quarantine: %w", err))
+		}
+	}
+}
+
+// eachOf visits the entries of a source.
+func (s *Store) eachOf(source string, fn func(Entry) bool) (more bool, err error) {
+	files, err := s.files(source)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, file := range files {
-		more, err := s.eachIn(file, func(l line) bool { return l.Counted != nil || fn(l.Entry) })
+		more, err := s.eachIn(filepath.Join(source, file), fn)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was removed meanwhile
+		}
 		if err != nil || !more {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return true, nil
 }
 
-// files lists entry files, relative to the store.
-func (s *Store) files() ([]string, error) {
+// files are the names of a source's entry files, sorted.
+func (s *Store) files(source string) ([]string, error) {
+	found, err := os.ReadDir(filepath.Join(s.dir, source))
 	var files []string
-	err := filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, extension) {
-			return err
+	for _, d := range found {
+		if strings.HasSuffix(d.Name(), extension) {
+			files = append(files, d.Name())
 		}
-		relative, err := filepath.Rel(s.dir, path)
-		files = append(files, relative)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list quarantine: %w", err)
 	}
-	sort.Strings(files)
-	return files, nil
+	return files, err
 }
 
-// eachIn visits the lines of a file that were not removed.
-func (s *Store) eachIn(file string, fn func(line) bool) (more bool, err error) {
-	f, err := os.Open(filepath.Join(s.dir, file))
+// eachIn visits the entries of a file, which is named relative to the store.
+func (s *Store) eachIn(file string, fn func(Entry) bool) (more bool, err error) {
+	return eachLine(filepath.Join(s.dir, file), func(n int, l line) bool {
+		if l.Counted != nil {
+			return true
+		}
+		l.ID = fmt.Sprintf("%s:%d", strings.TrimSuffix(filepath.ToSlash(file), extension), n)
+		return fn(l.Entry)
+	})
+}
+
+// eachLine visits the lines of a file that were not removed, with their
+// numbers.
+func eachLine(path string, fn func(int, line) bool) (more bool, err error) {
+	f, err := os.Open(path)
 	if err != nil {
-		return false, fmt.Errorf("read quarantine: %w", err)
+		return false, err
 	}
 	defer f.Close()
 	r := bufio.NewReaderSize(f, 64<<10)
 	for n := 1; ; n++ {
 		data, err := r.ReadBytes('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
-			return false, fmt.Errorf("read quarantine: %s: %w", file, err)
+			return false, fmt.Errorf("%s: %w", path, err)
 		}
 		if len(data) == 0 {
 			return true, nil
@@ -71,10 +104,9 @@ func (s *Store) eachIn(file string, fn func(line) bool) (more bool, err error) {
 		}
 		l, err := decode(data)
 		if err != nil {
-			return false, fmt.Errorf("read quarantine: %s, line %d: %w", file, n, err)
+			return false, fmt.Errorf("%s, line %d: %w", path, n, err)
 		}
-		l.ID = fmt.Sprintf("%s:%d", strings.TrimSuffix(filepath.ToSlash(file), extension), n)
-		if !fn(l) {
+		if !fn(n, l) {
 			return false, nil
 		}
 	}
@@ -85,6 +117,7 @@ func decode(data []byte) (l line, err error) {
 	if l.Bytes = l.Base64; l.Text != nil {
 		l.Bytes = []byte(*l.Text)
 	}
+	l.Sum = xxh3.Hash(data)
 	return l, err
 }
 
@@ -95,35 +128,37 @@ func (e *NotFoundError) Error() string {
 	return fmt.Sprintf("no quarantined record has the id %q", e.ID)
 }
 
-// Get returns an entry by its id, or a *NotFoundError.
+// Get returns an entry by its id, or a *NotFoundError. It reads the one file
+// that the id names.
 func (s *Store) Get(id string) (found Entry, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	file, _, err := s.parseID(id)
+	file, _, err := parseID(id)
 	if err != nil {
 		return found, err
 	}
-	_, err = s.eachIn(file, func(l line) bool {
-		if l.ID == id {
-			found = l.Entry
+	_, err = s.eachIn(file, func(e Entry) bool {
+		if e.ID == id {
+			found = e
 		}
-		return l.ID != id
+		return e.ID != id
 	})
 	if errors.Is(err, fs.ErrNotExist) || err == nil && (found.ID == "" || found.Reason == "") {
 		return Entry{}, &NotFoundError{id}
 	}
-	return found, err
+	if err != nil {
+		return Entry{}, fmt.Errorf("read quarantine: %w", err)
+	}
+	return found, nil
 }
 
 // parseID is the file, relative to the store, and line of an id.
-func (s *Store) parseID(id string) (file string, line int, err error) {
+func parseID(id string) (file string, line int, err error) {
 	i := strings.LastIndexByte(id, ':')
 	if i < 0 {
 		return "", 0, &NotFoundError{id}
 	}
 	file = filepath.FromSlash(id[:i]) + extension
 	line, err = strconv.Atoi(id[i+1:])
-	if err != nil || line < 1 || !filepath.IsLocal(file) {
+	if err != nil || line < 1 || !filepath.IsLocal(file) || strings.Count(filepath.ToSlash(file), "/") != 1 {
 		return "", 0, &NotFoundError{id}
 	}
 	return file, line, nil
@@ -132,68 +167,65 @@ func (s *Store) parseID(id string) (file string, line int, err error) {
 // Counts counts entries by source and reason, those that were only counted
 // included.
 func (s *Store) Counts() (map[string]map[string]int64, error) {
-	counts := map[string]map[string]int64{}
-	add := func(source, reason string, n int64) {
-		if counts[source] == nil {
-			counts[source] = map[string]int64{}
-		}
-		counts[source][reason] += n
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	files, err := s.files()
-	if err != nil {
-		return nil, err
-	}
-	for _, file := range files {
-		_, err := s.eachIn(file, func(l line) bool {
-			if l.Counted == nil {
-				add(l.Source, l.Reason, 1)
-			}
-			for reason, n := range l.Counted {
-				add(l.Source, reason, n)
-			}
-			return true
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	sources, err := os.ReadDir(s.dir)
-	if err != nil {
-		return nil, fmt.Errorf("count quarantine: %w", err)
-	}
-	for _, source := range sources {
-		over, err := readCounts(filepath.Join(s.dir, source.Name()))
-		if err != nil {
+	counts := map[string]map[string]int64{}
+	for source, a := range s.accounts {
+		if err := s.learn(source, a); err != nil {
 			return nil, fmt.Errorf("count quarantine: %w", err)
 		}
-		for reason, n := range over {
-			add(source.Name(), reason, n)
+		sum := map[string]int64{}
+		for _, some := range []map[string]int64{a.entries, a.over} {
+			for reason, n := range some {
+				sum[reason] += n
+			}
+		}
+		if len(sum) > 0 {
+			counts[source] = sum
 		}
 	}
 	return counts, nil
 }
 
-// Remove removes entries by id: they are where they belong by now. The ids of
-// others stay as they are; an id that names nothing is a *NotFoundError or
-// ignored.
-func (s *Store) Remove(ids []string) error {
+func (s *Store) learn(source string, a *account) error {
+	if a.known {
+		return nil
+	}
+	files, err := s.files(source)
+	if err != nil {
+		return err
+	}
+	return a.learn(filepath.Join(s.dir, source), files)
+}
+
+// Ref names an entry as it was when it was read: another one that has come to
+// lie in its place is not meant.
+type Ref struct {
+	ID  string
+	Sum uint64
+}
+
+// Ref is the entry's.
+func (e Entry) Ref() Ref { return Ref{e.ID, e.Sum} }
+
+// Remove removes entries: they are where they belong by now. The ids of others
+// stay as they are; a ref that names nothing is a *NotFoundError or ignored.
+func (s *Store) Remove(refs []Ref) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	byFile := map[string]map[int]bool{}
-	for _, id := range ids {
-		file, n, err := s.parseID(id)
+	byFile := map[string]map[int]uint64{}
+	for _, ref := range refs {
+		file, n, err := parseID(ref.ID)
 		if err != nil {
 			return fmt.Errorf("remove from quarantine: %w", err)
 		}
 		if byFile[file] == nil {
-			byFile[file] = map[int]bool{}
+			byFile[file] = map[int]uint64{}
 		}
-		byFile[file][n] = true
+		byFile[file][n] = ref.Sum
 	}
 	for file, lines := range byFile {
-		if err := s.removeLines(filepath.Join(s.dir, file), lines); err != nil {
+		if err := s.removeLines(file, lines); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove from quarantine: %w", err)
 		}
 	}
@@ -202,28 +234,53 @@ func (s *Store) Remove(ids []string) error {
 
 // removeLines writes a file again with some of its lines empty, which keeps the
 // ids of the others.
-func (s *Store) removeLines(path string, lines map[int]bool) error {
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+func (s *Store) removeLines(file string, lines map[int]uint64) error {
+	source, path := filepath.Dir(file), filepath.Join(s.dir, file)
+	in, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	var kept []byte
-	n := 0
-	for l := range bytes.Lines(data) {
-		if n++; lines[n] {
-			l = []byte{'\n'}
-		}
-		kept = append(kept, l...)
-	}
-	if len(kept) == n {
-		return s.remove(path)
-	}
-	if err := write(filepath.Dir(path), filepath.Base(path), kept); err != nil {
+	defer in.Close()
+	out, err := create(filepath.Dir(path))
+	if err != nil {
 		return err
 	}
-	s.used -= int64(len(data) - len(kept))
-	return nil
+	left, err := copyWithout(out, in, lines)
+	if err == nil && left {
+		before := size(path)
+		s.account(source).forget(path)
+		if err := place(out, path); err != nil {
+			s.account(source).known = false
+			return err
+		}
+		s.used -= before - size(path)
+		s.account(source).include(path)
+		return nil
+	}
+	if err := errors.Join(err, out.Close(), os.Remove(out.Name())); err != nil {
+		return err
+	}
+	return s.remove(source, path)
+}
+
+// copyWithout copies a file with some of its lines empty. left says whether
+// there are others.
+func copyWithout(out io.Writer, in io.Reader, lines map[int]uint64) (left bool, err error) {
+	r, w := bufio.NewReaderSize(in, 64<<10), bufio.NewWriterSize(out, 64<<10)
+	for n := 1; ; n++ {
+		data, err := r.ReadBytes('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return false, err
+		}
+		if len(data) == 0 {
+			return left, w.Flush()
+		}
+		if sum, ok := lines[n]; ok && xxh3.Hash(data) == sum {
+			data = []byte{'\n'}
+		}
+		left = left || len(data) > 1
+		if _, err := w.Write(data); err != nil {
+			return false, err
+		}
+	}
 }

@@ -26,6 +26,7 @@ type Run struct {
 	file    *os.File // nil before the first row and behind Commit
 	w       *bufio.Writer
 	bytes   int64
+	kept    map[string]int64 // rows in file, by reason
 	counted map[string]int64
 }
 
@@ -34,7 +35,7 @@ type Run struct {
 func (s *Store) Run(pipeline string, number int64) (*Run, error) {
 	source := PipelinePrefix + pipeline
 	path := filepath.Join(s.dir, source, fmt.Sprintf("run-%08d%s", number, extension))
-	return &Run{store: s, source: source, path: path, counted: map[string]int64{}}, nil
+	return &Run{store: s, source: source, path: path, kept: map[string]int64{}, counted: map[string]int64{}}, nil
 }
 
 // Add adds a row; it keeps nothing of the line.
@@ -51,6 +52,7 @@ func (r *Run) Add(date string, row uint64, reason string, line []byte) error {
 	if err := r.write(encoded); err != nil {
 		return fmt.Errorf("quarantine a row of %s: %w", date, err)
 	}
+	r.kept[reason]++
 	return nil
 }
 
@@ -95,18 +97,26 @@ func (r *Run) commit() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r.file == nil {
-		return s.remove(r.path)
+		return s.remove(r.source, r.path)
 	}
 	if err := r.w.Flush(); err != nil {
 		return err
 	}
 	earlier := size(r.path)
+	a := s.account(r.source)
+	a.forget(r.path)
 	f := r.file
 	r.file = nil
 	if err := place(f, r.path); err != nil {
+		a.known = false
 		return err
 	}
 	s.used += size(r.path) - earlier
+	for _, some := range []map[string]int64{r.kept, r.counted} {
+		for reason, n := range some {
+			a.add(reason, n)
+		}
+	}
 	return nil
 }
 
