@@ -1,0 +1,306 @@
+package wal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"syscall"
+)
+
+// Options configure a Log. Zero is the default, given behind each.
+type Options struct {
+	FileSystem FileSystem // required
+	Segment    int64      // bytes at which a file is followed by the next; 16 MiB
+	Batch      int64      // bytes that one sync makes durable at most, but one entry; 4 MiB
+}
+
+// MaxEntry is the most bytes of an entry.
+const MaxEntry = 64 << 20
+
+var (
+	// ErrFull says that the disk is full. The entry is not in the log, and the
+	// log works again when there is room.
+	ErrFull = errors.New("the disk is full")
+	// ErrBroken says that a sync failed: what became of the entries of that
+	// batch is known when the log is opened again, and until then it takes
+	// nothing.
+	ErrBroken = errors.New("the write-ahead log is broken until it is opened again")
+	// ErrClosed says that the log was closed.
+	ErrClosed = errors.New("the write-ahead log is closed")
+	// ErrTooLarge says that an entry is larger than MaxEntry.
+	ErrTooLarge = fmt.Errorf("the entry is larger than %d bytes", MaxEntry)
+)
+
+// Log is an open log. It may be used concurrently.
+type Log struct {
+	fs      FileSystem
+	segment int64
+	batch   int64
+
+	requests chan *request
+	closing  chan struct{}
+	done     chan struct{} // closed when the writer has ended
+
+	// The writer's own.
+	active File
+	buffer []byte
+
+	mu      sync.Mutex
+	changed chan struct{} // closed, and made anew, when what follows changes
+	files   []file        // oldest first; the last is active
+	last    uint64        // index of the last durable entry
+	err     error         // ErrBroken or ErrClosed, with its reason
+}
+
+// file is one file of the log.
+type file struct {
+	first uint64 // index of its first entry
+	size  int64  // durable bytes
+}
+
+// request is an Append that waits.
+type request struct {
+	payload []byte
+	index   uint64
+	err     error
+	done    chan struct{}
+}
+
+// Recovery says what Open has found.
+type Recovery struct {
+	First, Last uint64 // indexes; Last+1 == First: the log is empty
+	// Cut is how many bytes of a torn tail were cut: entries that no caller was
+	// told of.
+	Cut int64
+}
+
+// Open opens the log, or begins one. The caller closes it. *DamagedError when
+// something that was durable is not what it was.
+func Open(o Options) (*Log, Recovery, error) {
+	if o.Segment == 0 {
+		o.Segment = 16 << 20
+	}
+	if o.Batch == 0 {
+		o.Batch = 4 << 20
+	}
+	l := &Log{
+		fs: o.FileSystem, segment: o.Segment, batch: o.Batch,
+		requests: make(chan *request), closing: make(chan struct{}), done: make(chan struct{}),
+		changed: make(chan struct{}),
+	}
+	cut, err := l.recover()
+	if err != nil {
+		return nil, Recovery{}, fmt.Errorf("open write-ahead log: %w", err)
+	}
+	go l.write()
+	return l, Recovery{First: l.files[0].first, Last: l.last, Cut: cut}, nil
+}
+
+// Append appends an entry and returns its index when it is durable. payload is
+// not kept. When ctx ends before, the entry may be in the log or not.
+func (l *Log) Append(ctx context.Context, payload []byte) (uint64, error) {
+	if len(payload) > MaxEntry {
+		return 0, ErrTooLarge
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, context.Cause(ctx)
+	}
+	r := &request{payload: payload, done: make(chan struct{})}
+	select {
+	case l.requests <- r:
+	case <-l.done:
+		return 0, l.failure()
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
+	// The payload is the writer's until it is done.
+	<-r.done
+	return r.index, r.err
+}
+
+func (l *Log) failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// write is the writer's goroutine: batch after batch.
+func (l *Log) write() {
+	defer close(l.done)
+	for {
+		select {
+		case r := <-l.requests:
+			l.commit(l.gather(r))
+			if l.failure() != nil {
+				return
+			}
+		case <-l.closing:
+			return
+		}
+	}
+}
+
+// gather takes what waits, up to a batch.
+func (l *Log) gather(first *request) []*request {
+	batch, size := []*request{first}, int64(len(first.payload))
+	for size < l.batch {
+		select {
+		case r := <-l.requests:
+			batch = append(batch, r)
+			size += int64(len(r.payload))
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// commit makes a batch durable and tells its callers.
+func (l *Log) commit(batch []*request) {
+	err := l.store(batch)
+	for _, r := range batch {
+		r.err = err
+		close(r.done)
+	}
+}
+
+// store writes a batch, in one file, and syncs it.
+func (l *Log) store(batch []*request) error {
+	l.mu.Lock()
+	current, next := l.files[len(l.files)-1], l.last+1
+	l.mu.Unlock()
+	if current.size >= l.segment {
+		var err error
+		if current, err = l.rotate(next); err != nil {
+			return full(fmt.Errorf("begin a file of the write-ahead log: %w", err))
+		}
+	}
+	l.buffer = l.buffer[:0]
+	for i, r := range batch {
+		r.index = next + uint64(i)
+		l.buffer = appendFrame(l.buffer, r.index, current.size, r.payload)
+	}
+	if _, err := l.active.WriteAt(l.buffer, current.size); err != nil {
+		// What was written of it must not come back.
+		cutErr := l.active.Truncate(current.size)
+		if cutErr == nil {
+			cutErr = l.active.Sync()
+		}
+		if cutErr != nil {
+			return l.breakDown(errors.Join(err, cutErr))
+		}
+		return full(fmt.Errorf("write to the write-ahead log: %w", err))
+	}
+	if err := l.active.Sync(); err != nil {
+		return l.breakDown(err)
+	}
+	if cap(l.buffer) > int(2*l.batch) {
+		l.buffer = nil // of an entry as large as entries seldom are
+	}
+	l.publish(func() {
+		f := &l.files[len(l.files)-1]
+		f.size = current.size
+		for _, r := range batch {
+			f.size += frameSize(r.payload)
+		}
+		l.last = batch[len(batch)-1].index
+	})
+	return nil
+}
+
+// full adds ErrFull to an error that says so.
+func full(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return err
+}
+
+// breakDown ends the log: its state on disk is not known.
+func (l *Log) breakDown(err error) error {
+	err = fmt.Errorf("%w: %w", ErrBroken, err)
+	l.publish(func() { l.err = err })
+	return err
+}
+
+func (l *Log) publish(fn func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fn()
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// rotate begins the file that starts with an index.
+func (l *Log) rotate(first uint64) (file, error) {
+	next, err := create(l.fs, first, l.segment)
+	if err != nil {
+		return file{}, err
+	}
+	// Everything in it was synced.
+	_ = l.active.Close()
+	l.active = next
+	f := file{first: first, size: headerSize}
+	l.publish(func() { l.files = append(l.files, f) })
+	return f, nil
+}
+
+// Drop drops whole files of entries up to an index. Entries behind the index
+// are kept, and some before it may be.
+func (l *Log) Drop(upTo uint64) error {
+	l.mu.Lock()
+	n := 0
+	for n+1 < len(l.files) && l.files[n+1].first <= upTo+1 {
+		n++
+	}
+	gone := slices.Clone(l.files[:n])
+	l.files = slices.Delete(l.files, 0, n)
+	l.mu.Unlock()
+	// The oldest first: a crash leaves no gap.
+	for _, f := range gone {
+		if err := l.fs.Remove(nameOf(f.first)); err != nil {
+			return fmt.Errorf("drop %s of the write-ahead log: %w", nameOf(f.first), err)
+		}
+	}
+	return nil
+}
+
+// Last is the index of the last durable entry; 0: there was none yet.
+func (l *Log) Last() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
+}
+
+// Size is how many bytes the log takes on disk.
+func (l *Log) Size() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var n int64
+	for _, f := range l.files {
+		n += f.size
+	}
+	return n
+}
+
+// Close closes the log. Appends that wait are refused or carried out; readers
+// get ErrClosed behind what is durable.
+func (l *Log) Close() error {
+	l.publish(func() {
+		if l.err == nil || errors.Is(l.err, ErrBroken) {
+			l.err = errors.Join(ErrClosed, l.err)
+		}
+	})
+	select {
+	case <-l.closing:
+	default:
+		close(l.closing)
+	}
+	<-l.done
+	if err := l.active.Close(); err != nil {
+		return fmt.Errorf("close write-ahead log: %w", err)
+	}
+	return nil
+}

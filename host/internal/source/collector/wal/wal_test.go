@@ -1,0 +1,493 @@
+package wal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+)
+
+func open(t testing.TB, fs FileSystem) (*Log, Recovery) {
+	t.Helper()
+	l, found, err := Open(Options{FileSystem: fs, Segment: 4 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, found
+}
+
+func directory(t testing.TB) Dir {
+	t.Helper()
+	d, err := OpenDir(filepath.Join(t.TempDir(), "wal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func appendAll(t testing.TB, l *Log, entries ...string) {
+	t.Helper()
+	for _, e := range entries {
+		if _, err := l.Append(t.Context(), []byte(e)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// all reads what the log holds from an index on.
+func all(t testing.TB, l *Log, from uint64) []string {
+	t.Helper()
+	r := l.Read(from)
+	defer r.Close()
+	var entries []string
+	for next := max(from, r.next); ; next++ {
+		if next > l.Last() {
+			return entries
+		}
+		index, payload, err := r.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		next = index
+		entries = append(entries, string(payload))
+	}
+}
+
+func shut(t testing.TB, l *Log) {
+	t.Helper()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func numbered(from, to int) []string {
+	var entries []string
+	for i := from; i <= to; i++ {
+		entries = append(entries, fmt.Sprintf("entry %d %s", i, bytes.Repeat([]byte{'x'}, 37*i%700)))
+	}
+	return entries
+}
+
+func TestEntriesComeBackInOrder(t *testing.T) {
+	dir := directory(t)
+	l, found := open(t, dir)
+	if found != (Recovery{First: 1}) {
+		t.Errorf("a new log: %+v", found)
+	}
+	want := numbered(1, 100) // over many files
+	appendAll(t, l, want...)
+	if got := all(t, l, 1); !slices.Equal(got, want) {
+		t.Errorf("read %d entries", len(got))
+	}
+	if got := all(t, l, 60); !slices.Equal(got, want[59:]) {
+		t.Errorf("read %d entries from the 60th on", len(got))
+	}
+	shut(t, l)
+	l, found = open(t, dir)
+	if found != (Recovery{First: 1, Last: 100}) {
+		t.Errorf("opened again: %+v", found)
+	}
+	appendAll(t, l, "one more")
+	if got := all(t, l, 1); !slices.Equal(got, append(want, "one more")) {
+		t.Errorf("read %d entries", len(got))
+	}
+	shut(t, l)
+}
+
+func TestDropKeepsWhatFollows(t *testing.T) {
+	dir := directory(t)
+	l, _ := open(t, dir)
+	want := numbered(1, 100)
+	appendAll(t, l, want...)
+	before := l.Size()
+	if err := l.Drop(50); err != nil {
+		t.Fatal(err)
+	}
+	if l.Size() >= before {
+		t.Error("nothing was dropped")
+	}
+	if got := all(t, l, 51); !slices.Equal(got, want[50:]) {
+		t.Errorf("read %d entries", len(got))
+	}
+	if err := l.Drop(100); err != nil {
+		t.Fatal(err)
+	}
+	shut(t, l)
+	l, found := open(t, dir)
+	if found.Last != 100 {
+		t.Errorf("the log forgot its last index: %+v", found)
+	}
+	appendAll(t, l, "next")
+	if got := all(t, l, 101); !slices.Equal(got, []string{"next"}) {
+		t.Errorf("read %q", got)
+	}
+	shut(t, l)
+}
+
+// The reader waits for entries, and goes on when files are dropped under it.
+func TestAReaderFollows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, _, err := Open(Options{FileSystem: newMemory(), Segment: 1 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := l.Read(1)
+		defer r.Close()
+		var got []string
+		done := make(chan error)
+		go func() {
+			for {
+				index, payload, err := r.Next(context.Background())
+				if err == nil {
+					got = append(got, string(payload))
+					err = l.Drop(index)
+				}
+				if err != nil {
+					done <- err
+					return
+				}
+			}
+		}()
+		want := numbered(1, 50)
+		appendAll(t, l, want...)
+		synctest.Wait()
+		shut(t, l)
+		if err := <-done; !errors.Is(err, ErrClosed) {
+			t.Errorf("the reader ended with %v", err)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("read %d entries of %d", len(got), len(want))
+		}
+	})
+}
+
+func TestManyWriters(t *testing.T) {
+	dir := directory(t)
+	l, _ := open(t, dir)
+	const writers, each = 16, 50
+	indexes := make([]map[uint64]string, writers)
+	var wg sync.WaitGroup
+	for w := range writers {
+		indexes[w] = map[uint64]string{}
+		wg.Go(func() {
+			for i := range each {
+				entry := fmt.Sprintf("%d of %d", i, w)
+				index, err := l.Append(t.Context(), []byte(entry))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				indexes[w][index] = entry
+			}
+		})
+	}
+	wg.Wait()
+	got := all(t, l, 1)
+	if len(got) != writers*each {
+		t.Fatalf("%d entries", len(got))
+	}
+	for _, m := range indexes {
+		for index, entry := range m {
+			if got[index-1] != entry {
+				t.Errorf("entry %d is %q, not %q", index, got[index-1], entry)
+			}
+		}
+	}
+	shut(t, l)
+}
+
+func TestATornTailIsCut(t *testing.T) {
+	want := numbered(1, 5)
+	for cut := int64(1); ; cut += 7 {
+		dir := directory(t)
+		l, _ := open(t, dir)
+		appendAll(t, l, want...)
+		size := l.Size()
+		appendAll(t, l, "the last one, which nobody was told of")
+		shut(t, l)
+		name := filepath.Join(string(dir), nameOf(1))
+		torn := size + cut
+		if torn >= size+frameHeader+38 {
+			return
+		}
+		if err := os.Truncate(name, torn); err != nil {
+			t.Fatal(err)
+		}
+		l, found := open(t, dir)
+		if found.Last != 5 || found.Cut != cut {
+			t.Fatalf("%d bytes of a torn tail: %+v", cut, found)
+		}
+		appendAll(t, l, "another")
+		if got := all(t, l, 1); !slices.Equal(got, append(slices.Clone(want), "another")) {
+			t.Fatalf("read %q", got)
+		}
+		shut(t, l)
+	}
+}
+
+// A batch whose later entries reached the disk and whose earlier did not is
+// torn too: none of it was acknowledged.
+func TestATornBatchIsCut(t *testing.T) {
+	dir := directory(t)
+	l, _ := open(t, dir)
+	appendAll(t, l, "durable")
+	size := l.Size()
+	shut(t, l)
+	batch := appendFrame(nil, 2, size, []byte("first of a batch"))
+	second := len(batch)
+	batch = appendFrame(batch, 3, size, []byte("second of it"))
+	clear(batch[:second])
+	name := filepath.Join(string(dir), nameOf(1))
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, append(b, batch...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, found := open(t, dir)
+	if found.Last != 1 || found.Cut != int64(len(batch)) {
+		t.Errorf("%+v", found)
+	}
+	shut(t, l)
+}
+
+// Whatever bit is flipped in what was durable: it is found when the log is
+// opened, and nothing is cut. What is behind the last entry that another
+// batch has followed cannot be told from a torn tail.
+func TestDamageIsNotCut(t *testing.T) {
+	dir := directory(t)
+	l, _ := open(t, dir)
+	appendAll(t, l, numbered(1, 30)...)
+	last := int64(len(numbered(30, 30)[0])) + frameHeader
+	shut(t, l)
+	names, err := dir.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(names)
+	for i, name := range names {
+		path := filepath.Join(string(dir), name)
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := int64(len(whole))
+		if i == len(names)-1 {
+			end -= last
+		}
+		for at := range end {
+			if i == 0 && at%5 != 0 || at >= 12 && at < 16 { // four bytes of the header say nothing
+				continue
+			}
+			damaged := slices.Clone(whole)
+			damaged[at] ^= 1 << (at % 8)
+			if err := os.WriteFile(path, damaged, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, _, err := Open(Options{FileSystem: dir})
+			var d *DamagedError
+			var v *VersionError
+			if err == nil {
+				t.Fatalf("%s: a flipped bit at %d was not found", name, at)
+			}
+			if !errors.As(err, &d) && !errors.As(err, &v) {
+				t.Fatalf("%s: a flipped bit at %d: %v", name, at, err)
+			}
+			if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, damaged) {
+				t.Fatalf("%s: the damaged file was changed (%v)", name, err)
+			}
+		}
+		if err := os.WriteFile(path, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAMissingFileIsDamage(t *testing.T) {
+	dir := directory(t)
+	l, _ := open(t, dir)
+	appendAll(t, l, numbered(1, 40)...)
+	shut(t, l)
+	names, err := dir.List()
+	if err != nil || len(names) < 3 {
+		t.Fatal(names, err)
+	}
+	slices.Sort(names)
+	if err := dir.Remove(names[1]); err != nil {
+		t.Fatal(err)
+	}
+	var d *DamagedError
+	if _, _, err := Open(Options{FileSystem: dir}); !errors.As(err, &d) || d.File != names[1] {
+		t.Errorf("a missing file: %v", err)
+	}
+}
+
+func TestANewerLogIsRefused(t *testing.T) {
+	dir := directory(t)
+	l, _ := open(t, dir)
+	appendAll(t, l, "a")
+	shut(t, l)
+	path := filepath.Join(string(dir), nameOf(1))
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[8] = 2
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var v *VersionError
+	if _, _, err := Open(Options{FileSystem: dir}); !errors.As(err, &v) {
+		t.Errorf("a newer log: %v", err)
+	}
+}
+
+// A disk that fails at any operation, with or without its effect, and a crash
+// behind it that keeps all, some or nothing of what was not synced: what was
+// acknowledged is there, once, in order, and nothing else but the entries of
+// the one batch whose outcome was unknown.
+func TestEveryOperationMayFail(t *testing.T) {
+	for n := 1; ; n++ {
+		reached := false
+		for _, effect := range []bool{false, true} {
+			for seed := range uint64(6) {
+				m := newMemory()
+				m.failAt, m.effect = n, effect
+				var told, unknown []string
+				l, _, err := Open(Options{FileSystem: m, Segment: 256})
+				if err == nil {
+					for i := range 12 {
+						entry := fmt.Sprintf("entry %d %s", i, bytes.Repeat([]byte{'y'}, 10*i))
+						if _, err := l.Append(t.Context(), []byte(entry)); err == nil {
+							told = append(told, entry)
+						} else if errors.Is(err, ErrBroken) {
+							unknown = append(unknown, entry)
+						} else if !errors.Is(err, errInjected) {
+							t.Fatal(err)
+						}
+					}
+					_ = l.Close()
+				}
+				reached = reached || m.failed
+				m.crash(rand.New(rand.NewPCG(seed, uint64(n))))
+				l, _, err = Open(Options{FileSystem: m, Segment: 256})
+				if err != nil {
+					t.Fatalf("operation %d fails (effect %v), seed %d: opened again: %v", n, effect, seed, err)
+				}
+				got := all(t, l, 1)
+				if len(got) > len(told) && len(unknown) > 0 && got[len(told)] == unknown[0] {
+					got = got[:len(told)]
+				}
+				if !slices.Equal(got, told) {
+					t.Fatalf("operation %d fails (effect %v), seed %d: %d entries were acknowledged, %d are there", n, effect, seed, len(told), len(got))
+				}
+				appendAll(t, l, "after")
+				shut(t, l)
+			}
+		}
+		if !reached {
+			return
+		}
+	}
+}
+
+func TestAFullDisk(t *testing.T) {
+	m := newMemory()
+	l, _, err := Open(Options{FileSystem: m, Segment: 1 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.setRoom(3 << 10)
+	var told []string
+	refused := 0
+	for _, entry := range numbered(1, 30) {
+		if _, err := l.Append(t.Context(), []byte(entry)); err == nil {
+			told = append(told, entry)
+		} else if errors.Is(err, ErrFull) {
+			refused++
+		} else {
+			t.Fatal(err)
+		}
+	}
+	if refused == 0 {
+		t.Fatal("the disk did not fill")
+	}
+	m.setRoom(1 << 20)
+	appendAll(t, l, "there is room again")
+	if got := all(t, l, 1); !slices.Equal(got, append(told, "there is room again")) {
+		t.Errorf("%d entries are there, %d were acknowledged", len(got), len(told)+1)
+	}
+	shut(t, l)
+}
+
+func TestClosedAndCancelled(t *testing.T) {
+	l, _ := open(t, directory(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := l.Append(ctx, []byte("a")); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	if _, err := l.Append(t.Context(), make([]byte, MaxEntry+1)); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("too large: %v", err)
+	}
+	shut(t, l)
+	if _, err := l.Append(t.Context(), []byte("a")); !errors.Is(err, ErrClosed) {
+		t.Errorf("closed: %v", err)
+	}
+}
+
+func FuzzRecover(f *testing.F) {
+	l, _, err := Open(Options{FileSystem: newMemory(), Segment: 1 << 20})
+	if err != nil {
+		f.Fatal(err)
+	}
+	appendAll(f, l, numbered(1, 3)...)
+	f.Add(l.fs.(*memory).files[nameOf(1)].data)
+	shut(f, l)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m := newMemory()
+		m.files[nameOf(1)] = &memoryFile{fs: m, data: slices.Clone(b)}
+		l, found, err := Open(Options{FileSystem: m})
+		if err != nil {
+			return
+		}
+		entries := all(t, l, 1)
+		if uint64(len(entries)) != found.Last {
+			t.Fatalf("%d entries of %d", len(entries), found.Last)
+		}
+		shut(t, l)
+	})
+}
+
+func BenchmarkAppend(b *testing.B) {
+	for _, callers := range []int{1, 64} {
+		b.Run(fmt.Sprintf("%d", callers), func(b *testing.B) {
+			l, _, err := Open(Options{FileSystem: directory(b)})
+			if err != nil {
+				b.Fatal(err)
+			}
+			payload := make([]byte, 40<<10) // 50 events
+			b.SetBytes(int64(len(payload)))
+			b.SetParallelism(callers)
+			b.RunParallel(func(p *testing.PB) {
+				for p.Next() {
+					if _, err := l.Append(context.Background(), payload); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+			if err := l.Close(); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
