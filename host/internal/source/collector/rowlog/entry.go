@@ -1,0 +1,90 @@
+package rowlog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/sdk/batch"
+)
+
+// entryVersion is the first byte of an entry. What follows are the project and
+// the number of rows, then for each row its kind, flags, time, length and key,
+// then the rows' lines; numbers as varints.
+const entryVersion = 1
+
+var errEntry = errors.New("the entry is not one of rows")
+
+func appendEntry(dst []byte, project int64, rows []journal.Row, data []byte) []byte {
+	dst = append(dst, entryVersion)
+	dst = binary.AppendVarint(dst, project)
+	dst = binary.AppendUvarint(dst, uint64(len(rows)))
+	for i := range rows {
+		r := &rows[i]
+		dst = binary.AppendUvarint(dst, uint64(r.Kind))
+		dst = binary.AppendUvarint(dst, uint64(r.Flags))
+		dst = binary.AppendVarint(dst, r.Time)
+		dst = binary.AppendUvarint(dst, uint64(r.Length))
+		dst = append(dst, r.Key[:]...)
+	}
+	for i := range rows {
+		dst = append(dst, data[rows[i].Offset:rows[i].Offset+rows[i].Length]...)
+	}
+	return dst
+}
+
+// decodeEntry reads an entry. The chunk's rows are appended to rows; its data
+// is the entry's.
+func decodeEntry(b []byte, rows []journal.Row) (project int64, chunk journal.Chunk, err error) {
+	if len(b) == 0 || b[0] != entryVersion {
+		return 0, chunk, fmt.Errorf("%w: it was perhaps written by a newer host", errEntry)
+	}
+	d := decoder{b: b[1:]}
+	project = d.varint()
+	count := d.uvarint()
+	if d.failed || count > uint64(len(d.b)) {
+		return 0, chunk, errEntry
+	}
+	offset := 0
+	for range count {
+		r := journal.Row{Offset: offset, Kind: journal.Kind(d.uvarint()), Flags: batch.Flags(d.uvarint()), Time: d.varint()}
+		length := d.uvarint()
+		if d.failed || length > uint64(len(d.b)) || len(d.b) < len(r.Key) {
+			return 0, chunk, errEntry
+		}
+		r.Length = int(length)
+		d.b = d.b[copy(r.Key[:], d.b):]
+		offset += r.Length
+		rows = append(rows, r)
+	}
+	if offset != len(d.b) {
+		return 0, chunk, errEntry
+	}
+	return project, journal.Chunk{Rows: rows, Data: d.b}, nil
+}
+
+type decoder struct {
+	b      []byte
+	failed bool
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.b)
+	d.advance(n)
+	return v
+}
+
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(d.b)
+	d.advance(n)
+	return v
+}
+
+func (d *decoder) advance(n int) {
+	if n <= 0 {
+		d.failed, d.b = true, nil
+		return
+	}
+	d.b = d.b[n:]
+}

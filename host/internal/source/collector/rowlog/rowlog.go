@@ -1,0 +1,224 @@
+package rowlog
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/penstock-io/penstock/host/internal/crashpoint"
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
+)
+
+// position is the one position of a collector's cursor in each project.
+const position = "log"
+
+// Appender takes rows; package journal's Writer is one.
+type Appender interface {
+	Append(ctx context.Context, c journal.Chunk) error
+}
+
+// Cursors are where the journals of projects stand.
+type Cursors interface {
+	// Cursors returns a source's cursors in a project, by position.
+	Cursors(ctx context.Context, project int64, source string) (map[string][]byte, error)
+}
+
+// Log is an open log of rows. Append may be called concurrently, also beside
+// Drain and Trim, which are each for one goroutine.
+type Log struct {
+	wal     *wal.Log
+	source  string
+	cursors Cursors
+	buffers sync.Pool
+
+	mu       sync.Mutex
+	drained  uint64           // everything up to it was handed to journals
+	projects map[int64]*state // that were met while draining
+}
+
+// state is where a project stands.
+type state struct {
+	sealed   uint64 // durable in the journal
+	appended uint64 // handed to the journal
+}
+
+// New returns the log of rows of a source, "collector.NAME", over an open
+// write-ahead log, which the caller closes after everything else has ended.
+func New(l *wal.Log, source string, cursors Cursors) *Log {
+	return &Log{
+		wal: l, source: source, cursors: cursors, projects: map[int64]*state{},
+		buffers: sync.Pool{New: func() any { return new([]byte) }},
+	}
+}
+
+// Append makes rows of a project durable. data is not kept. Errors: see package
+// wal.
+func (l *Log) Append(ctx context.Context, project int64, rows []journal.Row, data []byte) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	b := l.buffers.Get().(*[]byte)
+	defer l.buffers.Put(b)
+	*b = appendEntry((*b)[:0], project, rows, data)
+	_, err := l.wal.Append(ctx, *b)
+	if err != nil {
+		return fmt.Errorf("log %d rows: %w", len(rows), err)
+	}
+	crashpoint.Here("collector.logged")
+	return nil
+}
+
+// UnknownProjectError says that the log holds rows of a project that is not
+// there any more.
+type UnknownProjectError struct {
+	Source  string
+	Project int64
+}
+
+func (e *UnknownProjectError) Error() string {
+	return fmt.Sprintf("the write-ahead log of source %s holds acknowledged rows of project %d, which is not configured: "+
+		"configure it until they are in its journal", e.Source, e.Project)
+}
+
+// Drain hands entries to the journals of their projects, in order, until ctx
+// ends or, when upTo is not 0, that entry was handed on. An error of a journal
+// ends it; it may be called again once the journal works. find returns
+// *UnknownProjectError for a project that is not there.
+func (l *Log) Drain(ctx context.Context, upTo uint64, find func(ctx context.Context, project int64) (Appender, error)) error {
+	l.mu.Lock()
+	// What was handed to a journal that has failed is handed on again: the
+	// cursors tell what of it is durable.
+	clear(l.projects)
+	l.drained = 0
+	l.mu.Unlock()
+	r := l.wal.Read(1)
+	defer r.Close()
+	var rows []journal.Row
+	for {
+		if upTo != 0 && l.position() >= upTo {
+			return nil
+		}
+		index, payload, err := r.Next(ctx)
+		if err != nil {
+			return fmt.Errorf("drain %s: %w", l.source, err)
+		}
+		project, chunk, err := decodeEntry(payload, rows[:0])
+		if err != nil {
+			return fmt.Errorf("drain %s: entry %d: %w", l.source, index, err)
+		}
+		rows = chunk.Rows
+		if err := l.hand(ctx, index, project, chunk, find); err != nil {
+			return fmt.Errorf("drain %s: %w", l.source, err)
+		}
+	}
+}
+
+// hand hands an entry on, unless its journal has it.
+func (l *Log) hand(ctx context.Context, index uint64, project int64, chunk journal.Chunk, find func(context.Context, int64) (Appender, error)) error {
+	p, err := l.project(ctx, project)
+	if err != nil {
+		return err
+	}
+	if index > p.sealed {
+		journal, err := find(ctx, project)
+		if err != nil {
+			return err
+		}
+		chunk.Cursors = append(chunk.Cursors, l.move(p.appended, index))
+		if err := journal.Append(ctx, chunk); err != nil {
+			return err
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if index > p.sealed {
+		p.appended = index
+	}
+	l.drained = index
+	return nil
+}
+
+// project is a project's state; it begins with what its journal says.
+func (l *Log) project(ctx context.Context, id int64) (*state, error) {
+	l.mu.Lock()
+	p := l.projects[id]
+	l.mu.Unlock()
+	if p != nil {
+		return p, nil
+	}
+	sealed, err := l.sealed(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p = &state{sealed: sealed, appended: sealed}
+	l.projects[id] = p
+	return p, nil
+}
+
+// sealed is the last entry that a project's journal holds; 0: none.
+func (l *Log) sealed(ctx context.Context, project int64) (uint64, error) {
+	cursors, err := l.cursors.Cursors(ctx, project, l.source)
+	if err != nil {
+		return 0, err
+	}
+	value := cursors[position]
+	if value == nil {
+		return 0, nil
+	}
+	if len(value) != 8 {
+		return 0, errors.New("the cursor has no index")
+	}
+	return binary.BigEndian.Uint64(value), nil
+}
+
+// move is the cursor's move from one entry to another; from 0: from nowhere.
+func (l *Log) move(from, to uint64) journal.CursorMove {
+	m := journal.CursorMove{Source: l.source, Position: position, To: binary.BigEndian.AppendUint64(nil, to)}
+	if from != 0 {
+		m.From = binary.BigEndian.AppendUint64(nil, from)
+	}
+	return m
+}
+
+func (l *Log) position() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.drained
+}
+
+// Last is the index of the last entry that was acknowledged.
+func (l *Log) Last() uint64 { return l.wal.Last() }
+
+// Size is how many bytes the log takes on disk.
+func (l *Log) Size() int64 { return l.wal.Size() }
+
+// Trim drops entries that are durable in all journals they went to.
+func (l *Log) Trim(ctx context.Context) error {
+	l.mu.Lock()
+	upTo := l.drained
+	ids := make([]int64, 0, len(l.projects))
+	for id := range l.projects {
+		ids = append(ids, id)
+	}
+	l.mu.Unlock()
+	for _, id := range ids {
+		sealed, err := l.sealed(ctx, id)
+		if err != nil {
+			return fmt.Errorf("trim %s: %w", l.source, err)
+		}
+		l.mu.Lock()
+		if p := l.projects[id]; p != nil && p.appended > sealed {
+			upTo = min(upTo, sealed)
+		}
+		l.mu.Unlock()
+	}
+	if err := l.wal.Drop(upTo); err != nil {
+		return fmt.Errorf("trim %s: %w", l.source, err)
+	}
+	return nil
+}

@@ -1,0 +1,247 @@
+package rowlog
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
+)
+
+// books are journals in memory: rows wait until they are sealed, and are lost
+// in a crash. They check cursors as the catalog does.
+type books struct {
+	mu      sync.Mutex
+	sealed  map[int64][]string
+	open    map[int64][]string
+	cursors map[int64][]byte
+	moves   map[int64]*journal.CursorMove
+}
+
+func newBooks() *books {
+	return &books{
+		sealed: map[int64][]string{}, open: map[int64][]string{}, cursors: map[int64][]byte{}, moves: map[int64]*journal.CursorMove{},
+	}
+}
+
+func (b *books) Cursors(_ context.Context, project int64, source string) (map[string][]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if source != "collector.web" || b.cursors[project] == nil {
+		return nil, nil
+	}
+	return map[string][]byte{position: b.cursors[project]}, nil
+}
+
+type book struct {
+	books   *books
+	project int64
+}
+
+func (b book) Append(_ context.Context, c journal.Chunk) error {
+	b.books.mu.Lock()
+	defer b.books.mu.Unlock()
+	for _, r := range c.Rows {
+		b.books.open[b.project] = append(b.books.open[b.project], string(c.Data[r.Offset:r.Offset+r.Length]))
+	}
+	for _, m := range c.Cursors {
+		if earlier := b.books.moves[b.project]; earlier != nil {
+			earlier.To = m.To
+			continue
+		}
+		b.books.moves[b.project] = &m
+	}
+	return nil
+}
+
+func (b *books) find(_ context.Context, project int64) (Appender, error) {
+	if project > 3 {
+		return nil, &UnknownProjectError{Source: "collector.web", Project: project}
+	}
+	return book{b, project}, nil
+}
+
+func (b *books) seal(t *testing.T, project int64) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	m := b.moves[project]
+	if m == nil {
+		return
+	}
+	if !bytes.Equal(m.From, b.cursors[project]) {
+		t.Fatalf("project %d: the cursor moves from %x and stands at %x", project, m.From, b.cursors[project])
+	}
+	b.cursors[project] = m.To
+	b.sealed[project] = append(b.sealed[project], b.open[project]...)
+	delete(b.open, project)
+	delete(b.moves, project)
+}
+
+func (b *books) crash() {
+	clear(b.open)
+	clear(b.moves)
+}
+
+func rowsOf(lines ...string) ([]journal.Row, []byte) {
+	var rows []journal.Row
+	var data []byte
+	for i, line := range lines {
+		data = append(data, "gap"...)
+		r := journal.Row{Offset: len(data), Length: len(line) + 1, Kind: journal.KindEvents, Time: 1_780_000_000 + int64(i), Flags: 5}
+		binary.LittleEndian.PutUint64(r.Key[:], uint64(i)+1)
+		rows = append(rows, r)
+		data = append(append(data, line...), '\n')
+	}
+	return rows, data
+}
+
+func TestEntries(t *testing.T) {
+	rows, data := rowsOf("a", "", "long "+strings.Repeat("x", 1000))
+	b := appendEntry(nil, -7, rows, data)
+	project, chunk, err := decodeEntry(b, nil)
+	if err != nil || project != -7 || len(chunk.Rows) != len(rows) {
+		t.Fatal(project, chunk.Rows, err)
+	}
+	for i, r := range chunk.Rows {
+		want := rows[i]
+		if got := chunk.Data[r.Offset : r.Offset+r.Length]; !bytes.Equal(got, data[want.Offset:want.Offset+want.Length]) {
+			t.Errorf("row %d is %q", i, got)
+		}
+		r.Offset = want.Offset
+		if r != want {
+			t.Errorf("row %d: %+v, not %+v", i, r, want)
+		}
+	}
+	for n := range len(b) {
+		if _, _, err := decodeEntry(b[:n], nil); err == nil {
+			t.Fatalf("%d bytes of %d are an entry", n, len(b))
+		}
+	}
+}
+
+func FuzzEntry(f *testing.F) {
+	rows, data := rowsOf("a", "b")
+	f.Add(appendEntry(nil, 1, rows, data))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		project, chunk, err := decodeEntry(b, nil)
+		if err != nil {
+			return
+		}
+		again := appendEntry(nil, project, chunk.Rows, chunk.Data)
+		if _, second, err := decodeEntry(again, nil); err != nil || !slices.Equal(second.Rows, chunk.Rows) || !bytes.Equal(second.Data, chunk.Data) {
+			t.Fatalf("not the same the second time: %v", err)
+		}
+	})
+}
+
+// Rows of several projects are appended, drained, sealed and trimmed, with
+// crashes anywhere in between: each acknowledged row is in its journal once, in
+// order.
+func TestRowsReachTheirJournalsOnce(t *testing.T) {
+	for seed := range uint64(30) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 1))
+			dir, err := wal.OpenDir(filepath.Join(t.TempDir(), "wal"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := newBooks()
+			want := map[int64][]string{}
+			for range 8 { // lives of a host
+				w, _, err := wal.Open(wal.Options{FileSystem: dir, Segment: 512})
+				if err != nil {
+					t.Fatal(err)
+				}
+				l := New(w, "collector.web", b)
+				for range 12 {
+					switch r.IntN(4) {
+					case 0, 1:
+						project := r.Int64N(3) + 1
+						line := fmt.Sprintf("row %d of %d", len(want[project]), project)
+						rows, data := rowsOf(line)
+						if err := l.Append(t.Context(), project, rows, data); err != nil {
+							t.Fatal(err)
+						}
+						want[project] = append(want[project], line+"\n")
+					case 2:
+						if last := l.Last(); last > 0 {
+							b.crash() // a journal that failed, and is opened again
+							if err := l.Drain(t.Context(), last, b.find); err != nil {
+								t.Fatal(err)
+							}
+							b.seal(t, r.Int64N(3)+1)
+						}
+					case 3:
+						if err := l.Trim(t.Context()); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				if err := w.Close(); err != nil {
+					t.Fatal(err)
+				}
+				b.crash()
+			}
+			w, _, err := wal.Open(wal.Options{FileSystem: dir, Segment: 512})
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := New(w, "collector.web", b)
+			if last := l.Last(); last > 0 {
+				if err := l.Drain(t.Context(), last, b.find); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for project, rows := range want {
+				b.seal(t, project)
+				if !slices.Equal(b.sealed[project], rows) {
+					t.Errorf("project %d has %q, not %q", project, b.sealed[project], rows)
+				}
+			}
+			before := l.Size()
+			if err := l.Trim(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if before > 2048 && l.Size() > 1024 {
+				t.Errorf("the log keeps %d bytes", l.Size())
+			}
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func TestAProjectThatIsGone(t *testing.T) {
+	dir, err := wal.OpenDir(filepath.Join(t.TempDir(), "wal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, _, err := wal.Open(wal.Options{FileSystem: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBooks()
+	l := New(w, "collector.web", b)
+	rows, data := rowsOf("a")
+	if err := l.Append(t.Context(), 9, rows, data); err != nil {
+		t.Fatal(err)
+	}
+	var unknown *UnknownProjectError
+	if err := l.Drain(t.Context(), 1, b.find); !errors.As(err, &unknown) || unknown.Project != 9 {
+		t.Error(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
