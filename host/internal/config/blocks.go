@@ -96,7 +96,7 @@ var hostBlock = &blockType{name: "host", blocks: []*blockType{apiBlock}, attribu
 
 var projectBlock = &blockType{name: "project", labels: []string{nameLabel}, attributes: []attribute{
 	typed("id", schema.Integer).atLeast(1).required("the project's number, which names the directories at destinations"),
-	text("token").forServing(),
+	text("token").of(notEmpty).forServing(),
 	text("timezone").of(zoneForm).or("UTC"),
 	text("identity").among("simplified", "original", "legacy").or("simplified"),
 	text("profiles_from").among("collector", "mixpanel").or("collector"),

@@ -16,6 +16,7 @@ type Config struct {
 	Host         Host
 	Projects     []*Project
 	Sources      []*Source
+	Collectors   []*Collector
 	Destinations []*Destination
 	Pipelines    []*Pipeline
 
@@ -89,6 +90,8 @@ type Project struct {
 	Token    string // "": none. It is no secret
 	TimeZone *time.Location
 	Identity string // simplified, original, legacy
+
+	hasToken bool // also when its value is not known to a command
 }
 
 // Source is a source block of type files.

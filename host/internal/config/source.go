@@ -22,7 +22,7 @@ func (l *loader) decodeSources() {
 		case "files":
 			l.decodeFiles(raw)
 		case "collector":
-			l.checkCollector(l.read(raw, collectorBlock))
+			l.decodeCollector(raw)
 		case "mixpanel":
 			l.checkMixpanel(l.read(raw, mixpanelBlock))
 		case "kafka":
@@ -38,26 +38,6 @@ func (l *loader) decodeFiles(raw *hclsyntax.Block) {
 	l.config.Sources = append(l.config.Sources, &Source{
 		Place: b.place(), Name: raw.Labels[1], Project: b.project("project"), Pattern: b.text("path"), Follow: b.flag("follow"),
 	})
-}
-
-// checkCollector checks what an attribute alone cannot tell.
-func (l *loader) checkCollector(b *body) {
-	switch {
-	case b.has("project") && b.has("projects"):
-		l.fail(b.at("projects"), "Attributes exclude each other", "%s sets \"project\" and \"projects\": use one of them.", b.what)
-	case !b.has("project") && !b.has("projects"):
-		l.fail(b.raw.DefRange().Ptr(), "Missing attribute", "%s needs \"project\", or \"projects\" with the names of several.", b.what)
-	}
-	b.project("project")
-	for _, name := range b.list("projects") {
-		l.project(name, b.at("projects"), b.values["projects"].secret)
-	}
-	b.checkPair("tls_cert", "tls_key")
-	listen := b.text("listen")
-	if listen != "" && !loopback(listen) && !b.has("tls_cert") && !b.has("tls_key") && !b.flag("insecure") {
-		l.fail(b.at("listen"), "Listens beyond this machine without TLS",
-			"Other machines may reach this address: set tls_cert and tls_key, or insecure = true when something in front of it takes care of TLS.")
-	}
 }
 
 func (l *loader) checkMixpanel(b *body) {

@@ -1,5 +1,6 @@
 project "shop" {
   id = 2195193
+  token = "0123"
 }
 source "collector" "web" {
   project = "shop"
