@@ -80,7 +80,7 @@ func openLocked(ctx context.Context, c *Config, o Options, lock *os.File) (*Host
 		h.observer = nobody{}
 	}
 	if err := h.open(ctx); err != nil {
-		return nil, errors.Join(err, h.Close())
+		return nil, errors.Join(explain(c, err), h.Close())
 	}
 	return h, nil
 }

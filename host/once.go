@@ -69,6 +69,11 @@ func (s *PipelineSummary) add(r *pipeline.Receipt) {
 // pipeline that fails does not keep the others from their work. The summary
 // comes beside an error, unless nothing could begin.
 func (h *Host) RunOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
+	summary, err := h.runOnce(ctx, o)
+	return summary, explain(h.config, err)
+}
+
+func (h *Host) runOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
 	if err := h.plugins.Start(ctx); err != nil {
 		return nil, err
 	}

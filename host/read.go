@@ -45,10 +45,7 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 		Counters: &counters, Refused: refused.add,
 	})
 	stopReports()
-	if ctx.Err() == nil && j.writer.Err() == nil {
-		// What was read before a source failed becomes durable all the same.
-		err = errors.Join(err, j.writer.Seal(ctx))
-	}
+	err = sealed(ctx, j.writer, err)
 	err = errors.Join(err, source.Close())
 	after := j.writer.Stats()
 	done.Records, done.Bytes = counters.Records.Load(), counters.Read.Load()
@@ -61,6 +58,20 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 		})
 	}
 	return done, err
+}
+
+// sealed seals behind a source that ended with err: what was read before it
+// failed becomes durable all the same. The journal may have failed behind the
+// last row, when nobody else was there to hear of it.
+func sealed(ctx context.Context, w interface{ Seal(context.Context) error }, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	sealErr := w.Seal(ctx)
+	if sealErr == nil || errors.Is(err, sealErr) {
+		return err
+	}
+	return errors.Join(err, sealErr)
 }
 
 // reportReading reports progress until the function that it returns is called.

@@ -23,6 +23,10 @@ const (
 // pipelines when they are due, until ctx is done. Then it seals what was read
 // and returns nil.
 func (h *Host) Serve(ctx context.Context) error {
+	return explain(h.config, h.serve(ctx))
+}
+
+func (h *Host) serve(ctx context.Context) error {
 	if err := h.plugins.Start(ctx); err != nil {
 		return err
 	}

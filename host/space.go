@@ -1,0 +1,40 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+
+	"github.com/penstock-io/penstock/host/internal/catalog"
+)
+
+// explain adds to an error of a disk that is full how full the host's own
+// disks are, and what to do.
+func explain(c *Config, err error) error {
+	if err == nil || !diskFailed(err) {
+		return err
+	}
+	directories := []string{c.Host.DataDir}
+	if !within(c.Host.Blobs, c.Host.DataDir) {
+		directories = append(directories, c.Host.Blobs)
+	}
+	var free []string
+	for _, dir := range directories {
+		var fs syscall.Statfs_t
+		if statErr := syscall.Statfs(dir, &fs); statErr == nil {
+			free = append(free, fmt.Sprintf("%s has %d MiB free", dir, fs.Bavail*uint64(fs.Bsize)>>20))
+		}
+	}
+	return fmt.Errorf("%w\n%s. Once there is room, start again: what is durable stays, and the rest is read and exported then, once",
+		err, strings.Join(free, ", "))
+}
+
+func diskFailed(err error) bool {
+	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		if errors.Is(err, full) {
+			return true
+		}
+	}
+	return catalog.DiskFailed(err)
+}
