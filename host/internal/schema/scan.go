@@ -31,6 +31,11 @@ type scanner struct {
 	time, distinct, insert span
 	device, user           span
 	tokens                 []member // of properties
+
+	// With every, all members of the record and of its properties are kept
+	// instead of those that an event's row needs.
+	every        bool
+	outer, inner []member
 }
 
 // span is a part of the record, from its first byte to behind its last.
@@ -68,6 +73,7 @@ func (s *scanner) reset(data []byte) {
 	s.data, s.at, s.flags, s.reason, s.lines = data, 0, 0, "", false
 	s.keys, s.stack, s.tokens = s.keys[:0], s.stack[:0], s.tokens[:0]
 	s.body, s.event, s.properties = span{}, span{}, span{}
+	s.outer = s.outer[:0]
 	s.forget()
 }
 
@@ -75,7 +81,7 @@ func (s *scanner) reset(data []byte) {
 // object begins.
 func (s *scanner) forget() {
 	s.time, s.distinct, s.insert, s.device, s.user = span{}, span{}, span{}, span{}, span{}
-	s.tokens = s.tokens[:0]
+	s.tokens, s.inner = s.tokens[:0], s.inner[:0]
 }
 
 // fail ends the scan at i.
@@ -84,15 +90,27 @@ func (s *scanner) fail(reason Reason, i int) bool {
 	return false
 }
 
-// record scans the whole record: one object and nothing behind it. It is one
-// loop over values rather than a function for each kind of them, so that
-// nesting takes no call stack and the position stays in a register.
+// record scans the whole record: one object and nothing behind it.
 func (s *scanner) record() bool {
-	data := s.data
 	i := s.space(0)
-	if i == len(data) || data[i] != '{' {
+	if i == len(s.data) || s.data[i] != '{' {
 		return s.fail(InvalidJSON, i)
 	}
+	end, ok := s.value(i)
+	if !ok {
+		return false
+	}
+	if end = s.space(end); end != len(s.data) {
+		return s.fail(InvalidJSON, end)
+	}
+	return true
+}
+
+// value scans the value at i, which becomes the body, and returns its end. It
+// is one loop over values rather than a function for each kind of them, so
+// that nesting takes no call stack and the position stays in a register.
+func (s *scanner) value(i int) (end int, ok bool) {
+	data := s.data
 	s.body.from = i
 	var f frame // the innermost open object or array
 	for {
@@ -115,20 +133,17 @@ func (s *scanner) record() bool {
 			i, ok = s.literal(i)
 		}
 		if !ok {
-			return false
+			return i, false
 		}
 		// A value ends at i: perhaps others end with it.
 		more := false
 		for !more {
 			if len(s.stack) == 0 {
 				s.body.to = i
-				if i = s.space(i); i != len(data) {
-					return s.fail(InvalidJSON, i)
-				}
-				return true
+				return i, true
 			}
 			if i, more, ok = s.behind(i, &f); !ok {
-				return false
+				return i, false
 			}
 		}
 	}
@@ -171,7 +186,7 @@ func (s *scanner) open(i int, f *frame) (next int, empty, ok bool) {
 	if object && f.where == atRecord && s.is(f.member.key, f.member.escaped, "properties") {
 		where = atProperties
 		s.forget()
-	} else if depth == 1 {
+	} else if object && depth == 1 {
 		where = atRecord
 	}
 	brace := i + 1
@@ -260,6 +275,14 @@ const notedLengths = 1<<len("time") | 1<<len("token") | 1<<len("event") | 1<<len
 // note keeps a member that the row needs.
 func (s *scanner) note(f *frame) {
 	m := &f.member
+	if s.every {
+		if f.where == atRecord {
+			s.outer = append(s.outer, *m)
+		} else {
+			s.inner = append(s.inner, *m)
+		}
+		return
+	}
 	if notedLengths>>uint(m.key.to-m.key.from-2)&1 == 0 && !m.escaped {
 		return
 	}
