@@ -34,6 +34,7 @@ const (
 type activity struct {
 	began   time.Time
 	printed time.Time
+	last    host.Report // that was printed
 }
 
 // How often an activity that is under way is printed, by style.
@@ -64,10 +65,11 @@ func (p *progress) Report(r host.Report) {
 			a.printed = now.Add(-progressEvery[plainLines]).Add(2 * time.Second)
 		}
 	}
-	if !r.Done && r.Text == "" && now.Sub(a.printed) < progressEvery[p.style] {
+	// What waits, such as a source that is followed, says nothing.
+	if !r.Done && r.Text == "" && (now.Sub(a.printed) < progressEvery[p.style] || r == a.last) {
 		return
 	}
-	a.printed = now
+	a.printed, a.last = now, r
 	p.print(r, now.Sub(a.began))
 	if r.Done {
 		delete(p.seen, key)
