@@ -3,6 +3,7 @@ package sdk
 import (
 	"errors"
 	"os"
+	"os/signal"
 	"strconv"
 	"syscall"
 	"time"
@@ -33,6 +34,7 @@ func watchParent(log hclog.Logger) {
 	for os.Getppid() == parent && alive(host) {
 		<-ticker.C
 	}
+	signal.Ignore(syscall.SIGPIPE) // nobody may be reading the log any more
 	log.Error("the host has ended, and so does its plugin", "host", host)
 	os.Exit(exitOrphaned)
 }
