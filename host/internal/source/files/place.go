@@ -13,6 +13,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/bmatcuk/doublestar/v4"
 	"gocloud.dev/blob"
@@ -143,7 +144,17 @@ func etag(o *blob.ListObject) string {
 }
 
 func (b *bucket) open(ctx context.Context, path string, from int64) (io.ReadCloser, error) {
-	return b.b.NewRangeReader(ctx, strings.TrimPrefix(path, b.base), from, -1, nil)
+	return b.b.NewRangeReader(ctx, strings.TrimPrefix(path, b.base), from, -1, &blob.ReaderOptions{BeforeRead: quiet})
+}
+
+// quiet keeps the AWS SDK from writing a line to standard error for each object
+// that has no checksum.
+func quiet(as func(any) bool) error {
+	var options *[]func(*s3.Options)
+	if as(&options) {
+		*options = append(*options, func(o *s3.Options) { o.DisableLogOutputChecksumValidationSkipped = true })
+	}
+	return nil
 }
 
 func (b *bucket) close() error { return b.b.Close() }
