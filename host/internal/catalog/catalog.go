@@ -15,8 +15,11 @@ import (
 //go:embed schema.sql
 var schema string
 
+//go:embed schema2.sql
+var schema2 string
+
 // migrations bring a catalog of version i to version i+1.
-var migrations = []string{schema}
+var migrations = []string{schema, schema2}
 
 // NewerError says that a catalog was written by a newer version of the host.
 type NewerError struct{ Found, Known int }

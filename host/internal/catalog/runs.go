@@ -20,19 +20,29 @@ var ErrRunPlanned = errors.New("pipeline has a run that is not done")
 // exports. The run's number is the pipeline's last plus one; ErrRunPlanned when
 // another is not done yet.
 func (c *Catalog) InsertRun(ctx context.Context, p *pipeline.Pipeline, extents []pipeline.Extent, next pipeline.Cursor, now, asOf time.Time) (*pipeline.Run, error) {
-	run := &pipeline.Run{
-		PipelineID: p.ID, Number: p.LastRun + 1, State: pipeline.RunPlanned,
-		Extents: extents, Next: next, PlannedAt: now, AsOf: asOf,
-	}
-	cursor, err := json.Marshal(next)
+	return c.insertRun(ctx, p, &pipeline.Run{Extents: extents, Next: next, PlannedAt: now, AsOf: asOf})
+}
+
+// InsertReplacement is InsertRun for a generation.
+func (c *Catalog) InsertReplacement(ctx context.Context, p *pipeline.Pipeline, g *pipeline.Generation, next pipeline.Cursor, now, asOf time.Time) (*pipeline.Run, error) {
+	return c.insertRun(ctx, p, &pipeline.Run{Generation: g, Next: next, PlannedAt: now, AsOf: asOf})
+}
+
+func (c *Catalog) insertRun(ctx context.Context, p *pipeline.Pipeline, run *pipeline.Run) (*pipeline.Run, error) {
+	run.PipelineID, run.Number, run.State = p.ID, p.LastRun+1, pipeline.RunPlanned
+	cursor, err := json.Marshal(run.Next)
 	if err != nil {
 		return nil, fmt.Errorf("encode cursor: %w", err)
+	}
+	generation, err := encodeGeneration(run.Generation)
+	if err != nil {
+		return nil, err
 	}
 	totals := run.Totals()
 	err = c.Update(ctx, func(tx *sql.Tx) error {
 		result, err := tx.ExecContext(ctx, `UPDATE pipelines SET last_run = ?, planned_at = ? WHERE id = ? AND last_run = ?
 			AND NOT EXISTS (SELECT 1 FROM runs WHERE pipeline = pipelines.id AND state <> 'succeeded')`,
-			run.Number, now.UnixMilli(), p.ID, p.LastRun)
+			run.Number, run.PlannedAt.UnixMilli(), p.ID, p.LastRun)
 		if err != nil {
 			return err
 		}
@@ -40,10 +50,10 @@ func (c *Catalog) InsertRun(ctx context.Context, p *pipeline.Pipeline, extents [
 			return errors.Join(ErrRunPlanned, err)
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO runs
-			(pipeline, number, state, extents, next_cursor, from_day, to_day, row_count, bytes, fence, owner, lease_expires_at, planned_at, as_of, finished_at, error, receipt)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', 0, ?, ?, 0, '', NULL)`,
-			run.PipelineID, run.Number, string(run.State), packExtents(extents), cursor, int64(totals.From), int64(totals.To),
-			totals.Rows, totals.Bytes, now.UnixMilli(), asOf.UnixMilli())
+			(pipeline, number, state, extents, generation, next_cursor, from_day, to_day, row_count, bytes, fence, owner, lease_expires_at, planned_at, as_of, finished_at, error, receipt)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', 0, ?, ?, 0, '', NULL)`,
+			run.PipelineID, run.Number, string(run.State), packExtents(run.Extents), generation, cursor, int64(totals.From), int64(totals.To),
+			totals.Rows, totals.Bytes, run.PlannedAt.UnixMilli(), run.AsOf.UnixMilli())
 		return err
 	})
 	if err != nil {
@@ -88,7 +98,7 @@ func (c *Catalog) ExportedTotals(ctx context.Context, pipelineID string) (rows, 
 func (c *Catalog) runs(ctx context.Context, where string, args ...any) ([]RunRecord, error) {
 	var runs []RunRecord
 	err := c.Read(ctx, func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, `SELECT pipeline, number, state, extents, next_cursor, fence, owner, planned_at, as_of, finished_at, error, receipt
+		rows, err := tx.QueryContext(ctx, `SELECT pipeline, number, state, extents, generation, next_cursor, fence, owner, planned_at, as_of, finished_at, error, receipt
 			FROM runs `+where, args...)
 		if err != nil {
 			return err
@@ -112,9 +122,9 @@ func (c *Catalog) runs(ctx context.Context, where string, args ...any) ([]RunRec
 func scanRun(rows *sql.Rows) (RunRecord, error) {
 	r := RunRecord{Run: &pipeline.Run{}}
 	var state string
-	var extents, cursor, receipt []byte
+	var extents, generation, cursor, receipt []byte
 	var planned, asOf, finished int64
-	err := rows.Scan(&r.PipelineID, &r.Number, &state, &extents, &cursor, &r.Fence, &r.Owner, &planned, &asOf, &finished, &r.Error, &receipt)
+	err := rows.Scan(&r.PipelineID, &r.Number, &state, &extents, &generation, &cursor, &r.Fence, &r.Owner, &planned, &asOf, &finished, &r.Error, &receipt)
 	if err != nil {
 		return r, err
 	}
@@ -122,6 +132,9 @@ func scanRun(rows *sql.Rows) (RunRecord, error) {
 	r.PlannedAt, r.AsOf, r.FinishedAt = fromMillis(planned), fromMillis(asOf), fromMillis(finished)
 	if r.Extents, err = unpackExtents(extents); err != nil {
 		return r, fmt.Errorf("extents of run %d: %w", r.Number, err)
+	}
+	if r.Generation, err = decodeGeneration(generation); err != nil {
+		return r, fmt.Errorf("run %d: %w", r.Number, err)
 	}
 	if err := json.Unmarshal(cursor, &r.Next); err != nil {
 		return r, fmt.Errorf("cursor of run %d: %w", r.Number, err)

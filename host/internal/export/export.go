@@ -34,6 +34,13 @@ type Blocks interface {
 	Extent(ctx context.Context, ref journal.ExtentRef, fn func(journal.Block) error) error
 }
 
+// Generations reads the sets that runs of people and identity export.
+type Generations interface {
+	// Generation calls fn with each block of a generation, in order. The block
+	// is valid until fn returns.
+	Generation(ctx context.Context, stream batch.Stream, blob string, fn func(journal.Block) error) error
+}
+
 // Session is one Export stream of a plugin.
 type Session interface {
 	Open(ctx context.Context, run protocol.Run) (lastCommitted int64, err error)
@@ -70,11 +77,12 @@ type Refusals interface {
 
 // Exporter carries out runs.
 type Exporter struct {
-	Store    Store
-	Blocks   Blocks
-	Owner    string        // of leases: unique to this process
-	LeaseTTL time.Duration // at least a few times what a renewal takes
-	Ticker   func(time.Duration) (tick <-chan time.Time, stop func())
+	Store       Store
+	Blocks      Blocks
+	Generations Generations   // needed for runs that have one
+	Owner       string        // of leases: unique to this process
+	LeaseTTL    time.Duration // at least a few times what a renewal takes
+	Ticker      func(time.Duration) (tick <-chan time.Time, stop func())
 	// Wait returns after a while, or with the context's error.
 	Wait func(ctx context.Context, d time.Duration) error
 	// Progress is told of rows and bytes sent; may be nil.
@@ -116,7 +124,7 @@ func (x *Exporter) attempt(ctx context.Context, job Job, lease pipeline.Lease) (
 		return nil, fmt.Errorf("open quarantine: %w", err)
 	}
 	t := newTransfer(job, lease, refusals, x)
-	receipt, err := t.run(ctx, x.Blocks)
+	receipt, err := t.run(ctx, x)
 	// What was refused is in its place since before the commit; if it is not,
 	// it goes.
 	if err := errors.Join(err, refusals.Discard()); err != nil {

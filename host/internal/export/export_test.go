@@ -34,6 +34,7 @@ type place struct {
 	last    int64
 	receipt protocol.Receipt
 	commits int
+	mode    protocol.Mode
 
 	// What the place does wrong, or tells.
 	refuse     map[string]string // reason by payload
@@ -93,7 +94,7 @@ func (s *session) Open(_ context.Context, run protocol.Run) (int64, error) {
 	if err := s.fenced(); err != nil {
 		return 0, err
 	}
-	s.fence = run.Fence
+	s.fence, s.mode = run.Fence, run.Mode
 	return s.last, nil
 }
 
@@ -170,6 +171,14 @@ func (b blocks) Extent(_ context.Context, ref journal.ExtentRef, fn func(journal
 	return nil
 }
 
+// Generation implements export.Generations: blocks are those of one segment.
+func (b blocks) Generation(ctx context.Context, stream batch.Stream, blob string, fn func(journal.Block) error) error {
+	if stream != batch.People || blob != "people/1/a" {
+		return fmt.Errorf("no generation %s of %s", blob, stream)
+	}
+	return b.Extent(ctx, journal.ExtentRef{Seq: 1, Index: 0}, fn)
+}
+
 // bench is a catalog with one pipeline and one planned run of two days.
 type bench struct {
 	t        *testing.T
@@ -222,7 +231,7 @@ func newBench(t *testing.T) *bench {
 // do makes an attempt. Leases are never renewed.
 func (b *bench) do(owner string, ttl time.Duration) (*pipeline.Receipt, error) {
 	x := &export.Exporter{
-		Store: b.catalog, Blocks: b.blocks, Owner: owner, LeaseTTL: ttl,
+		Store: b.catalog, Blocks: b.blocks, Generations: journaled, Owner: owner, LeaseTTL: ttl,
 		Ticker: func(time.Duration) (<-chan time.Time, func()) { return nil, func() {} },
 		Wait: func(ctx context.Context, d time.Duration) error {
 			b.waited = append(b.waited, d)
@@ -419,5 +428,58 @@ func TestADestinationThatLostItsHistoryIsNotWrittenTo(t *testing.T) {
 	}
 	if b.place.commits > 0 {
 		t.Error("it was committed")
+	}
+}
+
+// A run of people sends the whole generation, in one partition without a date,
+// and says that it replaces what is there.
+func TestASetIsReplaced(t *testing.T) {
+	b := newBench(t)
+	def := pipeline.Definition{Name: "people", ProjectID: 1, Stream: batch.People, Destination: "x.y", To: pipeline.Forever}
+	p, err := b.catalog.RegisterPipeline(t.Context(), def, nil, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &pipeline.Generation{Blob: "people/1/a", Seq: 2, Rows: 2}
+	next, err := pipeline.Replacement(p, g, 0, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.run, err = b.catalog.InsertReplacement(t.Context(), p, g, next, time.Now(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	b.pipeline = p
+	receipt, err := b.do("host", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if receipt.Rows != 2 || len(receipt.Partitions) != 1 || receipt.Partitions[0].Date != "" {
+		t.Errorf("receipt %+v", receipt)
+	}
+	if b.place.mode != protocol.Replace {
+		t.Errorf("the run's mode is %v", b.place.mode)
+	}
+	stored, err := b.catalog.Pipeline(t.Context(), "people")
+	if err != nil || stored.Cursor != next {
+		t.Errorf("the cursor is at %+v, %v", stored.Cursor, err)
+	}
+}
+
+// A generation that does not hold the rows that it was planned with is not
+// committed.
+func TestASetThatIsNotWhole(t *testing.T) {
+	b := newBench(t)
+	def := pipeline.Definition{Name: "people", ProjectID: 1, Stream: batch.People, Destination: "x.y", To: pipeline.Forever}
+	p, err := b.catalog.RegisterPipeline(t.Context(), def, nil, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &pipeline.Generation{Blob: "people/1/a", Seq: 2, Rows: 3}
+	if b.run, err = b.catalog.InsertReplacement(t.Context(), p, g, p.Cursor, time.Now(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	b.pipeline = p
+	if _, err := b.do("host", time.Minute); err == nil || b.place.commits != 0 {
+		t.Errorf("%d commits, %v", b.place.commits, err)
 	}
 }

@@ -14,10 +14,12 @@ import (
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-// part is one partition of a run: the extents of one date.
+// part is one partition of a run: the extents of one date, or a generation,
+// which has none.
 type part struct {
 	date    string
 	extents []pipeline.Extent
+	planned int64 // rows
 	sent    protocol.Totals
 	refused uint64
 }
@@ -41,8 +43,15 @@ func newTransfer(job Job, lease pipeline.Lease, refusals Refusals, x *Exporter) 
 	}
 	return &transfer{
 		job: job, lease: lease, refusals: refusals, progress: progress, wait: x.Wait,
-		parts: partition(job.Run.Extents, job.Destination.Partitioning()),
+		parts: parts(job.Run, job.Destination.Partitioning()),
 	}
+}
+
+func parts(run *pipeline.Run, by protocol.Partitioning) []part {
+	if run.Generation != nil {
+		return []part{{planned: run.Generation.Rows}}
+	}
+	return partition(run.Extents, by)
 }
 
 // partition groups extents by date, dates ascending; within a date in the
@@ -72,20 +81,20 @@ func partition(extents []pipeline.Extent, by protocol.Partitioning) []part {
 			}
 			return group[i].Ref.Index < group[j].Ref.Index
 		})
-		parts = append(parts, part{date: day.String(), extents: group})
+		parts = append(parts, part{date: day.String(), extents: group, planned: pipeline.Sum(group).Rows})
 	}
 	return parts
 }
 
 // run opens the stream and either sends everything and commits, or finds the
 // run committed and takes the receipt that the destination kept.
-func (t *transfer) run(ctx context.Context, blocks Blocks) (pipeline.Receipt, error) {
+func (t *transfer) run(ctx context.Context, x *Exporter) (pipeline.Receipt, error) {
 	session, err := t.job.Destination.Export(ctx, t.reject)
 	if err != nil {
 		return pipeline.Receipt{}, err
 	}
 	defer session.Close()
-	receipt, err := t.converse(ctx, session, blocks)
+	receipt, err := t.converse(ctx, session, x)
 	if err != nil {
 		abort, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 		defer cancel()
@@ -97,7 +106,7 @@ func (t *transfer) run(ctx context.Context, blocks Blocks) (pipeline.Receipt, er
 	return receipt, nil
 }
 
-func (t *transfer) converse(ctx context.Context, session Session, blocks Blocks) (pipeline.Receipt, error) {
+func (t *transfer) converse(ctx context.Context, session Session, x *Exporter) (pipeline.Receipt, error) {
 	run := t.protocolRun()
 	last, err := session.Open(ctx, run)
 	if err != nil {
@@ -112,7 +121,7 @@ func (t *transfer) converse(ctx context.Context, session Session, blocks Blocks)
 		return pipeline.Receipt{}, permanent("the destination's last committed run is %d, and this is run %d: "+
 			"what it held of the runs between is gone; restore it, or export anew under another pipeline name", last, run.Number)
 	}
-	if err := t.send(ctx, session, blocks); err != nil {
+	if err := t.send(ctx, session, x); err != nil {
 		return pipeline.Receipt{}, err
 	}
 	prepared, err := session.Prepare(ctx, t.totals())
@@ -196,20 +205,33 @@ func (t *transfer) settled(ctx context.Context, run protocol.Run) (protocol.Stat
 }
 
 // send streams all partitions.
-func (t *transfer) send(ctx context.Context, session Session, blocks Blocks) error {
+func (t *transfer) send(ctx context.Context, session Session, x *Exporter) error {
 	for i := range t.parts {
 		p := &t.parts[i]
 		if err := session.BeginPartition(ctx, protocol.Partition{Index: i, Date: p.date}); err != nil {
 			return fmt.Errorf("partition %s: %w", p.date, err)
 		}
-		for _, e := range p.extents {
-			err := blocks.Extent(ctx, e.Ref, func(b journal.Block) error { return t.sendBlock(ctx, session, p, b) })
-			if err != nil {
-				return fmt.Errorf("partition %s, segment %d: %w", p.date, e.Ref.Seq, err)
-			}
+		if err := t.sendPart(ctx, session, x, p); err != nil {
+			return err
 		}
 		if err := session.EndPartition(ctx, p.sent); err != nil {
 			return fmt.Errorf("partition %s: %w", p.date, err)
+		}
+	}
+	return nil
+}
+
+func (t *transfer) sendPart(ctx context.Context, session Session, x *Exporter, p *part) error {
+	send := func(b journal.Block) error { return t.sendBlock(ctx, session, p, b) }
+	if g := t.job.Run.Generation; g != nil {
+		if err := x.Generations.Generation(ctx, t.job.Pipeline.Stream, g.Blob, send); err != nil {
+			return fmt.Errorf("generation %s: %w", g.Blob, err)
+		}
+		return nil
+	}
+	for _, e := range p.extents {
+		if err := x.Blocks.Extent(ctx, e.Ref, send); err != nil {
+			return fmt.Errorf("partition %s, segment %d: %w", p.date, e.Ref.Seq, err)
 		}
 	}
 	return nil

@@ -35,8 +35,8 @@ func (t *transfer) verifyRows(receipt protocol.Receipt) error {
 	}
 	for i, got := range receipt.Partitions {
 		p := t.parts[i]
-		if planned := uint64(pipeline.Sum(p.extents).Rows); got.Index != i || got.Rows+got.Rejected != planned {
-			return permanent("partition %s: %d rows and %d rejected, want %d in all", p.date, got.Rows, got.Rejected, planned)
+		if got.Index != i || got.Rows+got.Rejected != uint64(p.planned) {
+			return permanent("partition %s: %d rows and %d rejected, want %d in all", p.date, got.Rows, got.Rejected, p.planned)
 		}
 	}
 	return nil

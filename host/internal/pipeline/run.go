@@ -40,12 +40,24 @@ type Extent struct {
 	Bytes     int64 // as stored
 }
 
-// Run is one run, as it was fixed by Plan.
+// Generation is the whole of a project's people or identity mappings, as a
+// fold over the journal has left it.
+type Generation struct {
+	Blob      string `json:"blob"` // its list of blocks
+	Seq       int64  `json:"seq"`  // what was sealed up to it is in it
+	Rows      int64  `json:"rows"`
+	RowsBytes int64  `json:"rows_bytes"` // uncompressed
+	Bytes     int64  `json:"bytes"`      // as stored
+}
+
+// Run is one run, as it was fixed by Plan: of events extents, of people and
+// identity a generation that replaces the one before.
 type Run struct {
 	PipelineID string
 	Number     int64
 	State      RunState
 	Extents    []Extent
+	Generation *Generation
 	Next       Cursor // the pipeline's cursor once this run is recorded
 	AsOf       time.Time
 	PlannedAt  time.Time
@@ -61,8 +73,13 @@ type Totals struct {
 	From, To               journal.Day
 }
 
-// Totals sums up the run's extents.
-func (r *Run) Totals() Totals { return Sum(r.Extents) }
+// Totals sums up what the run exports. A generation has no days.
+func (r *Run) Totals() Totals {
+	if g := r.Generation; g != nil {
+		return Totals{Rows: g.Rows, RowsBytes: g.RowsBytes, Bytes: g.Bytes}
+	}
+	return Sum(r.Extents)
+}
 
 // Sum sums up extents, by UTC date.
 func Sum(extents []Extent) Totals {

@@ -1,0 +1,30 @@
+package pipeline
+
+import "fmt"
+
+// ShrunkError says that a set is empty, or has less than half of the rows that
+// the one at the destination has. Something may be wrong upstream, and what is
+// at the destination would be lost.
+type ShrunkError struct {
+	Pipeline  string
+	Rows, Was int64
+}
+
+func (e *ShrunkError) Error() string {
+	if e.Rows == 0 {
+		return fmt.Sprintf("pipeline %s would replace %d rows by none: set allow_shrink = true if that is right", e.Pipeline, e.Was)
+	}
+	return fmt.Sprintf("pipeline %s would replace %d rows by %d: set allow_shrink = true if that is right", e.Pipeline, e.Was, e.Rows)
+}
+
+// Replacement checks a generation against the rows of the pipeline's last run,
+// 0 if there was none, and returns the pipeline's cursor behind it.
+func Replacement(p *Pipeline, g *Generation, was int64, allowShrink bool) (Cursor, error) {
+	if (g.Rows == 0 && was > 0 || 2*g.Rows < was) && !allowShrink {
+		return Cursor{}, &ShrunkError{Pipeline: p.Name, Rows: g.Rows, Was: was}
+	}
+	next := p.Cursor
+	next.BackfillDone, next.Backfill = true, nil
+	next.Live = Position{Seq: g.Seq, Index: EndOfSegment}
+	return next, nil
+}
