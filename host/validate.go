@@ -141,7 +141,7 @@ func refused(p *config.Pipeline, err error) *hcl.Diagnostic {
 		return &hcl.Diagnostic{
 			Severity: hcl.DiagError, Summary: "Target is another pipeline's", Subject: &at, Context: p.Range.Ptr(),
 			Detail: fmt.Sprintf("%s. That pipeline is registered in this data directory, whether or not it is still configured, "+
-				"and each row would be there twice. Choose another place, or other dates.", taken),
+				"and each row would be there twice. Choose another place or other dates, or take the place over with adopt = true.", taken),
 		}
 	}
 	return nil

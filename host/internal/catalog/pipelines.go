@@ -33,22 +33,28 @@ func (e *TargetTakenError) Error() string {
 }
 
 // RegisterPipeline returns the registered pipeline of def's name, and
-// registers it first where there is none: with a random id, a cursor at the
-// journal's present sequence, and its targets, unless another pipeline has one
-// of them for overlapping dates. A definition that changes what is fixed at
-// registration is a *pipeline.ChangedError.
+// registers it first where there is none: with a random id and a cursor at the
+// journal's present sequence. It claims its targets, also those that came with
+// a changed destination; one that another pipeline has for overlapping dates is
+// a *TargetTakenError, or taken over with def.Adopt. A definition that changes
+// what is fixed at registration is a *pipeline.ChangedError.
 func (c *Catalog) RegisterPipeline(ctx context.Context, def pipeline.Definition, targets []pipeline.Target, now time.Time) (*pipeline.Pipeline, error) {
 	var registered *pipeline.Pipeline
 	err := c.Update(ctx, func(tx *sql.Tx) error {
 		p, err := pipelineByName(ctx, tx, def.Name)
 		if errors.Is(err, ErrUnknownPipeline) {
-			p, err = insertPipeline(ctx, tx, def, targets, now)
+			p, err = insertPipeline(ctx, tx, def, now)
 		}
 		if err != nil {
 			return err
 		}
 		if err := p.Unchanged(def); err != nil {
 			return err
+		}
+		for _, target := range targets {
+			if err := claimTarget(ctx, tx, p, target, def.Adopt); err != nil {
+				return err
+			}
 		}
 		// What is not fixed follows the configuration.
 		id, state, cursor := p.ID, p.State, p.Cursor
@@ -65,7 +71,7 @@ func (c *Catalog) RegisterPipeline(ctx context.Context, def pipeline.Definition,
 	return registered, nil
 }
 
-func insertPipeline(ctx context.Context, tx *sql.Tx, def pipeline.Definition, targets []pipeline.Target, now time.Time) (*pipeline.Pipeline, error) {
+func insertPipeline(ctx context.Context, tx *sql.Tx, def pipeline.Definition, now time.Time) (*pipeline.Pipeline, error) {
 	var seq int64
 	if err := tx.QueryRowContext(ctx, `SELECT seq FROM projects WHERE id = ?`, def.ProjectID).Scan(&seq); err != nil {
 		return nil, fmt.Errorf("sequence of project %d: %w", def.ProjectID, err)
@@ -83,19 +89,20 @@ func insertPipeline(ctx context.Context, tx *sql.Tx, def pipeline.Definition, ta
 	if err != nil {
 		return nil, fmt.Errorf("insert: %w", err)
 	}
-	for _, target := range targets {
-		if err := claimTarget(ctx, tx, p, target); err != nil {
-			return nil, err
-		}
-	}
 	return p, nil
 }
 
-// claimTarget refuses a target that another pipeline has for overlapping dates.
-func claimTarget(ctx context.Context, tx *sql.Tx, p *pipeline.Pipeline, target pipeline.Target) error {
-	row := tx.QueryRowContext(ctx, `SELECT p.name, t.from_day, t.to_day FROM targets t JOIN pipelines p ON p.id = t.pipeline
-		WHERE t.uri = ? AND t.project = ? AND t.stream = ? AND t.from_day <= ? AND t.to_day >= ? LIMIT 1`,
-		target.URI, target.ProjectID, target.Stream.String(), int64(p.To), int64(p.From))
+// claimTarget notes that the pipeline writes to a target. Other pipelines'
+// claims to overlapping dates there are refused, or dropped with adopt.
+func claimTarget(ctx context.Context, tx *sql.Tx, p *pipeline.Pipeline, target pipeline.Target, adopt bool) error {
+	const others = ` WHERE uri = ? AND project = ? AND stream = ? AND pipeline <> ? AND from_day <= ? AND to_day >= ?`
+	args := []any{target.URI, target.ProjectID, target.Stream.String(), p.ID, int64(p.To), int64(p.From)}
+	if adopt {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM targets`+others, args...); err != nil {
+			return fmt.Errorf("adopt target: %w", err)
+		}
+	}
+	row := tx.QueryRowContext(ctx, `SELECT (SELECT name FROM pipelines WHERE id = pipeline), from_day, to_day FROM targets`+others+` LIMIT 1`, args...)
 	taken := TargetTakenError{URI: target.URI}
 	switch err := row.Scan(&taken.Pipeline, &taken.From, &taken.To); {
 	case err == nil:
@@ -103,8 +110,8 @@ func claimTarget(ctx context.Context, tx *sql.Tx, p *pipeline.Pipeline, target p
 	case !errors.Is(err, sql.ErrNoRows):
 		return fmt.Errorf("look up target: %w", err)
 	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO targets (uri, project, stream, pipeline, from_day, to_day) VALUES (?, ?, ?, ?, ?, ?)`,
-		target.URI, target.ProjectID, target.Stream.String(), p.ID, int64(p.From), int64(p.To))
+	_, err := tx.ExecContext(ctx, `INSERT INTO targets (uri, project, stream, pipeline, from_day, to_day) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT DO NOTHING`, target.URI, target.ProjectID, target.Stream.String(), p.ID, int64(p.From), int64(p.To))
 	if err != nil {
 		return fmt.Errorf("claim target: %w", err)
 	}

@@ -1,0 +1,291 @@
+package catalog
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/sdk/batch"
+)
+
+var registeredAt = time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
+
+func day(t *testing.T, s string) journal.Day {
+	t.Helper()
+	if s == "" {
+		return pipeline.Forever
+	}
+	d, err := journal.ParseDay(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func definition(t *testing.T, name, from, to string) pipeline.Definition {
+	t.Helper()
+	return pipeline.Definition{
+		Name: name, ProjectID: project, Stream: batch.Events, Destination: "s3.lake", From: day(t, from), To: day(t, to),
+		Order: pipeline.Oldest, Frequency: time.Hour, MaxRunBytes: 1 << 30,
+	}
+}
+
+func lake(uri string) []pipeline.Target {
+	return []pipeline.Target{{ProjectID: project, Stream: batch.Events, URI: uri}}
+}
+
+func register(t *testing.T, c *Catalog, def pipeline.Definition, targets []pipeline.Target) *pipeline.Pipeline {
+	t.Helper()
+	p, err := c.RegisterPipeline(t.Context(), def, targets, registeredAt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestAPipelineIsRegisteredOnce(t *testing.T) {
+	c := newCatalog(t)
+	mustCommit(t, c, newSeal(1))
+	mustCommit(t, c, newSeal(2))
+	def := definition(t, "events", "2026-01-01", "")
+	first := register(t, c, def, lake("s3://a/x"))
+	if !regexp.MustCompile(`^[0-9a-z]{10}$`).MatchString(first.ID) {
+		t.Errorf("id %q", first.ID)
+	}
+	want := &pipeline.Pipeline{Definition: def, ID: first.ID, State: pipeline.Active, Cursor: pipeline.NewCursor(2), CreatedAt: registeredAt}
+	if !reflect.DeepEqual(first, want) {
+		t.Errorf("got %+v, want %+v", first, want)
+	}
+	mustCommit(t, c, newSeal(3))
+	// What is not fixed follows the configuration; the rest is as it was.
+	def.Frequency, def.MaxRunBytes, def.Order, def.Paused = 24*time.Hour, 1<<20, pipeline.Newest, true
+	want.Definition = def
+	again, err := c.RegisterPipeline(t.Context(), def, lake("s3://a/x"), registeredAt.Add(time.Hour))
+	if err != nil || !reflect.DeepEqual(again, want) {
+		t.Errorf("got %+v, %v, want %+v", again, err, want)
+	}
+	other := register(t, c, definition(t, "events-2", "2026-01-01", ""), lake("s3://a/y"))
+	if other.ID == first.ID || other.Cursor.Cut != 3 {
+		t.Errorf("a later pipeline has id %s and cursor %+v", other.ID, other.Cursor)
+	}
+	all, err := c.Pipelines(t.Context())
+	if err != nil || len(all) != 2 || all[0].Name != "events" || all[1].Name != "events-2" || all[0].ID != first.ID {
+		t.Errorf("got %+v, %v", all, err)
+	}
+	if n := count(t, c, `SELECT COUNT(*) FROM targets`); n != 2 {
+		t.Errorf("%d targets are claimed", n)
+	}
+}
+
+func TestWhatIsFixedDoesNotChange(t *testing.T) {
+	c := newCatalog(t)
+	if err := c.RegisterProject(t.Context(), 8, "other", "UTC"); err != nil {
+		t.Fatal(err)
+	}
+	register(t, c, definition(t, "events", "2026-01-01", "2026-06-30"), lake("s3://a/x"))
+	before, err := c.Pipeline(t.Context(), "events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for attribute, change := range map[string]func(*pipeline.Definition){
+		"project":     func(d *pipeline.Definition) { d.ProjectID = 8 },
+		"stream":      func(d *pipeline.Definition) { d.Stream = batch.People },
+		"destination": func(d *pipeline.Definition) { d.Destination = "s3.other" },
+		"from_date":   func(d *pipeline.Definition) { d.From++ },
+		"to_date":     func(d *pipeline.Definition) { d.To = pipeline.Forever },
+	} {
+		def := definition(t, "events", "2026-01-01", "2026-06-30")
+		change(&def)
+		def.Adopt = true // makes no difference
+		_, err := c.RegisterPipeline(t.Context(), def, lake("s3://a/z"), registeredAt)
+		var changed *pipeline.ChangedError
+		if !errors.As(err, &changed) || changed.Attribute != attribute || changed.Pipeline != "events" {
+			t.Errorf("%s: got %v", attribute, err)
+		}
+	}
+	after, err := c.Pipeline(t.Context(), "events")
+	if err != nil || !reflect.DeepEqual(after, before) {
+		t.Errorf("got %+v, %v, want %+v", after, err, before)
+	}
+	if n := count(t, c, `SELECT COUNT(*) FROM targets`); n != 1 {
+		t.Errorf("%d targets are claimed", n)
+	}
+}
+
+func TestOverlappingDatesAtOneTargetAreRefused(t *testing.T) {
+	tests := []struct {
+		name     string
+		from, to string // of the second; the first has 2026-03-01 to 2026-03-31, or is open-ended
+		open     bool
+		target   pipeline.Target
+		refused  bool
+	}{
+		{"same dates", "2026-03-01", "2026-03-31", false, lake("s3://a/x")[0], true},
+		{"inside", "2026-03-10", "2026-03-11", false, lake("s3://a/x")[0], true},
+		{"around", "2026-01-01", "2026-12-31", false, lake("s3://a/x")[0], true},
+		{"the last day", "2026-03-31", "2026-04-30", false, lake("s3://a/x")[0], true},
+		{"the first day", "2026-02-01", "2026-03-01", false, lake("s3://a/x")[0], true},
+		{"open-ended from within", "2026-03-15", "", false, lake("s3://a/x")[0], true},
+		{"open-ended from before", "2026-01-01", "", false, lake("s3://a/x")[0], true},
+		{"the day before", "2026-02-01", "2026-02-28", false, lake("s3://a/x")[0], false},
+		{"the day after", "2026-04-01", "", false, lake("s3://a/x")[0], false},
+		{"behind an open end", "2027-01-01", "2027-12-31", true, lake("s3://a/x")[0], true},
+		{"before an open end", "2026-02-01", "2026-02-28", true, lake("s3://a/x")[0], false},
+		{"another place", "2026-03-01", "2026-03-31", false, lake("s3://a/y")[0], false},
+		{"a place below", "2026-03-01", "2026-03-31", false, lake("s3://a/x/y")[0], false},
+		{"another stream", "2026-03-01", "2026-03-31", false, pipeline.Target{ProjectID: project, Stream: batch.People, URI: "s3://a/x"}, false},
+		{"another project", "2026-03-01", "2026-03-31", false, pipeline.Target{ProjectID: 8, Stream: batch.Events, URI: "s3://a/x"}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newCatalog(t)
+			until := "2026-03-31"
+			if tt.open {
+				until = ""
+			}
+			register(t, c, definition(t, "first", "2026-03-01", until), lake("s3://a/x"))
+			second := definition(t, "second", tt.from, tt.to)
+			targets := []pipeline.Target{{ProjectID: project, Stream: batch.Events, URI: "s3://free"}, tt.target}
+			_, err := c.RegisterPipeline(t.Context(), second, targets, registeredAt)
+			if !tt.refused {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			var taken *TargetTakenError
+			if !errors.As(err, &taken) || *taken != (TargetTakenError{"s3://a/x", "first", day(t, "2026-03-01"), day(t, until)}) {
+				t.Fatalf("got %v", err)
+			}
+			wanted := "target s3://a/x already holds the dates from 2026-03-01 to 2026-03-31 of pipeline first"
+			if tt.open {
+				wanted = "target s3://a/x already holds the dates from 2026-03-01 onward of pipeline first"
+			}
+			if !strings.HasSuffix(err.Error(), wanted) {
+				t.Errorf("got %q", err)
+			}
+			if _, err := c.Pipeline(t.Context(), "second"); !errors.Is(err, ErrUnknownPipeline) {
+				t.Errorf("a pipeline that was refused is registered: %v", err)
+			}
+			if n := count(t, c, `SELECT COUNT(*) FROM targets`); n != 1 {
+				t.Errorf("%d targets are claimed", n)
+			}
+		})
+	}
+}
+
+// A destination that was pointed elsewhere brings new targets: they are
+// claimed, and the old ones stay what they are, places that hold rows.
+func TestATargetThatMovedIsClaimed(t *testing.T) {
+	c := newCatalog(t)
+	def := definition(t, "events", "2026-01-01", "")
+	register(t, c, def, lake("s3://a/x"))
+	register(t, c, def, lake("s3://a/y"))
+	for _, uri := range []string{"s3://a/x", "s3://a/y"} {
+		_, err := c.RegisterPipeline(t.Context(), definition(t, "other", "2026-05-01", ""), lake(uri), registeredAt)
+		var taken *TargetTakenError
+		if !errors.As(err, &taken) || taken.Pipeline != "events" {
+			t.Errorf("%s: got %v", uri, err)
+		}
+	}
+	register(t, c, definition(t, "third", "2026-05-01", ""), lake("s3://a/z"))
+	_, err := c.RegisterPipeline(t.Context(), def, lake("s3://a/z"), registeredAt)
+	var taken *TargetTakenError
+	if !errors.As(err, &taken) || taken.Pipeline != "third" {
+		t.Errorf("moved to another pipeline's place: %v", err)
+	}
+}
+
+// A pipeline that adopts takes a target over: the one that had it is refused
+// from then on, unless it adopts in turn.
+func TestAdoptTakesATargetOver(t *testing.T) {
+	c := newCatalog(t)
+	old := definition(t, "old", "2026-01-01", "")
+	register(t, c, old, lake("s3://a/x"))
+	next := definition(t, "new", "2026-01-01", "")
+	if _, err := c.RegisterPipeline(t.Context(), next, lake("s3://a/x"), registeredAt); err == nil {
+		t.Fatal("the target was given away")
+	}
+	next.Adopt = true
+	adopted := register(t, c, next, lake("s3://a/x"))
+	next.Adopt = false
+	if again := register(t, c, next, lake("s3://a/x")); again.ID != adopted.ID {
+		t.Errorf("id %s, then %s", adopted.ID, again.ID)
+	}
+	_, err := c.RegisterPipeline(t.Context(), old, lake("s3://a/x"), registeredAt)
+	var taken *TargetTakenError
+	if !errors.As(err, &taken) || taken.Pipeline != "new" {
+		t.Errorf("the one that had it: %v", err)
+	}
+	old.Adopt = true
+	register(t, c, old, lake("s3://a/x"))
+	if n := count(t, c, `SELECT COUNT(*) FROM targets`); n != 1 {
+		t.Errorf("%d claims", n)
+	}
+	// Dates that do not overlap stay whose they are.
+	register(t, c, definition(t, "past", "2025-01-01", "2025-12-31"), lake("s3://a/x"))
+	register(t, c, old, lake("s3://a/x"))
+	if n := count(t, c, `SELECT COUNT(*) FROM targets`); n != 2 {
+		t.Errorf("%d claims", n)
+	}
+}
+
+// Two processes register at once: of those that overlap one is registered, and
+// a name gets one id.
+func TestRegistrationsRace(t *testing.T) {
+	c := pair(t)
+	for round := range 20 {
+		var wg sync.WaitGroup
+		uri := fmt.Sprintf("s3://a/%d", round)
+		errs, ids := make([]error, 4), make([]string, 4)
+		for i := range errs {
+			wg.Go(func() {
+				// Two of one name and two of another.
+				def := definition(t, fmt.Sprintf("pipeline-%d-%d", round, i/2), "2026-01-01", "")
+				p, err := c[i%2].RegisterPipeline(t.Context(), def, lake(uri), registeredAt)
+				if errs[i] = err; err == nil {
+					ids[i] = p.ID
+				}
+			})
+		}
+		wg.Wait()
+		winner := 0
+		if errs[0] != nil {
+			winner = 2
+		}
+		var taken *TargetTakenError
+		if errs[winner] != nil || errs[winner+1] != nil || ids[winner] != ids[winner+1] ||
+			!errors.As(errs[2-winner], &taken) || !errors.As(errs[3-winner], &taken) {
+			t.Fatalf("errors %q, ids %q", errs, ids)
+		}
+	}
+}
+
+func TestAPipelineIsPausedByName(t *testing.T) {
+	c := newCatalog(t)
+	register(t, c, definition(t, "events", "2026-01-01", ""), nil)
+	for _, state := range []pipeline.State{pipeline.Paused, pipeline.Active} {
+		if err := c.SetPipelineState(t.Context(), "events", state); err != nil {
+			t.Fatal(err)
+		}
+		if p, err := c.Pipeline(t.Context(), "events"); err != nil || p.State != state {
+			t.Errorf("got %+v, %v, want %s", p, err, state)
+		}
+		if p := register(t, c, definition(t, "events", "2026-01-01", ""), nil); p.State != state {
+			t.Errorf("registered anew it is %s, want %s", p.State, state)
+		}
+	}
+	if err := c.SetPipelineState(t.Context(), "nothing", pipeline.Paused); !errors.Is(err, ErrUnknownPipeline) {
+		t.Errorf("got %v", err)
+	}
+	if err := c.SetPipelineState(t.Context(), "events", "half"); err == nil {
+		t.Error("any state is taken")
+	}
+}
