@@ -180,15 +180,17 @@ func (m *machine) cursor() int {
 // feed reads the source on to its end, and returns how many rows were
 // acknowledged.
 func (m *machine) feed() (acknowledged int, err error) {
+	open := m.disk.OpenFiles()
+	defer func() {
+		if now := m.disk.OpenFiles(); now > open {
+			m.t.Errorf("%d files are left open", now-open)
+		}
+	}()
 	w, err := journal.Open(m.t.Context(), m.faultyOptions())
 	if err != nil {
 		return 0, err
 	}
-	defer func() {
-		if closeErr := w.Close(); closeErr != nil {
-			err = errors.Join(err, closeErr)
-		}
-	}()
+	defer func() { err = errors.Join(err, w.Close()) }()
 	for at := m.cursor(); at < machineRows; at += machineChunk {
 		end := at + machineChunk
 		if err := w.Append(m.t.Context(), chunk("files.a", m.ids[at:end], m.times[at:end], at)); err != nil {

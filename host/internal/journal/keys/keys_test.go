@@ -460,15 +460,12 @@ func TestAFailedStepLeavesASetWhole(t *testing.T) {
 			if err := m.set.Close(); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
-			switch operation, _, _ := strings.Cut(name, " "); operation {
-			case "open", "create", "close": // what failed after its effect nobody holds
-			default:
-				if open := m.disk.OpenFiles(); open != 0 {
-					t.Errorf("%s: %d files are open after Close", name, open)
-				}
-				if files := strings.Join(m.disk.Files(), " "); strings.Contains(files, ".tmp-") {
-					t.Errorf("%s: a file is left: %s", name, files)
-				}
+			if open := m.disk.OpenFiles(); open != 0 {
+				t.Errorf("%s: %d files are open after Close", name, open)
+			}
+			// What was made by a call that seems to have failed nobody can name.
+			if files := strings.Join(m.disk.Files(), " "); strings.Contains(files, ".tmp-") && !strings.HasPrefix(name, "create") {
+				t.Errorf("%s: a file is left: %s", name, files)
 			}
 		}
 	}

@@ -154,35 +154,36 @@ func (d *Disk) CreateTemp(dir, pattern string) (disk.File, error) {
 	path := filepath.Join(dir, strings.Replace(pattern, "*", fmt.Sprint(d.temp), 1))
 	d.mu.Unlock()
 	f := &handle{disk: d, path: path, node: &node{}}
-	err := d.do("create "+path, func() error {
+	return d.opened(f, d.do("create "+path, func() error {
 		parent, err := d.dirOf("create", path)
 		if err != nil {
 			return err
 		}
 		parent.names[filepath.Base(path)] = f.node
-		d.open++
 		return nil
-	})
+	}))
+}
+
+// opened counts a file, unless it could not be opened.
+func (d *Disk) opened(f *handle, err error) (disk.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open++
 	return f, nil
 }
 
 // Open implements disk.System.
 func (d *Disk) Open(path string) (disk.File, error) {
 	f := &handle{disk: d, path: path}
-	err := d.do("open "+path, func() error {
+	return d.opened(f, d.do("open "+path, func() error {
 		if f.node = d.find(path); f.node == nil {
 			return &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 		}
-		d.open++
 		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return f, nil
+	}))
 }
 
 // Rename implements disk.System, within a directory.
@@ -334,11 +335,12 @@ func (f *handle) Sync() error {
 	})
 }
 
+// Close closes the file also when it fails, as close(2) does.
 func (f *handle) Close() error {
-	return f.disk.do("close "+f.path, func() error {
-		f.disk.open--
-		return nil
-	})
+	f.disk.mu.Lock()
+	f.disk.open--
+	f.disk.mu.Unlock()
+	return f.disk.do("close "+f.path, func() error { return nil })
 }
 
 func (f *handle) Stat() (fs.FileInfo, error) {
