@@ -1,0 +1,189 @@
+package schema
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/zeebo/xxh3"
+)
+
+// render appends the row.
+func (c *Collector) render(dst []byte, a *Arrival, r row) []byte {
+	start := len(dst)
+	dst = append(dst, `{"device_id":`...)
+	dst = appendInside(dst, r.device)
+	dst = append(dst, `,"distinct_id":`...)
+	if r.anonymous {
+		dst = append(dst, `"$device:`...)
+		dst = append(dst, r.distinct...)
+		dst = append(dst, '"')
+	} else {
+		dst = appendInside(dst, r.distinct)
+	}
+	dst = append(dst, `,"event_name":`...)
+	dst = appendInside(dst, r.event)
+	dst = append(dst, `,"insert_id":`...)
+	dst = appendInside(dst, r.insert)
+	dst = append(dst, `,"properties":`...)
+	dst = c.appendProperties(dst, a, r)
+	dst = append(dst, `,"time":`...)
+	dst = strconv.AppendInt(dst, r.time, 10)
+	dst = append(dst, `,"user_id":`...)
+	dst = appendInside(dst, r.user)
+	dst = append(dst, '}')
+	if c.scanner.lines {
+		for i := start; i < len(dst); i++ {
+			if dst[i] == '\n' || dst[i] == '\r' {
+				dst[i] = ' '
+			}
+		}
+	}
+	return append(dst, '\n')
+}
+
+// appendInside appends the string with that inside, or null.
+func appendInside(dst, inside []byte) []byte {
+	if inside == nil {
+		return append(dst, "null"...)
+	}
+	dst = append(dst, '"')
+	dst = append(dst, inside...)
+	return append(dst, '"')
+}
+
+// appendProperties appends the properties as they were sent, but for edits, and
+// what the server adds.
+func (c *Collector) appendProperties(dst []byte, a *Arrival, r row) []byte {
+	s := &c.scanner
+	from, end, removed := s.properties.from, s.properties.from+1, 0
+	if n := len(s.inner); n > 0 {
+		end = s.inner[n-1].value.to
+	}
+	for _, e := range c.edits {
+		m := &s.inner[e.member]
+		if e.remove {
+			if e.member > removed {
+				// The comma behind the member before stays for what follows.
+				dst = append(dst, s.data[from:m.previous]...)
+				from = m.value.to
+			} else {
+				if removed == 0 {
+					dst = append(dst, s.data[from:m.key.from]...)
+				}
+				from = m.value.to
+				if m.next != 0 {
+					from = s.inner[e.member+1].key.from
+				}
+			}
+			removed++
+			continue
+		}
+		if e.key != 0 {
+			dst = append(append(dst, s.data[from:e.key]...), '"')
+			from = m.key.to
+		}
+		if e.value != 0 {
+			dst = append(append(dst, s.data[from:e.value]...), '"')
+			from = m.value.to
+		}
+	}
+	if from < end {
+		dst = append(dst, s.data[from:end]...)
+	}
+	added := len(dst)
+	dst = c.appendAdded(dst, a, r)
+	if len(s.inner) == removed {
+		dst[added] = ' ' // instead of the comma
+	}
+	return append(dst, s.data[end:s.properties.to]...)
+}
+
+// appendAdded appends what the server adds, each with a comma before it.
+func (c *Collector) appendAdded(dst []byte, a *Arrival, r row) []byte {
+	if r.addInsert {
+		dst = append(dst, `,"$insert_id":`...)
+		dst = appendInside(dst, r.insert)
+	}
+	if r.addDevice {
+		dst = append(dst, `,"$device_id":`...)
+		dst = appendInside(dst, r.device)
+	}
+	if r.addUser {
+		dst = append(dst, `,"$user_id":`...)
+		dst = appendInside(dst, r.user)
+	}
+	if a.Geo != nil {
+		dst = c.appendPlace(dst, a)
+	}
+	if a.Import {
+		dst = append(dst, `,"$import":true`...)
+	}
+	dst = append(dst, `,"$mp_api_endpoint":`...)
+	dst = appendQuoted(dst, a.Endpoint)
+	dst = append(dst, `,"$mp_api_timestamp_ms":`...)
+	dst = strconv.AppendInt(dst, a.Received.UnixMilli(), 10)
+	dst = append(dst, `,"$mp_event_size":`...)
+	dst = strconv.AppendInt(dst, int64(c.scanner.body.to-c.scanner.body.from), 10)
+	dst = append(dst, `,"mp_processing_time_ms":`...)
+	return strconv.AppendInt(dst, a.Processed.UnixMilli(), 10)
+}
+
+// appendPlace appends where the event comes from, as far as the client does
+// not say it.
+func (c *Collector) appendPlace(dst []byte, a *Arrival) []byte {
+	place := a.Place
+	if len(c.sent.address) != 0 {
+		place = Place{}
+		c.text, _ = appendValueText(c.text[:0], c.sent.address)
+		if address, err := netip.ParseAddr(string(c.text[:min(len(c.text), 64)])); err == nil {
+			place, _ = a.Geo.Locate(address.Unmap())
+		}
+	}
+	for _, p := range [...]struct {
+		name, value string
+		sent        bool
+	}{{`,"$city":`, place.City, c.sent.city}, {`,"$region":`, place.Region, c.sent.region}, {`,"mp_country_code":`, place.Country, c.sent.country}} {
+		if p.value != "" && !p.sent {
+			dst = appendQuoted(append(dst, p.name...), p.value)
+		}
+	}
+	return dst
+}
+
+// appendQuoted appends a string.
+func appendQuoted(dst []byte, text string) []byte {
+	dst = append(dst, '"')
+	for _, r := range text {
+		switch {
+		case r == '"' || r == '\\':
+			dst = append(dst, '\\', byte(r))
+		case r < ' ':
+			dst = fmt.Appendf(dst, `\u%04x`, r)
+		default:
+			dst = utf8.AppendRune(dst, r)
+		}
+	}
+	return append(dst, '"')
+}
+
+// key is the dedup key: that of the row when it is read as a record.
+func (c *Collector) key(r row) [16]byte {
+	text := appendPart(c.text[:0], c.decode(2, r.insert))
+	text = appendPart(text, c.decode(2, r.event))
+	text = binary.LittleEndian.AppendUint64(text, uint64(r.time))
+	distinct := c.decode(2, r.distinct)
+	switch {
+	case r.distinct == nil:
+		text = appendPart(append(text, 0xff), nil)
+	case r.anonymous:
+		text = binary.AppendUvarint(text, uint64(len(devicePrefix)+len(distinct)))
+		text = append(append(text, devicePrefix...), distinct...)
+	default:
+		text = appendPart(text, distinct)
+	}
+	c.text = text
+	return xxh3.Hash128(text).Bytes()
+}
