@@ -102,6 +102,13 @@ them to object stores and warehouses through destination plugins.
 Start with:  penstock run --once --config penstock.hcl`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("there is no command %q; see 'penstock --help'", args[0])}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.PersistentFlags().StringArrayVarP(&c.paths, "config", "c", nil, "configuration file, or directory of *.hcl; repeatable")
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON, for machines")

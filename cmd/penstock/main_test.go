@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/penstock-io/penstock/host"
@@ -29,6 +30,21 @@ func TestStatusSaysEverything(t *testing.T) {
 		c := &cli{out: &out, err: &out}
 		if status := c.status(tt.err); status != tt.status || out.String() != tt.said {
 			t.Errorf("%v: status %d, %q", tt.err, status, out.String())
+		}
+	}
+}
+
+// A command line that cannot be carried out is the operator's mistake, whatever
+// is wrong with it.
+func TestACommandLineThatIsWrong(t *testing.T) {
+	t.Parallel()
+	for _, args := range []string{"statsu", "--colour", "run again", "run --twice", "run --retry-for 5s", "plan", "plugins remve", "quarantine show", "journal verify all"} {
+		var out bytes.Buffer
+		c := &cli{out: &out, err: &out}
+		root := newRoot(c)
+		root.SetArgs(strings.Fields(args))
+		if status := c.status(root.ExecuteContext(t.Context())); status != exitConfiguration {
+			t.Errorf("penstock %s: status %d\n%s", args, status, out.String())
 		}
 	}
 }

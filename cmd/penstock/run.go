@@ -70,17 +70,28 @@ func (c *cli) printSummary(s *host.Summary) error {
 		}
 	}
 	for _, p := range s.Pipelines {
-		fmt.Fprintf(c.out, "%s → %s: %d runs, %s rows, %s in %d objects\n",
-			p.Name, p.Destination, p.Runs, thousands(p.Rows), size(p.StoredBytes), p.Objects)
+		fmt.Fprintf(c.out, "%s → %s: %s, %s rows, %s in %d objects\n",
+			p.Name, p.Destination, runs(p.Runs), thousands(p.Rows), size(p.StoredBytes), p.Objects)
 		if p.Rejected > 0 {
 			fmt.Fprintf(c.out, "  refused by the destination, in quarantine: %s rows\n", thousands(p.Rejected))
 		}
 		for _, place := range p.Places {
 			fmt.Fprintf(c.out, "  %s\n", place)
 		}
+		if more := p.Objects - len(p.Places); more > 0 {
+			fmt.Fprintf(c.out, "  … and %d more\n", more)
+		}
 		if p.Error != "" {
 			fmt.Fprintf(c.out, "  failed: %s\n", p.Error)
 		}
 	}
 	return nil
+}
+
+// runs is a number of runs in words.
+func runs(n int) string {
+	if n == 1 {
+		return "1 run"
+	}
+	return fmt.Sprintf("%d runs", n)
 }
