@@ -1,0 +1,110 @@
+package collector
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"strings"
+)
+
+// credentials are hashes: comparing them takes the same time whatever the
+// length of what they are of.
+type credentials struct {
+	username, secret [sha256.Size]byte
+}
+
+func same(a, b [sha256.Size]byte) bool { return subtle.ConstantTimeCompare(a[:], b[:]) == 1 }
+
+// basic reads the header Authorization. Some clients send name and password
+// without encoding them.
+func basic(r *http.Request) (username, password string, ok bool) {
+	if username, password, ok = r.BasicAuth(); ok {
+		return username, password, true
+	}
+	const scheme = "basic "
+	header := r.Header.Get("Authorization")
+	if len(header) < len(scheme) || !strings.EqualFold(header[:len(scheme)], scheme) {
+		return "", "", false
+	}
+	return strings.Cut(strings.TrimSpace(header[len(scheme):]), ":")
+}
+
+// grant is what a request may import into: a project, or, without one, that
+// which each record's token names.
+type grant struct {
+	project *Project
+}
+
+var (
+	errCredentials = &failure{status: http.StatusUnauthorized, message: "Invalid credentials"}
+	errProjectID   = &failure{status: http.StatusBadRequest, message: "project_id is required with a service account"}
+)
+
+// authorize says what the request may import into.
+func (q *request) authorize() (grant, *failure) {
+	c := q.collector
+	username, password, ok := basic(q.r)
+	if !ok && q.r.Header.Get("Authorization") != "" {
+		return grant{}, errCredentials
+	}
+	if !ok {
+		return q.key(q.apiKey)
+	}
+	if password == "" {
+		return q.key(username)
+	}
+	given := credentials{sha256.Sum256([]byte(username)), sha256.Sum256([]byte(password))}
+	found := false
+	for _, a := range c.accounts {
+		// All are compared.
+		found = same(a.username, given.username) && same(a.secret, given.secret) || found
+	}
+	switch p := c.byID[q.projectID]; {
+	case !found:
+		return grant{}, errCredentials
+	case q.projectID == "":
+		return grant{}, errProjectID
+	case p == nil:
+		return grant{}, errCredentials
+	default:
+		return grant{p}, nil
+	}
+}
+
+// key says what an API secret or a token opens.
+func (q *request) key(key string) (grant, *failure) {
+	c := q.collector
+	if p := c.byToken[key]; p != nil {
+		if q.projectID != "" && c.byID[q.projectID] != p {
+			return grant{}, errCredentials
+		}
+		return grant{p}, nil
+	}
+	if c.o.APISecret == "" || !same(c.secret, sha256.Sum256([]byte(key))) {
+		return grant{}, errCredentials
+	}
+	if q.projectID == "" {
+		if len(c.o.Projects) == 1 {
+			return grant{&c.o.Projects[0]}, nil
+		}
+		return grant{}, nil
+	}
+	if p := c.byID[q.projectID]; p != nil {
+		return grant{p}, nil
+	}
+	return grant{}, errCredentials
+}
+
+// named is the project that the record's token names, or that of the request.
+// known is false when a token names none.
+func (q *request) named(token []byte) (p *Project, known bool) {
+	c := q.collector
+	if len(token) != 0 {
+		p = c.byToken[string(token)]
+		return p, p != nil
+	}
+	if username, _, ok := basic(q.r); ok && c.byToken[username] != nil {
+		return c.byToken[username], true
+	}
+	return c.byToken[q.apiKey], true
+}

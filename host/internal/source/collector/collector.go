@@ -1,0 +1,215 @@
+package collector
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/schema"
+)
+
+// Log makes rows durable: Append returns when they are, or an error, and then
+// none of them is. data and rows are not kept. Rows of KindEvents, KindProfiles
+// and KindLinks come together, in the order in which the client sent them.
+//
+// After an error the client is asked to try again; it is asked to wait longer
+// when the error is wal.ErrFull.
+type Log interface {
+	Append(ctx context.Context, project int64, rows []journal.Row, data []byte) error
+}
+
+// Rejects keeps records that are refused while their client is not told which:
+// it returns when they are kept, or were counted because the quarantine is
+// full. After an error the whole request is refused, to be tried again. Nothing
+// of records may be kept without copying it.
+type Rejects interface {
+	Reject(ctx context.Context, records []Reject) error
+}
+
+// Reject is a record that was refused.
+type Reject struct {
+	Project  int64  // 0: not known
+	Endpoint string // "track", "import", "engage" or "groups"
+	Reason   schema.Reason
+	Detail   string
+	Record   []byte // as sent; cut at 64 KiB
+}
+
+// Further reasons why records are refused.
+const (
+	NoToken           schema.Reason = "no_token"
+	UnknownToken      schema.Reason = "unknown_token"
+	NoOperation       schema.Reason = "no_operation"
+	NoGroup           schema.Reason = "no_group"
+	ProfilesElsewhere schema.Reason = "profiles_from_mixpanel"
+)
+
+// Project is a project that records may be for.
+type Project struct {
+	ID       int64
+	Token    string // not empty; each has its own
+	Identity schema.Identity
+	// NoProfiles says that somebody else writes the project's profiles:
+	// operations are refused.
+	NoProfiles bool
+}
+
+// Account is a service account, which may import into all projects.
+type Account struct {
+	Username, Secret string
+}
+
+// Options configure a Collector. Zero is the default, given behind each.
+type Options struct {
+	Projects  []Project // required
+	APISecret string    // of older clients, for all projects; none
+	Accounts  []Account
+
+	// Origins are scheme://host, with :port where it is not the scheme's.
+	CORSOrigins     []string
+	RedirectOrigins []string
+
+	MaxBody  int64         // bytes of a body, decompressed; 10,000,000
+	InFlight int64         // bytes that all requests in flight hold together; 32 MiB
+	Wait     time.Duration // how long a request waits for room in that; 5 s
+	// OldestTrack is how far back an event through /track may lie; 5 days. Older
+	// ones are refused: they are for /import.
+	OldestTrack time.Duration
+
+	Log     Log     // required
+	Rejects Rejects // required
+	Geo     schema.Geo
+	// Address is the client's address; that of the connection. Something that
+	// stands behind a proxy knows better.
+	Address func(*http.Request) netip.Addr
+	Ready   func() error // why nothing can be taken now; nil: always ready
+	Now     func() time.Time
+	Random  io.Reader // for generated ids; crypto/rand
+	Logger  *slog.Logger
+}
+
+// MaxRecords is the most records of a request.
+const MaxRecords = 2000
+
+// Collector is the HTTP handler. It may be used concurrently; it has no
+// goroutines of its own.
+type Collector struct {
+	o        Options
+	log      *slog.Logger
+	byToken  map[string]*Project
+	byID     map[string]*Project
+	accounts []credentials
+	secret   [sha256.Size]byte // of APISecret
+	cors     map[string]bool
+	redirect map[string]bool
+
+	budget  *budget
+	parsers chan *schema.Collector // as many as may work at the same time
+	scratch sync.Pool              // of *request, small and large
+	large   sync.Pool
+	linked  linked
+	counts  counts
+	serial  serial // for the keys of profile operations
+
+	draining atomic.Bool
+}
+
+// New returns a collector.
+func New(o Options) (*Collector, error) {
+	if o.Log == nil || o.Rejects == nil || len(o.Projects) == 0 {
+		return nil, errors.New("a collector needs a log, rejects and a project")
+	}
+	defaults(&o)
+	c := &Collector{
+		o: o, log: o.Logger, byToken: map[string]*Project{}, byID: map[string]*Project{},
+		cors: origins(o.CORSOrigins), redirect: origins(o.RedirectOrigins),
+		budget: newBudget(o.InFlight, o.Wait),
+	}
+	for i := range o.Projects {
+		p := &o.Projects[i]
+		if p.Token == "" || c.byToken[p.Token] != nil {
+			return nil, fmt.Errorf("project %d needs a token of its own", p.ID)
+		}
+		c.byToken[p.Token] = p
+		c.byID[strconv.FormatInt(p.ID, 10)] = p
+	}
+	for _, a := range o.Accounts {
+		c.accounts = append(c.accounts, credentials{sha256.Sum256([]byte(a.Username)), sha256.Sum256([]byte(a.Secret))})
+	}
+	c.secret = sha256.Sum256([]byte(o.APISecret))
+	if err := c.serial.begin(o.Random); err != nil {
+		return nil, err
+	}
+	workers := runtime.GOMAXPROCS(0)
+	c.parsers = make(chan *schema.Collector, workers)
+	for range workers {
+		var seed [32]byte
+		if _, err := io.ReadFull(o.Random, seed[:]); err != nil {
+			return nil, fmt.Errorf("read random bytes: %w", err)
+		}
+		c.parsers <- schema.NewCollector(seed)
+	}
+	return c, nil
+}
+
+func defaults(o *Options) {
+	if o.MaxBody == 0 {
+		o.MaxBody = 10_000_000
+	}
+	if o.InFlight == 0 {
+		o.InFlight = 32 << 20
+	}
+	if o.Wait == 0 {
+		o.Wait = 5 * time.Second
+	}
+	if o.OldestTrack == 0 {
+		o.OldestTrack = 5 * 24 * time.Hour
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Random == nil {
+		o.Random = rand.Reader
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Address == nil {
+		o.Address = remote
+	}
+	if o.Ready == nil {
+		o.Ready = func() error { return nil }
+	}
+}
+
+// remote is the address of the connection's other end.
+func remote(r *http.Request) netip.Addr {
+	a, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return a.Addr().Unmap()
+}
+
+// serial numbers profile operations: what is unlike any other, also after a
+// restart.
+type serial struct {
+	prefix [16]byte
+	next   atomic.Uint64
+}
+
+func (s *serial) begin(random io.Reader) error {
+	if _, err := io.ReadFull(random, s.prefix[:]); err != nil {
+		return fmt.Errorf("read random bytes: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,19 @@
+// Package collector is what Mixpanel's clients send to: an HTTP handler for
+// /track, /import, /engage and /groups, as unmodified clients call them.
+//
+// It turns bodies into rows and answers; it knows neither listeners nor
+// journals. Rows go to a Log, and an answer that says that they were taken is
+// sent when the log has them. Records that are refused while their client is
+// not told which go to Rejects.
+//
+// Promises:
+//
+//   - what was answered with success is in the log: rows of one request and
+//     project together, in the order in which they were sent;
+//   - insert ids are made and distinct ids derived before a row is logged, so
+//     that what happens to the log does not change them;
+//   - memory is bounded by Options.InFlight and the largest request, whatever
+//     clients send and however slowly: limits count decompressed bytes;
+//   - addresses of clients are never stored; tokens, secrets and addresses are
+//     never logged.
+package collector

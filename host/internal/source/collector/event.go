@@ -1,0 +1,104 @@
+package collector
+
+import (
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/schema"
+)
+
+// event takes the record as an event.
+func (q *request) event(p *schema.Collector) {
+	project, reason := q.projectOf(plain(p, p.Property("token")))
+	switch reason {
+	case UnknownToken:
+		q.refuse(p, nil, refused(UnknownToken, "properties.token", "no project has this token"))
+		if q.endpoint == track {
+			q.good++ // whether a token is known is not said
+		}
+		return
+	case NoToken:
+		q.refuse(p, nil, refused(NoToken, "properties.token", "'properties.token' is invalid: must not be missing"))
+		return
+	}
+	q.arrival.Identity = project.Identity
+	start := len(q.rendered)
+	rendered, e, err := p.AppendEvent(q.rendered, &q.arrival)
+	if r, ok := err.(*schema.Refused); ok {
+		if r.Reason == schema.IdentityVerb {
+			q.verbs++
+		}
+		q.refuse(p, project, r)
+		return
+	}
+	q.good++
+	if e.Ignored {
+		q.count(project, Ignored)
+		return
+	}
+	q.rendered = rendered
+	q.append(project, journal.KindEvents, start, journal.Row{Time: e.Time, Key: e.Key, Flags: e.Flags})
+	q.count(project, Accepted)
+	if project.Identity == schema.Simplified {
+		if e.User != nil {
+			q.link(project, schema.Link{AnonymousID: "$device:" + string(e.Device), IdentifiedID: string(e.User), Verb: schema.VerbLink})
+		}
+		return
+	}
+	if e.Verb != "" {
+		q.verb(p, project, e.Verb)
+	}
+}
+
+// append notes the row that lies from start to the end of what is rendered.
+func (q *request) append(project *Project, kind journal.Kind, start int, r journal.Row) {
+	t := q.target(project)
+	r.Kind, r.Offset, r.Length = kind, start, len(q.rendered)-start
+	t.rows = append(t.rows, r)
+}
+
+// verb takes the link that an event of identity management asks for. The event
+// is kept, whatever becomes of the link.
+func (q *request) verb(p *schema.Collector, project *Project, verb string) {
+	l := schema.Link{}
+	switch verb {
+	case "$identify":
+		l.Verb = schema.VerbIdentify
+		l.IdentifiedID, l.AnonymousID = firstID(p, "$identified_id", "distinct_id"), firstID(p, "$anon_id", "$anon_distinct_id")
+	case "$create_alias":
+		l.Verb = schema.VerbAlias
+		l.IdentifiedID, l.AnonymousID = firstID(p, "distinct_id"), firstID(p, "alias")
+	case "$merge":
+		if q.endpoint != imports {
+			return // it is for /import only
+		}
+		l.Verb = schema.VerbMerge
+		l.IdentifiedID, l.AnonymousID = pair(p)
+	}
+	if l.IdentifiedID == "" || l.AnonymousID == "" {
+		q.count(project, InvalidLink)
+		return
+	}
+	q.link(project, l)
+}
+
+// firstID is the first of these properties that stands for somebody.
+func firstID(p *schema.Collector, names ...string) string {
+	for _, name := range names {
+		if id := p.ID(p.Property(name)); id != "" {
+			return id
+		}
+	}
+	return ""
+}
+
+// pair are the two ids of $merge.
+func pair(p *schema.Collector) (first, second string) {
+	var ids []string
+	schema.Elements(schema.Compact(nil, p.Property("$distinct_ids")), func(value []byte) bool {
+		ids = append(ids, p.ID(value))
+		return len(ids) <= 2
+	})
+	if len(ids) != 2 {
+		return "", ""
+	}
+	return ids[0], ids[1]
+}

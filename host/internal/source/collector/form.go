@@ -1,0 +1,169 @@
+package collector
+
+import "bytes"
+
+// maxCallback is the most bytes of a callback's name.
+const maxCallback = 128
+
+// parameters are what a query or a form asks for. What is there twice counts
+// once: the first.
+type parameters struct {
+	data                                   []byte // nil: none
+	verbose, ip, img, strict               bool
+	callback, redirect, projectID, apiKey  string
+	seenVerbose, seenIP, seenImg, seenRule bool
+}
+
+// parse reads the pairs of a query or form, in place: text is used up, and data
+// is a part of it.
+func (p *parameters) parse(text []byte) {
+	for len(text) > 0 {
+		pair, rest, _ := bytes.Cut(text, []byte("&"))
+		text = rest
+		name, value, _ := bytes.Cut(pair, []byte("="))
+		if len(name) > 3*len("project_id") {
+			continue
+		}
+		p.set(string(unescape(name)), value)
+	}
+}
+
+func (p *parameters) set(name string, value []byte) {
+	switch name {
+	case "data":
+		if p.data == nil {
+			p.data = unescape(value)
+		}
+	case "verbose":
+		flag(&p.verbose, &p.seenVerbose, value)
+	case "ip":
+		flag(&p.ip, &p.seenIP, value)
+	case "img":
+		flag(&p.img, &p.seenImg, value)
+	case "strict":
+		flag(&p.strict, &p.seenRule, value)
+	case "callback":
+		word(&p.callback, value)
+	case "redirect":
+		word(&p.redirect, value)
+	case "project_id":
+		word(&p.projectID, value)
+	case "api_key":
+		word(&p.apiKey, value)
+	}
+}
+
+func flag(to, seen *bool, value []byte) {
+	if !*seen {
+		v := string(unescape(value))
+		*to, *seen = v == "1" || v == "true", true
+	}
+}
+
+func word(to *string, value []byte) {
+	if *to == "" {
+		*to = string(unescape(value))
+	}
+}
+
+// unescape resolves percent escapes and pluses, in place. What is no escape
+// stands for itself.
+func unescape(text []byte) []byte {
+	first := bytes.IndexAny(text, "%+")
+	if first < 0 {
+		return text
+	}
+	n := first
+	for i := first; i < len(text); i++ {
+		c := text[i]
+		switch {
+		case c == '+':
+			c = ' '
+		case c == '%' && i+2 < len(text) && hexes[text[i+1]] < 16 && hexes[text[i+2]] < 16:
+			c = hexes[text[i+1]]<<4 | hexes[text[i+2]]
+			i += 2
+		}
+		text[n] = c
+		n++
+	}
+	return text[:n]
+}
+
+// hexes are the values of hexadecimal digits; 16 is none.
+var hexes = func() (h [256]byte) {
+	for i := range h {
+		h[i] = 16
+	}
+	for i := range 10 {
+		h['0'+i] = byte(i)
+	}
+	for i := range 6 {
+		h['a'+i], h['A'+i] = byte(10+i), byte(10+i)
+	}
+	return h
+}()
+
+// decodeBase64 decodes text in place: the usual alphabet or that of URLs, with
+// padding or without, a space for each plus, and line breaks. Text with
+// other characters stays as it is.
+func decodeBase64(text []byte) ([]byte, bool) {
+	for _, c := range text {
+		if sextets[c] == unknown && c != '=' {
+			return nil, false
+		}
+	}
+	n, bits, have := 0, uint32(0), 0
+	ended := false
+	for _, c := range text {
+		v := sextets[c]
+		switch {
+		case v < 64 && !ended:
+			bits = bits<<6 | uint32(v)
+			if have += 6; have >= 8 {
+				have -= 8
+				text[n] = byte(bits >> have)
+				n++
+			}
+		case v == skipped || c == ' ':
+		case c == '=':
+			ended = true
+		default:
+			return nil, false
+		}
+	}
+	// One character alone stands for nothing.
+	return text[:n], have != 6
+}
+
+const (
+	unknown = 64
+	skipped = 65
+)
+
+// sextets are the values of the characters of base64.
+var sextets = func() (s [256]byte) {
+	for i := range s {
+		s[i] = unknown
+	}
+	for i, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
+		s[c] = byte(i)
+	}
+	s['-'], s['_'], s[' '] = 62, 63, 62
+	s['\n'], s['\r'], s['\t'] = skipped, skipped, skipped
+	return s
+}()
+
+// isJSON says whether a body begins as JSON does that may be records.
+func isJSON(body []byte) bool {
+	body = bytes.TrimLeft(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), " \t\r\n")
+	return len(body) > 0 && (body[0] == '{' || body[0] == '[')
+}
+
+// records finds the JSON of records in a parameter data.
+func (p *parameters) records() ([]byte, bool) {
+	if isJSON(p.data) {
+		return p.data, true
+	}
+	decoded, ok := decodeBase64(bytes.TrimSpace(p.data))
+	return decoded, ok && isJSON(decoded)
+}

@@ -1,0 +1,237 @@
+package collector
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+const (
+	jsonType  = "application/json"
+	plainType = "text/plain; charset=utf-8"
+)
+
+// pixel is a transparent GIF of 1×1.
+const pixel = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff\x21\xf9\x04\x01\x00\x00\x00\x00" +
+	"\x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x01\x44\x00\x3b"
+
+// write answers with a body.
+func write(w http.ResponseWriter, status int, contentType, body string) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	// A client that is gone learns nothing.
+	_, _ = w.Write([]byte(body))
+}
+
+// write answers with a body, and counts the answer.
+func (q *request) write(status int, contentType, body string) {
+	q.collector.counts.answered(q.endpoint, status)
+	write(q.w, status, contentType, body)
+}
+
+// contract says whether /import answers with its JSON contract: to bodies of
+// JSON, and to all that set strict; but text to those that set it to 0 and do
+// not ask for more.
+func (q *request) contract() bool {
+	return q.endpoint == imports && (q.json || q.seenRule) && (q.strict || !q.seenRule || q.verbose)
+}
+
+// reply answers a request whose records are stored.
+func (q *request) reply() {
+	if q.verbs > 0 || q.contract() {
+		q.replyImport()
+		return
+	}
+	status, problem := 0, &q.problem
+	if q.good > 0 {
+		status, problem = 1, nil
+	} else if q.problem == "" {
+		q.problem = "there are no records"
+	}
+	contentType, body := plainType, strconv.Itoa(status)
+	if q.verbose {
+		contentType = jsonType
+		body = encode(struct {
+			Status int     `json:"status"`
+			Error  *string `json:"error"`
+		}{status, problem})
+	}
+	switch {
+	case q.redirect != "":
+		q.w.Header().Set("Location", q.redirect)
+		q.write(http.StatusFound, contentType, body)
+	case q.img:
+		q.write(http.StatusOK, "image/gif", pixel)
+	case q.callback != "":
+		q.write(http.StatusOK, "text/javascript; charset=utf-8", q.callback+"("+body+")")
+	default:
+		q.write(http.StatusOK, contentType, body)
+	}
+}
+
+// replyImport answers as /import's contract says.
+func (q *request) replyImport() {
+	type answer struct {
+		Code     int    `json:"code"`
+		Error    string `json:"error,omitempty"`
+		Failed   any    `json:"failed_records,omitempty"`
+		Imported int    `json:"num_records_imported"`
+		Status   string `json:"status"`
+	}
+	const invalid = "some data points in the request failed validation"
+	a := answer{Code: http.StatusOK, Imported: q.good, Status: "OK"}
+	switch {
+	case q.verbs > 0:
+		texts := make([]string, q.verbs)
+		for i := range texts {
+			texts[i] = verbProblem
+		}
+		a = answer{Code: http.StatusBadRequest, Error: invalid, Failed: texts, Status: "Bad Request"}
+	case len(q.failed) > 0:
+		a = answer{Code: http.StatusBadRequest, Error: invalid, Failed: q.failed, Imported: q.good, Status: "Bad Request"}
+	}
+	q.write(a.Code, jsonType, encode(a))
+}
+
+const verbProblem = "identity events are not allowed when project is using simplified identity management"
+
+// fail answers a request that is refused as a whole.
+func (q *request) fail(f *failure) {
+	c := q.collector
+	if f.err != nil && q.r.Context().Err() == nil {
+		c.log.Error("records were not stored", "endpoint", q.endpoint, "error", f.err)
+	}
+	if f.retry > 0 {
+		q.w.Header().Set("Retry-After", strconv.Itoa(int(f.retry.Seconds())))
+	}
+	body := ""
+	if q.endpoint == imports {
+		body = encode(struct {
+			Code   int    `json:"code"`
+			Error  string `json:"error"`
+			Status string `json:"status"`
+		}{f.status, f.message, http.StatusText(f.status)})
+	} else {
+		body = encode(struct {
+			Error  string `json:"error"`
+			Status string `json:"status"`
+		}{f.message, "error"})
+	}
+	q.write(f.status, jsonType, body)
+}
+
+// encode renders an answer as clients expect it: without escapes for HTML,
+// without a newline.
+func encode(v any) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return "{}" // there is nothing in answers that fails
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// isFunction says whether text names a function, as scripts do that load
+// answers: names behind dots, and numbers in brackets.
+func isFunction(text string) bool {
+	if len(text) > maxCallback {
+		return false
+	}
+	for i := 0; ; {
+		n := 0
+		for ; i < len(text) && (letter(text[i]) || n > 0 && text[i]-'0' <= 9); i++ {
+			n++
+		}
+		if n == 0 {
+			return false
+		}
+		for i < len(text) && text[i] == '[' {
+			digits := 0
+			for i++; i < len(text) && text[i]-'0' <= 9; i++ {
+				digits++
+			}
+			if digits == 0 || i == len(text) || text[i] != ']' {
+				return false
+			}
+			i++
+		}
+		if i == len(text) {
+			return true
+		}
+		if text[i] != '.' {
+			return false
+		}
+		i++
+	}
+}
+
+func letter(c byte) bool { return c|0x20-'a' < 26 || c == '_' || c == '$' }
+
+// origins are those of URLs.
+func origins(list []string) map[string]bool {
+	found := map[string]bool{}
+	for _, text := range list {
+		if u, err := url.Parse(text); err == nil {
+			found[origin(u)] = true
+		}
+	}
+	return found
+}
+
+// origin is scheme://host, with :port where it is not the scheme's; "" when u
+// has none.
+func origin(u *url.URL) string {
+	scheme, host := strings.ToLower(u.Scheme), strings.ToLower(u.Host)
+	if scheme != "http" && scheme != "https" || host == "" {
+		return ""
+	}
+	if port := u.Port(); scheme == "http" && port == "80" || scheme == "https" && port == "443" {
+		host = strings.TrimSuffix(host, ":"+port)
+	}
+	return scheme + "://" + host
+}
+
+// allowOrigin lets scripts of an allowed origin read the answer.
+func (c *Collector) allowOrigin(h http.Header, r *http.Request) {
+	sent := r.Header.Get("Origin")
+	if len(c.cors) == 0 || sent == "" {
+		return
+	}
+	h.Add("Vary", "Origin")
+	if u, err := url.Parse(sent); err == nil && u.Path == "" && c.cors[origin(u)] {
+		h.Set("Access-Control-Allow-Origin", sent)
+		h.Set("Access-Control-Allow-Credentials", "true")
+	}
+}
+
+// maxAsked is the most bytes of header names that a script may ask for.
+const maxAsked = 1 << 10
+
+// preflight answers what a browser asks before it sends.
+func preflight(h http.Header, r *http.Request) {
+	h.Set("Allow", "GET, POST, OPTIONS")
+	if h.Get("Access-Control-Allow-Origin") == "" {
+		return
+	}
+	h.Set("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+	h.Set("Access-Control-Max-Age", "86400")
+	if asked := r.Header.Get("Access-Control-Request-Headers"); len(asked) <= maxAsked && headerNames(asked) {
+		h.Set("Access-Control-Allow-Headers", asked)
+	}
+}
+
+// headerNames says whether text is a list of names of headers.
+func headerNames(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c|0x20-'a' > 25 && c-'0' > 9 && !strings.ContainsRune("-_, ", rune(c)) {
+			return false
+		}
+	}
+	return text != ""
+}

@@ -1,0 +1,285 @@
+package collector
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/schema"
+	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
+)
+
+// The endpoints, as Reject and Count name them.
+const (
+	track   = "track"
+	imports = "import"
+	engage  = "engage"
+	groups  = "groups"
+)
+
+// What a request's memory is kept for: more is left to the garbage collector.
+const (
+	smallScratch = 64 << 10
+	largeScratch = 8 << 20
+)
+
+// request is a request that is being answered. It is used again for another.
+type request struct {
+	collector *Collector
+	w         http.ResponseWriter
+	r         *http.Request
+	endpoint  string
+	received  time.Time
+	share     share
+	parameters
+
+	body    body
+	query   []byte // memory for the query
+	text    []byte // the records
+	json    bool   // they came as such, not in a form
+	lines   bool   // one a line
+	decoded bool   // text is what should be JSON
+	grant   grant  // of /import
+	arrival schema.Arrival
+
+	// What becomes of the records.
+	rendered []byte // rows, one after another
+	targets  []target
+	tally    []Count
+	rejects  []Reject
+	failed   []failedRecord // of /import: the client is told
+	verbs    int            // events that make a simplified project refuse all of /import
+	good     int            // records that the answer counts as taken
+	problem  string         // with the first that was refused
+	links    []linkKey      // to be remembered once they are in the log
+}
+
+// target is what a project gets of a request.
+type target struct {
+	project *Project
+	rows    []journal.Row
+}
+
+// failedRecord is a record that /import names in its answer.
+type failedRecord struct {
+	Index    int    `json:"index"`
+	InsertID string `json:"insert_id"`
+	Field    string `json:"field"`
+	Message  string `json:"message"`
+}
+
+// begin takes a request's memory.
+func (c *Collector) begin(w http.ResponseWriter, r *http.Request, endpoint string) *request {
+	pool := &c.scratch
+	if r.ContentLength > smallScratch {
+		pool = &c.large
+	}
+	q, _ := pool.Get().(*request)
+	if q == nil {
+		q = &request{}
+	}
+	q.collector, q.w, q.r, q.endpoint, q.received = c, w, r, endpoint, c.o.Now()
+	q.share.budget = c.budget
+	return q
+}
+
+// end gives memory back.
+func (q *request) end() {
+	if q.share.held != 0 {
+		q.share.give(q.share.held)
+	}
+	c := q.collector
+	held := len(q.body.buffer) + cap(q.rendered)
+	clear(q.rejects)
+	clear(q.failed)
+	clear(q.tally)
+	for i := range q.targets {
+		q.targets[i].project = nil
+		q.targets[i].rows = q.targets[i].rows[:0]
+	}
+	*q = request{
+		body: q.body, query: q.query[:0], rendered: q.rendered[:0], targets: q.targets[:0], tally: q.tally[:0],
+		rejects: q.rejects[:0], failed: q.failed[:0], links: q.links[:0],
+	}
+	switch {
+	case held <= smallScratch:
+		c.scratch.Put(q)
+	case held <= largeScratch:
+		c.large.Put(q)
+	}
+}
+
+// failure is why a request is refused as a whole.
+type failure struct {
+	status  int
+	message string
+	retry   time.Duration // 0: trying again is of no use
+	err     error         // for the log; nil: it is the client's matter
+}
+
+var (
+	errTooMany    = &failure{status: http.StatusRequestEntityTooLarge, message: fmt.Sprintf("request exceeds max limit of %d records", MaxRecords)}
+	errMedia      = &failure{status: http.StatusUnsupportedMediaType, message: "the content encoding must be gzip, deflate or none"}
+	errUnpackable = &failure{status: http.StatusBadRequest, message: "the body does not decompress"}
+	errTimeout    = &failure{status: http.StatusRequestTimeout, message: "the body came too slowly"}
+	errIncomplete = &failure{status: http.StatusBadRequest, message: "the body did not come whole"}
+	errCallback   = &failure{status: http.StatusBadRequest, message: "callback must be the name of a function"}
+	errRedirect   = &failure{status: http.StatusBadRequest, message: "redirect must lead to an origin that is allowed"}
+)
+
+// How long clients are asked to wait.
+const (
+	waitBusy = 2 * time.Second
+	waitLog  = 5 * time.Second
+	waitFull = 60 * time.Second
+)
+
+// unavailable asks the client to try again.
+func unavailable(err error) *failure {
+	f := &failure{status: http.StatusServiceUnavailable, message: "the records could not be stored, try again", retry: waitLog, err: err}
+	if errors.Is(err, wal.ErrFull) {
+		f.retry = waitFull
+	}
+	return f
+}
+
+// busy is the failure of a request that there is no room for.
+func (q *request) busy() *failure {
+	if q.endpoint == imports {
+		return &failure{
+			status: http.StatusTooManyRequests, retry: waitBusy,
+			message: "Project exceeded rate limits. Please retry the request with exponential backoff.",
+		}
+	}
+	return &failure{status: http.StatusServiceUnavailable, message: "too many requests are in flight, try again", retry: waitBusy}
+}
+
+// read reads parameters and records.
+func (q *request) read() *failure {
+	q.query = append(q.query[:0], q.r.URL.RawQuery...)
+	q.parse(q.query)
+	if q.r.Method == http.MethodPost {
+		if f := q.readBody(); f != nil || q.json {
+			return f
+		}
+	}
+	if q.text, q.decoded = q.records(); !q.decoded {
+		q.text = q.parameters.data
+	}
+	return nil
+}
+
+// readBody reads the body: JSON, or a form.
+func (q *request) readBody() *failure {
+	if held := int64(len(q.body.buffer)); held > 0 {
+		if err := q.share.take(q.r.Context(), held); err != nil {
+			return q.notRead(err)
+		}
+	}
+	text, err := q.body.read(q.r.Context(), q.r, &q.share, q.collector.o.MaxBody)
+	if err != nil {
+		return q.notRead(err)
+	}
+	if isJSON(text) {
+		q.text, q.json, q.decoded = text, true, true
+		q.lines = strings.Contains(q.r.Header.Get("Content-Type"), "ndjson")
+		return nil
+	}
+	q.parse(text)
+	return nil
+}
+
+// notRead says why a body was not read.
+func (q *request) notRead(err error) *failure {
+	switch {
+	case errors.Is(err, errTooLarge):
+		return &failure{status: http.StatusRequestEntityTooLarge, message: fmt.Sprintf("request exceeds max limit of %d bytes", q.collector.o.MaxBody)}
+	case errors.Is(err, errEncoding):
+		return errMedia
+	case errors.Is(err, errCorrupt):
+		return errUnpackable
+	case errors.Is(err, errSlow):
+		return errTimeout
+	case errors.Is(err, errBusy):
+		return q.busy()
+	}
+	return errIncomplete
+}
+
+// arrive fills in what the records have in common.
+func (q *request) arrive() {
+	c := q.collector
+	host := q.r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	a := &q.arrival
+	a.Received, a.Processed, a.Endpoint = q.received, c.o.Now(), host[:min(len(host), 255)]
+	a.Geo = c.o.Geo
+	if a.Geo != nil && q.ip {
+		a.Place, _ = a.Geo.Locate(c.o.Address(q.r))
+	}
+	switch q.endpoint {
+	case imports:
+		a.Import, a.Strict = true, q.strict || q.json && !q.seenRule
+	case track:
+		a.Oldest = q.received.Add(-c.o.OldestTrack).Unix()
+	}
+}
+
+// count counts a record's outcome.
+func (q *request) count(p *Project, outcome string) {
+	id := int64(0)
+	if p != nil {
+		id = p.ID
+	}
+	for i := range q.tally {
+		if t := &q.tally[i]; t.Project == id && t.Outcome == outcome {
+			t.Records++
+			return
+		}
+	}
+	q.tally = append(q.tally, Count{Project: id, Endpoint: q.endpoint, Outcome: outcome, Records: 1})
+}
+
+// target is where a project's rows go.
+func (q *request) target(p *Project) *target {
+	for i := range q.targets {
+		if q.targets[i].project == p {
+			return &q.targets[i]
+		}
+	}
+	if len(q.targets) < cap(q.targets) {
+		q.targets = q.targets[:len(q.targets)+1]
+	} else {
+		q.targets = append(q.targets, target{})
+	}
+	t := &q.targets[len(q.targets)-1]
+	t.project, t.rows = p, t.rows[:0]
+	return t
+}
+
+// store makes durable what became of the records: those that are refused
+// first, so that a failure leaves none of the others behind twice.
+func (q *request) store() *failure {
+	c, ctx := q.collector, q.r.Context()
+	if len(q.rejects) > 0 {
+		if err := c.o.Rejects.Reject(ctx, q.rejects); err != nil {
+			return unavailable(err)
+		}
+	}
+	for _, t := range q.targets {
+		if err := c.o.Log.Append(ctx, t.project.ID, t.rows, q.rendered); err != nil {
+			return unavailable(err)
+		}
+	}
+	for _, k := range q.links {
+		c.linked.add(k)
+	}
+	c.counts.add(q.tally)
+	return nil
+}

@@ -1,0 +1,257 @@
+package collector
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/penstock-io/penstock/host/internal/schema"
+)
+
+// harmless are answers for what clients also ask for, by the first part of the
+// path.
+var harmless = map[string]string{
+	"decide":   `{"notifications":[],"config":{}}`,
+	"flags":    `{"flags":{}}`,
+	"settings": `{}`,
+	"record":   `{"code":200,"status":"OK"}`,
+}
+
+// ServeHTTP implements http.Handler.
+func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if c.draining.Load() {
+		w.Header().Set("Connection", "close")
+	}
+	c.allowOrigin(w.Header(), r)
+	path := strings.Trim(r.URL.Path, "/")
+	first, _, deeper := strings.Cut(path, "/")
+	switch {
+	case path == "healthz":
+		write(w, http.StatusOK, plainType, "ok\n")
+	case path == "readyz":
+		c.ready(w)
+	case r.Method == http.MethodOptions:
+		preflight(w.Header(), r)
+		w.WriteHeader(http.StatusNoContent)
+	case path == track || path == imports || path == engage || path == groups:
+		c.take(w, r, path)
+	case path == "flags/definitions":
+		write(w, http.StatusOK, jsonType, `{"flags":[]}`)
+	case harmless[first] != "" && (!deeper || first != "decide"):
+		write(w, http.StatusOK, jsonType, harmless[first])
+	default:
+		write(w, http.StatusNotFound, jsonType, `{"error":"there is nothing at this path","status":"error"}`)
+	}
+}
+
+// ready says whether records can be taken.
+func (c *Collector) ready(w http.ResponseWriter) {
+	switch err := c.o.Ready(); {
+	case c.draining.Load():
+		write(w, http.StatusServiceUnavailable, plainType, "draining\n")
+	case err != nil:
+		c.log.Warn("not ready", "reason", err)
+		write(w, http.StatusServiceUnavailable, plainType, "not ready\n")
+	default:
+		write(w, http.StatusOK, plainType, "ready\n")
+	}
+}
+
+// Drain says that no more requests should come: /readyz says no, and
+// connections are closed behind their answers. Requests that come all the same
+// are answered as ever.
+func (c *Collector) Drain() { c.draining.Store(true) }
+
+// take answers a request that brings records.
+func (c *Collector) take(w http.ResponseWriter, r *http.Request, endpoint string) {
+	if r.Method != http.MethodPost && r.Method != http.MethodGet {
+		w.Header().Set("Allow", "GET, POST, OPTIONS")
+		write(w, http.StatusMethodNotAllowed, jsonType, `{"error":"the method must be GET or POST","status":"error"}`)
+		return
+	}
+	q := c.begin(w, r, endpoint)
+	defer q.end()
+	if f := q.handle(); f != nil {
+		q.fail(f)
+		return
+	}
+	q.reply()
+}
+
+// handle does what a request asks for, but for its answer.
+func (q *request) handle() *failure {
+	if f := q.read(); f != nil {
+		return f
+	}
+	if f := q.checkAnswer(); f != nil {
+		return f
+	}
+	if q.endpoint == imports {
+		var f *failure
+		if q.grant, f = q.authorize(); f != nil {
+			return f
+		}
+	}
+	if err := q.room(); err != nil {
+		return q.notRead(err)
+	}
+	if f := q.collect(); f != nil {
+		return f
+	}
+	return q.store()
+}
+
+// checkAnswer refuses an answer that would lead a browser where it should not
+// go.
+func (q *request) checkAnswer() *failure {
+	if q.endpoint == imports {
+		q.callback, q.redirect, q.img = "", "", false
+		return nil
+	}
+	if q.callback != "" && !isFunction(q.callback) {
+		return errCallback
+	}
+	if q.redirect != "" {
+		u, err := url.Parse(q.redirect)
+		if err != nil || u.User != nil || !q.collector.redirect[origin(u)] {
+			return errRedirect
+		}
+	}
+	return nil
+}
+
+// What rows need beyond their records, and the least bytes of a record.
+const (
+	rowRoom     = 700
+	leastRecord = 29
+)
+
+// room takes the memory that rows need, before one of the parsers is taken:
+// who has one does not wait for memory.
+func (q *request) room() error {
+	need := int64(cap(q.rendered))
+	if n := int64(len(q.text)); n > 0 {
+		need = max(need, n+rowRoom*min(MaxRecords, n/leastRecord+1))
+	}
+	return q.share.take(q.r.Context(), need)
+}
+
+// collect turns the records into rows.
+func (q *request) collect() *failure {
+	c := q.collector
+	var p *schema.Collector
+	select {
+	case p = <-c.parsers:
+	case <-q.r.Context().Done():
+		return unavailable(context.Cause(q.r.Context()))
+	}
+	defer func() {
+		p.End()
+		c.parsers <- p
+	}()
+	if !q.decoded && len(q.text) > 0 {
+		return q.spoiled("the parameter data is neither JSON nor the base64 of JSON")
+	}
+	q.arrive()
+	p.Begin(q.text, q.lines)
+	for p.Next() {
+		if p.Count() > MaxRecords {
+			return errTooMany
+		}
+		switch {
+		case p.Refused() != nil:
+			project, _ := q.projectOf(nil)
+			q.refuse(p, project, p.Refused())
+		case q.endpoint == track || q.endpoint == imports:
+			q.event(p)
+		default:
+			q.operations(p)
+		}
+	}
+	if err := p.Err(); err != nil {
+		return q.spoiled(err.Error())
+	}
+	if q.verbs > 0 {
+		q.nothing()
+		for range q.verbs {
+			q.count(q.grant.project, string(schema.IdentityVerb))
+		}
+	}
+	return nil
+}
+
+// nothing forgets what should have become of the records.
+func (q *request) nothing() {
+	q.rendered, q.targets, q.tally, q.rejects, q.links = q.rendered[:0], q.targets[:0], q.tally[:0], q.rejects[:0], q.links[:0]
+	q.failed, q.good = q.failed[:0], 0
+}
+
+// spoiled is what becomes of a body that is not JSON: none of its records
+// counts, and the client learns it by /import's status, or by an answer that
+// says that none was taken.
+func (q *request) spoiled(detail string) *failure {
+	q.nothing()
+	q.verbs, q.problem = 0, detail
+	q.count(nil, string(schema.InvalidJSON))
+	if q.endpoint == imports {
+		q.collector.counts.add(q.tally)
+		return &failure{status: http.StatusBadRequest, message: detail}
+	}
+	if len(q.text) > 0 {
+		q.rejects = append(q.rejects, Reject{Endpoint: q.endpoint, Reason: schema.InvalidJSON, Detail: detail, Record: cutRecord(q.text)})
+	}
+	return nil
+}
+
+// maxReject is how much is kept of a record that is refused.
+const maxReject = 64 << 10
+
+func cutRecord(record []byte) []byte { return record[:min(len(record), maxReject)] }
+
+// refuse notes a record that is refused: the client is told which, or it is
+// kept.
+func (q *request) refuse(p *schema.Collector, project *Project, r *schema.Refused) {
+	q.count(project, string(r.Reason))
+	if q.problem == "" {
+		q.problem = r.Detail
+	}
+	if q.contract() {
+		q.failed = append(q.failed, failedRecord{Index: p.Count() - 1, InsertID: r.InsertID, Field: r.Field, Message: r.Detail})
+		return
+	}
+	reject := Reject{Endpoint: q.endpoint, Reason: r.Reason, Detail: r.Detail, Record: cutRecord(p.Record())}
+	if project != nil {
+		reject.Project = project.ID
+	}
+	q.rejects = append(q.rejects, reject)
+}
+
+func refused(reason schema.Reason, field, detail string) *schema.Refused {
+	return &schema.Refused{Rejection: schema.Rejection{Reason: reason, Detail: detail}, Field: field}
+}
+
+// projectOf is the project that a record is for, or why there is none.
+func (q *request) projectOf(token []byte) (*Project, schema.Reason) {
+	if q.grant.project != nil {
+		return q.grant.project, ""
+	}
+	switch p, known := q.named(token); {
+	case !known:
+		return nil, UnknownToken
+	case p == nil:
+		return nil, NoToken
+	default:
+		return p, ""
+	}
+}
+
+// plain is what a token's value stands for.
+func plain(p *schema.Collector, value []byte) []byte {
+	if n := len(value); n >= 2 && value[0] == '"' && bytes.IndexByte(value, '\\') < 0 {
+		return value[1 : n-1]
+	}
+	return []byte(p.Text(value))
+}
