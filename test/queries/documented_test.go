@@ -1,0 +1,37 @@
+//go:build cgo
+
+package queries
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// query is a block of the page.
+type query struct {
+	name string // in its first line, a comment
+	text string
+}
+
+// documented are the page's blocks for DuckDB, in order, with what stands for
+// the bucket and the project filled in.
+func documented(t *testing.T, bucket, project string) []query {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/queries.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill := strings.NewReplacer("{bucket}", bucket, "<project>", project)
+	var found []query
+	for _, rest := range strings.Split(string(page), "\n```sql duckdb\n")[1:] {
+		text, _, closed := strings.Cut(rest, "\n```")
+		first, _, _ := strings.Cut(text, "\n")
+		name, named := strings.CutPrefix(first, "-- ")
+		if !closed || !named {
+			t.Fatalf("a block without end or name: %s", rest)
+		}
+		found = append(found, query{name, fill.Replace(text)})
+	}
+	return found
+}
