@@ -9,14 +9,16 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/penstock-io/penstock/test/penstocktest"
 )
 
 func TestEveryMistakeIsSaidAtOnce(t *testing.T) {
 	s := newSite(t)
-	s.write("penstock.hcl", `
+	s.Write("penstock.hcl", `
 host {
   data_dir   = "./data"
-  plugin_dir = "`+filepath.Join(binaries, "plugins")+`"
+  plugin_dir = "`+filepath.Join(penstocktest.Binaries, "plugins")+`"
 }
 project "shop" {
   id       = 2195193
@@ -37,17 +39,17 @@ pipeline "events_out" {
   from_date   = "2019-01-01"
 }
 `)
-	r := s.penstock(nil, "validate")
-	if r.status != 2 {
-		t.Errorf("status %d, want 2", r.status)
+	r := s.Penstock(nil, "validate")
+	if r.Status != 2 {
+		t.Errorf("status %d, want 2", r.Status)
 	}
 	for _, want := range []string{"penstock.hcl:8:", "Europe/Berlin", "penstock.hcl:12:", "path", "penstock.hcl:16:", "prefix", "penstock.hcl:21:", "localfs.out", "penstock.hcl:22:"} {
-		if !strings.Contains(r.err, want) {
+		if !strings.Contains(r.Err, want) {
 			t.Errorf("%q is not said", want)
 		}
 	}
 	if t.Failed() {
-		t.Log(r.out, r.err)
+		t.Log(r.Out, r.Err)
 	}
 }
 
@@ -65,16 +67,16 @@ destination "s3" "lake" {
 	s.events("a.ndjson", 0, 1, 10)
 	env := []string{"KEY_ID=AKIA-hidden-id", "SECRET=hidden-secret-value"}
 	for _, args := range [][]string{{"validate"}, {"run", "--once", "--retry-for", "1s"}, {"status"}, {"destinations", "check"}, {"runs", "list"}, {"plan", "--json"}} {
-		r := s.penstock(env, args...)
+		r := s.Penstock(env, args...)
 		for _, secret := range []string{"hidden-secret-value", "tok-7c1d"} {
-			if strings.Contains(r.out+r.err, secret) {
-				t.Errorf("%v prints a secret:\n%s%s", args, r.out, r.err)
+			if strings.Contains(r.Out+r.Err, secret) {
+				t.Errorf("%v prints a secret:\n%s%s", args, r.Out, r.Err)
 			}
 		}
 	}
-	r := s.penstock(env, "run", "--once", "--retry-for", "1s")
-	if r.status != 1 || !strings.Contains(r.err, "127.0.0.1:1") {
-		t.Errorf("a server that is down: status %d\n%s%s", r.status, r.out, r.err)
+	r := s.Penstock(env, "run", "--once", "--retry-for", "1s")
+	if r.Status != 1 || !strings.Contains(r.Err, "127.0.0.1:1") {
+		t.Errorf("a server that is down: status %d\n%s%s", r.Status, r.Out, r.Err)
 	}
 }
 
@@ -92,31 +94,31 @@ destination "s3" "lake" {
 }
 `, "s3.lake")
 	s.events("a.ndjson", 0, 1, 10)
-	s.penstock([]string{"TEST_KEY_ID=id", "TEST_SECRET=secret"}, "run", "--once", "--retry-for", "1s")
+	s.Penstock([]string{"TEST_KEY_ID=id", "TEST_SECRET=secret"}, "run", "--once", "--retry-for", "1s")
 	for _, args := range [][]string{
 		{"plan"}, {"status"}, {"runs", "list"}, {"pipelines", "list"}, {"pipelines", "pause", "events_out"},
 		{"journal", "inspect"}, {"journal", "verify"}, {"quarantine", "list"}, {"quarantine", "replay"}, {"journal", "rebuild-catalog"},
 	} {
-		r := s.penstock(nil, args...)
-		s.says(r, 0, `env("TEST_KEY_ID"), env("TEST_SECRET"): `)
-		if strings.Count(r.err, "warning") != 1 {
-			t.Errorf("%v warns more than once:\n%s", args, r.err)
+		r := s.Penstock(nil, args...)
+		s.Says(r, 0, `env("TEST_KEY_ID"), env("TEST_SECRET"): `)
+		if strings.Count(r.Err, "warning") != 1 {
+			t.Errorf("%v warns more than once:\n%s", args, r.Err)
 		}
 	}
-	s.says(s.penstock(nil, "destinations", "check"), 2, "TEST_KEY_ID is not set", "TEST_SECRET is not set")
+	s.Says(s.Penstock(nil, "destinations", "check"), 2, "TEST_KEY_ID is not set", "TEST_SECRET is not set")
 
-	s.write("penstock.hcl", strings.Replace(s.read("penstock.hcl"), `"./data"`, `env("TEST_DATA")`, 1))
+	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), `"./data"`, `env("TEST_DATA")`, 1))
 	for _, args := range [][]string{{"status"}, {"journal", "rebuild-catalog"}} {
-		s.says(s.penstock(nil, args...), 2, `TEST_DATA is not set. This command needs "data_dir"`)
+		s.Says(s.Penstock(nil, args...), 2, `TEST_DATA is not set. This command needs "data_dir"`)
 	}
-	s.says(s.penstock([]string{"TEST_DATA=./data"}, "status"), 0, filepath.Join(s.dir, "data"))
+	s.Says(s.Penstock([]string{"TEST_DATA=./data"}, "status"), 0, filepath.Join(s.Dir, "data"))
 }
 
 func TestCommandsBesideARunningHost(t *testing.T) {
 	s := newSite(t)
 	fill(s)
-	command := exec.Command(filepath.Join(binaries, "penstock"), "run", "--config", "penstock.hcl")
-	command.Dir = s.dir
+	command := exec.Command(filepath.Join(penstocktest.Binaries, "penstock"), "run", "--config", "penstock.hcl")
+	command.Dir = s.Dir
 	command.Env = append(os.Environ(), "SHOP_TOKEN=tok-7c1d")
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
@@ -133,24 +135,24 @@ func TestCommandsBesideARunningHost(t *testing.T) {
 				Rows int64 `json:"rows"`
 			} `json:"pipelines"`
 		}
-		r := s.penstock(nil, "status", "--json")
-		if r.status == 0 && json.Unmarshal([]byte(r.out), &status) == nil && status.Running && len(status.Pipelines) == 1 && status.Pipelines[0].Rows > 37000 {
+		r := s.Penstock(nil, "status", "--json")
+		if r.Status == 0 && json.Unmarshal([]byte(r.Out), &status) == nil && status.Running && len(status.Pipelines) == 1 && status.Pipelines[0].Rows > 37000 {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("the running host has not exported: %s%s", r.out, r.err)
+			t.Fatalf("the running host has not exported: %s%s", r.Out, r.Err)
 		}
 	}
 	for _, args := range [][]string{
 		{"plan"}, {"journal", "verify"}, {"quarantine", "list"}, {"runs", "list"}, {"destinations", "check"}, {"pipelines", "pause", "events_out"},
 	} {
 		// The host has what it needs, whatever the environment here.
-		if r := s.penstock([]string{"SHOP_TOKEN"}, args...); r.status != 0 {
-			t.Errorf("%v: status %d\n%s%s", args, r.status, r.out, r.err)
+		if r := s.Penstock([]string{"SHOP_TOKEN"}, args...); r.Status != 0 {
+			t.Errorf("%v: status %d\n%s%s", args, r.Status, r.Out, r.Err)
 		}
 	}
-	if r := s.penstock(nil, "run", "--once"); r.status != 1 || !strings.Contains(r.err, "in use") {
-		t.Errorf("a second host: status %d\n%s", r.status, r.err)
+	if r := s.Penstock(nil, "run", "--once"); r.Status != 1 || !strings.Contains(r.Err, "in use") {
+		t.Errorf("a second host: status %d\n%s", r.Status, r.Err)
 	}
 	if err := command.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)

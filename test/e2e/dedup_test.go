@@ -6,12 +6,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/penstock-io/penstock/test/penstocktest"
 )
 
 func TestTheSameRecordsAreExportedOnce(t *testing.T) {
 	want := newSite(t)
 	want.events("a.ndjson", 0, 5, 5000)
-	want.once()
+	want.Once()
 
 	for name, arrange := range map[string]func(s *site){
 		"a file under two names": func(s *site) {
@@ -24,7 +26,7 @@ func TestTheSameRecordsAreExportedOnce(t *testing.T) {
 		},
 		"a file that comes again later": func(s *site) {
 			s.events("a.ndjson", 0, 5, 5000)
-			s.once()
+			s.Once()
 			s.events("again.ndjson", 0, 5, 5000)
 		},
 		"records repeated in the file": func(s *site) {
@@ -36,15 +38,15 @@ func TestTheSameRecordsAreExportedOnce(t *testing.T) {
 					b.WriteString(line)
 				}
 			}
-			s.write("events/a.ndjson", b.String())
+			s.Write("events/a.ndjson", b.String())
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			arrange(s)
-			s.once()
-			sameRows(t, s.rows("out"), want.rows("out"))
+			s.Once()
+			penstocktest.SameRows(t, s.Rows("out"), want.Rows("out"))
 		})
 	}
 }
@@ -52,11 +54,11 @@ func TestTheSameRecordsAreExportedOnce(t *testing.T) {
 func TestLateDataBecomesNewObjectsInItsOwnDay(t *testing.T) {
 	s := newSite(t)
 	s.events("a.ndjson", 3, 2, 1000)
-	s.once()
-	before := s.objects("out")
+	s.Once()
+	before := s.Objects("out")
 	s.events("late.ndjson", 0, 4, 1000)
-	s.once()
-	after := s.objects("out")
+	s.Once()
+	after := s.Objects("out")
 	checkUntouched(t, before, after)
 	if len(after) != len(before)+4 {
 		t.Errorf("%d objects became %d, want 4 more", len(before), len(after))
@@ -64,14 +66,14 @@ func TestLateDataBecomesNewObjectsInItsOwnDay(t *testing.T) {
 	all := newSite(t)
 	all.events("a.ndjson", 3, 2, 1000)
 	all.events("late.ndjson", 0, 4, 1000)
-	all.once()
-	sameRows(t, s.rows("out"), all.rows("out"))
+	all.Once()
+	penstocktest.SameRows(t, s.Rows("out"), all.Rows("out"))
 }
 
 func TestWhatIsMalformedIsSetAside(t *testing.T) {
 	s := newSite(t)
 	good := event(0, 1, "")
-	s.write("events/bad.ndjson", strings.Join([]string{
+	s.Write("events/bad.ndjson", strings.Join([]string{
 		good,
 		`{"event":"x","properties":{"time":`,
 		"{\"event\":\"\xff\",\"properties\":{\"time\":1}}",
@@ -81,22 +83,22 @@ func TestWhatIsMalformedIsSetAside(t *testing.T) {
 		`{"event":"long","properties":{"time":1780000000,"x":"` + strings.Repeat("y", 1<<20) + `"}}`,
 		event(0, 3, ""),
 	}, "\n"))
-	writeCut(t, filepath.Join(s.dir, "events", "cut.ndjson.gz"))
-	r := s.once()
+	writeCut(t, filepath.Join(s.Dir, "events", "cut.ndjson.gz"))
+	r := s.Once()
 	for _, reason := range []string{"invalid_json", "invalid_utf8", "no_event_name", "no_time", "too_long", "truncated_file"} {
-		if !strings.Contains(r.out, reason) {
-			t.Errorf("the output does not count %s:\n%s", reason, r.out)
+		if !strings.Contains(r.Out, reason) {
+			t.Errorf("the output does not count %s:\n%s", reason, r.Out)
 		}
-		if status := s.penstock(nil, "status"); !strings.Contains(status.out, reason) {
-			t.Errorf("status does not count %s:\n%s", reason, status.out)
+		if status := s.Penstock(nil, "status"); !strings.Contains(status.Out, reason) {
+			t.Errorf("status does not count %s:\n%s", reason, status.Out)
 		}
 	}
-	if rows := s.rows("out"); len(rows) < 3+100 {
+	if rows := s.Rows("out"); len(rows) < 3+100 {
 		t.Errorf("%d rows: the good records around the bad ones are missing", len(rows))
 	}
-	list := s.penstock(nil, "quarantine", "list")
-	if !strings.Contains(list.out, "bad.ndjson") || list.status != 0 {
-		t.Errorf("quarantine list: %d\n%s\n%s", list.status, list.out, list.err)
+	list := s.Penstock(nil, "quarantine", "list")
+	if !strings.Contains(list.Out, "bad.ndjson") || list.Status != 0 {
+		t.Errorf("quarantine list: %d\n%s\n%s", list.Status, list.Out, list.Err)
 	}
 }
 

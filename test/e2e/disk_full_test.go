@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/penstock-io/penstock/test/penstocktest"
 )
 
 // insideEnv says that this process may mount file systems of its own, and where
@@ -25,7 +27,7 @@ func inside(t *testing.T) bool {
 		return true
 	}
 	command := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	command.Env = append(os.Environ(), insideEnv+"="+binaries)
+	command.Env = append(os.Environ(), insideEnv+"="+penstocktest.Binaries)
 	command.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
 		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
@@ -50,7 +52,7 @@ func inside(t *testing.T) bool {
 // returns a function that gives it another size.
 func (s *site) smallDisk(name, size string) (resize func(string)) {
 	s.t.Helper()
-	dir := filepath.Join(s.dir, name)
+	dir := filepath.Join(s.Dir, name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		s.t.Fatal(err)
 	}
@@ -78,8 +80,8 @@ func TestDiskFull(t *testing.T) {
 	}
 	undisturbed := newSite(t)
 	fill(undisturbed)
-	undisturbed.once()
-	want := undisturbed.rows("out")
+	undisturbed.Once()
+	want := undisturbed.Rows("out")
 	for _, tt := range []struct{ where, size string }{
 		{"data", "16k"}, {"data", "128k"}, {"data", "600k"}, {"data", "2m"}, {"data", "3m"},
 		{"out", "64k"}, {"out", "1m"}, {"out", "2m"},
@@ -88,13 +90,13 @@ func TestDiskFull(t *testing.T) {
 			s := newSite(t)
 			fill(s)
 			resize := s.smallDisk(tt.where, tt.size)
-			r := s.penstock(nil, "run", "--once", "--retry-for", "1s")
-			s.says(r, 1, s.room(tt.where))
-			before := s.objects("out")
+			r := s.Penstock(nil, "run", "--once", "--retry-for", "1s")
+			s.Says(r, 1, s.room(tt.where))
+			before := s.Objects("out")
 			resize("64m")
-			s.once()
-			checkUntouched(t, before, s.objects("out"))
-			sameRows(t, s.rows("out"), want)
+			s.Once()
+			checkUntouched(t, before, s.Objects("out"))
+			penstocktest.SameRows(t, s.Rows("out"), want)
 			checkNothingMore(t, s)
 		})
 	}
@@ -104,18 +106,18 @@ func TestDiskFull(t *testing.T) {
 func TestFileTooLarge(t *testing.T) {
 	undisturbed := newSite(t)
 	fill(undisturbed)
-	undisturbed.once()
-	want := undisturbed.rows("out")
+	undisturbed.Once()
+	want := undisturbed.Rows("out")
 	for _, kib := range []int{64, 256, 700, 1024} {
 		t.Run(fmt.Sprint(kib, " KiB"), func(t *testing.T) {
 			s := newSite(t)
 			fill(s)
 			r := s.limited(kib, "run", "--once", "--retry-for", "1s")
-			s.says(r, 1, s.room("data"))
-			before := s.objects("out")
-			s.once()
-			checkUntouched(t, before, s.objects("out"))
-			sameRows(t, s.rows("out"), want)
+			s.Says(r, 1, s.room("data"))
+			before := s.Objects("out")
+			s.Once()
+			checkUntouched(t, before, s.Objects("out"))
+			penstocktest.SameRows(t, s.Rows("out"), want)
 			checkNothingMore(t, s)
 		})
 	}
@@ -126,18 +128,18 @@ func (s *site) room(where string) string {
 	if where == "out" {
 		return "no space left on device: free some space" // the plugin's disk
 	}
-	return filepath.Join(s.dir, where) + " has "
+	return filepath.Join(s.Dir, where) + " has "
 }
 
 // limited is penstock with a limit on the size of the files that it and its
 // plugins write.
-func (s *site) limited(kib int, args ...string) result {
+func (s *site) limited(kib int, args ...string) penstocktest.Result {
 	s.t.Helper()
 	script := fmt.Sprintf(`ulimit -f %d && exec "$0" "$@"`, kib*2)
-	args = append([]string{"-c", script, filepath.Join(binaries, "penstock")}, args...)
+	args = append([]string{"-c", script, filepath.Join(penstocktest.Binaries, "penstock")}, args...)
 	command := exec.Command("sh", append(args, "--config", "penstock.hcl")...)
-	command.Dir = s.dir
-	command.Env = environment(nil)
+	command.Dir = s.Dir
+	command.Env = penstocktest.Environment(nil)
 	var stdout, stderr bytes.Buffer
 	command.Stdout, command.Stderr = &stdout, &stderr
 	err := command.Run()
@@ -145,5 +147,5 @@ func (s *site) limited(kib int, args ...string) result {
 	if err != nil && !errors.As(err, &exit) {
 		s.t.Fatal(err)
 	}
-	return result{out: stdout.String(), err: stderr.String(), status: command.ProcessState.ExitCode()}
+	return penstocktest.Result{Out: stdout.String(), Err: stderr.String(), Status: command.ProcessState.ExitCode()}
 }

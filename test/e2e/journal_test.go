@@ -10,11 +10,11 @@ import (
 func TestJournalVerifyFindsOneFlippedBit(t *testing.T) {
 	s := newSite(t)
 	fill(s)
-	s.once()
-	if r := s.penstock(nil, "journal", "verify"); r.status != 0 || !strings.Contains(r.out, "0 damages") {
-		t.Fatalf("sound journal: status %d\n%s%s", r.status, r.out, r.err)
+	s.Once()
+	if r := s.Penstock(nil, "journal", "verify"); r.Status != 0 || !strings.Contains(r.Out, "0 damages") {
+		t.Fatalf("sound journal: status %d\n%s%s", r.Status, r.Out, r.Err)
 	}
-	segments, err := filepath.Glob(filepath.Join(s.dir, "data", "blobs", "segments", "*", "*.seg"))
+	segments, err := filepath.Glob(filepath.Join(s.Dir, "data", "blobs", "segments", "*", "*.seg"))
 	if err != nil || len(segments) == 0 {
 		t.Fatalf("no segments: %v", err)
 	}
@@ -27,12 +27,12 @@ func TestJournalVerifyFindsOneFlippedBit(t *testing.T) {
 		if err := os.WriteFile(segments[0], data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		r := s.penstock(nil, "journal", "verify")
-		if r.status != 3 || !strings.Contains(r.out, "DAMAGED segments/") {
-			t.Errorf("bit flipped at %d of %d: status %d\n%s%s", at, len(data), r.status, r.out, r.err)
+		r := s.Penstock(nil, "journal", "verify")
+		if r.Status != 3 || !strings.Contains(r.Out, "DAMAGED segments/") {
+			t.Errorf("bit flipped at %d of %d: status %d\n%s%s", at, len(data), r.Status, r.Out, r.Err)
 		}
-		if at == 100 && !strings.Contains(r.out, "block 0") {
-			t.Errorf("the block is not named:\n%s", r.out)
+		if at == 100 && !strings.Contains(r.Out, "block 0") {
+			t.Errorf("the block is not named:\n%s", r.Out)
 		}
 		data[at] ^= 1
 	}
@@ -43,25 +43,25 @@ func TestJournalVerifyFindsOneFlippedBit(t *testing.T) {
 func TestRebuildCatalogRestoresJournalAndCursors(t *testing.T) {
 	s := newSite(t)
 	fill(s)
-	s.once()
-	before := s.penstock(nil, "journal", "inspect", "--json")
+	s.Once()
+	before := s.Penstock(nil, "journal", "inspect", "--json")
 	for _, suffix := range []string{"", "-wal", "-shm"} {
-		if err := os.Remove(filepath.Join(s.dir, "data", "catalog.db"+suffix)); err != nil && !os.IsNotExist(err) {
+		if err := os.Remove(filepath.Join(s.Dir, "data", "catalog.db"+suffix)); err != nil && !os.IsNotExist(err) {
 			t.Fatal(err)
 		}
 	}
-	r := s.penstock(nil, "journal", "rebuild-catalog")
-	if r.status != 0 || !strings.Contains(r.out, "3 source cursors") || !strings.Contains(r.out, "not restored: pipelines") {
-		t.Fatalf("rebuild-catalog: status %d\n%s%s", r.status, r.out, r.err)
+	r := s.Penstock(nil, "journal", "rebuild-catalog")
+	if r.Status != 0 || !strings.Contains(r.Out, "3 source cursors") || !strings.Contains(r.Out, "not restored: pipelines") {
+		t.Fatalf("rebuild-catalog: status %d\n%s%s", r.Status, r.Out, r.Err)
 	}
-	if after := s.penstock(nil, "journal", "inspect", "--json"); after.out != before.out {
-		t.Errorf("the journal is another one:\n%s\nbefore:\n%s", after.out, before.out)
+	if after := s.Penstock(nil, "journal", "inspect", "--json"); after.Out != before.Out {
+		t.Errorf("the journal is another one:\n%s\nbefore:\n%s", after.Out, before.Out)
 	}
-	refused := s.penstock(nil, "run", "--once", "--retry-for", "1s")
-	if refused.status != 1 || !strings.Contains(refused.err, "adopt") {
-		t.Errorf("the target names another pipeline's id, and is not refused: status %d\n%s%s", refused.status, refused.out, refused.err)
+	refused := s.Penstock(nil, "run", "--once", "--retry-for", "1s")
+	if refused.Status != 1 || !strings.Contains(refused.Err, "adopt") {
+		t.Errorf("the target names another pipeline's id, and is not refused: status %d\n%s%s", refused.Status, refused.Out, refused.Err)
 	}
-	if !strings.Contains(refused.out, "files.import: 0 records read") {
-		t.Errorf("files were read again:\n%s", refused.out)
+	if !strings.Contains(refused.Out, "files.import: 0 records read") {
+		t.Errorf("files were read again:\n%s", refused.Out)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/penstock-io/penstock/test/penstocktest"
 )
 
 // The host dies by SIGKILL at each of these points. The number says at which
@@ -25,8 +27,8 @@ var pluginPoints = []string{"plugin.open:1", "plugin.write:1", "plugin.write:3",
 func TestRowsSurviveAHostKilledAtEachPoint(t *testing.T) {
 	undisturbed := newSite(t)
 	fill(undisturbed)
-	undisturbed.once()
-	want := undisturbed.rows("out")
+	undisturbed.Once()
+	want := undisturbed.Rows("out")
 	if len(want) == 0 {
 		t.Fatal("the undisturbed run exported nothing")
 	}
@@ -35,14 +37,14 @@ func TestRowsSurviveAHostKilledAtEachPoint(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			fill(s)
-			r := s.penstock([]string{"PENSTOCK_CRASH_AT=" + point}, "run", "--once")
-			if r.signal != syscall.SIGKILL {
-				t.Fatalf("the host did not die at %s: status %d\n%s\n%s", point, r.status, r.out, r.err)
+			r := s.Penstock([]string{"PENSTOCK_CRASH_AT=" + point}, "run", "--once")
+			if r.Signal != syscall.SIGKILL {
+				t.Fatalf("the host did not die at %s: status %d\n%s\n%s", point, r.Status, r.Out, r.Err)
 			}
-			before := s.objects("out")
-			s.once()
-			sameRows(t, s.rows("out"), want)
-			checkUntouched(t, before, s.objects("out"))
+			before := s.Objects("out")
+			s.Once()
+			penstocktest.SameRows(t, s.Rows("out"), want)
+			checkUntouched(t, before, s.Objects("out"))
 			checkNothingMore(t, s)
 		})
 	}
@@ -51,8 +53,8 @@ func TestRowsSurviveAHostKilledAtEachPoint(t *testing.T) {
 func TestRowsSurviveAPluginKilledAtEachPoint(t *testing.T) {
 	undisturbed := newSite(t)
 	fill(undisturbed)
-	undisturbed.once()
-	want := undisturbed.rows("out")
+	undisturbed.Once()
+	want := undisturbed.Rows("out")
 	for _, point := range pluginPoints {
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()
@@ -60,14 +62,14 @@ func TestRowsSurviveAPluginKilledAtEachPoint(t *testing.T) {
 			fill(s)
 			// Each new plugin process dies there again, until the host gives up; but
 			// when the run is committed already, the host finds that out instead.
-			r := s.penstock([]string{"PENSTOCK_CRASH_AT=" + point}, "run", "--once", "--retry-for", "3s")
-			if r.signal != 0 || !strings.Contains(r.err, "killed") {
-				t.Errorf("the plugin's death at %s is not said: status %d\n%s", point, r.status, r.err)
+			r := s.Penstock([]string{"PENSTOCK_CRASH_AT=" + point}, "run", "--once", "--retry-for", "3s")
+			if r.Signal != 0 || !strings.Contains(r.Err, "killed") {
+				t.Errorf("the plugin's death at %s is not said: status %d\n%s", point, r.Status, r.Err)
 			}
-			before := s.objects("out")
-			s.once()
-			checkUntouched(t, before, s.objects("out"))
-			sameRows(t, s.rows("out"), want)
+			before := s.Objects("out")
+			s.Once()
+			checkUntouched(t, before, s.Objects("out"))
+			penstocktest.SameRows(t, s.Rows("out"), want)
 			checkNothingMore(t, s)
 		})
 	}
@@ -76,17 +78,17 @@ func TestRowsSurviveAPluginKilledAtEachPoint(t *testing.T) {
 func TestRowsSurviveManyKillsInARow(t *testing.T) {
 	undisturbed := newSite(t)
 	fill(undisturbed)
-	undisturbed.once()
+	undisturbed.Once()
 	s := newSite(t)
 	fill(s)
 	for _, point := range hostPoints {
-		r := s.penstock([]string{"PENSTOCK_CRASH_AT=" + point}, "run", "--once")
-		if r.signal != syscall.SIGKILL && r.status != 0 {
-			t.Fatalf("%s: status %d\n%s", point, r.status, r.err)
+		r := s.Penstock([]string{"PENSTOCK_CRASH_AT=" + point}, "run", "--once")
+		if r.Signal != syscall.SIGKILL && r.Status != 0 {
+			t.Fatalf("%s: status %d\n%s", point, r.Status, r.Err)
 		}
 	}
-	s.once()
-	sameRows(t, s.rows("out"), undisturbed.rows("out"))
+	s.Once()
+	penstocktest.SameRows(t, s.Rows("out"), undisturbed.Rows("out"))
 	checkNothingMore(t, s)
 }
 
@@ -112,14 +114,14 @@ func checkUntouched(t *testing.T, before, after map[string]string) {
 // be sound and without left-overs.
 func checkNothingMore(t *testing.T, s *site) {
 	t.Helper()
-	before := s.objects("out")
-	s.once()
-	after := s.objects("out")
+	before := s.Objects("out")
+	s.Once()
+	after := s.Objects("out")
 	checkUntouched(t, before, after)
 	if len(before) != len(after) {
 		t.Errorf("%d objects became %d by a run with nothing to do", len(before), len(after))
 	}
-	if r := s.penstock(nil, "journal", "verify"); r.status != 0 {
-		t.Errorf("journal verify: status %d\n%s\n%s", r.status, r.out, r.err)
+	if r := s.Penstock(nil, "journal", "verify"); r.Status != 0 {
+		t.Errorf("journal verify: status %d\n%s\n%s", r.Status, r.Out, r.Err)
 	}
 }

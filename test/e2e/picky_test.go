@@ -28,23 +28,23 @@ func TestRowsThatADestinationRefusesAreSetAside(t *testing.T) {
 				}
 				b.WriteString(event(n%3, n, extra) + "\n")
 			}
-			s.write("events/a.ndjson", b.String())
+			s.Write("events/a.ndjson", b.String())
 			if point != "" {
-				s.penstock([]string{"PENSTOCK_CRASH_AT=" + point}, "run", "--once")
+				s.Penstock([]string{"PENSTOCK_CRASH_AT=" + point}, "run", "--once")
 			}
-			r := s.once()
-			if !strings.Contains(r.out, "3 rows") || !strings.Contains(r.out, "refused by the destination") {
-				t.Errorf("the refused rows are not said:\n%s", r.out)
+			r := s.Once()
+			if !strings.Contains(r.Out, "3 rows") || !strings.Contains(r.Out, "refused by the destination") {
+				t.Errorf("the refused rows are not said:\n%s", r.Out)
 			}
-			if stored := pickyRows(t, filepath.Join(s.dir, "out")); stored != 2997 {
+			if stored := pickyRows(t, filepath.Join(s.Dir, "out")); stored != 2997 {
 				t.Errorf("%d rows at the destination, want 2997", stored)
 			}
-			list := s.penstock(nil, "quarantine", "list", "--source", "pipeline-events_out")
-			if strings.Count(list.out, "duplicate key") != 4 { // counted once, listed three times
-				t.Errorf("quarantine list:\n%s%s", list.out, list.err)
+			list := s.Penstock(nil, "quarantine", "list", "--source", "pipeline-events_out")
+			if strings.Count(list.Out, "duplicate key") != 4 { // counted once, listed three times
+				t.Errorf("quarantine list:\n%s%s", list.Out, list.Err)
 			}
-			if status := s.penstock(nil, "pipelines", "list"); !strings.Contains(status.out, "2,997") {
-				t.Errorf("pipelines list:\n%s%s", status.out, status.err)
+			if status := s.Penstock(nil, "pipelines", "list"); !strings.Contains(status.Out, "2,997") {
+				t.Errorf("pipelines list:\n%s%s", status.Out, status.Err)
 			}
 		})
 	}

@@ -16,7 +16,7 @@ import (
 // earlier version that did not take them would have.
 func (s *site) setAside(name string, count int, record func(n int) string) {
 	s.t.Helper()
-	dir := filepath.Join(s.dir, "data", "quarantine", "files.import")
+	dir := filepath.Join(s.Dir, "data", "quarantine", "files.import")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		s.t.Fatal(err)
 	}
@@ -49,9 +49,9 @@ func (s *site) quarantined() map[string]int64 {
 			Count  int64  `json:"count"`
 		} `json:"counts"`
 	}
-	r := s.penstock(nil, "quarantine", "list", "--json", "--limit", "1")
-	if err := json.Unmarshal([]byte(r.out), &list); err != nil {
-		s.t.Fatalf("%v in %s%s", err, r.out, r.err)
+	r := s.Penstock(nil, "quarantine", "list", "--json", "--limit", "1")
+	if err := json.Unmarshal([]byte(r.Out), &list); err != nil {
+		s.t.Fatalf("%v in %s%s", err, r.Out, r.Err)
 	}
 	counts := map[string]int64{}
 	for _, c := range list.Counts {
@@ -62,20 +62,20 @@ func (s *site) quarantined() map[string]int64 {
 
 func TestQuarantineShowsOneRecord(t *testing.T) {
 	s := newSite(t)
-	s.write("events/a.ndjson", event(0, 1, "")+"\nno json at all\n"+event(0, 2, "")+"\n{\"event\":\"no properties\"}\n")
-	s.once()
+	s.Write("events/a.ndjson", event(0, 1, "")+"\nno json at all\n"+event(0, 2, "")+"\n{\"event\":\"no properties\"}\n")
+	s.Once()
 	var list struct {
 		Records []struct{ ID, Reason string } `json:"records"`
 	}
-	r := s.penstock(nil, "quarantine", "list", "--json")
-	if err := json.Unmarshal([]byte(r.out), &list); err != nil || len(list.Records) != 2 {
-		t.Fatalf("%v in %s%s", err, r.out, r.err)
+	r := s.Penstock(nil, "quarantine", "list", "--json")
+	if err := json.Unmarshal([]byte(r.Out), &list); err != nil || len(list.Records) != 2 {
+		t.Fatalf("%v in %s%s", err, r.Out, r.Err)
 	}
-	s.says(s.penstock(nil, "quarantine", "show", list.Records[0].ID), 0, list.Records[0].ID, list.Records[0].Reason, "a.ndjson at byte ", "no json at all\n")
-	s.says(s.penstock(nil, "quarantine", "show", list.Records[1].ID, "--json"), 0, `"id": "`+list.Records[1].ID+`"`)
+	s.Says(s.Penstock(nil, "quarantine", "show", list.Records[0].ID), 0, list.Records[0].ID, list.Records[0].Reason, "a.ndjson at byte ", "no json at all\n")
+	s.Says(s.Penstock(nil, "quarantine", "show", list.Records[1].ID, "--json"), 0, `"id": "`+list.Records[1].ID+`"`)
 	for _, id := range []string{"files.import/x:1", "../../secret:1", "nothing"} {
-		s.says(s.penstock(nil, "quarantine", "show", id), 1, "no record", id, "penstock quarantine list")
-		s.says(s.penstock(nil, "quarantine", "replay", "--id", id), 1, id)
+		s.Says(s.Penstock(nil, "quarantine", "show", id), 1, "no record", id, "penstock quarantine list")
+		s.Says(s.Penstock(nil, "quarantine", "replay", "--id", id), 1, id)
 	}
 }
 
@@ -84,8 +84,8 @@ func TestQuarantineShowsOneRecord(t *testing.T) {
 func TestReplayIsExactlyOnce(t *testing.T) {
 	s := newSite(t)
 	s.events("a.ndjson", 0, 1, 10)
-	s.once()
-	before := s.rows("out")
+	s.Once()
+	before := s.Rows("out")
 	s.setAside("old", 50000, func(n int) string {
 		if n%100 == 7 {
 			return "still no json"
@@ -93,16 +93,16 @@ func TestReplayIsExactlyOnce(t *testing.T) {
 		return event(1, n, "")
 	})
 	for range 2 {
-		if r := s.penstock([]string{"PENSTOCK_CRASH_AT=replay.sealed:2"}, "quarantine", "replay"); r.signal != syscall.SIGKILL {
-			t.Fatalf("the replay did not die: %d\n%s%s", r.status, r.out, r.err)
+		if r := s.Penstock([]string{"PENSTOCK_CRASH_AT=replay.sealed:2"}, "quarantine", "replay"); r.Signal != syscall.SIGKILL {
+			t.Fatalf("the replay did not die: %d\n%s%s", r.Status, r.Out, r.Err)
 		}
 	}
-	s.says(s.penstock(nil, "quarantine", "replay", "--source", "files.import"), 0, "500 refused again")
+	s.Says(s.Penstock(nil, "quarantine", "replay", "--source", "files.import"), 0, "500 refused again")
 	if got := s.quarantined(); len(got) != 1 || got["too_modern"] != 500 {
 		t.Errorf("in quarantine: %v", got)
 	}
-	s.once()
-	rows := s.rows("out")
+	s.Once()
+	rows := s.Rows("out")
 	if len(rows) != len(before)+49500 {
 		t.Errorf("%d rows, want %d", len(rows), len(before)+49500)
 	}
@@ -111,13 +111,13 @@ func TestReplayIsExactlyOnce(t *testing.T) {
 			t.Fatalf("twice at the destination: %s", rows[i])
 		}
 	}
-	s.says(s.penstock(nil, "journal", "verify"), 0)
+	s.Says(s.Penstock(nil, "journal", "verify"), 0)
 }
 
 // However much is replayed, a part of it is in memory at a time.
 func TestReplayHasBoundedMemory(t *testing.T) {
 	s := newSite(t)
-	s.once()
+	s.Once()
 	random := rand.NewChaCha8([32]byte{})
 	const count, size = 4000, 40 << 10
 	s.setAside("old", count, func(n int) string {
@@ -125,19 +125,19 @@ func TestReplayHasBoundedMemory(t *testing.T) {
 		_, _ = random.Read(noise) // never fails
 		return event(1, n, fmt.Sprintf(`,"noise":"%x"`, noise))
 	})
-	r := s.penstock(nil, "quarantine", "replay")
-	s.says(r, 0, fmt.Sprintf("replayed %d records: %d accepted", count, count))
-	t.Logf("%d MiB for %d MiB", r.memory>>20, count*size>>20)
-	if r.memory > 140<<20 {
-		t.Errorf("%d MiB were in memory for %d MiB of records", r.memory>>20, count*size>>20)
+	r := s.Penstock(nil, "quarantine", "replay")
+	s.Says(r, 0, fmt.Sprintf("replayed %d records: %d accepted", count, count))
+	t.Logf("%d MiB for %d MiB", r.Memory>>20, count*size>>20)
+	if r.Memory > 140<<20 {
+		t.Errorf("%d MiB were in memory for %d MiB of records", r.Memory>>20, count*size>>20)
 	}
 	if got := s.quarantined(); len(got) != 0 {
 		t.Errorf("in quarantine: %v", got)
 	}
-	if left, err := filepath.Glob(filepath.Join(s.dir, "data/quarantine/files.import/*.ndjson")); err != nil || len(left) > 0 {
+	if left, err := filepath.Glob(filepath.Join(s.Dir, "data/quarantine/files.import/*.ndjson")); err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
 	}
-	if strings.Contains(r.err, "warning") {
-		t.Error(r.err)
+	if strings.Contains(r.Err, "warning") {
+		t.Error(r.Err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/penstock-io/penstock/test/penstocktest"
 	"github.com/penstock-io/penstock/test/standin"
 )
 
@@ -16,7 +17,7 @@ import (
 func (s *site) fromS3(server *standin.S3) (env []string) {
 	s.t.Helper()
 	q := url.Values{"region": {"us-east-1"}, "endpoint": {server.Endpoint}, "use_path_style": {"true"}}
-	s.write("penstock.hcl", strings.Replace(s.read("penstock.hcl"), `"./events/*"`, fmt.Sprintf("%q", "s3://inbox/events/*?"+q.Encode()), 1))
+	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), `"./events/*"`, fmt.Sprintf("%q", "s3://inbox/events/*?"+q.Encode()), 1))
 	return []string{
 		"AWS_ACCESS_KEY_ID=" + server.AccessKey, "AWS_SECRET_ACCESS_KEY=" + server.SecretKey, "AWS_EC2_METADATA_DISABLED=true",
 		"AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
@@ -26,7 +27,7 @@ func (s *site) fromS3(server *standin.S3) (env []string) {
 // upload puts the site's events into the bucket.
 func (s *site) upload(server *standin.S3) {
 	s.t.Helper()
-	from := filepath.Join(s.dir, "events")
+	from := filepath.Join(s.Dir, "events")
 	files, err := os.ReadDir(from)
 	if err != nil {
 		s.t.Fatal(err)
@@ -47,7 +48,7 @@ func (s *site) upload(server *standin.S3) {
 func TestEventsFromS3(t *testing.T) {
 	want := newSite(t)
 	fill(want)
-	want.once()
+	want.Once()
 
 	server := standin.StartS3(t, "inbox")
 	s := newSite(t)
@@ -55,23 +56,23 @@ func TestEventsFromS3(t *testing.T) {
 	fill(s)
 	s.upload(server)
 	for _, point := range []string{"files.read:3", "journal.committed:1", "files.read:4"} {
-		if r := s.penstock(append(env, "PENSTOCK_CRASH_AT="+point), "run", "--once"); r.signal != syscall.SIGKILL {
-			t.Fatalf("the host did not die at %s: %d\n%s%s", point, r.status, r.out, r.err)
+		if r := s.Penstock(append(env, "PENSTOCK_CRASH_AT="+point), "run", "--once"); r.Signal != syscall.SIGKILL {
+			t.Fatalf("the host did not die at %s: %d\n%s%s", point, r.Status, r.Out, r.Err)
 		}
 	}
 	server.Stop()
-	s.says(s.penstock(env, "run", "--once"), 1, "source files.import: list s3://inbox/events/", "connection refused")
+	s.Says(s.Penstock(env, "run", "--once"), 1, "source files.import: list s3://inbox/events/", "connection refused")
 	server.Start()
-	s.says(s.penstock(append(env, "AWS_SECRET_ACCESS_KEY=wrong-secret"), "run", "--once"), 1, "source files.import: list s3://inbox/events/", "SignatureDoesNotMatch")
-	r := s.once(env...)
-	if strings.Contains(r.err, "SDK") {
-		t.Errorf("the AWS SDK prints to standard error:\n%s", r.err)
+	s.Says(s.Penstock(append(env, "AWS_SECRET_ACCESS_KEY=wrong-secret"), "run", "--once"), 1, "source files.import: list s3://inbox/events/", "SignatureDoesNotMatch")
+	r := s.Once(env...)
+	if strings.Contains(r.Err, "SDK") {
+		t.Errorf("the AWS SDK prints to standard error:\n%s", r.Err)
 	}
-	sameRows(t, s.rows("out"), want.rows("out"))
+	penstocktest.SameRows(t, s.Rows("out"), want.Rows("out"))
 
 	s.events("later.ndjson", 20, 2, 100)
 	s.upload(server)
-	r = s.once(env...)
-	s.says(r, 0, "100 records read, 100 rows new")
-	s.says(s.once(env...), 0, "0 records read")
+	r = s.Once(env...)
+	s.Says(r, 0, "100 records read, 100 rows new")
+	s.Says(s.Once(env...), 0, "0 records read")
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/penstock-io/penstock/test/penstocktest"
 	"github.com/penstock-io/penstock/test/standin"
 )
 
@@ -70,20 +71,20 @@ func download(t *testing.T, server *standin.S3, dir string) {
 func TestRowsSurviveAnS3ServerThatIsStopped(t *testing.T) {
 	undisturbed := newSite(t)
 	fill(undisturbed)
-	undisturbed.once()
+	undisturbed.Once()
 
 	server := standin.StartS3(t, "lake")
 	s := newSiteWith(t, s3Destination(server), "s3.lake")
 	fill(s)
 	env := []string{"S3_SECRET=" + server.SecretKey}
-	if r := s.penstock(append(env, "PENSTOCK_CRASH_AT=export.streaming:5"), "run", "--once"); r.signal == 0 {
-		t.Fatalf("the host did not die: %s%s", r.out, r.err)
+	if r := s.Penstock(append(env, "PENSTOCK_CRASH_AT=export.streaming:5"), "run", "--once"); r.Signal == 0 {
+		t.Fatalf("the host did not die: %s%s", r.Out, r.Err)
 	}
 	server.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	command := exec.CommandContext(ctx, filepath.Join(binaries, "penstock"), "run", "--once", "--retry-for", "50s", "--config", "penstock.hcl")
-	command.Dir = s.dir
+	command := exec.CommandContext(ctx, filepath.Join(penstocktest.Binaries, "penstock"), "run", "--once", "--retry-for", "50s", "--config", "penstock.hcl")
+	command.Dir = s.Dir
 	command.Env = append(append(os.Environ(), "SHOP_TOKEN=tok-7c1d"), env...)
 	retries := &waitFor{want: "trying again", seen: make(chan struct{})}
 	command.Stderr = retries
@@ -99,8 +100,8 @@ func TestRowsSurviveAnS3ServerThatIsStopped(t *testing.T) {
 	if err := command.Wait(); err != nil {
 		t.Fatalf("%v\n%s", err, retries.text.String())
 	}
-	download(t, server, filepath.Join(s.dir, "out"))
-	sameRows(t, s.rows("out"), undisturbed.rows("out"))
+	download(t, server, filepath.Join(s.Dir, "out"))
+	penstocktest.SameRows(t, s.Rows("out"), undisturbed.Rows("out"))
 }
 
 // waitFor is a writer that tells when a text was written to it.
@@ -124,11 +125,11 @@ func TestAWrongCredentialIsSaid(t *testing.T) {
 	server := standin.StartS3(t, "lake")
 	s := newSiteWith(t, s3Destination(server), "s3.lake")
 	s.events("a.ndjson", 0, 1, 10)
-	r := s.penstock([]string{"S3_SECRET=not-the-secret"}, "run", "--once", "--retry-for", "20s")
-	if r.status != 1 || !strings.Contains(r.err, "SignatureDoesNotMatch") && !strings.Contains(r.err, "credential") {
-		t.Errorf("status %d\n%s%s", r.status, r.out, r.err)
+	r := s.Penstock([]string{"S3_SECRET=not-the-secret"}, "run", "--once", "--retry-for", "20s")
+	if r.Status != 1 || !strings.Contains(r.Err, "SignatureDoesNotMatch") && !strings.Contains(r.Err, "credential") {
+		t.Errorf("status %d\n%s%s", r.Status, r.Out, r.Err)
 	}
-	if strings.Contains(r.err, "trying again") {
-		t.Errorf("what cannot pass is tried again:\n%s", r.err)
+	if strings.Contains(r.Err, "trying again") {
+		t.Errorf("what cannot pass is tried again:\n%s", r.Err)
 	}
 }

@@ -22,20 +22,20 @@ destination "localfs" "unused" {
   prefix = "../c"
 }
 `, "localfs.out")
-	s.append("penstock.hcl", s.pipeline("to_lake", "s3.lake"))
+	s.Append("penstock.hcl", s.pipeline("to_lake", "s3.lake"))
 	both := []string{"penstock.hcl:18:12", "Prefix cannot name a directory", "secret_access_key", "../c"}
-	r := s.penstock(nil, "validate")
-	s.says(r, 2, both...)
-	if strings.Count(r.err, "Prefix cannot name a directory") != 2 {
-		t.Errorf("a mistake is said more than once:\n%s", r.err)
+	r := s.Penstock(nil, "validate")
+	s.Says(r, 2, both...)
+	if strings.Count(r.Err, "Prefix cannot name a directory") != 2 {
+		t.Errorf("a mistake is said more than once:\n%s", r.Err)
 	}
-	s.says(s.penstock(nil, "run", "--once"), 2, "Prefix cannot name a directory", "secret_access_key")
+	s.Says(s.Penstock(nil, "run", "--once"), 2, "Prefix cannot name a directory", "secret_access_key")
 
-	s.append("penstock.hcl", strings.Replace(s.pipeline("third", "localfs.unused"), "events\"", "evnts\"", 1))
+	s.Append("penstock.hcl", strings.Replace(s.pipeline("third", "localfs.unused"), "events\"", "evnts\"", 1))
 	for _, args := range [][]string{{"validate"}, {"run", "--once"}} {
-		s.says(s.penstock(nil, args...), 2, append(both, `"evnts"`)...)
+		s.Says(s.Penstock(nil, args...), 2, append(both, `"evnts"`)...)
 	}
-	s.says(s.penstock(nil, "validate", "--offline"), 2, `"evnts"`)
+	s.Says(s.Penstock(nil, "validate", "--offline"), 2, `"evnts"`)
 }
 
 func TestValidateRefusesOnePlaceByTwoWays(t *testing.T) {
@@ -47,9 +47,9 @@ destination "localfs" "same" {
   path = "./events/../out/."
 }
 `, "localfs.out")
-	s.append("penstock.hcl", s.pipeline("again", "localfs.same"))
-	s.says(s.penstock(nil, "validate"), 2, "Pipelines overlap", "localfs.out", "localfs.same", "/out/")
-	s.says(s.penstock(nil, "run", "--once"), 2, "Target is another pipeline's", `pipeline events_out`)
+	s.Append("penstock.hcl", s.pipeline("again", "localfs.same"))
+	s.Says(s.Penstock(nil, "validate"), 2, "Pipelines overlap", "localfs.out", "localfs.same", "/out/")
+	s.Says(s.Penstock(nil, "run", "--once"), 2, "Target is another pipeline's", `pipeline events_out`)
 }
 
 func TestAnUnknownDestinationTypeNamesThoseThereAre(t *testing.T) {
@@ -58,16 +58,16 @@ destination "localfss" "out" {
   path = "./out"
 }
 `, "localfss.out")
-	s.says(s.penstock(nil, "validate"), 2, `are "localfs", "picky" and "s3"`, `Did you mean "localfs"?`)
+	s.Says(s.Penstock(nil, "validate"), 2, `are "localfs", "picky" and "s3"`, `Did you mean "localfs"?`)
 }
 
 // What is fixed since a pipeline was registered is said where it was changed.
 func TestAChangedPipelineIsAMistakeInTheConfiguration(t *testing.T) {
 	s := newSite(t)
 	s.events("a.ndjson", 0, 1, 10)
-	s.once()
-	text := s.read("penstock.hcl")
+	s.Once()
+	text := s.Read("penstock.hcl")
 	day := base.AddDate(0, 0, -30).Format("2006-01-02")
-	s.write("penstock.hcl", strings.Replace(text, day, base.AddDate(0, 0, -20).Format("2006-01-02"), 1))
-	s.says(s.penstock(nil, "run", "--once"), 2, "penstock.hcl:24:17", "Fixed since", "from_date = "+day)
+	s.Write("penstock.hcl", strings.Replace(text, day, base.AddDate(0, 0, -20).Format("2006-01-02"), 1))
+	s.Says(s.Penstock(nil, "run", "--once"), 2, "penstock.hcl:24:17", "Fixed since", "from_date = "+day)
 }

@@ -1,0 +1,131 @@
+package penstocktest
+
+import (
+	"bufio"
+	"encoding/json"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Host is a host that serves a site.
+type Host struct {
+	t       *testing.T
+	command *exec.Cmd
+	ended   chan struct{}
+
+	mu    sync.Mutex
+	lines []string
+	rows  map[string]int64 // the latest that was reported, by stage and name
+}
+
+// Serve starts a host. It is killed at the end of the test at the latest.
+func (s *Site) Serve() *Host {
+	s.t.Helper()
+	command := exec.Command(filepath.Join(Binaries, "penstock"), "run", "--json", "--config", "penstock.hcl")
+	command.Dir = s.Dir
+	command.Env = Environment(nil)
+	out, err := command.StderrPipe()
+	if err == nil {
+		err = command.Start()
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	h := &Host{t: s.t, command: command, ended: make(chan struct{}), rows: map[string]int64{}}
+	go func() {
+		defer close(h.ended)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			h.heard(lines.Text())
+		}
+		_ = command.Wait() // its status is looked at
+	}()
+	s.t.Cleanup(func() {
+		_ = command.Process.Kill()
+		<-h.ended
+	})
+	return h
+}
+
+func (h *Host) heard(line string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lines = append(h.lines, line)
+	var report struct {
+		Stage, Name string
+		Rows        int64
+	}
+	if json.Unmarshal([]byte(line), &report) == nil && report.Stage != "" {
+		h.rows[report.Stage+" "+report.Name] = report.Rows
+	}
+}
+
+// Said is everything that the host has said.
+func (h *Host) Said() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return strings.Join(h.lines, "\n")
+}
+
+// Reported is how many rows were reported last of a stage and a name:
+// "import files.import".
+func (h *Host) Reported(what string) int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.rows[what]
+}
+
+// Until waits for what the host does.
+func (h *Host) Until(what string, done func() bool) {
+	h.t.Helper()
+	deadline := time.NewTimer(90 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-h.ended:
+			h.t.Fatalf("the host ended before %s:\n%s", what, h.Said())
+		case <-deadline.C:
+			h.t.Fatalf("%s did not happen:\n%s", what, h.Said())
+		}
+	}
+}
+
+// Stop sends a signal and returns how the host ended.
+func (h *Host) Stop(signal syscall.Signal) syscall.WaitStatus {
+	h.t.Helper()
+	if err := h.command.Process.Signal(signal); err != nil {
+		h.t.Fatal(err)
+	}
+	return h.Wait()
+}
+
+// Wait waits until the host has ended, and returns how.
+func (h *Host) Wait() syscall.WaitStatus {
+	h.t.Helper()
+	select {
+	case <-h.ended:
+	case <-time.After(time.Minute):
+		h.t.Fatalf("the host does not end:\n%s", h.Said())
+	}
+	return h.command.ProcessState.Sys().(syscall.WaitStatus)
+}
+
+// Journaled is how many rows are durable.
+func (s *Site) Journaled() int64 {
+	s.t.Helper()
+	var status struct {
+		Projects []struct{ Rows int64 } `json:"projects"`
+	}
+	r := s.Penstock(nil, "status", "--json")
+	if err := json.Unmarshal([]byte(r.Out), &status); err != nil || len(status.Projects) != 1 {
+		s.t.Fatalf("%v in %s%s", err, r.Out, r.Err)
+	}
+	return status.Projects[0].Rows
+}
