@@ -71,12 +71,13 @@ lint: $(GENERATORS) $(TOOLS)/.staticcheck@$(STATICCHECK) ## gofmt, vet, staticch
 	cd test/queries && { go list -deps -test . >/dev/null 2>&1 || export CGO_ENABLED=0; } && go vet ./... && $(TOOLS)/staticcheck ./...
 	$(TOOLS)/buf lint
 	@if git rev-parse -q --verify HEAD~1:proto >/dev/null 2>&1; then \
-		echo buf breaking; $(TOOLS)/buf breaking --against '.git#ref=HEAD~1'; fi
+		echo buf breaking; $(TOOLS)/buf breaking --against '.git#ref=HEAD~1'; \
+	else echo "buf breaking: the commit before is not in this clone"; fi
 
 .PHONY: test
 test: tools build verify lint ## everything that must pass before a change lands
-	go test -timeout 10m ./host/... ./sdk/... ./plugins/... ./cmd/... ./examples/... ./test/...
-	go test -race -timeout 10m ./host/internal/ingest ./host/internal/export ./host/internal/api ./host/internal/journal
+	go test -timeout 20m ./host/... ./sdk/... ./plugins/... ./cmd/... ./examples/... ./test/...
+	go test -race -timeout 20m ./host/internal/ingest ./host/internal/export ./host/internal/api ./host/internal/journal
 	$(MAKE) test-queries
 
 # Under a minute, and the download of DuckDB's module (31 MB) once.
@@ -85,14 +86,14 @@ test-queries: ## run the documented queries over exported files, in DuckDB (cgo)
 	@cd test/queries && if go list -deps -test . >/dev/null; then go test -count=1 -timeout 10m ./...; \
 	else echo "SKIPPED: DuckDB's module is not to be had: run this once where there is a network"; [ -z "$${CI:-}" ]; fi
 
+# What test-all may take, in seconds: .ci/run gives what it has.
+RACE_SECONDS ?= 3600
+FUZZ_SECONDS ?= 600
+
 .PHONY: test-all
 test-all: tools build ## test, with the race detector everywhere and every fuzz target for a while
-	go test -race -timeout 20m ./host/... ./sdk/... ./plugins/...
-	@go list ./... | while read -r pkg; do \
-		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-			echo "fuzz $$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime 20s $$pkg; \
-		done; \
-	done
+	test/race.sh $(RACE_SECONDS)
+	test/fuzz.sh $(FUZZ_SECONDS)
 
 # DuckDB is a yardstick where cgo and its module are to be had.
 .PHONY: bench
