@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/penstock-io/penstock/host/internal/journal/segment"
 	"github.com/penstock-io/penstock/sdk/batch"
@@ -12,6 +13,7 @@ import (
 
 // job is a full block on its way to be deduplicated and compressed.
 type job struct {
+	turn      uint64 // among all jobs of the writer
 	segment   *openSegment
 	partition Partition
 	buffer    []byte
@@ -51,6 +53,9 @@ func (w *Writer) work() {
 func (k *worker) do(j job) error {
 	k.sort(j.rows)
 	dropped := k.dropRepeats(j.rows)
+	k.w.turns.wait(j.turn)
+	k.claim(j)
+	k.w.turns.pass()
 	seen, err := k.dropSeen(j)
 	if err != nil {
 		return fmt.Errorf("deduplicate a block of %s: %w", j.partition.UTCDate, err)
@@ -115,10 +120,10 @@ func (k *worker) dropRepeats(rows []openRow) int {
 	return n
 }
 
-// dropSeen drops rows whose key is in what is open, in what is being sealed,
-// or in the runs. The order matters: what stops being in a segment that is
-// being sealed is in the runs by then.
-func (k *worker) dropSeen(j job) (int, error) {
+// claim makes the segment the owner of keys that no segment before it has, and
+// of its own rows the earliest that of its key. Blocks do it in their turn: two
+// that have a key in common must not both miss the other's.
+func (k *worker) claim(j job) {
 	k.w.state.Lock()
 	sealing := slices.Clone(k.w.sealing)
 	k.w.state.Unlock()
@@ -128,12 +133,18 @@ func (k *worker) dropSeen(j job) (int, error) {
 		}
 	}
 	j.segment.mu.Lock()
+	defer j.segment.mu.Unlock()
 	for i, key := range k.keys {
 		if !k.repeats[i] && !j.segment.keys.add(key) {
 			k.repeats[i] = true
 		}
 	}
-	j.segment.mu.Unlock()
+}
+
+// dropSeen drops rows whose key was claimed before, or is in the runs. It comes
+// behind claim: what stops being in a segment that is being sealed is in the
+// runs by then.
+func (k *worker) dropSeen(j job) (int, error) {
 	if err := k.w.set.Find(j.partition.UTCDate, k.keys, k.repeats, -1); err != nil {
 		return 0, err
 	}
@@ -209,4 +220,35 @@ func (k *worker) kept(n int) ([]Key, []int32) {
 		}
 	}
 	return keys, ordinals
+}
+
+// turns lets goroutines go one after another, in the order of their numbers,
+// from 0.
+type turns struct {
+	mu      sync.Mutex
+	changed sync.Cond
+	next    uint64
+}
+
+func newTurns() *turns {
+	t := &turns{}
+	t.changed.L = &t.mu
+	return t
+}
+
+// wait waits until it is the turn of n.
+func (t *turns) wait(n uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for t.next != n {
+		t.changed.Wait()
+	}
+}
+
+// pass gives the turn to the next.
+func (t *turns) pass() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.next++
+	t.changed.Broadcast()
 }

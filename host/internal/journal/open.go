@@ -12,7 +12,8 @@ import (
 // the keys of both, and the cursors that go with them.
 type openSegment struct {
 	parts   map[Partition]*openPart
-	raw     int64 // capacity of open blocks
+	links   *openPart // that the latest link went to
+	raw     int64     // capacity of open blocks
 	cursors []CursorMove
 	rows    int64 // appended
 	bytes   int64 // appended, uncompressed

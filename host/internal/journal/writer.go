@@ -67,8 +67,10 @@ type Writer struct {
 
 	mu   sync.Mutex // held by Append and while a segment is handed to the sealer
 	open *openSegment
+	jobN uint64 // turn of the next job
 
 	jobs    chan job
+	turns   *turns
 	seals   chan *openSegment
 	workers sync.WaitGroup
 	sealer  chan struct{} // closed when the sealer has ended
@@ -97,7 +99,7 @@ func Open(ctx context.Context, o Options) (*Writer, error) {
 	}
 	w := &Writer{
 		o: o, zone: newZone(o.Zone), set: keys.NewSet(o.Store, o.Memory/8),
-		jobs: make(chan job), seals: make(chan *openSegment), sealer: make(chan struct{}),
+		jobs: make(chan job), turns: newTurns(), seals: make(chan *openSegment), sealer: make(chan struct{}),
 		buffers: buffers{limit: o.Memory / 16},
 	}
 	if err := w.learn(ctx); err != nil {
@@ -139,6 +141,11 @@ func (w *Writer) Append(ctx context.Context, c Chunk) error {
 // put copies a row to the open block of its partition.
 func (w *Writer) put(ctx context.Context, r *Row, data []byte) error {
 	p := w.part(r)
+	if r.Kind == KindLinks {
+		if err := w.keepOrder(ctx, p); err != nil {
+			return err
+		}
+	}
 	line := data[r.Offset : r.Offset+r.Length]
 	if len(p.buffer) > 0 && len(p.buffer)+len(line) > w.o.Block {
 		if err := w.flush(ctx, p); err != nil {
@@ -170,6 +177,17 @@ func (w *Writer) part(r *Row) *openPart {
 	return p
 }
 
+// keepOrder hands links on that came before those of p and lie elsewhere: of
+// equal links the first counts, whichever day's block is full first.
+func (w *Writer) keepOrder(ctx context.Context, p *openPart) error {
+	last := w.open.links
+	w.open.links = p
+	if last == nil || last == p {
+		return nil
+	}
+	return w.flush(ctx, last)
+}
+
 // widen gives a partition's open block room for need bytes.
 func (w *Writer) widen(p *openPart, need int) {
 	wider := w.buffers.get(need)
@@ -187,7 +205,7 @@ func (w *Writer) flush(ctx context.Context, p *openPart) error {
 		return nil
 	}
 	done := &doneBlock{}
-	j := job{segment: w.open, partition: p.partition, buffer: p.buffer, rows: p.rows, done: done}
+	j := job{turn: w.jobN, segment: w.open, partition: p.partition, buffer: p.buffer, rows: p.rows, done: done}
 	w.open.jobs.Add(1)
 	select {
 	case w.jobs <- j:
@@ -195,6 +213,7 @@ func (w *Writer) flush(ctx context.Context, p *openPart) error {
 		w.open.jobs.Done()
 		return context.Cause(ctx)
 	}
+	w.jobN++
 	w.open.raw -= int64(cap(p.buffer))
 	p.blocks = append(p.blocks, done)
 	p.buffer, p.rows = nil, make([]openRow, 0, len(p.rows))
