@@ -43,8 +43,9 @@ type Host struct {
 	owner      string
 	serving    bool
 
-	mu       sync.Mutex
-	journals map[int64]*projectJournal
+	mu         sync.Mutex
+	journals   map[int64]*projectJournal
+	collectors []*collecting // of a host that serves
 }
 
 // projectJournal is the journal of one project.

@@ -27,6 +27,9 @@ func (h *Host) Status(ctx context.Context) (*Status, error) {
 	if s.Sources, err = h.sourceStatus(ctx); err != nil {
 		return nil, err
 	}
+	if s.Collectors, err = h.collectorStatus(); err != nil {
+		return nil, err
+	}
 	s.Pipelines, err = h.Pipelines(ctx)
 	return s, err
 }

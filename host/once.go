@@ -64,8 +64,8 @@ func (s *PipelineSummary) add(r *pipeline.Receipt) {
 	}
 }
 
-// RunOnce registers pipelines, reads every source to its present end, seals,
-// and runs every pipeline until nothing is left to export. A source or
+// RunOnce registers pipelines, reads every source to its present end, brings
+// what collectors have acknowledged into journals, seals, and runs every pipeline until nothing is left to export. A source or
 // pipeline that fails does not keep the others from their work. The summary
 // comes beside an error, unless nothing could begin.
 func (h *Host) RunOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
@@ -84,7 +84,7 @@ func (h *Host) runOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
 		return nil, err
 	}
 	summary := &Summary{}
-	failed := h.readAll(ctx, summary)
+	failed := errors.Join(h.drainCollectors(ctx, summary), h.readAll(ctx, summary))
 	for _, p := range h.config.Pipelines {
 		done := PipelineSummary{Name: p.Name, Destination: p.Destination.Reference()}
 		if err := h.catchUp(ctx, p, o.RetryFor, &done); err != nil {

@@ -30,12 +30,13 @@ type Operations interface {
 
 // Status is what a data directory holds and how its pipelines stand.
 type Status struct {
-	Version   string           `json:"version"`
-	DataDir   string           `json:"data_dir"`
-	Running   bool             `json:"running"` // a host serves it
-	Projects  []ProjectStatus  `json:"projects"`
-	Sources   []SourceStatus   `json:"sources"`
-	Pipelines []PipelineStatus `json:"pipelines"`
+	Version    string            `json:"version"`
+	DataDir    string            `json:"data_dir"`
+	Running    bool              `json:"running"` // a host serves it
+	Projects   []ProjectStatus   `json:"projects"`
+	Sources    []SourceStatus    `json:"sources"`
+	Collectors []CollectorStatus `json:"collectors"`
+	Pipelines  []PipelineStatus  `json:"pipelines"`
 }
 
 // ProjectStatus is what a project's journal holds.
@@ -54,6 +55,34 @@ type SourceStatus struct {
 	Name        string           `json:"name"` // "files.import"
 	Positions   int64            `json:"positions"`
 	Quarantined map[string]int64 `json:"quarantined,omitempty"` // by reason
+}
+
+// CollectorStatus is what a collector has done since its host began.
+type CollectorStatus struct {
+	Name        string           `json:"name"` // "collector.web"
+	Listening   bool             `json:"listening"`
+	Listen      string           `json:"listen"` // with the port that was given to port 0
+	TLS         bool             `json:"tls"`
+	LogBytes    int64            `json:"log_bytes"` // of the write-ahead log, on disk
+	Waiting     int64            `json:"waiting"`   // requests in the log that are not yet durable in journals
+	Requests    []RequestCount   `json:"requests"`
+	Records     []RecordCount    `json:"records"`
+	Quarantined map[string]int64 `json:"quarantined,omitempty"` // by reason, over all time
+}
+
+// RequestCount counts requests by how they were answered.
+type RequestCount struct {
+	Endpoint string `json:"endpoint"` // track, import, engage, groups
+	Status   int    `json:"status"`
+	Requests int64  `json:"requests"`
+}
+
+// RecordCount counts records by what became of them.
+type RecordCount struct {
+	Project  string `json:"project,omitempty"` // "": not known
+	Endpoint string `json:"endpoint"`
+	Outcome  string `json:"outcome"` // accepted, ignored, groups, links, invalid_link, or why it was refused
+	Records  int64  `json:"records"`
 }
 
 // PipelineStatus is where a pipeline stands.

@@ -19,9 +19,9 @@ const (
 	retryPause = time.Minute      // after a run that failed
 )
 
-// Serve registers pipelines, reads sources as they grow, seals, and runs
-// pipelines when they are due, until ctx is done. Then it seals what was read
-// and returns nil.
+// Serve registers pipelines, collects, reads sources as they grow, seals, and
+// runs pipelines when they are due, until ctx is done. Then it answers the
+// requests in flight, seals what was collected and read, and returns nil.
 func (h *Host) Serve(ctx context.Context) error {
 	return explain(h.config, h.serve(ctx))
 }
@@ -41,10 +41,14 @@ func (h *Host) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h.log.Info("serving", "data_dir", h.config.Host.DataDir, "sources", len(h.config.Sources), "pipelines", len(h.config.Pipelines))
+	h.log.Info("serving", "data_dir", h.config.Host.DataDir, "sources", len(h.config.Sources)+len(h.config.Collectors), "pipelines", len(h.config.Pipelines))
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if err := h.startCollectors(ctx, cancel); err != nil {
+		cancel(err)
+	}
 	var wg sync.WaitGroup
+	wg.Go(func() { h.trimCollectors(ctx) })
 	for _, s := range h.config.Sources {
 		wg.Go(func() { h.serveSource(ctx, s, cancel) })
 	}
@@ -55,10 +59,12 @@ func (h *Host) serve(ctx context.Context) error {
 		wg.Go(func() { h.servePipeline(ctx, p) })
 	}
 	<-ctx.Done()
+	err = h.stopCollectors(context.WithoutCancel(ctx))
 	wg.Wait()
 	closing, stop := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer stop()
-	err = errors.Join(h.sealAll(closing), server.Close(closing))
+	err = errors.Join(err, h.sealAll(closing), server.Close(closing))
+	h.trim(closing)
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
 	}

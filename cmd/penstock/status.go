@@ -51,7 +51,41 @@ func (c *cli) printStatus(s *host.Status) {
 	}
 	c.table([]string{"source", "files", "in quarantine"}, rows)
 	fmt.Fprintln(c.out)
+	if len(s.Collectors) > 0 {
+		c.printCollectors(s.Collectors)
+		fmt.Fprintln(c.out)
+	}
 	c.printPipelines(s.Pipelines)
+}
+
+func (c *cli) printCollectors(collectors []host.CollectorStatus) {
+	var rows, counts [][]string
+	for _, s := range collectors {
+		listen := "does not listen"
+		if s.Listening {
+			listen = "http://" + s.Listen
+			if s.TLS {
+				listen = "https://" + s.Listen
+			}
+		}
+		var requests int64
+		for _, n := range s.Requests {
+			requests += n.Requests
+		}
+		rows = append(rows, []string{s.Name, listen, thousands(requests), thousands(s.Waiting), size(s.LogBytes), reasons(s.Quarantined)})
+		for _, n := range s.Records {
+			project := n.Project
+			if project == "" {
+				project = "not known"
+			}
+			counts = append(counts, []string{s.Name, project, "/" + n.Endpoint, n.Outcome, thousands(n.Records)})
+		}
+	}
+	c.table([]string{"collector", "listens", "requests", "waiting", "log", "in quarantine"}, rows)
+	if len(counts) > 0 {
+		fmt.Fprintln(c.out)
+		c.table([]string{"collector", "project", "endpoint", "outcome", "records"}, counts)
+	}
 }
 
 // reasons lists counts by reason, most first.

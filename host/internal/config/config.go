@@ -90,6 +90,9 @@ type Project struct {
 	Token    string // "": none. It is no secret
 	TimeZone *time.Location
 	Identity string // simplified, original, legacy
+	// ProfilesFrom is the type of the source that writes profiles: collector or
+	// mixpanel.
+	ProfilesFrom string
 
 	hasToken bool // also when its value is not known to a command
 }

@@ -15,7 +15,7 @@ func (l *loader) decodeProjects() {
 		b := l.read(raw, projectBlock)
 		p := &Project{
 			Place: b.place(), Name: raw.Labels[0], ID: b.integer("id"), Token: b.text("token"), Identity: b.text("identity"), TimeZone: time.UTC,
-			hasToken: b.has("token"),
+			ProfilesFrom: b.text("profiles_from"), hasToken: b.has("token"),
 		}
 		if zone, err := loadZone(b.text("timezone")); err == nil {
 			p.TimeZone = zone

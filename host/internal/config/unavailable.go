@@ -12,7 +12,6 @@ var unavailable = []refusal{
 	{block: "api", instead: "Commands reach a running host through the socket in data_dir."},
 	{block: "project", attribute: "profiles_from", when: is("mixpanel"), instead: "This version has no mixpanel source."},
 	{block: "files", attribute: "records", when: is("people"), instead: `Files hold events: records = "events".`},
-	{block: "collector", instead: `This version reads files: source "files".`},
 	{block: "mixpanel", instead: `This version reads files: source "files".`},
 	{block: "kafka", instead: `This version reads files: source "files".`},
 	{block: "pipeline", attribute: "stream", when: is("people", "identity"), instead: `This version exports events: stream = "events".`},

@@ -131,7 +131,10 @@ func (s *Store) openSource(source string) error {
 		if !strings.HasSuffix(d.Name(), extension) {
 			continue
 		}
-		info, err := d.Info()
+		if err := mendTail(path); err != nil {
+			return err
+		}
+		info, err := os.Stat(path)
 		if err != nil {
 			return err
 		}

@@ -96,8 +96,8 @@ func eachLine(path string, fn func(int, line) bool) (more bool, err error) {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return false, fmt.Errorf("%s: %w", path, err)
 		}
-		if len(data) == 0 {
-			return true, nil
+		if len(data) == 0 || data[len(data)-1] != '\n' && isTail(path) {
+			return true, nil // what is being appended is not there yet
 		}
 		if len(data) == 1 {
 			continue

@@ -36,6 +36,7 @@ type Log struct {
 
 	mu       sync.Mutex
 	drained  uint64           // everything up to it was handed to journals
+	durable  uint64           // everything up to it was in journals when Trim last looked
 	projects map[int64]*state // that were met while draining
 }
 
@@ -197,6 +198,17 @@ func (l *Log) Last() uint64 { return l.wal.Last() }
 // Size is how many bytes the log takes on disk.
 func (l *Log) Size() int64 { return l.wal.Size() }
 
+// Waiting is how many entries were not yet in their journals when Trim last
+// looked, and those that have come since.
+func (l *Log) Waiting() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.wal.Last() - l.durable
+}
+
+// Err is why nothing is taken any more; nil while it is.
+func (l *Log) Err() error { return l.wal.Err() }
+
 // Trim drops entries that are durable in all journals they went to.
 func (l *Log) Trim(ctx context.Context) error {
 	l.mu.Lock()
@@ -217,6 +229,9 @@ func (l *Log) Trim(ctx context.Context) error {
 		}
 		l.mu.Unlock()
 	}
+	l.mu.Lock()
+	l.durable = max(l.durable, upTo)
+	l.mu.Unlock()
 	if err := l.wal.Drop(upTo); err != nil {
 		return fmt.Errorf("trim %s: %w", l.source, err)
 	}

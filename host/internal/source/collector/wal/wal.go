@@ -285,6 +285,10 @@ func (l *Log) Size() int64 {
 	return n
 }
 
+// Err is why the log takes nothing any more, ErrBroken or ErrClosed; nil while
+// it does.
+func (l *Log) Err() error { return l.failure() }
+
 // Close closes the log. Appends that wait are refused or carried out; readers
 // get ErrClosed behind what is durable.
 func (l *Log) Close() error {
