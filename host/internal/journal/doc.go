@@ -29,4 +29,7 @@
 //     checksummed on disk.
 //   - J3: memory is bounded by Options, whatever the number of rows, days and
 //     keys.
+//   - Operations and links are read in the order in which they were appended:
+//     segments by sequence, a segment's extents by index, rows as they lie.
+//     Events keep that order within a partition.
 package journal

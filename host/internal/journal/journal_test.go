@@ -310,6 +310,81 @@ func TestDatesFollowTheZone(t *testing.T) {
 	}
 }
 
+// Operations and links are read in the order in which they were appended,
+// whatever their dates and wherever blocks and segments end.
+func TestOrderIsKept(t *testing.T) {
+	zone, err := time.LoadLocation("America/New_York")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(5, 6))
+	b := newBench(t)
+	o := b.options()
+	o.Zone = zone
+	w := b.writer(o)
+	kinds := []journal.Kind{journal.KindProfiles, journal.KindEvents, journal.KindLinks}
+	want := map[journal.Kind][]string{}
+	n := 0
+	for range 60 {
+		var c journal.Chunk
+		for range r.IntN(200) {
+			n++
+			// Around the end of a UTC date, or of one in New York, forth and back.
+			at := firstDay + 86400 + int64(r.IntN(2)*4*3600) + int64(r.IntN(2000)-1000)
+			line, key := row(fmt.Sprint(n), at)
+			kind := kinds[r.IntN(len(kinds))]
+			c.Rows = append(c.Rows, journal.Row{Offset: len(c.Data), Length: len(line), Time: at, Key: key, Kind: kind})
+			c.Data = append(c.Data, line...)
+			want[kind] = append(want[kind], string(line))
+		}
+		if err := w.Append(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if r.IntN(12) == 0 {
+			if err := w.Seal(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := errors.Join(w.Seal(t.Context()), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	got := map[journal.Kind][]string{}
+	reader := journal.NewReader(project, b.store, b.catalog)
+	defer reader.Close()
+	partitions := 0
+	err = b.catalog.Segments(t.Context(), project, func(s journal.Segment) error {
+		for i, e := range s.Extents {
+			partitions++
+			err := reader.Extent(t.Context(), journal.ExtentRef{Seq: s.Seq, Index: i}, func(block journal.Block) error {
+				rows, err := segment.Decode(nil, block)
+				for line := range bytes.Lines(rows) {
+					got[e.Kind] = append(got[e.Kind], string(line))
+				}
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []journal.Kind{journal.KindProfiles, journal.KindLinks} {
+		if !slices.Equal(got[kind], want[kind]) {
+			t.Errorf("%s are not in the order in which they came", kind)
+		}
+	}
+	if len(got[journal.KindEvents]) != len(want[journal.KindEvents]) || partitions < 12 {
+		t.Errorf("%d of %d events in %d partitions", len(got[journal.KindEvents]), len(want[journal.KindEvents]), partitions)
+	}
+	if report := b.verify(); len(report.Damages) > 0 {
+		t.Errorf("damages: %+v", report.Damages)
+	}
+}
+
 func TestManyOpenDaysStayInTheBudget(t *testing.T) {
 	b := newBench(t)
 	o := b.options()

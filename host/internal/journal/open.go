@@ -12,8 +12,9 @@ import (
 // the keys of both, and the cursors that go with them.
 type openSegment struct {
 	parts   map[Partition]*openPart
-	links   *openPart // that the latest link went to
-	raw     int64     // capacity of open blocks
+	latest  map[Kind]Partition // of rows whose order matters, where the last one went
+	links   *openPart          // that the latest link went to
+	raw     int64              // capacity of open blocks
 	cursors []CursorMove
 	rows    int64 // appended
 	bytes   int64 // appended, uncompressed
@@ -53,7 +54,7 @@ type doneBlock struct {
 }
 
 func newOpenSegment(checked int64) *openSegment {
-	return &openSegment{parts: map[Partition]*openPart{}, checked: checked}
+	return &openSegment{parts: map[Partition]*openPart{}, latest: map[Kind]Partition{}, checked: checked}
 }
 
 // move adds a cursor's move to what the segment moves.

@@ -167,8 +167,17 @@ func (w *Writer) put(ctx context.Context, r *Row, data []byte) error {
 	return nil
 }
 
+// part returns where a row goes. Operations and links are folded in the order
+// in which they came, and a segment's partitions lie in the order of their
+// dates: one that is dated before what came earlier goes to the date of that.
 func (w *Writer) part(r *Row) *openPart {
 	partition := Partition{Kind: r.Kind, UTCDate: DayOf(r.Time), ZoneDate: w.zone.day(r.Time)}
+	if r.Kind != KindEvents {
+		if latest, ok := w.open.latest[r.Kind]; ok && partition.Compare(latest) < 0 {
+			partition = latest
+		}
+		w.open.latest[r.Kind] = partition
+	}
 	p := w.open.parts[partition]
 	if p == nil {
 		p = &openPart{partition: partition}
