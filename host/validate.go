@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -59,7 +60,7 @@ func (v *validation) ask(ctx context.Context, d *config.Destination) {
 }
 
 // projects are those that are exported to a destination; the first one when
-// none is.
+// none is, and one that stands for those that could not be read.
 func (v *validation) projects(d *config.Destination) []*config.Project {
 	var projects []*config.Project
 	seen := map[*config.Project]bool{}
@@ -74,8 +75,14 @@ func (v *validation) projects(d *config.Destination) []*config.Project {
 			projects = append(projects, p)
 		}
 	}
+	if len(projects) == 0 {
+		projects = append(projects, &anyProject)
+	}
 	return projects
 }
+
+// anyProject is none: its targets are never looked at.
+var anyProject = config.Project{ID: 1, Name: "unknown", TimeZone: time.UTC}
 
 // usable says whether enough of a project could be read.
 func usable(p *config.Project) bool { return p != nil && p.ID > 0 && p.TimeZone != nil }

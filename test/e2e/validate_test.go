@@ -36,6 +36,10 @@ destination "localfs" "unused" {
 		s.Says(s.Penstock(nil, args...), 2, append(both, `"evnts"`)...)
 	}
 	s.Says(s.Penstock(nil, "validate", "--offline"), 2, `"evnts"`)
+
+	// Nor does it keep the plugins silent that no project could be read.
+	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), "2195193", `"many"`, 1))
+	s.Says(s.Penstock(nil, "validate"), 2, append(both, `id is "many"`)...)
 }
 
 func TestValidateRefusesOnePlaceByTwoWays(t *testing.T) {
