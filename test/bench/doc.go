@@ -4,6 +4,11 @@
 // processors) and DuckDB's COPY of the same work, when built with the tag
 // duckdb.
 //
+// What the collector acknowledges over HTTP is measured beside the disk's own
+// syncs and a bare server that reads the same bodies; the sender is this
+// program, which renders what it sends before anything is measured. Every
+// acknowledged event is then looked for in what the host exports.
+//
 // It generates its own seeded input, alternates what it compares, counts the
 // rows that really arrived, and prints medians beside the bars they are held
 // to, misses as plainly as wins. It is a module of its own, so that nothing it

@@ -25,6 +25,7 @@ const (
 	seed      = 20260601
 	perPiece  = 20_000 // events made by one generator, whatever the processors
 	eventSize = 760    // about
+	users     = 1 << 18
 )
 
 var (
@@ -87,14 +88,13 @@ func (in *input) piece(number int, shuffled bool) []byte {
 		if shuffled {
 			at = r.Int64N(span)
 		}
-		b = appendEvent(b, r, in.first.Unix()+at)
+		b = appendEvent(b, r, in.first.Unix()+at, r.Uint64N(users))
 	}
 	return b
 }
 
-// appendEvent renders one event as Mixpanel's export API gives it.
-func appendEvent(b []byte, r *rand.Rand, unix int64) []byte {
-	user := r.Uint64N(1 << 18)
+// appendEvent renders one event of a user as Mixpanel's export API gives it.
+func appendEvent(b []byte, r *rand.Rand, unix int64, user uint64) []byte {
 	place := r.IntN(len(cities))
 	b = append(b, `{"event":"`...)
 	b = append(b, eventNames[r.IntN(len(eventNames))]...)

@@ -101,7 +101,24 @@ source "files" "in" {
 func countRows(dir string) (int, error) {
 	rows := 0
 	buffer := make([]byte, 1<<20)
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	err := eachObject(dir, func(r io.Reader) error {
+		for {
+			n, err := r.Read(buffer)
+			rows += bytes.Count(buffer[:n], []byte{'\n'})
+			if err == io.EOF {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+		}
+	})
+	return rows, err
+}
+
+// eachObject calls fn with what each gzip object below a directory holds.
+func eachObject(dir string, fn func(io.Reader) error) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".json.gz") {
 			return err
 		}
@@ -111,19 +128,12 @@ func countRows(dir string) (int, error) {
 		}
 		defer f.Close()
 		z, err := gzip.NewReader(f)
+		if err == nil {
+			err = fn(z)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		for {
-			n, err := z.Read(buffer)
-			rows += bytes.Count(buffer[:n], []byte{'\n'})
-			if err == io.EOF {
-				return nil
-			}
-			if err != nil {
-				return fmt.Errorf("%s: %w", path, err)
-			}
-		}
+		return nil
 	})
-	return rows, err
 }

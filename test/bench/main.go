@@ -30,7 +30,7 @@ func main() {
 	flag.IntVar(&o.n, "n", 5, "rounds")
 	flag.IntVar(&o.large, "large", 3, "rounds with 10 million events; 0: none")
 	flag.IntVar(&o.scale, "scale", 1, "divide every number of rows by this")
-	flag.StringVar(&o.only, "only", "", "process, dedup or planning; default: all")
+	flag.StringVar(&o.only, "only", "", "process, collect, dedup or planning; default: all")
 	flag.Parse()
 	if err := command(o, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -39,13 +39,15 @@ func main() {
 }
 
 // command runs the bench, or, in a process of its own, one yardstick:
-// limit FILE, duckdb FILE DIR; or it generates: DIR ROWS DAYS ordered|shuffled.
+// limit FILE, duckdb FILE DIR, discard ADDRESS ANSWER; or it generates: DIR ROWS DAYS ordered|shuffled.
 func command(o options, args []string) error {
 	switch {
 	case len(args) == 2 && args[0] == "limit":
 		return limit(args[1])
 	case len(args) == 3 && args[0] == "duckdb":
 		return duckdbCopy(args[1], args[2])
+	case len(args) == 3 && args[0] == "discard":
+		return discard(args[1], args[2])
 	case len(args) == 5 && args[0] == "generate":
 		return generateOnly(args[1], args[2], args[3], args[4])
 	case len(args) > 0:
@@ -86,6 +88,11 @@ func bench(ctx context.Context, o options) (err error) {
 	fmt.Printf("%d processors, %s, %s\n", runtime.NumCPU(), cpuModel(), runtime.Version())
 	if o.only == "" || o.only == "process" {
 		if err := processes(ctx, o, work, r); err != nil {
+			return err
+		}
+	}
+	if o.only == "" || o.only == "collect" {
+		if err := collecting(ctx, o, work, r); err != nil {
 			return err
 		}
 	}

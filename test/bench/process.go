@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -20,44 +21,71 @@ type usage struct {
 	cpu  time.Duration
 	// peak is the largest resident memory of each program seen, in bytes.
 	peak map[string]int64
+	out  string // what it printed
 }
 
-// measure runs a command to its end. Memory is read from the kernel's own
-// high-water mark, some times a second; what a process took after its last
-// reading is not seen.
-func measure(ctx context.Context, dir string, env []string, name string, args ...string) (usage, error) {
-	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
-	cmd.Stdout, cmd.Stderr = &out, &out
-	start := time.Now()
-	if err := cmd.Start(); err != nil {
-		return usage{}, err
+// process is a command that runs.
+type process struct {
+	cmd     *exec.Cmd
+	out     bytes.Buffer
+	begun   time.Time
+	peak    map[string]int64
+	stop    chan struct{}
+	stopped chan struct{}
+}
+
+// start starts a command. Memory is read from the kernel's own high-water mark
+// at intervals of every; what a process took after its last reading is not
+// seen.
+func start(ctx context.Context, every time.Duration, dir string, env []string, name string, args ...string) (*process, error) {
+	p := &process{cmd: exec.CommandContext(ctx, name, args...), begun: time.Now(), peak: map[string]int64{}, stop: make(chan struct{}), stopped: make(chan struct{})}
+	p.cmd.Dir, p.cmd.Env = dir, append(os.Environ(), env...)
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
 	}
-	u := usage{peak: map[string]int64{}}
-	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
-		defer close(stopped)
-		tick := time.NewTicker(10 * time.Millisecond)
+		defer close(p.stopped)
+		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for {
 			select {
-			case <-stop:
+			case <-p.stop:
 				return
 			case <-tick.C:
-				notePeaks(u.peak, cmd.Process.Pid)
+				notePeaks(p.peak, p.cmd.Process.Pid)
 			}
 		}
 	}()
-	err := cmd.Wait()
-	u.wall = time.Since(start)
-	close(stop)
-	<-stopped
+	return p, nil
+}
+
+// wait waits for the process to end.
+func (p *process) wait() (usage, error) {
+	err := p.cmd.Wait()
+	u := usage{wall: time.Since(p.begun), peak: p.peak, out: p.out.String()}
+	close(p.stop)
+	<-p.stopped
 	if err != nil {
-		return u, fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, out.Bytes())
+		return u, fmt.Errorf("%s %s: %w\n%s", filepath.Base(p.cmd.Path), strings.Join(p.cmd.Args[1:], " "), err, u.out)
 	}
-	u.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	u.cpu = p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
 	return u, nil
+}
+
+// end asks the process to end, and waits for it.
+func (p *process) end() (usage, error) {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // wait says what became of it
+	return p.wait()
+}
+
+// measure runs a command to its end.
+func measure(ctx context.Context, dir string, env []string, name string, args ...string) (usage, error) {
+	p, err := start(ctx, 10*time.Millisecond, dir, env, name, args...)
+	if err != nil {
+		return usage{}, err
+	}
+	return p.wait()
 }
 
 // notePeaks reads the high-water marks of a process and its children.

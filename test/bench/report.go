@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -17,13 +18,15 @@ func median(values []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
-func (s *subject) median(value func(usage) float64) float64 {
-	values := make([]float64, 0, len(s.usages))
-	for _, u := range s.usages {
-		values = append(values, value(u))
+func medianOf[T any](runs []T, value func(T) float64) float64 {
+	values := make([]float64, 0, len(runs))
+	for _, run := range runs {
+		values = append(values, value(run))
 	}
 	return median(values)
 }
+
+func (s *subject) median(value func(usage) float64) float64 { return medianOf(s.usages, value) }
 
 func (s *subject) cpu(u usage) float64  { return u.cpu.Seconds() * 1e6 / float64(s.rows) }
 func (s *subject) rate(u usage) float64 { return float64(s.rows) / u.wall.Seconds() }
@@ -131,4 +134,54 @@ func number(v float64) string {
 		return fmt.Sprintf("%.0f", v)
 	}
 	return strings.TrimSuffix(fmt.Sprintf("%.2f", v), ".00")
+}
+
+// collectTable prints medians. The disk's line is of one sync per batch and
+// nothing else; with several connections the host syncs several at once.
+func (r *report) collectTable(points []*point, n int) {
+	fmt.Printf("\nCollected over HTTP, synced before each answer; medians of %d\n", n)
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "\tevents/s\tp50 ms\tp99 ms\tµs CPU/event\tof the sender\tMiB\trefused\t")
+	for _, p := range points {
+		how := fmt.Sprintf("%s, batches of %d, %d connections", p.name, p.kind.events, p.connections)
+		if p.paced {
+			how += fmt.Sprintf(", %d events/s", pacedRate)
+		}
+		fmt.Fprintf(w, "%s\t\t\t\t\t\t\t\t\n", how)
+		servedLine(w, "host", p.host)
+		servedLine(w, "bare server", p.bare)
+		fmt.Fprintf(w, "disk\t%.0f\t%.1f\t%.1f\t\t\t\t\t\n",
+			medianOf(p.disk, func(l loaded) float64 {
+				return float64(len(l.latencies)*p.kind.events) / l.wall.Seconds()
+			}),
+			medianOf(p.disk, func(l loaded) float64 { return l.percentile(0.5) }),
+			medianOf(p.disk, func(l loaded) float64 { return l.percentile(0.99) }))
+	}
+	_ = w.Flush()
+}
+
+func servedLine(w io.Writer, name string, runs []served) {
+	fmt.Fprintf(w, "%s\t%.0f\t%.1f\t%.1f\t%.2f\t%.2f\t%.0f\t%.0f\t\n", name,
+		medianOf(runs, served.rate),
+		medianOf(runs, func(s served) float64 { return s.percentile(0.5) }),
+		medianOf(runs, func(s served) float64 { return s.percentile(0.99) }),
+		medianOf(runs, served.cpuPerEvent),
+		medianOf(runs, func(s served) float64 { return s.loaded.cpu.Seconds() * 1e6 / float64(s.events) }),
+		medianOf(runs, served.mib),
+		medianOf(runs, func(s served) float64 { return float64(s.refused) }))
+}
+
+func (r *report) collectBars(points []*point) {
+	var memory float64
+	for _, p := range points {
+		memory = max(memory, medianOf(p.host, served.mib))
+		switch {
+		case p.paced:
+			r.atMost(fmt.Sprintf("p99 at %d events/s, batches of %d", pacedRate, p.kind.events),
+				medianOf(p.host, func(s served) float64 { return s.percentile(0.99) }), 50, "ms")
+		case p.kind.events == 2000:
+			r.atLeast(fmt.Sprintf("collected in batches of %d, %d connections", p.kind.events, p.connections), medianOf(p.host, served.rate), 60_000, "events/s")
+		}
+	}
+	r.atMost("host memory while collecting, largest", memory, 200, "MiB")
 }

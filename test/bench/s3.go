@@ -24,12 +24,8 @@ type s3server struct {
 }
 
 func startS3(ctx context.Context, root, work string) (*s3server, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeAddress()
 	if err != nil {
-		return nil, err
-	}
-	addr := listener.Addr().String()
-	if err := listener.Close(); err != nil {
 		return nil, err
 	}
 	s := &s3server{endpoint: "http://" + addr, dir: filepath.Join(work, "s3")}
@@ -68,4 +64,13 @@ func (s *s3server) empty() {
 func (s *s3server) stop() {
 	_ = s.cmd.Process.Kill()
 	_ = s.cmd.Wait()
+}
+
+// freeAddress is an address of this machine that nobody listens at.
+func freeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return listener.Addr().String(), listener.Close()
 }
