@@ -19,6 +19,7 @@ import (
 	"golang.org/x/net/netutil"
 
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 	"github.com/penstock-io/penstock/host/internal/schema"
 	"github.com/penstock-io/penstock/host/internal/source/collector"
@@ -51,7 +52,8 @@ type collecting struct {
 	log     *rowlog.Log
 	handler *collector.Collector // nil: nothing listens
 	server  *http.Server
-	address string // that the listener has
+	address string             // that the listener has
+	cancel  context.CancelFunc // ends drain before the log is at its end
 	drained chan struct{}
 }
 
@@ -60,7 +62,15 @@ func (h *Host) collectorPath(c *config.Collector) string {
 }
 
 // openCollector opens a collector's log. The caller closes it.
-func (h *Host) openCollector(c *config.Collector) (*collecting, error) {
+func (h *Host) openCollector(ctx context.Context, c *config.Collector) (*collecting, error) {
+	var ids []int64
+	for _, p := range h.config.Projects {
+		ids = append(ids, p.ID)
+	}
+	sealed, err := rowlog.Sealed(ctx, h.catalog, c.Reference(), ids...)
+	if err != nil {
+		return nil, err
+	}
 	// Each of the two directories is made durable by itself.
 	path := h.collectorPath(c)
 	if _, err := wal.OpenDir(filepath.Dir(path)); err != nil {
@@ -70,7 +80,7 @@ func (h *Host) openCollector(c *config.Collector) (*collecting, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, found, err := wal.Open(wal.Options{FileSystem: dir})
+	l, found, err := wal.Open(wal.Options{FileSystem: dir, After: sealed})
 	if err != nil {
 		return nil, fmt.Errorf("source %s: %w", c.Reference(), err)
 	}
@@ -116,7 +126,7 @@ func (h *Host) drainCollector(ctx context.Context, c *config.Collector) (SourceS
 	if _, err := os.Stat(h.collectorPath(c)); errors.Is(err, fs.ErrNotExist) {
 		return done, nil // nothing was ever collected
 	}
-	l, err := h.openCollector(c)
+	l, err := h.openCollector(ctx, c)
 	if err != nil {
 		return done, err
 	}
@@ -149,7 +159,7 @@ func (h *Host) collected(c *config.Collector) (sum struct{ Rows, Kept, Duplicate
 // survives. The caller stops them.
 func (h *Host) startCollectors(ctx context.Context, end context.CancelCauseFunc) error {
 	for _, c := range h.config.Collectors {
-		l, err := h.openCollector(c)
+		l, err := h.openCollector(ctx, c)
 		if err != nil {
 			return err
 		}
@@ -190,7 +200,9 @@ func (h *Host) startCollector(ctx context.Context, l *collecting, end context.Ca
 	h.mu.Lock()
 	l.handler, l.server, l.address, l.drained = handler, server, listener.Addr().String(), make(chan struct{})
 	h.mu.Unlock()
-	go h.drain(ctx, l, end)
+	draining, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	l.cancel = cancel
+	go h.drain(draining, l, end)
 	go func() {
 		limited := netutil.LimitListener(listener, maxConnections)
 		serve := server.Serve
@@ -249,13 +261,52 @@ func (h *Host) guarded(source string, handler http.Handler) http.Handler {
 }
 
 // drain carries a log to journals until the log is closed, also what comes
-// while the host is stopping.
+// while the host is stopping. A journal whose disk is full is opened again when
+// there is room: what clients were told is in the log.
 func (h *Host) drain(ctx context.Context, l *collecting, end context.CancelCauseFunc) {
 	defer close(l.drained)
-	ctx = context.WithoutCancel(ctx)
-	if err := l.log.Drain(ctx, 0, h.appender(l.config.Reference())); !errors.Is(err, wal.ErrClosed) {
-		end(err)
+	for {
+		err := l.log.Drain(ctx, 0, h.appender(l.config.Reference()))
+		if errors.Is(err, wal.ErrClosed) || ctx.Err() != nil {
+			return
+		}
+		for h.passing(err) {
+			h.log.Error("the journal takes nothing; what is collected stays in the write-ahead log", "source", l.config.Reference(), "error", err)
+			if wait(ctx, fullPause) != nil {
+				return
+			}
+			err = h.settle(ctx, l.config.Projects)
+		}
+		if err != nil {
+			end(err)
+			return
+		}
 	}
+}
+
+// fullPause is how long a host waits before it looks again whether a disk has
+// room.
+const fullPause = 5 * time.Second
+
+// passing says whether the host goes on behind an error of a journal: it
+// collects, and the disk is full.
+func (h *Host) passing(err error) bool {
+	return err != nil && len(h.config.Collectors) > 0 && (diskFailed(err) || errors.Is(err, journal.ErrClosed))
+}
+
+// settle seals what the journals of projects hold: each stands where its
+// cursors say.
+func (h *Host) settle(ctx context.Context, projects []*config.Project) error {
+	for _, p := range projects {
+		j, err := h.journal(ctx, p)
+		if err == nil {
+			err = j.writer.Seal(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // trimCollectors drops from time to time what is in journals.
@@ -303,6 +354,8 @@ func (l *collecting) stop(ctx context.Context) error {
 	case <-ctx.Done():
 		// What is left in the log is drained by the next host.
 	}
+	l.cancel()
+	<-l.drained
 	return err
 }
 

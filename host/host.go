@@ -148,12 +148,19 @@ func (h *Host) Close() error {
 // stopTimeout is how long plugins may take to drain.
 const stopTimeout = 20 * time.Second
 
-// journal opens a project's journal, once.
+// journal opens a project's journal, once; but again when it failed of what
+// passes.
 func (h *Host) journal(ctx context.Context, p *config.Project) (*projectJournal, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if j := h.journals[p.ID]; j != nil {
-		return j, nil
+		if !h.passing(j.writer.Err()) {
+			return j, nil
+		}
+		delete(h.journals, p.ID)
+		if err := errors.Join(j.writer.Close(), j.reader.Close()); err != nil {
+			h.log.Warn("a journal that failed could not be closed", "project", p.Name, "error", err)
+		}
 	}
 	w, err := journal.Open(ctx, journal.Options{
 		Project: p.ID, Zone: p.TimeZone, Store: h.store, Catalog: h.catalog, Now: time.Now, Memory: h.config.Host.Memory,

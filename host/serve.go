@@ -85,9 +85,11 @@ func (h *Host) serveSource(ctx context.Context, s *config.Source, end context.Ca
 			h.log.Info("source was read to its end", "source", s.Reference())
 			return
 		}
-		if j, openErr := h.journal(ctx, s.Project); openErr != nil || j.writer.Err() != nil {
-			end(err)
-			return
+		if !h.passing(err) {
+			if j, openErr := h.journal(ctx, s.Project); openErr != nil || j.writer.Err() != nil {
+				end(err)
+				return
+			}
 		}
 		h.log.Error("source failed and is read again", "source", s.Reference(), "error", err, "pause", retryPause)
 		if wait(ctx, retryPause) != nil {
@@ -103,7 +105,7 @@ func (h *Host) serveSeals(ctx context.Context, p *config.Project, end context.Ca
 		if err == nil {
 			err = j.writer.Seal(ctx)
 		}
-		if err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil && !h.passing(err) {
 			end(err)
 			return
 		}

@@ -35,13 +35,13 @@ func (p *parameters) set(name string, value []byte) {
 			p.data = unescape(value)
 		}
 	case "verbose":
-		flag(&p.verbose, &p.seenVerbose, value)
+		yes(&p.verbose, &p.seenVerbose, value)
 	case "ip":
-		flag(&p.ip, &p.seenIP, value)
+		yes(&p.ip, &p.seenIP, value)
 	case "img":
-		flag(&p.img, &p.seenImg, value)
+		yes(&p.img, &p.seenImg, value)
 	case "strict":
-		flag(&p.strict, &p.seenRule, value)
+		yes(&p.strict, &p.seenRule, value)
 	case "callback":
 		word(&p.callback, value)
 	case "redirect":
@@ -53,7 +53,7 @@ func (p *parameters) set(name string, value []byte) {
 	}
 }
 
-func flag(to, seen *bool, value []byte) {
+func yes(to, seen *bool, value []byte) {
 	if !*seen {
 		v := string(unescape(value))
 		*to, *seen = v == "1" || v == "true", true
@@ -159,11 +159,15 @@ func isJSON(body []byte) bool {
 	return len(body) > 0 && (body[0] == '{' || body[0] == '[')
 }
 
-// records finds the JSON of records in a parameter data.
+// records finds the JSON of records in a parameter data, or returns what is
+// there instead.
 func (p *parameters) records() ([]byte, bool) {
 	if isJSON(p.data) {
 		return p.data, true
 	}
 	decoded, ok := decodeBase64(bytes.TrimSpace(p.data))
-	return decoded, ok && isJSON(decoded)
+	if !ok {
+		return p.data, false
+	}
+	return decoded, isJSON(decoded)
 }

@@ -39,7 +39,7 @@ type request struct {
 
 	body    body
 	query   []byte // memory for the query
-	text    []byte // the records
+	text    []byte // the records, or what should be them
 	json    bool   // they came as such, not in a form
 	lines   bool   // one a line
 	decoded bool   // text is what should be JSON
@@ -167,9 +167,7 @@ func (q *request) read() *failure {
 			return f
 		}
 	}
-	if q.text, q.decoded = q.records(); !q.decoded {
-		q.text = q.parameters.data
-	}
+	q.text, q.decoded = q.records()
 	return nil
 }
 

@@ -163,7 +163,24 @@ func (l *Log) project(ctx context.Context, id int64) (*state, error) {
 
 // sealed is the last entry that a project's journal holds; 0: none.
 func (l *Log) sealed(ctx context.Context, project int64) (uint64, error) {
-	cursors, err := l.cursors.Cursors(ctx, project, l.source)
+	return Sealed(ctx, l.cursors, l.source, project)
+}
+
+// Sealed is the last entry of a source's log that the journals of projects
+// hold; 0: none.
+func Sealed(ctx context.Context, c Cursors, source string, projects ...int64) (last uint64, err error) {
+	for _, id := range projects {
+		index, err := sealed(ctx, c, source, id)
+		if err != nil {
+			return 0, err
+		}
+		last = max(last, index)
+	}
+	return last, nil
+}
+
+func sealed(ctx context.Context, c Cursors, source string, project int64) (uint64, error) {
+	cursors, err := c.Cursors(ctx, project, source)
 	if err != nil {
 		return 0, err
 	}

@@ -63,9 +63,18 @@ func create(fs FileSystem, first uint64, segment int64) (_ File, err error) {
 	return f, fs.SyncDir()
 }
 
+// BehindError says that a log ends before an entry that is in the journal: new
+// entries would have indexes of earlier ones, and be passed over.
+type BehindError struct{ Last, After uint64 }
+
+func (e *BehindError) Error() string {
+	return fmt.Sprintf("the log ends with entry %d, and entry %d is in the journal already: the log is an older copy, or its newest files are missing; "+
+		"restore them, or move all of its files away to go on without them", e.Last, e.After)
+}
+
 // recover finds the log's files, checks them, cuts a torn tail, and opens the
 // last for writing.
-func (l *Log) recover() (cut int64, err error) {
+func (l *Log) recover(after uint64) (cut int64, err error) {
 	names, err := l.fs.List()
 	if err != nil {
 		return 0, err
@@ -89,6 +98,7 @@ func (l *Log) recover() (cut int64, err error) {
 		}
 	}
 	if len(firsts) == 0 {
+		l.last = max(l.last, after)
 		l.active, err = create(l.fs, l.last+1, l.segment)
 		l.files = []file{{first: l.last + 1, size: headerSize}}
 		return 0, err
@@ -102,7 +112,9 @@ func (l *Log) recover() (cut int64, err error) {
 			return 0, err
 		}
 	}
-	l.last = next - 1
+	if l.last = next - 1; l.last < after {
+		return 0, errors.Join(&BehindError{Last: l.last, After: after}, l.active.Close())
+	}
 	return cut, nil
 }
 

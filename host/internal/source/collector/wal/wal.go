@@ -14,6 +14,9 @@ type Options struct {
 	FileSystem FileSystem // required
 	Segment    int64      // bytes at which a file is followed by the next; 16 MiB
 	Batch      int64      // bytes that one sync makes durable at most, but one entry; 4 MiB
+	// After is an index up to which entries were in the journal already: a log
+	// without files begins behind it, and one that ends before it is refused.
+	After uint64
 }
 
 // MaxEntry is the most bytes of an entry.
@@ -90,7 +93,7 @@ func Open(o Options) (*Log, Recovery, error) {
 		requests: make(chan *request), closing: make(chan struct{}), done: make(chan struct{}),
 		changed: make(chan struct{}),
 	}
-	cut, err := l.recover()
+	cut, err := l.recover(o.After)
 	if err != nil {
 		return nil, Recovery{}, fmt.Errorf("open write-ahead log: %w", err)
 	}
