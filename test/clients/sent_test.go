@@ -1,0 +1,220 @@
+package clients
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// event is a record of an event: as a client sent it.
+type event struct {
+	name       string
+	properties map[string]json.RawMessage
+	imported   bool
+}
+
+// records are the JSON texts of the records that an exchange brought.
+func (e exchange) records(t *testing.T) []json.RawMessage {
+	t.Helper()
+	text := e.body
+	if e.header.Get("Content-Encoding") == "gzip" {
+		z, err := gzip.NewReader(bytes.NewReader(text))
+		if err == nil {
+			text, err = io.ReadAll(z)
+		}
+		if err != nil {
+			t.Fatalf("%s %s: %v", e.method, e.path, err)
+		}
+	}
+	if len(text) == 0 || text[0] != '[' && text[0] != '{' {
+		form := string(text)
+		if e.method == "GET" {
+			form = e.query
+		}
+		pairs, err := url.ParseQuery(form)
+		if err != nil {
+			t.Fatalf("%s %s: %v in %s", e.method, e.path, err, form)
+		}
+		text = unpack(t, pairs.Get("data"))
+	}
+	if bytes.HasPrefix(text, []byte("{")) {
+		text = slices.Concat([]byte("["), bytes.ReplaceAll(bytes.TrimSpace(text), []byte("\n"), []byte(",")), []byte("]"))
+	}
+	var all []json.RawMessage
+	if err := json.Unmarshal(text, &all); err != nil {
+		t.Fatalf("%s %s: %v in %s", e.method, e.path, err, text)
+	}
+	return all
+}
+
+// unpack reads the parameter data: JSON, or its base64 with a space for each
+// plus.
+func unpack(t *testing.T, data string) []byte {
+	t.Helper()
+	if strings.HasPrefix(data, "[") || strings.HasPrefix(data, "{") {
+		return []byte(data)
+	}
+	data = strings.TrimRight(strings.NewReplacer(" ", "+", "-", "+", "_", "/", "\n", "").Replace(data), "=")
+	text, err := base64.RawStdEncoding.DecodeString(data)
+	if err != nil {
+		t.Fatalf("%v in %s", err, data)
+	}
+	return repaired(text)
+}
+
+// repaired turns what mixpanel-browser makes of a character beyond the basic
+// plane before it encodes base64, two surrogates of three bytes each, into what
+// the character is in UTF-8. A half alone becomes the replacement character.
+func repaired(text []byte) []byte {
+	half := func(i int) rune {
+		if i+2 < len(text) && text[i] == 0xed && text[i+1] >= 0xa0 {
+			return 0xd000 | rune(text[i+1]&0x3f)<<6 | rune(text[i+2]&0x3f)
+		}
+		return 0
+	}
+	var b []byte
+	for i := 0; i < len(text); {
+		r := half(i)
+		if r == 0 {
+			b = append(b, text[i])
+			i++
+			continue
+		}
+		i += 3
+		if whole := utf16.DecodeRune(r, half(i)); whole != utf8.RuneError {
+			r = whole
+			i += 3
+		}
+		b = utf8.AppendRune(b, r)
+	}
+	return b
+}
+
+// events are those that clients sent to a project and the host answered with
+// success, as they should be exported. What was sent again is there once.
+func (r *relay) events(t *testing.T, token string) []string {
+	t.Helper()
+	once := map[string]bool{}
+	var rows []string
+	for _, e := range r.all() {
+		path := strings.Trim(e.path, "/")
+		if e.status != 200 || path != "track" && path != "import" {
+			continue
+		}
+		for _, text := range e.records(t) {
+			sent := parseEvent(t, text)
+			sent.imported = path == "import"
+			row := sent.row(token == shopToken)
+			if plain(sent.properties["token"]) != token || once[row] && sent.properties["$insert_id"] != nil {
+				continue
+			}
+			once[row] = true
+			rows = append(rows, row)
+		}
+	}
+	slices.Sort(rows)
+	return rows
+}
+
+func parseEvent(t *testing.T, text []byte) event {
+	t.Helper()
+	var e struct {
+		Event      string
+		Properties map[string]json.RawMessage
+	}
+	if err := json.Unmarshal(text, &e); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	return event{name: e.Event, properties: e.Properties}
+}
+
+// plain is what a string or number stands for.
+func plain(value json.RawMessage) string {
+	var text string
+	if json.Unmarshal(value, &text) == nil {
+		return text
+	}
+	return string(value)
+}
+
+// The properties that a server adds, and those that it does not keep.
+var (
+	added = []string{"$import", "$mp_api_endpoint", "$mp_api_timestamp_ms", "$mp_event_size", "mp_processing_time_ms"}
+	taken = []string{"token", "ip"}
+)
+
+var wellFormed = regexp.MustCompile(`^[A-Za-z0-9-]{1,36}$`)
+
+// row describes the row that the event should become: the columns, then each
+// property, byte by byte. Ids that the host makes are "made", the time of
+// arrival is "arrival".
+func (e event) row(simplified bool) string {
+	properties := maps.Clone(e.properties)
+	for _, name := range slices.Concat(added, taken) {
+		delete(properties, name)
+	}
+	device, user := plain(properties["$device_id"]), plain(properties["$user_id"])
+	distinct := plain(properties["distinct_id"])
+	if simplified {
+		device = strings.TrimPrefix(device, "$device:")
+		switch rest, anonymous := strings.CutPrefix(distinct, "$device:"); {
+		case user != "":
+			distinct = user
+		case device != "":
+			distinct = "$device:" + device
+		case anonymous:
+			device = rest
+			properties["$device_id"] = quoted(rest)
+		case distinct != "":
+			user = distinct
+			properties["$user_id"] = properties["distinct_id"]
+		}
+	}
+	if !simplified && e.name == "$identify" && distinct == "" {
+		distinct = plain(properties["$identified_id"])
+	}
+	insert := plain(properties["$insert_id"])
+	if !wellFormed.MatchString(insert) {
+		insert = "made"
+	}
+	at := "arrival"
+	if sent, ok := properties["time"]; ok {
+		seconds, err := strconv.ParseFloat(string(sent), 64)
+		if err != nil {
+			at = "not a time: " + string(sent)
+		} else {
+			if seconds >= 1e11 {
+				seconds /= 1000
+			}
+			at = strconv.FormatInt(int64(math.Floor(seconds)), 10)
+		}
+	}
+	return describe(e.name, device, distinct, user, insert, at, e.imported, properties)
+}
+
+func quoted(text string) json.RawMessage {
+	encoded, _ := json.Marshal(text) // there is nothing in strings that fails
+	return encoded
+}
+
+func describe(name, device, distinct, user, insert, at string, imported bool, properties map[string]json.RawMessage) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%q device=%q distinct=%q user=%q insert=%s time=%s import=%v", name, device, distinct, user, insert, at, imported)
+	for _, key := range slices.Sorted(maps.Keys(properties)) {
+		fmt.Fprintf(&b, "\n\t%q: %s", key, properties[key])
+	}
+	return b.String()
+}
