@@ -11,7 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -133,16 +135,23 @@ func (b *browser) run(page, js string) json.RawMessage {
 	return b.ask(object{"do": "run", "page": page, "js": js})
 }
 
-// visit opens a page and begins to use the client there.
-func (b *browser) visit(page, origin, collector string) {
+// visit opens a page and begins to use the client there, which sends what it
+// has when the interval, in milliseconds, has passed.
+func (b *browser) visit(page, origin, collector string, interval int) {
 	b.t.Helper()
 	b.open(page, origin+pagePath)
 	b.run(page, fmt.Sprintf(`
 		window.problems = [];
 		mixpanel.init(%q, {
-			api_host: %q, batch_flush_interval_ms: 100, error_reporter: (problem) => problems.push(problem),
-		});`, shopToken, collector))
+			api_host: %q, batch_flush_interval_ms: %d, error_reporter: (problem) => problems.push(problem),
+		});`, shopToken, collector, interval))
 }
+
+// Intervals of visits: what is tracked is sent soon, or only on leaving.
+const (
+	soon  = 100
+	never = 1e6
+)
 
 // unproblematic fails the test when the client in a page had problems.
 func (b *browser) unproblematic(page string) {
@@ -152,23 +161,14 @@ func (b *browser) unproblematic(page string) {
 	}
 }
 
-// stored waits until count events wait in the page's storage.
-func (b *browser) stored(page string, count int) {
+// track tracks an event that waits in the page's storage until it is sent.
+func (b *browser) track(page, js string) {
 	b.t.Helper()
 	b.run(page, fmt.Sprintf(`
 		const waiting = () => JSON.parse(localStorage.getItem('__mpq_%s_ev') ?? '[]').length;
-		while (waiting() !== %d) await new Promise((resolve) => setTimeout(resolve, 10));`, shopToken, count))
-}
-
-// engaged are how many profile operations were answered with success.
-func (r *relay) engaged(t *testing.T) int {
-	n := 0
-	for _, e := range r.all() {
-		if strings.Trim(e.path, "/") == "engage" && e.status == http.StatusOK {
-			n += len(e.records(t))
-		}
-	}
-	return n
+		const before = waiting();
+		%s;
+		while (waiting() === before) await new Promise((resolve) => setTimeout(resolve, 10));`, shopToken, js))
 }
 
 // beacons are how many requests came as navigator.sendBeacon sends them.
@@ -182,13 +182,52 @@ func (r *relay) beacons() int {
 	return n
 }
 
-// arrived waits until the events that the host has taken are so many.
-func (s *shop) arrived(h *penstocktest.Host, count int) {
-	s.t.Helper()
-	h.Until(fmt.Sprintf("%d events arrive", count), func() bool { return len(s.relay.events(s.t, shopToken)) >= count })
-	if n := len(s.relay.events(s.t, shopToken)); n != count {
-		s.t.Fatalf("%d events came, want %d", n, count)
+// asked is how often browsers asked before they sent.
+func (r *relay) asked() int {
+	n := 0
+	for _, e := range r.all() {
+		if e.method == http.MethodOptions && e.status == http.StatusNoContent {
+			n++
+		}
 	}
+	return n
+}
+
+// arrive waits until the host has taken so many events.
+func (s *shop) arrive(h *penstocktest.Host, count int) {
+	s.t.Helper()
+	n := 0
+	defer func() {
+		if s.t.Failed() {
+			s.t.Logf("%d events came, want %d", n, count)
+		}
+	}()
+	h.Until(fmt.Sprintf("%d events arrive", count), func() bool {
+		n = len(s.relay.events(s.t, shopToken))
+		return n >= count
+	})
+	if n != count {
+		s.t.Fatalf("more came than was tracked:\n%s", strings.Join(s.relay.events(s.t, shopToken), "\n"))
+	}
+}
+
+// operate has a page change a profile, and waits until the host has taken what
+// the sign tells.
+func (s *shop) operate(b *browser, h *penstocktest.Host, page, js, sign string) {
+	s.t.Helper()
+	count := func() (n int) {
+		for _, e := range s.relay.all() {
+			if strings.Trim(e.path, "/") == "engage" && e.status == http.StatusOK {
+				for _, record := range e.records(s.t) {
+					n += strings.Count(string(record), sign)
+				}
+			}
+		}
+		return n
+	}
+	before := count()
+	b.run(page, js)
+	h.Until(js, func() bool { return count() > before })
 }
 
 // A page of another origin sends whatever mixpanel-browser can send.
@@ -200,39 +239,44 @@ func TestBrowser(t *testing.T) {
 	h := s.serve()
 	collector := "http://" + s.relay.address
 
-	b.visit("shop", origin, collector)
+	b.visit("shop", origin, collector, soon)
 	b.run("shop", `
 		mixpanel.register({plan: 'gold', 'Zürich 🏔': 'ça'});
-		mixpanel.track('anonymous', {n: 1, text: 'Zürich 🏔 "<&>" \\ / + % = \u2028', list: [1, 'a', null, {a: {}}]});
+		mixpanel.track_pageview();
+		mixpanel.time_event('timed');
+		mixpanel.track('timed', {n: 1, text: 'Zürich 🏔 "<&>" \\ / + % = \u2028', list: [1, 'a', null, {a: {}}]});
 		for (let n = 0; n < 120; n++) mixpanel.track('batched', {n, half: 'x'.repeat(254) + '🏔', big: 1e21, small: 1e-7});`)
-	s.arrived(h, 121)
-	device := strings.Trim(string(b.run("shop", `return mixpanel.get_property('$device_id')`)), `"`)
+	events := 122
+	s.arrive(h, events)
 
-	// People are known from identify on; operations before it wait for it.
-	b.run("shop", `
+	// Operations on profiles wait until somebody is identified.
+	s.operate(b, h, "shop", `
 		mixpanel.people.set({early: 'bird 🏔'});
 		mixpanel.identify('ada');
-		mixpanel.track('identified', {n: 2});
-		mixpanel.alias('ada@example.com', 'ada');`)
-	s.arrived(h, 121+3)
-	b.run("shop", `
-		mixpanel.people.set({a: 1, note: 'Zürich 🏔'});
-		mixpanel.people.set_once({a: 2, b: 3});
-		mixpanel.people.union('tags', ['x', 'y']);
-		mixpanel.get_group('company', 'acme').set('founded', 1949);
-		mixpanel.set_group('company', 'acme');`)
-	operations := 6
-	h.Until("operations arrive", func() bool { return s.relay.engaged(t) >= operations })
-	for _, js := range []string{
-		`mixpanel.people.increment({logins: 1, credits: -2.5})`, `mixpanel.people.increment('logins')`,
-		`mixpanel.people.append('pages', 'home')`, `mixpanel.people.append({pages: 'about'})`,
-		`mixpanel.people.remove('pages', 'home')`, `mixpanel.people.union('tags', ['y', 'z'])`, `mixpanel.people.unset('b')`,
-		`mixpanel.people.track_charge(9.5, {$time: '2026-01-02T03:04:05'})`,
+		mixpanel.track('identified', {n: 2});`, "bird 🏔")
+	events += 2
+	s.arrive(h, events)
+	for _, o := range []struct{ js, sign string }{
+		{`mixpanel.people.set({a: 1, note: 'Zürich 🏔'})`, `"note"`},
+		{`mixpanel.people.set_once({a: 2, b: 3})`, `"b":3`},
+		{`mixpanel.people.union('tags', ['x', 'y'])`, `["x","y"]`},
+		{`mixpanel.people.union({tags: ['y', 'z']})`, `["y","z"]`},
+		{`mixpanel.people.increment({logins: 1, credits: -2.5})`, `"credits"`},
+		{`mixpanel.people.increment('logins')`, `"logins":1`},
+		{`mixpanel.people.append('pages', 'home')`, `"home"`},
+		{`mixpanel.people.append({pages: 'about'})`, `"about"`},
+		{`mixpanel.people.remove('pages', 'home')`, `"$remove"`},
+		{`mixpanel.people.unset('b')`, `"$unset"`},
+		{`mixpanel.people.clear_charges()`, `"$transactions"`},
+		{`mixpanel.set_group('company', 'acme')`, `"company"`},
 	} {
-		before := s.relay.engaged(t)
-		b.run("shop", js)
-		h.Until(js, func() bool { return s.relay.engaged(t) > before })
+		s.operate(b, h, "shop", o.js, o.sign)
 	}
+	b.run("shop", `
+		mixpanel.get_group('company', 'acme').set('founded', 1949);
+		mixpanel.alias('ada@example.com');`)
+	events += 2 // the alias is identified, too
+	s.arrive(h, events)
 
 	// Somebody else at the same computer.
 	b.run("shop", `
@@ -240,36 +284,120 @@ func TestBrowser(t *testing.T) {
 		mixpanel.track('after reset', {n: 3});
 		mixpanel.identify('bob');
 		mixpanel.track('of bob', {n: 4});`)
-	s.arrived(h, 124+3)
-	b.run("shop", `mixpanel.people.set({a: 1}); mixpanel.people.delete_user();`)
+	events += 3
+	s.arrive(h, events)
+	s.operate(b, h, "shop", `mixpanel.people.set({temporary: 1})`, `"temporary"`)
+	s.operate(b, h, "shop", `mixpanel.people.delete_user()`, `"$delete"`)
 
-	// The other ways to send: one at a time, asking first, as JSON, by GET.
+	// The other ways to send: one at a time, asking first, as JSON, by GET, by a
+	// beacon.
 	b.run("shop", `
-		const sent = (name, config) => new Promise((resolve, reject) => {
+		const send = (name, config) => new Promise((resolve, reject) => {
 			mixpanel.set_config(config);
 			mixpanel.track(name, {n: 5, text: '🏔 + é'}, {send_immediately: true}, (answer) =>
-				(answer === 1 || answer?.status === 1 ? resolve : reject)(JSON.stringify(answer)));
+				(answer === 1 || answer?.status === 1 ? resolve : reject)(name + ': ' + JSON.stringify(answer)));
 		});
-		await sent('one', {});
-		await sent('one, verbose', {verbose: true});
-		await sent('asked first', {xhr_headers: {'X-Shop': '1'}});
-		await sent('as JSON', {api_payload_format: 'json'});
-		await sent('as JSON by GET', {api_method: 'GET', xhr_headers: {}});
-		await sent('by GET', {api_payload_format: 'base64'});
-		mixpanel.set_config({api_method: 'POST', verbose: false});`)
-	s.arrived(h, 127+6)
+		await send('one', {});
+		await send('one, verbose', {verbose: true});
+		await send('asked first', {xhr_headers: {'X-Shop': '1'}});
+		await send('as JSON', {api_payload_format: 'json', xhr_headers: {}});
+		await send('as JSON by GET', {api_method: 'GET'});
+		await send('by GET', {api_payload_format: 'base64', verbose: false});
+		await send('by a beacon', {api_method: 'POST', api_transport: 'sendBeacon'});
+		mixpanel.set_config({api_transport: 'XHR'});`)
+	events += 7
+	s.arrive(h, events)
+	if n := s.relay.asked(); n == 0 {
+		t.Error("the browser did not ask before it sent a header of its own")
+	}
+	b.unproblematic("shop")
 
-	// Who leaves sends a beacon, and sends the same again on coming back: it is
-	// not known what became of the beacon.
-	b.run("shop", `mixpanel.set_config({batch_flush_interval_ms: 60_000});`)
-	b.visit("shop", origin, collector)
-	b.run("shop", `mixpanel.stop_batch_senders(); mixpanel.track('left', {n: 6});`)
-	b.stored("shop", 1)
-	b.run("shop", `mixpanel.start_batch_senders`)
-	s.finishBrowser(b, h, origin, collector, device)
+	// Who leaves sends a beacon, and on coming back the same again: the client
+	// does not know what became of the beacon.
+	beacons := s.relay.beacons()
+	b.visit("shop", origin, collector, never)
+	b.track("shop", `mixpanel.track('leaving', {n: 6, text: '🏔'})`)
+	b.open("shop", "about:blank")
+	h.Until("a beacon arrives", func() bool { return s.relay.beacons() == beacons+1 })
+	events++
+	s.arrive(h, events)
+	b.open("shop", origin+pagePath)
+	// As if the time had passed in which another tab might have sent it.
+	b.run("shop", fmt.Sprintf(`
+		const key = '__mpq_%s_ev';
+		localStorage.setItem(key, JSON.stringify(JSON.parse(localStorage.getItem(key)).map((e) => ({...e, flushAfter: 0}))));`, shopToken))
+	before := len(s.relay.all())
+	b.visit("shop", origin, collector, soon)
+	h.Until("it is sent again", func() bool {
+		return slices.ContainsFunc(s.relay.all()[before:], func(e exchange) bool {
+			return e.status == http.StatusOK && strings.Contains(string(unpackAll(t, e)), "leaving")
+		})
+	})
+	b.visit("shop", origin, collector, never)
+	b.track("shop", `mixpanel.track('closing', {n: 7})`)
+	b.close("shop")
+	h.Until("another beacon arrives", func() bool { return s.relay.beacons() == beacons+2 })
+	events++
+	s.arrive(h, events)
+
+	// Whose origin is not allowed may send, as browsers let anybody, and learns
+	// nothing.
+	b.visit("stranger", newOrigin(t), collector, soon)
+	b.run("stranger", `
+		mixpanel.track('of a stranger');
+		while (problems.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));`)
+	events++
+	s.arrive(h, events)
+
+	s.finish(h)
+	same(t, "events", s.events(shopID), s.relay.events(t, shopToken))
 }
 
-func (s *shop) finishBrowser(b *browser, h *penstocktest.Host, origin, collector, device string) {
+// unpackAll are the records of an exchange as one text.
+func unpackAll(t *testing.T, e exchange) []byte {
+	if e.method == http.MethodOptions {
+		return nil
+	}
+	var all []byte
+	for _, record := range e.records(t) {
+		all = append(all, record...)
+	}
+	return all
+}
+
+// While the host is killed and stopped again and again, pages go on. They send
+// to the gateway that they came from, which says 502 meanwhile.
+func TestBrowserRestarts(t *testing.T) {
+	t.Parallel()
+	b := startBrowser(t)
+	s := newShop(t, "http://localhost:1")
+	s.relay.pages = pages(t)
+	h := s.serve()
+	gateway := "http://" + s.relay.address
+	b.visit("shop", gateway, gateway, soon)
+	b.run("shop", `
+		window.tracked = 0;
+		window.timer = setInterval(() => mixpanel.track('tick', {n: window.tracked++, text: '🏔'}), 20);`)
+	arrived := func() int { return len(s.relay.events(t, shopToken)) }
+	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGKILL, syscall.SIGTERM} {
+		goal := arrived() + 50
+		h.Until("events arrive", func() bool { return arrived() >= goal })
+		status := h.Stop(signal)
+		if signal == syscall.SIGTERM && status.ExitStatus() != 0 {
+			t.Fatalf("it ended with %v:\n%s", status, h.Said())
+		}
+		before := len(s.relay.all())
+		h = s.serve()
+		h.Until("somebody is told that there is no host", func() bool {
+			return slices.ContainsFunc(s.relay.all()[before:], func(e exchange) bool { return e.status == http.StatusBadGateway })
+		})
+	}
+	var tracked int
+	if err := json.Unmarshal(b.run("shop", `clearInterval(timer); return tracked`), &tracked); err != nil {
+		t.Fatal(err)
+	}
+	s.arrive(h, tracked)
 	s.finish(h)
-	same(s.t, "events", s.events(shopID), s.relay.events(s.t, shopToken))
+	same(t, "events", s.events(shopID), s.relay.events(t, shopToken))
+	t.Logf("%d events", tracked)
 }

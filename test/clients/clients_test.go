@@ -54,11 +54,11 @@ project "club" {
 source "collector" "web" {
   projects     = ["shop", "club"]
   listen       = %[2]q
-  api_secret   = "secret-of-old-clients"
+  api_secret   = file("./secret")
   cors_origins = [%[3]q]
   service_account "ci" {
     username = "ci.service"
-    secret   = "secret-of-ci"
+    secret   = file("./password")
   }
 }
 source "collector" "tls" {
@@ -66,10 +66,10 @@ source "collector" "tls" {
   listen     = %[4]q
   tls_cert   = "./cert.pem"
   tls_key    = "./key.pem"
-  api_secret = "secret-of-old-clients"
+  api_secret = file("./secret")
   service_account "ci" {
     username = "ci.service"
-    secret   = "secret-of-ci"
+    secret   = file("./password")
   }
 }
 destination "localfs" "out" {
@@ -104,6 +104,8 @@ func newShop(t *testing.T, origin string) *shop {
 	t.Helper()
 	s := &shop{Site: penstocktest.NewSite(t), t: t, address: freeAddress(t), secure: freeAddress(t), began: time.Now()}
 	s.certificate()
+	s.Write("secret", apiSecret)
+	s.Write("password", password)
 	s.Write("penstock.hcl", fmt.Sprintf(configuration, filepath.Join(penstocktest.Binaries, "plugins"),
 		s.address, origin, s.secure, s.began.AddDate(0, 0, -60).Format("2006-01-02")))
 	s.relay = newRelay(t, s.address)
