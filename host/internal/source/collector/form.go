@@ -1,6 +1,10 @@
 package collector
 
-import "bytes"
+import (
+	"bytes"
+	"unicode/utf16"
+	"unicode/utf8"
+)
 
 // maxCallback is the most bytes of a callback's name.
 const maxCallback = 128
@@ -169,5 +173,46 @@ func (p *parameters) records() ([]byte, bool) {
 	if !ok {
 		return p.data, false
 	}
-	return decoded, isJSON(decoded)
+	return joinSurrogates(decoded), isJSON(decoded)
+}
+
+// joinSurrogates makes UTF-8 of what mixpanel-browser encodes as base64, in
+// place: there a character beyond U+FFFF is two surrogates of three bytes each.
+// One that stands alone, because the client has cut a string between the two,
+// becomes U+FFFD.
+func joinSurrogates(text []byte) []byte {
+	first := bytes.IndexByte(text, surrogateLead)
+	if first < 0 {
+		return text
+	}
+	n := first
+	for i := first; i < len(text); {
+		r := surrogate(text[i:])
+		if r == 0 {
+			text[n] = text[i]
+			n, i = n+1, i+1
+			continue
+		}
+		i += surrogateLen
+		if whole := utf16.DecodeRune(r, surrogate(text[i:])); whole != utf8.RuneError {
+			r = whole
+			i += surrogateLen
+		}
+		n += utf8.EncodeRune(text[n:], r)
+	}
+	return text[:n]
+}
+
+// A surrogate in three bytes, as UTF-8 would have it if it had any.
+const (
+	surrogateLead = 0xed
+	surrogateLen  = 3
+)
+
+// surrogate is the one that text begins with, or 0.
+func surrogate(text []byte) rune {
+	if len(text) < surrogateLen || text[0] != surrogateLead || text[1]&0xe0 != 0xa0 || text[2]&0xc0 != 0x80 {
+		return 0
+	}
+	return 0xd000 | rune(text[1]&0x3f)<<6 | rune(text[2]&0x3f)
 }
