@@ -24,6 +24,8 @@ type Appender interface {
 type Cursors interface {
 	// Cursors returns a source's cursors in a project, by position.
 	Cursors(ctx context.Context, project int64, source string) (map[string][]byte, error)
+	// Unrecorded lists seals whose commit record is perhaps not written yet.
+	Unrecorded(ctx context.Context, project int64) ([]journal.Seal, error)
 }
 
 // Log is an open log of rows. Append may be called concurrently, also beside
@@ -226,25 +228,35 @@ func (l *Log) Waiting() uint64 {
 // Err is why nothing is taken any more; nil while it is.
 func (l *Log) Err() error { return l.wal.Err() }
 
-// Trim drops entries that are durable in all journals they went to.
+// Trim drops entries that are durable in all journals they went to. It drops
+// nothing while one of these has a seal without its commit record: a catalog
+// that is made anew would not know the seal.
 func (l *Log) Trim(ctx context.Context) error {
+	// What was handed on by now: a Drain that begins again meanwhile has another
+	// idea of it.
 	l.mu.Lock()
 	upTo := l.drained
-	ids := make([]int64, 0, len(l.projects))
-	for id := range l.projects {
-		ids = append(ids, id)
+	appended := make(map[int64]uint64, len(l.projects))
+	for id, p := range l.projects {
+		appended[id] = p.appended
 	}
 	l.mu.Unlock()
-	for _, id := range ids {
+	for id, last := range appended {
 		sealed, err := l.sealed(ctx, id)
 		if err != nil {
 			return fmt.Errorf("trim %s: %w", l.source, err)
 		}
-		l.mu.Lock()
-		if p := l.projects[id]; p != nil && p.appended > sealed {
+		if last > sealed {
 			upTo = min(upTo, sealed)
 		}
-		l.mu.Unlock()
+		// Behind the cursor, so that its seal is among them.
+		unrecorded, err := l.cursors.Unrecorded(ctx, id)
+		if err != nil {
+			return fmt.Errorf("trim %s: %w", l.source, err)
+		}
+		if len(unrecorded) > 0 {
+			return nil
+		}
 	}
 	l.mu.Lock()
 	l.durable = max(l.durable, upTo)

@@ -25,6 +25,9 @@ type books struct {
 	open    map[int64][]string
 	cursors map[int64][]byte
 	moves   map[int64]*journal.CursorMove
+
+	unrecorded []journal.Seal
+	asked      func() // when a cursor is asked for; may be nil
 }
 
 func newBooks() *books {
@@ -34,6 +37,9 @@ func newBooks() *books {
 }
 
 func (b *books) Cursors(_ context.Context, project int64, source string) (map[string][]byte, error) {
+	if b.asked != nil {
+		b.asked()
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if source != "collector.web" || b.cursors[project] == nil {
@@ -41,6 +47,8 @@ func (b *books) Cursors(_ context.Context, project int64, source string) (map[st
 	}
 	return map[string][]byte{position: b.cursors[project]}, nil
 }
+
+func (b *books) Unrecorded(context.Context, int64) ([]journal.Seal, error) { return b.unrecorded, nil }
 
 type book struct {
 	books   *books
@@ -219,6 +227,110 @@ func TestRowsReachTheirJournalsOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+// one appends entries of one row each for project 1.
+func one(t *testing.T, l *Log, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		rows, data := rowsOf(line)
+		if err := l.Append(t.Context(), 1, rows, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// newLog is a log in files of one entry each.
+func newLog(t *testing.T, b *books) (*Log, *wal.Log) {
+	t.Helper()
+	dir, err := wal.OpenDir(filepath.Join(t.TempDir(), "wal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, _, err := wal.Open(wal.Options{FileSystem: dir, Segment: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return New(w, "collector.web", b), w
+}
+
+// first is the first entry that a log still has.
+func first(t *testing.T, w *wal.Log) uint64 {
+	t.Helper()
+	r := w.Read(1)
+	defer r.Close()
+	index, _, err := r.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return index
+}
+
+// A journal fails with entries that it had not sealed, and the log is drained
+// again while it is being trimmed: those entries stay.
+func TestTrimBesideADrainThatBeginsAgain(t *testing.T) {
+	b := newBooks()
+	l, w := newLog(t, b)
+	one(t, l, "a", "b", "c")
+	if err := l.Drain(t.Context(), 1, b.find); err != nil {
+		t.Fatal(err)
+	}
+	b.seal(t, 1)
+	if err := l.Drain(t.Context(), 3, b.find); err != nil {
+		t.Fatal(err)
+	}
+	b.asked = func() {
+		b.asked = nil
+		b.crash()
+		// It reads what is sealed already, and no more.
+		if err := l.Drain(t.Context(), 1, b.find); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := l.Trim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if index := first(t, w); index > 2 {
+		t.Fatalf("entries up to %d were dropped, and 1 was sealed", index-1)
+	}
+	if err := l.Drain(t.Context(), 3, b.find); err != nil {
+		t.Fatal(err)
+	}
+	b.seal(t, 1)
+	if want := []string{"a\n", "b\n", "c\n"}; !slices.Equal(b.sealed[1], want) {
+		t.Errorf("the journal has %q, not %q", b.sealed[1], want)
+	}
+}
+
+// A seal is visible before its commit record is written: until then the log is
+// the only place from which a catalog that is made anew gets the rows.
+func TestNothingIsDroppedBeforeItsCommitRecord(t *testing.T) {
+	b := newBooks()
+	l, w := newLog(t, b)
+	one(t, l, "a", "b", "c")
+	if err := l.Drain(t.Context(), 3, b.find); err != nil {
+		t.Fatal(err)
+	}
+	b.seal(t, 1)
+	b.unrecorded = []journal.Seal{{}}
+	if err := l.Trim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if index := first(t, w); index != 1 {
+		t.Errorf("entries up to %d were dropped", index-1)
+	}
+	b.unrecorded = nil
+	if err := l.Trim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if index := first(t, w); index != 3 {
+		t.Errorf("the first entry is %d", index)
 	}
 }
 
