@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -19,6 +20,7 @@ type memory struct {
 	names  map[string]*memoryFile // as they are durable
 	failAt int                    // the operation that fails; 0: none
 	effect bool                   // it has its effect nevertheless
+	kills  bool                   // those behind it fail too
 	count  int
 	failed bool
 	room   int64 // bytes that may still be taken; negative: any
@@ -47,11 +49,11 @@ func (m *memory) operate(do func() error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.count++
-	if m.count != m.failAt {
+	if m.count != m.failAt && !(m.kills && m.failed) {
 		return do()
 	}
 	m.failed = true
-	if m.effect {
+	if m.effect && m.count == m.failAt {
 		if err := do(); err != nil {
 			return err
 		}
@@ -95,6 +97,16 @@ func (m *memory) crash(r *rand.Rand) {
 			}
 		}
 		f.data, f.synced = data, slices.Clone(data)
+	}
+}
+
+// losePower keeps what was synced and nothing else.
+func (m *memory) losePower() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.files = maps.Clone(m.names)
+	for _, f := range m.files {
+		f.data = slices.Clone(f.synced)
 	}
 }
 

@@ -103,6 +103,10 @@ func (l *Log) recover(after uint64) (cut int64, err error) {
 		l.files = []file{{first: l.last + 1, size: headerSize}}
 		return 0, err
 	}
+	// A process that was killed may not have come to this for the newest file.
+	if err := l.fs.SyncDir(); err != nil {
+		return 0, err
+	}
 	next := firsts[0]
 	for i, first := range firsts {
 		if first != next {
@@ -156,6 +160,13 @@ func (l *Log) check(first uint64, last bool) (next uint64, cut int64, err error)
 			err = errors.Join(err, f.Close())
 		}
 	}()
+	if last {
+		// What a process wrote that was killed is read here whether it is on disk
+		// or not, and from here on it counts as durable.
+		if err := f.Sync(); err != nil {
+			return 0, 0, err
+		}
+	}
 	size, err := f.Size()
 	if err != nil {
 		return 0, 0, err

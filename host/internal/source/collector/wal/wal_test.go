@@ -399,6 +399,38 @@ func TestEveryOperationMayFail(t *testing.T) {
 	}
 }
 
+// A process is killed at any operation, what it wrote is read by the next one,
+// which appends something or not, and then the power fails: what was read and
+// what was appended is still there.
+func TestWhatIsReadIsDurable(t *testing.T) {
+	for n := 1; ; n++ {
+		for _, more := range [][]string{nil, {"after"}} {
+			m := newMemory()
+			m.failAt, m.kills = n, true
+			l, _, err := Open(Options{FileSystem: m, Segment: 64})
+			if err == nil {
+				for _, entry := range numbered(1, 3) {
+					_, _ = l.Append(t.Context(), []byte(entry))
+				}
+				_ = l.Close()
+			}
+			if !m.failed {
+				return
+			}
+			m.failAt, m.kills = 0, false
+			l, _ = open(t, m)
+			want := append(all(t, l, 1), more...)
+			appendAll(t, l, more...)
+			m.losePower()
+			shut(t, l)
+			if l, _ = open(t, m); !slices.Equal(all(t, l, 1), want) {
+				t.Errorf("killed at operation %d, %d entries more: %d entries were there, and %d are left", n, len(more), len(want), l.Last())
+			}
+			shut(t, l)
+		}
+	}
+}
+
 func TestAFullDisk(t *testing.T) {
 	m := newMemory()
 	l, _, err := Open(Options{FileSystem: m, Segment: 1 << 10})
