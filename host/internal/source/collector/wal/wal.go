@@ -261,9 +261,13 @@ func (l *Log) Drop(upTo uint64) error {
 	gone := slices.Clone(l.files[:n])
 	l.files = slices.Delete(l.files, 0, n)
 	l.mu.Unlock()
-	// The oldest first: a crash leaves no gap.
-	for _, f := range gone {
+	// The oldest first: a crash leaves no gap. Nor does an error: the next Drop
+	// begins with what is still there.
+	for i, f := range gone {
 		if err := l.fs.Remove(nameOf(f.first)); err != nil {
+			l.mu.Lock()
+			l.files = slices.Insert(l.files, 0, gone[i:]...)
+			l.mu.Unlock()
 			return fmt.Errorf("drop %s of the write-ahead log: %w", nameOf(f.first), err)
 		}
 	}

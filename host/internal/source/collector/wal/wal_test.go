@@ -431,6 +431,30 @@ func TestWhatIsReadIsDurable(t *testing.T) {
 	}
 }
 
+// A file that cannot be removed is removed before those behind it: a gap would
+// be taken for damage.
+func TestADropThatFailsLeavesNoGap(t *testing.T) {
+	m := newMemory()
+	l, _, err := Open(Options{FileSystem: m, Segment: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendAll(t, l, "a", "b", "c", "d")
+	m.failAt = m.count + 1
+	if err := l.Drop(2); !errors.Is(err, errInjected) {
+		t.Fatal(err)
+	}
+	if err := l.Drop(3); err != nil {
+		t.Fatal(err)
+	}
+	shut(t, l)
+	l, found := open(t, m)
+	if found.First != 4 || found.Last != 4 {
+		t.Errorf("%+v", found)
+	}
+	shut(t, l)
+}
+
 func TestAFullDisk(t *testing.T) {
 	m := newMemory()
 	l, _, err := Open(Options{FileSystem: m, Segment: 1 << 10})
