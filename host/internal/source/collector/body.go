@@ -3,6 +3,7 @@ package collector
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -25,151 +26,113 @@ var (
 	errBroken   = errors.New("the body did not come whole")
 )
 
-// The memory of bodies: where it begins, and what reading a compressed one
-// takes besides.
-const (
-	firstRead   = 16 << 10
-	inflateRoom = 64 << 10
-)
+// firstRead is the memory that reading a body begins with.
+const firstRead = 16 << 10
 
-// body is the memory of a request's body, all of it: what is read into it is
-// returned as a part.
-type body struct {
-	buffer []byte
-}
-
-// read reads the body, decompressed: at most limit bytes, for which it takes
-// memory as they come, so that a client that sends slowly, or says that it will
-// send much, holds no more than it has sent.
-func (b *body) read(ctx context.Context, r *http.Request, s *share, limit int64) ([]byte, error) {
+// read reads the body, decompressed: at most limit bytes. It takes memory as
+// they come, so that a client that sends slowly, or says that it will send
+// much, holds no more than it has sent. A compressed body is decompressed once
+// it is there. The buffer, of which the text is a part, is the caller's to
+// release, also after an error.
+func read(ctx context.Context, r *http.Request, s *share, limit int64) (text, buffer []byte, err error) {
 	encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding")))
 	plain := encoding == "" || encoding == "identity"
 	if plain && r.ContentLength > limit {
-		return nil, errTooLarge
+		return nil, nil, errTooLarge
 	}
-	from := &source{r: r.Body, left: limit + firstRead}
-	if plain {
-		if r.ContentLength >= 0 {
-			limit = r.ContentLength
-		}
-		return b.fill(ctx, from, s, limit)
+	most := limit
+	if r.ContentLength >= 0 {
+		most = min(limit, r.ContentLength)
 	}
-	if err := s.take(ctx, inflateRoom); err != nil {
-		return nil, err
+	sent, buffer, err := fill(ctx, source{r.Body}, s, firstRead, most)
+	if err != nil || plain {
+		return sent, buffer, err
 	}
-	defer s.give(inflateRoom)
-	inflated, done, err := inflate(encoding, from)
-	if err != nil {
-		if from.err != nil {
-			err = from.err
-		}
-		return nil, err
-	}
-	defer done()
-	data, err := b.fill(ctx, inflated, s, limit)
-	if errors.Is(err, errBroken) {
-		if err = from.err; err == nil {
-			err = errCorrupt
-		}
-	}
-	return data, err
+	defer s.release(buffer)
+	return inflate(ctx, encoding, sent, s, limit)
 }
 
-// source is a body as it comes. What it fails with is kept: decompressors
-// have errors of their own.
-type source struct {
-	r    io.Reader
-	left int64
-	err  error
-}
+// source is a body as it comes.
+type source struct{ io.Reader }
 
-func (s *source) Read(p []byte) (int, error) {
-	if s.left <= 0 {
-		s.err = errTooLarge
-		return 0, s.err
-	}
-	n, err := s.r.Read(p[:min(int64(len(p)), s.left)])
-	s.left -= int64(n)
-	if err != nil && err != io.EOF {
-		s.err = errBroken
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			s.err = errSlow
-		}
-		err = fmt.Errorf("%w: %w", s.err, err)
+func (s source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = fmt.Errorf("%w: %w", errSlow, err)
+	case err != nil && err != io.EOF:
+		err = fmt.Errorf("%w: %w", errBroken, err)
 	}
 	return n, err
 }
 
-// fill reads to the end.
-func (b *body) fill(ctx context.Context, r io.Reader, s *share, limit int64) ([]byte, error) {
-	data := b.buffer[:0]
+// fill reads to the end, into a buffer that begins with size bytes and grows as
+// it must.
+func fill(ctx context.Context, r io.Reader, s *share, size, limit int64) (text, buffer []byte, err error) {
+	n := 0
 	for {
-		if len(data) == len(b.buffer) {
-			if err := b.grow(ctx, s, limit); err != nil {
-				return nil, err
+		if n == len(buffer) {
+			// One byte more than there may be: that is how the end is seen.
+			grown, err := s.buffer(ctx, min(max(size, 2*int64(n)), limit+1))
+			if err != nil {
+				return nil, buffer, err
 			}
-			data = b.buffer[:len(data)]
+			copy(grown, buffer)
+			s.release(buffer)
+			buffer = grown
 		}
-		n, err := r.Read(b.buffer[len(data):])
-		data = b.buffer[:len(data)+n]
+		m, err := r.Read(buffer[n:])
+		n += m
 		switch {
-		case int64(len(data)) > limit:
-			return nil, errTooLarge
+		case int64(n) > limit:
+			return nil, buffer, errTooLarge
 		case err == io.EOF:
-			return data, nil
-		case errors.Is(err, errSlow) || errors.Is(err, errTooLarge):
-			return nil, err
+			return buffer[:n], buffer, nil
 		case err != nil:
-			return nil, fmt.Errorf("%w: %w", errBroken, err)
+			return nil, buffer, err
 		}
 	}
 }
 
-// grow makes room for as much again, up to one byte more than limit: that is
-// how the end is seen.
-func (b *body) grow(ctx context.Context, s *share, limit int64) error {
-	old := int64(len(b.buffer))
-	size := max(min(max(firstRead, 2*old), limit+1), old+1)
-	if err := s.take(ctx, size); err != nil {
-		return err
-	}
-	grown := make([]byte, size)
-	copy(grown, b.buffer)
-	b.buffer = grown
-	s.give(old)
-	return nil
-}
+// maxRatio is the most that DEFLATE makes of a byte.
+const maxRatio = 1032
 
-// inflate is a reader of what a compressed body holds. done gives it back.
-func inflate(encoding string, from io.Reader) (r io.Reader, done func(), err error) {
+// inflate decompresses a body.
+func inflate(ctx context.Context, encoding string, sent []byte, s *share, limit int64) (text, buffer []byte, err error) {
+	var r io.Reader
+	from := bytes.NewReader(sent)
+	size := 4 * int64(len(sent))
 	switch encoding {
 	case "gzip", "x-gzip":
 		z, _ := gzipReaders.Get().(*gzip.Reader)
 		if z == nil {
 			z = new(gzip.Reader)
 		}
+		defer gzipReaders.Put(z)
 		if err := z.Reset(from); err != nil {
-			gzipReaders.Put(z)
 			return nil, nil, errCorrupt
 		}
-		return z, func() { gzipReaders.Put(z) }, nil
+		r = z
+		// The end says how much it is, of what was compressed in one go.
+		size = min(int64(binary.LittleEndian.Uint32(sent[len(sent)-4:])), maxRatio*int64(len(sent))) + 1
 	case "deflate":
 		// Some send what zlib writes, as they should, others the bare stream.
-		var head [2]byte
-		if _, err := io.ReadFull(from, head[:]); err != nil {
-			return nil, nil, errCorrupt
-		}
-		whole := io.MultiReader(bytes.NewReader(head[:]), from)
-		if head[0]&15 == 8 && (uint(head[0])<<8|uint(head[1]))%31 == 0 {
-			z, err := zlib.NewReader(whole)
-			if err != nil {
+		r = flate.NewReader(from)
+		if len(sent) >= 2 && sent[0]&15 == 8 && (uint(sent[0])<<8|uint(sent[1]))%31 == 0 {
+			if r, err = zlib.NewReader(from); err != nil {
 				return nil, nil, errCorrupt
 			}
-			return z, func() {}, nil
 		}
-		return flate.NewReader(whole), func() {}, nil
+	default:
+		return nil, nil, errEncoding
 	}
-	return nil, nil, errEncoding
+	text, buffer, err = fill(ctx, r, s, size, limit)
+	switch {
+	case err == nil, errors.Is(err, errTooLarge), errors.Is(err, errBusy), ctx.Err() != nil:
+	default:
+		err = errCorrupt
+	}
+	return text, buffer, err
 }
 
 var gzipReaders sync.Pool

@@ -117,8 +117,8 @@ type Collector struct {
 
 	budget  *budget
 	parsers chan *schema.Collector // as many as may work at the same time
-	scratch sync.Pool              // of *request, small and large
-	large   sync.Pool
+	scratch sync.Pool              // of *request
+	rows    sync.Pool              // of *[]journal.Row
 	linked  linked
 	counts  counts
 	serial  serial // for the keys of profile operations

@@ -21,12 +21,6 @@ const (
 	groups  = "groups"
 )
 
-// What a request's memory is kept for: more is left to the garbage collector.
-const (
-	smallScratch = 64 << 10
-	largeScratch = 8 << 20
-)
-
 // request is a request that is being answered. It is used again for another.
 type request struct {
 	collector *Collector
@@ -37,7 +31,7 @@ type request struct {
 	share     share
 	parameters
 
-	body    body
+	body    []byte // the buffer that text is a part of
 	query   []byte // memory for the query
 	text    []byte // the records, or what should be them
 	json    bool   // they came as such, not in a form
@@ -47,6 +41,7 @@ type request struct {
 	arrival schema.Arrival
 
 	// What becomes of the records.
+	room     []byte // the buffer that rows are rendered into
 	rendered []byte // rows, one after another
 	targets  []target
 	tally    []Count
@@ -72,13 +67,9 @@ type failedRecord struct {
 	Message  string `json:"message"`
 }
 
-// begin takes a request's memory.
+// begin takes a request's memory, but for what depends on its size.
 func (c *Collector) begin(w http.ResponseWriter, r *http.Request, endpoint string) *request {
-	pool := &c.scratch
-	if r.ContentLength > smallScratch {
-		pool = &c.large
-	}
-	q, _ := pool.Get().(*request)
+	q, _ := c.scratch.Get().(*request)
 	if q == nil {
 		q = &request{}
 	}
@@ -89,28 +80,21 @@ func (c *Collector) begin(w http.ResponseWriter, r *http.Request, endpoint strin
 
 // end gives memory back.
 func (q *request) end() {
-	if q.share.held != 0 {
-		q.share.give(q.share.held)
-	}
 	c := q.collector
-	held := len(q.body.buffer) + cap(q.rendered)
+	q.share.release(q.body)
+	q.share.release(q.room)
 	clear(q.rejects)
 	clear(q.failed)
 	clear(q.tally)
-	for i := range q.targets {
-		q.targets[i].project = nil
-		q.targets[i].rows = q.targets[i].rows[:0]
+	for _, t := range q.targets {
+		c.rows.Put(&t.rows)
 	}
+	clear(q.targets)
 	*q = request{
-		body: q.body, query: q.query[:0], rendered: q.rendered[:0], targets: q.targets[:0], tally: q.tally[:0],
+		query: q.query[:0], targets: q.targets[:0], tally: q.tally[:0],
 		rejects: q.rejects[:0], failed: q.failed[:0], links: q.links[:0],
 	}
-	switch {
-	case held <= smallScratch:
-		c.scratch.Put(q)
-	case held <= largeScratch:
-		c.large.Put(q)
-	}
+	c.scratch.Put(q)
 }
 
 // failure is why a request is refused as a whole.
@@ -173,12 +157,8 @@ func (q *request) read() *failure {
 
 // readBody reads the body: JSON, or a form.
 func (q *request) readBody() *failure {
-	if held := int64(len(q.body.buffer)); held > 0 {
-		if err := q.share.take(q.r.Context(), held); err != nil {
-			return q.notRead(err)
-		}
-	}
-	text, err := q.body.read(q.r.Context(), q.r, &q.share, q.collector.o.MaxBody)
+	text, buffer, err := read(q.r.Context(), q.r, &q.share, q.collector.o.MaxBody)
+	q.body = buffer
 	if err != nil {
 		return q.notRead(err)
 	}
@@ -251,14 +231,12 @@ func (q *request) target(p *Project) *target {
 			return &q.targets[i]
 		}
 	}
-	if len(q.targets) < cap(q.targets) {
-		q.targets = q.targets[:len(q.targets)+1]
-	} else {
-		q.targets = append(q.targets, target{})
+	t := target{project: p}
+	if rows, _ := q.collector.rows.Get().(*[]journal.Row); rows != nil {
+		t.rows = (*rows)[:0]
 	}
-	t := &q.targets[len(q.targets)-1]
-	t.project, t.rows = p, t.rows[:0]
-	return t
+	q.targets = append(q.targets, t)
+	return &q.targets[len(q.targets)-1]
 }
 
 // store makes durable what became of the records: those that are refused
@@ -270,6 +248,9 @@ func (q *request) store() *failure {
 			return unavailable(err)
 		}
 	}
+	// The log takes its time, and wants the rows alone.
+	q.share.release(q.body)
+	q.body, q.text, q.data = nil, nil, nil
 	for _, t := range q.targets {
 		if err := c.o.Log.Append(ctx, t.project.ID, t.rows, q.rendered); err != nil {
 			return unavailable(err)

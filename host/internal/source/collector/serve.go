@@ -95,7 +95,7 @@ func (q *request) handle() *failure {
 			return f
 		}
 	}
-	if err := q.room(); err != nil {
+	if err := q.makeRoom(); err != nil {
 		return q.notRead(err)
 	}
 	if f := q.collect(); f != nil {
@@ -123,20 +123,16 @@ func (q *request) checkAnswer() *failure {
 	return nil
 }
 
-// What rows need beyond their records, and the least bytes of a record.
-const (
-	rowRoom     = 700
-	leastRecord = 29
-)
+// rowRoom is what a row needs beyond its record.
+const rowRoom = 700
 
-// room takes the memory that rows need, before one of the parsers is taken:
+// makeRoom takes the memory that rows need, before one of the parsers is taken:
 // who has one does not wait for memory.
-func (q *request) room() error {
-	need := int64(cap(q.rendered))
-	if n := int64(len(q.text)); n > 0 {
-		need = max(need, n+rowRoom*min(MaxRecords, n/leastRecord+1))
-	}
-	return q.share.take(q.r.Context(), need)
+func (q *request) makeRoom() (err error) {
+	records := bytes.Count(q.text, []byte("{")) // at most
+	q.room, err = q.share.buffer(q.r.Context(), int64(len(q.text)+rowRoom*min(MaxRecords, records)))
+	q.rendered = q.room[:0]
+	return err
 }
 
 // collect turns the records into rows.
