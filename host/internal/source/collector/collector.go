@@ -169,7 +169,7 @@ func defaults(o *Options) {
 		o.MaxBody = 10_000_000
 	}
 	if o.InFlight == 0 {
-		o.InFlight = 32 << 20
+		o.InFlight = 24 << 20
 	}
 	if o.Wait == 0 {
 		o.Wait = 5 * time.Second

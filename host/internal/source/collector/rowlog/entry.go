@@ -16,22 +16,33 @@ const entryVersion = 1
 
 var errEntry = errors.New("the entry is not one of rows")
 
-func appendEntry(dst []byte, project int64, rows []journal.Row, data []byte) []byte {
-	dst = append(dst, entryVersion)
-	dst = binary.AppendVarint(dst, project)
-	dst = binary.AppendUvarint(dst, uint64(len(rows)))
+// entry is an entry in parts: its lines stay where they are.
+type entry struct {
+	head  []byte
+	parts [][]byte
+}
+
+// set makes the entry of rows. Lines that lie side by side are one part.
+func (e *entry) set(project int64, rows []journal.Row, data []byte) {
+	e.head = append(e.head[:0], entryVersion)
+	e.head = binary.AppendVarint(e.head, project)
+	e.head = binary.AppendUvarint(e.head, uint64(len(rows)))
 	for i := range rows {
 		r := &rows[i]
-		dst = binary.AppendUvarint(dst, uint64(r.Kind))
-		dst = binary.AppendUvarint(dst, uint64(r.Flags))
-		dst = binary.AppendVarint(dst, r.Time)
-		dst = binary.AppendUvarint(dst, uint64(r.Length))
-		dst = append(dst, r.Key[:]...)
+		e.head = binary.AppendUvarint(e.head, uint64(r.Kind))
+		e.head = binary.AppendUvarint(e.head, uint64(r.Flags))
+		e.head = binary.AppendVarint(e.head, r.Time)
+		e.head = binary.AppendUvarint(e.head, uint64(r.Length))
+		e.head = append(e.head, r.Key[:]...)
 	}
-	for i := range rows {
-		dst = append(dst, data[rows[i].Offset:rows[i].Offset+rows[i].Length]...)
+	e.parts = append(e.parts[:0], e.head)
+	for i := 0; i < len(rows); {
+		from, to := rows[i].Offset, rows[i].Offset+rows[i].Length
+		for i++; i < len(rows) && rows[i].Offset == to; i++ {
+			to += rows[i].Length
+		}
+		e.parts = append(e.parts, data[from:to])
 	}
-	return dst
 }
 
 // decodeEntry reads an entry. The chunk's rows are appended to rows; its data

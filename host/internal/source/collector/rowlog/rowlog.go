@@ -34,7 +34,7 @@ type Log struct {
 	wal     *wal.Log
 	source  string
 	cursors Cursors
-	buffers sync.Pool
+	entries sync.Pool // of *entry
 
 	mu       sync.Mutex
 	drained  uint64           // everything up to it was handed to journals
@@ -53,7 +53,7 @@ type state struct {
 func New(l *wal.Log, source string, cursors Cursors) *Log {
 	return &Log{
 		wal: l, source: source, cursors: cursors, projects: map[int64]*state{},
-		buffers: sync.Pool{New: func() any { return new([]byte) }},
+		entries: sync.Pool{New: func() any { return new(entry) }},
 	}
 }
 
@@ -63,10 +63,11 @@ func (l *Log) Append(ctx context.Context, project int64, rows []journal.Row, dat
 	if len(rows) == 0 {
 		return nil
 	}
-	b := l.buffers.Get().(*[]byte)
-	defer l.buffers.Put(b)
-	*b = appendEntry((*b)[:0], project, rows, data)
-	_, err := l.wal.Append(ctx, *b)
+	e := l.entries.Get().(*entry)
+	defer l.entries.Put(e)
+	e.set(project, rows, data)
+	_, err := l.wal.Append(ctx, e.parts...)
+	clear(e.parts) // the pool does not keep the caller's data
 	if err != nil {
 		return fmt.Errorf("log %d rows: %w", len(rows), err)
 	}

@@ -113,9 +113,16 @@ func rowsOf(lines ...string) ([]journal.Row, []byte) {
 	return rows, data
 }
 
+// encoded is an entry as it lies in the log.
+func encoded(project int64, rows []journal.Row, data []byte) []byte {
+	var e entry
+	e.set(project, rows, data)
+	return bytes.Join(e.parts, nil)
+}
+
 func TestEntries(t *testing.T) {
 	rows, data := rowsOf("a", "", "long "+strings.Repeat("x", 1000))
-	b := appendEntry(nil, -7, rows, data)
+	b := encoded(-7, rows, data)
 	project, chunk, err := decodeEntry(b, nil)
 	if err != nil || project != -7 || len(chunk.Rows) != len(rows) {
 		t.Fatal(project, chunk.Rows, err)
@@ -137,15 +144,26 @@ func TestEntries(t *testing.T) {
 	}
 }
 
+// Lines are not moved, and a part is as long as it can be.
+func TestAnEntrysParts(t *testing.T) {
+	data := []byte("aa\nbb\ncc\n--dd\n")
+	row := func(offset int) journal.Row { return journal.Row{Offset: offset, Length: 3, Kind: journal.KindEvents} }
+	var e entry
+	e.set(1, []journal.Row{row(0), row(3), row(11), row(6)}, data)
+	if len(e.parts) != 4 || string(e.parts[1]) != "aa\nbb\n" || &e.parts[1][0] != &data[0] || string(e.parts[2]) != "dd\n" || string(e.parts[3]) != "cc\n" {
+		t.Errorf("%q", e.parts)
+	}
+}
+
 func FuzzEntry(f *testing.F) {
 	rows, data := rowsOf("a", "b")
-	f.Add(appendEntry(nil, 1, rows, data))
+	f.Add(encoded(1, rows, data))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		project, chunk, err := decodeEntry(b, nil)
 		if err != nil {
 			return
 		}
-		again := appendEntry(nil, project, chunk.Rows, chunk.Data)
+		again := encoded(project, chunk.Rows, chunk.Data)
 		if _, second, err := decodeEntry(again, nil); err != nil || !slices.Equal(second.Rows, chunk.Rows) || !bytes.Equal(second.Data, chunk.Data) {
 			t.Fatalf("not the same the second time: %v", err)
 		}

@@ -17,7 +17,13 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func frameSize(payload []byte) int64 { return frameHeader + int64(len(payload)) }
+// sizeOf is the size of a payload that comes in parts.
+func sizeOf(payload [][]byte) (n int64) {
+	for _, part := range payload {
+		n += int64(len(part))
+	}
+	return n
+}
 
 func appendHeader(dst []byte, first uint64) []byte {
 	dst = append(dst, magic...)
@@ -45,13 +51,15 @@ func checkHeader(b []byte, first uint64) error {
 	return nil
 }
 
-func appendFrame(dst []byte, index uint64, synced int64, payload []byte) []byte {
+func appendFrame(dst []byte, index uint64, synced int64, payload ...[]byte) []byte {
 	start := len(dst)
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(payload)))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(sizeOf(payload)))
 	dst = append(dst, 0, 0, 0, 0)
 	dst = binary.LittleEndian.AppendUint64(dst, index)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(synced))
-	dst = append(dst, payload...)
+	for _, part := range payload {
+		dst = append(dst, part...)
+	}
 	binary.LittleEndian.PutUint32(dst[start+4:], crc32.Checksum(dst[start+8:], castagnoli))
 	return dst
 }

@@ -65,7 +65,8 @@ type file struct {
 
 // request is an Append that waits.
 type request struct {
-	payload []byte
+	payload [][]byte
+	size    int64 // of the payload
 	index   uint64
 	err     error
 	done    chan struct{}
@@ -101,16 +102,18 @@ func Open(o Options) (*Log, Recovery, error) {
 	return l, Recovery{First: l.files[0].first, Last: l.last, Cut: cut}, nil
 }
 
-// Append appends an entry and returns its index when it is durable. payload is
-// not kept. When ctx ends before, the entry may be in the log or not.
-func (l *Log) Append(ctx context.Context, payload []byte) (uint64, error) {
-	if len(payload) > MaxEntry {
+// Append appends an entry, which may come in parts, and returns its index when
+// it is durable. payload is not kept. When ctx ends before, the entry may be in
+// the log or not.
+func (l *Log) Append(ctx context.Context, payload ...[]byte) (uint64, error) {
+	size := sizeOf(payload)
+	if size > MaxEntry {
 		return 0, ErrTooLarge
 	}
 	if err := ctx.Err(); err != nil {
 		return 0, context.Cause(ctx)
 	}
-	r := &request{payload: payload, done: make(chan struct{})}
+	r := &request{payload: payload, size: size, done: make(chan struct{})}
 	select {
 	case l.requests <- r:
 	case <-l.done:
@@ -147,12 +150,12 @@ func (l *Log) write() {
 
 // gather takes what waits, up to a batch.
 func (l *Log) gather(first *request) []*request {
-	batch, size := []*request{first}, int64(len(first.payload))
+	batch, size := []*request{first}, first.size
 	for size < l.batch {
 		select {
 		case r := <-l.requests:
 			batch = append(batch, r)
-			size += int64(len(r.payload))
+			size += r.size
 		default:
 			return batch
 		}
@@ -180,10 +183,14 @@ func (l *Log) store(batch []*request) error {
 			return full(fmt.Errorf("begin a file of the write-ahead log: %w", err))
 		}
 	}
-	l.buffer = l.buffer[:0]
+	size := int64(0)
+	for _, r := range batch {
+		size += frameHeader + r.size
+	}
+	l.buffer = slices.Grow(l.buffer[:0], int(size))
 	for i, r := range batch {
 		r.index = next + uint64(i)
-		l.buffer = appendFrame(l.buffer, r.index, current.size, r.payload)
+		l.buffer = appendFrame(l.buffer, r.index, current.size, r.payload...)
 	}
 	if _, err := l.active.WriteAt(l.buffer, current.size); err != nil {
 		// What was written of it must not come back.
@@ -204,10 +211,7 @@ func (l *Log) store(batch []*request) error {
 	}
 	l.publish(func() {
 		f := &l.files[len(l.files)-1]
-		f.size = current.size
-		for _, r := range batch {
-			f.size += frameSize(r.payload)
-		}
+		f.size = current.size + size
 		l.last = batch[len(batch)-1].index
 	})
 	return nil

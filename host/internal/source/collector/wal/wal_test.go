@@ -523,6 +523,23 @@ func FuzzRecover(f *testing.F) {
 	})
 }
 
+// An entry may come in parts.
+func TestAnEntryInParts(t *testing.T) {
+	l, _, err := Open(Options{FileSystem: newMemory()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, parts := range [][][]byte{{[]byte("a"), nil, []byte("bc")}, {}, {[]byte("d")}} {
+		if _, err := l.Append(t.Context(), parts...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := all(t, l, 1); !slices.Equal(got, []string{"abc", "", "d"}) {
+		t.Errorf("%q", got)
+	}
+	shut(t, l)
+}
+
 func BenchmarkAppend(b *testing.B) {
 	for _, callers := range []int{1, 64} {
 		b.Run(fmt.Sprintf("%d", callers), func(b *testing.B) {
