@@ -74,9 +74,19 @@ type Counters struct {
 	Read    atomic.Int64 // bytes of input
 }
 
+// Records says what a source's records are.
+type Records int
+
+// The kinds of records.
+const (
+	Events Records = iota
+	People         // profiles, and operations on them
+)
+
 // Options configure Run.
 type Options struct {
 	Source   Source
+	Records  Records
 	Appender Appender
 	Rejects  Rejects
 	Now      func() time.Time
@@ -100,6 +110,7 @@ type result struct {
 	data    []byte
 	refused []Refusal
 	records int64
+	file    string
 }
 
 // Run reads the source to its end. The first error of Rejects or of the
@@ -118,10 +129,10 @@ func Run(ctx context.Context, o Options) error {
 	var wg sync.WaitGroup
 	for range o.Workers {
 		wg.Go(func() {
-			parser := schema.NewParser(o.Now)
+			parse := o.parser()
 			for t := range tasks {
 				t.result = results.Get().(*result)
-				t.result.parse(parser, t.piece)
+				t.result.parse(parse, t.piece)
 				close(t.done)
 			}
 		})

@@ -163,7 +163,7 @@ func TestLinesThatAreArrays(t *testing.T) {
 		"[" + strings.Repeat(" ", 10) + "}]": "!invalid_json",
 	} {
 		var r result
-		r.parse(schema.NewParser(clock), &Piece{Data: []byte(line)})
+		r.parse((&Options{Now: clock}).parser(), &Piece{Data: []byte(line)})
 		var got []string
 		// Rows first, then refusals.
 		s := &sink{}
@@ -178,9 +178,50 @@ func TestLinesThatAreArrays(t *testing.T) {
 	}
 }
 
+// Records about profiles become operations, each known by its place.
+func TestPeople(t *testing.T) {
+	data := `[{"$distinct_id":"a","$add":{"n":1},"$unset":["x"]},{"$distinct_id":"a","$add":{"n":1}},{"$distinct_id":7}]` + "\n" +
+		`{"distinct_id":"b","properties":{"p":1}}` + "\n" + `{"$distinct_id":"b","$remove":{"p":[]}}`
+	parse := func(file string, base int64) result {
+		var r result
+		r.parse((&Options{Records: People, Now: clock}).parser(), &Piece{Data: []byte(data), File: file, Base: base})
+		return r
+	}
+	r := parse("f", 50)
+	want := strings.NewReplacer("TIME", fmt.Sprint(clock().UnixMilli())).Replace(
+		`{"distinct_id":"a","operation":"$add","time":TIME,"last_seen":true,"value":{"n":1}}` + "\n" +
+			`{"distinct_id":"a","operation":"$unset","time":TIME,"last_seen":true,"value":["x"]}` + "\n" +
+			`{"distinct_id":"a","operation":"$add","time":TIME,"last_seen":true,"value":{"n":1}}` + "\n" +
+			`{"distinct_id":"b","operation":"$set","time":TIME,"last_seen":false,"value":{"p":1}}` + "\n")
+	if diff := cmp.Diff(want, string(r.data)); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+	var got []string
+	for _, refused := range r.refused {
+		got = append(got, fmt.Sprintf("%d %s", refused.At, refused.Reason))
+	}
+	at := func(part string) int { return 50 + strings.Index(data, part) }
+	wantRefused := []string{fmt.Sprintf("%d unknown_operation", at(`{"$distinct_id":7`)), fmt.Sprintf("%d invalid_value", at(`{"$distinct_id":"b"`))}
+	if diff := cmp.Diff(wantRefused, got); diff != "" || r.records != 5 {
+		t.Errorf("%d records, refused %s", r.records, diff)
+	}
+	keys := map[journal.Key]bool{}
+	for _, other := range []result{r, parse("g", 50), parse("f", 51), parse("f", 50)} {
+		for _, row := range other.rows {
+			keys[row.Key] = true
+			if row.Kind != journal.KindProfiles || row.Time != clock().Unix() {
+				t.Errorf("a row of kind %s at %d", row.Kind, row.Time)
+			}
+		}
+	}
+	if len(keys) != 12 {
+		t.Errorf("%d keys for 4 rows at 3 places", len(keys))
+	}
+}
+
 func TestWhatIsTooLongIsNotKeptWhole(t *testing.T) {
 	var r result
-	r.parse(schema.NewParser(clock), &Piece{Data: []byte(`{"x":"` + strings.Repeat("x", schema.MaxRecord) + `"}`)})
+	r.parse((&Options{Now: clock}).parser(), &Piece{Data: []byte(`{"x":"` + strings.Repeat("x", schema.MaxRecord) + `"}`)})
 	if len(r.refused) != 1 || r.refused[0].Reason != schema.TooLong || len(r.refused[0].Bytes) != KeptBytes {
 		t.Errorf("got %d refused, %d bytes", len(r.refused), len(r.refused[0].Bytes))
 	}

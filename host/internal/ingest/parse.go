@@ -2,7 +2,9 @@ package ingest
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"time"
 
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/schema"
@@ -15,9 +17,60 @@ const KeptBytes = 64 << 10
 // missing.
 const shownBytes = 256
 
+// parser appends the rows of a record that stands at a position of a file. One
+// that is refused is a *schema.Rejection, and leaves nothing.
+type parser func(r *result, record []byte, file string, at int64) error
+
+// parser returns a parser for one goroutine.
+func (o *Options) parser() parser {
+	if o.Records == People {
+		return peopleParser(o.Now)
+	}
+	p := schema.NewParser(o.Now)
+	return func(r *result, record []byte, _ string, _ int64) error {
+		start := len(r.data)
+		data, e, err := p.AppendEvent(r.data, record)
+		if err != nil {
+			return err
+		}
+		r.data = data
+		r.rows = append(r.rows, journal.Row{
+			Offset: start, Length: len(data) - start, Time: e.Time, Key: e.Key, Kind: journal.KindEvents, Flags: e.Flags,
+		})
+		return nil
+	}
+}
+
+// peopleParser's rows are of the day on which they are read. An operation is
+// told from others by its place: what stands twice in a file is done twice.
+func peopleParser(clock func() time.Time) parser {
+	p := schema.NewProfiles()
+	var id []byte
+	return func(r *result, record []byte, file string, at int64) error {
+		now := clock()
+		operations, err := p.Operations(record, now)
+		if err != nil {
+			return err
+		}
+		for i, o := range operations {
+			start := len(r.data)
+			r.data = schema.AppendOperation(r.data, o)
+			row := r.data[start:]
+			// It is JSON: its parts were checked.
+			flags, _ := schema.RowFlags(row)
+			id = binary.AppendUvarint(binary.AppendUvarint(id[:0], uint64(at)), uint64(i))
+			r.rows = append(r.rows, journal.Row{
+				Offset: start, Length: len(row), Time: now.Unix(), Key: schema.OperationKey(append(id, file...), row),
+				Kind: journal.KindProfiles, Flags: flags,
+			})
+		}
+		return nil
+	}
+}
+
 // parse makes rows of a piece.
-func (r *result) parse(p *schema.Parser, piece *Piece) {
-	r.rows, r.data, r.refused, r.records = r.rows[:0], r.data[:0], r.refused[:0], int64(len(piece.Refused))
+func (r *result) parse(p parser, piece *Piece) {
+	r.rows, r.data, r.refused, r.records, r.file = r.rows[:0], r.data[:0], r.refused[:0], int64(len(piece.Refused)), piece.File
 	r.refused = append(r.refused, piece.Refused...)
 	if piece.Records != nil {
 		for _, s := range piece.Records {
@@ -38,7 +91,7 @@ func (r *result) parse(p *schema.Parser, piece *Piece) {
 }
 
 // line takes one line: a record, an array of records, or nothing.
-func (r *result) line(p *schema.Parser, line []byte, at int64) {
+func (r *result) line(p parser, line []byte, at int64) {
 	switch trimmed := bytes.TrimLeft(line, " \t\r"); {
 	case len(trimmed) == 0:
 	case trimmed[0] == '[':
@@ -50,7 +103,7 @@ func (r *result) line(p *schema.Parser, line []byte, at int64) {
 
 // array takes the elements of an array that stands on one line. What does not
 // end as an array should is refused from there on.
-func (r *result) array(p *schema.Parser, line []byte, at int64) {
+func (r *result) array(p parser, line []byte, at int64) {
 	s := Splitter{}
 	for {
 		span, state := s.Next(line)
@@ -67,26 +120,21 @@ func (r *result) array(p *schema.Parser, line []byte, at int64) {
 	}
 }
 
-func (r *result) record(p *schema.Parser, record []byte, at int64) {
+func (r *result) record(p parser, record []byte, at int64) {
 	r.records++
-	start := len(r.data)
-	data, e, err := p.AppendEvent(r.data, record)
-	if err != nil {
-		var rejection *schema.Rejection
-		if !errors.As(err, &rejection) {
-			rejection = &schema.Rejection{Reason: schema.InvalidJSON, Detail: err.Error()}
-		}
-		kept := record
-		if rejection.Reason == schema.TooLong {
-			kept = record[:min(len(record), KeptBytes)]
-		}
-		r.refused = append(r.refused, Refusal{At: at, Reason: rejection.Reason, Detail: rejection.Detail, Bytes: bytes.Clone(kept)})
+	err := p(r, record, r.file, at)
+	if err == nil {
 		return
 	}
-	r.data = data
-	r.rows = append(r.rows, journal.Row{
-		Offset: start, Length: len(data) - start, Time: e.Time, Key: e.Key, Kind: journal.KindEvents, Flags: e.Flags,
-	})
+	var rejection *schema.Rejection
+	if !errors.As(err, &rejection) {
+		rejection = &schema.Rejection{Reason: schema.InvalidJSON, Detail: err.Error()}
+	}
+	kept := record
+	if rejection.Reason == schema.TooLong {
+		kept = record[:min(len(record), KeptBytes)]
+	}
+	r.refused = append(r.refused, Refusal{At: at, Reason: rejection.Reason, Detail: rejection.Detail, Bytes: bytes.Clone(kept)})
 }
 
 func (r *result) refuse(at int64, reason schema.Reason, detail string, record []byte) {
