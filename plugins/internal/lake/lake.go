@@ -15,10 +15,12 @@ import (
 
 // Defaults of Options.
 const (
-	DefaultPartSize    = 256 << 20
-	DefaultObjectLimit = 4_000_000_000
-	DefaultFinishers   = 4
+	DefaultPartSize  = 256 << 20
+	DefaultFinishers = 4
 )
+
+// DefaultObjectLimit is the default of Options.ObjectLimit.
+var DefaultObjectLimit int64 = 4_000_000_000
 
 // Options of a Lake.
 type Options struct {
