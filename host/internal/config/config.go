@@ -103,6 +103,7 @@ type Source struct {
 	Name    string
 	Project *Project
 	Pattern string // absolute, or with a scheme
+	Records string // events, people
 	Follow  bool
 }
 
@@ -140,4 +141,5 @@ type Pipeline struct {
 	MaxRun      int64 // bytes of blocks as stored
 	Paused      bool
 	Adopt       bool
+	AllowShrink bool // of people and identity
 }

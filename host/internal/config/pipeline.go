@@ -28,12 +28,15 @@ func (l *loader) decodePipeline(raw *hclsyntax.Block) {
 	p := &Pipeline{
 		Place: b.place(), Name: raw.Labels[0], Project: b.project("project"), Destination: b.destination(), To: pipeline.Forever,
 		Frequency: frequencies[b.text("frequency")], Order: pipeline.Order(b.text("backfill_order")), MaxRun: b.integer("max_run"),
-		Paused: b.flag("paused"), Adopt: b.flag("adopt"),
+		Paused: b.flag("paused"), Adopt: b.flag("adopt"), AllowShrink: b.flag("allow_shrink"),
 	}
 	// An unknown name was refused, and leaves the zero value.
 	p.Stream, _ = batch.ParseStream(b.text("stream"))
 	if p.Stream == batch.Events && !b.has("from_date") {
 		l.fail(raw.DefRange().Ptr(), "Missing attribute", "%s needs \"from_date\": the first day to export, written \"YYYY-MM-DD\".", b.what)
+	}
+	if b.text("stream") != "" {
+		b.refuseOfOtherStreams(p.Stream)
 	}
 	from, hasFrom := b.date("from_date")
 	to, hasTo := b.date("to_date")
@@ -44,8 +47,24 @@ func (l *loader) decodePipeline(raw *hclsyntax.Block) {
 	if hasFrom {
 		l.checkDates(p)
 	}
-	l.unsure[p] = p.Project == nil || p.Destination == nil || b.text("stream") == "" || !hasFrom || b.has("to_date") && !hasTo
+	undated := p.Stream == batch.Events && !hasFrom
+	l.unsure[p] = p.Project == nil || p.Destination == nil || b.text("stream") == "" || undated || b.has("to_date") && !hasTo
 	l.config.Pipelines = append(l.config.Pipelines, p)
+}
+
+// refuseOfOtherStreams refuses attributes that a pipeline of this stream has no
+// use for.
+func (b *body) refuseOfOtherStreams(s batch.Stream) {
+	names, why := []string{"from_date", "to_date", "backfill_order"}, "each run exports all of %s, in the place of what was there"
+	if s == batch.Events {
+		names, why = []string{"allow_shrink"}, "%s are added, and replace nothing"
+	}
+	for _, name := range names {
+		if b.has(name) && b.get(name) != false {
+			at := b.place().AttributeRange(name)
+			b.l.fail(&at, "Attribute of another stream", "%s takes no %s: "+why+". Leave it out.", b.what, name, s)
+		}
+	}
 }
 
 // date is an attribute as a date.
@@ -83,7 +102,11 @@ func (l *loader) refuseOverlaps() {
 		for _, q := range l.config.Pipelines[:i] {
 			same := p.Project == q.Project && p.Stream == q.Stream && p.Destination == q.Destination
 			if same && !l.unsure[p] && !l.unsure[q] && p.From <= q.To && q.From <= p.To {
-				l.fail(p.Range.Ptr(), "Pipelines overlap", "The pipelines %q (%s:%d) and %q export the same dates of %s to %s: each row would be there twice.",
+				text := "The pipelines %q (%s:%d) and %q export the same dates of %s to %s: each row would be there twice."
+				if p.Stream != batch.Events {
+					text = "The pipelines %q (%s:%d) and %q both replace %s in %s: one is enough."
+				}
+				l.fail(p.Range.Ptr(), "Pipelines overlap", text,
 					q.Name, q.Range.Filename, q.Range.Start.Line, p.Name, p.Stream, p.Destination.Reference())
 			}
 		}

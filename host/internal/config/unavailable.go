@@ -11,16 +11,14 @@ var unavailable = []refusal{
 	{block: "host", attribute: "retention", instead: "What is in the journal is kept."},
 	{block: "api", instead: "Commands reach a running host through the socket in data_dir."},
 	{block: "project", attribute: "profiles_from", when: is("mixpanel"), instead: "This version has no mixpanel source."},
-	{block: "files", attribute: "records", when: is("people"), instead: `Files hold events: records = "events".`},
 	{block: "mixpanel", instead: `This version reads files: source "files".`},
 	{block: "kafka", instead: `This version reads files: source "files".`},
-	{block: "pipeline", attribute: "stream", when: is("people", "identity"), instead: `This version exports events: stream = "events".`},
+	{block: "pipeline", attribute: "stream", when: is("identity"), instead: `This version exports events and people: stream = "events" or "people".`},
 	{block: "pipeline", attribute: "frequency", when: is("continuous"), instead: `Use "hourly" or "daily".`},
 	{block: "pipeline", attribute: "min_interval", instead: "Leave it out: frequency says when a run is due."},
 	{block: "pipeline", attribute: "at", instead: "Leave it out: the next run is due one period after the last one."},
 	{block: "pipeline", attribute: "sync", when: isFlag(false), instead: "Late data is exported, however late: sync = true."},
 	{block: "pipeline", attribute: "rate_limit", instead: "Leave it out: a run goes as fast as the destination takes it."},
-	{block: "pipeline", attribute: "allow_shrink", when: isFlag(true), instead: "It is for people and identity, which this version does not export."},
 }
 
 // refusal is one such thing: an attribute, some of its values, or a block.

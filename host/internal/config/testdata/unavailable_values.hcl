@@ -8,7 +8,6 @@ destination "localfs" "out" {
 source "files" "import" {
   project = "shop"
   path = "./events/*.ndjson"
-  records = "people"
 }
 pipeline "daily" {
   project = "shop"
@@ -20,16 +19,9 @@ pipeline "daily" {
   at = "03:00"
   min_interval = "10m"
   rate_limit = "10MB"
-  allow_shrink = true
-}
-pipeline "people" {
-  project = "shop"
-  stream = "people"
-  destination = destination.localfs.out
 }
 pipeline "ids" {
   project = "shop"
   stream = "identity"
   destination = destination.localfs.out
-  from_date = "2026-06-01"
 }
