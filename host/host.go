@@ -37,6 +37,7 @@ type Host struct {
 	blobsLock  *os.File // nil: blobs is in the data directory
 	catalog    *catalog.Catalog
 	store      *disk.Dir
+	spill      *disk.Dir // of folds
 	quarantine *quarantine.Store
 	plugins    *plugin.Manager
 	places     *destinations
@@ -46,6 +47,8 @@ type Host struct {
 	mu         sync.Mutex
 	journals   map[int64]*projectJournal
 	collectors []*collecting // of a host that serves
+	states     map[stateKey]*state
+	steps      map[string]*sync.Mutex // by pipeline: see step
 }
 
 // projectJournal is the journal of one project.
@@ -75,7 +78,7 @@ func Open(ctx context.Context, c *Config, o Options) (*Host, error) {
 func openLocked(ctx context.Context, c *Config, o Options, lock *os.File) (*Host, error) {
 	h := &Host{
 		config: c, log: newLogger(c, o.LogOutput), observer: o.Observer, lock: lock, owner: newOwner(),
-		journals: map[int64]*projectJournal{},
+		journals: map[int64]*projectJournal{}, states: map[stateKey]*state{}, steps: map[string]*sync.Mutex{},
 	}
 	if h.observer == nil {
 		h.observer = nobody{}
@@ -99,6 +102,13 @@ func (h *Host) open(ctx context.Context) error {
 	}
 	if err := h.store.Sweep(); err != nil {
 		return fmt.Errorf("sweep the journal's directory: %w", err)
+	}
+	spill := filepath.Join(dataDir, spillDir)
+	if err := os.RemoveAll(spill); err != nil {
+		return fmt.Errorf("remove what a fold has left: %w", err)
+	}
+	if h.spill, err = disk.OpenDir(spill); err != nil {
+		return err
 	}
 	if h.catalog, err = catalog.Open(ctx, filepath.Join(dataDir, catalogFile), h.owner); err != nil {
 		return err

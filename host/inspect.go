@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"math"
 	"sort"
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
@@ -72,36 +73,82 @@ func (h *Host) Pipelines(ctx context.Context) ([]PipelineStatus, error) {
 func (h *Host) pipelineStatus(ctx context.Context, p *pipeline.Pipeline) (PipelineStatus, error) {
 	s := PipelineStatus{
 		Name: p.Name, ID: p.ID, Stream: p.Stream.String(), Destination: p.Destination, State: string(p.State),
-		Phase: phase(p.Cursor), Sequence: p.Cursor.Live.Seq, Runs: p.LastRun,
+		Phase: phase(p), Sequence: p.Cursor.Live.Seq, Runs: p.LastRun,
 	}
 	seq, err := h.catalog.Sequence(ctx, p.ProjectID)
 	if err != nil {
 		return s, err
 	}
 	s.Behind = seq - p.Cursor.Live.Seq
-	if s.Rows, s.Rejected, _, err = h.catalog.ExportedTotals(ctx, p.ID); err != nil {
+	runs, err := h.catalog.Runs(ctx, p.ID, 2)
+	if err != nil {
 		return s, err
 	}
-	runs, err := h.catalog.Runs(ctx, p.ID, 1)
-	if err == nil && len(runs) > 0 {
+	if len(runs) > 0 {
 		last := runStatus(p.Name, runs[0])
 		s.LastRun = &last
 	}
+	if replaced(p.Stream) {
+		return s, h.replacementStatus(ctx, p, runs, &s)
+	}
+	s.Rows, s.Rejected, _, err = h.catalog.ExportedTotals(ctx, p.ID)
 	return s, err
 }
 
-func phase(c pipeline.Cursor) string {
-	if c.BackfillDone {
-		return "live"
+// replacementStatus fills in what is known of a set that is replaced: runs are
+// the pipeline's latest ones.
+func (h *Host) replacementStatus(ctx context.Context, p *pipeline.Pipeline, runs []catalog.RunRecord, s *PipelineStatus) error {
+	for _, r := range runs {
+		if r.Receipt != nil {
+			s.Rows, s.Rejected = r.Receipt.Rows, r.Receipt.Rejected
+			break
+		}
 	}
-	return "backfill"
+	if len(runs) > 0 && !runs[0].State.Terminal() {
+		return nil
+	}
+	g, err := h.catalog.Generation(ctx, p.ProjectID, p.Stream)
+	if err != nil || g == nil {
+		return err
+	}
+	s.Refused, err = h.refusal(ctx, p, g)
+	return err
+}
+
+// refusal says why a generation would not replace what a pipeline without an
+// open run has exported; "" when it would.
+func (h *Host) refusal(ctx context.Context, p *pipeline.Pipeline, g *pipeline.Generation) (string, error) {
+	last, err := h.exported(ctx, p)
+	if err != nil {
+		return "", err
+	}
+	c := h.pipeline(p.Name)
+	if _, err := pipeline.Replacement(p, g, last.Rows, c != nil && c.AllowShrink); err != nil {
+		return err.Error(), nil
+	}
+	return "", nil
+}
+
+// phase is a pipeline's phase in words.
+func phase(p *pipeline.Pipeline) string {
+	switch {
+	case replaced(p.Stream):
+		return "full set"
+	case p.Cursor.BackfillDone:
+		return "live"
+	default:
+		return "backfill"
+	}
 }
 
 func runStatus(name string, r catalog.RunRecord) RunStatus {
 	totals := r.Totals()
 	s := RunStatus{
-		Pipeline: name, Number: r.Number, State: string(r.State), From: totals.From.String(), To: totals.To.String(), Days: totals.Days,
+		Pipeline: name, Number: r.Number, State: string(r.State), Days: totals.Days,
 		Rows: totals.Rows, Bytes: totals.Bytes, Fence: r.Fence, PlannedAt: r.PlannedAt, Error: r.Error,
+	}
+	if r.Generation == nil {
+		s.From, s.To = totals.From.String(), totals.To.String()
 	}
 	if !r.FinishedAt.IsZero() {
 		s.FinishedAt = &r.FinishedAt
@@ -182,7 +229,10 @@ func (h *Host) planned(ctx context.Context, p *config.Pipeline) (PlannedRun, err
 	if err != nil {
 		return PlannedRun{}, err
 	}
-	run := PlannedRun{Pipeline: p.Name, Number: stored.LastRun + 1, Phase: phase(stored.Cursor), Days: []PlannedDay{}}
+	run := PlannedRun{Pipeline: p.Name, Number: stored.LastRun + 1, Phase: phase(stored), Days: []PlannedDay{}}
+	if replaced(p.Stream) {
+		return run, h.plannedSet(ctx, p, stored, &run)
+	}
 	var extents []pipeline.Extent
 	open, err := h.catalog.OpenRun(ctx, stored.ID)
 	if err != nil {
@@ -210,6 +260,40 @@ func (h *Host) planned(ctx context.Context, p *config.Pipeline) (PlannedRun, err
 	}
 	sort.Slice(run.Days, func(i, j int) bool { return run.Days[i].Date < run.Days[j].Date })
 	return run, nil
+}
+
+// plannedSet fills in what a run that replaces a set would export. What is not
+// folded yet is only counted.
+func (h *Host) plannedSet(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, run *PlannedRun) error {
+	open, err := h.catalog.OpenRun(ctx, stored.ID)
+	if err != nil {
+		return err
+	}
+	if open != nil {
+		totals := open.Totals()
+		run.Number, run.Fixed, run.Rows, run.Bytes = open.Number, true, totals.Rows, totals.Bytes
+		return nil
+	}
+	g, err := h.catalog.Generation(ctx, p.Project.ID, p.Stream)
+	if err != nil {
+		return err
+	}
+	if g == nil {
+		g = &pipeline.Generation{}
+	}
+	seq, err := h.catalog.Sequence(ctx, p.Project.ID)
+	if err != nil {
+		return err
+	}
+	waiting, _, err := h.unfolded(ctx, h.state(p.Project, p.Stream), g.Seq, seq, math.MaxInt64)
+	if err != nil {
+		return err
+	}
+	run.Rows, run.Bytes, run.Changes = g.Rows, g.Bytes, pipeline.Sum(waiting).Rows
+	if run.Changes == 0 {
+		run.Refused, err = h.refusal(ctx, stored, g)
+	}
+	return err
 }
 
 // plannable is the registered pipeline, or what it would be if it were
@@ -298,6 +382,9 @@ func (h *Host) VerifyJournal(ctx context.Context) (*JournalReport, error) {
 		report.Bytes += found.Bytes
 		for _, d := range found.Damages {
 			report.Damages = append(report.Damages, Damage(d))
+		}
+		if err := h.verifyStates(ctx, p, report); err != nil {
+			return nil, err
 		}
 	}
 	return report, nil

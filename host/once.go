@@ -109,6 +109,7 @@ func (h *Host) recover(ctx context.Context) error {
 		if _, err := h.journal(ctx, p); err != nil {
 			return err
 		}
+		h.sweepStates(ctx, p)
 	}
 	return nil
 }

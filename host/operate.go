@@ -49,9 +49,10 @@ func Serving(ctx context.Context, c *Config) bool {
 
 // named is the parameter of operations on one pipeline.
 type named struct {
-	Pipeline string `json:"pipeline"`
-	Number   int64  `json:"number,omitempty"`
-	Paused   bool   `json:"paused,omitempty"`
+	Pipeline    string `json:"pipeline"`
+	Number      int64  `json:"number,omitempty"`
+	Paused      bool   `json:"paused,omitempty"`
+	AllowShrink bool   `json:"allow_shrink,omitempty"`
 }
 
 // handlers are the operations that a serving host answers.
@@ -67,6 +68,9 @@ func (h *Host) handlers() map[string]api.Operation {
 		"journal/rebuild":    plain(h.RebuildCatalog),
 		"pipelines/pause": with(func(ctx context.Context, n named) (any, error) {
 			return nil, h.PausePipeline(ctx, n.Pipeline, n.Paused)
+		}),
+		"pipelines/run": with(func(ctx context.Context, n named) (any, error) {
+			return h.RunPipeline(ctx, n.Pipeline, n.AllowShrink)
 		}),
 		"runs":       with(func(ctx context.Context, n named) (any, error) { return h.Runs(ctx, n.Pipeline) }),
 		"runs/retry": with(func(ctx context.Context, n named) (any, error) { return nil, h.RetryRun(ctx, n.Pipeline, n.Number) }),
@@ -119,6 +123,10 @@ func (r *remote) Pipelines(ctx context.Context) ([]PipelineStatus, error) {
 
 func (r *remote) PausePipeline(ctx context.Context, name string, paused bool) error {
 	return r.call(ctx, "pipelines/pause", named{Pipeline: name, Paused: paused}, nil)
+}
+
+func (r *remote) RunPipeline(ctx context.Context, name string, allowShrink bool) (*PipelineSummary, error) {
+	return ask[*PipelineSummary](ctx, r, "pipelines/run", named{Pipeline: name, AllowShrink: allowShrink})
 }
 
 func (r *remote) Runs(ctx context.Context, name string) ([]RunStatus, error) {

@@ -14,6 +14,9 @@ type Operations interface {
 
 	Pipelines(ctx context.Context) ([]PipelineStatus, error)
 	PausePipeline(ctx context.Context, name string, paused bool) error
+	// RunPipeline runs a pipeline until nothing is left to export, whether or
+	// not it is due. allowShrink confirms that a set may shrink.
+	RunPipeline(ctx context.Context, name string, allowShrink bool) (*PipelineSummary, error)
 	Runs(ctx context.Context, pipeline string) ([]RunStatus, error)
 	RetryRun(ctx context.Context, pipeline string, number int64) error
 	CheckDestinations(ctx context.Context) ([]DestinationCheck, error)
@@ -92,13 +95,14 @@ type PipelineStatus struct {
 	Stream      string     `json:"stream"`
 	Destination string     `json:"destination"`
 	State       string     `json:"state"`
-	Phase       string     `json:"phase"` // backfill or live
+	Phase       string     `json:"phase"` // backfill or live; full set
 	Sequence    int64      `json:"sequence"`
 	Behind      int64      `json:"behind"` // journal sequences not yet considered
 	Runs        int64      `json:"runs"`
-	Rows        int64      `json:"rows"`
+	Rows        int64      `json:"rows"` // at the destination
 	Rejected    int64      `json:"rejected"`
 	LastRun     *RunStatus `json:"last_run,omitempty"`
+	Refused     string     `json:"refused,omitempty"` // why the next run waits for a person
 }
 
 // RunStatus is one run.
@@ -106,7 +110,7 @@ type RunStatus struct {
 	Pipeline    string     `json:"pipeline"`
 	Number      int64      `json:"number"`
 	State       string     `json:"state"`
-	From        string     `json:"from"`
+	From        string     `json:"from"` // "" for a full set
 	To          string     `json:"to"`
 	Days        int        `json:"days"`
 	Rows        int64      `json:"rows"`
@@ -129,6 +133,10 @@ type PlannedRun struct {
 	Rows     int64        `json:"rows"`
 	Bytes    int64        `json:"bytes"`
 	Days     []PlannedDay `json:"days"`
+	// Changes are rows of the journal that are not yet in the set, of which Rows
+	// and Bytes are therefore what it was before them.
+	Changes int64  `json:"changes,omitempty"`
+	Refused string `json:"refused,omitempty"` // see PipelineStatus
 }
 
 // PlannedDay is a planned run's part for one date.
@@ -233,7 +241,7 @@ type ReplayReport struct {
 
 // Report is progress of one activity.
 type Report struct {
-	Stage       string `json:"stage"` // import, seal, export
+	Stage       string `json:"stage"` // import, seal, fold, export
 	Name        string `json:"name"`
 	Rows        int64  `json:"rows"`
 	Bytes       int64  `json:"bytes"`

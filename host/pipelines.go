@@ -4,15 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
+	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/diagnostic"
 	"github.com/penstock-io/penstock/host/internal/export"
-	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/plugin"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
+	"github.com/penstock-io/penstock/sdk/batch"
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
@@ -102,6 +104,9 @@ func (h *Host) run(ctx context.Context, p *config.Pipeline, stored *pipeline.Pip
 	if err != nil || open != nil {
 		return open, err
 	}
+	if replaced(stored.Stream) {
+		return h.replacement(ctx, p, stored, asOf)
+	}
 	extents, cursor, err := h.next(ctx, stored, h.limits(p, d))
 	if err != nil {
 		return nil, err
@@ -124,9 +129,15 @@ func (e *RunFailedError) Error() string {
 		e.Number, e.Pipeline, e.Reason, e.Pipeline, e.Number)
 }
 
+// replaced says whether each run exports all of a stream, in the place of what
+// was there.
+func replaced(s batch.Stream) bool { return s != batch.Events }
+
 // step carries out a pipeline's next run, if there is one, with one attempt.
-// asOf is when the journal was last sealed.
+// asOf is when the journal was last sealed. A step waits for another one of the
+// same pipeline.
 func (h *Host) step(ctx context.Context, p *config.Pipeline, asOf time.Time) (*pipeline.Receipt, error) {
+	defer h.enter(p.Name)()
 	stored, err := h.registered(ctx, p)
 	if err != nil {
 		return nil, err
@@ -152,10 +163,23 @@ func (h *Host) step(ctx context.Context, p *config.Pipeline, asOf time.Time) (*p
 	if err != nil {
 		return nil, err
 	}
-	return h.attempt(ctx, stored, run, d, j.reader)
+	return h.attempt(ctx, stored, run, d, j)
 }
 
-func (h *Host) attempt(ctx context.Context, stored *pipeline.Pipeline, run *pipeline.Run, d *destination, reader *journal.Reader) (*pipeline.Receipt, error) {
+// enter waits until a pipeline's other steps have ended. The step ends with the
+// function that it returns.
+func (h *Host) enter(name string) (leave func()) {
+	h.mu.Lock()
+	if h.steps[name] == nil {
+		h.steps[name] = &sync.Mutex{}
+	}
+	mu := h.steps[name]
+	h.mu.Unlock()
+	mu.Lock()
+	return mu.Unlock
+}
+
+func (h *Host) attempt(ctx context.Context, stored *pipeline.Pipeline, run *pipeline.Run, d *destination, j *projectJournal) (*pipeline.Receipt, error) {
 	totals := run.Totals()
 	report := func(rows, bytes int64, done bool) {
 		h.observer.Report(Report{
@@ -164,7 +188,7 @@ func (h *Host) attempt(ctx context.Context, stored *pipeline.Pipeline, run *pipe
 		})
 	}
 	x := &export.Exporter{
-		Store: h.catalog, Blocks: reader, Owner: h.owner, LeaseTTL: leaseTTL, Ticker: ticker, Wait: wait,
+		Store: h.catalog, Blocks: j.reader, Generations: blocksOf{h, j.project}, Owner: h.owner, LeaseTTL: leaseTTL, Ticker: ticker, Wait: wait,
 		Progress: func(_ *pipeline.Run, rows, bytes int64) { report(rows, bytes, false) },
 	}
 	receipt, err := x.Do(ctx, export.Job{
@@ -186,6 +210,66 @@ type refusals struct{ *quarantine.Run }
 
 func (r refusals) Add(date string, row protocol.RejectedRow) error {
 	return r.Run.Add(date, row.Row, row.Reason, row.Line)
+}
+
+// RunPipeline implements Operations. What is not sealed is sealed first, and
+// sources are not read.
+func (h *Host) RunPipeline(ctx context.Context, name string, allowShrink bool) (*PipelineSummary, error) {
+	done, err := h.runPipeline(ctx, name, allowShrink)
+	return done, explain(h.config, err)
+}
+
+func (h *Host) runPipeline(ctx context.Context, name string, allowShrink bool) (*PipelineSummary, error) {
+	p := h.pipeline(name)
+	if p == nil {
+		return nil, fmt.Errorf("%w: %s", catalog.ErrUnknownPipeline, name)
+	}
+	if !h.serving {
+		if err := h.plugins.Start(ctx); err != nil {
+			return nil, err
+		}
+		if err := h.recover(ctx); err != nil {
+			return nil, err
+		}
+		if err := h.registerPipeline(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	stored, err := h.registered(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if p.Paused || stored.State != pipeline.Active {
+		return nil, fmt.Errorf("pipeline %s is paused", name)
+	}
+	j, err := h.journal(ctx, p.Project)
+	if err != nil {
+		return nil, err
+	}
+	asOf := time.Now().UTC()
+	if err := j.writer.Seal(ctx); err != nil {
+		return nil, err
+	}
+	confirmed := *p
+	confirmed.AllowShrink = p.AllowShrink || allowShrink
+	done := &PipelineSummary{Name: p.Name, Destination: p.Destination.Reference()}
+	for {
+		receipt, err := h.step(ctx, &confirmed, asOf)
+		if err != nil || receipt == nil {
+			return done, err
+		}
+		done.add(receipt)
+	}
+}
+
+// pipeline returns the configured pipeline of that name, or nil.
+func (h *Host) pipeline(name string) *config.Pipeline {
+	for _, p := range h.config.Pipelines {
+		if p.Name == name {
+			return p
+		}
+	}
+	return nil
 }
 
 func ticker(d time.Duration) (<-chan time.Time, func()) {
@@ -230,7 +314,8 @@ func retryable(err error) bool {
 	var failed *RunFailedError
 	var wrong *ConfigurationError
 	var budget *plugin.BudgetError
-	if errors.As(err, &failed) || errors.As(err, &wrong) || errors.As(err, &budget) {
+	var shrunk *pipeline.ShrunkError
+	if errors.As(err, &shrunk) || errors.As(err, &failed) || errors.As(err, &wrong) || errors.As(err, &budget) {
 		return false
 	}
 	return export.Retryable(err)

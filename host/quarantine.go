@@ -153,7 +153,7 @@ func (h *Host) replaySome(ctx context.Context, s *config.Source, some []quaranti
 	refused := &refusedPieces{ids: map[string]bool{}}
 	var counters ingest.Counters
 	err = ingest.Run(ctx, ingest.Options{
-		Source: &replaySource{entries: some}, Appender: j.writer, Rejects: refused, Now: time.Now, Counters: &counters,
+		Source: &replaySource{entries: some}, Records: records[s.Records], Appender: j.writer, Rejects: refused, Now: time.Now, Counters: &counters,
 	})
 	if err == nil {
 		err = j.writer.Seal(ctx)

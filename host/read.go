@@ -41,7 +41,7 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 	var counters ingest.Counters
 	stopReports := h.reportReading(s, source, &counters)
 	err = ingest.Run(ctx, ingest.Options{
-		Source: source, Appender: j.writer, Rejects: rejects{h.quarantine, s.Reference()}, Now: time.Now,
+		Source: source, Records: records[s.Records], Appender: j.writer, Rejects: rejects{h.quarantine, s.Reference()}, Now: time.Now,
 		Counters: &counters, Refused: refused.add,
 	})
 	stopReports()
@@ -59,6 +59,9 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 	}
 	return done, err
 }
+
+// records are the kinds of records by their names in the configuration.
+var records = map[string]ingest.Records{"events": ingest.Events, "people": ingest.People}
 
 // sealed seals behind a source that ended with err: what was read before it
 // failed becomes durable all the same. The journal may have failed behind the

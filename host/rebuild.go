@@ -52,6 +52,7 @@ func (h *Host) restore(ctx context.Context, c *catalog.Catalog) (*RebuildReport,
 	report := &RebuildReport{NotRestored: []string{
 		"pipelines and their runs: each pipeline is registered anew with another id, and exports from its from_date again; " +
 			"destinations that hold the old ids refuse it until it has adopt = true or another target",
+		"people and identity mappings: the next run of a pipeline that exports them folds them anew out of the whole journal",
 		"which quarantined records were replayed",
 	}}
 	ids, err := journal.Projects(ctx, h.store)

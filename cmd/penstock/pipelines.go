@@ -10,7 +10,7 @@ import (
 )
 
 func newPipelinesCommand(c *cli) *cobra.Command {
-	return group("pipelines", "List, pause and resume pipelines",
+	return group("pipelines", "List, pause, resume and run pipelines",
 		&cobra.Command{
 			Use: "list", Short: "List pipelines and how they stand", Args: none,
 			RunE: func(cmd *cobra.Command, _ []string) error {
@@ -29,7 +29,35 @@ func newPipelinesCommand(c *cli) *cobra.Command {
 		},
 		newPauseCommand(c, "pause", "Start no further run of a pipeline", true),
 		newPauseCommand(c, "resume", "Let a paused pipeline run again", false),
+		newPipelineRunCommand(c),
 	)
+}
+
+func newPipelineRunCommand(c *cli) *cobra.Command {
+	var allowShrink bool
+	command := &cobra.Command{
+		Use: "run PIPELINE", Short: "Run a pipeline now, until nothing is left to export",
+		Long: `Run a pipeline now, whether or not it is due, until nothing is left to export.
+Sources are not read by it: what was collected and read so far is exported.
+
+With --allow-shrink a set that is empty, or less than half as large as the one
+at the destination, replaces it all the same, this time.`,
+		Args: exactly("PIPELINE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			operations, err := c.plugged(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer operations.Close()
+			done, err := operations.RunPipeline(cmd.Context(), args[0], allowShrink)
+			if err != nil {
+				return err
+			}
+			return c.printSummary(&host.Summary{Pipelines: []host.PipelineSummary{*done}})
+		},
+	}
+	command.Flags().BoolVar(&allowShrink, "allow-shrink", false, "replace people or identity by a set less than half as large")
+	return command
 }
 
 func newPauseCommand(c *cli, use, short string, paused bool) *cobra.Command {
@@ -83,6 +111,9 @@ func newRunsCommand(c *cli) *cobra.Command {
 func (c *cli) printRuns(runs []host.RunStatus) {
 	var rows [][]string
 	for _, r := range runs {
+		if r.From == "" {
+			r.From = fullSet
+		}
 		rows = append(rows, []string{
 			r.Pipeline, fmt.Sprint(r.Number), r.State, r.From, r.To, thousands(r.Rows), thousands(r.Rejected), size(r.Bytes), r.Error,
 		})

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/penstock-io/penstock/host"
 )
 
 func newPlanCommand(c *cli) *cobra.Command {
@@ -27,6 +29,10 @@ journal: dates, rows, bytes. Nothing is planned by it, and sources are not read.
 				return c.printJSON(runs)
 			}
 			for _, r := range runs {
+				if r.Phase == fullSet {
+					c.printPlannedSet(r)
+					continue
+				}
 				if len(r.Days) == 0 {
 					fmt.Fprintf(c.out, "%s: nothing to export\n", r.Pipeline)
 					continue
@@ -41,5 +47,23 @@ journal: dates, rows, bytes. Nothing is planned by it, and sources are not read.
 			}
 			return nil
 		},
+	}
+}
+
+// fullSet is the phase of pipelines whose runs replace all that was exported.
+const fullSet = "full set"
+
+func (c *cli) printPlannedSet(r host.PlannedRun) {
+	if r.Rows == 0 && r.Changes == 0 {
+		fmt.Fprintf(c.out, "%s: nothing to export\n", r.Pipeline)
+		return
+	}
+	fmt.Fprintf(c.out, "%s, run %d (%s): %s rows, %s", r.Pipeline, r.Number, r.Phase, thousands(r.Rows), size(r.Bytes))
+	if r.Changes > 0 {
+		fmt.Fprintf(c.out, ", before %s changes that are folded first", thousands(r.Changes))
+	}
+	fmt.Fprintln(c.out)
+	if r.Refused != "" {
+		fmt.Fprintf(c.out, "  refused: %s\n", r.Refused)
 	}
 }

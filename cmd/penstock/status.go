@@ -127,5 +127,8 @@ func (c *cli) printPipelines(pipelines []host.PipelineStatus) {
 		if p.LastRun != nil && p.LastRun.Error != "" {
 			fmt.Fprintf(c.out, "\n%s, run %d: %s\n", p.Name, p.LastRun.Number, p.LastRun.Error)
 		}
+		if p.Refused != "" {
+			fmt.Fprintf(c.out, "\n%s, next run refused: %s\n", p.Name, p.Refused)
+		}
 	}
 }

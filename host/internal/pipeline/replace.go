@@ -11,10 +11,12 @@ type ShrunkError struct {
 }
 
 func (e *ShrunkError) Error() string {
-	if e.Rows == 0 {
-		return fmt.Sprintf("pipeline %s would replace %d rows by none: set allow_shrink = true if that is right", e.Pipeline, e.Was)
+	by := "none"
+	if e.Rows > 0 {
+		by = fmt.Sprint(e.Rows)
 	}
-	return fmt.Sprintf("pipeline %s would replace %d rows by %d: set allow_shrink = true if that is right", e.Pipeline, e.Was, e.Rows)
+	return fmt.Sprintf("pipeline %s would replace %d rows by %s, and what is at the destination stays: if that is right, "+
+		"confirm it with penstock pipelines run %s --allow-shrink, or for all runs with allow_shrink = true", e.Pipeline, e.Was, by, e.Pipeline)
 }
 
 // Replacement checks a generation against the rows of the pipeline's last run,

@@ -1,0 +1,266 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/crashpoint"
+	"github.com/penstock-io/penstock/host/internal/generation"
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/journal/segment"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/host/internal/profile"
+	"github.com/penstock-io/penstock/sdk/batch"
+)
+
+// spillDir holds, below data_dir, what folds sort. It is emptied when a host
+// begins.
+const spillDir = "spill"
+
+// foldBytes is how many bytes of rows one fold takes, unless one segment has
+// more: what was folded so far is kept when the host ends.
+const foldBytes = 4 << 30
+
+// folder makes the next generation out of the last one, nil if there is none,
+// and of what the journal holds behind it up to seq. blocks hands that out in
+// the order in which it was sealed; a block is valid until fn returns.
+type folder func(ctx context.Context, last *pipeline.Generation, seq int64, blocks func(ctx context.Context, fn func(journal.Block) error) error) (*pipeline.Generation, error)
+
+// state is a project's people or identity mappings: generations, and the fold
+// that makes them.
+type state struct {
+	project     *config.Project
+	stream      batch.Stream
+	generations *generation.Store
+	fold        folder
+
+	// Held while a generation is made, until it is in the catalog and in the run
+	// that exports it: what no run and no catalog names is swept.
+	mu sync.Mutex
+}
+
+type stateKey struct {
+	project int64
+	stream  batch.Stream
+}
+
+// state returns the state of a project's stream.
+func (h *Host) state(p *config.Project, stream batch.Stream) *state {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	key := stateKey{p.ID, stream}
+	if s := h.states[key]; s != nil {
+		return s
+	}
+	s := &state{project: p, stream: stream, generations: generation.New(h.store, p.ID, stream)}
+	s.fold = h.folder(s)
+	h.states[key] = s
+	return s
+}
+
+// folder returns the fold of a stream.
+func (h *Host) folder(s *state) folder {
+	f := profile.New(profile.Options{
+		Generations: s.generations, Spill: h.spill, Dir: fmt.Sprintf("%s/%d", s.stream, s.project.ID),
+	})
+	return func(ctx context.Context, last *pipeline.Generation, seq int64, blocks func(ctx context.Context, fn func(journal.Block) error) error) (*pipeline.Generation, error) {
+		next, refused, err := f.Next(ctx, last, seq, blocks)
+		for reason, n := range refused {
+			h.log.Warn("changes of properties were not applied", "project", s.project.Name, "reason", reason, "changes", n)
+		}
+		return next, err
+	}
+}
+
+// latest folds what was sealed, and returns the latest generation. s.mu is
+// held.
+func (h *Host) latest(ctx context.Context, s *state) (*pipeline.Generation, error) {
+	last, err := h.catalog.Generation(ctx, s.project.ID, s.stream)
+	if err != nil {
+		return nil, err
+	}
+	seq, err := h.catalog.Sequence(ctx, s.project.ID)
+	if err != nil {
+		return nil, err
+	}
+	for first := last; last == nil || last.Seq < seq; {
+		next, err := h.advance(ctx, s, last, seq)
+		if err != nil {
+			return nil, fmt.Errorf("%s of project %s: %w", s.stream, s.project.Name, err)
+		}
+		if err := h.catalog.SetGeneration(ctx, s.project.ID, s.stream, last, next); err != nil {
+			return nil, err
+		}
+		crashpoint.Here("fold.recorded")
+		if last = next; last.Seq == seq && (first == nil || first.Blob != last.Blob) {
+			if err := h.sweepState(ctx, s); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return last, nil
+}
+
+// advance folds what the journal holds behind the last generation, up to seq or
+// as much as one fold takes.
+func (h *Host) advance(ctx context.Context, s *state, last *pipeline.Generation, seq int64) (*pipeline.Generation, error) {
+	after := int64(0)
+	if last != nil {
+		after = last.Seq
+	}
+	extents, to, err := h.unfolded(ctx, s, after, seq, foldBytes)
+	if err != nil {
+		return nil, err
+	}
+	if len(extents) == 0 && last != nil {
+		next := *last
+		next.Seq = to
+		return &next, nil
+	}
+	j, err := h.journal(ctx, s.project)
+	if err != nil {
+		return nil, err
+	}
+	total := pipeline.Sum(extents)
+	report := Report{Stage: "fold", Name: fmt.Sprintf("%s of %s", s.stream, s.project.Name), Total: total.Bytes}
+	next, err := s.fold(ctx, last, to, func(ctx context.Context, fn func(journal.Block) error) error {
+		for _, e := range extents {
+			err := j.reader.Extent(ctx, e.Ref, func(b journal.Block) error {
+				report.Rows += int64(b.Rows)
+				report.Bytes += int64(len(b.Payload))
+				h.observer.Report(report)
+				return fn(b)
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	report.Done = true
+	h.observer.Report(report)
+	return next, nil
+}
+
+// unfolded lists what the journal holds of a stream behind a sequence, and the
+// sequence up to which that is all: seq, or less when the rows have more bytes
+// than limit.
+func (h *Host) unfolded(ctx context.Context, s *state, after, seq, limit int64) (extents []pipeline.Extent, to int64, err error) {
+	to = seq
+	var bytes int64
+	read := after
+	err = h.catalog.Extents(ctx, s.project.ID, pipeline.StreamKind(s.stream), after, seq, func(at int64, some []pipeline.Extent) error {
+		size := pipeline.Sum(some).RowsBytes
+		if bytes > 0 && bytes+size > limit {
+			to = read
+			return pipeline.ErrStop
+		}
+		extents = append(extents, some...)
+		bytes, read = bytes+size, at
+		return nil
+	})
+	if errors.Is(err, pipeline.ErrStop) {
+		err = nil
+	}
+	return extents, to, err
+}
+
+// sweepState removes what no generation in use refers to. s.mu is held.
+func (h *Host) sweepState(ctx context.Context, s *state) error {
+	used, err := h.catalog.Generations(ctx, s.project.ID, s.stream)
+	if err != nil {
+		return err
+	}
+	return s.generations.Sweep(ctx, used)
+}
+
+// sweepStates removes what folds that a crash has ended left behind. What
+// cannot be removed is left: it harms nobody but the disk.
+func (h *Host) sweepStates(ctx context.Context, p *config.Project) {
+	for _, stream := range []batch.Stream{batch.People, batch.Identity} {
+		s := &state{project: p, stream: stream, generations: generation.New(h.store, p.ID, stream)}
+		if err := h.sweepState(ctx, s); err != nil && ctx.Err() == nil {
+			h.log.Warn("old generations could not be removed", "project", p.Name, "stream", stream.String(), "error", err)
+		}
+	}
+}
+
+// replacement is the run that replaces the set at a pipeline's destination by
+// the latest one; nil when that is there already.
+func (h *Host) replacement(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, asOf time.Time) (*pipeline.Run, error) {
+	s := h.state(p.Project, p.Stream)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g, err := h.latest(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	last, err := h.exported(ctx, stored)
+	if err != nil {
+		return nil, err
+	}
+	next, err := pipeline.Replacement(stored, g, last.Rows, p.AllowShrink)
+	if err != nil {
+		return nil, err
+	}
+	// A set that was always empty is none.
+	if g.Blob == last.Blob || g.Rows == 0 && last.Blob == "" && !p.AllowShrink {
+		return nil, h.catalog.MoveCursor(ctx, stored, next)
+	}
+	return h.catalog.InsertReplacement(ctx, stored, g, next, time.Now().UTC(), asOf)
+}
+
+// exported is the generation that a pipeline without an open run has exported
+// last; the zero value if there is none.
+func (h *Host) exported(ctx context.Context, stored *pipeline.Pipeline) (pipeline.Generation, error) {
+	runs, err := h.catalog.Runs(ctx, stored.ID, 1)
+	if err != nil || len(runs) == 0 || runs[0].Generation == nil {
+		return pipeline.Generation{}, err
+	}
+	return *runs[0].Generation, nil
+}
+
+// blocksOf hands out the blocks of a project's generations.
+type blocksOf struct {
+	host    *Host
+	project *config.Project
+}
+
+// Generation implements export.Generations.
+func (b blocksOf) Generation(ctx context.Context, stream batch.Stream, blob string, fn func(journal.Block) error) error {
+	return b.host.state(b.project, stream).generations.Blocks(ctx, blob, fn)
+}
+
+// verifyStates reads every byte of the latest generations, and compares them
+// with their checksums.
+func (h *Host) verifyStates(ctx context.Context, p *config.Project, report *JournalReport) error {
+	for _, stream := range []batch.Stream{batch.People, batch.Identity} {
+		g, err := h.catalog.Generation(ctx, p.ID, stream)
+		if err != nil {
+			return err
+		}
+		if g == nil {
+			continue
+		}
+		err = generation.New(h.store, p.ID, stream).Rows(ctx, g.Blob, func([]byte) error { return nil })
+		var damage *segment.DamageError
+		switch {
+		case errors.As(err, &damage):
+			report.Damages = append(report.Damages, Damage{Blob: damage.Place, Place: "file", Detail: damage.Detail})
+		case errors.Is(err, fs.ErrNotExist):
+			report.Damages = append(report.Damages, Damage{Blob: g.Blob, Place: "file", Detail: err.Error()})
+		case err != nil:
+			return err
+		}
+		report.Bytes += g.Bytes
+	}
+	return nil
+}

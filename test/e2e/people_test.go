@@ -1,0 +1,411 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/penstock-io/penstock/test/penstocktest"
+	"github.com/penstock-io/penstock/test/standin"
+)
+
+const peopleSource = `
+source "files" "profiles" {
+  project = "shop"
+  path    = "./people/*"
+  records = "people"
+}
+`
+
+func peoplePipeline(destination, more string) string {
+	return fmt.Sprintf(`
+pipeline "people_out" {
+  project     = "shop"
+  stream      = "people"
+  destination = %q
+%s}
+`, destination, more)
+}
+
+// newPeopleSite makes a site with a people pipeline beside that of events.
+func newPeopleSite(t *testing.T, destination, reference string) *site {
+	t.Helper()
+	s := newSiteWith(t, destination, reference)
+	s.Append("penstock.hcl", peopleSource+peoplePipeline(reference, ""))
+	if err := os.Mkdir(filepath.Join(s.Dir, "people"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// profiles are properties by distinct_id, as decoded JSON.
+type profiles map[string]map[string]any
+
+// peopleFile writes operations to a file, and applies them to profiles: some
+// are made, some changed, some deleted.
+func (s *site) peopleFile(name string, all profiles, from, to int) {
+	s.t.Helper()
+	var b strings.Builder
+	for n := from; n < to; n++ {
+		id := fmt.Sprintf("user-%d", n%400)
+		switch {
+		case n%11 == 10:
+			fmt.Fprintf(&b, `{"$token":"t","$distinct_id":%q,"$delete":"","$ignore_alias":true}`+"\n", id)
+			delete(all, id)
+			continue
+		case n%3 == 0:
+			fmt.Fprintf(&b, `{"$token":"t","$distinct_id":%q,"$ignore_time":true,"$add":{"visits":1}}`+"\n", id)
+		case n%3 == 1:
+			fmt.Fprintf(&b, `[{"$token":"t","$distinct_id":%q,"$ignore_time":true,"$set":{"n":%d,"$city":"Zürich"}}]`+"\n", id, n)
+		default:
+			fmt.Fprintf(&b, `{"$distinct_id":%q,"$properties":{"n":%d,"plan":"x"}}`+"\n", id, n)
+		}
+		p := all[id]
+		if p == nil {
+			p = map[string]any{}
+			all[id] = p
+		}
+		switch n % 3 {
+		case 0:
+			visits, _ := p["visits"].(float64)
+			p["visits"] = visits + 1
+		case 1:
+			p["n"], p["$city"] = float64(n), "Zürich"
+		default:
+			p["n"], p["plan"] = float64(n), "x"
+		}
+	}
+	s.Write(filepath.Join("people", name), b.String())
+}
+
+func (p profiles) clone() profiles {
+	c := profiles{}
+	for id, properties := range p {
+		c[id] = maps.Clone(properties)
+	}
+	return c
+}
+
+// People reads the set of people below out as anybody does who lists what is
+// there: each profile must be there once.
+func (s *site) people(out string) profiles {
+	s.t.Helper()
+	found := profiles{}
+	for object := range s.Objects(out) {
+		if !strings.Contains(object, "mp_people_data") {
+			continue
+		}
+		for _, line := range penstocktest.ReadObject(s.t, filepath.Join(s.Dir, out, object)) {
+			var row struct {
+				ID         *string        `json:"distinct_id"`
+				Properties map[string]any `json:"properties"`
+			}
+			d := json.NewDecoder(strings.NewReader(line))
+			d.DisallowUnknownFields()
+			if err := d.Decode(&row); err != nil || row.ID == nil {
+				s.t.Fatalf("%s: %v in %s", object, err, line)
+			}
+			if _, twice := found[*row.ID]; twice {
+				s.t.Errorf("%s is there twice", *row.ID)
+			}
+			found[*row.ID] = row.Properties
+		}
+	}
+	return found
+}
+
+func (s *site) samePeople(want profiles) {
+	s.t.Helper()
+	if diff := cmp.Diff(want, s.people("out")); diff != "" {
+		s.t.Errorf("people at the destination (-want +got):\n%s", diff)
+	}
+}
+
+// peopleObjects are the files of the set, by name.
+func (s *site) peopleObjects() []string {
+	s.t.Helper()
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(s.Objects("out"))), func(name string) bool { return !strings.Contains(name, "mp_people_data") })
+}
+
+func TestPeopleAreReplaced(t *testing.T) {
+	t.Parallel()
+	s := newPeopleSite(t, localDestination, "localfs.out")
+	s.events("a.ndjson", 0, 2, 100)
+	all := profiles{}
+	s.peopleFile("1.ndjson", all, 0, 900)
+	r := s.Penstock(nil, "plan")
+	s.Says(r, 0, "people_out: nothing to export")
+	s.Once()
+	s.samePeople(all)
+	first := s.peopleObjects()
+	if len(first) != 1 {
+		t.Errorf("the set is %q", first)
+	}
+	// Nothing new: nothing is written.
+	before := s.Objects("out")
+	r = s.Once()
+	s.Says(r, 0, "people_out → localfs.out: 0 runs")
+	if diff := cmp.Diff(before, s.Objects("out")); diff != "" {
+		t.Error(diff)
+	}
+	s.peopleFile("2.ndjson", all, 900, 1500)
+	s.Once()
+	s.samePeople(all)
+	if diff := cmp.Diff(first, s.peopleObjects()); diff != "" {
+		t.Errorf("the set has another name: %s", diff)
+	}
+	s.Says(s.Penstock(nil, "runs", "list", "people_out"), 0, "full set", "succeeded")
+	s.Says(s.Penstock(nil, "pipelines", "list"), 0, "full set", fmt.Sprint(len(all)))
+	s.Says(s.Penstock(nil, "plan"), 0, "people_out, run 3 (full set): "+fmt.Sprint(len(all))+" rows")
+	s.Says(s.Penstock(nil, "journal", "verify"), 0)
+
+	// What is malformed waits in quarantine.
+	s.Write("people/3.ndjson", `{"$distinct_id":"user-1","$sett":{}}`+"\n"+`{"$distinct_id":"user-1","$ignore_time":true,"$set":{"m":1}}`+"\n{\n")
+	all["user-1"]["m"] = 1.0
+	s.Says(s.Once(), 0, "in quarantine: 1 unknown_operation", "in quarantine: 1 invalid_json")
+	s.samePeople(all)
+
+	// A lost catalog: the set is folded anew.
+	s.Says(s.Penstock(nil, "journal", "rebuild-catalog"), 0, "people and identity mappings")
+	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), peoplePipeline("localfs.out", ""), peoplePipeline("localfs.out", "  adopt = true\n"), 1))
+	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), `  stream      = "events"`, `  stream      = "events"`+"\n  adopt = true", 1))
+	s.Once()
+	s.samePeople(all)
+}
+
+func TestASetThatShrinksIsRefused(t *testing.T) {
+	t.Parallel()
+	s := newPeopleSite(t, localDestination, "localfs.out")
+	all := profiles{}
+	s.peopleFile("1.ndjson", all, 0, 600)
+	s.Once()
+	before := all.clone()
+	var b strings.Builder
+	for _, id := range slices.Sorted(maps.Keys(all))[:len(all)*2/3] {
+		fmt.Fprintf(&b, "{\"$distinct_id\":%q,\"$delete\":null}\n", id)
+		delete(all, id)
+	}
+	s.Write("people/2.ndjson", b.String())
+	r := s.Penstock(nil, "run", "--once", "--retry-for", "30s")
+	s.Says(r, 1, "would replace", "penstock pipelines run people_out --allow-shrink")
+	if strings.Contains(r.Err, "trying again") {
+		t.Errorf("what cannot pass is tried again:\n%s", r.Err)
+	}
+	s.samePeople(before)
+	s.Says(s.Penstock(nil, "pipelines", "list"), 0, "next run refused", "--allow-shrink")
+	s.Says(s.Penstock(nil, "plan"), 0, "refused:")
+	s.Says(s.Penstock(nil, "pipelines", "run", "people_out"), 1, "would replace")
+	s.samePeople(before)
+	s.Says(s.Penstock(nil, "pipelines", "run", "people_out", "--allow-shrink"), 0, "1 run")
+	s.samePeople(all)
+	s.Once()
+
+	// Nobody is left.
+	b.Reset()
+	for id := range all {
+		fmt.Fprintf(&b, "{\"$distinct_id\":%q,\"$delete\":null}\n", id)
+	}
+	s.Write("people/3.ndjson", b.String())
+	s.Says(s.Penstock(nil, "run", "--once"), 1, "by none")
+	s.samePeople(all)
+	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), peoplePipeline("localfs.out", ""), peoplePipeline("localfs.out", "  allow_shrink = true\n"), 1))
+	s.Once()
+	s.samePeople(profiles{})
+	s.Says(s.Penstock(nil, "pipelines", "run", "nobody"), 1, "nobody")
+}
+
+// peoplePoints are where a host dies by SIGKILL in a run that replaces people.
+var peoplePoints = []string{
+	"profile.sorted:1", "generation.block:1", "generation.blocks:1", "generation.listed:1", "fold.recorded:1",
+	"export.streaming:1", "export.prepared:1", "export.committed:1",
+}
+
+// Whenever host or plugin die, somebody who lists finds the old set or the new
+// one.
+func TestPeopleSurviveKillsAtEachPoint(t *testing.T) {
+	t.Parallel()
+	points := map[string][]string{}
+	for _, point := range peoplePoints {
+		points["host "+point] = []string{"run", "--once"}
+	}
+	for _, point := range pluginPoints {
+		if point != "plugin.write:3" { // there is one block
+			points["plugin "+point] = []string{"run", "--once", "--retry-for", "3s"}
+		}
+	}
+	for name, args := range points {
+		who, point, _ := strings.Cut(name, " ")
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newPeopleSite(t, localDestination, "localfs.out")
+			all := profiles{}
+			s.peopleFile("1.ndjson", all, 0, 900)
+			s.Once()
+			s.samePeople(all)
+			before := all.clone()
+			s.peopleFile("2.ndjson", all, 900, 1500)
+			r := s.Penstock([]string{"PENSTOCK_CRASH_AT=" + point}, args...)
+			if who == "host" && r.Signal != syscall.SIGKILL || who == "plugin" && r.Signal != 0 {
+				t.Fatalf("%s: status %d, signal %v\n%s\n%s", point, r.Status, r.Signal, r.Out, r.Err)
+			}
+			found := s.people("out")
+			if !cmp.Equal(found, before) && !cmp.Equal(found, all) {
+				t.Errorf("the set is neither the old one nor the new one: %s", cmp.Diff(before, found))
+			}
+			s.Once()
+			s.samePeople(all)
+			if objects := s.peopleObjects(); len(objects) != 1 {
+				t.Errorf("the set is %q", objects)
+			}
+			checkNothingMore(t, s)
+			// What the crash has left of generations is gone.
+			if left, err := filepath.Glob(filepath.Join(s.Dir, "data", "blobs", "generations", "*", "people", "*.list")); err != nil || len(left) != 1 {
+				t.Errorf("lists %q, %v", left, err)
+			}
+		})
+	}
+}
+
+func TestAFailedRunLeavesTheSet(t *testing.T) {
+	t.Parallel()
+	s := newPeopleSite(t, localDestination, "localfs.out")
+	all := profiles{}
+	s.peopleFile("1.ndjson", all, 0, 500)
+	s.Once()
+	before := all.clone()
+	s.peopleFile("2.ndjson", all, 500, 900)
+	manifests, err := filepath.Glob(filepath.Join(s.Dir, "out", "*", "mp_people_data", "_penstock", "*.json"))
+	if err != nil || len(manifests) != 1 {
+		t.Fatal(manifests, err)
+	}
+	manifest, err := os.ReadFile(manifests[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(manifests[0], []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.Penstock(nil, "run", "--once", "--retry-for", "1s"); r.Status != 1 {
+		t.Errorf("status %d with a damaged manifest\n%s", r.Status, r.Err)
+	}
+	s.samePeople(before)
+	if err := os.WriteFile(manifests[0], manifest, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.Penstock(nil, "runs", "retry", "people_out", "2"); r.Status != 0 {
+		t.Logf("%s", r.Err) // it was not a failed one, and is tried again anyway
+	}
+	s.Once()
+	s.samePeople(all)
+}
+
+// current reads the set that the manifest names: what a reader of a large set
+// does.
+func (s *site) current() profiles {
+	s.t.Helper()
+	manifests, err := filepath.Glob(filepath.Join(s.Dir, "out", "*", "mp_people_data", "_penstock", "*.json"))
+	if err != nil || len(manifests) != 1 {
+		s.t.Fatal(manifests, err)
+	}
+	data, err := os.ReadFile(manifests[0])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var manifest struct {
+		Files []struct{ Name string }
+	}
+	if err := json.Unmarshal(data, &manifest); err != nil {
+		s.t.Fatal(err)
+	}
+	found := profiles{}
+	for _, f := range manifest.Files {
+		for _, line := range penstocktest.ReadObject(s.t, filepath.Join(s.Dir, "out", filepath.FromSlash(f.Name))) {
+			var row struct {
+				ID         string         `json:"distinct_id"`
+				Properties map[string]any `json:"properties"`
+			}
+			if err := json.Unmarshal([]byte(line), &row); err != nil {
+				s.t.Fatal(err)
+			}
+			if _, twice := found[row.ID]; twice {
+				s.t.Errorf("%s is there twice", row.ID)
+			}
+			found[row.ID] = row.Properties
+		}
+	}
+	return found
+}
+
+// A set above the limit of one object is parts, and the manifest is the switch.
+func TestALargeSetIsParts(t *testing.T) {
+	t.Parallel()
+	s := newPeopleSite(t, localDestination, "localfs.out")
+	all := profiles{}
+	s.peopleFile("1.ndjson", all, 0, 100)
+	limit := "PENSTOCK_OBJECT_LIMIT=2000"
+	s.Once(limit)
+	if objects := s.peopleObjects(); len(objects) != 1 || strings.Contains(objects[0], "-00000001-") {
+		t.Errorf("a small set is %q", objects)
+	}
+	for i, point := range []string{"", "export.streaming:1", "export.prepared:1", "plugin.commit.before:1", "plugin.commit.after:1", "export.committed:1"} {
+		before := all.clone()
+		s.peopleFile(fmt.Sprintf("%d.ndjson", i+2), all, 100+300*i, 400+300*i)
+		if point != "" {
+			s.Penstock([]string{limit, "PENSTOCK_CRASH_AT=" + point}, "run", "--once", "--retry-for", "3s")
+			if found := s.current(); !cmp.Equal(found, before) && !cmp.Equal(found, all) {
+				t.Errorf("%s: the set is neither the old one nor the new one: %s", point, cmp.Diff(before, found))
+			}
+		}
+		s.Once(limit)
+		if diff := cmp.Diff(all, s.current()); diff != "" {
+			t.Fatalf("%s: the set (-want +got): %s", point, diff)
+		}
+		s.samePeople(all)
+		for _, object := range s.peopleObjects() {
+			if !strings.Contains(object, fmt.Sprintf("-%08d-", i+2)) {
+				t.Errorf("%s: %s is left of another run, or is no part", point, object)
+			}
+		}
+	}
+}
+
+func TestPeopleInABucket(t *testing.T) {
+	server := standin.StartS3(t, "lake")
+	s := newPeopleSite(t, s3Destination(server), "s3.lake")
+	env := "S3_SECRET=" + server.SecretKey
+	fetched := func() {
+		t.Helper()
+		if err := os.RemoveAll(filepath.Join(s.Dir, "out")); err != nil {
+			t.Fatal(err)
+		}
+		download(t, server, filepath.Join(s.Dir, "out"))
+	}
+	all := profiles{}
+	s.peopleFile("1.ndjson", all, 0, 900)
+	s.Once(env)
+	fetched()
+	s.samePeople(all)
+	for i, point := range []string{"export.streaming:1", "export.prepared:1", "plugin.commit.before:1", "plugin.commit.after:1", "export.committed:1"} {
+		before := all.clone()
+		s.peopleFile(fmt.Sprintf("%d.ndjson", i+2), all, 900+200*i, 1100+200*i)
+		s.Penstock([]string{env, "PENSTOCK_CRASH_AT=" + point}, "run", "--once", "--retry-for", "3s")
+		fetched()
+		if found := s.people("out"); !cmp.Equal(found, before) && !cmp.Equal(found, all) {
+			t.Errorf("%s: the set is neither the old one nor the new one: %s", point, cmp.Diff(before, found))
+		}
+		s.Once(env)
+		fetched()
+		s.samePeople(all)
+		if objects := s.peopleObjects(); len(objects) != 1 {
+			t.Errorf("%s: the set is %q", point, objects)
+		}
+	}
+}
