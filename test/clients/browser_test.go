@@ -366,7 +366,8 @@ func unpackAll(t *testing.T, e exchange) []byte {
 }
 
 // While the host is killed and stopped again and again, pages go on. They send
-// to the gateway that they came from, which says 502 meanwhile.
+// to the gateway that they came from, which says 502 meanwhile, and once before
+// each SIGKILL loses an answer: what was taken is sent again.
 func TestBrowserRestarts(t *testing.T) {
 	t.Parallel()
 	b := startBrowser(t)
@@ -382,15 +383,16 @@ func TestBrowserRestarts(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGKILL, syscall.SIGTERM} {
 		goal := arrived() + 50
 		h.Until("events arrive", func() bool { return arrived() >= goal })
+		if signal == syscall.SIGKILL {
+			s.relay.loseOne(t)
+		}
+		before := len(s.relay.all())
 		status := h.Stop(signal)
 		if signal == syscall.SIGTERM && status.ExitStatus() != 0 {
 			t.Fatalf("it ended with %v:\n%s", status, h.Said())
 		}
-		before := len(s.relay.all())
+		s.relay.await(t, "the page is told that there is no host", before, func(e exchange) bool { return e.status == http.StatusBadGateway })
 		h = s.serve()
-		h.Until("somebody is told that there is no host", func() bool {
-			return slices.ContainsFunc(s.relay.all()[before:], func(e exchange) bool { return e.status == http.StatusBadGateway })
-		})
 	}
 	var tracked int
 	if err := json.Unmarshal(b.run("shop", `clearInterval(timer); return tracked`), &tracked); err != nil {

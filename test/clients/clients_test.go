@@ -134,7 +134,9 @@ func (s *shop) finish(h *penstocktest.Host) {
 		s.t.Fatalf("the host ended with %v:\n%s", status, h.Said())
 	}
 	s.Once()
-	s.Says(s.Penstock(nil, "journal", "verify"), 0)
+	if r := s.Penstock(nil, "journal", "verify"); r.Status != 0 {
+		s.t.Errorf("journal verify: status %d\n%s%s", r.Status, r.Out, r.Err)
+	}
 }
 
 // certificate makes one for the loopback address, which nobody trusts yet.

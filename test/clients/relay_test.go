@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ type relay struct {
 
 	mu        sync.Mutex
 	exchanges []exchange
+	lose      bool // the next answer to /track
 }
 
 // exchange is a request and what became of it.
@@ -32,6 +34,7 @@ type exchange struct {
 	body                []byte // as sent
 	status              int
 	answer              []byte
+	lost                bool      // the host has answered, and the client does not know
 	at                  time.Time // when the request had come
 }
 
@@ -97,16 +100,57 @@ func (r *relay) serve(client net.Conn) {
 		answer, keep := host.ask(request, raw.Bytes())
 		if answer == nil {
 			e.status, keep = http.StatusBadGateway, true
-			answer = []byte("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+			answer = []byte(unanswered)
 		} else {
 			e.status, e.answer = host.status, host.body
 		}
 		// Written down before the client knows.
-		r.mu.Lock()
-		r.exchanges = append(r.exchanges, e)
-		r.mu.Unlock()
+		if r.note(&e) {
+			answer, keep = []byte(unanswered), true
+		}
 		if _, err := client.Write(answer); err != nil || !keep {
 			return
+		}
+	}
+}
+
+// unanswered is what a client is told that gets no answer.
+const unanswered = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
+
+// note writes an exchange down, and says whether its answer is to be lost.
+func (r *relay) note(e *exchange) (lost bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lose && e.status == http.StatusOK && strings.HasPrefix(e.path, "/track") {
+		r.lose, e.lost, e.status = false, true, http.StatusBadGateway
+	}
+	r.exchanges = append(r.exchanges, *e)
+	return e.lost
+}
+
+// loseOne loses an answer to /track: when it returns the host has taken
+// records of which the client does not know it.
+func (r *relay) loseOne(t *testing.T) {
+	t.Helper()
+	before := len(r.all())
+	r.mu.Lock()
+	r.lose = true
+	r.mu.Unlock()
+	r.await(t, "an answer is lost", before, func(e exchange) bool { return e.lost })
+}
+
+// await waits for an exchange after the first ones.
+func (r *relay) await(t *testing.T, what string, first int, is func(exchange) bool) {
+	t.Helper()
+	deadline := time.NewTimer(90 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !slices.ContainsFunc(r.all()[first:], is) {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("%s: it did not happen", what)
 		}
 	}
 }

@@ -50,12 +50,26 @@ func (e exchange) records(t *testing.T) []json.RawMessage {
 		}
 		text = unpack(t, pairs.Get("data"))
 	}
-	if bytes.HasPrefix(text, []byte("{")) {
-		text = slices.Concat([]byte("["), bytes.ReplaceAll(bytes.TrimSpace(text), []byte("\n"), []byte(",")), []byte("]"))
-	}
+	return split(t, text)
+}
+
+// split splits what is an array of records, or records one after another.
+func split(t *testing.T, text []byte) []json.RawMessage {
+	t.Helper()
 	var all []json.RawMessage
-	if err := json.Unmarshal(text, &all); err != nil {
-		t.Fatalf("%s %s: %v in %s", e.method, e.path, err, text)
+	for d := json.NewDecoder(bytes.NewReader(text)); d.More(); {
+		var value json.RawMessage
+		err := d.Decode(&value)
+		if err == nil && value[0] == '[' {
+			var elements []json.RawMessage
+			err = json.Unmarshal(value, &elements)
+			all = append(all, elements...)
+		} else {
+			all = append(all, value)
+		}
+		if err != nil {
+			t.Fatalf("%v in %s", err, text)
+		}
 	}
 	return all
 }
