@@ -73,7 +73,8 @@ type Arrival struct {
 	Endpoint  string    // the name of the host that was asked
 	Import    bool      // through /import
 	// Strict refuses what is otherwise put right: times that lie ahead, ids that
-	// are not allowed or missing.
+	// are not allowed or missing. Events of identity management may do without
+	// time, distinct_id and insert id all the same.
 	Strict   bool
 	Identity Identity
 	Oldest   int64 // unix seconds; earlier events are refused
@@ -213,7 +214,7 @@ func (c *Collector) event(a *Arrival) (Collected, row, *Refused) {
 		refused = c.who(&r, a, &e)
 	}
 	if refused == nil {
-		refused = c.insertID(&r, a.Strict)
+		refused = c.insertID(&r, a.Strict, e.Verb != "")
 	}
 	e.Time = r.time
 	return e, r, refused
@@ -259,7 +260,7 @@ func (c *Collector) when(r *row, a *Arrival, verb bool) *Refused {
 	received := a.Received.Unix()
 	raw := c.sent.time
 	if len(raw) == 0 || raw[0] == 'n' {
-		if a.Import && (a.Strict || !verb) {
+		if a.Import && !verb {
 			return refuse(NoTime, field, "'properties.time' is invalid: must not be missing")
 		}
 		r.time = received

@@ -121,13 +121,15 @@ func prefix(text, want []byte) int {
 }
 
 // insertID takes the insert id that was sent, or makes one.
-func (c *Collector) insertID(row *row, strict bool) *Refused {
+func (c *Collector) insertID(row *row, strict, verb bool) *Refused {
 	id, ok := inside(c.sent.insert)
 	ok = ok && len(id) != 0
 	switch {
 	case ok && wellFormed(id) && !c.denied(id):
 		row.insert = id
 		return nil
+	case verb && !ok:
+		// It gets one.
 	case strict && !ok:
 		return refuse(NoInsertID, "properties.$insert_id", "'properties.$insert_id' is invalid: must not be missing")
 	case strict && len(id) > maxInsertID:

@@ -299,6 +299,10 @@ func TestCollectedTimes(t *testing.T) {
 	if _, e, err = first(t, collector(), `{"event":"$merge","properties":{"$distinct_ids":["a","b"]}}`, lenient); err != nil || e.Verb != "$merge" || e.Time != now.Unix() {
 		t.Errorf("$merge without time: %v, %v", e, err)
 	}
+	lenient.Strict = true
+	if row, e, err := first(t, collector(), `{"event":"$merge","properties":{"$distinct_ids":["a","b"]}}`, lenient); err != nil || e.Time != now.Unix() || !strings.Contains(string(row), `"$insert_id":`) {
+		t.Errorf("$merge as it is documented, strict: %v, %v: %s", e, err, row)
+	}
 	old := arrival()
 	old.Oldest = now.Unix() - 5*86400
 	if _, _, err = first(t, collector(), fmt.Sprintf(`{"event":"e","properties":{"time":%d}}`, old.Oldest-1), old); !errors.As(err, &refused) || refused.Reason != TooOld {
