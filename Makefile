@@ -50,7 +50,28 @@ $(TOOLS)/.versitygw@$(VERSITYGW): INSTALL = github.com/versity/versitygw/cmd/ver
 GENERATORS := $(TOOLS)/.buf@$(BUF) $(TOOLS)/.protoc-gen-go@$(PROTOC_GEN_GO) $(TOOLS)/.protoc-gen-go-grpc@$(PROTOC_GEN_GO_GRPC)
 
 .PHONY: tools
-tools: $(GENERATORS) $(TOOLS)/.staticcheck@$(STATICCHECK) $(TOOLS)/.versitygw@$(VERSITYGW) ## install pinned tools and stand-ins into .cache/bin
+tools: $(GENERATORS) $(TOOLS)/.staticcheck@$(STATICCHECK) $(TOOLS)/.versitygw@$(VERSITYGW) clients ## install pinned tools, stand-ins and clients into .cache
+
+# Mixpanel's own clients, for test/clients, and Debian's packages that run them,
+# which only root can install. Tests of what is missing are skipped aloud, or
+# fail when CI is set.
+CLIENTS := $(CURDIR)/.cache/clients
+
+.PHONY: clients
+clients:
+	@missing=; command -v node >/dev/null && command -v npm >/dev/null || missing="nodejs npm"; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; command -v curl >/dev/null || missing="$$missing curl"; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; } && missing= || true; \
+	fi; \
+	[ -z "$$missing" ] || echo "clients: not installed, and not tested with: $$missing"
+	@! command -v npm >/dev/null || $(MAKE) --no-print-directory $(CLIENTS)/.installed
+
+$(CLIENTS)/.installed: test/clients/package.json test/clients/package-lock.json
+	@mkdir -p $(CLIENTS)
+	cp $^ $(CLIENTS)
+	cd $(CLIENTS) && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 .PHONY: generate
 generate: $(GENERATORS) ## generate Go from proto
