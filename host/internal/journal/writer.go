@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -270,15 +271,28 @@ func (w *Writer) Seal(ctx context.Context) error {
 		return err
 	}
 	_, err := w.rotate(ctx)
+	last := w.latest()
 	w.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	return w.settle(ctx)
+	return w.settle(ctx, last)
 }
 
-// settle waits until nothing is being sealed.
-func (w *Writer) settle(ctx context.Context) error {
+// latest is the segment that was handed to the sealer last, while it is being
+// sealed.
+func (w *Writer) latest() *openSegment {
+	w.state.Lock()
+	defer w.state.Unlock()
+	if len(w.sealing) == 0 {
+		return nil
+	}
+	return w.sealing[len(w.sealing)-1]
+}
+
+// settle waits until a segment, and so those before it, is sealed. Those behind
+// it are not waited for: with rows that keep coming there is always one.
+func (w *Writer) settle(ctx context.Context, last *openSegment) error {
 	defer context.AfterFunc(ctx, func() {
 		w.state.Lock()
 		defer w.state.Unlock()
@@ -286,13 +300,13 @@ func (w *Writer) settle(ctx context.Context) error {
 	})()
 	w.state.Lock()
 	defer w.state.Unlock()
-	for len(w.sealing) > 0 && w.err == nil && ctx.Err() == nil {
+	for slices.Contains(w.sealing, last) && w.err == nil && ctx.Err() == nil {
 		w.changed.Wait()
 	}
 	if w.err != nil {
 		return w.err
 	}
-	if len(w.sealing) > 0 {
+	if slices.Contains(w.sealing, last) {
 		return context.Cause(ctx)
 	}
 	return nil
