@@ -52,8 +52,9 @@ type collecting struct {
 	log     *rowlog.Log
 	handler *collector.Collector // nil: nothing listens
 	server  *http.Server
-	address string             // that the listener has
-	cancel  context.CancelFunc // ends drain before the log is at its end
+	address string                  // that the listener has
+	restart context.CancelCauseFunc // has it drained again from where journals stand
+	cancel  context.CancelFunc      // ends draining before the log is at its end
 	drained chan struct{}
 }
 
@@ -260,28 +261,44 @@ func (h *Host) guarded(source string, handler http.Handler) http.Handler {
 	})
 }
 
+// errRenewed says that a journal was opened again: what was handed to the one
+// before is to be handed on again.
+var errRenewed = errors.New("a journal that had failed is opened again")
+
 // drain carries a log to journals until the log is closed, also what comes
 // while the host is stopping. A journal whose disk is full is opened again when
 // there is room: what clients were told is in the log.
 func (h *Host) drain(ctx context.Context, l *collecting, end context.CancelCauseFunc) {
 	defer close(l.drained)
-	for {
-		err := l.log.Drain(ctx, 0, h.appender(l.config.Reference()))
-		if errors.Is(err, wal.ErrClosed) || ctx.Err() != nil {
+	for ctx.Err() == nil {
+		err := h.drainOnce(ctx, l)
+		switch {
+		case errors.Is(err, wal.ErrClosed) || ctx.Err() != nil:
 			return
-		}
-		for h.passing(err) {
-			h.log.Error("the journal takes nothing; what is collected stays in the write-ahead log", "source", l.config.Reference(), "error", err)
-			if wait(ctx, fullPause) != nil {
-				return
-			}
-			err = h.settle(ctx, l.config.Projects)
-		}
-		if err != nil {
+		case !h.passing(err):
 			end(err)
 			return
 		}
+		h.log.Error("the journal takes nothing; what is collected stays in the write-ahead log", "source", l.config.Reference(), "error", err)
+		_ = wait(ctx, fullPause) // the loop looks at what has ended it
 	}
+}
+
+// drainOnce drains from where the journals stand, until one of them fails.
+func (h *Host) drainOnce(ctx context.Context, l *collecting) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	h.mu.Lock()
+	l.restart = cancel
+	h.mu.Unlock()
+	err := h.settle(ctx, l.config.Projects)
+	if err == nil {
+		err = l.log.Drain(ctx, 0, h.appender(l.config.Reference()))
+	}
+	if cause := context.Cause(ctx); errors.Is(cause, errRenewed) {
+		return cause // whatever came of it
+	}
+	return err
 }
 
 // fullPause is how long a host waits before it looks again whether a disk has
@@ -291,7 +308,10 @@ const fullPause = 5 * time.Second
 // passing says whether the host goes on behind an error of a journal: it
 // collects, and the disk is full.
 func (h *Host) passing(err error) bool {
-	return err != nil && len(h.config.Collectors) > 0 && (diskFailed(err) || errors.Is(err, journal.ErrClosed))
+	if err == nil || len(h.config.Collectors) == 0 {
+		return false
+	}
+	return diskFailed(err) || errors.Is(err, journal.ErrClosed) || errors.Is(err, errRenewed)
 }
 
 // settle seals what the journals of projects hold: each stands where its
@@ -309,9 +329,17 @@ func (h *Host) settle(ctx context.Context, projects []*config.Project) error {
 	return nil
 }
 
-// trimCollectors drops from time to time what is in journals.
+// trimCollectors drops from time to time what is in journals, and opens those
+// again that have failed.
 func (h *Host) trimCollectors(ctx context.Context) {
 	for wait(ctx, trimEvery) == nil {
+		for _, l := range h.collectors {
+			for _, p := range l.config.Projects {
+				if _, err := h.journal(ctx, p); err != nil && ctx.Err() == nil {
+					h.log.Warn("a journal that had failed cannot be opened yet", "project", p.Name, "error", err)
+				}
+			}
+		}
 		h.trim(ctx)
 	}
 }

@@ -168,6 +168,11 @@ func (h *Host) journal(ctx context.Context, p *config.Project) (*projectJournal,
 			return j, nil
 		}
 		delete(h.journals, p.ID)
+		for _, l := range h.collectors {
+			if l.restart != nil {
+				l.restart(fmt.Errorf("%w: %w", errRenewed, j.writer.Err()))
+			}
+		}
 		if err := errors.Join(j.writer.Close(), j.reader.Close()); err != nil {
 			h.log.Warn("a journal that failed could not be closed", "project", p.Name, "error", err)
 		}

@@ -23,12 +23,13 @@ type Host struct {
 	rows  map[string]int64 // the latest that was reported, by stage and name
 }
 
-// Serve starts a host. It is killed at the end of the test at the latest.
-func (s *Site) Serve() *Host {
+// Serve starts a host, with some more environment. It is killed at the end of
+// the test at the latest.
+func (s *Site) Serve(env ...string) *Host {
 	s.t.Helper()
 	command := exec.Command(filepath.Join(Binaries, "penstock"), "run", "--json", "--config", "penstock.hcl")
 	command.Dir = s.Dir
-	command.Env = Environment(nil)
+	command.Env = Environment(env)
 	out, err := command.StderrPipe()
 	if err == nil {
 		err = command.Start()
@@ -94,6 +95,16 @@ func (h *Host) Until(what string, done func() bool) {
 		case <-deadline.C:
 			h.t.Fatalf("%s did not happen:\n%s", what, h.Said())
 		}
+	}
+}
+
+// Ended says whether the host has ended.
+func (h *Host) Ended() bool {
+	select {
+	case <-h.ended:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -123,7 +123,8 @@ type Collector struct {
 	counts  counts
 	serial  serial // for the keys of profile operations
 
-	draining atomic.Bool
+	draining   atomic.Bool
+	complained atomic.Int64 // when a failure was logged last, in unix nanoseconds
 }
 
 // New returns a collector.

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
 
 const (
@@ -103,8 +104,8 @@ const verbProblem = "identity events are not allowed when project is using simpl
 // fail answers a request that is refused as a whole.
 func (q *request) fail(f *failure) {
 	c := q.collector
-	if f.err != nil && q.r.Context().Err() == nil {
-		c.log.Error("records were not stored", "endpoint", q.endpoint, "error", f.err)
+	if f.err != nil && q.r.Context().Err() == nil && c.complain(q.received) {
+		c.log.Error("records were not stored, and clients are asked to try again", "endpoint", q.endpoint, "error", f.err)
 	}
 	if f.retry > 0 {
 		q.w.Header().Set("Retry-After", strconv.Itoa(int(f.retry.Seconds())))
@@ -123,6 +124,15 @@ func (q *request) fail(f *failure) {
 		}{f.message, "error"})
 	}
 	q.write(f.status, jsonType, body)
+}
+
+// complainEvery is how often the same trouble is logged.
+const complainEvery = 10 * time.Second
+
+// complain says whether a failure is logged: one of many.
+func (c *Collector) complain(now time.Time) bool {
+	last := c.complained.Load()
+	return now.UnixNano()-last >= int64(complainEvery) && c.complained.CompareAndSwap(last, now.UnixNano())
 }
 
 // encode renders an answer as clients expect it: without escapes for HTML,

@@ -1,0 +1,431 @@
+package e2e
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/penstock-io/penstock/test/penstocktest"
+)
+
+// collecting is a site with a collector, its host and its clients.
+type collecting struct {
+	*site
+	address atomic.Pointer[string] // of the host that serves; nil: none
+
+	mu      sync.Mutex
+	sent    map[string]bool // events, by insert id
+	acked   map[string]bool // of those: the client was told that they are taken
+	full    int             // answers that said that there is no room
+	clients int             // that there were
+	// Operations on profiles are sent once and not again.
+	operations, ackedOperations int
+}
+
+const collectorSource = `
+source "collector" "web" {
+  project    = "shop"
+  listen     = "127.0.0.1:0"
+  api_secret = env("SHOP_TOKEN")
+}
+`
+
+func newCollecting(t *testing.T) *collecting {
+	t.Helper()
+	s := newSite(t)
+	s.Append("penstock.hcl", collectorSource)
+	return &collecting{site: s, sent: map[string]bool{}, acked: map[string]bool{}}
+}
+
+var listens = regexp.MustCompile(`msg=collecting source=collector\.web listen=(\S+)`)
+
+// serve starts a host, which clients find from then on.
+func (c *collecting) serve(env ...string) *penstocktest.Host {
+	c.t.Helper()
+	h := c.Serve(env...)
+	h.Until("the collector listens", func() bool {
+		found := listens.FindStringSubmatch(h.Said())
+		if found != nil {
+			c.address.Store(&found[1])
+		}
+		return found != nil
+	})
+	return h
+}
+
+// batch is a request with events, each with an id of its own.
+func (c *collecting) batch(client, number, size int) (path, contentType, encoding, body string, ids []string) {
+	var events []string
+	for i := range size {
+		id := fmt.Sprintf("c%d-%d-%d", client, number, i)
+		ids = append(ids, id)
+		events = append(events, fmt.Sprintf(
+			`{"event":"Item %d","properties":{"token":"tok-7c1d","time":%d,"distinct_id":"user-%d","$insert_id":%q,"pad":%q}}`,
+			i%7, time.Now().Unix()-int64(i%3)*86400, i%97, id, padding(id)))
+	}
+	body = "[" + strings.Join(events, ",") + "]"
+	switch client % 3 {
+	case 0:
+		return "/track?verbose=0", "application/x-www-form-urlencoded", "", "data=" + url.QueryEscape(base64.StdEncoding.EncodeToString([]byte(body))), ids
+	case 1:
+		return "/track?verbose=1", "application/json", "", body, ids
+	default:
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		_, _ = io.WriteString(z, body)
+		_ = z.Close()
+		return "/import?strict=1", "application/json", "gzip", b.String(), ids
+	}
+}
+
+// padding is what an event holds, so that it takes some room on a disk.
+func padding(id string) string {
+	var b []byte
+	for i := range 5 {
+		sum := sha256.Sum256(fmt.Append(nil, id, i))
+		b = append(b, sum[:]...)
+	}
+	return base64.StdEncoding.EncodeToString(b)
+}
+
+// taken are the answers that say so.
+var taken = []string{"1", `{"status":1,"error":null}`}
+
+// post sends a request; an error says that nobody answered.
+func (c *collecting) post(path, contentType, encoding, body string) (status int, answer string, err error) {
+	address := c.address.Load()
+	if address == nil {
+		return 0, "", io.EOF
+	}
+	r, err := http.NewRequest(http.MethodPost, "http://"+*address+path, strings.NewReader(body))
+	if err != nil {
+		return 0, "", err
+	}
+	r.Header.Set("Content-Type", contentType)
+	if encoding != "" {
+		r.Header.Set("Content-Encoding", encoding)
+	}
+	r.SetBasicAuth("tok-7c1d", "")
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, "", err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode == http.StatusServiceUnavailable && response.Header.Get("Retry-After") == "" {
+		c.t.Error("nobody said when to come again")
+	}
+	return response.StatusCode, string(text), err
+}
+
+// client sends batches, each until it is taken, as long as more says so.
+func (c *collecting) client(number, size int, more func() bool) {
+	for n := 0; more(); n++ {
+		path, contentType, encoding, body, ids := c.batch(number, n, size)
+		c.note(func() {
+			for _, id := range ids {
+				c.sent[id] = true
+			}
+		})
+		for more() {
+			status, answer, err := c.post(path, contentType, encoding, body)
+			if err == nil && status == http.StatusOK {
+				if !slices.Contains(taken, answer) && answer != fmt.Sprintf(`{"code":200,"num_records_imported":%d,"status":"OK"}`, size) {
+					c.t.Errorf("%s: %s", path, answer)
+				}
+				c.note(func() {
+					for _, id := range ids {
+						c.acked[id] = true
+					}
+				})
+				break
+			}
+			if err == nil && status != http.StatusServiceUnavailable {
+				c.t.Errorf("%s: %d %s", path, status, answer)
+			}
+			if status == http.StatusServiceUnavailable {
+				c.note(func() { c.full++ })
+			}
+			waitABit()
+		}
+		c.operation(number, n)
+	}
+}
+
+// waitABit is what a client does before it tries again.
+func waitABit() { <-time.After(5 * time.Millisecond) }
+
+// operation changes a profile, once.
+func (c *collecting) operation(client, number int) {
+	body := fmt.Sprintf(`{"$token":"tok-7c1d","$distinct_id":"user-%d","$add":{"n":1}}`, client)
+	c.note(func() { c.operations++ })
+	if status, answer, err := c.post("/engage", "application/json", "", body); err == nil && status == http.StatusOK && answer == "1" {
+		c.note(func() { c.ackedOperations++ })
+	}
+}
+
+func (c *collecting) note(fn func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fn()
+}
+
+func (c *collecting) count(of map[string]bool) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(of)
+}
+
+// load runs clients until stop is called.
+func (c *collecting) load(clients, size int) (stop func()) {
+	var stopped atomic.Bool
+	var wg sync.WaitGroup
+	for range clients {
+		number := c.clients
+		c.clients++
+		wg.Go(func() { c.client(number, size, func() bool { return !stopped.Load() }) })
+	}
+	stop = sync.OnceFunc(func() {
+		stopped.Store(true)
+		wg.Wait()
+	})
+	c.t.Cleanup(stop)
+	return stop
+}
+
+// check exports everything, and looks for each event.
+func (c *collecting) check() {
+	c.t.Helper()
+	c.Once()
+	found := map[string]int{}
+	for _, line := range c.Rows("out") {
+		var row struct {
+			InsertID   string `json:"insert_id"`
+			Properties struct{ Pad string }
+		}
+		if err := json.Unmarshal([]byte(line[len("2006-01-02 "):]), &row); err != nil {
+			c.t.Fatal(err)
+		}
+		if row.Properties.Pad != padding(row.InsertID) {
+			c.t.Fatalf("not as it was sent: %s", line)
+		}
+		found[row.InsertID]++
+	}
+	for id, n := range found {
+		if n != 1 || !c.sent[id] {
+			c.t.Errorf("%s is there %d times, sent: %v", id, n, c.sent[id])
+		}
+	}
+	lost := 0
+	for id := range c.acked {
+		if found[id] == 0 {
+			lost++
+		}
+	}
+	if lost > 0 || len(c.acked) == 0 {
+		c.t.Errorf("%d of %d events are lost that were acknowledged", lost, len(c.acked))
+	}
+	// There are no links: no event has the two ids.
+	operations := int(c.Journaled()) - len(found)
+	if operations < c.ackedOperations || operations > c.operations {
+		c.t.Errorf("%d operations are journaled; %d were sent and %d acknowledged", operations, c.operations, c.ackedOperations)
+	}
+	c.t.Logf("%d events sent, %d acknowledged, %d exported; %d operations", len(c.sent), len(c.acked), len(found), operations)
+	if c.t.Failed() {
+		return
+	}
+	checkNothingMore(c.t, c.site)
+}
+
+// A host is killed again and again, at each of its steps and anywhere, while
+// clients send and, without an answer, send again.
+func TestAcknowledgedEventsSurviveKills(t *testing.T) {
+	t.Parallel()
+	c := newCollecting(t)
+	stop := c.load(6, 60)
+	for _, point := range []string{
+		"collector.logged:1", "journal.pending:1", "collector.logged:40", "journal.segment:1", "", "journal.committed:1",
+		"journal.recorded:1", "", "collector.logged:7", "",
+	} {
+		var env []string
+		if point != "" {
+			env = []string{"PENSTOCK_CRASH_AT=" + point}
+		}
+		before := c.count(c.acked)
+		h := c.Serve(env...)
+		c.found(h)
+		if point == "" {
+			h.Until("events are acknowledged", func() bool { return c.count(c.acked) > before+2000 })
+			h.Stop(syscall.SIGKILL)
+		} else if status := h.Wait(); status.Signal() != syscall.SIGKILL {
+			t.Fatalf("the host did not die at %s: %v\n%s", point, status, h.Said())
+		}
+		c.address.Store(nil)
+	}
+	h := c.serve()
+	before := c.count(c.acked)
+	h.Until("events are acknowledged again", func() bool { return c.count(c.acked) > before })
+	stop()
+	h.Stop(syscall.SIGKILL)
+	c.check()
+}
+
+// found waits until a host listens or has died.
+func (c *collecting) found(h *penstocktest.Host) {
+	for tick := time.NewTicker(5 * time.Millisecond); ; <-tick.C {
+		if found := listens.FindStringSubmatch(h.Said()); found != nil {
+			c.address.Store(&found[1])
+			return
+		}
+		if h.Ended() {
+			return
+		}
+	}
+}
+
+// SIGTERM answers the requests in flight and brings everything into the
+// journal: what was acknowledged is durable there when the host has ended.
+func TestACollectorDrains(t *testing.T) {
+	t.Parallel()
+	c := newCollecting(t)
+	h := c.serve()
+	stop := c.load(6, 40)
+	h.Until("events are acknowledged", func() bool { return c.count(c.acked) > 3000 })
+	if status := h.Stop(syscall.SIGTERM); status.ExitStatus() != 0 {
+		t.Fatalf("it ended with %v:\n%s", status, h.Said())
+	}
+	acked := c.count(c.acked)
+	c.mu.Lock()
+	operations := c.ackedOperations
+	c.mu.Unlock()
+	stop()
+	if n := c.Journaled(); n < int64(acked+operations) {
+		t.Errorf("%d rows are durable, and %d were acknowledged", n, acked+operations)
+	}
+	c.check()
+}
+
+// Half an entry at the end of the log is cut, and that is said; what was
+// acknowledged before is there.
+func TestATornLog(t *testing.T) {
+	t.Parallel()
+	c := newCollecting(t)
+	h := c.serve()
+	stop := c.load(2, 20)
+	h.Until("events are acknowledged", func() bool { return c.count(c.acked) > 500 })
+	stop()
+	h.Stop(syscall.SIGKILL)
+	files, err := filepath.Glob(filepath.Join(c.Dir, "data", "collector", "web", "*"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	f, err := os.OpenFile(slices.Max(files), os.O_WRONLY|os.O_APPEND, 0)
+	if err == nil {
+		_, err = f.WriteString("half of an entry")
+	}
+	if err != nil || f.Close() != nil {
+		t.Fatal(err)
+	}
+	h = c.serve()
+	h.Until("the cut is said", func() bool { return strings.Contains(h.Said(), "torn") && strings.Contains(h.Said(), "bytes=16") })
+	before := c.count(c.acked)
+	stop = c.load(2, 20)
+	h.Until("events are acknowledged again", func() bool { return c.count(c.acked) > before })
+	stop()
+	h.Stop(syscall.SIGKILL)
+	c.check()
+}
+
+// The disk fills up under a collector: it asks clients to come again, and goes
+// on when there is room. Nothing that it has acknowledged is lost, whether its
+// journal fails as well or not.
+func TestACollectorOnAFullDisk(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	for size, journal := range map[string]bool{"17500k": true, "22m": false} {
+		t.Run(size, func(t *testing.T) {
+			c := newCollecting(t)
+			resize := c.smallDisk("data", size)
+			h := c.serve()
+			stop := c.load(4, 200)
+			h.Until("there is no room", func() bool { return c.refusals() > 8 })
+			if journal {
+				h.Until("the journal's failure is said", func() bool { return strings.Contains(h.Said(), "the journal takes nothing") })
+			}
+			resize("256m")
+			before := c.count(c.acked)
+			h.Until("there is room again", func() bool { return c.count(c.acked) > before+2000 })
+			stop()
+			if status := h.Stop(syscall.SIGTERM); status.ExitStatus() != 0 {
+				t.Fatalf("it ended with %v:\n%s", status, h.Said())
+			}
+			c.check()
+		})
+	}
+}
+
+func (c *collecting) refusals() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.full
+}
+
+// Status says where a collector listens and what it has done, and quarantine
+// what it has refused.
+func TestStatusOfACollector(t *testing.T) {
+	t.Parallel()
+	c := newCollecting(t)
+	h := c.serve()
+	for _, body := range []string{
+		`{"event":"e","properties":{"token":"tok-7c1d"}}`, `{"event":"e","properties":{"token":"no-token"}}`,
+	} {
+		if status, answer, err := c.post("/track", "application/json", "", body); err != nil || status != http.StatusOK || answer != "1" {
+			t.Fatal(status, answer, err)
+		}
+	}
+	var status struct {
+		Collectors []struct {
+			Name, Listen string
+			Listening    bool
+			Requests     []struct {
+				Endpoint         string
+				Status, Requests int
+			}
+			Records []struct {
+				Project, Endpoint, Outcome string
+				Records                    int
+			}
+		}
+	}
+	r := c.Penstock(nil, "status", "--json")
+	if err := json.Unmarshal([]byte(r.Out), &status); err != nil || len(status.Collectors) != 1 {
+		t.Fatalf("%v in %s%s", err, r.Out, r.Err)
+	}
+	got := fmt.Sprint(status.Collectors)
+	if want := fmt.Sprintf("[{collector.web %s true [{track 200 2}] [{ track unknown_token 1} {shop track accepted 1}]}]", *c.address.Load()); got != want {
+		t.Errorf("status is %s, want %s", got, want)
+	}
+	c.Says(c.Penstock(nil, "status"), 0, "http://"+*c.address.Load(), "unknown_token")
+	c.Says(c.Penstock(nil, "quarantine", "list"), 0, "collector.web", "/track", "unknown_token", "no-token")
+	if status := h.Stop(syscall.SIGTERM); status.ExitStatus() != 0 {
+		t.Fatalf("it ended with %v:\n%s", status, h.Said())
+	}
+	c.Says(c.Penstock(nil, "status"), 0, "does not listen", "1 unknown_token")
+}
