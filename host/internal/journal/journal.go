@@ -54,10 +54,10 @@ type Chunk struct {
 // a partition of a topic): From is what it stood at, To where it stands once
 // the rows are durable. Nil From: it was never there.
 type CursorMove struct {
-	Source   string `json:"source"` // "files.import"
-	Position string `json:"position"`
-	From     []byte `json:"-"`
-	To       []byte `json:"to"`
+	Source   string // "files.import"
+	Position string // any bytes: a file's path need not be UTF-8
+	From     []byte
+	To       []byte
 }
 
 // ExtentRef names an extent of a project's journal.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -498,4 +499,33 @@ func TestACursorThatWasMovedStopsTheSeal(t *testing.T) {
 		t.Errorf("%d rows became visible", len(lines))
 	}
 	b.noOrphans()
+}
+
+// A file's path is bytes: what is rebuilt is what was sealed, also where JSON
+// has no such string.
+func TestPositionsThatAreNoText(t *testing.T) {
+	b := newBench(t)
+	w := b.writer(b.options())
+	want := map[string]string{}
+	c := journal.Chunk{}
+	for i, position := range []string{"/in/a\xff.ndjson", "/in/a\xfe.ndjson", "/in/a\uFFFD.ndjson", "/in/ä.ndjson", "\xff", ""} {
+		c.Cursors = append(c.Cursors, journal.CursorMove{Source: "files.a", Position: position, To: fmt.Append(nil, i)})
+		want[position] = fmt.Sprint(i)
+	}
+	if err := errors.Join(w.Append(t.Context(), c), w.Seal(t.Context()), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if report := b.verify(); len(report.Damages) > 0 {
+		t.Errorf("damages: %+v", report.Damages)
+	}
+	got := map[string]string{}
+	err := journal.Rebuild(t.Context(), b.store, project, func(s journal.Seal) error {
+		for _, m := range s.Cursors {
+			got[m.Position] = string(m.To)
+		}
+		return nil
+	})
+	if err != nil || !maps.Equal(got, want) {
+		t.Errorf("rebuilt: %q, %v", got, err)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
@@ -25,6 +26,37 @@ type commitRecord struct {
 }
 
 const recordVersion = 1
+
+// recordedMove is a cursor's move in JSON: where it went, and not from where.
+// JSON holds no string that is not UTF-8.
+type recordedMove struct {
+	Source   string `json:"source"`
+	Position string `json:"position"`
+	Bytes    []byte `json:"position_bytes,omitempty"` // of a position that is not UTF-8
+	To       []byte `json:"to"`
+}
+
+// MarshalJSON implements json.Marshaler.
+func (m CursorMove) MarshalJSON() ([]byte, error) {
+	r := recordedMove{Source: m.Source, Position: strings.ToValidUTF8(m.Position, "\uFFFD"), To: m.To}
+	if r.Position != m.Position {
+		r.Bytes = []byte(m.Position)
+	}
+	return json.Marshal(r)
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (m *CursorMove) UnmarshalJSON(data []byte) error {
+	var r recordedMove
+	if err := json.Unmarshal(data, &r); err != nil {
+		return err
+	}
+	*m = CursorMove{Source: r.Source, Position: r.Position, To: r.To}
+	if r.Bytes != nil {
+		m.Position = string(r.Bytes)
+	}
+	return nil
+}
 
 // recordName is where a seal's commit record lies; names sort by sequence.
 func recordName(project, seq int64) string {
