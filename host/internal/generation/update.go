@@ -12,8 +12,6 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
 	"github.com/penstock-io/penstock/host/internal/journal/segment"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
-	"github.com/penstock-io/penstock/host/internal/schema"
-	"github.com/penstock-io/penstock/sdk/batch"
 )
 
 // Changes are what an update applies, in the order of keys.
@@ -42,14 +40,19 @@ func (s *Store) Update(ctx context.Context, last *pipeline.Generation, seq int64
 		blob = last.Blob
 	}
 	u := newUpdate(ctx, s, old, changes)
-	if err := u.run(); err != nil {
-		return nil, fmt.Errorf("update generation: %w", err)
+	err := u.run()
+	next, writeErr := u.out.finish()
+	if err == nil {
+		err = writeErr
 	}
-	name, err := s.writeList(ctx, &u.next, blob)
 	if err != nil {
 		return nil, fmt.Errorf("update generation: %w", err)
 	}
-	return &pipeline.Generation{Blob: name, Seq: seq, Rows: u.next.rows, RowsBytes: u.next.rowsBytes, Bytes: u.next.stored}, nil
+	name, err := s.writeList(ctx, next, blob)
+	if err != nil {
+		return nil, fmt.Errorf("update generation: %w", err)
+	}
+	return &pipeline.Generation{Blob: name, Seq: seq, Rows: next.rows, RowsBytes: next.rowsBytes, Bytes: next.stored}, nil
 }
 
 // writeList writes a list, unless it is there under the name known.
@@ -86,13 +89,11 @@ type update struct {
 	ctx     context.Context
 	store   *Store
 	old     *list
-	known   map[[sha256.Size]byte]bool // blocks of the old list
-	next    list
 	changes Changes
 	key     Key  // of the change that is next
 	more    bool // there is one
 	cut     cutter
-	encoder *segment.Encoder
+	out     *output
 	decoder segment.Decoder
 	pending []byte // the rows of the cutter's pieces
 	read    []byte // rows of the block that is merged
@@ -101,10 +102,7 @@ type update struct {
 }
 
 func newUpdate(ctx context.Context, s *Store, old *list, changes Changes) *update {
-	u := &update{ctx: ctx, store: s, old: old, changes: changes, encoder: segment.NewEncoder(), known: make(map[[sha256.Size]byte]bool, len(old.blocks))}
-	for i := range old.blocks {
-		u.known[old.blocks[i].name] = true
-	}
+	u := &update{ctx: ctx, store: s, old: old, changes: changes, out: newOutput(s, old)}
 	u.cut = cutter{limit: s.block, emit: u.emit}
 	return u
 }
@@ -236,7 +234,7 @@ func (u *update) grown(hash uint64, size int) error {
 // emit makes a block of pieces, the first rows of u.pending among them.
 func (u *update) emit(pieces []piece) error {
 	if len(pieces) == 1 && pieces[0].old != nil {
-		u.next.add(*pieces[0].old)
+		u.out.keep(pieces[0].old)
 		return nil
 	}
 	fresh := 0
@@ -252,7 +250,7 @@ func (u *update) emit(pieces []piece) error {
 			return err
 		}
 	}
-	if err := u.write(rows); err != nil {
+	if err := u.out.write(u.ctx, rows); err != nil {
 		return err
 	}
 	u.pending = append(u.pending[:0], u.pending[fresh:]...)
@@ -275,59 +273,6 @@ func (u *update) join(pieces []piece) ([]byte, error) {
 		}
 	}
 	return u.joined, nil
-}
-
-// write makes a block of rows and writes it, unless the old list has it.
-func (u *update) write(rows []byte) error {
-	b, err := describe(rows)
-	if err != nil {
-		return err
-	}
-	encoded, err := u.encoder.Encode(rows, b.rows, b.flags)
-	if err != nil {
-		return err
-	}
-	if len(encoded.Payload) > batch.MaxPayload || len(rows) > batch.MaxRowsBytes {
-		return fmt.Errorf("a block of %d bytes, %d compressed, is too large to be exported", len(rows), len(encoded.Payload))
-	}
-	b.name = sha256.Sum256(encoded.Payload)
-	b.stored, b.checksum = len(encoded.Payload), segment.Checksum(encoded.Payload)
-	b.rowsBytes, b.rowsCRC32 = encoded.RowsBytes, encoded.RowsCRC32
-	if !u.known[b.name] {
-		if err := write(u.ctx, u.store.disk, u.store.blockName(&b), encoded.Payload); err != nil {
-			return err
-		}
-		crashpoint.Here("generation.block")
-	}
-	u.next.add(b)
-	return nil
-}
-
-// describe is what a list says of rows, without how they are stored.
-func describe(rows []byte) (block, error) {
-	var b block
-	var previous Key
-	for row := range lines(rows) {
-		flags, err := schema.RowFlags(row)
-		if err != nil {
-			return block{}, err
-		}
-		id, ok := idOf(row)
-		if !ok || row[len(row)-1] != '\n' {
-			return block{}, fmt.Errorf("%.80q does not begin with distinct_id or does not end with a newline", row)
-		}
-		k := KeyOf(id)
-		switch {
-		case b.rows == 0:
-			b.first = k.Hash
-		case previous.Compare(k) >= 0:
-			return block{}, fmt.Errorf("the rows of %q and %q are not in order", previous.ID, id)
-		}
-		b.last, previous = k.Hash, k
-		b.flags |= flags
-		b.rows++
-	}
-	return b, nil
 }
 
 // lines yields lines with their newlines.
