@@ -48,7 +48,7 @@ type Host struct {
 	journals   map[int64]*projectJournal
 	collectors []*collecting // of a host that serves
 	states     map[stateKey]*state
-	steps      map[string]*sync.Mutex // by pipeline: see step
+	gates      map[string]gate // of steps, by pipeline
 }
 
 // projectJournal is the journal of one project.
@@ -78,7 +78,7 @@ func Open(ctx context.Context, c *Config, o Options) (*Host, error) {
 func openLocked(ctx context.Context, c *Config, o Options, lock *os.File) (*Host, error) {
 	h := &Host{
 		config: c, log: newLogger(c, o.LogOutput), observer: o.Observer, lock: lock, owner: newOwner(),
-		journals: map[int64]*projectJournal{}, states: map[stateKey]*state{}, steps: map[string]*sync.Mutex{},
+		journals: map[int64]*projectJournal{}, states: map[stateKey]*state{}, gates: map[string]gate{},
 	}
 	if h.observer == nil {
 		h.observer = nobody{}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
@@ -137,7 +136,11 @@ func replaced(s batch.Stream) bool { return s != batch.Events }
 // asOf is when the journal was last sealed. A step waits for another one of the
 // same pipeline.
 func (h *Host) step(ctx context.Context, p *config.Pipeline, asOf time.Time) (*pipeline.Receipt, error) {
-	defer h.enter(p.Name)()
+	leave, err := h.steps(p.Name).enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	stored, err := h.registered(ctx, p)
 	if err != nil {
 		return nil, err
@@ -166,17 +169,14 @@ func (h *Host) step(ctx context.Context, p *config.Pipeline, asOf time.Time) (*p
 	return h.attempt(ctx, stored, run, d, j)
 }
 
-// enter waits until a pipeline's other steps have ended. The step ends with the
-// function that it returns.
-func (h *Host) enter(name string) (leave func()) {
+// steps is the gate of a pipeline's steps.
+func (h *Host) steps(name string) gate {
 	h.mu.Lock()
-	if h.steps[name] == nil {
-		h.steps[name] = &sync.Mutex{}
+	defer h.mu.Unlock()
+	if h.gates[name] == nil {
+		h.gates[name] = newGate()
 	}
-	mu := h.steps[name]
-	h.mu.Unlock()
-	mu.Lock()
-	return mu.Unlock
+	return h.gates[name]
 }
 
 func (h *Host) attempt(ctx context.Context, stored *pipeline.Pipeline, run *pipeline.Run, d *destination, j *projectJournal) (*pipeline.Receipt, error) {

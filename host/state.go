@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"sync"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/config"
@@ -39,9 +38,9 @@ type state struct {
 	generations *generation.Store
 	fold        folder
 
-	// Held while a generation is made, until it is in the catalog and in the run
-	// that exports it: what no run and no catalog names is swept.
-	mu sync.Mutex
+	// Whoever makes a generation is inside until it is in the catalog and in the
+	// run that exports it: what no run and no catalog names is swept.
+	gate gate
 }
 
 type stateKey struct {
@@ -57,14 +56,16 @@ func (h *Host) state(p *config.Project, stream batch.Stream) *state {
 	if s := h.states[key]; s != nil {
 		return s
 	}
-	s := &state{project: p, stream: stream, generations: generation.New(h.store, p.ID, stream)}
-	s.fold = h.folder(s)
+	s := &state{project: p, stream: stream, generations: generation.New(h.store, p.ID, stream), gate: newGate()}
+	if stream == batch.People {
+		s.fold = h.foldPeople(s)
+	}
 	h.states[key] = s
 	return s
 }
 
-// folder returns the fold of a stream.
-func (h *Host) folder(s *state) folder {
+// foldPeople folds profile operations.
+func (h *Host) foldPeople(s *state) folder {
 	f := profile.New(profile.Options{
 		Generations: s.generations, Spill: h.spill, Dir: fmt.Sprintf("%s/%d", s.stream, s.project.ID),
 	})
@@ -77,8 +78,8 @@ func (h *Host) folder(s *state) folder {
 	}
 }
 
-// latest folds what was sealed, and returns the latest generation. s.mu is
-// held.
+// latest folds what was sealed, and returns the latest generation. The
+// caller is inside s.gate.
 func (h *Host) latest(ctx context.Context, s *state) (*pipeline.Generation, error) {
 	last, err := h.catalog.Generation(ctx, s.project.ID, s.stream)
 	if err != nil {
@@ -173,7 +174,8 @@ func (h *Host) unfolded(ctx context.Context, s *state, after, seq, limit int64) 
 	return extents, to, err
 }
 
-// sweepState removes what no generation in use refers to. s.mu is held.
+// sweepState removes what no generation in use refers to. The caller is
+// inside s.gate.
 func (h *Host) sweepState(ctx context.Context, s *state) error {
 	used, err := h.catalog.Generations(ctx, s.project.ID, s.stream)
 	if err != nil {
@@ -197,8 +199,11 @@ func (h *Host) sweepStates(ctx context.Context, p *config.Project) {
 // the latest one; nil when that is there already.
 func (h *Host) replacement(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, asOf time.Time) (*pipeline.Run, error) {
 	s := h.state(p.Project, p.Stream)
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	leave, err := s.gate.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	g, err := h.latest(ctx, s)
 	if err != nil {
 		return nil, err

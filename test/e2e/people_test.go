@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -408,4 +409,53 @@ func TestPeopleInABucket(t *testing.T) {
 			t.Errorf("%s: the set is %q", point, objects)
 		}
 	}
+}
+
+// A host that serves takes operations of a collector and of files, and exports
+// when it is asked to.
+func TestPeopleOfAServingHost(t *testing.T) {
+	t.Parallel()
+	s := newPeopleSite(t, localDestination, "localfs.out")
+	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), `  records = "people"`, `  records = "people"`+"\n  follow  = true", 1)+`
+source "collector" "web" {
+  project = "shop"
+  listen  = "127.0.0.1:0"
+}
+`)
+	all := profiles{}
+	s.peopleFile("1.ndjson", all, 0, 600)
+	h := s.Serve()
+	h.Until("the first export", func() bool { return len(s.people("out")) == len(all) })
+	s.samePeople(all)
+
+	var status struct {
+		Collectors []struct{ Listen string }
+	}
+	h.Until("the collector listens", func() bool {
+		r := s.Penstock(nil, "status", "--json")
+		return json.Unmarshal([]byte(r.Out), &status) == nil && len(status.Collectors) == 1 && !strings.HasSuffix(status.Collectors[0].Listen, ":0")
+	})
+	body := `[{"$token":"tok-7c1d","$distinct_id":"user-1","$ignore_time":true,"$set":{"from":"web"}},{"$token":"tok-7c1d","$distinct_id":"user-2","$delete":""}]`
+	answer, err := http.Post("http://"+status.Collectors[0].Listen+"/engage", "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Fatal(answer.Status)
+	}
+	all["user-1"]["from"] = "web"
+	delete(all, "user-2")
+	// What was acknowledged reaches the journal soon, and a run seals it.
+	h.Until("the operations are exported", func() bool {
+		r := s.Penstock(nil, "pipelines", "run", "people_out")
+		s.Says(r, 0, "people_out → localfs.out")
+		return len(s.people("out")) == len(all)
+	})
+	s.samePeople(all)
+	s.Says(s.Penstock(nil, "status"), 0, "full set")
+	if status := h.Stop(syscall.SIGTERM); status.ExitStatus() != 0 {
+		t.Errorf("the host ended with %v\n%s", status, h.Said())
+	}
+	checkNothingMore(t, s)
 }
