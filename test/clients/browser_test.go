@@ -236,6 +236,7 @@ func TestBrowser(t *testing.T) {
 	origin := newOrigin(t)
 	b := startBrowser(t)
 	s := newShop(t, origin)
+	s.export("shop", "people")
 	h := s.serve()
 	collector := "http://" + s.relay.address
 
@@ -248,6 +249,8 @@ func TestBrowser(t *testing.T) {
 		for (let n = 0; n < 120; n++) mixpanel.track('batched', {n, half: 'x'.repeat(254) + '🏔', big: 1e21, small: 1e-7});`)
 	events := 122
 	s.arrive(h, events)
+
+	version := string(b.run("shop", `return Number(/Chrome\/(\d+)/.exec(navigator.userAgent)[1])`))
 
 	// Operations on profiles wait until somebody is identified.
 	s.operate(b, h, "shop", `
@@ -351,6 +354,10 @@ func TestBrowser(t *testing.T) {
 
 	s.finish(h)
 	same(t, "events", s.events(shopID), s.relay.events(t, shopToken))
+	same(t, "people", s.people(shopID), s.profiles(map[string]string{"ada": `{
+		"$os": "Linux", "$browser": "Chrome", "$browser_version": ` + version + `, "$initial_referrer": "$direct", "$initial_referring_domain": "$direct",
+		"early": "bird 🏔", "a": 1, "note": "Zürich 🏔", "tags": ["x", "y", "z"], "logins": 2, "credits": -2.5, "pages": ["about"],
+		"$transactions": [], "company": ["acme"], "$last_seen": "seen"}`}))
 }
 
 // unpackAll are the records of an exchange as one text.

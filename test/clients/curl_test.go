@@ -16,6 +16,7 @@ func TestCurl(t *testing.T) {
 		missing(t, "curl is not installed: apt-get install curl")
 	}
 	s := newShop(t, "http://localhost:1")
+	s.export("shop", "people")
 	h := s.serve()
 	old := s.began.AddDate(0, 0, -25).Unix()
 	imported := func(insert string) string {
@@ -124,4 +125,5 @@ func TestCurl(t *testing.T) {
 		same(t, "project "+id, s.events(id), sent)
 		t.Logf("project %s: %d events", id, len(sent))
 	}
+	same(t, "people", s.people(shopID), s.profiles(map[string]string{"13793": `{"$name":"Ada","logins":7,"list":["x"],"$last_seen":"seen"}`}))
 }

@@ -113,6 +113,7 @@ func list(name string, count int, at any) []any {
 func TestNode(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, "http://localhost:1")
+	s.export("shop", "people")
 	h := s.serve()
 	now, old := time.Now(), time.Now().AddDate(0, 0, -30)
 	plainHTTP := func(more ...any) object {
@@ -125,7 +126,7 @@ func TestNode(t *testing.T) {
 		{"track", "with a Date", with(wide(2), "time", date(now.Add(-time.Hour)))},
 		{"track", "with milliseconds", with(wide(3), "time", now.Add(-time.Minute).UnixMilli())},
 		{"track", "with seconds", with(wide(4), "time", now.Add(-time.Minute).Unix())},
-		{"track", "with an insert id", with(wide(5), "$insert_id", "5f1e-aa")},
+		{"track", "with an insert id", with(wide(5), "$insert_id", "5f1e-aa", "time", now.UnixMilli())},
 		{"track", "of a device", object{"$device_id": "d-1", "n": 6}},
 		{"track", "of a device and a user", object{"$device_id": "d-1", "$user_id": "ada", "n": 7}},
 		{"track", "of an anonymous id", object{"distinct_id": "$device:d-2", "n": 8}},
@@ -181,6 +182,7 @@ func TestNode(t *testing.T) {
 		same(t, "project "+id, s.events(id), sent)
 		t.Logf("project %s: %d events", id, len(sent))
 	}
+	same(t, "people", s.people(shopID), s.profiles(peopleOfCalls))
 }
 
 // Over TLS the client sends secrets as it does to Mixpanel.
@@ -280,7 +282,7 @@ func identify(row string) string {
 	return first
 }
 
-// peopleCalls leave the profiles behind that wantPeople has.
+// peopleCalls leave the profiles behind that peopleOfCalls has.
 var peopleCalls = [][]any{
 	{"people.set", "ada", object{"$first_name": "Ada", "$last_name": "Lovelace", "born": 1815, "note": "Zürich 🏔"}},
 	{"people.set", "ada", "born", 1816},
@@ -305,4 +307,12 @@ var peopleCalls = [][]any{
 	{"people.delete_user", "back", object{"$ignore_alias": true}},
 	{"people.set", "back", "b", 3},
 	{"people.set", "somewhere", object{"a": 1}, object{"$ip": "198.51.100.7", "$latitude": 46.2, "$longitude": 6.1}},
+}
+
+var peopleOfCalls = map[string]string{
+	"ada": `{"$first_name":"Ada","born":1816,"note":"Zürich 🏔","first":"seen","second":[1,{"a":null}],"logins":42,"credits":10,"debits":-2.5,
+		"pages":["home","home"],"tags":["a","b","c"],"$transactions":[{"$time":"2026-01-02T03:04:05","$amount":29.99}],"$last_seen":"seen"}`,
+	"silent":    `{"a":1}`,
+	"back":      `{"b":3,"$last_seen":"seen"}`,
+	"somewhere": `{"a":1,"$last_seen":"seen"}`,
 }

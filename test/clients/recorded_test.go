@@ -178,6 +178,7 @@ func TestRecordedRequests(t *testing.T) {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
 	s := newShop(t, "http://localhost:1")
+	s.export("shop", "people")
 	h := s.serve()
 	sent := map[string][]string{}
 	for _, file := range files {
@@ -209,5 +210,15 @@ func TestRecordedRequests(t *testing.T) {
 	club := slices.Sorted(slices.Values(sent[clubToken]))
 	same(t, "shop", s.events(shopID), shop)
 	same(t, "club", s.events(clubID), club)
+	same(t, "people", s.people(shopID), s.profiles(map[string]string{
+		"python-ada":  `{"$name":"Ada 🏔","logins":42,"pages":["about"],"$last_seen":"seen"}`,
+		"ruby-ada":    `{"again":true,"$last_seen":"seen"}`,
+		"go-ada":      `{"$email":"ada@example.com","n":5,"tags":["a","a"],"$last_seen":"seen"}`,
+		"java-ada":    `{"$name":"Ada","path":"a/b","n":2,"l":["x","z"],"$last_seen":"seen"}`,
+		"swift-ada":   `{"$ios_devices":"x/y","n":1,"l":[[1]],"$last_seen":"seen"}`,
+		"android-ada": `{"$android_app_version":"1.0","path":"a/b","l":["x"],"once":1,"n":2.5,"$last_seen":"seen"}`,
+		"php-ada":     `{"$name":"Zü","path":"a/b","l":[["x","y"]],"$last_seen":"seen"}`,
+		"utils-ada":   `{"a":1,"b":[1,{"c":null}]}`,
+	}))
 	t.Logf("%d requests, %d and %d events", len(files), len(shop), len(club))
 }
