@@ -11,9 +11,9 @@ import (
 
 // goBench runs one Go benchmark of the product n times, once each, and returns
 // the values by case and unit.
-func goBench(ctx context.Context, root, pkg, pattern string, n int) (map[string]map[string][]float64, error) {
+func goBench(ctx context.Context, root, pkg, pattern string, n int, env ...string) (map[string]map[string][]float64, error) {
 	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", pattern, "-benchtime", "1x", "-count", strconv.Itoa(n), "-timeout", "30m", pkg)
-	cmd.Dir, cmd.Stderr = root, os.Stderr
+	cmd.Dir, cmd.Stderr, cmd.Env = root, os.Stderr, append(os.Environ(), env...)
 	out, err := cmd.Output()
 	if err != nil {
 		return nil, fmt.Errorf("go test -bench %s %s: %w\n%s", pattern, pkg, err, out)
@@ -71,6 +71,44 @@ func planning(ctx context.Context, o options, r *report) error {
 			fmt.Printf("  %s: %.1f ms\n", strings.TrimPrefix(name, "Plan/"), median(v["ns/op"])/1e6)
 			r.atMost("planning, "+strings.TrimPrefix(name, "Plan/"), median(v["ns/op"])/1e6, 50, "ms")
 		}
+	}
+	return nil
+}
+
+// fold is a fold over the journal that is measured.
+type fold struct {
+	what, pkg, name           string
+	wall, cpu, next, resident string // units
+	seconds                   float64
+}
+
+// folds measure how operations become profiles, and links mappings, each time
+// in a process of its own with the host's setting of the garbage collector.
+func folds(ctx context.Context, o options, r *report) error {
+	rounds := min(o.n, 3)
+	fmt.Printf("\nFolds, medians of %d\n", rounds)
+	for _, f := range []fold{
+		{"1,000,000 profiles of 5,000,000 operations", "profile", "Fold", "s/fold", "CPU-s/fold", "s/next", "MiB/fold", 60},
+		{"2,000,000 links, simplified", "identity", "Fold/simplified", "s/fold", "s-CPU/fold", "s/more", "MiB", 30},
+		{"2,000,000 links, original", "identity", "Fold/original", "s/fold", "s-CPU/fold", "s/more", "MiB", 30},
+	} {
+		of := map[string][]float64{}
+		for range rounds {
+			values, err := goBench(ctx, o.root, "./host/internal/"+f.pkg, "^Benchmark"+strings.ReplaceAll(f.name, "/", "$/^")+"$", 1, "GOGC=30")
+			if err != nil {
+				return err
+			}
+			for _, unit := range []string{f.wall, f.cpu, f.next, f.resident} {
+				if len(values[f.name][unit]) != 1 {
+					return fmt.Errorf("the benchmark %s of %s does not report %s", f.name, f.pkg, unit)
+				}
+				of[unit] = append(of[unit], values[f.name][unit][0])
+			}
+		}
+		fmt.Printf("  %s: %.1f s, %.1f s CPU, %.0f MiB; one hundredth more: %.1f s\n",
+			f.what, median(of[f.wall]), median(of[f.cpu]), median(of[f.resident]), median(of[f.next]))
+		r.atMost(f.what, median(of[f.wall]), f.seconds, "s")
+		r.atMost(f.what+", memory", median(of[f.resident]), 300, "MiB")
 	}
 	return nil
 }

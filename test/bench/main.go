@@ -30,7 +30,7 @@ func main() {
 	flag.IntVar(&o.n, "n", 5, "rounds")
 	flag.IntVar(&o.large, "large", 3, "rounds with 10 million events; 0: none")
 	flag.IntVar(&o.scale, "scale", 1, "divide every number of rows by this")
-	flag.StringVar(&o.only, "only", "", "process, collect, dedup or planning; default: all")
+	flag.StringVar(&o.only, "only", "", "process, collect, folds, dedup or planning; default: all")
 	flag.Parse()
 	if err := command(o, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -93,6 +93,11 @@ func bench(ctx context.Context, o options) (err error) {
 	}
 	if o.only == "" || o.only == "collect" {
 		if err := collecting(ctx, o, work, r); err != nil {
+			return err
+		}
+	}
+	if o.only == "" || o.only == "folds" {
+		if err := folds(ctx, o, r); err != nil {
 			return err
 		}
 	}

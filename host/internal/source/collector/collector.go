@@ -82,7 +82,7 @@ type Options struct {
 	RedirectOrigins []string
 
 	MaxBody  int64         // bytes of a body, decompressed; 10,000,000
-	InFlight int64         // bytes that all requests in flight hold together; 32 MiB
+	InFlight int64         // bytes that all requests in flight hold together; 24 MiB
 	Wait     time.Duration // how long a request waits for room in that; 5 s
 	// OldestTrack is how far back an event through /track may lie; 5 days. Older
 	// ones are refused: they are for /import.
