@@ -1,0 +1,264 @@
+package identity
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/host/internal/schema"
+)
+
+// Journal is what an index needs of a project's journal.
+type Journal interface {
+	// Links visits the extents of links of the segments with after < seq ≤ to:
+	// see pipeline.Segments.
+	Links(ctx context.Context, after, to int64, fn func(seq int64, extents []pipeline.Extent) error) error
+	// Extent calls fn with each block of an extent, in order.
+	Extent(ctx context.Context, ref journal.ExtentRef, fn func(journal.Block) error) error
+	// Segment names the segment of a sequence; "" when there is none.
+	Segment(ctx context.Context, seq int64) (string, error)
+}
+
+// Options configure an Index. Zero is the default, given behind each.
+type Options struct {
+	Dir      string // of the index, which nothing else writes to; made when missing
+	Rules    schema.Identity
+	Journal  Journal
+	Limit    int          // ids that one person has at most; 500
+	Failures int64        // refused links that are listed, the latest; 10,000
+	Batch    int          // links that are folded at a time; 32,768
+	Memory   int64        // bytes of what is kept of what was read and written last; 64 MiB
+	Log      *slog.Logger // nil: nothing is said
+}
+
+func (o Options) withDefaults() Options {
+	if o.Limit == 0 {
+		o.Limit = 500
+	}
+	if o.Failures == 0 {
+		o.Failures = 10_000
+	}
+	if o.Batch == 0 {
+		o.Batch = 32_768
+	}
+	if o.Memory == 0 {
+		o.Memory = 64 << 20
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Index is a project's links, folded. It may be used concurrently; one process
+// at a time has its directory. The caller closes it.
+type Index struct {
+	o     Options
+	rules rules
+
+	mu    sync.Mutex
+	db    *pebble.DB // nil: it could not be opened, or was closed
+	state state
+}
+
+// stateVersion is that of everything that is in an index.
+const stateVersion = 1
+
+// state is what the index knows of itself. It is written with what it speaks
+// of, in one step.
+type state struct {
+	Version  int             `json:"version"`
+	Rules    schema.Identity `json:"rules"`
+	Limit    int             `json:"limit"`
+	Position position        `json:"position"`
+	Segment  string          `json:"segment"` // that of Position.Seq, by which a journal is known
+	Base     string          `json:"base"`    // the generation to which changes are relative; "": there is none
+	Next     string          `json:"next"`    // the generation made last, of which it is not known whether it became the latest
+	Epoch    uint64          `json:"epoch"`   // of changes; those of earlier epochs are in Next
+	Later    bool            `json:"later"`   // there may be changes of this epoch
+	Counts   counts          `json:"counts"`
+}
+
+// position is how far the journal is folded: all segments before Seq, of that
+// one all extents before Extent, of that one some Rows.
+type position struct {
+	Seq    int64 `json:"seq"`
+	Extent int   `json:"extent"`
+	Rows   int64 `json:"rows"`
+}
+
+// counts are of what was folded, and the next numbers.
+type counts struct {
+	IDs      int64            `json:"ids"`
+	Mappings int64            `json:"mappings"`
+	Failures int64            `json:"failures"`
+	Refused  map[Reason]int64 `json:"refused,omitempty"`
+	Clusters uint64           `json:"clusters"`
+	Since    uint64           `json:"since"`
+}
+
+// damageError says that the index is not as it was written.
+type damageError struct{ detail string }
+
+func (e *damageError) Error() string { return e.detail }
+
+func damaged(format string, args ...any) error {
+	return &damageError{fmt.Sprintf(format, args...)}
+}
+
+func isDamage(err error) bool {
+	var d *damageError
+	return errors.As(err, &d) || pebble.IsCorruptionError(err)
+}
+
+// errClosed says that the index was closed.
+var errClosed = errors.New("the identity index is closed")
+
+// Open opens an index. One that is not as it was written, of another version or
+// of other rules, is begun anew.
+func Open(o Options) (*Index, error) {
+	o = o.withDefaults()
+	x := &Index{o: o, rules: rulesOf(o.Rules, o.Limit)}
+	if err := x.open(); err != nil {
+		x.o.Log.Warn("the identity index cannot be used and is made anew", "directory", o.Dir, "error", err)
+		if err := x.reset(); err != nil {
+			return nil, err
+		}
+	}
+	return x, nil
+}
+
+// open opens what is there.
+func (x *Index) open() error {
+	if err := os.MkdirAll(x.o.Dir, 0o700); err != nil {
+		return fmt.Errorf("open identity index: %w", err)
+	}
+	db, err := pebble.Open(x.o.Dir, x.pebbleOptions())
+	if err != nil {
+		return fmt.Errorf("open identity index: %w", err)
+	}
+	x.db, x.state = db, state{Version: stateVersion, Rules: x.o.Rules, Limit: x.o.Limit}
+	t := newTable(db, nil, false)
+	var stored state
+	found, err := t.load(stateKey, func(value []byte) error { return json.Unmarshal(value, &stored) })
+	switch {
+	case err != nil:
+		return errors.Join(fmt.Errorf("open identity index: %w", err), x.close())
+	case !found:
+		return nil
+	case stored.Version != stateVersion || stored.Rules != x.o.Rules || stored.Limit != x.o.Limit:
+		return errors.Join(errors.New("it was made by another version or for other rules"), x.close())
+	}
+	x.state = stored
+	return nil
+}
+
+// pebbleOptions: no log is written, because what a crash takes is folded again;
+// what is left is always the state after some batch.
+func (x *Index) pebbleOptions() *pebble.Options {
+	o := &pebble.Options{
+		DisableWAL:                  true,
+		CacheSize:                   x.o.Memory, // what was written last counts, too
+		MemTableSize:                uint64(x.o.Memory / 4),
+		MemTableStopWritesThreshold: 2,
+		L0CompactionThreshold:       8,
+		LBaseMaxBytes:               512 << 20,
+		MaxOpenFiles:                256,
+		FormatMajorVersion:          pebble.FormatNewest,
+		Logger:                      logger{x.o.Log},
+		// Damage is met where it is read, and the index made anew.
+		EventListener: &pebble.EventListener{DataCorruption: func(pebble.DataCorruptionInfo) {}},
+	}
+	for i := range o.Levels {
+		o.Levels[i].BlockSize = 16 << 10
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	return o
+}
+
+// logger passes on what the key-value store has to say.
+type logger struct{ log *slog.Logger }
+
+func (l logger) Infof(string, ...any) {}
+
+func (l logger) Errorf(format string, args ...any) {
+	l.log.Warn("identity index", "error", fmt.Sprintf(format, args...))
+}
+
+// Fatalf ends the process, as the store expects it.
+func (l logger) Fatalf(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	l.log.Error("identity index", "error", text)
+	panic("identity index: " + text)
+}
+
+// reset begins an index anew.
+func (x *Index) reset() error {
+	if err := errors.Join(x.close(), os.RemoveAll(x.o.Dir)); err != nil {
+		return fmt.Errorf("begin the identity index anew: %w", err)
+	}
+	return x.open()
+}
+
+func (x *Index) close() error {
+	if x.db == nil {
+		return nil
+	}
+	err := x.db.Close()
+	x.db = nil
+	return err
+}
+
+// Close closes the index. What was folded is kept.
+func (x *Index) Close() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.db == nil {
+		return nil
+	}
+	err := x.db.Flush()
+	return errors.Join(err, x.close())
+}
+
+// mend does what an index is for; one that turns out to be damaged is made anew
+// before it is tried again. x.mu is held.
+func (x *Index) mend(do func() error) error {
+	if x.db == nil {
+		return errClosed
+	}
+	err := do()
+	if err == nil || !isDamage(err) {
+		return err
+	}
+	x.o.Log.Warn("the identity index is damaged and made anew", "directory", x.o.Dir, "error", err)
+	if err := x.reset(); err != nil {
+		return err
+	}
+	return do()
+}
+
+// Stats are counts of what was folded.
+type Stats struct {
+	Sequence int64            // of the journal, up to which it is folded
+	IDs      int64            // that were linked
+	Mappings int64            // ids that stand for another
+	Refused  map[Reason]int64 // links, by reason
+}
+
+// Stats counts what was folded so far.
+func (x *Index) Stats() Stats {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	c := x.state.Counts
+	return Stats{Sequence: x.state.Position.Seq, IDs: c.IDs, Mappings: c.Mappings, Refused: maps.Clone(c.Refused)}
+}
