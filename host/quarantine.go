@@ -193,7 +193,7 @@ func (s *replaySource) Next(context.Context) (*ingest.Piece, error) {
 // refusedPieces notes which pieces held a record that was refused again.
 type refusedPieces struct{ ids map[string]bool }
 
-func (r *refusedPieces) Put(file string, _, _ int64, _ []ingest.Refusal) error {
+func (r *refusedPieces) Put(file string, _ int, _, _ int64, _ []ingest.Refusal) error {
 	r.ids[file] = true
 	return nil
 }

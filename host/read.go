@@ -131,12 +131,18 @@ type rejects struct {
 	source string
 }
 
-func (r rejects) Put(file string, from, to int64, refused []ingest.Refusal) error {
+// Put implements ingest.Rejects. What was refused of an earlier file of the
+// same name stays.
+func (r rejects) Put(file string, edition int, from, to int64, refused []ingest.Refusal) error {
 	entries := make([]quarantine.Entry, 0, len(refused))
 	for _, x := range refused {
 		entries = append(entries, quarantine.Entry{
 			Position: fmt.Sprintf("%s at byte %d", file, x.At), Reason: string(x.Reason), Detail: x.Detail, Bytes: x.Bytes,
 		})
 	}
-	return r.store.Put(r.source, quarantine.Span{Position: file, From: from, To: to}, entries)
+	position := file
+	if edition > 0 {
+		position = fmt.Sprintf("%s\x00%d", file, edition)
+	}
+	return r.store.Put(r.source, quarantine.Span{Position: position, From: from, To: to}, entries)
 }

@@ -4,7 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/ingest"
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/quarantine"
+	"github.com/penstock-io/penstock/host/internal/source/files"
 )
 
 type sealer struct{ err error }
@@ -32,6 +41,59 @@ func TestAFailedJournalFailsTheSource(t *testing.T) {
 	} {
 		if got := fmt.Sprint(sealed(tt.ctx, sealer{tt.seal}, tt.source)); got != tt.want {
 			t.Errorf("sealed(%v, %v) = %q, want %q", tt.source, tt.seal, got, tt.want)
+		}
+	}
+}
+
+// cursors is a journal that takes cursors and nothing else.
+type cursors map[string][]byte
+
+func (c cursors) Append(_ context.Context, chunk journal.Chunk) error {
+	for _, m := range chunk.Cursors {
+		c[m.Position] = m.To
+	}
+	return nil
+}
+
+// A file takes the place of another: what was refused of the first stays in
+// quarantine, and a crash behind it sets nothing aside twice.
+func TestARotatedFileKeepsWhatWasRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	store, err := quarantine.Open(filepath.Join(dir, "quarantine"), quarantine.Options{Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(c cursors) {
+		t.Helper()
+		source, err := files.Open(t.Context(), files.Options{Name: "files.in", Pattern: filepath.Join(dir, "*.log"), Cursors: maps.Clone(c)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = ingest.Run(t.Context(), ingest.Options{
+			Source: source, Appender: c, Rejects: rejects{store, "files.in"}, Now: time.Now, Counters: &ingest.Counters{},
+		})
+		if err := errors.Join(err, source.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := cursors{}
+	for i, text := range []string{"first", "second", "third"} {
+		if err := os.WriteFile(filepath.Join(dir, "a.log"), []byte(text+" is no record\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		before := maps.Clone(c)
+		read(c)
+		read(before) // as if the host had died before the cursor was durable
+		n := 0
+		for _, err := range store.Entries("files.in") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		if n != i+1 {
+			t.Errorf("after the %s file %d records are in quarantine", text, n)
 		}
 	}
 }

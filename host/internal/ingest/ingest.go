@@ -27,6 +27,8 @@ type Piece struct {
 	End int64
 	// File names the file, for people.
 	File string
+	// Edition tells files apart that came to have the same name, from 0.
+	Edition int
 	// Refused are records that the source itself could not hand on.
 	Refused []Refusal
 	// Cursor moves with the piece; nil: it does not move.
@@ -63,7 +65,7 @@ type Appender interface {
 // Rejects sets records aside, durably. A piece that was read again after a
 // crash replaces what was set aside of it.
 type Rejects interface {
-	Put(file string, from, to int64, refused []Refusal) error
+	Put(file string, edition int, from, to int64, refused []Refusal) error
 }
 
 // Counters count while Run works.
@@ -209,7 +211,7 @@ func appendAll(ctx context.Context, o Options, ordered <-chan *task, results *sy
 func (o *Options) take(ctx context.Context, t *task) error {
 	r, p := t.result, t.piece
 	if len(r.refused) > 0 {
-		if err := o.Rejects.Put(p.File, p.Base, p.End, r.refused); err != nil {
+		if err := o.Rejects.Put(p.File, p.Edition, p.Base, p.End, r.refused); err != nil {
 			return err
 		}
 		if o.Refused != nil {

@@ -75,7 +75,7 @@ func (s *sink) Append(_ context.Context, c journal.Chunk) error {
 	return nil
 }
 
-func (s *sink) Put(file string, from, to int64, refused []Refusal) error {
+func (s *sink) Put(file string, _ int, from, to int64, refused []Refusal) error {
 	for _, r := range refused {
 		s.log = append(s.log, fmt.Sprintf("refused %s %d-%d at %d: %s %q", file, from, to, r.At, r.Reason, r.Bytes))
 	}

@@ -13,8 +13,8 @@ import (
 
 type nowhere struct{}
 
-func (nowhere) Append(context.Context, journal.Chunk) error      { return nil }
-func (nowhere) Put(string, int64, int64, []ingest.Refusal) error { return nil }
+func (nowhere) Append(context.Context, journal.Chunk) error           { return nil }
+func (nowhere) Put(string, int, int64, int64, []ingest.Refusal) error { return nil }
 
 // BenchmarkIngest reads, parses and renders a file of 100,000 events of 735
 // bytes, on all processors.

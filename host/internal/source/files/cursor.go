@@ -20,6 +20,8 @@ type cursor struct {
 	Head     string `json:"head"`
 	HeadSize int    `json:"head_size"`
 	Offset   int64  `json:"offset"` // behind the last whole record, after decompression
+	// Edition counts the files of this name before it, which were others.
+	Edition int `json:"edition,omitempty"`
 	// Tail is a hash of the TailSize bytes before Offset.
 	Tail     string `json:"tail,omitempty"`
 	TailSize int    `json:"tail_size,omitempty"`

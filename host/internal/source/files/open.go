@@ -33,6 +33,7 @@ func (c *counter) Read(p []byte) (int, error) {
 // open opens a file where its cursor stands, or at its beginning when it is
 // new or another one.
 func (s *Source) open(ctx context.Context, e entry) (*reader, error) {
+	edition := 0
 	if value := s.cursors[e.path]; value != nil {
 		c, err := decodeCursor(value)
 		if err != nil {
@@ -42,8 +43,9 @@ func (s *Source) open(ctx context.Context, e entry) (*reader, error) {
 		if r != nil || err != nil {
 			return r, err
 		}
+		edition = c.Edition + 1
 	}
-	c := cursor{Size: e.size, ModTime: e.modTime, ETag: e.etag}
+	c := cursor{Size: e.size, ModTime: e.modTime, ETag: e.etag, Edition: edition}
 	var err error
 	if c.Head, c.HeadSize, err = s.head(ctx, e, maxHead); err != nil {
 		return nil, err

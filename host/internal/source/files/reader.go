@@ -43,7 +43,7 @@ func (r *reader) next(ctx context.Context) (*ingest.Piece, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	p := &ingest.Piece{File: r.entry.path, Base: r.cursor.Offset}
+	p := &ingest.Piece{File: r.entry.path, Edition: r.cursor.Edition, Base: r.cursor.Offset}
 	buffer := r.source.buffers.Get().(*[]byte)
 	data := append((*buffer)[:0], r.carry...)
 	p.Release = func() { r.source.buffers.Put(buffer) }
