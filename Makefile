@@ -97,8 +97,8 @@ lint: $(GENERATORS) $(TOOLS)/.staticcheck@$(STATICCHECK) ## gofmt, vet, staticch
 
 .PHONY: test
 test: tools build verify lint ## everything that must pass before a change lands
-	go test -timeout 20m ./host/... ./sdk/... ./plugins/... ./cmd/... ./examples/... ./test/...
-	go test -race -timeout 20m ./host/internal/ingest ./host/internal/export ./host/internal/api ./host/internal/journal
+	go test -timeout 45m ./host/... ./sdk/... ./plugins/... ./cmd/... ./examples/... ./test/...
+	go test -race -timeout 45m ./host/internal/ingest ./host/internal/export ./host/internal/api ./host/internal/journal
 	$(MAKE) test-queries
 
 # Under a minute, and the download of DuckDB's module (31 MB) once.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	_ "time/tzdata" // time zones, on machines that have none
 
@@ -23,15 +22,8 @@ const (
 	exitDifferences   = 3 // a verification found differences
 )
 
-// gcPercent trades a few hundredths of a microsecond of CPU per event for a
-// quarter of the memory: most of the heap is buffers, which cost nothing to
-// mark. GOGC in the environment overrides it.
-const gcPercent = 30
-
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	limitCommand()
 	os.Exit(run(os.Args[1:]))
 }
 

@@ -40,6 +40,7 @@ func (c *cli) run(ctx context.Context, once bool, retryFor time.Duration) error 
 	if err != nil {
 		return err
 	}
+	defer limitHost(config.Host.Memory)()
 	progress := newProgress(c.err, c.json)
 	defer progress.Close()
 	h, err := host.Open(ctx, config, host.Options{Observer: progress, LogOutput: c.err})

@@ -187,7 +187,7 @@ func TestServerStopsMidRun(t *testing.T) {
 	if diff := cmp.Diff(objects(t, undisturbed), objects(t, server)); diff != "" {
 		t.Errorf("objects differ from those of an undisturbed run:\n%s", diff)
 	}
-	if lent := len(s.buffers.slots); lent != 0 {
+	if lent := s.buffers.lent(); lent != 0 {
 		t.Errorf("%d part buffers were not given back", lent)
 	}
 }

@@ -39,7 +39,7 @@ func TestStore(t *testing.T) {
 			if err := c.Run(t.Context(), s, fmt.Sprintf("a/b%d/", i)); err != nil {
 				t.Fatal(err)
 			}
-			if lent := len(s.buffers.slots); lent != 0 {
+			if lent := s.buffers.lent(); lent != 0 {
 				t.Errorf("%d part buffers were not given back", lent)
 			}
 		})
