@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -66,42 +67,100 @@ func download(t *testing.T, server *standin.S3, dir string) {
 	}
 }
 
-// The S3 server is stopped before the run, and started again while the host
-// tries; and the host is killed at points of its way to S3.
+// onItsWayToS3 are the points of an export, host and plugin, at which the one or
+// the other dies.
+var onItsWayToS3 = []string{
+	"export.streaming:5", "export.prepared:1", "export.committed:1",
+	"plugin.open:1", "plugin.write:3", "plugin.prepare:1", "plugin.commit.before:1", "plugin.commit.after:1",
+}
+
+func TestRowsSurviveKillsOnTheirWayToS3(t *testing.T) {
+	undisturbed := newSite(t)
+	fill(undisturbed)
+	undisturbed.Once()
+	want := undisturbed.Rows("out")
+	for _, point := range onItsWayToS3 {
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
+			server := standin.StartS3(t, "lake")
+			s := newSiteWith(t, s3Destination(server), "s3.lake")
+			fill(s)
+			secret := "S3_SECRET=" + server.SecretKey
+			r := s.Penstock([]string{secret, "PENSTOCK_CRASH_AT=" + point}, "run", "--once", "--retry-for", "3s")
+			if died := r.Signal == syscall.SIGKILL; died != strings.HasPrefix(point, "export.") || !died && !strings.Contains(r.Err, "killed") {
+				t.Fatalf("nobody died at %s: status %d\n%s%s", point, r.Status, r.Out, r.Err)
+			}
+			download(t, server, filepath.Join(s.Dir, "before"))
+			s.Once(secret)
+			download(t, server, filepath.Join(s.Dir, "out"))
+			checkUntouched(t, s.Objects("before"), s.Objects("out"))
+			penstocktest.SameRows(t, s.Rows("out"), want)
+		})
+	}
+}
+
+// The S3 server goes away while rows are on their way to it, and between the
+// last row and the commit; and comes back while the host tries again.
 func TestRowsSurviveAnS3ServerThatIsStopped(t *testing.T) {
 	undisturbed := newSite(t)
 	fill(undisturbed)
 	undisturbed.Once()
+	want := undisturbed.Rows("out")
+	for _, point := range []string{"export.streaming:5", "export.prepared:1"} {
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
+			server := standin.StartS3(t, "lake")
+			s := newSiteWith(t, s3Destination(server), "s3.lake")
+			fill(s)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			defer cancel()
+			command := exec.CommandContext(ctx, filepath.Join(penstocktest.Binaries, "penstock"), "run", "--once", "--retry-for", "4m", "--config", "penstock.hcl")
+			command.Dir = s.Dir
+			command.Env = penstocktest.Environment([]string{"S3_SECRET=" + server.SecretKey, "PENSTOCK_STOP_AT=" + point})
+			retries := &waitFor{want: "trying again", seen: make(chan struct{})}
+			command.Stderr = retries
+			if err := command.Start(); err != nil {
+				t.Fatal(err)
+			}
+			awaitStop(t, ctx, command.Process.Pid)
+			server.Stop()
+			if err := command.Process.Signal(syscall.SIGCONT); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-retries.seen:
+			case <-ctx.Done():
+				t.Error("the host does not say that it tries again")
+			}
+			server.Start()
+			if err := command.Wait(); err != nil {
+				t.Fatalf("%v\n%s", err, retries.text.String())
+			}
+			download(t, server, filepath.Join(s.Dir, "out"))
+			penstocktest.SameRows(t, s.Rows("out"), want)
+		})
+	}
+}
 
-	server := standin.StartS3(t, "lake")
-	s := newSiteWith(t, s3Destination(server), "s3.lake")
-	fill(s)
-	env := []string{"S3_SECRET=" + server.SecretKey}
-	if r := s.Penstock(append(env, "PENSTOCK_CRASH_AT=export.streaming:5"), "run", "--once"); r.Signal == 0 {
-		t.Fatalf("the host did not die: %s%s", r.Out, r.Err)
+// awaitStop waits until a process has stopped itself.
+func awaitStop(t *testing.T, ctx context.Context, pid int) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, rest, _ := strings.Cut(string(stat), ") "); strings.HasPrefix(rest, "T") {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("process %d did not stop: %s", pid, stat)
+		}
 	}
-	server.Stop()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	command := exec.CommandContext(ctx, filepath.Join(penstocktest.Binaries, "penstock"), "run", "--once", "--retry-for", "50s", "--config", "penstock.hcl")
-	command.Dir = s.Dir
-	command.Env = append(append(os.Environ(), "SHOP_TOKEN=tok-7c1d"), env...)
-	retries := &waitFor{want: "trying again", seen: make(chan struct{})}
-	command.Stderr = retries
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-retries.seen:
-	case <-ctx.Done():
-		t.Errorf("the host does not say that it tries again:\n%s", retries.text.String())
-	}
-	server.Start()
-	if err := command.Wait(); err != nil {
-		t.Fatalf("%v\n%s", err, retries.text.String())
-	}
-	download(t, server, filepath.Join(s.Dir, "out"))
-	penstocktest.SameRows(t, s.Rows("out"), undisturbed.Rows("out"))
 }
 
 // waitFor is a writer that tells when a text was written to it.

@@ -317,6 +317,24 @@ func TestARunThatStaysInDoubtIsTriedAgain(t *testing.T) {
 	}
 }
 
+// Whoever cannot be reached, which takes long to find out each time, is left to
+// the next attempt: until then nobody is told.
+func TestADestinationThatDoesNotAnswerIsLeftToTheNextAttempt(t *testing.T) {
+	b := newBench(t)
+	b.place.loseReply = true
+	b.place.statusFail = &protocol.Error{Class: protocol.Retryable, Err: errors.New("connection refused")}
+	if _, err := b.do("a", time.Minute); !export.Retryable(err) || !strings.Contains(err.Error(), "connection refused") {
+		t.Fatalf("got %v", err)
+	}
+	if len(b.waited) != 2 {
+		t.Errorf("waited %v", b.waited)
+	}
+	b.place.loseReply, b.place.statusFail = false, nil
+	b.place.atSend = func() { t.Error("rows are sent again") }
+	receipt, err := b.do("a", time.Minute)
+	b.done(receipt, err)
+}
+
 // An answer that a retry would not change is not asked for again.
 func TestAStatusThatIsRefusedIsNotAskedForAgain(t *testing.T) {
 	b := newBench(t)

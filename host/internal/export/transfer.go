@@ -183,16 +183,28 @@ var statusPauses = []time.Duration{
 	15 * time.Second, 30 * time.Second,
 }
 
+// statusFailures is how often in a row a destination may fail to answer, which
+// it does for a minute each: it is not to be reached, and the attempt that says
+// so and comes again asks too.
+const statusFailures = 3
+
 // settled asks what became of a run until the destination knows.
 func (t *transfer) settled(ctx context.Context, run protocol.Run) (protocol.Status, error) {
+	failed := 0
 	for asked := 0; ; asked++ {
 		status, err := t.job.Destination.Status(ctx, run)
 		switch {
 		case err == nil && status.State != protocol.InDoubt:
 			return status, nil
 		case err == nil:
+			failed = 0
 			err = &protocol.Error{Class: protocol.Retryable, Err: fmt.Errorf("the destination does not know yet whether run %d is committed", run.Number)}
 		case !Retryable(err):
+			return protocol.Status{}, err
+		default:
+			failed++
+		}
+		if failed == statusFailures {
 			return protocol.Status{}, err
 		}
 		if asked == len(statusPauses) {
