@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +18,7 @@ import (
 	"golang.org/x/net/netutil"
 
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/geoip"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 	"github.com/penstock-io/penstock/host/internal/schema"
@@ -53,6 +53,7 @@ type collecting struct {
 	handler *collector.Collector // nil: nothing listens
 	server  *http.Server
 	address string                  // that the listener has
+	places  *geoip.DB               // nil: none
 	restart context.CancelCauseFunc // has it drained again from where journals stand
 	cancel  context.CancelFunc      // ends draining before the log is at its end
 	drained chan struct{}
@@ -194,7 +195,7 @@ func (h *Host) startCollector(ctx context.Context, l *collecting, end context.Ca
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
 	if l.config.TLSCert != "" {
-		if server.TLSConfig, err = certificates(l.config.TLSCert, l.config.TLSKey); err != nil {
+		if server.TLSConfig, err = certificates(l.config.TLSCert, l.config.TLSKey, h.log.With("source", l.config.Reference())); err != nil {
 			return errors.Join(err, listener.Close())
 		}
 	}
@@ -231,6 +232,13 @@ func (h *Host) collectorOptions(l *collecting) (collector.Options, error) {
 			ID: p.ID, Token: p.Token, Identity: identities[p.Identity], NoProfiles: p.ProfilesFrom == "mixpanel",
 		})
 	}
+	if c.GeoIP != "" {
+		var err error
+		if l.places, err = geoip.Open(c.GeoIP); err != nil {
+			return o, err
+		}
+		o.Geo = l.places
+	}
 	for _, a := range c.Accounts {
 		o.Accounts = append(o.Accounts, collector.Account{Username: a.Username, Secret: string(a.Secret)})
 	}
@@ -238,15 +246,6 @@ func (h *Host) collectorOptions(l *collecting) (collector.Options, error) {
 }
 
 var identities = map[string]schema.Identity{"simplified": schema.Simplified, "original": schema.Original, "legacy": schema.Legacy}
-
-// certificates reads a certificate and its key.
-func certificates(cert, key string) (*tls.Config, error) {
-	pair, err := tls.LoadX509KeyPair(cert, key)
-	if err != nil {
-		return nil, fmt.Errorf("read the certificate %s: %w", cert, err)
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}, nil
-}
 
 // guarded says what has gone wrong in a handler without naming the client.
 func (h *Host) guarded(source string, handler http.Handler) http.Handler {
@@ -360,21 +359,28 @@ func (h *Host) stopCollectors(ctx context.Context) error {
 	errs := make([]error, len(h.collectors))
 	var wg sync.WaitGroup
 	for i, l := range h.collectors {
-		wg.Go(func() { errs[i] = l.stop(ctx) })
+		wg.Go(func() { errs[i] = h.stopCollector(ctx, l) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
 }
 
-func (l *collecting) stop(ctx context.Context) error {
+// answerTime is how long requests in flight have to end when a host stops.
+const answerTime = stopTimeout / 2
+
+func (h *Host) stopCollector(ctx context.Context, l *collecting) error {
 	if l.server == nil {
 		return l.wal.Close()
 	}
 	l.handler.Drain()
-	err := l.server.Shutdown(ctx)
-	if err != nil {
-		// Those that are still there get no answer, and are not acknowledged.
-		err = errors.Join(fmt.Errorf("source %s: requests did not end: %w", l.config.Reference(), err), l.server.Close())
+	answering, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	var err error
+	if l.server.Shutdown(answering) != nil {
+		h.log.Warn("requests that did not end are cut off: they were not acknowledged", "source", l.config.Reference())
+		_ = l.server.Close() // there is nobody to tell
+	} else if l.places != nil {
+		err = l.places.Close()
 	}
 	err = errors.Join(err, l.wal.Close())
 	select {

@@ -64,10 +64,11 @@ func (s *PipelineSummary) add(r *pipeline.Receipt) {
 	}
 }
 
-// RunOnce registers pipelines, reads every source to its present end, brings
-// what collectors have acknowledged into journals, seals, and runs every pipeline until nothing is left to export. A source or
-// pipeline that fails does not keep the others from their work. The summary
-// comes beside an error, unless nothing could begin.
+// RunOnce registers pipelines, brings what collectors have acknowledged into
+// journals, reads every source to its present end, seals, and runs every
+// pipeline until nothing is left to export. A source or pipeline that fails does
+// not keep the others from their work. The summary comes beside an error, unless
+// nothing could begin.
 func (h *Host) RunOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
 	summary, err := h.runOnce(ctx, o)
 	return summary, explain(h.config, err)

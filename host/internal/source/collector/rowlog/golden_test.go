@@ -1,0 +1,101 @@
+package rowlog
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
+)
+
+var update = flag.Bool("update", false, "write what the golden files should hold")
+
+// golden is a log as the first version of the format has it. Logs of a version
+// that was released stay readable: a file is never written again, and a new
+// version gets a directory of its own.
+const golden = "testdata/v1"
+
+// goldenEntries are what is in it: project and lines.
+var goldenEntries = []struct {
+	project int64
+	lines   []string
+}{
+	{1, []string{`{"event_name":"a"}`, `{"event_name":"b"}`}}, {2, []string{`{"event_name":"c"}`}}, {1, []string{`{"event_name":"d"}`}},
+}
+
+func TestALogOfEachVersionOpens(t *testing.T) {
+	if *update {
+		writeGolden(t, golden)
+	}
+	fresh := filepath.Join(t.TempDir(), "fresh")
+	writeGolden(t, fresh)
+	dir := filepath.Join(t.TempDir(), "log")
+	files, err := os.ReadDir(golden)
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	data, err := os.ReadFile(filepath.Join(golden, files[0].Name()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if written, err := os.ReadFile(filepath.Join(fresh, files[0].Name())); err != nil || !bytes.Equal(written, data) {
+		t.Errorf("%v: the format is another one and has the same version", err)
+	}
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, files[0].Name()), data, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	w, found, err := wal.Open(wal.Options{FileSystem: wal.Dir(dir)})
+	if err != nil || found.First != 1 || found.Last != 3 || found.Cut != 0 {
+		t.Fatal(found, err)
+	}
+	b := newBooks()
+	l := New(w, "collector.web", b)
+	if err := l.Drain(t.Context(), 3, b.find); err != nil {
+		t.Fatal(err)
+	}
+	b.seal(t, 1)
+	b.seal(t, 2)
+	want := map[int64][]string{}
+	for _, e := range goldenEntries {
+		for _, line := range e.lines {
+			want[e.project] = append(want[e.project], line+"\n")
+		}
+	}
+	for project, lines := range want {
+		if !slices.Equal(b.sealed[project], lines) {
+			t.Errorf("project %d has %q, not %q", project, b.sealed[project], lines)
+		}
+	}
+	if err := l.Trim(t.Context()); err != nil || l.Waiting() != 0 {
+		t.Errorf("%v, %d entries wait", err, l.Waiting())
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func writeGolden(t *testing.T, path string) {
+	t.Helper()
+	dir, err := wal.OpenDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, _, err := wal.Open(wal.Options{FileSystem: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := New(w, "collector.web", newBooks())
+	for _, e := range goldenEntries {
+		rows, data := rowsOf(e.lines...)
+		if err := l.Append(t.Context(), e.project, rows, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
