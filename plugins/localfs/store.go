@@ -83,17 +83,22 @@ func (s *store) versionOf(name string) (lake.Version, error) {
 
 // WriteIf implements lake.Store.
 func (s *store) WriteIf(ctx context.Context, name string, data []byte, prev lake.Version) (lake.Version, error) {
-	u, err := s.Create(ctx, name)
+	u, err := s.create(name)
 	if err != nil {
 		return "", err
 	}
+	var v lake.Version
 	if _, err = u.Write(data); err == nil {
+		// Not behind FinishIf: by then another writer may have been there.
+		v, err = version(u.file)
+	}
+	if err == nil {
 		err = u.FinishIf(ctx, prev)
 	}
 	if err != nil {
 		return "", errors.Join(err, u.Abort(ctx))
 	}
-	return s.versionOf(name)
+	return v, nil
 }
 
 // lock takes the lock of a directory; closing the file frees it.

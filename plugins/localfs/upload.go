@@ -22,6 +22,14 @@ type upload struct {
 
 // Create implements lake.Store.
 func (s *store) Create(_ context.Context, name string) (lake.Upload, error) {
+	u, err := s.create(name)
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+func (s *store) create(name string) (*upload, error) {
 	path := s.path(name)
 	dir, base := filepath.Split(path)
 	if err := makeDirs(filepath.Clean(dir)); err != nil {
