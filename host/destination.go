@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/hcl/v2"
@@ -89,6 +90,29 @@ func (ds *destinations) configure(ctx context.Context, c *config.Destination, p 
 		d.targets[p.ID] = answer.Targets
 	}
 	return d, found, nil
+}
+
+// unable says that a destination does not take what a pipeline exports; nil if
+// it does.
+func (d *destination) unable(p *config.Pipeline) *hcl.Diagnostic {
+	can, mode, how := d.Description().Capabilities, protocol.Append, "add rows"
+	if replaced(p.Stream) {
+		mode, how = protocol.Replace, "replace a set"
+	}
+	detail := ""
+	switch {
+	case !slices.Contains(can.Streams, p.Stream):
+		detail = fmt.Sprintf("The plugin of %s does not take %s.", p.Destination.Reference(), p.Stream)
+	case !slices.Contains(can.Modes, mode):
+		detail = fmt.Sprintf("The plugin of %s takes %s, and cannot %s.", p.Destination.Reference(), p.Stream, how)
+	default:
+		return nil
+	}
+	at := p.AttributeRange("stream")
+	return &hcl.Diagnostic{
+		Severity: hcl.DiagError, Summary: "Stream is not taken by the destination", Subject: &at, Context: p.Range.Ptr(),
+		Detail: detail + " Choose another destination.",
+	}
 }
 
 // targetsOf are the places that a pipeline writes to.

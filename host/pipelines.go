@@ -58,6 +58,9 @@ func (h *Host) registerPipeline(ctx context.Context, p *config.Pipeline) error {
 	if err != nil {
 		return err
 	}
+	if mistake := d.unable(p); mistake != nil {
+		return &ConfigurationError{Diagnostics{list: diagnostic.Diagnostics{mistake}, sources: h.config.Files}}
+	}
 	_, err = h.catalog.RegisterPipeline(ctx, definition(p), d.targetsOf(p), time.Now().UTC())
 	if mistake := refused(p, err); mistake != nil {
 		return &ConfigurationError{Diagnostics{list: diagnostic.Diagnostics{mistake}, sources: h.config.Files}}

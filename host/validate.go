@@ -34,6 +34,7 @@ func consult(ctx context.Context, c *Config, sound bool) diagnostic.Diagnostics 
 		}
 	}
 	if sound {
+		v.refuseStreams()
 		v.refuseOverlaps()
 	}
 	return v.found.list
@@ -98,6 +99,20 @@ func (m *mistakes) add(found ...*hcl.Diagnostic) {
 		})
 		if !known {
 			m.list = append(m.list, d)
+		}
+	}
+}
+
+// refuseStreams refuses pipelines whose destination does not take what they
+// export.
+func (v *validation) refuseStreams() {
+	for _, p := range v.config.Pipelines {
+		d := v.destinations.all[p.Destination]
+		if d == nil || !usable(p.Project) || d.targets[p.Project.ID] == nil {
+			continue
+		}
+		if mistake := d.unable(p); mistake != nil {
+			v.found.add(mistake)
 		}
 	}
 }

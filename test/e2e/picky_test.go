@@ -50,6 +50,18 @@ func TestRowsThatADestinationRefusesAreSetAside(t *testing.T) {
 	}
 }
 
+// A destination that takes no people is found by validate, and before anything
+// runs.
+func TestAStreamThatADestinationDoesNotTake(t *testing.T) {
+	t.Parallel()
+	s := newPeopleSite(t, pickyDestination, "picky.out")
+	s.Says(s.Penstock(nil, "validate"), 2, "Stream is not taken by the destination", "picky.out does not take people")
+	s.Says(s.Penstock(nil, "run", "--once"), 2, "picky.out does not take people")
+	if rows := pickyRows(t, filepath.Join(s.Dir, "out")); rows != 0 {
+		t.Errorf("%d rows", rows)
+	}
+}
+
 // pickyRows counts the rows that lie in the destination's directory.
 func pickyRows(t *testing.T, dir string) int {
 	t.Helper()
