@@ -37,6 +37,7 @@ type state struct {
 	stream      batch.Stream
 	generations *generation.Store
 	fold        folder
+	limit       int64 // bytes of rows that one fold takes
 
 	// Whoever makes a generation is inside until it is in the catalog and in the
 	// run that exports it: what no run and no catalog names is swept.
@@ -56,7 +57,7 @@ func (h *Host) state(p *config.Project, stream batch.Stream) *state {
 	if s := h.states[key]; s != nil {
 		return s
 	}
-	s := &state{project: p, stream: stream, generations: generation.New(h.store, p.ID, stream), gate: newGate()}
+	s := &state{project: p, stream: stream, generations: generation.New(h.store, p.ID, stream), limit: foldBytes, gate: newGate()}
 	if stream == batch.People {
 		s.fold = h.foldPeople(s)
 	}
@@ -114,7 +115,7 @@ func (h *Host) advance(ctx context.Context, s *state, last *pipeline.Generation,
 	if last != nil {
 		after = last.Seq
 	}
-	extents, to, err := h.unfolded(ctx, s, after, seq, foldBytes)
+	extents, to, err := h.unfolded(ctx, s, after, seq, s.limit)
 	if err != nil {
 		return nil, err
 	}
