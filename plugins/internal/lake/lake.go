@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
@@ -219,10 +218,11 @@ func (a *attempt) runReceipt() *RunReceipt {
 	}
 }
 
-// comment stands in the gzip header of a fixed object: it tells which run
-// the object is of, and makes the bytes of two runs differ.
-func (a *attempt) comment() string {
-	return "penstock " + a.lay.stem + " run " + strconv.FormatInt(a.run.Number, 10)
+// inner is the file name in the gzip header of a fixed object: it tells which
+// run the object is of, and makes the bytes of two runs differ. It is a name
+// and no comment because some readers, DuckDB for one, refuse comments.
+func (a *attempt) inner() string {
+	return fmt.Sprintf("%s-%08d.json", a.lay.stem, a.run.Number)
 }
 
 func addRun(runs []int64, run int64) []int64 {

@@ -16,7 +16,7 @@ import (
 // A set of at most objectLimit bytes is one object of a fixed name. Write
 // uploads it unseen; Prepare notes the receipt in the manifest; Commit
 // finishes the upload, which is the switch, and then says so in the manifest.
-// A crash between the two is found by the comment in the object's gzip header,
+// A crash between the two is found by the file name in the object's gzip header,
 // which tells its run. A newer attempt ends the older one's upload when it
 // opens, so the older cannot switch back.
 //
@@ -63,7 +63,7 @@ func (l *Lake) createSet(a *attempt) (*object, error) {
 		return nil, fmt.Errorf("create %s: %w", name, err)
 	}
 	a.pending = u
-	w := &commentWriter{w: u, comment: a.comment()}
+	w := &nameWriter{w: u, name: a.inner()}
 	return &object{upload: u, gzip: batch.NewGzipWriter(w), file: File{Name: name}}, nil
 }
 
@@ -71,7 +71,7 @@ func (a *attempt) closeSet(o *object) ([]File, error) {
 	if err := o.close(); err != nil {
 		return nil, err
 	}
-	o.file.StoredBytes += uint64(len(a.comment()) + 1)
+	o.file.StoredBytes += uint64(len(a.inner()) + 1)
 	return []File{o.file}, nil
 }
 
@@ -136,19 +136,19 @@ func (l *Lake) switchSet(ctx context.Context, a *attempt) error {
 	if !errors.Is(err, ErrConflict) && !errors.Is(err, ErrAborted) {
 		return fmt.Errorf("finish %s: %w", a.lay.fixed(), err)
 	}
-	comment, _, readErr := l.readComment(ctx, a.lay)
+	inner, _, readErr := l.readInner(ctx, a.lay)
 	if readErr != nil {
 		return readErr
 	}
-	if comment == a.comment() {
+	if inner == a.inner() {
 		return nil
 	}
 	return l.lost(ctx, a.run, fmt.Errorf("finish %s: %w", a.lay.fixed(), err))
 }
 
-// readComment returns what the header of the fixed object says, and the
+// readInner returns what the header of the fixed object says, and the
 // object's version; both empty when there is none.
-func (l *Lake) readComment(ctx context.Context, lay layout) (string, Version, error) {
+func (l *Lake) readInner(ctx context.Context, lay layout) (string, Version, error) {
 	head, version, err := l.store.Read(ctx, lay.fixed(), 1024)
 	if errors.Is(err, ErrNotFound) {
 		return "", "", nil
@@ -161,19 +161,19 @@ func (l *Lake) readComment(ctx context.Context, lay layout) (string, Version, er
 		// Not ours, or damaged: it is of no run, and will be replaced.
 		return "", version, nil //nolint:nilerr // said above
 	}
-	return z.Comment, version, nil
+	return z.Name, version, nil
 }
 
 // recover looks at the fixed object when a run is opened: it completes a
 // commit that was cut between the switch and the manifest, and removes files
 // that a cut commit has left.
 func (l *Lake) recover(ctx context.Context, a *attempt) error {
-	comment, version, err := l.readComment(ctx, a.lay)
+	inner, version, err := l.readInner(ctx, a.lay)
 	if err != nil {
 		return err
 	}
 	a.current = version
-	if p := a.manifest.Prepared; p != nil && comment == (&attempt{lay: a.lay, run: sdk.Run{Number: p.Run}}).comment() {
+	if p := a.manifest.Prepared; p != nil && inner == (&attempt{lay: a.lay, run: sdk.Run{Number: p.Run}}).inner() {
 		next, err := a.manifest.clone()
 		if err != nil {
 			return err
@@ -242,17 +242,17 @@ func (l *Lake) sweep(ctx context.Context, a *attempt, layouts []layout) {
 	}
 }
 
-// commentWriter sets the comment of the gzip header that passes through it.
-type commentWriter struct {
-	w       io.Writer
-	comment string
-	head    []byte
-	done    bool
+// nameWriter sets the file name of the gzip header that passes through it.
+type nameWriter struct {
+	w    io.Writer
+	name string
+	head []byte
+	done bool
 }
 
 const gzipHeader = 10 // bytes, without optional fields
 
-func (c *commentWriter) Write(p []byte) (int, error) {
+func (c *nameWriter) Write(p []byte) (int, error) {
 	if c.done {
 		return c.w.Write(p)
 	}
@@ -261,8 +261,8 @@ func (c *commentWriter) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	c.done = true
-	c.head[3] |= 1 << 4 // FCOMMENT
-	out := slices.Concat(c.head[:gzipHeader], []byte(c.comment), []byte{0}, c.head[gzipHeader:])
+	c.head[3] |= 1 << 3 // FNAME
+	out := slices.Concat(c.head[:gzipHeader], []byte(c.name), []byte{0}, c.head[gzipHeader:])
 	c.head = nil
 	if _, err := c.w.Write(out); err != nil {
 		return 0, err

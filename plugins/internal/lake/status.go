@@ -23,11 +23,11 @@ func (l *Lake) Status(ctx context.Context, run sdk.Run) (sdk.Status, error) {
 		m = newManifest(run)
 	}
 	if p := m.Prepared; p != nil && p.Run > m.Run {
-		comment, _, err := l.readComment(ctx, lay)
+		inner, _, err := l.readInner(ctx, lay)
 		if err != nil {
 			return sdk.Status{}, err
 		}
-		if comment == (&attempt{lay: lay, run: sdk.Run{Number: p.Run}}).comment() {
+		if inner == (&attempt{lay: lay, run: sdk.Run{Number: p.Run}}).inner() {
 			m.commit(p.Run, p.CompleteAsOf, p)
 		}
 	}
