@@ -7,13 +7,19 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
+
+const token = "shop-token"
 
 const configuration = `
 host {
@@ -22,12 +28,15 @@ host {
 }
 project "shop" {
   id    = %s
-  token = "shop-token"
+  token = %q
 }
-source "files" "events" {
+source "collector" "web" {
   project = "shop"
-  path    = "./events.ndjson"
+  listen  = "127.0.0.1:0"
 }
+`
+
+const pipelines = `
 destination "localfs" "out" {
   path = "./out"
 }
@@ -37,62 +46,153 @@ pipeline "events_out" {
   destination = destination.localfs.out
   from_date   = %q
 }
+pipeline "people_out" {
+  project     = "shop"
+  stream      = "people"
+  destination = destination.localfs.out
+}
 `
 
-// export has a host export the sample, and returns the destination's
-// directory.
+// export has a host collect the sample, as clients send it, and export it. It
+// returns the destination's directory.
 func export(t *testing.T, s *sample) string {
 	t.Helper()
 	dir := t.TempDir()
 	binary, plugins := build(t)
-	write(t, filepath.Join(dir, "penstock.hcl"), fmt.Sprintf(configuration, plugins, projectID, first.Format(time.DateOnly)))
-	var events strings.Builder
-	for _, e := range s.events {
-		events.WriteString(e.record() + "\n")
-	}
-	write(t, filepath.Join(dir, "events.ndjson"), events.String())
+	config := fmt.Sprintf(configuration, plugins, projectID, token)
+	write(t, filepath.Join(dir, "penstock.hcl"), config)
+	collect(t, dir, binary, s)
+	write(t, filepath.Join(dir, "penstock.hcl"), config+fmt.Sprintf(pipelines, first.Format(time.DateOnly)))
 	run(t, dir, binary, "run", "--once", "--config", "penstock.hcl")
 	lay(t, filepath.Join(dir, "out"), s)
 	return filepath.Join(dir, "out")
 }
 
-// lay lays profiles and mappings beside the events, in the form that they are
-// exported in.
+// lay lays mappings beside what was exported, in the form that they are exported
+// in.
 func lay(t *testing.T, out string, s *sample) {
 	t.Helper()
-	var people, mappings strings.Builder
-	for _, p := range s.profiles {
-		fmt.Fprintf(&people, `{"distinct_id":%q,"properties":{"$email":%q,"$last_seen":%q}}`+"\n", p.id, p.email, p.seen.Format("2006-01-02T15:04:05"))
-	}
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
 	for device, user := range s.owners() {
-		fmt.Fprintf(&mappings, `{"distinct_id":%q,"resolved_distinct_id":%q}`+"\n", device, user)
+		fmt.Fprintf(z, `{"distinct_id":%q,"resolved_distinct_id":%q}`+"\n", device, user)
 	}
-	for name, text := range map[string]string{"mp_people_data": people.String(), "mp_identity_mappings_data": mappings.String()} {
-		dir := filepath.Join(out, projectID, name)
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			t.Fatal(err)
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(out, projectID, "mp_identity_mappings_data")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "laid.json.gz"), b.String())
+}
+
+// collect sends the sample to a host that serves.
+func collect(t *testing.T, dir, binary string, s *sample) {
+	t.Helper()
+	command := exec.Command(binary, "run", "--config", "penstock.hcl")
+	command.Dir = dir
+	var said strings.Builder
+	command.Stdout, command.Stderr = &said, &said
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if t.Failed() {
+			_ = command.Process.Kill()
+			_ = command.Wait()
+			t.Logf("the host said:\n%s", said.String())
 		}
-		var b bytes.Buffer
-		z := gzip.NewWriter(&b)
-		_, _ = z.Write([]byte(text)) // a buffer takes everything
-		_ = z.Close()
-		write(t, filepath.Join(dir, "laid.json.gz"), b.String())
+	}()
+	address := "http://" + listening(t, dir, binary)
+	for batch := range slices.Chunk(s.events, 500) {
+		post(t, address+"/import?strict=0", batch, event.record)
+	}
+	// The latest does not come last.
+	slices.Reverse(s.profiles)
+	post(t, address+"/engage", s.profiles, profile.record)
+	slices.Reverse(s.profiles)
+	if err := command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Wait(); err != nil {
+		t.Fatal(err)
 	}
 }
 
-// record is the event in the shape of Mixpanel's export.
-func (e event) record() string {
-	properties := map[string]any{"time": e.at.Unix(), "$insert_id": e.insert}
-	for name, value := range map[string]string{"$device_id": e.device, "$user_id": e.user, "distinct_id": e.id()} {
-		if value != "" || e.blank && name == "distinct_id" {
-			properties[name] = value
+// listening waits until a host listens, and says where.
+func listening(t *testing.T, dir, binary string) string {
+	t.Helper()
+	deadline, tick := time.NewTimer(time.Minute), time.NewTicker(20*time.Millisecond)
+	defer deadline.Stop()
+	defer tick.Stop()
+	for {
+		command := exec.CommandContext(t.Context(), binary, "status", "--json", "--config", "penstock.hcl")
+		command.Dir = dir
+		out, err := command.Output()
+		var status struct {
+			Collectors []struct {
+				Listening bool
+				Listen    string
+			}
+		}
+		if err == nil && json.Unmarshal(out, &status) == nil && len(status.Collectors) == 1 && status.Collectors[0].Listening {
+			return status.Collectors[0].Listen
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("the host does not listen: %v: %s", err, out)
 		}
 	}
-	b, err := json.Marshal(map[string]any{"event": e.name, "properties": properties})
-	if err != nil {
-		panic(err)
+}
+
+// post sends records, which are all taken.
+func post[T any](t *testing.T, target string, records []T, record func(T) map[string]any) {
+	t.Helper()
+	var list []map[string]any
+	for _, r := range records {
+		list = append(list, record(r))
 	}
-	return string(b)
+	body, err := json.Marshal(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, target, strings.NewReader(string(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.SetBasicAuth(token, "")
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK || string(answer) != "1" {
+		t.Fatalf("%s: %d %s %v", target, response.StatusCode, answer, err)
+	}
+}
+
+// record is the event as a client sends it.
+func (e event) record() map[string]any {
+	properties := map[string]any{"token": token, "time": e.at.Unix(), "$insert_id": e.insert}
+	if e.device != "" {
+		properties["$device_id"] = e.device
+	}
+	if e.user != "" {
+		properties["$user_id"] = e.user
+	}
+	if e.blank {
+		properties["distinct_id"] = ""
+	}
+	return map[string]any{"event": e.name, "properties": properties}
+}
+
+// record is an operation that makes the profile.
+func (p profile) record() map[string]any {
+	return map[string]any{"$token": token, "$distinct_id": p.id, "$time": p.seen.Unix(), "$set": map[string]string{"$email": p.email}}
 }
 
 // build builds the host and its plugin, and returns where they are.
