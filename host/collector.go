@@ -21,7 +21,6 @@ import (
 	"github.com/penstock-io/penstock/host/internal/geoip"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
-	"github.com/penstock-io/penstock/host/internal/schema"
 	"github.com/penstock-io/penstock/host/internal/source/collector"
 	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
@@ -244,8 +243,6 @@ func (h *Host) collectorOptions(l *collecting) (collector.Options, error) {
 	}
 	return o, nil
 }
-
-var identities = map[string]schema.Identity{"simplified": schema.Simplified, "original": schema.Original, "legacy": schema.Legacy}
 
 // guarded says what has gone wrong in a handler without naming the client.
 func (h *Host) guarded(source string, handler http.Handler) http.Handler {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/identity"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
 	"github.com/penstock-io/penstock/host/internal/plugin"
@@ -48,7 +49,8 @@ type Host struct {
 	journals   map[int64]*projectJournal
 	collectors []*collecting // of a host that serves
 	states     map[stateKey]*state
-	gates      map[string]gate // of steps, by pipeline
+	indexes    map[int64]*identity.Index // of links, by project
+	gates      map[string]gate           // of steps, by pipeline
 }
 
 // projectJournal is the journal of one project.
@@ -78,7 +80,7 @@ func Open(ctx context.Context, c *Config, o Options) (*Host, error) {
 func openLocked(ctx context.Context, c *Config, o Options, lock *os.File) (*Host, error) {
 	h := &Host{
 		config: c, log: newLogger(c, o.LogOutput), observer: o.Observer, lock: lock, owner: newOwner(),
-		journals: map[int64]*projectJournal{}, states: map[stateKey]*state{}, gates: map[string]gate{},
+		journals: map[int64]*projectJournal{}, states: map[stateKey]*state{}, indexes: map[int64]*identity.Index{}, gates: map[string]gate{},
 	}
 	if h.observer == nil {
 		h.observer = nobody{}
@@ -140,6 +142,9 @@ func (h *Host) Close() error {
 		h.plugins.Stop(ctx)
 	}
 	var err error
+	for _, x := range h.indexes {
+		err = errors.Join(err, x.Close())
+	}
 	for _, j := range h.journals {
 		err = errors.Join(err, j.writer.Close(), j.reader.Close())
 	}

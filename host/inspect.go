@@ -21,8 +21,13 @@ func (h *Host) Status(ctx context.Context) (*Status, error) {
 		return nil, err
 	}
 	for _, p := range projects {
+		links, err := h.identityStatus(p.ID)
+		if err != nil {
+			return nil, err
+		}
 		s.Projects = append(s.Projects, ProjectStatus{
 			Name: p.Name, ID: p.ID, TimeZone: p.TimeZone, Sequence: p.Sequence, Segments: p.Segments, Rows: p.Rows, Bytes: p.Bytes,
+			Identity: links,
 		})
 	}
 	if s.Sources, err = h.sourceStatus(ctx); err != nil {

@@ -74,6 +74,9 @@ func (h *Host) handlers() map[string]api.Operation {
 		}),
 		"runs":       with(func(ctx context.Context, n named) (any, error) { return h.Runs(ctx, n.Pipeline) }),
 		"runs/retry": with(func(ctx context.Context, n named) (any, error) { return nil, h.RetryRun(ctx, n.Pipeline, n.Number) }),
+		"identity/failures": with(func(ctx context.Context, f IdentityFilter) (any, error) {
+			return h.IdentityFailures(ctx, f)
+		}),
 		"quarantine": with(func(ctx context.Context, f QuarantineFilter) (any, error) { return h.Quarantine(ctx, f) }),
 		"quarantine/replay": with(func(ctx context.Context, f QuarantineFilter) (any, error) {
 			return h.ReplayQuarantine(ctx, f)
@@ -159,6 +162,10 @@ func (r *remote) Quarantine(ctx context.Context, f QuarantineFilter) (*Quarantin
 
 func (r *remote) ReplayQuarantine(ctx context.Context, f QuarantineFilter) (*ReplayReport, error) {
 	return ask[*ReplayReport](ctx, r, "quarantine/replay", f)
+}
+
+func (r *remote) IdentityFailures(ctx context.Context, f IdentityFilter) (*IdentityFailures, error) {
+	return ask[*IdentityFailures](ctx, r, "identity/failures", f)
 }
 
 func (r *remote) Close() error {

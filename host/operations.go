@@ -28,6 +28,10 @@ type Operations interface {
 	Quarantine(ctx context.Context, filter QuarantineFilter) (*QuarantineList, error)
 	ReplayQuarantine(ctx context.Context, filter QuarantineFilter) (*ReplayReport, error)
 
+	// IdentityFailures folds the links that are sealed, and lists those that
+	// were refused.
+	IdentityFailures(ctx context.Context, filter IdentityFilter) (*IdentityFailures, error)
+
 	Close() error
 }
 
@@ -51,6 +55,16 @@ type ProjectStatus struct {
 	Segments int64  `json:"segments"`
 	Rows     int64  `json:"rows"`
 	Bytes    int64  `json:"bytes"`
+	// Identity is nil when no identity links were folded yet.
+	Identity *IdentityStatus `json:"identity,omitempty"`
+}
+
+// IdentityStatus is what became of a project's identity links.
+type IdentityStatus struct {
+	Sequence int64            `json:"sequence"` // of the journal, up to which they are folded
+	IDs      int64            `json:"ids"`      // that were linked
+	Mappings int64            `json:"mappings"`
+	Refused  map[string]int64 `json:"refused,omitempty"` // by reason
 }
 
 // SourceStatus is what a source has read.
@@ -237,6 +251,37 @@ type ReplayReport struct {
 	Records  int64 `json:"records"`
 	Accepted int64 `json:"accepted"`
 	Refused  int64 `json:"refused"`
+}
+
+// IdentityFilter picks refused identity links.
+type IdentityFilter struct {
+	Project string `json:"project,omitempty"` // "" for all
+	Limit   int    `json:"limit,omitempty"`   // of each project, the latest; 0: all that are kept
+}
+
+// IdentityFailures are refused identity links, the latest of each project
+// first, and counts of all.
+type IdentityFailures struct {
+	Counts   []IdentityCount   `json:"counts"`
+	Failures []IdentityFailure `json:"failures"`
+}
+
+// IdentityCount counts refused links by project and reason.
+type IdentityCount struct {
+	Project string `json:"project"`
+	Reason  string `json:"reason"`
+	Count   int64  `json:"count"`
+}
+
+// IdentityFailure is a link that was refused.
+type IdentityFailure struct {
+	Project      string    `json:"project"`
+	Time         time.Time `json:"time"` // when it was accepted
+	Reason       string    `json:"reason"`
+	Description  string    `json:"description"`
+	Verb         string    `json:"verb"` // link, identify, alias or merge
+	AnonymousID  string    `json:"anonymous_id"`
+	IdentifiedID string    `json:"identified_id"`
 }
 
 // Report is progress of one activity.

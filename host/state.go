@@ -60,6 +60,8 @@ func (h *Host) state(p *config.Project, stream batch.Stream) *state {
 	s := &state{project: p, stream: stream, generations: generation.New(h.store, p.ID, stream), limit: foldBytes, gate: newGate()}
 	if stream == batch.People {
 		s.fold = h.foldPeople(s)
+	} else {
+		s.fold = h.foldIdentity(s)
 	}
 	h.states[key] = s
 	return s

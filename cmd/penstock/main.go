@@ -108,7 +108,7 @@ Start with:  penstock run --once --config penstock.hcl`,
 	root.AddCommand(
 		newRunCommand(c), newValidateCommand(c), newPlanCommand(c), newStatusCommand(c),
 		newPipelinesCommand(c), newRunsCommand(c), newDestinationsCommand(c),
-		newPluginsCommand(c), newJournalCommand(c), newQuarantineCommand(c), newVersionCommand(c),
+		newPluginsCommand(c), newJournalCommand(c), newQuarantineCommand(c), newIdentityCommand(c), newVersionCommand(c),
 	)
 	return root
 }

@@ -46,6 +46,16 @@ func (c *cli) printStatus(s *host.Status) {
 	c.table([]string{"project", "id", "time zone", "seals", "rows", "journal"}, rows)
 	fmt.Fprintln(c.out)
 	rows = nil
+	for _, p := range s.Projects {
+		if i := p.Identity; i != nil {
+			rows = append(rows, []string{p.Name, thousands(i.IDs), thousands(i.Mappings), reasons(i.Refused)})
+		}
+	}
+	if len(rows) > 0 {
+		c.table([]string{"project", "linked ids", "mappings", "refused links"}, rows)
+		fmt.Fprintln(c.out)
+	}
+	rows = nil
 	for _, source := range s.Sources {
 		rows = append(rows, []string{source.Name, fmt.Sprint(source.Positions), reasons(source.Quarantined)})
 	}

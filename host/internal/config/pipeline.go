@@ -38,6 +38,11 @@ func (l *loader) decodePipeline(raw *hclsyntax.Block) {
 	if b.text("stream") != "" {
 		b.refuseOfOtherStreams(p.Stream)
 	}
+	if p.Stream == batch.Identity && p.Project != nil && p.Project.Identity == "legacy" {
+		at := b.place().AttributeRange("stream")
+		l.fail(&at, "No identity mappings", "project %q has identity = \"legacy\": an alias counts for later events only, and is applied when they are collected. "+
+			"There is nothing to export: leave the pipeline out.", p.Project.Name)
+	}
 	from, hasFrom := b.date("from_date")
 	to, hasTo := b.date("to_date")
 	p.From = from

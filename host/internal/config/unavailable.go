@@ -13,7 +13,6 @@ var unavailable = []refusal{
 	{block: "project", attribute: "profiles_from", when: is("mixpanel"), instead: "This version has no mixpanel source."},
 	{block: "mixpanel", instead: `This version reads files: source "files".`},
 	{block: "kafka", instead: `This version reads files: source "files".`},
-	{block: "pipeline", attribute: "stream", when: is("identity"), instead: `This version exports events and people: stream = "events" or "people".`},
 	{block: "pipeline", attribute: "frequency", when: is("continuous"), instead: `Use "hourly" or "daily".`},
 	{block: "pipeline", attribute: "min_interval", instead: "Leave it out: frequency says when a run is due."},
 	{block: "pipeline", attribute: "at", instead: "Leave it out: the next run is due one period after the last one."},

@@ -253,6 +253,6 @@ func (x *Index) store(b *pebble.Batch, next state) error {
 	if err := errors.Join(x.db.Apply(b, pebble.NoSync), b.Close()); err != nil {
 		return fmt.Errorf("store identity: %w", err)
 	}
-	x.state = next
+	x.is(next)
 	return nil
 }

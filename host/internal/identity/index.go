@@ -66,9 +66,12 @@ type Index struct {
 	o     Options
 	rules rules
 
-	mu    sync.Mutex
+	mu    sync.Mutex // held by folds
 	db    *pebble.DB // nil: it could not be opened, or was closed
 	state state
+
+	look  sync.RWMutex // of what may be looked at while a fold is under way
+	stats Stats
 }
 
 // stateVersion is that of everything that is in an index.
@@ -147,7 +150,8 @@ func (x *Index) open() error {
 	if err != nil {
 		return fmt.Errorf("open identity index: %w", err)
 	}
-	x.db, x.state = db, state{Version: stateVersion, Rules: x.o.Rules, Limit: x.o.Limit}
+	x.db = db
+	x.is(state{Version: stateVersion, Rules: x.o.Rules, Limit: x.o.Limit})
 	t := newTable(db, nil, false)
 	var stored state
 	found, err := t.load(stateKey, func(value []byte) error { return json.Unmarshal(value, &stored) })
@@ -159,7 +163,7 @@ func (x *Index) open() error {
 	case stored.Version != stateVersion || stored.Rules != x.o.Rules || stored.Limit != x.o.Limit:
 		return errors.Join(errors.New("it was made by another version or for other rules"), x.close())
 	}
-	x.state = stored
+	x.is(stored)
 	return nil
 }
 
@@ -255,10 +259,20 @@ type Stats struct {
 	Refused  map[Reason]int64 // links, by reason
 }
 
-// Stats counts what was folded so far.
+// Stats counts what was folded so far. It does not wait for a fold that is
+// under way.
 func (x *Index) Stats() Stats {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	c := x.state.Counts
-	return Stats{Sequence: x.state.Position.Seq, IDs: c.IDs, Mappings: c.Mappings, Refused: maps.Clone(c.Refused)}
+	x.look.RLock()
+	defer x.look.RUnlock()
+	s := x.stats
+	s.Refused = maps.Clone(s.Refused)
+	return s
+}
+
+// is makes the state what was stored.
+func (x *Index) is(s state) {
+	x.state = s
+	x.look.Lock()
+	defer x.look.Unlock()
+	x.stats = Stats{Sequence: s.Position.Seq, IDs: s.Counts.IDs, Mappings: s.Counts.Mappings, Refused: s.Counts.Refused}
 }

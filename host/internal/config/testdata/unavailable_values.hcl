@@ -20,8 +20,3 @@ pipeline "daily" {
   min_interval = "10m"
   rate_limit = "10MB"
 }
-pipeline "ids" {
-  project = "shop"
-  stream = "identity"
-  destination = destination.localfs.out
-}

@@ -1,0 +1,183 @@
+package host
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/identity"
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/host/internal/schema"
+)
+
+// identityDir holds, below data_dir, the indexes of identity links by project.
+// What is in it is made anew when it is missing.
+const identityDir = "identity"
+
+func (h *Host) identityPath(p *config.Project) string {
+	return filepath.Join(h.config.Host.DataDir, identityDir, strconv.FormatInt(p.ID, 10))
+}
+
+// identities are the kinds of identity management by their names.
+var identities = map[string]schema.Identity{"simplified": schema.Simplified, "original": schema.Original, "legacy": schema.Legacy}
+
+// identity opens a project's index of identity links, once.
+func (h *Host) identity(p *config.Project) (*identity.Index, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if x := h.indexes[p.ID]; x != nil {
+		return x, nil
+	}
+	x, err := identity.Open(identity.Options{
+		Dir: h.identityPath(p), Rules: identities[p.Identity], Journal: linkJournal{h, p}, Log: h.log.With("project", p.Name),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("project %s: %w", p.Name, err)
+	}
+	h.indexes[p.ID] = x
+	return x, nil
+}
+
+// foldIdentity folds identity links. The index reads the journal itself: it may
+// have to begin at its beginning, or be ahead.
+func (h *Host) foldIdentity(s *state) folder {
+	return func(ctx context.Context, last *pipeline.Generation, seq int64, _ func(context.Context, func(journal.Block) error) error) (*pipeline.Generation, error) {
+		x, err := h.identity(s.project)
+		if err != nil {
+			return nil, err
+		}
+		return x.Generation(ctx, s.generations, last, seq)
+	}
+}
+
+// linkJournal is a project's journal as its index of identity links sees it.
+type linkJournal struct {
+	host    *Host
+	project *config.Project
+}
+
+// Links implements identity.Journal.
+func (j linkJournal) Links(ctx context.Context, after, to int64, fn func(seq int64, extents []pipeline.Extent) error) error {
+	return j.host.catalog.Extents(ctx, j.project.ID, journal.KindLinks, after, to, fn)
+}
+
+// Extent implements identity.Journal.
+func (j linkJournal) Extent(ctx context.Context, ref journal.ExtentRef, fn func(journal.Block) error) error {
+	opened, err := j.host.journal(ctx, j.project)
+	if err != nil {
+		return err
+	}
+	return opened.reader.Extent(ctx, ref, fn)
+}
+
+// Segment implements identity.Journal.
+func (j linkJournal) Segment(ctx context.Context, seq int64) (string, error) {
+	latest, err := j.host.catalog.Sequence(ctx, j.project.ID)
+	if err != nil || seq > latest {
+		return "", err
+	}
+	return j.host.catalog.Blob(ctx, j.project.ID, seq)
+}
+
+// foldLinks brings a project's index up to what is sealed.
+func (h *Host) foldLinks(ctx context.Context, p *config.Project) (*identity.Index, error) {
+	x, err := h.identity(p)
+	if err != nil {
+		return nil, err
+	}
+	seq, err := h.catalog.Sequence(ctx, p.ID)
+	if err != nil {
+		return nil, err
+	}
+	if err := x.Fold(ctx, seq); err != nil {
+		return nil, fmt.Errorf("project %s: %w", p.Name, err)
+	}
+	return x, nil
+}
+
+// IdentityFailures implements Operations.
+func (h *Host) IdentityFailures(ctx context.Context, f IdentityFilter) (*IdentityFailures, error) {
+	list := &IdentityFailures{Counts: []IdentityCount{}, Failures: []IdentityFailure{}}
+	known := f.Project == ""
+	for _, p := range h.config.Projects {
+		if f.Project != "" && p.Name != f.Project {
+			continue
+		}
+		known = true
+		if err := h.sealLinks(ctx, p); err != nil {
+			return nil, err
+		}
+		x, err := h.foldLinks(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		for reason, n := range x.Stats().Refused {
+			list.Counts = append(list.Counts, IdentityCount{Project: p.Name, Reason: string(reason), Count: n})
+		}
+		failures, err := x.Failures(f.Limit)
+		if err != nil {
+			return nil, fmt.Errorf("project %s: %w", p.Name, err)
+		}
+		for _, r := range failures {
+			list.Failures = append(list.Failures, IdentityFailure{
+				Project: p.Name, Time: r.Time, Reason: string(r.Reason), Description: r.Description, Verb: string(r.Verb),
+				AnonymousID: r.AnonymousID, IdentifiedID: r.IdentifiedID,
+			})
+		}
+	}
+	if !known {
+		return nil, fmt.Errorf("no project %q is configured", f.Project)
+	}
+	slices.SortFunc(list.Counts, func(a, b IdentityCount) int {
+		return cmp.Or(cmp.Compare(a.Project, b.Project), cmp.Compare(a.Reason, b.Reason))
+	})
+	return list, nil
+}
+
+// sealLinks seals what a serving host has taken, so that what a client was told
+// is folded.
+func (h *Host) sealLinks(ctx context.Context, p *config.Project) error {
+	if !h.serving {
+		return nil
+	}
+	j, err := h.journal(ctx, p)
+	if err != nil {
+		return err
+	}
+	return j.writer.Seal(ctx)
+}
+
+// identityStatus is what is known of a project's links; nil when none were ever
+// folded.
+func (h *Host) identityStatus(id int64) (*IdentityStatus, error) {
+	for _, p := range h.config.Projects {
+		if p.ID != id {
+			continue
+		}
+		if _, err := os.Stat(h.identityPath(p)); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		x, err := h.identity(p)
+		if err != nil {
+			return nil, err
+		}
+		s := x.Stats()
+		status := &IdentityStatus{Sequence: s.Sequence, IDs: s.IDs, Mappings: s.Mappings}
+		for reason, n := range s.Refused {
+			if status.Refused == nil {
+				status.Refused = map[string]int64{}
+			}
+			status.Refused[string(reason)] = n
+		}
+		return status, nil
+	}
+	return nil, nil
+}
