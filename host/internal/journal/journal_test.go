@@ -529,3 +529,47 @@ func TestPositionsThatAreNoText(t *testing.T) {
 		t.Errorf("rebuilt: %q, %v", got, err)
 	}
 }
+
+// ending is a context that ends while it is being used.
+type ending struct {
+	context.Context
+	asked bool
+}
+
+func (c *ending) Err() error {
+	if !c.asked {
+		c.asked = true
+		return nil
+	}
+	return context.Canceled
+}
+
+func (c *ending) Done() <-chan struct{} {
+	done := make(chan struct{})
+	close(done)
+	return done
+}
+
+// A host that stops calls away whoever hands rows on, and then seals: rows are
+// sealed with their cursor, or not at all.
+func TestAnAppendThatIsCalledAwayLeavesNoHalf(t *testing.T) {
+	b := newBench(t)
+	o := b.options()
+	o.Block = 1 << 10
+	w := b.writer(o)
+	ids, times := random(rand.New(rand.NewPCG(4, 4)), 400, 1)
+	err := w.Append(&ending{Context: t.Context()}, chunk("files.a", ids, times, 0))
+	if err != nil && !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Seal(t.Context()), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	cursors, err := b.catalog.Cursors(t.Context(), project, "files.a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(b.lines()); n != 0 && cursors["file"] == nil {
+		t.Errorf("%d rows of %d are sealed, and the cursor has not moved", n, len(ids))
+	}
+}

@@ -115,14 +115,21 @@ func Open(ctx context.Context, o Options) (*Writer, error) {
 	return w, nil
 }
 
-// Append takes a chunk's rows and cursors. It copies what it keeps, and blocks
-// while the memory budget is used up. An error ends the writer.
+// Append takes a chunk's rows and cursors: all of them, or none when ctx has
+// ended before. It copies what it keeps, and blocks while the memory budget is
+// used up. Any other error has ended the writer.
 func (w *Writer) Append(ctx context.Context, c Chunk) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.failed(); err != nil {
 		return err
 	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	// Rows that are sealed without their cursor are read again, and not all of
+	// them have the same key then.
+	ctx = context.WithoutCancel(ctx)
 	for i := range c.Rows {
 		if err := w.put(ctx, &c.Rows[i], c.Data); err != nil {
 			return err
