@@ -53,6 +53,9 @@ at the destination, replaces it all the same, this time.`,
 			if err != nil {
 				return err
 			}
+			if c.json {
+				return c.printJSON(done)
+			}
 			return c.printSummary(&host.Summary{Pipelines: []host.PipelineSummary{*done}})
 		},
 	}
