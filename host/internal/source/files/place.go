@@ -11,8 +11,11 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 
+	"cloud.google.com/go/storage"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/bmatcuk/doublestar/v4"
@@ -136,9 +139,17 @@ func (b *bucket) list(ctx context.Context) ([]entry, error) {
 
 // etag tells versions of an object apart, where its store says so.
 func etag(o *blob.ListObject) string {
-	var s3 types.Object
-	if o.As(&s3) && s3.ETag != nil {
-		return *s3.ETag
+	var atS3 types.Object
+	if o.As(&atS3) && atS3.ETag != nil {
+		return *atS3.ETag
+	}
+	var atGCS storage.ObjectAttrs
+	if o.As(&atGCS) {
+		return strconv.FormatInt(atGCS.Generation, 10)
+	}
+	var atAzure container.BlobItem
+	if o.As(&atAzure) && atAzure.Properties != nil && atAzure.Properties.ETag != nil {
+		return string(*atAzure.Properties.ETag)
 	}
 	return hex.EncodeToString(o.MD5)
 }
