@@ -226,10 +226,13 @@ func (c *fakeClock) waits() []time.Duration {
 
 func TestDeadlines(t *testing.T) {
 	ctx := context.Background()
-	limit := 300 * time.Millisecond
-	short := func(o *Options) {
-		o.Timeouts.Describe, o.Timeouts.Check, o.Timeouts.Progress, o.Timeouts.Commit = limit, limit, limit, limit
-	}
+	// Only what is to come to its deadline has a short one: a busy machine may
+	// keep the rest waiting.
+	const limit = 300 * time.Millisecond
+	describe := func(o *Options) { o.Timeouts.Describe = limit }
+	check := func(o *Options) { o.Timeouts.Check = limit }
+	commit := func(o *Options) { o.Timeouts.Commit = limit }
+	progress := func(o *Options) { o.Timeouts.Progress = 3 * time.Second }
 	frozen := func(t *testing.T, err error, during string) {
 		t.Helper()
 		var f *FrozenError
@@ -238,13 +241,13 @@ func TestDeadlines(t *testing.T) {
 		}
 	}
 	t.Run("frozen in describe", func(t *testing.T) {
-		frozen(t, started(t, "frozen", short).Start(ctx), "describe")
+		frozen(t, started(t, "frozen", describe).Start(ctx), "describe")
 	})
 	t.Run("slow to describe", func(t *testing.T) {
-		frozen(t, started(t, "slow", short).Start(ctx), "describe")
+		frozen(t, started(t, "slow", describe).Start(ctx), "describe")
 	})
 	t.Run("check hangs", func(t *testing.T) {
-		d := started(t, "hangs", short)
+		d := started(t, "hangs", check)
 		_, err := d.Check(ctx, 1)
 		var late *DeadlineError
 		if !errors.As(err, &late) || late.During != "check" {
@@ -255,7 +258,7 @@ func TestDeadlines(t *testing.T) {
 		}
 	})
 	t.Run("send to a wedged plugin", func(t *testing.T) {
-		d := started(t, "wedged", short)
+		d := started(t, "wedged", progress)
 		x := open(t, d)
 		var err error
 		for range 100 {
@@ -269,7 +272,7 @@ func TestDeadlines(t *testing.T) {
 		}
 	})
 	t.Run("commit unanswered", func(t *testing.T) {
-		x := open(t, started(t, "quiet", short))
+		x := open(t, started(t, "quiet", commit))
 		_, err := x.Commit(ctx)
 		frozen(t, err, "commit")
 		if !errors.Is(err, protocol.ErrUnknown) {
@@ -286,6 +289,9 @@ func TestDeadlines(t *testing.T) {
 	})
 	t.Run("caller gives up", func(t *testing.T) {
 		d := started(t, "hangs", nil)
+		if err := d.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
 		given, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		if _, err := d.Check(given, 1); !errors.Is(err, context.DeadlineExceeded) {
@@ -312,7 +318,8 @@ func open(t *testing.T, d *Destination) *Export {
 
 // A frozen plugin is noticed while a call waits that has a long deadline.
 func TestHeartbeatEndsACall(t *testing.T) {
-	d := started(t, "quiet", func(o *Options) { o.Timeouts.HeartbeatTimeout = 200 * time.Millisecond })
+	t.Parallel()
+	d := started(t, "quiet", nil)
 	x := open(t, d)
 	if err := syscall.Kill(pidOf(t, d.cur), syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -323,7 +330,7 @@ func TestHeartbeatEndsACall(t *testing.T) {
 	if !errors.As(err, &f) || f.During != "heartbeat" || !errors.Is(err, protocol.ErrUnknown) {
 		t.Errorf("error = %v", err)
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > patience {
 		t.Errorf("took %s", took)
 	}
 }

@@ -98,8 +98,11 @@ func testLaunch(t testing.TB, d *Dir, mode string) launch {
 	}
 }
 
+// patience is how long what must happen may take on a busy machine.
+const patience = time.Minute
+
 func testTimeouts() Timeouts {
-	return Timeouts{Heartbeat: 50 * time.Millisecond, HeartbeatTimeout: 2 * time.Second, Drain: 3 * time.Second, Term: 2 * time.Second}
+	return Timeouts{Heartbeat: 50 * time.Millisecond, HeartbeatTimeout: 4 * time.Second, Drain: 3 * time.Second, Term: 2 * time.Second}
 }
 
 // shortTemp is a temporary directory whose name leaves room for sockets.
@@ -141,10 +144,10 @@ func (w testWriter) Write(p []byte) (int, error) {
 // eventually polls until ok, or fails.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 20 s", what)
+			t.Fatalf("%s: not within %s", what, patience)
 		}
 		<-time.After(5 * time.Millisecond)
 	}
