@@ -174,12 +174,17 @@ func (h *Host) startCollectors(ctx context.Context, end context.CancelCauseFunc)
 	return nil
 }
 
-func (h *Host) startCollector(ctx context.Context, l *collecting, end context.CancelCauseFunc) error {
-	options, err := h.collectorOptions(l)
-	if err != nil {
-		return err
+func (h *Host) startCollector(ctx context.Context, l *collecting, end context.CancelCauseFunc) (err error) {
+	o := collectorOptions(l.config)
+	o.Log, o.Rejects = l.log, &refusedByCollector{store: h.quarantine, source: l.config.Reference(), projects: l.config.Projects}
+	o.Ready, o.Logger = l.log.Err, h.log.With("source", l.config.Reference())
+	if l.config.GeoIP != "" {
+		if l.places, err = geoip.Open(l.config.GeoIP); err != nil {
+			return err
+		}
+		o.Geo = l.places
 	}
-	handler, err := collector.New(options)
+	handler, err := collector.New(o)
 	if err != nil {
 		return err
 	}
@@ -218,30 +223,21 @@ func (h *Host) startCollector(ctx context.Context, l *collecting, end context.Ca
 	return nil
 }
 
-// collectorOptions are what a collector's configuration says.
-func (h *Host) collectorOptions(l *collecting) (collector.Options, error) {
-	c := l.config
+// collectorOptions are what a collector's configuration says, but for what it
+// writes to.
+func collectorOptions(c *config.Collector) collector.Options {
 	o := collector.Options{
 		APISecret: string(c.APISecret), CORSOrigins: c.CORSOrigins, RedirectOrigins: c.RedirectOrigins, MaxBody: c.MaxBody,
-		Log: l.log, Rejects: &refusedByCollector{store: h.quarantine, source: c.Reference(), projects: c.Projects},
-		Ready: l.log.Err, Logger: h.log.With("source", c.Reference()),
 	}
 	for _, p := range c.Projects {
 		o.Projects = append(o.Projects, collector.Project{
 			ID: p.ID, Token: p.Token, Identity: identities[p.Identity], NoProfiles: p.ProfilesFrom == "mixpanel",
 		})
 	}
-	if c.GeoIP != "" {
-		var err error
-		if l.places, err = geoip.Open(c.GeoIP); err != nil {
-			return o, err
-		}
-		o.Geo = l.places
-	}
 	for _, a := range c.Accounts {
 		o.Accounts = append(o.Accounts, collector.Account{Username: a.Username, Secret: string(a.Secret)})
 	}
-	return o, nil
+	return o
 }
 
 // guarded says what has gone wrong in a handler without naming the client.
@@ -500,11 +496,13 @@ func (r *refusedByCollector) join(records []collector.Reject) *refusedBatch {
 	return r.next
 }
 
+const forProject = " for project "
+
 // position says where a record was sent to.
 func (r *refusedByCollector) position(x collector.Reject) string {
 	for _, p := range r.projects {
 		if p.ID == x.Project {
-			return "/" + x.Endpoint + " for project " + p.Name
+			return "/" + x.Endpoint + forProject + p.Name
 		}
 	}
 	return "/" + x.Endpoint

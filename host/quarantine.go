@@ -105,12 +105,31 @@ func (h *Host) ReplayQuarantine(ctx context.Context, f QuarantineFilter) (*Repla
 		}
 		filter := f
 		filter.Source = s.Reference()
-		if err := h.replay(ctx, s, filter, report); err != nil {
+		err := h.replay(ctx, filter, report, func(ctx context.Context, some []quarantine.Entry) (map[string]bool, error) {
+			return h.replayRead(ctx, s, some)
+		})
+		if err != nil {
 			return nil, fmt.Errorf("replay records of %s: %w", s.Reference(), err)
+		}
+	}
+	for _, c := range h.config.Collectors {
+		if f.Source != "" && f.Source != c.Reference() {
+			continue
+		}
+		filter := f
+		filter.Source = c.Reference()
+		err := h.replay(ctx, filter, report, func(ctx context.Context, some []quarantine.Entry) (map[string]bool, error) {
+			return h.replayCollected(ctx, c, some)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("replay records of %s: %w", c.Reference(), err)
 		}
 	}
 	return report, nil
 }
+
+// replayer feeds records to journals, seals, and says which are refused again.
+type replayer func(ctx context.Context, some []quarantine.Entry) (refused map[string]bool, err error)
 
 // What is replayed between two seals, and held in memory.
 const (
@@ -118,7 +137,7 @@ const (
 	replayRecords = 20_000
 )
 
-func (h *Host) replay(ctx context.Context, s *config.Source, f QuarantineFilter, report *ReplayReport) error {
+func (h *Host) replay(ctx context.Context, f QuarantineFilter, report *ReplayReport, feed replayer) error {
 	next, stop := iter.Pull2(h.matching(f))
 	defer stop()
 	for {
@@ -137,18 +156,36 @@ func (h *Host) replay(ctx context.Context, s *config.Source, f QuarantineFilter,
 		if len(some) == 0 {
 			return nil
 		}
-		if err := h.replaySome(ctx, s, some, report); err != nil {
+		if err := h.replaySome(ctx, some, report, feed); err != nil {
 			return err
 		}
 	}
 }
 
-// replaySome feeds records to the journal, seals, and removes those that were
-// accepted.
-func (h *Host) replaySome(ctx context.Context, s *config.Source, some []quarantine.Entry, report *ReplayReport) error {
-	j, err := h.journal(ctx, s.Project)
+// replaySome feeds records to journals, and removes those that were accepted.
+func (h *Host) replaySome(ctx context.Context, some []quarantine.Entry, report *ReplayReport, feed replayer) error {
+	refused, err := feed(ctx, some)
 	if err != nil {
 		return err
+	}
+	crashpoint.Here("replay.sealed")
+	var accepted []quarantine.Ref
+	for _, e := range some {
+		if !refused[e.ID] {
+			accepted = append(accepted, e.Ref())
+		}
+	}
+	report.Records += int64(len(some))
+	report.Accepted += int64(len(accepted))
+	report.Refused += int64(len(some) - len(accepted))
+	return h.quarantine.Remove(accepted)
+}
+
+// replayRead replays records of a source that is read.
+func (h *Host) replayRead(ctx context.Context, s *config.Source, some []quarantine.Entry) (map[string]bool, error) {
+	j, err := h.journal(ctx, s.Project)
+	if err != nil {
+		return nil, err
 	}
 	refused := &refusedPieces{ids: map[string]bool{}}
 	var counters ingest.Counters
@@ -158,20 +195,7 @@ func (h *Host) replaySome(ctx context.Context, s *config.Source, some []quaranti
 	if err == nil {
 		err = j.writer.Seal(ctx)
 	}
-	if err != nil {
-		return err
-	}
-	crashpoint.Here("replay.sealed")
-	var accepted []quarantine.Ref
-	for _, e := range some {
-		if !refused.ids[e.ID] {
-			accepted = append(accepted, e.Ref())
-		}
-	}
-	report.Records += int64(len(some))
-	report.Accepted += int64(len(accepted))
-	report.Refused += int64(len(some) - len(accepted))
-	return h.quarantine.Remove(accepted)
+	return refused.ids, err
 }
 
 // replaySource gives each quarantined record as a piece of its own, named by

@@ -429,3 +429,36 @@ func TestStatusOfACollector(t *testing.T) {
 	}
 	c.Says(c.Penstock(nil, "status"), 0, "does not listen", "1 unknown_token")
 }
+
+// What was refused because its token was not known is replayed once it is.
+func TestReplayOfWhatACollectorRefused(t *testing.T) {
+	t.Parallel()
+	c := newCollecting(t)
+	h := c.serve("SHOP_TOKEN=tok-other")
+	for n, r := range []struct{ path, body string }{
+		{"/track", `{"event":"late","properties":{"token":"tok-7c1d","$device_id":"D","$user_id":"U"}}`},
+		{"/track", `{"event":"of nobody","properties":{"token":"tok-nobody"}}`},
+		{"/engage", `{"$token":"tok-7c1d","$distinct_id":"U","$set":{"a":1}}`},
+	} {
+		if status, answer, err := c.post(r.path, "application/json", "", r.body); err != nil || status != http.StatusOK || answer != "1" {
+			t.Fatal(n, status, answer, err)
+		}
+	}
+	h.Stop(syscall.SIGKILL)
+	const replay = "PENSTOCK_CRASH_AT=replay.sealed"
+	if r := c.Penstock([]string{replay}, "quarantine", "replay"); r.Signal != syscall.SIGKILL {
+		t.Fatalf("the replay was not killed: %d\n%s%s", r.Status, r.Out, r.Err)
+	}
+	c.Says(c.Penstock(nil, "quarantine", "replay"), 0, "3", "2", "1")
+	if n := c.Journaled(); n != 3 {
+		t.Errorf("%d rows are durable: an event, its link and an operation are 3", n)
+	}
+	c.Once()
+	if rows := c.Rows("out"); len(rows) != 1 || !strings.Contains(rows[0], `"event_name":"late"`) {
+		t.Errorf("rows %s", rows)
+	}
+	c.Says(c.Penstock(nil, "quarantine", "list"), 0, "tok-nobody", "1")
+	if r := c.Penstock(nil, "quarantine", "list"); strings.Contains(r.Out, "late") {
+		t.Errorf("what was replayed is still there:\n%s", r.Out)
+	}
+}
