@@ -300,8 +300,8 @@ const fullPause = 5 * time.Second
 // passing says whether the host goes on behind an error of a journal: it
 // collects, and the disk is full.
 func (h *Host) passing(err error) bool {
-	if err == nil || len(h.config.Collectors) == 0 {
-		return false
+	if err == nil || len(h.config.Collectors) == 0 || errors.Is(err, wal.ErrBroken) {
+		return false // a log that is broken is so until the next host opens it
 	}
 	return diskFailed(err) || errors.Is(err, journal.ErrClosed) || errors.Is(err, errRenewed)
 }
