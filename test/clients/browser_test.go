@@ -237,6 +237,7 @@ func TestBrowser(t *testing.T) {
 	b := startBrowser(t)
 	s := newShop(t, origin)
 	s.export("shop", "people")
+	s.export("shop", "identity")
 	h := s.serve()
 	collector := "http://" + s.relay.address
 
@@ -250,6 +251,8 @@ func TestBrowser(t *testing.T) {
 	events := 122
 	s.arrive(h, events)
 
+	device := func() string { return plain(b.run("shop", `return mixpanel.get_property('$device_id')`)) }
+	devices := []string{device()}
 	version := string(b.run("shop", `return Number(/Chrome\/(\d+)/.exec(navigator.userAgent)[1])`))
 
 	// Operations on profiles wait until somebody is identified.
@@ -289,6 +292,7 @@ func TestBrowser(t *testing.T) {
 		mixpanel.track('of bob', {n: 4});`)
 	events += 3
 	s.arrive(h, events)
+	devices = append(devices, device())
 	s.operate(b, h, "shop", `mixpanel.people.set({temporary: 1})`, `"temporary"`)
 	s.operate(b, h, "shop", `mixpanel.people.delete_user()`, `"$delete"`)
 
@@ -354,6 +358,10 @@ func TestBrowser(t *testing.T) {
 
 	s.finish(h)
 	same(t, "events", s.events(shopID), s.relay.events(t, shopToken))
+	// The first user of a device is the one that it belongs to.
+	same(t, "identity", s.mappings(shopID), slices.Sorted(slices.Values([]string{
+		"$device:" + devices[0] + " is ada", "$device:" + devices[1] + " is bob",
+	})))
 	same(t, "people", s.people(shopID), s.profiles(map[string]string{"ada": `{
 		"$os": "Linux", "$browser": "Chrome", "$browser_version": ` + version + `, "$initial_referrer": "$direct", "$initial_referring_domain": "$direct",
 		"early": "bird 🏔", "a": 1, "note": "Zürich 🏔", "tags": ["x", "y", "z"], "logins": 2, "credits": -2.5, "pages": ["about"],

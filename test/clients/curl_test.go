@@ -17,6 +17,7 @@ func TestCurl(t *testing.T) {
 	}
 	s := newShop(t, "http://localhost:1")
 	s.export("shop", "people")
+	s.export("club", "identity")
 	h := s.serve()
 	old := s.began.AddDate(0, 0, -25).Unix()
 	imported := func(insert string) string {
@@ -125,5 +126,8 @@ func TestCurl(t *testing.T) {
 		same(t, "project "+id, s.events(id), sent)
 		t.Logf("project %s: %d events", id, len(sent))
 	}
+	same(t, "identity", s.mappings(clubID), []string{
+		"6d0cf0a3-3ba1-4a43-8b4f-6a6b7f3d9e11 is grace", "gone is grace", "grace@example.com is grace", "hopper is grace", "murray is grace",
+	})
 	same(t, "people", s.people(shopID), s.profiles(map[string]string{"13793": `{"$name":"Ada","logins":7,"list":["x"],"$last_seen":"seen"}`}))
 }

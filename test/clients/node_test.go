@@ -114,6 +114,8 @@ func TestNode(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, "http://localhost:1")
 	s.export("shop", "people")
+	s.export("shop", "identity")
+	s.export("club", "identity")
 	h := s.serve()
 	now, old := time.Now(), time.Now().AddDate(0, 0, -30)
 	plainHTTP := func(more ...any) object {
@@ -183,6 +185,8 @@ func TestNode(t *testing.T) {
 		t.Logf("project %s: %d events", id, len(sent))
 	}
 	same(t, "people", s.people(shopID), s.profiles(peopleOfCalls))
+	same(t, "identity of the shop", s.mappings(shopID), []string{"$device:d-1 is ada"})
+	same(t, "identity of the club", s.mappings(clubID), []string{"6d0cf0a3-3ba1-4a43-8b4f-6a6b7f3d9e11 is grace", "grace@example.com is grace"})
 }
 
 // Over TLS the client sends secrets as it does to Mixpanel.

@@ -52,6 +52,22 @@ func (s *shop) people(project string) []string {
 	return all
 }
 
+// mappings describes the identity mappings that were exported, sorted.
+func (s *shop) mappings(project string) []string {
+	s.t.Helper()
+	var all []string
+	for _, line := range s.lines("out/" + project + "/mp_identity_mappings_data") {
+		var row struct {
+			ID       string `json:"distinct_id"`
+			Resolved string `json:"resolved_distinct_id"`
+		}
+		decode(s, line, &row)
+		all = append(all, row.ID+" is "+row.Resolved)
+	}
+	slices.Sort(all)
+	return all
+}
+
 // lines are those of all objects below a directory.
 func (s *shop) lines(dir string) []string {
 	var all []string

@@ -179,6 +179,8 @@ func TestRecordedRequests(t *testing.T) {
 	}
 	s := newShop(t, "http://localhost:1")
 	s.export("shop", "people")
+	s.export("shop", "identity")
+	s.export("club", "identity")
 	h := s.serve()
 	sent := map[string][]string{}
 	for _, file := range files {
@@ -220,5 +222,11 @@ func TestRecordedRequests(t *testing.T) {
 		"php-ada":     `{"$name":"Zü","path":"a/b","l":[["x","y"]],"$last_seen":"seen"}`,
 		"utils-ada":   `{"a":1,"b":[1,{"c":null}]}`,
 	}))
+	same(t, "identity of the shop", s.mappings(shopID), []string{
+		"$device:7F0C9F5E-3D0C-4C55-8B9A-0F6C2C6E5A01 is swift-ada", "$device:c1f7a2d0-7a6b-4d51-a7c2-6b0a4f0e9d11 is android-ada",
+	})
+	same(t, "identity of the club", s.mappings(clubID), []string{
+		"go-ada@example.com is go-ada", "go-grace is go-ada", "python-ada@example.com is python-ada", "python-grace is python-ada",
+	})
 	t.Logf("%d requests, %d and %d events", len(files), len(shop), len(club))
 }
