@@ -428,15 +428,8 @@ source "collector" "web" {
 	h.Until("the first export", func() bool { return len(s.people("out")) == len(all) })
 	s.samePeople(all)
 
-	var status struct {
-		Collectors []struct{ Listen string }
-	}
-	h.Until("the collector listens", func() bool {
-		r := s.Penstock(nil, "status", "--json")
-		return json.Unmarshal([]byte(r.Out), &status) == nil && len(status.Collectors) == 1 && !strings.HasSuffix(status.Collectors[0].Listen, ":0")
-	})
 	body := `[{"$token":"tok-7c1d","$distinct_id":"user-1","$ignore_time":true,"$set":{"from":"web"}},{"$token":"tok-7c1d","$distinct_id":"user-2","$delete":""}]`
-	answer, err := http.Post("http://"+status.Collectors[0].Listen+"/engage", "application/json", strings.NewReader(body))
+	answer, err := http.Post("http://"+s.listening(h)+"/engage", "application/json", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
