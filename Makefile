@@ -15,6 +15,7 @@ PROTOC_GEN_GO := 1.36.12
 PROTOC_GEN_GO_GRPC := 1.6.2
 STATICCHECK := 0.8.2
 VERSITYGW := 1.8.0
+FAKE_GCS := 1.56.1
 
 .PHONY: help
 help: ## list the targets
@@ -46,11 +47,12 @@ $(TOOLS)/.protoc-gen-go@$(PROTOC_GEN_GO): INSTALL = google.golang.org/protobuf/c
 $(TOOLS)/.protoc-gen-go-grpc@$(PROTOC_GEN_GO_GRPC): INSTALL = google.golang.org/grpc/cmd/protoc-gen-go-grpc@v$(PROTOC_GEN_GO_GRPC)
 $(TOOLS)/.staticcheck@$(STATICCHECK): INSTALL = honnef.co/go/tools/cmd/staticcheck@v$(STATICCHECK)
 $(TOOLS)/.versitygw@$(VERSITYGW): INSTALL = github.com/versity/versitygw/cmd/versitygw@v$(VERSITYGW)
+$(TOOLS)/.fake-gcs-server@$(FAKE_GCS): INSTALL = github.com/fsouza/fake-gcs-server@v$(FAKE_GCS)
 
 GENERATORS := $(TOOLS)/.buf@$(BUF) $(TOOLS)/.protoc-gen-go@$(PROTOC_GEN_GO) $(TOOLS)/.protoc-gen-go-grpc@$(PROTOC_GEN_GO_GRPC)
 
 .PHONY: tools
-tools: $(GENERATORS) $(TOOLS)/.staticcheck@$(STATICCHECK) $(TOOLS)/.versitygw@$(VERSITYGW) clients ## install pinned tools, stand-ins and clients into .cache
+tools: $(GENERATORS) $(TOOLS)/.staticcheck@$(STATICCHECK) $(TOOLS)/.versitygw@$(VERSITYGW) $(TOOLS)/.fake-gcs-server@$(FAKE_GCS) clients ## install pinned tools, stand-ins and clients into .cache
 
 # Mixpanel's own clients, for test/clients, and Debian's packages that run them,
 # which only root can install. Tests of what is missing are skipped aloud, or
