@@ -96,7 +96,7 @@ func (l *Log) Drain(ctx context.Context, upTo uint64, find func(ctx context.Cont
 	// What was handed to a journal that has failed is handed on again: the
 	// cursors tell what of it is durable.
 	clear(l.projects)
-	l.drained = 0
+	l.drained = l.wal.First() - 1 // what is not in the log any more is in journals
 	l.mu.Unlock()
 	r := l.wal.Read(1)
 	defer r.Close()

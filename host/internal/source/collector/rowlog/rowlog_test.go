@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
@@ -349,6 +350,28 @@ func TestNothingIsDroppedBeforeItsCommitRecord(t *testing.T) {
 	}
 	if index := first(t, w); index != 3 {
 		t.Errorf("the first entry is %d", index)
+	}
+}
+
+// A log of which everything was dropped has nothing to drain, and nothing to
+// wait for.
+func TestALogWithoutEntriesIsDrained(t *testing.T) {
+	dir, err := wal.OpenDir(filepath.Join(t.TempDir(), "wal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, _, err := wal.Open(wal.Options{FileSystem: dir, After: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	b := newBooks()
+	if err := New(w, "collector.web", b).Drain(ctx, w.Last(), b.find); err != nil {
+		t.Error(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

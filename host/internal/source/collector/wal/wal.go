@@ -278,6 +278,14 @@ func (l *Log) Drop(upTo uint64) error {
 	return nil
 }
 
+// First is the index of the first entry that the log still has; Last+1 when it
+// has none.
+func (l *Log) First() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.files[0].first
+}
+
 // Last is the index of the last durable entry; 0: there was none yet.
 func (l *Log) Last() uint64 {
 	l.mu.Lock()
