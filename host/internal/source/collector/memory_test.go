@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/schema"
+	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
 )
 
 func (b *budget) usedNow() int64 {
@@ -274,6 +276,49 @@ func TestMemoryIsUsedAgain(t *testing.T) {
 			if !strings.Contains(line, fmt.Sprintf(`"insert_id":"i-%d-%d"`, i, j)) || !json.Valid([]byte(strings.SplitN(line, " ", 3)[2])) {
 				t.Fatalf("request %d: %s", i, line)
 			}
+		}
+	}
+}
+
+// A client that sends more than is taken, and looks only then, sees why.
+func TestTheAnswerToALargeBodyArrives(t *testing.T) {
+	b := &book{}
+	o := options(b)
+	o.MaxBody = 8 << 20
+	server := httptest.NewServer(newCollector(t, o))
+	defer server.Close()
+	for range 3 {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		const size = 16<<20 - 1000
+		_, err = fmt.Fprintf(conn, "POST /track HTTP/1.1\r\nHost: in.example.com\r\nContent-Length: %d\r\n\r\n%s", size, strings.Repeat(" ", size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || answer.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Fatal(answer, err)
+		}
+		if err := errors.Join(answer.Body.Close(), conn.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A log's refusal is told as what it is.
+func TestRefusalsOfTheLog(t *testing.T) {
+	for err, want := range map[error]string{
+		wal.ErrFull:     `503 60 {"error":"the records could not be stored, try again","status":"error"}`,
+		wal.ErrBroken:   `503 5 {"error":"the records could not be stored, try again","status":"error"}`,
+		wal.ErrClosed:   `503 5 {"error":"the records could not be stored, try again","status":"error"}`,
+		wal.ErrTooLarge: `413  {"error":"the records take more room than one request may","status":"error"}`,
+	} {
+		c := newCollector(t, options(&book{fail: fmt.Errorf("log 1 rows: %w", err)}))
+		w := send(c, post("/track", asJSON, ev("")))
+		if got := fmt.Sprintf("%d %s %s", w.Code, w.Header().Get("Retry-After"), w.Body); got != want {
+			t.Errorf("%v: %s, want %s", err, got, want)
 		}
 	}
 }

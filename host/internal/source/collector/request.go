@@ -3,6 +3,7 @@ package collector
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -125,8 +126,11 @@ const (
 // unavailable asks the client to try again.
 func unavailable(err error) *failure {
 	f := &failure{status: http.StatusServiceUnavailable, message: "the records could not be stored, try again", retry: waitLog, err: err}
-	if errors.Is(err, wal.ErrFull) {
+	switch {
+	case errors.Is(err, wal.ErrFull):
 		f.retry = waitFull
+	case errors.Is(err, wal.ErrTooLarge):
+		f = &failure{status: http.StatusRequestEntityTooLarge, message: "the records take more room than one request may"}
 	}
 	return f
 }
@@ -175,6 +179,8 @@ func (q *request) readBody() *failure {
 func (q *request) notRead(err error) *failure {
 	switch {
 	case errors.Is(err, errTooLarge):
+		// Some clients look at the answer only when they have sent all.
+		_, _ = io.CopyN(io.Discard, q.r.Body, 2*q.collector.o.MaxBody)
 		return &failure{status: http.StatusRequestEntityTooLarge, message: fmt.Sprintf("request exceeds max limit of %d bytes", q.collector.o.MaxBody)}
 	case errors.Is(err, errEncoding):
 		return errMedia
