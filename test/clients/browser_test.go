@@ -356,6 +356,23 @@ func TestBrowser(t *testing.T) {
 	events++
 	s.arrive(h, events)
 
+	// What the client also asks for is answered, with nothing.
+	b.open("curious", origin+pagePath)
+	if value := b.run("curious", fmt.Sprintf(`
+		window.problems = [];
+		mixpanel.init(%q, {
+			api_host: %q, flags: true, remote_settings_mode: 'fallback', error_reporter: (problem) => problems.push(problem),
+		});
+		return await mixpanel.flags.get_variant_value('colour', 'blue');`, shopToken, collector)); plain(value) != "blue" {
+		t.Errorf("a flag that nobody has set is %s", value)
+	}
+	for _, path := range []string{"/flags/", "/settings/"} {
+		s.relay.await(t, path+" is answered", 0, func(e exchange) bool {
+			return e.path == path && e.method == http.MethodGet && e.status == http.StatusOK
+		})
+	}
+	b.unproblematic("curious")
+
 	s.finish(h)
 	same(t, "events", s.events(shopID), s.relay.events(t, shopToken))
 	// The first user of a device is the one that it belongs to.
@@ -366,6 +383,25 @@ func TestBrowser(t *testing.T) {
 		"$os": "Linux", "$browser": "Chrome", "$browser_version": ` + version + `, "$initial_referrer": "$direct", "$initial_referring_domain": "$direct",
 		"early": "bird 🏔", "a": 1, "note": "Zürich 🏔", "tags": ["x", "y", "z"], "logins": 2, "credits": -2.5, "pages": ["about"],
 		"$transactions": [], "company": ["acme"], "$last_seen": "seen"}`}))
+}
+
+// A batch that is too large for the host is sent in halves.
+func TestBrowserHalves(t *testing.T) {
+	t.Parallel()
+	origin := newOrigin(t)
+	b := startBrowser(t)
+	s := newShop(t, origin)
+	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), "cors_origins", "max_body = \"20KB\"\n  cors_origins", 1))
+	h := s.serve()
+	b.visit("shop", origin, "http://"+s.relay.address, soon)
+	b.run("shop", `for (let n = 0; n < 120; n++) mixpanel.track('batched', {n});`)
+	s.arrive(h, 120)
+	tooLarge := func(e exchange) bool { return e.status == http.StatusRequestEntityTooLarge }
+	if !slices.ContainsFunc(s.relay.all(), tooLarge) {
+		t.Error("nothing was too large")
+	}
+	s.finish(h)
+	same(t, "events", s.events(shopID), s.relay.events(t, shopToken))
 }
 
 // unpackAll are the records of an exchange as one text.
