@@ -88,7 +88,11 @@ func (p *point) measure(ctx context.Context, o options, work string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	disk, err := syncs(dir, p.requests[0].raw, syncTime)
+	limit := syncTime
+	if p.paced {
+		limit = pacedTime / 2
+	}
+	disk, err := syncs(dir, p.requests[0].raw, limit, p.due)
 	if err != nil {
 		return err
 	}

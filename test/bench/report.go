@@ -137,7 +137,8 @@ func number(v float64) string {
 }
 
 // collectTable prints medians. The disk's line is of one sync per batch and
-// nothing else; with several connections the host syncs several at once.
+// nothing else, where the host syncs several at once with several connections;
+// at a pace it is of one sync for all batches that wait.
 func (r *report) collectTable(points []*point, n int) {
 	fmt.Printf("\nCollected over HTTP, synced before each answer; medians of %d\n", n)
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)

@@ -47,8 +47,9 @@ func discard(addr, answer string) error {
 }
 
 // syncs appends size bytes to a file in dir, and syncs it, again and again for
-// some time, as a log without group commit does.
-func syncs(dir string, size int, limit time.Duration) (loaded, error) {
+// some time, as a log without group commit does; or, when due says when pieces
+// come, all that wait at once, as one with group commit does.
+func syncs(dir string, size int, limit time.Duration, due []time.Duration) (loaded, error) {
 	f, err := os.CreateTemp(dir, "sync-*")
 	if err != nil {
 		return loaded{}, err
@@ -62,16 +63,38 @@ func syncs(dir string, size int, limit time.Duration) (loaded, error) {
 	var l loaded
 	start := time.Now()
 	for l.wall < limit {
-		begin := time.Now()
-		if _, err := f.Write(piece); err != nil {
-			return l, err
+		begun := []time.Duration{l.wall}
+		if due != nil {
+			if begun, due = waiting(due, start); begun == nil {
+				break
+			}
+		}
+		for range begun {
+			if _, err := f.Write(piece); err != nil {
+				return l, err
+			}
 		}
 		if err := f.Sync(); err != nil {
 			return l, err
 		}
-		l.latencies = append(l.latencies, time.Since(begin))
 		l.wall = time.Since(start)
+		for _, at := range begun {
+			l.latencies = append(l.latencies, l.wall-at)
+		}
 	}
 	slices.Sort(l.latencies)
 	return l, nil
+}
+
+// waiting waits until something is due, and splits off what is.
+func waiting(due []time.Duration, start time.Time) (now, later []time.Duration) {
+	if len(due) == 0 {
+		return nil, nil
+	}
+	time.Sleep(due[0] - time.Since(start))
+	n, passed := 0, time.Since(start)
+	for n < len(due) && due[n] <= passed {
+		n++
+	}
+	return due[:n], due[n:]
 }
