@@ -3,8 +3,6 @@
 package queries
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -51,6 +49,11 @@ pipeline "people_out" {
   stream      = "people"
   destination = destination.localfs.out
 }
+pipeline "identity_out" {
+  project     = "shop"
+  stream      = "identity"
+  destination = destination.localfs.out
+}
 `
 
 // export has a host collect the sample, as clients send it, and export it. It
@@ -64,27 +67,7 @@ func export(t *testing.T, s *sample) string {
 	collect(t, dir, binary, s)
 	write(t, filepath.Join(dir, "penstock.hcl"), config+fmt.Sprintf(pipelines, first.Format(time.DateOnly)))
 	run(t, dir, binary, "run", "--once", "--config", "penstock.hcl")
-	lay(t, filepath.Join(dir, "out"), s)
 	return filepath.Join(dir, "out")
-}
-
-// lay lays mappings beside what was exported, in the form that they are exported
-// in.
-func lay(t *testing.T, out string, s *sample) {
-	t.Helper()
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	for device, user := range s.owners() {
-		fmt.Fprintf(z, `{"distinct_id":%q,"resolved_distinct_id":%q}`+"\n", device, user)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(out, projectID, "mp_identity_mappings_data")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(dir, "laid.json.gz"), b.String())
 }
 
 // collect sends the sample to a host that serves.
