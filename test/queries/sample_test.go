@@ -76,13 +76,13 @@ func newSample() *sample {
 	return s.withProfiles(users)
 }
 
-// withProfiles adds profiles: of most users, of devices that have none of their
-// own to go with, and of nobody who was ever seen.
+// withProfiles adds profiles: of most users, of devices, two of which may belong
+// to a user who has none, and of somebody who was never seen.
 func (s *sample) withProfiles(users int) *sample {
 	add := func(id string) {
 		s.profiles = append(s.profiles, profile{id, strings.Trim(id, "$") + "@example.com", first.Add(time.Duration(len(s.profiles)) * time.Hour)})
 	}
-	for d := range 12 {
+	for d := range 40 {
 		add(fmt.Sprintf("$device:d-%02d", d))
 	}
 	for u := range users {
