@@ -82,7 +82,8 @@ func (h *Host) registered(ctx context.Context, p *config.Pipeline) (*pipeline.Pi
 func (h *Host) limits(p *config.Pipeline, d *destination) pipeline.Limits {
 	limits := pipeline.Limits{Bytes: p.MaxRun}
 	if d != nil {
-		limits.Days = d.Description().Capabilities.MaxDaysPerRun
+		c := d.Description().Capabilities
+		limits.Days, limits.Zone = c.MaxDaysPerRun, c.Partitioning == protocol.ByProjectDate
 	}
 	return limits
 }

@@ -15,6 +15,17 @@ type Limits struct {
 	Bytes   int64 // of blocks as stored; one extent is always taken
 	Days    int   // 0: no limit
 	Extents int   // 0: DefaultMaxExtents
+	// Zone counts days in the project's zone: those are the destination's
+	// partitions.
+	Zone bool
+}
+
+// day is an extent's for the limit of days.
+func (l Limits) day(e *Extent) journal.Day {
+	if l.Zone {
+		return e.ZoneDate
+	}
+	return e.UTCDate
 }
 
 // DefaultMaxExtents bounds the list that a run keeps.
@@ -196,7 +207,8 @@ type bound struct {
 
 // take says whether e still fits, and counts it if so. The first always fits.
 func (b *bound) take(e *Extent) bool {
-	_, known := b.days[e.UTCDate]
+	day := b.limits.day(e)
+	_, known := b.days[day]
 	switch {
 	case b.count == 0:
 		b.days = map[journal.Day]struct{}{}
@@ -207,7 +219,7 @@ func (b *bound) take(e *Extent) bool {
 	}
 	b.bytes += e.Bytes
 	b.count++
-	b.days[e.UTCDate] = struct{}{}
+	b.days[day] = struct{}{}
 	return true
 }
 

@@ -136,7 +136,9 @@ func TestEachExtentIsPlannedOnce(t *testing.T) {
 			for range r.IntN(12) {
 				var extents []Extent
 				for range r.IntN(6) {
-					extents = append(extents, extent(journal.Day(r.IntN(12)), int64(1+r.IntN(30))))
+					e := extent(journal.Day(r.IntN(12)), int64(1+r.IntN(30)))
+					e.ZoneDate += journal.Day(r.IntN(2))
+					extents = append(extents, e)
 				}
 				s.seal(extents...)
 			}
@@ -148,7 +150,7 @@ func TestEachExtentIsPlannedOnce(t *testing.T) {
 		}
 		p := newPipeline(int64(len(s)), order)
 		p.From, p.To = 2, 9
-		limits := Limits{Bytes: int64(1 + r.IntN(100)), Days: r.IntN(4), Extents: 1 + r.IntN(8)}
+		limits := Limits{Bytes: int64(1 + r.IntN(100)), Days: r.IntN(4), Extents: 1 + r.IntN(8), Zone: r.IntN(2) == 0}
 		var runs [][]Extent
 		for range 3 {
 			runs = append(runs, drain(t, p, limits, s)...)
@@ -190,8 +192,16 @@ func checkLimits(t *testing.T, seed uint64, runs [][]Extent, limits Limits) {
 	t.Helper()
 	for _, run := range runs {
 		totals := Sum(run)
-		if len(run) > 1 && totals.Bytes > limits.Bytes || len(run) > limits.Extents || limits.Days > 0 && totals.Days > limits.Days {
-			t.Fatalf("seed %d: run of %d extents, %d bytes, %d days breaks %+v", seed, len(run), totals.Bytes, totals.Days, limits)
+		days := map[journal.Day]bool{} // that a destination partitions by
+		for _, e := range run {
+			if limits.Zone {
+				days[e.ZoneDate] = true
+			} else {
+				days[e.UTCDate] = true
+			}
+		}
+		if len(run) > 1 && totals.Bytes > limits.Bytes || len(run) > limits.Extents || limits.Days > 0 && len(days) > limits.Days {
+			t.Fatalf("seed %d: run of %d extents, %d bytes, %d days breaks %+v", seed, len(run), totals.Bytes, len(days), limits)
 		}
 	}
 }
