@@ -102,7 +102,7 @@ func dateOrOpen(d journal.Day) string {
 }
 
 // Due says whether a pipeline that last planned a run at last may plan one
-// now.
+// now. A last that lies ahead is of a clock that was wrong.
 func Due(now, last time.Time, frequency time.Duration) bool {
-	return last.IsZero() || !now.Before(last.Add(frequency))
+	return last.IsZero() || now.Sub(last).Abs() >= frequency
 }
