@@ -161,3 +161,44 @@ func TestCommandsBesideARunningHost(t *testing.T) {
 		t.Errorf("the host ended with %v", err)
 	}
 }
+
+// What a host keeps is for its own user, while it runs and after.
+func TestWhatIsKeptIsPrivate(t *testing.T) {
+	s := newSite(t)
+	s.Write("events/a.ndjson", event(0, 1, "")+"\nno json at all\n")
+	host := s.Serve()
+	host.Until("the row is exported", func() bool { return host.Reported("export events_out run 1") == 1 })
+	seen := 0
+	check := func() {
+		err := filepath.WalkDir(filepath.Join(s.Dir, "data"), func(path string, d os.DirEntry, err error) error {
+			if err != nil {
+				if os.IsNotExist(err) {
+					return nil // it comes and goes
+				}
+				return err
+			}
+			info, err := d.Info()
+			if err != nil || info.Mode()&os.ModeSocket != 0 && d.Name() != "penstock.sock" {
+				return nil // gone, or a plugin's, in a directory of its own
+			}
+			seen++
+			want := os.FileMode(0o600)
+			if d.IsDir() {
+				want = 0o700
+			}
+			if info.Mode().Perm() != want {
+				t.Errorf("%s has mode %s, want %s", path, info.Mode().Perm(), want)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	check()
+	host.Stop(syscall.SIGTERM)
+	check()
+	if seen < 20 {
+		t.Errorf("only %d files were seen", seen)
+	}
+}

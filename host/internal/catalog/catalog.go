@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -40,6 +41,9 @@ type Catalog struct {
 // and brings it to the present schema. owner names this process in what it
 // announces. The caller closes it.
 func Open(ctx context.Context, path, owner string) (*Catalog, error) {
+	if err := makePrivate(path); err != nil {
+		return nil, fmt.Errorf("open catalog %s: %w", path, err)
+	}
 	write, err := sql.Open("sqlite", dsn(path, "_txlock=immediate"))
 	if err != nil {
 		return nil, fmt.Errorf("open catalog %s: %w", path, err)
@@ -54,6 +58,16 @@ func Open(ctx context.Context, path, owner string) (*Catalog, error) {
 	}
 	c.read.SetMaxOpenConns(4)
 	return c, nil
+}
+
+// makePrivate makes the file when it is missing: SQLite would let others read
+// it, and gives its log the mode that the file has.
+func makePrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 func dsn(path, extra string) string {
