@@ -283,6 +283,28 @@ func TestALongProfile(t *testing.T) {
 	}
 }
 
+// Values may be nested deep: below some level they are compared as they are
+// written, so that it takes no more time than for others.
+func TestDeepValues(t *testing.T) {
+	t.Parallel()
+	deep := func(n int, inside string) string { return strings.Repeat("[", n) + inside + strings.Repeat("]", n) }
+	objects := strings.Repeat(`{"b":0,"a":`, 9000) + "1" + strings.Repeat("}", 9000)
+	lists := deep(9000, "1")
+	got, refused := folded(t, ``, `$union {"a":[`+lists+`,`+lists+`],"b":[`+objects+`,`+objects+`]}`, `$union {"a":[`+lists+`],"b":[`+objects+`]}`)
+	if want := `{"a":[` + lists + `],"b":[` + objects + `]}`; got != want || len(refused) > 0 {
+		t.Errorf("%d bytes, want %d, refused %v", len(got), len(want), refused)
+	}
+	for _, tt := range []struct {
+		depth int
+		same  bool
+	}{{comparedDepth - 1, true}, {comparedDepth, false}} {
+		got, _ := folded(t, ``, `$union {"a":[`+deep(tt.depth, "1")+`]}`, `$union {"a":[`+deep(tt.depth, "1.0")+`]}`)
+		if same := !strings.Contains(got, "1.0"); same != tt.same {
+			t.Errorf("%d levels: %.200s", tt.depth, got)
+		}
+	}
+}
+
 // model is a profile as one would write it without a thought about memory.
 type model map[string]any
 

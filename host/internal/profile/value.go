@@ -12,17 +12,26 @@ import (
 // when they mean the same: strings that stand for the same, numbers of the same
 // value, lists of the same elements, objects of the same members in whatever
 // order, where the last of several with one name counts. Numbers with an
-// exponent of more than 15 digits are compared as they are written.
-func appendMeaning(dst, value []byte) []byte {
+// exponent of more than 15 digits, and what is nested deeper than comparedDepth,
+// are compared as they are written.
+func appendMeaning(dst, value []byte) []byte { return appendNested(dst, value, comparedDepth) }
+
+// comparedDepth bounds how often a value is looked at: once for each level.
+const comparedDepth = 64
+
+func appendNested(dst, value []byte, depth int) []byte {
+	if depth == 0 {
+		return append(dst, value...)
+	}
 	switch value[0] {
 	case '"':
 		return appendText(dst, value)
 	case '{':
-		return appendObject(dst, value)
+		return appendObject(dst, value, depth)
 	case '[':
 		dst = append(dst, '[')
 		schema.Elements(value, func(element []byte) bool {
-			dst = append(appendMeaning(dst, element), ',')
+			dst = append(appendNested(dst, element, depth-1), ',')
 			return true
 		})
 		return append(dst, ']')
@@ -54,7 +63,7 @@ func appendNumber(dst, value []byte) []byte {
 	return strconv.AppendInt(dst, int64(d.exponent), 10)
 }
 
-func appendObject(dst, value []byte) []byte {
+func appendObject(dst, value []byte, depth int) []byte {
 	type member struct{ name, value []byte }
 	var members []member
 	schema.Members(value, func(name, value []byte) bool {
@@ -68,7 +77,7 @@ func appendObject(dst, value []byte) []byte {
 			continue
 		}
 		dst = append(append(append(dst, '"'), m.name...), `":`...)
-		dst = append(appendMeaning(dst, m.value), ',')
+		dst = append(appendNested(dst, m.value, depth-1), ',')
 	}
 	return append(dst, '}')
 }
