@@ -184,6 +184,9 @@ func (h *Host) startCollector(ctx context.Context, l *collecting, end context.Ca
 		}
 		o.Geo = l.places
 	}
+	if o.Aliases, err = h.aliases(ctx, l.config.Projects); err != nil {
+		return err
+	}
 	handler, err := collector.New(o)
 	if err != nil {
 		return err

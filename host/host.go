@@ -49,8 +49,9 @@ type Host struct {
 	journals   map[int64]*projectJournal
 	collectors []*collecting // of a host that serves
 	states     map[stateKey]*state
-	indexes    map[int64]*identity.Index // of links, by project
-	gates      map[string]gate           // of steps, by pipeline
+	indexes    map[int64]*identity.Index   // of links, by project
+	known      map[int64]*identity.Aliases // of legacy projects
+	gates      map[string]gate             // of steps, by pipeline
 }
 
 // projectJournal is the journal of one project.
@@ -80,7 +81,7 @@ func Open(ctx context.Context, c *Config, o Options) (*Host, error) {
 func openLocked(ctx context.Context, c *Config, o Options, lock *os.File) (*Host, error) {
 	h := &Host{
 		config: c, log: newLogger(c, o.LogOutput), observer: o.Observer, lock: lock, owner: newOwner(),
-		journals: map[int64]*projectJournal{}, states: map[stateKey]*state{}, indexes: map[int64]*identity.Index{}, gates: map[string]gate{},
+		journals: map[int64]*projectJournal{}, states: map[stateKey]*state{}, indexes: map[int64]*identity.Index{}, known: map[int64]*identity.Aliases{}, gates: map[string]gate{},
 	}
 	if h.observer == nil {
 		h.observer = nobody{}

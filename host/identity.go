@@ -100,7 +100,7 @@ func (h *Host) foldLinks(ctx context.Context, p *config.Project) (*identity.Inde
 	if err := x.Fold(ctx, seq); err != nil {
 		return nil, fmt.Errorf("project %s: %w", p.Name, err)
 	}
-	return x, nil
+	return x, h.forget(p)
 }
 
 // IdentityFailures implements Operations.

@@ -32,6 +32,10 @@ func (h *Host) replayOne(ctx context.Context, c *config.Collector, e quarantine.
 	o.Log, o.Rejects, o.Now = straight{h, c.Reference()}, dropped{}, func() time.Time { return e.Time }
 	// What is replayed twice, because of a crash, gets the same ids twice.
 	o.Random = rand.NewChaCha8(sha256.Sum256(append([]byte(e.ID+"\n"), e.Bytes...)))
+	var err error
+	if o.Aliases, err = h.aliases(ctx, c.Projects); err != nil {
+		return false, err
+	}
 	handler, err := collector.New(o)
 	if err != nil {
 		return false, err

@@ -44,7 +44,9 @@ func (h *Host) serve(ctx context.Context) error {
 	h.log.Info("serving", "data_dir", h.config.Host.DataDir, "sources", len(h.config.Sources)+len(h.config.Collectors), "pipelines", len(h.config.Pipelines))
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if err := h.startCollectors(ctx, cancel); err != nil {
+	if err := h.learnAliases(ctx); err != nil {
+		cancel(err)
+	} else if err := h.startCollectors(ctx, cancel); err != nil {
 		cancel(err)
 	}
 	var wg sync.WaitGroup
@@ -109,6 +111,7 @@ func (h *Host) serveSeals(ctx context.Context, p *config.Project, end context.Ca
 			end(err)
 			return
 		}
+		h.settleAliases(ctx, p)
 	}
 }
 

@@ -470,3 +470,55 @@ func TestIdentitySurvivesKillsAtEachPoint(t *testing.T) {
 		t.Errorf("failures:\n%s", diff)
 	}
 }
+
+var legacyVectors = []vector{
+	{name: "l1", rules: "legacy", requests: each(of("X"), aliased("D", "X"), of("X"), of("D")), stored: []string{"X", "D", "D"}},
+	{name: "l2", rules: "legacy", requests: each(aliased("D", "X"), aliased("E", "X"), of("X"), of("E")),
+		stored: []string{"D", "E"}, failures: []string{"errAliasAlreadyExists"}},
+	{name: "l3", rules: "legacy", requests: []identityRequest{
+		{events: []sentEvent{of("X"), aliased("D", "X"), of("X"), aliased("E", "X"), of("X")}},
+		{track: true, events: []sentEvent{of("X"), of("Y"), aliased("X", "Y"), of("Y")}},
+	}, stored: []string{"X", "D", "D", "D", "Y", "D"}, failures: []string{"errAliasAlreadyExists"}},
+	{name: "l4", rules: "legacy", requests: each(aliased("D", "X"), aliased("X", "Y"), of("Y"), aliased("Z", "D"), of("Y"), aliased("Y", "Z"), of("Z")),
+		stored: []string{"D", "Z", "Z"}, failures: []string{"errSameIDs"}},
+	{name: "l5", rules: "legacy", requests: each(identified("U", anonymous1), of(anonymous1), joined("U", "V"), of("V"), seen(did("W")+","+both("D", "U"))),
+		stored: []string{anonymous1, "V", "W"}},
+	{name: "l6", rules: "legacy", requests: each(verb("$create_alias", `"distinct_id":"é\"\\","alias":"\u0001 q"`), seen(`"distinct_id":"\u0001 q"`)),
+		stored: []string{"é\"\\"}},
+}
+
+// In a legacy project, events that come after an alias are stored under what it
+// stands for, whatever happens to the host in between.
+func TestLegacyAliases(t *testing.T) {
+	t.Parallel()
+	for name, signal := range map[string]syscall.Signal{"one host": 0, "stopped": syscall.SIGTERM, "killed": syscall.SIGKILL} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := identitySite(t, legacyVectors)
+			h := s.Serve()
+			address := collectorAddress(h)
+			numbers := make([]int, len(legacyVectors))
+			for round, more := 0, true; more; round++ {
+				more = false
+				for i := range legacyVectors {
+					v := &legacyVectors[i]
+					if round < len(v.requests) {
+						numbers[i] = v.send(t, address, v.requests[round:round+1], numbers[i])
+						more = true
+					}
+				}
+				if signal != 0 {
+					h.Stop(signal)
+					h = s.Serve()
+					address = collectorAddress(h)
+				}
+			}
+			h.Stop(syscall.SIGTERM)
+			s.Once()
+			s.check(legacyVectors)
+			if diff := cmp.Diff(wantedFailures(legacyVectors), s.refusedLinks()); diff != "" {
+				t.Errorf("failures:\n%s", diff)
+			}
+		})
+	}
+}

@@ -39,6 +39,9 @@ func (x *Index) fold(ctx context.Context, seq int64) error {
 			return fmt.Errorf("fold links up to sequence %d: %w", last, err)
 		}
 	}
+	x.look.Lock()
+	defer x.look.Unlock()
+	x.whole = true
 	return nil
 }
 

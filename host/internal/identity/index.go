@@ -67,10 +67,11 @@ type Index struct {
 	rules rules
 
 	mu    sync.Mutex // held by folds
-	db    *pebble.DB // nil: it could not be opened, or was closed
 	state state
 
-	look  sync.RWMutex // of what may be looked at while a fold is under way
+	look  sync.RWMutex // of what may be looked at while a fold is under way; held to change it
+	db    *pebble.DB   // nil: it could not be opened, or was closed; changed under mu, too
+	whole bool         // all was folded that the first fold since it was opened should fold
 	stats Stats
 }
 
@@ -150,7 +151,9 @@ func (x *Index) open() error {
 	if err != nil {
 		return fmt.Errorf("open identity index: %w", err)
 	}
-	x.db = db
+	x.look.Lock()
+	x.db, x.whole = db, false
+	x.look.Unlock()
 	x.is(state{Version: stateVersion, Rules: x.o.Rules, Limit: x.o.Limit})
 	t := newTable(db, nil, false)
 	var stored state
@@ -218,8 +221,10 @@ func (x *Index) close() error {
 	if x.db == nil {
 		return nil
 	}
+	x.look.Lock()
+	defer x.look.Unlock()
 	err := x.db.Close()
-	x.db = nil
+	x.db, x.whole = nil, false
 	return err
 }
 

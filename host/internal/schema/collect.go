@@ -80,6 +80,9 @@ type Arrival struct {
 	Oldest   int64 // unix seconds; earlier events are refused
 	Geo      Geo   // nil: addresses are only dropped
 	Place    Place // of the caller, for events without an address
+	// Alias is the id that events of an id are stored under instead, in a legacy
+	// project; nil: there are no aliases.
+	Alias func(id []byte) (string, bool)
 }
 
 // Collected is an event that was collected.
@@ -116,6 +119,7 @@ type Collector struct {
 	text   []byte
 	insert [maxInsertID]byte
 	ids    [3][]byte // memory for decoded ids
+	target []byte    // memory for what an alias stands for
 	clean  []byte
 }
 

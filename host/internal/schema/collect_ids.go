@@ -48,7 +48,7 @@ func (c *Collector) who(r *row, a *Arrival, e *Collected) *Refused {
 			present = distinct != nil
 		}
 		if present {
-			r.distinct = distinct
+			r.distinct = c.aliased(distinct, a, e)
 		}
 	}
 	r.device, r.user = device, user
@@ -56,6 +56,20 @@ func (c *Collector) who(r *row, a *Arrival, e *Collected) *Refused {
 		return refuse(NoDistinctID, "properties.distinct_id", "'properties.distinct_id' is invalid: must not be missing")
 	}
 	return nil
+}
+
+// aliased is what an id stands for in a legacy project. Events of identity
+// management speak of the ids themselves.
+func (c *Collector) aliased(id []byte, a *Arrival, e *Collected) []byte {
+	if a.Identity != Legacy || a.Alias == nil || e.Verb != "" || len(id) == 0 {
+		return id
+	}
+	target, ok := a.Alias(c.decode(0, id))
+	if !ok {
+		return id
+	}
+	c.target = AppendText(c.target[:0], target)
+	return c.target[1 : len(c.target)-1]
 }
 
 // idOf is an id that stands for somebody, or nil.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -90,6 +91,7 @@ type Options struct {
 
 	Log     Log     // required
 	Rejects Rejects // required
+	Aliases Aliases // required when a project is of legacy identity
 	Geo     schema.Geo
 	// Address is the client's address; that of the connection. Something that
 	// stands behind a proxy knows better.
@@ -131,6 +133,9 @@ type Collector struct {
 func New(o Options) (*Collector, error) {
 	if o.Log == nil || o.Rejects == nil || len(o.Projects) == 0 {
 		return nil, errors.New("a collector needs a log, rejects and a project")
+	}
+	if o.Aliases == nil && slices.ContainsFunc(o.Projects, func(p Project) bool { return p.Identity == schema.Legacy }) {
+		return nil, errors.New("a collector needs the aliases of legacy projects")
 	}
 	defaults(&o)
 	c := &Collector{

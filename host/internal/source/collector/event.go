@@ -19,7 +19,13 @@ func (q *request) event(p *schema.Collector) {
 		q.refuse(p, nil, refused(NoToken, "properties.token", "'properties.token' is invalid: must not be missing"))
 		return
 	}
-	q.arrival.Identity = project.Identity
+	q.arrival.Identity, q.arrival.Alias = project.Identity, nil
+	if project.Identity == schema.Legacy {
+		q.arrival.Alias = func(id []byte) (string, bool) {
+			target := q.resolve(project.ID, string(id))
+			return target, target != string(id)
+		}
+	}
 	start := len(q.rendered)
 	rendered, e, err := p.AppendEvent(q.rendered, &q.arrival)
 	if r, ok := err.(*schema.Refused); ok {
@@ -76,6 +82,9 @@ func (q *request) verb(p *schema.Collector, project *Project, verb string) {
 	if l.IdentifiedID == "" || l.AnonymousID == "" {
 		q.count(project, InvalidLink)
 		return
+	}
+	if l.Verb == schema.VerbAlias && project.Identity == schema.Legacy {
+		q.addAlias(project, l)
 	}
 	q.link(project, l)
 }

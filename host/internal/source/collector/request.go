@@ -52,6 +52,9 @@ type request struct {
 	good     int            // records that the answer counts as taken
 	problem  string         // with the first that was refused
 	links    []linkKey      // to be remembered once they are in the log
+	aliases  []Alias        // to be known once they are in the log
+	// Why an id could not be looked up: the request is refused.
+	unresolved error
 }
 
 // target is what a project gets of a request.
@@ -91,9 +94,10 @@ func (q *request) end() {
 		c.rows.Put(&t.rows)
 	}
 	clear(q.targets)
+	clear(q.aliases)
 	*q = request{
 		query: q.query[:0], targets: q.targets[:0], tally: q.tally[:0],
-		rejects: q.rejects[:0], failed: q.failed[:0], links: q.links[:0],
+		rejects: q.rejects[:0], failed: q.failed[:0], links: q.links[:0], aliases: q.aliases[:0],
 	}
 	c.scratch.Put(q)
 }
@@ -257,14 +261,28 @@ func (q *request) store() *failure {
 	// The log takes its time, and wants the rows alone.
 	q.share.release(q.body)
 	q.body, q.text, q.data = nil, nil, nil
-	for _, t := range q.targets {
-		if err := c.o.Log.Append(ctx, t.project.ID, t.rows, q.rendered); err != nil {
-			return unavailable(err)
-		}
+	var err error
+	if len(q.aliases) == 0 {
+		err = q.log()
+	} else {
+		err = c.o.Aliases.Store(q.aliases, q.log)
+	}
+	if err != nil {
+		return unavailable(err)
 	}
 	for _, k := range q.links {
 		c.linked.add(k)
 	}
 	c.counts.add(q.tally)
+	return nil
+}
+
+// log makes rows durable.
+func (q *request) log() error {
+	for _, t := range q.targets {
+		if err := q.collector.o.Log.Append(q.r.Context(), t.project.ID, t.rows, q.rendered); err != nil {
+			return err
+		}
+	}
 	return nil
 }

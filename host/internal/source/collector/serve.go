@@ -170,6 +170,9 @@ func (q *request) collect() *failure {
 	if err := p.Err(); err != nil {
 		return q.spoiled(err.Error())
 	}
+	if q.unresolved != nil {
+		return unavailable(q.unresolved)
+	}
 	if q.verbs > 0 {
 		q.nothing()
 		for range q.verbs {

@@ -1,0 +1,124 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/identity"
+	"github.com/penstock-io/penstock/host/internal/source/collector"
+)
+
+// isLegacy says whether events of a project are stored under what their ids are
+// aliases for.
+func isLegacy(p *config.Project) bool { return p.Identity == "legacy" }
+
+// aliasesOf are the aliases of legacy projects, by project. It implements
+// collector.Aliases.
+type aliasesOf map[int64]*identity.Aliases
+
+// Target implements collector.Aliases.
+func (a aliasesOf) Target(project int64, alias string) (string, bool, error) {
+	return a[project].Target(alias)
+}
+
+// Store implements collector.Aliases. Projects are taken in the order of their
+// numbers, so that two stores do not wait for each other.
+func (a aliasesOf) Store(list []collector.Alias, store func() error) error {
+	by := map[int64][]collector.Alias{}
+	for _, x := range list {
+		by[x.Project] = append(by[x.Project], x)
+	}
+	for _, project := range slices.Backward(slices.Sorted(maps.Keys(by))) {
+		inner := store
+		store = func() error {
+			return a[project].Store(len(by[project]), inner, func() error {
+				for _, x := range by[project] {
+					if err := a[project].Add(x.Alias, x.ID); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+	}
+	return store()
+}
+
+// aliases are those of the legacy ones among projects, folded up to what is
+// sealed; nil when there is none.
+func (h *Host) aliases(ctx context.Context, projects []*config.Project) (collector.Aliases, error) {
+	list := aliasesOf{}
+	for _, p := range projects {
+		if !isLegacy(p) {
+			continue
+		}
+		h.mu.Lock()
+		known := h.known[p.ID]
+		h.mu.Unlock()
+		if known == nil {
+			x, err := h.foldLinks(ctx, p)
+			if err != nil {
+				return nil, err
+			}
+			h.mu.Lock()
+			if known = h.known[p.ID]; known == nil {
+				known = identity.NewAliases(x)
+				h.known[p.ID] = known
+			}
+			h.mu.Unlock()
+		}
+		list[p.ID] = known
+	}
+	if len(list) == 0 {
+		return nil, nil
+	}
+	return list, nil
+}
+
+// learnAliases brings what logs of collectors hold into journals, and folds the
+// aliases of legacy projects: only then is it known under which ids events are
+// stored. Nothing listens meanwhile.
+func (h *Host) learnAliases(ctx context.Context) error {
+	if !slices.ContainsFunc(h.config.Projects, isLegacy) || len(h.config.Collectors) == 0 {
+		return nil
+	}
+	if err := h.drainCollectors(ctx, &Summary{}); err != nil {
+		return err
+	}
+	for _, p := range h.config.Projects {
+		if isLegacy(p) {
+			if _, err := h.foldLinks(ctx, p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// settleAliases folds the aliases of a legacy project that are sealed. Those
+// that are not folded are kept in memory, and taken until there are too many.
+func (h *Host) settleAliases(ctx context.Context, p *config.Project) {
+	if !isLegacy(p) {
+		return
+	}
+	if _, err := h.foldLinks(ctx, p); err != nil && ctx.Err() == nil {
+		h.log.Error("aliases could not be folded; it is tried again", "project", p.Name, "error", err)
+	}
+}
+
+// forget has aliases that are folded by now forgotten.
+func (h *Host) forget(p *config.Project) error {
+	h.mu.Lock()
+	known := h.known[p.ID]
+	h.mu.Unlock()
+	if known == nil {
+		return nil
+	}
+	if err := known.Settle(); err != nil {
+		return fmt.Errorf("project %s: %w", p.Name, err)
+	}
+	return nil
+}

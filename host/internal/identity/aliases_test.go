@@ -1,0 +1,75 @@
+package identity_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/penstock-io/penstock/host/internal/identity"
+	"github.com/penstock-io/penstock/host/internal/schema"
+)
+
+func TestAliases(t *testing.T) {
+	j := &memJournal{}
+	j.add(t, "one", 10, 10, alias("D", "X"))
+	x := open(t, identity.Options{Dir: t.TempDir(), Rules: schema.Legacy, Journal: j})
+	a := identity.NewAliases(x)
+	if _, _, err := a.Target("X"); err == nil {
+		t.Error("what is not folded is answered")
+	}
+	if err := x.Fold(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	store := func(links ...schema.Link) error {
+		return a.Store(len(links), func() error {
+			j.add(t, fmt.Sprint("segment", j.seq()), 10, 10, links...)
+			return nil
+		}, func() error {
+			for _, l := range links {
+				if err := a.Add(l.AnonymousID, l.IdentifiedID); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	want := func(what string) {
+		t.Helper()
+		for alias, target := range map[string]string{"X": "D", "Y": "X", "D": "Z", "Q": "\x01 \"", "W": "", "Z": "", "E": ""} {
+			got, ok, err := a.Target(alias)
+			if err != nil || got != target || ok != (target != "") {
+				t.Errorf("%s: %s stands for %q, %v, %v; want %q", what, alias, got, ok, err, target)
+			}
+		}
+	}
+	// E is too late for X, Z would stand for itself, W does already.
+	err := store(alias("X", "Y"), alias("E", "X"), alias("Z", "D"), alias("Y", "Z"), alias("W", "W"), alias("\x01 \"", "Q"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want("acknowledged")
+	if err := a.Settle(); err != nil {
+		t.Fatal(err)
+	}
+	want("not folded")
+	if err := x.Fold(t.Context(), j.seq()); err != nil {
+		t.Fatal(err)
+	}
+	want("folded")
+	if err := a.Settle(); err != nil {
+		t.Fatal(err)
+	}
+	want("forgotten")
+	failed := errors.New("the log is full")
+	err = a.Store(1, func() error { return failed }, func() error { return a.Add("W", "D") })
+	if !errors.Is(err, failed) {
+		t.Errorf("%v", err)
+	}
+	want("not stored")
+	if err := a.Store(1_000_000, func() error { t.Error("it is stored"); return nil }, nil); !errors.Is(err, identity.ErrManyAliases) {
+		t.Errorf("%v", err)
+	}
+	if s := x.Stats(); s.Refused[identity.AliasExists] != 1 || s.Refused[identity.SameIDs] != 2 {
+		t.Errorf("%+v", s)
+	}
+}
