@@ -201,7 +201,8 @@ func (h *Host) startCollector(ctx context.Context, l *collecting, end context.Ca
 		// What is said there names addresses of clients.
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
-	if l.config.TLSCert != "" {
+	secure := l.config.TLSCert != ""
+	if secure {
 		if server.TLSConfig, err = certificates(l.config.TLSCert, l.config.TLSKey, h.log.With("source", l.config.Reference())); err != nil {
 			return errors.Join(err, listener.Close())
 		}
@@ -215,14 +216,14 @@ func (h *Host) startCollector(ctx context.Context, l *collecting, end context.Ca
 	go func() {
 		limited := netutil.LimitListener(listener, maxConnections)
 		serve := server.Serve
-		if server.TLSConfig != nil {
+		if secure {
 			serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
 		}
 		if err := serve(limited); !errors.Is(err, http.ErrServerClosed) {
 			end(fmt.Errorf("source %s: %w", l.config.Reference(), err))
 		}
 	}()
-	h.log.Info("collecting", "source", l.config.Reference(), "listen", l.address, "tls", server.TLSConfig != nil)
+	h.log.Info("collecting", "source", l.config.Reference(), "listen", l.address, "tls", secure)
 	return nil
 }
 
@@ -422,7 +423,8 @@ func (h *Host) collectorStatus() ([]CollectorStatus, error) {
 // describe says what a collector that listens has done.
 func (l *collecting) describe(s *CollectorStatus) {
 	s.Listening, s.Listen = true, l.address
-	s.LogBytes, s.Waiting = l.log.Size(), int64(l.log.Waiting())
+	waiting := int64(l.log.Waiting())
+	s.LogBytes, s.Waiting = l.log.Size(), &waiting
 	for _, n := range l.handler.Requests() {
 		s.Requests = append(s.Requests, RequestCount{Endpoint: n.Endpoint, Status: n.Status, Requests: n.Requests})
 	}

@@ -82,7 +82,11 @@ func (c *cli) printCollectors(collectors []host.CollectorStatus) {
 		for _, n := range s.Requests {
 			requests += n.Requests
 		}
-		rows = append(rows, []string{s.Name, listen, thousands(requests), thousands(s.Waiting), size(s.LogBytes), reasons(s.Quarantined)})
+		waiting := "not known"
+		if s.Waiting != nil {
+			waiting = thousands(*s.Waiting)
+		}
+		rows = append(rows, []string{s.Name, listen, thousands(requests), waiting, size(s.LogBytes), reasons(s.Quarantined)})
 		for _, n := range s.Records {
 			project := n.Project
 			if project == "" {

@@ -223,7 +223,7 @@ func (l *Log) Size() int64 { return l.wal.Size() }
 func (l *Log) Waiting() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.wal.Last() - l.durable
+	return l.wal.Last() - max(l.durable, l.wal.First()-1)
 }
 
 // Err is why nothing is taken any more; nil while it is.

@@ -15,6 +15,9 @@ func TestALogThatEndsBeforeTheJournal(t *testing.T) {
 	if err != nil || found.First != 8 || found.Last != 7 {
 		t.Fatal(found, err)
 	}
+	if first, last := l.First(), l.Last(); first != 8 || last != 7 {
+		t.Errorf("an empty log has entries %d to %d", first, last)
+	}
 	appendAll(t, l, "a", "b")
 	if last := l.Last(); last != 9 {
 		t.Errorf("the second entry behind 7 is %d", last)
