@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"math/big"
@@ -137,6 +138,31 @@ func (s *shop) finish(h *penstocktest.Host) {
 	if r := s.Penstock(nil, "journal", "verify"); r.Status != 0 {
 		s.t.Errorf("journal verify: status %d\n%s%s", r.Status, r.Out, r.Err)
 	}
+}
+
+// counted is how many records had an outcome, as the running host says.
+func (s *shop) counted(outcome string) (n int64) {
+	s.t.Helper()
+	r := s.Penstock(nil, "status", "--json")
+	var status struct {
+		Collectors []struct {
+			Records []struct {
+				Outcome string
+				Records int64
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(r.Out), &status); err != nil {
+		s.t.Fatalf("%v in %s%s", err, r.Out, r.Err)
+	}
+	for _, c := range status.Collectors {
+		for _, count := range c.Records {
+			if count.Outcome == outcome {
+				n += count.Records
+			}
+		}
+	}
+	return n
 }
 
 // certificate makes one for the loopback address, which nobody trusts yet.

@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -178,6 +176,9 @@ func TestNode(t *testing.T) {
 		}
 	}
 
+	if n := s.counted("groups"); n != 2*6 {
+		t.Errorf("%d operations on groups were counted, want 12", n)
+	}
 	s.finish(h)
 	for id, token := range map[string]string{shopID: shopToken, clubID: clubToken} {
 		sent := s.relay.events(t, token)
@@ -232,58 +233,6 @@ func TestNodeTLS(t *testing.T) {
 	if len(counts) != 9 {
 		t.Errorf("exported: %v", counts)
 	}
-}
-
-// While the host is killed and stopped again and again, an application that
-// sends until the client is content loses nothing, and with insert ids of its
-// own nothing is there twice.
-func TestNodeRestarts(t *testing.T) {
-	t.Parallel()
-	s := newShop(t, "http://localhost:1")
-	h := s.serve()
-	sc := script{Token: shopToken, Config: object{"protocol": "http", "host": s.address}, Retry: true}
-	const calls, size = 200, 5
-	for n := range calls {
-		batch := list(fmt.Sprint("batch ", n), size, time.Now().UnixMilli())
-		for i, e := range batch {
-			e.(object)["properties"].(object)["$insert_id"] = fmt.Sprintf("id-%d-%d", n, i)
-		}
-		sc.Calls = append(sc.Calls, []any{"track_batch", batch})
-	}
-	content(t, sc, drive(t, sc, func(n int) {
-		if n%40 != 0 || n == calls {
-			return
-		}
-		// The client goes on meanwhile.
-		signal := []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}[n/40%2]
-		if status := h.Stop(signal); signal == syscall.SIGTERM && status.ExitStatus() != 0 {
-			t.Errorf("it ended with %v:\n%s", status, h.Said())
-		}
-		h = s.serve()
-	}))
-	s.finish(h)
-	var want []string
-	for _, c := range sc.Calls {
-		for _, e := range c[1].([]any) {
-			text, err := json.Marshal(e)
-			if err != nil {
-				t.Fatal(err)
-			}
-			want = append(want, identify(parseEvent(t, text).row(true)))
-		}
-	}
-	slices.Sort(want)
-	var got []string
-	for _, row := range s.events(shopID) {
-		got = append(got, identify(row))
-	}
-	same(t, "events", got, want)
-}
-
-// identify is the first line of a described row: all that is not properties.
-func identify(row string) string {
-	first, _, _ := strings.Cut(row, "\n")
-	return first
 }
 
 // peopleCalls leave the profiles behind that peopleOfCalls has.
