@@ -245,7 +245,7 @@ func (h *Host) planned(ctx context.Context, p *config.Pipeline) (PlannedRun, err
 	}
 	if open != nil {
 		run.Number, run.Fixed, extents = open.Number, true, open.Extents
-	} else if extents, _, err = h.next(ctx, stored, h.limits(p, nil)); err != nil {
+	} else if extents, _, _, err = h.next(ctx, stored, h.limits(p, nil)); err != nil {
 		return run, err
 	}
 	days := map[journal.Day]*PlannedDay{}

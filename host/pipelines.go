@@ -88,16 +88,18 @@ func (h *Host) limits(p *config.Pipeline, d *destination) pipeline.Limits {
 	return limits
 }
 
-// next picks the extents of a pipeline's next run.
-func (h *Host) next(ctx context.Context, stored *pipeline.Pipeline, limits pipeline.Limits) ([]pipeline.Extent, pipeline.Cursor, error) {
+// next picks the extents of a pipeline's next run, and says whether they are
+// all that is left.
+func (h *Host) next(ctx context.Context, stored *pipeline.Pipeline, limits pipeline.Limits) (extents []pipeline.Extent, cursor pipeline.Cursor, all bool, err error) {
 	seq, err := h.catalog.Sequence(ctx, stored.ProjectID)
 	if err != nil {
-		return nil, pipeline.Cursor{}, err
+		return nil, pipeline.Cursor{}, false, err
 	}
 	kind := pipeline.StreamKind(stored.Stream)
-	return pipeline.Next(ctx, stored, limits, seq, func(ctx context.Context, after, to int64, fn func(int64, []pipeline.Extent) error) error {
+	extents, cursor, err = pipeline.Next(ctx, stored, limits, seq, func(ctx context.Context, after, to int64, fn func(int64, []pipeline.Extent) error) error {
 		return h.catalog.Extents(ctx, stored.ProjectID, kind, after, to, fn)
 	})
+	return extents, cursor, cursor.Reached(seq), err
 }
 
 // run is a pipeline's run that is to be carried out: the one that was planned
@@ -110,12 +112,15 @@ func (h *Host) run(ctx context.Context, p *config.Pipeline, stored *pipeline.Pip
 	if replaced(stored.Stream) {
 		return h.replacement(ctx, p, stored, asOf)
 	}
-	extents, cursor, err := h.next(ctx, stored, h.limits(p, d))
+	extents, cursor, all, err := h.next(ctx, stored, h.limits(p, d))
 	if err != nil {
 		return nil, err
 	}
 	if len(extents) == 0 {
 		return nil, h.catalog.MoveCursor(ctx, stored, cursor)
+	}
+	if !all {
+		asOf = time.Time{} // what is left may be of the same dates
 	}
 	return h.catalog.InsertRun(ctx, stored, extents, cursor, time.Now().UTC(), asOf)
 }

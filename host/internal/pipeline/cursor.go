@@ -24,6 +24,11 @@ func NewCursor(seq int64) Cursor {
 	return Cursor{Cut: seq, BackfillDone: seq == 0, Live: Position{Seq: seq, Index: EndOfSegment}}
 }
 
+// Reached says that nothing that was journaled up to seq is left to export.
+func (c Cursor) Reached(seq int64) bool {
+	return c.BackfillDone && !c.Live.before(Position{Seq: seq, Index: EndOfSegment})
+}
+
 // EndOfSegment is the Index of a position behind a segment's last extent.
 const EndOfSegment = 1<<31 - 1
 

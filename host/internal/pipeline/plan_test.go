@@ -49,6 +49,7 @@ func newPipeline(seq int64, order Order) *Pipeline {
 func drain(t *testing.T, p *Pipeline, limits Limits, s segments) [][]Extent {
 	t.Helper()
 	var runs [][]Extent
+	reached := false
 	for range 10000 {
 		extents, cursor, err := Next(t.Context(), p, limits, int64(len(s)), s.visit)
 		if err != nil {
@@ -56,8 +57,15 @@ func drain(t *testing.T, p *Pipeline, limits Limits, s segments) [][]Extent {
 		}
 		p.Cursor = cursor
 		if len(extents) == 0 {
+			if !cursor.Reached(int64(len(s))) {
+				t.Errorf("nothing is left, and %+v has not reached %d", cursor, len(s))
+			}
 			return runs
 		}
+		if reached {
+			t.Errorf("everything was said to be exported, and %v are left", extents)
+		}
+		reached = cursor.Reached(int64(len(s)))
 		runs = append(runs, extents)
 	}
 	t.Fatal("planning does not come to an end")

@@ -58,8 +58,8 @@ type Run struct {
 	State      RunState
 	Extents    []Extent
 	Generation *Generation
-	Next       Cursor // the pipeline's cursor once this run is recorded
-	AsOf       time.Time
+	Next       Cursor    // the pipeline's cursor once this run is recorded
+	AsOf       time.Time // all that was journaled before is in this run or an earlier one; zero: more runs are due
 	PlannedAt  time.Time
 	FinishedAt time.Time
 	Error      string

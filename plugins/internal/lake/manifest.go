@@ -162,7 +162,9 @@ func (m *Manifest) commit(run int64, asOf string, r *RunReceipt) {
 			d.StoredBytes += f.StoredBytes
 			d.Files++
 		}
-		d.CompleteAsOf, d.Run = asOf, run
+		if d.Run = run; asOf != "" { // else it is as complete as it was
+			d.CompleteAsOf = asOf
+		}
 		m.Days[p.Date] = d
 	}
 }

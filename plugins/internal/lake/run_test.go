@@ -184,6 +184,15 @@ func TestManifestAddsUp(t *testing.T) {
 	if d := m.Days["2026-06-02"]; d.Rows != 100 || d.Files != 1 || d.Run != 1 {
 		t.Errorf("the day is %+v", d)
 	}
+
+	// A run that more runs are due behind says nothing of when it is complete.
+	part := events(3, 4)
+	part.AsOf = time.Time{}
+	mustExport(t, l, part, days{"2026-06-01": 1, "2026-06-03": 1})
+	m = readManifest(t, s, manifest)
+	if m.CompleteAsOf != "" || m.Days["2026-06-01"].CompleteAsOf == "" || m.Days["2026-06-03"].CompleteAsOf != "" {
+		t.Errorf("behind a part of a backlog the manifest is %+v", m)
+	}
 }
 
 func TestSameDateTwiceInARun(t *testing.T) {
