@@ -11,7 +11,7 @@ fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
-timeout --foreground --kill-after=30 "$seconds" \
+timeout --kill-after=30 "$seconds" \
 	go test -race -timeout 45m ./host/... ./sdk/... ./plugins/... 2>&1 | tee "$log" || status=${PIPESTATUS[0]}
 if ((status == 124 || status == 137)) && ! grep -qE '^(--- )?FAIL|DATA RACE|^panic:' "$log"; then
 	echo "race: stopped after $seconds seconds: $(grep -c '^ok' "$log" || true) packages were tested, not all"
