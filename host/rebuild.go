@@ -50,8 +50,9 @@ func (h *Host) RebuildCatalog(ctx context.Context) (*RebuildReport, error) {
 // restore fills an empty catalog from segments and commit records.
 func (h *Host) restore(ctx context.Context, c *catalog.Catalog) (*RebuildReport, error) {
 	report := &RebuildReport{NotRestored: []string{
-		"pipelines and their runs: each pipeline is registered anew with another id, and exports from its from_date again; " +
-			"destinations that hold the old ids refuse it until it has adopt = true or another target",
+		"pipelines and their runs: each pipeline is registered anew with another id, and exports from its from_date again. " +
+			"Destinations that hold the old ids refuse it, so that no row is there twice: give it another target, or remove what is there. " +
+			"adopt = true adds events to what is there: it is for a from_date behind what was exported",
 		"people and identity mappings: the next run of a pipeline that exports them folds them anew out of the whole journal",
 		"which quarantined records were replayed",
 	}}

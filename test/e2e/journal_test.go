@@ -3,8 +3,11 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/penstock-io/penstock/test/penstocktest"
 )
 
 func TestJournalVerifyFindsOneFlippedBit(t *testing.T) {
@@ -38,8 +41,9 @@ func TestJournalVerifyFindsOneFlippedBit(t *testing.T) {
 	}
 }
 
-// A catalog that was lost is made anew; what is read again afterwards brings
-// nothing, and a pipeline that adopts its target exports what is new.
+// A catalog that was lost is made anew: nothing is read again, what comes again
+// under another name is known, and a target that holds the old pipeline's rows
+// is not written to. Another one gets every row once.
 func TestRebuildCatalogRestoresJournalAndCursors(t *testing.T) {
 	s := newSite(t)
 	fill(s)
@@ -64,4 +68,15 @@ func TestRebuildCatalogRestoresJournalAndCursors(t *testing.T) {
 	if !strings.Contains(refused.Out, "files.import: 0 records read") {
 		t.Errorf("files were read again:\n%s", refused.Out)
 	}
+
+	want := s.Rows("out")
+	s.Write("events/copy.ndjson", s.Read("events/a.ndjson")+event(2, 77777, "")+"\n")
+	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), `"./out"`, `"./elsewhere"`, 1))
+	s.Says(s.Penstock(nil, "runs", "retry", "events_out", "1"), 0)
+	again := s.Once()
+	if !strings.Contains(again.Out, "files.import: 6,001 records read, 1 rows new, 6,000 repeated") {
+		t.Errorf("what is known is not known any more:\n%s", again.Out)
+	}
+	rows := slices.DeleteFunc(s.Rows("elsewhere"), func(row string) bool { return strings.Contains(row, `"id-2-77777"`) })
+	penstocktest.SameRows(t, rows, want)
 }
