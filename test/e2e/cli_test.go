@@ -127,7 +127,7 @@ func TestCommandsBesideARunningHost(t *testing.T) {
 	go func() { ended <- command.Wait() }()
 	defer func() { _ = command.Process.Kill() }()
 
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(5 * time.Minute)
 	for {
 		var status struct {
 			Running   bool `json:"running"`

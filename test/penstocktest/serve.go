@@ -83,7 +83,7 @@ func (h *Host) Reported(what string) int64 {
 // Until waits for what the host does.
 func (h *Host) Until(what string, done func() bool) {
 	h.t.Helper()
-	deadline := time.NewTimer(90 * time.Second)
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -122,7 +122,7 @@ func (h *Host) Wait() syscall.WaitStatus {
 	h.t.Helper()
 	select {
 	case <-h.ended:
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		h.t.Fatalf("the host does not end:\n%s", h.Said())
 	}
 	return h.command.ProcessState.Sys().(syscall.WaitStatus)

@@ -71,9 +71,9 @@ func (p *process) stop() {
 }
 
 // await returns when something listens at addr, and an error when the server
-// has ended or ten seconds have passed.
+// has ended or a minute has passed.
 func (p *process) await(addr string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -85,7 +85,7 @@ func (p *process) await(addr string) error {
 		case <-p.exited:
 			return fmt.Errorf("the server ended: %s", p.output.String())
 		case <-ctx.Done():
-			return errors.New("the server does not listen after 10 s")
+			return errors.New("the server does not listen after a minute")
 		case <-tick.C:
 		}
 	}

@@ -8,9 +8,9 @@ import (
 // Timeouts bound everything that a plugin is asked. Zero is the default, given
 // behind each.
 type Timeouts struct {
-	Start     time.Duration // until the process answers its first health check; 10 s
-	Describe  time.Duration // 10 s
-	Configure time.Duration // 10 s
+	Start     time.Duration // until the process answers its first health check; 30 s
+	Describe  time.Duration // 30 s
+	Configure time.Duration // 30 s
 	Check     time.Duration // 60 s
 	Status    time.Duration // 60 s
 	Open      time.Duration // until an export is opened; 60 s
@@ -32,9 +32,9 @@ type Timeouts struct {
 
 func (t Timeouts) withDefaults() Timeouts {
 	return Timeouts{
-		Start:            cmp.Or(t.Start, 10*time.Second),
-		Describe:         cmp.Or(t.Describe, 10*time.Second),
-		Configure:        cmp.Or(t.Configure, 10*time.Second),
+		Start:            cmp.Or(t.Start, 30*time.Second),
+		Describe:         cmp.Or(t.Describe, 30*time.Second),
+		Configure:        cmp.Or(t.Configure, 30*time.Second),
 		Check:            cmp.Or(t.Check, time.Minute),
 		Status:           cmp.Or(t.Status, time.Minute),
 		Open:             cmp.Or(t.Open, time.Minute),
