@@ -9,6 +9,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/journal/keys"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
@@ -372,13 +373,9 @@ func segmentStatus(project string, s journal.Segment) SegmentStatus {
 func (h *Host) VerifyJournal(ctx context.Context) (*JournalReport, error) {
 	report := &JournalReport{Damages: []Damage{}}
 	for _, p := range h.config.Projects {
-		runs, err := h.catalog.KeyRuns(ctx, p.ID)
-		if err != nil {
-			return nil, err
-		}
 		found, err := journal.Verify(ctx, h.store, func(ctx context.Context, fn func(journal.Segment) error) error {
 			return h.catalog.Segments(ctx, p.ID, fn)
-		}, runs)
+		}, func(ctx context.Context) ([]keys.Run, error) { return h.catalog.KeyRuns(ctx, p.ID) })
 		if err != nil {
 			return nil, err
 		}

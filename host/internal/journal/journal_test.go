@@ -21,6 +21,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
+	"github.com/penstock-io/penstock/host/internal/journal/keys"
 	"github.com/penstock-io/penstock/host/internal/journal/segment"
 )
 
@@ -143,13 +144,9 @@ func (b *bench) lines() []string {
 
 func (b *bench) verify() *journal.Report {
 	b.t.Helper()
-	runs, err := b.catalog.KeyRuns(b.t.Context(), project)
-	if err != nil {
-		b.t.Fatal(err)
-	}
 	report, err := journal.Verify(b.t.Context(), b.store, func(ctx context.Context, fn func(journal.Segment) error) error {
 		return b.catalog.Segments(ctx, project, fn)
-	}, runs)
+	}, func(ctx context.Context) ([]keys.Run, error) { return b.catalog.KeyRuns(ctx, project) })
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -571,5 +568,47 @@ func TestAnAppendThatIsCalledAwayLeavesNoHalf(t *testing.T) {
 	}
 	if n := len(b.lines()); n != 0 && cursors["file"] == nil {
 		t.Errorf("%d rows of %d are sealed, and the cursor has not moved", n, len(ids))
+	}
+}
+
+// Runs of keys are merged while they are verified: that those that were merged
+// are gone is no damage, and that a run is missing is.
+func TestVerifyBesideAMerge(t *testing.T) {
+	b := newBench(t)
+	w := b.writer(b.options())
+	for seal := range 6 {
+		ids, times := random(rand.New(rand.NewPCG(uint64(seal), 6)), 3, 1)
+		if err := errors.Join(w.Append(t.Context(), chunk("files.a", ids, times, 3*seal)), w.Seal(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	verify := func(lists ...[]keys.Run) *journal.Report {
+		t.Helper()
+		none := func(context.Context, func(journal.Segment) error) error { return nil }
+		report, err := journal.Verify(t.Context(), b.store, none, func(context.Context) ([]keys.Run, error) {
+			list := lists[0]
+			if len(lists) > 1 {
+				lists = lists[1:]
+			}
+			return slices.Clone(list), nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return report
+	}
+	now, err := b.catalog.KeyRuns(t.Context(), project)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := append([]keys.Run{{Blob: "keys/7/merged.seg", From: 1, To: 1}}, now...)
+	if report := verify(before, now); len(report.Damages) > 0 || report.Bytes == 0 {
+		t.Errorf("beside a merge: %+v", report)
+	}
+	if report := verify(before); len(report.Damages) != 1 || report.Damages[0].Blob != before[0].Blob {
+		t.Errorf("a run that is missing: %+v", report)
 	}
 }

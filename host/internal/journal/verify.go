@@ -33,10 +33,13 @@ func damagedRecord(name, detail string) error {
 // Segments visits the segments of the catalog.
 type Segments func(ctx context.Context, fn func(Segment) error) error
 
+// Runs lists the runs of keys of the catalog.
+type Runs func(ctx context.Context) ([]keys.Run, error)
+
 // Verify reads every byte of the segments that the catalog names, of the runs
 // of keys, and of the commit records, and compares them with their checksums
-// and with each other.
-func Verify(ctx context.Context, store disk.Store, segments Segments, runs []keys.Run) (*Report, error) {
+// and with each other. A writer may be at work meanwhile.
+func Verify(ctx context.Context, store disk.Store, segments Segments, runs Runs) (*Report, error) {
 	report := &Report{}
 	err := segments(ctx, func(s Segment) error {
 		report.Segments++
@@ -48,15 +51,34 @@ func Verify(ctx context.Context, store disk.Store, segments Segments, runs []key
 	if err != nil {
 		return report, err
 	}
-	for _, run := range runs {
-		if !strings.HasPrefix(run.Blob, "keys/") {
-			continue // a segment, which was verified
+	return report, verifyRuns(ctx, store, runs, report)
+}
+
+// verifyRuns reads runs until all that are listed were read. One that is merged
+// meanwhile is removed: that it is missing is no damage.
+func verifyRuns(ctx context.Context, store disk.Store, runs Runs, report *Report) error {
+	before := len(report.Damages)
+	read := map[string]bool{}
+	for {
+		listed, err := runs(ctx)
+		if err != nil {
+			return err
 		}
-		if err := verifyBlob(ctx, store, run.Blob, report, func(*segment.File) {}); err != nil {
-			return report, err
+		// What is not a run of its own is a segment, which was verified.
+		listed = slices.DeleteFunc(listed, func(r keys.Run) bool { return !strings.HasPrefix(r.Blob, "keys/") })
+		i := slices.IndexFunc(listed, func(r keys.Run) bool { return !read[r.Blob] })
+		if i < 0 {
+			found := slices.DeleteFunc(report.Damages[before:], func(d Damage) bool {
+				return !slices.ContainsFunc(listed, func(r keys.Run) bool { return r.Blob == d.Blob })
+			})
+			report.Damages = report.Damages[:before+len(found)]
+			return nil
+		}
+		read[listed[i].Blob] = true
+		if err := verifyBlob(ctx, store, listed[i].Blob, report, func(*segment.File) {}); err != nil {
+			return err
 		}
 	}
-	return report, nil
 }
 
 func (r *Report) add(blob string, err error) {
