@@ -14,12 +14,10 @@ import (
 
 // Defaults of Options.
 const (
-	DefaultPartSize  = 256 << 20
-	DefaultFinishers = 4
+	DefaultPartSize    = 256 << 20
+	DefaultObjectLimit = 4_000_000_000
+	DefaultFinishers   = 4
 )
-
-// DefaultObjectLimit is the default of Options.ObjectLimit.
-var DefaultObjectLimit int64 = 4_000_000_000
 
 // Options of a Lake.
 type Options struct {
@@ -71,7 +69,7 @@ func New(o Options) *Lake {
 		l.partSize = DefaultPartSize
 	}
 	if l.objectLimit == 0 {
-		l.objectLimit = DefaultObjectLimit
+		l.objectLimit = defaultObjectLimit()
 	}
 	if l.finishers == 0 {
 		l.finishers = DefaultFinishers

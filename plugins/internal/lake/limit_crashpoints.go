@@ -7,9 +7,11 @@ import (
 	"strconv"
 )
 
-// In a build for tests the environment may say that sets are large earlier.
-func init() {
+// defaultObjectLimit is what the environment says, in a build for tests, so that
+// a small set is a large one.
+func defaultObjectLimit() int64 {
 	if limit, err := strconv.ParseInt(os.Getenv("PENSTOCK_OBJECT_LIMIT"), 10, 64); err == nil {
-		DefaultObjectLimit = limit
+		return limit
 	}
+	return DefaultObjectLimit
 }

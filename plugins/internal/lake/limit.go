@@ -1,0 +1,5 @@
+//go:build !crashpoints
+
+package lake
+
+func defaultObjectLimit() int64 { return DefaultObjectLimit }
