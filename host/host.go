@@ -52,6 +52,7 @@ type Host struct {
 	indexes    map[int64]*identity.Index   // of links, by project
 	known      map[int64]*identity.Aliases // of legacy projects
 	gates      map[string]gate             // of steps, by pipeline
+	folds      gate                        // of all states
 }
 
 // projectJournal is the journal of one project.
@@ -81,7 +82,7 @@ func Open(ctx context.Context, c *Config, o Options) (*Host, error) {
 func openLocked(ctx context.Context, c *Config, o Options, lock *os.File) (*Host, error) {
 	h := &Host{
 		config: c, log: newLogger(c, o.LogOutput), observer: o.Observer, lock: lock, owner: newOwner(),
-		journals: map[int64]*projectJournal{}, states: map[stateKey]*state{}, indexes: map[int64]*identity.Index{}, known: map[int64]*identity.Aliases{}, gates: map[string]gate{},
+		journals: map[int64]*projectJournal{}, states: map[stateKey]*state{}, indexes: map[int64]*identity.Index{}, known: map[int64]*identity.Aliases{}, gates: map[string]gate{}, folds: newGate(),
 	}
 	if h.observer == nil {
 		h.observer = nobody{}

@@ -130,6 +130,12 @@ func (h *Host) advance(ctx context.Context, s *state, last *pipeline.Generation,
 	if err != nil {
 		return nil, err
 	}
+	// One fold at a time takes memory, whatever the number of projects.
+	leave, err := h.folds.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	total := pipeline.Sum(extents)
 	report := Report{Stage: "fold", Name: fmt.Sprintf("%s of %s", s.stream, s.project.Name), Total: total.Bytes}
 	next, err := s.fold(ctx, last, to, func(ctx context.Context, fn func(journal.Block) error) error {

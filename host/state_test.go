@@ -41,7 +41,7 @@ func folding(t *testing.T) (*Host, *state) {
 	}
 	h := &Host{
 		config: &Config{}, log: slog.New(slog.DiscardHandler), observer: nobody{}, catalog: c, store: store, spill: spill,
-		journals: map[int64]*projectJournal{}, states: map[stateKey]*state{},
+		journals: map[int64]*projectJournal{}, states: map[stateKey]*state{}, folds: newGate(),
 	}
 	j, err := h.journal(t.Context(), p)
 	if err != nil {
