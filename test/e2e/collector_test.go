@@ -331,11 +331,8 @@ func TestATornLog(t *testing.T) {
 	h.Until("events are acknowledged", func() bool { return c.count(c.acked) > 500 })
 	stop()
 	h.Stop(syscall.SIGKILL)
-	files, err := filepath.Glob(filepath.Join(c.Dir, "data", "collector", "web", "*"))
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
-	f, err := os.OpenFile(slices.Max(files), os.O_WRONLY|os.O_APPEND, 0)
+	files := c.logFiles()
+	f, err := os.OpenFile(files[len(files)-1], os.O_WRONLY|os.O_APPEND, 0)
 	if err == nil {
 		_, err = f.WriteString("half of an entry")
 	}
@@ -461,4 +458,76 @@ func TestReplayOfWhatACollectorRefused(t *testing.T) {
 	if r := c.Penstock(nil, "quarantine", "list"); strings.Contains(r.Out, "late") {
 		t.Errorf("what was replayed is still there:\n%s", r.Out)
 	}
+}
+
+// logFiles are the files of the collector's log, the newest last.
+func (c *collecting) logFiles() []string {
+	c.t.Helper()
+	files, err := filepath.Glob(filepath.Join(c.Dir, "data", "collector", "web", "*"))
+	if err != nil || len(files) == 0 {
+		c.t.Fatal(files, err)
+	}
+	slices.Sort(files)
+	return files
+}
+
+// Damage to what was acknowledged stops the host before it takes anything, and
+// changes nothing: with the file restored all is there.
+func TestADamagedLog(t *testing.T) {
+	t.Parallel()
+	c := newCollecting(t)
+	h := c.serve()
+	stop := c.load(2, 20)
+	h.Until("events are acknowledged", func() bool { return c.count(c.acked) > 500 })
+	stop()
+	h.Stop(syscall.SIGKILL)
+	file := c.logFiles()[0]
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := bytes.Clone(whole)
+	damaged[500] ^= 1
+	if err := os.WriteFile(file, damaged, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h = c.Serve()
+	if status := h.Wait(); status.ExitStatus() != 1 || !strings.Contains(h.Said(), "is damaged at byte") || !strings.Contains(h.Said(), "collector.web") {
+		t.Fatalf("it ended with %v:\n%s", status, h.Said())
+	}
+	r := c.Penstock(nil, "run", "--once")
+	c.Says(r, 1, "is damaged at byte")
+	if now, err := os.ReadFile(file); err != nil || !bytes.Equal(now, damaged) {
+		t.Errorf("%v: the damaged file was changed", err)
+	}
+	if err := os.WriteFile(file, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.check()
+}
+
+// A log whose files are gone, because somebody moved them away, begins behind
+// what the journal holds: new records are not taken for old ones.
+func TestALogThatIsGone(t *testing.T) {
+	t.Parallel()
+	c := newCollecting(t)
+	h := c.serve()
+	stop := c.load(2, 20)
+	h.Until("events are acknowledged", func() bool { return c.count(c.acked) > 500 })
+	stop()
+	if status := h.Stop(syscall.SIGTERM); status.ExitStatus() != 0 {
+		t.Fatalf("it ended with %v:\n%s", status, h.Said())
+	}
+	for _, file := range c.logFiles() {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h = c.serve()
+	before := c.count(c.acked)
+	stop = c.load(2, 20)
+	h.Until("events are acknowledged again", func() bool { return c.count(c.acked) > before+500 })
+	stop()
+	h.Stop(syscall.SIGKILL)
+	c.check()
 }
