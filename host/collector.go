@@ -287,7 +287,8 @@ func (h *Host) drainOnce(ctx context.Context, l *collecting) error {
 	h.mu.Lock()
 	l.restart = cancel
 	h.mu.Unlock()
-	err := h.settle(ctx, l.config.Projects)
+	// Of all projects: the log may hold rows of one that is no longer the collector's.
+	err := h.settle(ctx, h.config.Projects)
 	if err == nil {
 		err = l.log.Drain(ctx, 0, h.appender(l.config.Reference()))
 	}
