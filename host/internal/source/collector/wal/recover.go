@@ -86,18 +86,24 @@ func (l *Log) recover(after uint64) (cut int64, err error) {
 		}
 	}
 	slices.Sort(firsts)
+	unbegun := "" // the newest file, of which there is nothing
 	if n := len(firsts); n > 0 {
-		begun, err := l.dropUnbegun(firsts[n-1])
+		begun, err := l.begun(firsts[n-1])
 		if err != nil {
 			return 0, err
 		}
 		if !begun {
 			// Its number is the next: the file before it, if any, is whole.
-			l.last = firsts[n-1] - 1
+			l.last, unbegun = firsts[n-1]-1, nameOf(firsts[n-1])
 			firsts = firsts[:n-1]
 		}
 	}
 	if len(firsts) == 0 {
+		if unbegun != "" {
+			if err := l.fs.Remove(unbegun); err != nil {
+				return 0, err
+			}
+		}
 		l.last = max(l.last, after)
 		l.active, err = create(l.fs, l.last+1, l.segment)
 		l.files = []file{{first: l.last + 1, size: headerSize}}
@@ -112,8 +118,18 @@ func (l *Log) recover(after uint64) (cut int64, err error) {
 		if first != next {
 			return 0, &DamagedError{File: nameOf(next), Index: next, Err: errors.New("the file is missing")}
 		}
-		if next, cut, err = l.check(first, i == len(firsts)-1); err != nil {
+		last := i == len(firsts)-1
+		if next, cut, err = l.check(first, last, last && unbegun == ""); err != nil {
 			return 0, err
+		}
+	}
+	if unbegun != "" {
+		if next != l.last+1 {
+			missing := &DamagedError{File: nameOf(firsts[len(firsts)-1]), Index: next, Err: errors.New("its last entries are missing")}
+			return 0, errors.Join(missing, l.active.Close())
+		}
+		if err := l.fs.Remove(unbegun); err != nil {
+			return 0, errors.Join(err, l.active.Close())
 		}
 	}
 	if l.last = next - 1; l.last < after {
@@ -122,9 +138,9 @@ func (l *Log) recover(after uint64) (cut int64, err error) {
 	return cut, nil
 }
 
-// dropUnbegun removes the newest file when a crash came before its header was
-// durable, and says whether it stays.
-func (l *Log) dropUnbegun(first uint64) (begun bool, err error) {
+// begun says whether the newest file has a header, or a crash came before that
+// was durable.
+func (l *Log) begun(first uint64) (begun bool, err error) {
 	f, err := l.fs.Open(nameOf(first))
 	if err != nil {
 		return false, err
@@ -144,12 +160,12 @@ func (l *Log) dropUnbegun(first uint64) (begun bool, err error) {
 	if size > headerSize {
 		return true, nil // with entries behind it: check says what is wrong
 	}
-	return false, l.fs.Remove(nameOf(first))
+	return false, nil
 }
 
-// check reads a file from its beginning to its end. The last one stays open,
-// and its torn tail is cut. It returns the index behind the file's entries.
-func (l *Log) check(first uint64, last bool) (next uint64, cut int64, err error) {
+// check reads a file from its beginning to its end. The last one stays open. A
+// tail that may be torn is cut. It returns the index behind the file's entries.
+func (l *Log) check(first uint64, last, torn bool) (next uint64, cut int64, err error) {
 	name := nameOf(first)
 	f, err := l.fs.Open(name)
 	if err != nil {
@@ -203,7 +219,7 @@ func (l *Log) check(first uint64, last bool) (next uint64, cut int64, err error)
 		if err != nil {
 			return 0, 0, err
 		}
-		if !last || durable {
+		if !torn || durable {
 			return 0, 0, &DamagedError{File: name, Offset: offset, Index: index, Err: errFrame}
 		}
 		if err := errors.Join(f.Truncate(offset), f.Sync()); err != nil {

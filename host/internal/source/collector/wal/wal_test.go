@@ -311,6 +311,46 @@ func TestDamageIsNotCut(t *testing.T) {
 	}
 }
 
+// Behind a file that was followed by another, of which a crash has left nothing,
+// everything was durable: its end is not cut either.
+func TestTheEndOfAFileThatWasFollowedIsNotCut(t *testing.T) {
+	for _, shorter := range []bool{false, true} {
+		dir := directory(t)
+		l, _ := open(t, dir)
+		appendAll(t, l, "a", "b")
+		shut(t, l)
+		path := filepath.Join(string(dir), nameOf(1))
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		damaged := slices.Clone(whole)
+		if damaged[len(whole)-1] ^= 1; shorter {
+			damaged = whole[:len(whole)-frameHeader-1]
+		}
+		for name, data := range map[string][]byte{path: damaged, filepath.Join(string(dir), nameOf(3)): nil} {
+			if err := os.WriteFile(name, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 { // it is not forgotten
+			var d *DamagedError
+			if _, _, err := Open(Options{FileSystem: dir}); !errors.As(err, &d) || d.Index != 2 {
+				t.Errorf("its last entry is damaged (missing: %v): %v", shorter, err)
+			}
+		}
+		if err := os.WriteFile(path, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l, found := open(t, dir)
+		appendAll(t, l, "c")
+		if found.Last != 2 || l.Last() != 3 {
+			t.Errorf("%+v, then %d", found, l.Last())
+		}
+		shut(t, l)
+	}
+}
+
 func TestAMissingFileIsDamage(t *testing.T) {
 	dir := directory(t)
 	l, _ := open(t, dir)
