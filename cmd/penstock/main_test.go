@@ -38,7 +38,7 @@ func TestStatusSaysEverything(t *testing.T) {
 // is wrong with it.
 func TestACommandLineThatIsWrong(t *testing.T) {
 	t.Parallel()
-	for _, args := range []string{"statsu", "--colour", "run again", "run --twice", "run --retry-for 5s", "plan", "plugins remve", "quarantine show", "journal verify all"} {
+	for _, args := range []string{"statsu", "--colour", "run again", "run --twice", "run --retry-for 5s", "plan", "plugins remve", "quarantine show", "journal verify all", "runs list a b"} {
 		var out bytes.Buffer
 		c := &cli{out: &out, err: &out}
 		root := newRoot(c)

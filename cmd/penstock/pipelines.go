@@ -77,7 +77,7 @@ func newPauseCommand(c *cli, use, short string, paused bool) *cobra.Command {
 func newRunsCommand(c *cli) *cobra.Command {
 	return group("runs", "List runs, and retry failed ones",
 		&cobra.Command{
-			Use: "list [PIPELINE]", Short: "List runs, the latest first", Args: cobra.MaximumNArgs(1),
+			Use: "list [PIPELINE]", Short: "List runs, the latest first", Args: atMost("PIPELINE"),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				name := ""
 				if len(args) == 1 {
