@@ -52,6 +52,7 @@ func newOrigin(t *testing.T) string {
 // browser is a Chromium that a script of ours drives.
 type browser struct {
 	t          *testing.T
+	command    *exec.Cmd
 	in         io.Writer
 	answers    *bufio.Reader
 	complaints *bytes.Buffer
@@ -64,8 +65,8 @@ func startBrowser(t *testing.T) *browser {
 		missing(t, "Chromium is not installed: run `make tools` as root, or apt-get install --no-install-recommends chromium")
 	}
 	command := node(t, "browser/drive.js")
-	command.Env = append(command.Env, "CHROMIUM="+chromium)
-	b := &browser{t: t, complaints: &bytes.Buffer{}}
+	command.Env = append(command.Env, "CHROMIUM="+chromium, "PROFILE="+t.TempDir())
+	b := &browser{t: t, command: command, complaints: &bytes.Buffer{}}
 	command.Stderr = b.complaints
 	in, err := command.StdinPipe()
 	if err != nil {
@@ -102,6 +103,8 @@ func (b *browser) ask(command object) json.RawMessage {
 	if _, err := b.in.Write(append(line, '\n')); err != nil {
 		b.t.Fatalf("the browser is gone: %v", err)
 	}
+	guard := time.AfterFunc(2*time.Minute, func() { _ = b.command.Process.Kill() })
+	defer guard.Stop()
 	line, err = b.answers.ReadBytes('\n')
 	if err != nil {
 		b.t.Fatalf("the browser does not answer: %v", err)

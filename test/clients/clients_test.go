@@ -224,7 +224,7 @@ func node(t *testing.T, script string) *exec.Cmd {
 	if _, err := os.Stat(filepath.Join(modules, "mixpanel", "package.json")); err != nil {
 		missing(t, "Mixpanel's clients are not installed: run `make tools` (looked in "+modules+")")
 	}
-	command := exec.CommandContext(t.Context(), binary, script)
+	command := exec.Command(binary, script)
 	command.Env = append(os.Environ(), "NODE_PATH="+modules)
 	return command
 }

@@ -41,6 +41,7 @@ func drive(t *testing.T, sc script, after func(n int), env ...string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = command.Process.Kill() })
 	guard := time.AfterFunc(2*time.Minute, func() { _ = command.Process.Kill() })
 	defer guard.Stop()
 	var answers []string

@@ -4,14 +4,12 @@
 //   open   {"page":"a","url":"http://…"}   opens a page, or leads one elsewhere
 //   run    {"page":"a","js":"…"}           runs the body of an async function in it
 //   close  {"page":"a"}                    closes it as somebody who closes a tab
-//   quit                                   closes the browser
 //
-// What pages complain of is written to the standard error.
+// The end of the input closes the browser, whose program is CHROMIUM and whose
+// profile the empty directory PROFILE, in the environment. What pages complain
+// of is written to the standard error.
 "use strict";
 
-const fs = require("fs");
-const os = require("os");
-const path = require("path");
 const readline = require("readline");
 const { chromium } = require("playwright-core");
 
@@ -26,8 +24,7 @@ const args = [
 ];
 
 async function main() {
-  const profile = fs.mkdtempSync(path.join(os.tmpdir(), "penstock-chromium-"));
-  const browser = await chromium.launchPersistentContext(profile, {
+  const browser = await chromium.launchPersistentContext(process.env.PROFILE, {
     executablePath: process.env.CHROMIUM,
     headless: true,
     args,
@@ -58,9 +55,6 @@ async function main() {
   try {
     for await (const line of readline.createInterface({ input: process.stdin })) {
       const command = JSON.parse(line);
-      if (command.do === "quit") {
-        break;
-      }
       let answer;
       try {
         answer = { value: (await commands[command.do](command)) ?? null };
@@ -71,7 +65,6 @@ async function main() {
     }
   } finally {
     await browser.close();
-    fs.rmSync(profile, { recursive: true, force: true });
   }
 }
 
