@@ -16,7 +16,7 @@ import (
 
 // Status implements Operations.
 func (h *Host) Status(ctx context.Context) (*Status, error) {
-	s := &Status{Version: version, DataDir: h.config.Host.DataDir, Running: h.serving}
+	s := &Status{Version: version, DataDir: h.config.Host.DataDir, Running: h.serving, Projects: []ProjectStatus{}}
 	projects, err := h.catalog.Projects(ctx)
 	if err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func (h *Host) sourceStatus(ctx context.Context) ([]SourceStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	var sources []SourceStatus
+	sources := []SourceStatus{}
 	for _, source := range h.config.Sources {
 		cursors, err := h.catalog.Cursors(ctx, source.Project.ID, source.Reference())
 		if err != nil {
@@ -296,7 +296,14 @@ func (h *Host) plannedSet(ctx context.Context, p *config.Pipeline, stored *pipel
 		return err
 	}
 	run.Rows, run.Bytes, run.Changes = g.Rows, g.Bytes, pipeline.Sum(waiting).Rows
-	if run.Changes == 0 {
+	if run.Changes > 0 {
+		return nil
+	}
+	last, err := h.exported(ctx, stored)
+	if err != nil {
+		return err
+	}
+	if run.Unchanged = unchanged(g, last, p.AllowShrink); !run.Unchanged {
 		run.Refused, err = h.refusal(ctx, stored, g)
 	}
 	return err

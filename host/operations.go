@@ -149,8 +149,9 @@ type PlannedRun struct {
 	Days     []PlannedDay `json:"days"`
 	// Changes are rows of the journal that are not yet in the set, of which Rows
 	// and Bytes are therefore what it was before them.
-	Changes int64  `json:"changes,omitempty"`
-	Refused string `json:"refused,omitempty"` // see PipelineStatus
+	Changes   int64  `json:"changes,omitempty"`
+	Unchanged bool   `json:"unchanged,omitempty"` // the set is at the destination already: there will be no run
+	Refused   string `json:"refused,omitempty"`   // see PipelineStatus
 }
 
 // PlannedDay is a planned run's part for one date.

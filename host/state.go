@@ -155,8 +155,11 @@ func (h *Host) advance(ctx context.Context, s *state, last *pipeline.Generation,
 	if err != nil {
 		return nil, err
 	}
-	report.Done = true
-	h.observer.Report(report)
+	if len(extents) > 0 {
+		// Some folds read the journal by themselves.
+		report.Rows, report.Bytes, report.Done = total.Rows, total.Bytes, true
+		h.observer.Report(report)
+	}
 	return next, nil
 }
 
@@ -225,11 +228,16 @@ func (h *Host) replacement(ctx context.Context, p *config.Pipeline, stored *pipe
 	if err != nil {
 		return nil, err
 	}
-	// A set that was always empty is none.
-	if g.Blob == last.Blob || g.Rows == 0 && last.Blob == "" && !p.AllowShrink {
+	if unchanged(g, last, p.AllowShrink) {
 		return nil, h.catalog.MoveCursor(ctx, stored, next)
 	}
 	return h.catalog.InsertReplacement(ctx, stored, g, next, time.Now().UTC(), asOf)
+}
+
+// unchanged says whether a pipeline that exported last needs no run to export g:
+// it is the same, or a set that was always empty, which is none.
+func unchanged(g *pipeline.Generation, last pipeline.Generation, allowShrink bool) bool {
+	return g.Blob == last.Blob || g.Rows == 0 && last.Blob == "" && !allowShrink
 }
 
 // exported is the generation that a pipeline without an open run has exported

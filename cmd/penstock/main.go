@@ -88,8 +88,9 @@ func newRoot(c *cli) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "penstock",
 		Short: "A self-hosted export host for product analytics",
-		Long: `Penstock collects or pulls events, keeps them in a durable journal, and exports
-them to object stores and warehouses through destination plugins.
+		Long: `Penstock collects events, profiles and identity links, or reads them from files,
+keeps them in a durable journal, and exports them to object stores through
+destination plugins.
 
 Start with:  penstock run --once --config penstock.hcl`,
 		SilenceErrors: true,

@@ -54,7 +54,7 @@ journal: dates, rows, bytes. Nothing is planned by it, and sources are not read.
 const fullSet = "full set"
 
 func (c *cli) printPlannedSet(r host.PlannedRun) {
-	if r.Rows == 0 && r.Changes == 0 {
+	if r.Unchanged {
 		fmt.Fprintf(c.out, "%s: nothing to export\n", r.Pipeline)
 		return
 	}

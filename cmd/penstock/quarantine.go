@@ -23,6 +23,10 @@ func newQuarantineCommand(c *cli) *cobra.Command {
 				if c.json {
 					return c.printJSON(quarantined)
 				}
+				if len(quarantined.Counts) == 0 && (filter.Source != "" || filter.Reason != "") {
+					fmt.Fprintln(c.out, "nothing in quarantine is of this source and reason")
+					return nil
+				}
 				c.printQuarantine(quarantined)
 				return nil
 			})

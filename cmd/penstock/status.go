@@ -59,8 +59,10 @@ func (c *cli) printStatus(s *host.Status) {
 	for _, source := range s.Sources {
 		rows = append(rows, []string{source.Name, fmt.Sprint(source.Positions), reasons(source.Quarantined)})
 	}
-	c.table([]string{"source", "files", "in quarantine"}, rows)
-	fmt.Fprintln(c.out)
+	if len(rows) > 0 {
+		c.table([]string{"source", "files", "in quarantine"}, rows)
+		fmt.Fprintln(c.out)
+	}
 	if len(s.Collectors) > 0 {
 		c.printCollectors(s.Collectors)
 		fmt.Fprintln(c.out)
@@ -128,6 +130,10 @@ func reasons(counts map[string]int64) string {
 }
 
 func (c *cli) printPipelines(pipelines []host.PipelineStatus) {
+	if len(pipelines) == 0 {
+		fmt.Fprintln(c.out, "no pipeline is registered yet: the first 'penstock run' registers those of the configuration")
+		return
+	}
 	var rows [][]string
 	for _, p := range pipelines {
 		last := "never ran"

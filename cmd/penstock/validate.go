@@ -20,13 +20,13 @@ func newValidateCommand(c *cli) *cobra.Command {
 				return err
 			}
 			if c.json {
-				return c.printJSON(map[string]any{"valid": true, "skipped": config.Skipped})
+				return c.printJSON(map[string]any{"valid": true, "skipped": append([]string{}, config.Skipped...)})
 			}
 			for _, s := range config.Skipped {
 				fmt.Fprintf(c.out, "not checked: %s\n", s)
 			}
 			fmt.Fprintf(c.out, "valid: %d sources, %d destinations, %d pipelines\n",
-				len(config.Sources), len(config.Destinations), len(config.Pipelines))
+				len(config.Sources)+len(config.Collectors), len(config.Destinations), len(config.Pipelines))
 			return nil
 		},
 	}

@@ -431,6 +431,8 @@ func TestStatusOfACollector(t *testing.T) {
 func TestReplayOfWhatACollectorRefused(t *testing.T) {
 	t.Parallel()
 	c := newCollecting(t)
+	c.Says(c.Penstock(nil, "validate"), 0, "valid: 2 sources")
+	c.Says(c.Penstock(nil, "status"), 0, "no pipeline is registered yet")
 	h := c.serve("SHOP_TOKEN=tok-other")
 	for n, r := range []struct{ path, body string }{
 		{"/track", `{"event":"late","properties":{"token":"tok-7c1d","$device_id":"D","$user_id":"U"}}`},
@@ -455,6 +457,7 @@ func TestReplayOfWhatACollectorRefused(t *testing.T) {
 		t.Errorf("rows %s", rows)
 	}
 	c.Says(c.Penstock(nil, "quarantine", "list"), 0, "tok-nobody", "1")
+	c.Says(c.Penstock(nil, "quarantine", "list", "--source", "collector.app"), 0, "nothing in quarantine is of this source and reason")
 	if r := c.Penstock(nil, "quarantine", "list"); strings.Contains(r.Out, "late") {
 		t.Errorf("what was replayed is still there:\n%s", r.Out)
 	}

@@ -247,7 +247,7 @@ func (c *Catalog) ExpireLeases(ctx context.Context) error {
 func (c *Catalog) RetryRun(ctx context.Context, pipelineID string, number int64) error {
 	return c.Update(ctx, func(tx *sql.Tx) error {
 		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = 'planned' WHERE pipeline = ? AND number = ? AND state = 'failed'`, pipelineID, number)
-		return oneRow(result, err, fmt.Errorf("run %d is not a failed one", number))
+		return oneRow(result, err, fmt.Errorf("there is no failed run %d to try again", number))
 	})
 }
 

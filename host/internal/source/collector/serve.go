@@ -148,8 +148,12 @@ func (q *request) collect() *failure {
 		p.End()
 		c.parsers <- p
 	}()
-	if !q.decoded && len(q.text) > 0 {
+	switch {
+	case q.decoded:
+	case len(q.text) > 0:
 		return q.spoiled("the parameter data is neither JSON nor the base64 of JSON")
+	default:
+		return q.spoiled("there is neither a JSON body nor a parameter data")
 	}
 	q.arrive()
 	p.Begin(q.text, q.lines)
