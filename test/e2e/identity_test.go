@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/penstock-io/penstock/test/penstocktest"
+	"github.com/penstock-io/penstock/test/standin"
 )
 
 // Anonymous ids: UUIDs of version 4.
@@ -186,6 +187,11 @@ var vectors = []vector{
 // identitySite is an installation with a project for each vector.
 func identitySite(t *testing.T, all []vector) *site {
 	t.Helper()
+	return identitySiteWith(t, all, localDestination, "localfs.out")
+}
+
+func identitySiteWith(t *testing.T, all []vector, destination, reference string) *site {
+	t.Helper()
 	s := &site{penstocktest.NewSite(t), t}
 	var b strings.Builder
 	fmt.Fprintf(&b, `
@@ -195,7 +201,7 @@ host {
   memory     = "4MiB"
 }
 `, filepath.Join(penstocktest.Binaries, "plugins"))
-	b.WriteString(localDestination)
+	b.WriteString(destination)
 	var names []string
 	for i, v := range all {
 		rules := v.rules
@@ -212,18 +218,18 @@ project %[1]q {
 pipeline "%[1]s_events" {
   project     = %[1]q
   stream      = "events"
-  destination = "localfs.out"
+  destination = %[5]q
   from_date   = %[4]q
 }
-`, v.name, 100+i, rules, base.AddDate(0, 0, -30).Format("2006-01-02"))
+`, v.name, 100+i, rules, base.AddDate(0, 0, -30).Format("2006-01-02"), reference)
 		if rules != "legacy" {
 			fmt.Fprintf(&b, `
 pipeline "%[1]s_ids" {
   project     = %[1]q
   stream      = "identity"
-  destination = "localfs.out"
+  destination = %[2]q
 }
-`, v.name)
+`, v.name, reference)
 		}
 	}
 	fmt.Fprintf(&b, `
@@ -521,4 +527,28 @@ func TestLegacyAliases(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Mappings in a bucket are replaced as on a disk, whatever is killed meanwhile.
+func TestIdentityInABucket(t *testing.T) {
+	t.Parallel()
+	server := standin.StartS3(t, "lake")
+	some := slices.DeleteFunc(slices.Clone(vectors), func(v vector) bool { return !slices.Contains([]string{"s2", "s4", "o2", "o6"}, v.name) })
+	s := identitySiteWith(t, some, s3Destination(server), "s3.lake")
+	env := "S3_SECRET=" + server.SecretKey
+	numbers := make([]int, len(some))
+	for round, point := range []string{"export.streaming:2", "plugin.commit.before:3", "plugin.commit.after:2"} {
+		h := s.Serve(env)
+		address := collectorAddress(h)
+		for i := range some {
+			v := &some[i]
+			n := len(v.requests)
+			numbers[i] = v.send(t, address, v.requests[round*n/3:(round+1)*n/3], numbers[i])
+		}
+		h.Stop(syscall.SIGTERM)
+		s.Penstock([]string{env, "PENSTOCK_CRASH_AT=" + point}, "run", "--once", "--retry-for", "3s")
+		s.Once(env)
+	}
+	download(t, server, filepath.Join(s.Dir, "out"))
+	s.check(some)
 }

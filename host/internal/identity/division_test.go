@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -290,5 +291,28 @@ func TestAFoldGoesOn(t *testing.T) {
 	}
 	if j.blocks != 1 || next.Rows != g.Rows+1 || next.Seq != 2 {
 		t.Errorf("%d blocks were read; %+v", j.blocks, next)
+	}
+}
+
+// Nothing is folded onto a disk that is nearly full, and all of it once there is
+// room.
+func TestAFullDiskIsSaid(t *testing.T) {
+	j := &memJournal{}
+	j.add(t, "one", 10, 4, link("D", "U"))
+	o := identity.Options{Dir: t.TempDir(), Journal: j, Reserve: 1 << 60}
+	x, err := identity.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := x.Fold(t.Context(), 1); !errors.Is(err, syscall.ENOSPC) || x.Stats().IDs != 0 {
+		t.Errorf("%v, %+v", err, x.Stats())
+	}
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.Reserve = 0
+	x = open(t, o)
+	if err := x.Fold(t.Context(), 1); err != nil || x.Stats().IDs != 2 {
+		t.Errorf("%v, %+v", err, x.Stats())
 	}
 }

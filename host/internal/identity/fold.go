@@ -188,7 +188,7 @@ func (f *folding) apply(ctx context.Context) error {
 	for _, l := range f.links {
 		f.keys = append(f.keys, keyOf(l.AnonymousID), keyOf(l.IdentifiedID))
 	}
-	err := f.table.prefetch(f.keys)
+	err := f.table.prefetch(f.keys, f.x.o.Rules == schema.Original)
 	f.keys = f.keys[:0]
 	for i := 0; i < len(f.links) && err == nil; i++ {
 		if err = f.link(f.links[i].Link); err == nil && f.table.size() >= manyIDs*f.x.o.Batch {
@@ -246,9 +246,12 @@ func (f *folding) commit(ctx context.Context, at position) error {
 
 // store applies a batch together with the state that it leads to.
 func (x *Index) store(b *pebble.Batch, next state) error {
-	text, err := json.Marshal(next)
+	err := x.room()
 	if err == nil {
-		err = b.Set(stateKey, text, nil)
+		var text []byte
+		if text, err = json.Marshal(next); err == nil {
+			err = b.Set(stateKey, text, nil)
+		}
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("store identity: %w", err), b.Close())

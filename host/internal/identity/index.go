@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"sync"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -37,7 +38,8 @@ type Options struct {
 	Limit    int          // ids that one person has at most; 500
 	Failures int64        // refused links that are listed, the latest; 10,000
 	Batch    int          // links that are folded at a time; 32,768
-	Memory   int64        // bytes of what is kept of what was read and written last; 64 MiB
+	Memory   int64        // bytes of what is kept of what was read and written last; 48 MiB
+	Reserve  int64        // bytes that must be free on the disk, or nothing is folded; 32 MiB
 	Log      *slog.Logger // nil: nothing is said
 }
 
@@ -52,7 +54,10 @@ func (o Options) withDefaults() Options {
 		o.Batch = 32_768
 	}
 	if o.Memory == 0 {
-		o.Memory = 64 << 20
+		o.Memory = 48 << 20
+	}
+	if o.Reserve == 0 {
+		o.Reserve = 32 << 20
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -237,6 +242,19 @@ func (x *Index) Close() error {
 	}
 	err := x.db.Flush()
 	return errors.Join(err, x.close())
+}
+
+// room refuses to write to a disk that is nearly full: what the store writes
+// behind its caller's back cannot be refused any more.
+func (x *Index) room() error {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(x.o.Dir, &fs); err != nil {
+		return fmt.Errorf("%s: %w", x.o.Dir, err)
+	}
+	if free := fs.Bavail * uint64(fs.Bsize); free < uint64(x.o.Reserve) {
+		return fmt.Errorf("%s: %w: %d MiB must be free, and %d are", x.o.Dir, syscall.ENOSPC, x.o.Reserve>>20, free>>20)
+	}
+	return nil
 }
 
 // mend does what an index is for; one that turns out to be damaged is made anew

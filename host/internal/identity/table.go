@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -47,8 +46,8 @@ type cluster struct {
 	stored  bool // it was there before the batch
 	changed bool
 	gone    bool
-	added   map[key]struct{} // members that are not stored
-	removed []key            // stored members of one that is gone
+	added   []key // members that are not stored
+	removed []key // stored members of one that is gone
 }
 
 // count is how many ids an id's cluster has: nil is one of its own.
@@ -102,34 +101,53 @@ func (t *table) get(k key) (string, bool, error) {
 }
 
 // manyLookups is from how many on an iterator is faster.
-const manyLookups = 4096
+const manyLookups = 1024
 
 // prefetch looks ids up in the order in which they are stored, which is
-// several times faster than in that of links.
-func (t *table) prefetch(ids []key) error {
+// several times faster than in that of links, and the clusters that they are in.
+func (t *table) prefetch(ids []key, clusters bool) error {
 	if len(ids) < manyLookups {
 		return nil // get does it
 	}
 	slices.Sort(ids)
-	stored, err := t.db.NewIter(&pebble.IterOptions{LowerBound: []byte{spaceIDs}, UpperBound: []byte{spaceIDs + 1}})
+	stored, err := t.db.NewIter(nil)
 	if err != nil {
 		return fmt.Errorf("look up ids: %w", err)
 	}
-	more := true
-	for _, k := range slices.Compact(ids) {
-		if t.buffer = idKey(t.buffer[:0], k); more && (!stored.Valid() || bytes.Compare(stored.Key(), t.buffer) < 0) {
-			more = stored.SeekGE(t.buffer)
-		}
+	var numbers []uint64
+	for i, k := range slices.Compact(ids) {
 		var e entry
-		if more && bytes.Equal(stored.Key(), t.buffer) {
-			e.value, e.present = string(stored.Value()), true
+		t.buffer = idKey(t.buffer[:0], k)
+		if e.present = seek(stored, t.buffer, i == 0); e.present {
+			e.value = string(stored.Value())
 		}
 		t.ids[k] = e
+		if clusters && len(e.value) > numberSize {
+			numbers = append(numbers, binary.BigEndian.Uint64([]byte(e.value)))
+		}
 	}
-	if err := errors.Join(stored.Error(), stored.Close()); err != nil {
+	slices.Sort(numbers)
+	for i, number := range slices.Compact(numbers) {
+		t.buffer = numberKey(t.buffer[:0], spaceCluster, number)
+		if err == nil && seek(stored, t.buffer, i == 0) {
+			c := &cluster{number: number, stored: true}
+			err = c.decode(stored.Value())
+			t.clusters[number] = c
+		}
+	}
+	if err = errors.Join(err, stored.Error(), stored.Close()); err != nil {
 		return fmt.Errorf("look up ids: %w", err)
 	}
 	return nil
+}
+
+// seek moves an iterator on to a key, and says whether it is there. Keys come in
+// order; the first of them says so.
+func seek(stored *pebble.Iterator, k []byte, first bool) bool {
+	if first || stored.Valid() && bytes.Compare(stored.Key(), k) < 0 {
+		stored.SeekGE(k)
+	}
+	return stored.Valid() && bytes.Equal(stored.Key(), k)
 }
 
 func (t *table) set(k key, value string) {
@@ -210,7 +228,7 @@ func (t *table) join(first, second key, a, b *cluster) (*cluster, error) {
 	t.counts.Mappings++
 	switch {
 	case a == nil && b == nil:
-		c := &cluster{number: t.counts.Clusters, head: first, since: t.counts.Since, added: map[key]struct{}{}}
+		c := &cluster{number: t.counts.Clusters, head: first, since: t.counts.Since}
 		t.counts.Clusters++
 		t.counts.Since++
 		t.clusters[c.number] = c
@@ -255,10 +273,7 @@ func (c *cluster) value() string {
 // add adds an id to a cluster.
 func (t *table) add(c *cluster, k key) {
 	t.set(k, c.value())
-	if c.added == nil {
-		c.added = map[key]struct{}{}
-	}
-	c.added[k] = struct{}{}
+	c.added = append(c.added, k)
 	c.size++
 	c.changed = true
 }
@@ -298,7 +313,7 @@ func (t *table) identify(c *cluster, k key) error {
 
 // members calls fn with each id of a cluster.
 func (t *table) members(c *cluster, fn func(k key, stored bool)) error {
-	for _, k := range slices.Collect(maps.Keys(c.added)) {
+	for _, k := range c.added {
 		fn(k, false)
 	}
 	if !c.stored {
@@ -381,7 +396,7 @@ func (w *writer) cluster(c *cluster) {
 	}
 	w.value = c.encode(w.value[:0])
 	w.set(numberKey(w.key[:0], spaceCluster, c.number), w.value)
-	for k := range c.added {
+	for _, k := range c.added {
 		w.set(memberKey(w.key[:0], c.number, k), nil)
 	}
 }
