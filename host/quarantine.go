@@ -211,7 +211,8 @@ func (s *replaySource) Next(context.Context) (*ingest.Piece, error) {
 	}
 	e := s.entries[s.next]
 	s.next++
-	return &ingest.Piece{Data: e.Bytes, Records: []ingest.Span{{From: 0, To: len(e.Bytes)}}, File: e.ID}, nil
+	// As of when it came: what is replayed twice, because of a crash, is the same.
+	return &ingest.Piece{Data: e.Bytes, Records: []ingest.Span{{From: 0, To: len(e.Bytes)}}, File: e.ID, Arrived: e.Time}, nil
 }
 
 // refusedPieces notes which pieces held a record that was refused again.

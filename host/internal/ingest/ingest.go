@@ -29,6 +29,8 @@ type Piece struct {
 	File string
 	// Edition tells files apart that came to have the same name, from 0.
 	Edition int
+	// Arrived is when its records came; zero: now.
+	Arrived time.Time
 	// Refused are records that the source itself could not hand on.
 	Refused []Refusal
 	// Cursor moves with the piece; nil: it does not move.
@@ -113,6 +115,7 @@ type result struct {
 	refused []Refusal
 	records int64
 	file    string
+	arrived time.Time
 }
 
 // Run reads the source to its end. The first error of Rejects or of the

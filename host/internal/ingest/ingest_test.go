@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -278,5 +279,21 @@ func TestCancel(t *testing.T) {
 		if e != fmt.Sprintf("e%d", i) {
 			t.Fatalf("row %d is %s", i, e)
 		}
+	}
+}
+
+// Records that came earlier are as they were then, whenever they are read.
+func TestPeopleThatCameEarlier(t *testing.T) {
+	now := clock()
+	parse := func() []journal.Row {
+		now = now.Add(30 * time.Hour)
+		var r result
+		r.parse((&Options{Records: People, Now: func() time.Time { return now }}).parser(), &Piece{
+			Data: []byte(`{"$distinct_id":"a","$add":{"n":1}}`), File: "quarantined:1", Arrived: clock(),
+		})
+		return r.rows
+	}
+	if once, again := parse(), parse(); len(once) != 1 || !slices.Equal(once, again) || once[0].Time != clock().Unix() {
+		t.Errorf("%+v, then %+v", once, again)
 	}
 }

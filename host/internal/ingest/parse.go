@@ -47,7 +47,10 @@ func peopleParser(clock func() time.Time) parser {
 	p := schema.NewProfiles()
 	var id []byte
 	return func(r *result, record []byte, file string, at int64) error {
-		now := clock()
+		now := r.arrived
+		if now.IsZero() {
+			now = clock()
+		}
 		operations, err := p.Operations(record, now)
 		if err != nil {
 			return err
@@ -72,6 +75,7 @@ func peopleParser(clock func() time.Time) parser {
 func (r *result) parse(p parser, piece *Piece) {
 	r.rows, r.data, r.refused, r.records, r.file = r.rows[:0], r.data[:0], r.refused[:0], int64(len(piece.Refused)), piece.File
 	r.refused = append(r.refused, piece.Refused...)
+	r.arrived = piece.Arrived
 	if piece.Records != nil {
 		for _, s := range piece.Records {
 			r.record(p, piece.Data[s.From:s.To], piece.Base+int64(s.From))
