@@ -2,7 +2,6 @@ package collector
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strconv"
 )
@@ -24,11 +23,14 @@ func (c *Collector) Replay(ctx context.Context, endpoint string, project int64, 
 	if err := q.makeRoom(); err != nil {
 		return false, err
 	}
-	if f := q.collect(); f != nil || len(q.rejects) > 0 || q.verbs > 0 {
+	if f := q.collect(); f != nil {
+		return false, f.err
+	}
+	if len(q.rejects) > 0 || q.verbs > 0 {
 		return false, nil
 	}
-	for _, t := range q.targets {
-		err = errors.Join(err, c.o.Log.Append(ctx, t.project.ID, t.rows, q.rendered))
+	if err := q.keep(); err != nil {
+		return false, err
 	}
-	return err == nil, err
+	return true, nil
 }

@@ -261,13 +261,7 @@ func (q *request) store() *failure {
 	// The log takes its time, and wants the rows alone.
 	q.share.release(q.body)
 	q.body, q.text, q.data = nil, nil, nil
-	var err error
-	if len(q.aliases) == 0 {
-		err = q.log()
-	} else {
-		err = c.o.Aliases.Store(q.aliases, q.log)
-	}
-	if err != nil {
+	if err := q.keep(); err != nil {
 		return unavailable(err)
 	}
 	for _, k := range q.links {
@@ -275,6 +269,14 @@ func (q *request) store() *failure {
 	}
 	c.counts.add(q.tally)
 	return nil
+}
+
+// keep makes rows durable, and aliases known that are among them.
+func (q *request) keep() error {
+	if len(q.aliases) == 0 {
+		return q.log()
+	}
+	return q.collector.o.Aliases.Store(q.aliases, q.log)
 }
 
 // log makes rows durable.
