@@ -24,7 +24,6 @@ type sorter struct {
 	index []place
 	runs  []run
 	names int // of runs so far
-	count int64
 }
 
 // place is where a row is in sorter.rows.
@@ -71,7 +70,6 @@ func (s *sorter) add(ctx context.Context, row []byte, id []byte) error {
 	}
 	s.index = append(s.index, place{generation.Hash(id), uint32(len(s.rows)), uint32(len(row)), uint32(len(id))})
 	s.rows = append(s.rows, row...)
-	s.count++
 	return nil
 }
 
