@@ -97,7 +97,13 @@ func (p *point) measure(ctx context.Context, o options, work string) error {
 		return err
 	}
 	p.disk = append(p.disk, disk)
-	bare, err := p.serve(ctx, bareTime, func(addr string) (*process, error) {
+	short := p.load
+	short.limit = bareTime
+	if p.paced {
+		n := len(p.requests) / 4
+		short.requests, short.due = p.requests[:n], p.due[:n]
+	}
+	bare, err := serve(ctx, short, func(addr string) (*process, error) {
 		self, err := os.Executable()
 		if err != nil {
 			return nil, err
@@ -108,7 +114,7 @@ func (p *point) measure(ctx context.Context, o options, work string) error {
 		return fmt.Errorf("bare server: %w", err)
 	}
 	p.bare = append(p.bare, bare)
-	host, err := p.serve(ctx, p.limit, func(addr string) (*process, error) {
+	host, err := serve(ctx, p.load, func(addr string) (*process, error) {
 		if err := os.WriteFile(filepath.Join(dir, "penstock.hcl"), []byte(collectConfig(o.root, dir, addr)), 0o600); err != nil {
 			return nil, err
 		}
@@ -122,7 +128,7 @@ func (p *point) measure(ctx context.Context, o options, work string) error {
 }
 
 // serve starts a server, sends the load, and ends the server.
-func (p *point) serve(ctx context.Context, limit time.Duration, begin func(addr string) (*process, error)) (served, error) {
+func serve(ctx context.Context, l load, begin func(addr string) (*process, error)) (served, error) {
 	addr, err := freeAddress()
 	if err != nil {
 		return served{}, err
@@ -135,8 +141,6 @@ func (p *point) serve(ctx context.Context, limit time.Duration, begin func(addr 
 		_, ended := server.end()
 		return served{}, fmt.Errorf("%w: %w", err, ended)
 	}
-	l := p.load
-	l.limit = limit
 	result, err := l.run(ctx, addr)
 	u, ended := server.end()
 	if err == nil {

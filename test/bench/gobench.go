@@ -82,8 +82,11 @@ type fold struct {
 	seconds                   float64
 }
 
+// hostMemory is how a host is built and how it begins to collect garbage.
+var hostMemory = []string{"CGO_ENABLED=0", "GOGC=800", "GOMEMLIMIT=140MiB"}
+
 // folds measure how operations become profiles, and links mappings, each time
-// in a process of its own with the host's setting of the garbage collector.
+// in a process of its own.
 func folds(ctx context.Context, o options, r *report) error {
 	rounds := min(o.n, 3)
 	fmt.Printf("\nFolds, medians of %d\n", rounds)
@@ -94,7 +97,7 @@ func folds(ctx context.Context, o options, r *report) error {
 	} {
 		of := map[string][]float64{}
 		for range rounds {
-			values, err := goBench(ctx, o.root, "./host/internal/"+f.pkg, "^Benchmark"+strings.ReplaceAll(f.name, "/", "$/^")+"$", 1, "GOGC=30")
+			values, err := goBench(ctx, o.root, "./host/internal/"+f.pkg, "^Benchmark"+strings.ReplaceAll(f.name, "/", "$/^")+"$", 1, hostMemory...)
 			if err != nil {
 				return err
 			}
