@@ -120,7 +120,7 @@ test-all: tools build ## test, with the race detector everywhere and every fuzz 
 
 # DuckDB is a yardstick where cgo and its module are to be had.
 .PHONY: bench
-bench: build $(TOOLS)/.versitygw@$(VERSITYGW) ## measure speed and memory beside yardsticks (about half an hour, 20 GB of disk)
+bench: build $(TOOLS)/.versitygw@$(VERSITYGW) ## measure speed and memory beside yardsticks (about 40 minutes, 20 GB of disk)
 	cd test/bench && { CGO_ENABLED=1 go build -tags duckdb -o ../../.cache/bin/bench . || go build -o ../../.cache/bin/bench .; }
 	$(TOOLS)/bench -root $(CURDIR) $(BENCHFLAGS)
 
