@@ -50,6 +50,7 @@ type Host struct {
 	collectors []*collecting // of a host that serves
 	states     map[stateKey]*state
 	indexes    map[int64]*identity.Index   // of links, by project
+	indexCache *identity.Cache             // of all indexes; nil: none is open
 	known      map[int64]*identity.Aliases // of legacy projects
 	gates      map[string]gate             // of steps, by pipeline
 	folds      gate                        // of all states
@@ -146,6 +147,9 @@ func (h *Host) Close() error {
 	var err error
 	for _, x := range h.indexes {
 		err = errors.Join(err, x.Close())
+	}
+	if h.indexCache != nil {
+		h.indexCache.Close()
 	}
 	for _, j := range h.journals {
 		err = errors.Join(err, j.writer.Close(), j.reader.Close())

@@ -22,6 +22,9 @@ import (
 // What is in it is made anew when it is missing.
 const identityDir = "identity"
 
+// indexCacheBytes is the memory that all indexes share.
+const indexCacheBytes = 48 << 20
+
 func (h *Host) identityPath(p *config.Project) string {
 	return filepath.Join(h.config.Host.DataDir, identityDir, strconv.FormatInt(p.ID, 10))
 }
@@ -36,8 +39,11 @@ func (h *Host) identity(p *config.Project) (*identity.Index, error) {
 	if x := h.indexes[p.ID]; x != nil {
 		return x, nil
 	}
+	if h.indexCache == nil {
+		h.indexCache = identity.NewCache(indexCacheBytes)
+	}
 	x, err := identity.Open(identity.Options{
-		Dir: h.identityPath(p), Rules: identities[p.Identity], Journal: linkJournal{h, p}, Log: h.log.With("project", p.Name),
+		Dir: h.identityPath(p), Rules: identities[p.Identity], Journal: linkJournal{h, p}, Cache: h.indexCache, Log: h.log.With("project", p.Name),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("project %s: %w", p.Name, err)

@@ -37,8 +37,9 @@ type Options struct {
 	Journal  Journal
 	Limit    int          // ids that one person has at most; 500
 	Failures int64        // refused links that are listed, the latest; 10,000
-	Batch    int          // links that are folded at a time; 32,768
-	Memory   int64        // bytes of what is kept of what was read and written last; 48 MiB
+	Batch    int          // links that are folded at a time; 49,152
+	Cache    *Cache       // shared with other indexes; one of its own
+	Memory   int64        // bytes of a cache of its own, and four times what was written last; 48 MiB
 	Reserve  int64        // bytes that must be free on the disk, or nothing is folded; 32 MiB
 	Log      *slog.Logger // nil: nothing is said
 }
@@ -51,7 +52,7 @@ func (o Options) withDefaults() Options {
 		o.Failures = 10_000
 	}
 	if o.Batch == 0 {
-		o.Batch = 32_768
+		o.Batch = 49_152
 	}
 	if o.Memory == 0 {
 		o.Memory = 48 << 20
@@ -64,6 +65,16 @@ func (o Options) withDefaults() Options {
 	}
 	return o
 }
+
+// Cache is memory that indexes share: for what was read, and what was written
+// last. Whoever made it closes it, after the indexes.
+type Cache struct{ blocks *pebble.Cache }
+
+// NewCache returns a cache of some bytes.
+func NewCache(bytes int64) *Cache { return &Cache{pebble.NewCache(bytes)} }
+
+// Close gives the cache's memory back.
+func (c *Cache) Close() { c.blocks.Unref() }
 
 // Index is a project's links, folded. It may be used concurrently; one process
 // at a time has its directory. The caller closes it.
@@ -180,7 +191,7 @@ func (x *Index) open() error {
 func (x *Index) pebbleOptions() *pebble.Options {
 	o := &pebble.Options{
 		DisableWAL:                  true,
-		CacheSize:                   x.o.Memory, // what was written last counts, too
+		CacheSize:                   x.o.Memory,
 		MemTableSize:                uint64(x.o.Memory / 4),
 		MemTableStopWritesThreshold: 2,
 		L0CompactionThreshold:       8,
@@ -190,6 +201,9 @@ func (x *Index) pebbleOptions() *pebble.Options {
 		Logger:                      logger{x.o.Log},
 		// Damage is met where it is read, and the index made anew.
 		EventListener: &pebble.EventListener{DataCorruption: func(pebble.DataCorruptionInfo) {}},
+	}
+	if x.o.Cache != nil {
+		o.Cache = x.o.Cache.blocks
 	}
 	for i := range o.Levels {
 		o.Levels[i].BlockSize = 16 << 10
