@@ -1,13 +1,16 @@
-//go:build crashpoints
+//go:build crashpoints && linux
 
 package crashpoint
 
 import (
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 var (
@@ -26,7 +29,11 @@ func Here(name string) {
 		select {}
 	}
 	if named("PENSTOCK_STOP_AT", name) {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		// To this very thread: it does not return to what comes next, as it might
+		// while another one takes the signal.
+		runtime.LockOSThread()
+		_ = unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGSTOP)
+		runtime.UnlockOSThread()
 	}
 }
 
