@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
@@ -134,7 +135,7 @@ type RunFailedError struct {
 
 func (e *RunFailedError) Error() string {
 	return fmt.Sprintf("run %d of pipeline %s has failed: %s (penstock runs retry %s %d tries it again)",
-		e.Number, e.Pipeline, e.Reason, e.Pipeline, e.Number)
+		e.Number, e.Pipeline, strings.TrimPrefix(e.Reason, fmt.Sprintf("run %d of pipeline %s: ", e.Number, e.Pipeline)), e.Pipeline, e.Number)
 }
 
 // replaced says whether each run exports all of a stream, in the place of what

@@ -38,7 +38,9 @@ func newPipelineRunCommand(c *cli) *cobra.Command {
 	command := &cobra.Command{
 		Use: "run PIPELINE", Short: "Run a pipeline now, until nothing is left to export",
 		Long: `Run a pipeline now, whether or not it is due, until nothing is left to export.
-Sources are not read by it: what was collected and read so far is exported.
+Sources are not read by it: what is in the journal is exported, and what a
+running host has collected. Without a host, what waits in a collector's log is
+brought into the journal by 'penstock run --once'.
 
 With --allow-shrink a set that is empty, or less than half as large as the one
 at the destination, replaces it all the same, this time.`,

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"sort"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -129,6 +130,9 @@ func reasons(counts map[string]int64) string {
 	return text
 }
 
+// failedRun is the state of a run that waits for a person.
+const failedRun = "failed"
+
 func (c *cli) printPipelines(pipelines []host.PipelineStatus) {
 	if len(pipelines) == 0 {
 		fmt.Fprintln(c.out, "no pipeline is registered yet: the first 'penstock run' registers those of the configuration")
@@ -144,8 +148,14 @@ func (c *cli) printPipelines(pipelines []host.PipelineStatus) {
 	}
 	c.table([]string{"pipeline", "id", "destination", "state", "phase", "rows", "rejected", "behind", "last run"}, rows)
 	for _, p := range pipelines {
-		if p.LastRun != nil && p.LastRun.Error != "" {
-			fmt.Fprintf(c.out, "\n%s, run %d: %s\n", p.Name, p.LastRun.Number, p.LastRun.Error)
+		if r := p.LastRun; r != nil && r.Error != "" {
+			again := ""
+			if r.State == failedRun {
+				again = fmt.Sprintf(" (penstock runs retry %s %d tries it again)", p.Name, r.Number)
+			}
+			// The error begins with the run, too.
+			fmt.Fprintf(c.out, "\n%s, run %d: %s%s\n", p.Name, r.Number,
+				strings.TrimPrefix(r.Error, fmt.Sprintf("run %d of pipeline %s: ", r.Number, p.Name)), again)
 		}
 		if p.Refused != "" {
 			fmt.Fprintf(c.out, "\n%s, next run refused: %s\n", p.Name, p.Refused)
