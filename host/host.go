@@ -47,7 +47,8 @@ type Host struct {
 
 	mu         sync.Mutex
 	journals   map[int64]*projectJournal
-	collectors []*collecting // of a host that serves
+	readers    map[int64]*journal.Reader // of journals
+	collectors []*collecting             // of a host that serves
 	states     map[stateKey]*state
 	indexes    map[int64]*identity.Index   // of links, by project
 	indexCache *identity.Cache             // of all indexes; nil: none is open
@@ -83,7 +84,8 @@ func Open(ctx context.Context, c *Config, o Options) (*Host, error) {
 func openLocked(ctx context.Context, c *Config, o Options, lock *os.File) (*Host, error) {
 	h := &Host{
 		config: c, log: newLogger(c, o.LogOutput), observer: o.Observer, lock: lock, owner: newOwner(),
-		journals: map[int64]*projectJournal{}, states: map[stateKey]*state{}, indexes: map[int64]*identity.Index{}, known: map[int64]*identity.Aliases{}, gates: map[string]gate{}, folds: newGate(),
+		journals: map[int64]*projectJournal{}, readers: map[int64]*journal.Reader{}, states: map[stateKey]*state{},
+		indexes: map[int64]*identity.Index{}, known: map[int64]*identity.Aliases{}, gates: map[string]gate{}, folds: newGate(),
 	}
 	if h.observer == nil {
 		h.observer = nobody{}
@@ -152,7 +154,10 @@ func (h *Host) Close() error {
 		h.indexCache.Close()
 	}
 	for _, j := range h.journals {
-		err = errors.Join(err, j.writer.Close(), j.reader.Close())
+		err = errors.Join(err, j.writer.Close())
+	}
+	for _, r := range h.readers {
+		err = errors.Join(err, r.Close())
 	}
 	if h.quarantine != nil {
 		err = errors.Join(err, h.quarantine.Close())
@@ -184,7 +189,7 @@ func (h *Host) journal(ctx context.Context, p *config.Project) (*projectJournal,
 				l.restart(fmt.Errorf("%w: %w", errRenewed, j.writer.Err()))
 			}
 		}
-		if err := errors.Join(j.writer.Close(), j.reader.Close()); err != nil {
+		if err := j.writer.Close(); err != nil {
 			h.log.Warn("a journal that failed could not be closed", "project", p.Name, "error", err)
 		}
 	}
@@ -194,7 +199,12 @@ func (h *Host) journal(ctx context.Context, p *config.Project) (*projectJournal,
 	if err != nil {
 		return nil, err
 	}
-	j := &projectJournal{project: p, writer: w, reader: journal.NewReader(p.ID, h.store, h.catalog)}
+	// A reader is for whatever is sealed: runs that use it go on when the journal
+	// is opened again.
+	if h.readers[p.ID] == nil {
+		h.readers[p.ID] = journal.NewReader(p.ID, h.store, h.catalog)
+	}
+	j := &projectJournal{project: p, writer: w, reader: h.readers[p.ID]}
 	h.journals[p.ID] = j
 	return j, nil
 }

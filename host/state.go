@@ -266,23 +266,33 @@ func (b blocksOf) Generation(ctx context.Context, stream batch.Stream, blob stri
 func (h *Host) verifyStates(ctx context.Context, p *config.Project, report *JournalReport) error {
 	for _, stream := range []batch.Stream{batch.People, batch.Identity} {
 		g, err := h.catalog.Generation(ctx, p.ID, stream)
+		for err == nil && g != nil {
+			g, err = h.verifyState(ctx, p, stream, g, report)
+		}
 		if err != nil {
 			return err
 		}
-		if g == nil {
-			continue
-		}
-		err = generation.New(h.store, p.ID, stream).Rows(ctx, g.Blob, func([]byte) error { return nil })
-		var damage *segment.DamageError
-		switch {
-		case errors.As(err, &damage):
-			report.Damages = append(report.Damages, Damage{Blob: damage.Place, Place: "file", Detail: damage.Detail})
-		case errors.Is(err, fs.ErrNotExist):
-			report.Damages = append(report.Damages, Damage{Blob: g.Blob, Place: "file", Detail: err.Error()})
-		case err != nil:
-			return err
-		}
-		report.Bytes += g.Bytes
 	}
 	return nil
+}
+
+// verifyState verifies a generation. It returns another when a fold beside has
+// put that in its place, and the files of this one are gone.
+func (h *Host) verifyState(ctx context.Context, p *config.Project, stream batch.Stream, g *pipeline.Generation, report *JournalReport) (*pipeline.Generation, error) {
+	err := generation.New(h.store, p.ID, stream).Rows(ctx, g.Blob, func([]byte) error { return nil })
+	var damage *segment.DamageError
+	switch {
+	case errors.As(err, &damage):
+		report.Damages = append(report.Damages, Damage{Blob: damage.Place, Place: "file", Detail: damage.Detail})
+	case errors.Is(err, fs.ErrNotExist):
+		latest, latestErr := h.catalog.Generation(ctx, p.ID, stream)
+		if latestErr != nil || latest != nil && latest.Blob != g.Blob {
+			return latest, latestErr
+		}
+		report.Damages = append(report.Damages, Damage{Blob: g.Blob, Place: "file", Detail: err.Error()})
+	case err != nil:
+		return nil, err
+	}
+	report.Bytes += g.Bytes
+	return nil, nil
 }

@@ -41,7 +41,7 @@ func folding(t *testing.T) (*Host, *state) {
 	}
 	h := &Host{
 		config: &Config{}, log: slog.New(slog.DiscardHandler), observer: nobody{}, catalog: c, store: store, spill: spill,
-		journals: map[int64]*projectJournal{}, states: map[stateKey]*state{}, folds: newGate(),
+		journals: map[int64]*projectJournal{}, readers: map[int64]*journal.Reader{}, states: map[stateKey]*state{}, folds: newGate(),
 	}
 	j, err := h.journal(t.Context(), p)
 	if err != nil {
@@ -202,5 +202,36 @@ func TestTheGenerationOfARunIsKept(t *testing.T) {
 	}
 	if err := s.generations.Rows(t.Context(), run.Generation.Blob, func([]byte) error { return nil }); err == nil {
 		t.Error("the generation of a run that is done is kept")
+	}
+}
+
+// A fold beside that replaces what is being verified is no damage; files that
+// are gone without one are.
+func TestVerifyingBesideAFold(t *testing.T) {
+	t.Parallel()
+	h, s := folding(t)
+	sealOperations(t, h, s, 0, 20)
+	first, err := h.latest(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealOperations(t, h, s, 20, 30)
+	second, err := h.latest(t.Context(), s)
+	if err != nil || second.Blob == first.Blob {
+		t.Fatalf("%+v, %v", second, err)
+	}
+	var report JournalReport
+	next, err := h.verifyState(t.Context(), s.project, batch.People, first, &report)
+	if err != nil || next == nil || *next != *second || len(report.Damages) > 0 {
+		t.Errorf("%+v, %v, %+v", next, err, report)
+	}
+	if err := h.verifyStates(t.Context(), s.project, &report); err != nil || len(report.Damages) > 0 || report.Bytes != second.Bytes {
+		t.Errorf("%v, %+v", err, report)
+	}
+	if err := h.store.Delete(t.Context(), second.Blob); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.verifyStates(t.Context(), s.project, &report); err != nil || len(report.Damages) != 1 || report.Damages[0].Blob != second.Blob {
+		t.Errorf("%v, %+v", err, report)
 	}
 }
