@@ -75,10 +75,17 @@ func copyFile(t testing.TB, from, to string, mode os.FileMode) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(to, data, mode); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(to, mode); err != nil {
+	writeProgram(t, to, data, mode)
+}
+
+// writeProgram writes a file that is to be executed. Nothing is forked
+// meanwhile: a child has the file open for writing until it executes something
+// itself, and as long nobody can execute it.
+func writeProgram(t testing.TB, path string, content []byte, mode os.FileMode) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := errors.Join(os.WriteFile(path, content, mode), os.Chmod(path, mode)); err != nil {
 		t.Fatal(err)
 	}
 }

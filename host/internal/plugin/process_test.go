@@ -138,9 +138,7 @@ func openFiles(t *testing.T) int {
 func TestScriptIsAPlugin(t *testing.T) {
 	dir := t.TempDir()
 	script := "#!/bin/sh\nexec " + testPlugin + "\n"
-	if err := os.WriteFile(filepath.Join(dir, Prefix+"script"), []byte(script), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	writeProgram(t, filepath.Join(dir, Prefix+"script"), []byte(script), 0o700)
 	d := NewDir(dir, nil)
 	if _, err := d.WriteLock(context.Background()); err != nil {
 		t.Fatal(err)
@@ -268,9 +266,7 @@ func TestStartOfWhatIsNoPlugin(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			if err := os.WriteFile(filepath.Join(dir, Prefix+"odd"), []byte(test.content), test.mode); err != nil {
-				t.Fatal(err)
-			}
+			writeProgram(t, filepath.Join(dir, Prefix+"odd"), []byte(test.content), test.mode)
 			d := NewDir(dir, nil)
 			if _, err := d.WriteLock(context.Background()); err != nil {
 				t.Fatal(err)
@@ -304,8 +300,6 @@ func TestExecutesTheVerifiedFile(t *testing.T) {
 	if err := os.Remove(l.binary.Path); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(l.binary.Path, []byte("#!/bin/sh\nexit 7\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	writeProgram(t, l.binary.Path, []byte("#!/bin/sh\nexit 7\n"), 0o700)
 	mustStart(t, l)
 }
