@@ -316,3 +316,72 @@ func TestAFullDiskIsSaid(t *testing.T) {
 		t.Errorf("%v, %+v", err, x.Stats())
 	}
 }
+
+// Many ids are looked up together, few one by one; what is found is the same,
+// in memory and in tables. The index's files are for its user alone.
+func TestManyLookUpsAtOnce(t *testing.T) {
+	for name, rules := range map[string]schema.Identity{"simplified": schema.Simplified, "original": schema.Original} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(8, 9))
+			j := &memJournal{}
+			for i := range 4 {
+				var links []schema.Link
+				for range 3000 {
+					user, other := fmt.Sprint("u", r.IntN(2000)), anonymous(r.IntN(4000))
+					switch {
+					case rules == schema.Simplified:
+						links = append(links, link(other, user))
+					case r.IntN(4) == 0:
+						links = append(links, merge(other, anonymous(r.IntN(4000))))
+					default:
+						links = append(links, identify(user, other))
+					}
+				}
+				j.add(t, fmt.Sprint("segment", i), 100, 3, links...)
+			}
+			var folds []fold
+			for _, size := range []int{7, 1000, 49_152} {
+				m, dir := newMappings(t), t.TempDir()
+				x := open(t, identity.Options{Dir: dir, Rules: rules, Journal: j, Batch: size, Memory: 1 << 20})
+				var g *pipeline.Generation
+				for seq := range j.seq() {
+					var err error
+					if g, err = x.Generation(t.Context(), m.store, g, seq+1); err != nil {
+						t.Fatal(err)
+					}
+				}
+				m.of(g)
+				folds = append(folds, result(t, x, g))
+				private(t, dir)
+			}
+			for _, f := range folds[1:] {
+				if diff := cmp.Diff(folds[0], f); diff != "" {
+					t.Error(diff)
+				}
+			}
+			if folds[0].Rows < 1000 || len(folds[0].Failures) == 0 {
+				t.Errorf("the links show little: %d rows, %d failures", folds[0].Rows, len(folds[0].Failures))
+			}
+		})
+	}
+}
+
+func private(t *testing.T, dir string) {
+	t.Helper()
+	files := 0
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		files++
+		info, err := d.Info()
+		if err == nil && info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %s", path, info.Mode())
+		}
+		return err
+	})
+	if err != nil || files == 0 {
+		t.Errorf("%d files, %v", files, err)
+	}
+}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
@@ -187,14 +188,18 @@ func (x *Index) open() error {
 }
 
 // pebbleOptions: no log is written, because what a crash takes is folded again;
-// what is left is always the state after some batch.
+// what is left is always the state after some batch. Keys are hashes: whatever
+// is moved down is merged with all that is there, which is done seldom, and
+// filters keep look-ups from most of what waits for it.
 func (x *Index) pebbleOptions() *pebble.Options {
 	o := &pebble.Options{
+		FS:                          private{vfs.Default},
 		DisableWAL:                  true,
 		CacheSize:                   x.o.Memory,
 		MemTableSize:                uint64(x.o.Memory / 4),
 		MemTableStopWritesThreshold: 2,
-		L0CompactionThreshold:       8,
+		L0CompactionThreshold:       16,
+		L0StopWritesThreshold:       64,
 		LBaseMaxBytes:               512 << 20,
 		MaxOpenFiles:                256,
 		FormatMajorVersion:          pebble.FormatNewest,

@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -115,10 +114,12 @@ func (t *table) prefetch(ids []key, clusters bool) error {
 		return fmt.Errorf("look up ids: %w", err)
 	}
 	var numbers []uint64
-	for i, k := range slices.Compact(ids) {
+	// A key is its own prefix, so that filters say of most tables that they do not
+	// have it.
+	for _, k := range slices.Compact(ids) {
 		var e entry
 		t.buffer = idKey(t.buffer[:0], k)
-		if e.present = seek(stored, t.buffer, i == 0); e.present {
+		if e.present = stored.SeekPrefixGE(t.buffer); e.present {
 			e.value = string(stored.Value())
 		}
 		t.ids[k] = e
@@ -127,9 +128,9 @@ func (t *table) prefetch(ids []key, clusters bool) error {
 		}
 	}
 	slices.Sort(numbers)
-	for i, number := range slices.Compact(numbers) {
+	for _, number := range slices.Compact(numbers) {
 		t.buffer = numberKey(t.buffer[:0], spaceCluster, number)
-		if err == nil && seek(stored, t.buffer, i == 0) {
+		if err == nil && stored.SeekPrefixGE(t.buffer) {
 			c := &cluster{number: number, stored: true}
 			err = c.decode(stored.Value())
 			t.clusters[number] = c
@@ -139,15 +140,6 @@ func (t *table) prefetch(ids []key, clusters bool) error {
 		return fmt.Errorf("look up ids: %w", err)
 	}
 	return nil
-}
-
-// seek moves an iterator on to a key, and says whether it is there. Keys come in
-// order; the first of them says so.
-func seek(stored *pebble.Iterator, k []byte, first bool) bool {
-	if first || stored.Valid() && bytes.Compare(stored.Key(), k) < 0 {
-		stored.SeekGE(k)
-	}
-	return stored.Valid() && bytes.Equal(stored.Key(), k)
 }
 
 func (t *table) set(k key, value string) {
