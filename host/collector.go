@@ -19,8 +19,6 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/geoip"
-	"github.com/penstock-io/penstock/host/internal/journal"
-	"github.com/penstock-io/penstock/host/internal/quarantine"
 	"github.com/penstock-io/penstock/host/internal/source/collector"
 	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
@@ -39,10 +37,6 @@ const (
 	maxConnections = 2048
 	maxStreams     = 16 // of HTTP/2, in each connection
 )
-
-// trimEvery is how often the front of a log is dropped, as far as it is in
-// journals.
-const trimEvery = 5 * time.Second
 
 // collecting is a collector's log and, in a host that serves, what listens.
 type collecting struct {
@@ -89,71 +83,6 @@ func (h *Host) openCollector(ctx context.Context, c *config.Collector) (*collect
 		h.log.Warn("the end of a write-ahead log was torn and is cut: nobody was told that it is stored", "source", c.Reference(), "bytes", found.Cut)
 	}
 	return &collecting{config: c, wal: l, log: rowlog.New(l, c.Reference(), h.catalog)}, nil
-}
-
-// appender finds the journal that rows in a log are for.
-func (h *Host) appender(source string) func(context.Context, int64) (rowlog.Appender, error) {
-	return func(ctx context.Context, id int64) (rowlog.Appender, error) {
-		for _, p := range h.config.Projects {
-			if p.ID == id {
-				j, err := h.journal(ctx, p)
-				if err != nil {
-					return nil, err
-				}
-				return j.writer, nil
-			}
-		}
-		return nil, &rowlog.UnknownProjectError{Source: source, Project: id}
-	}
-}
-
-// drainCollectors brings what the logs of collectors hold into journals, and
-// seals. Nothing listens meanwhile.
-func (h *Host) drainCollectors(ctx context.Context, summary *Summary) error {
-	var failed error
-	for _, c := range h.config.Collectors {
-		done, err := h.drainCollector(ctx, c)
-		if err != nil {
-			done.Error = err.Error()
-			failed = errors.Join(failed, err)
-		}
-		summary.Sources = append(summary.Sources, done)
-	}
-	return failed
-}
-
-func (h *Host) drainCollector(ctx context.Context, c *config.Collector) (SourceSummary, error) {
-	done := SourceSummary{Name: c.Reference()}
-	if _, err := os.Stat(h.collectorPath(c)); errors.Is(err, fs.ErrNotExist) {
-		return done, nil // nothing was ever collected
-	}
-	l, err := h.openCollector(ctx, c)
-	if err != nil {
-		return done, err
-	}
-	before := h.collected(c)
-	if last := l.log.Last(); last > 0 {
-		err = l.log.Drain(ctx, last, h.appender(c.Reference()))
-	}
-	if err == nil {
-		err = errors.Join(h.sealAll(ctx), l.log.Trim(ctx))
-	}
-	after := h.collected(c)
-	done.Records, done.Rows, done.Duplicates = after.Rows-before.Rows, after.Kept-before.Kept, after.Duplicates-before.Duplicates
-	return done, errors.Join(err, l.wal.Close())
-}
-
-// collected sums what was done in the journals of a collector's projects.
-func (h *Host) collected(c *config.Collector) (sum struct{ Rows, Kept, Duplicates int64 }) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, p := range c.Projects {
-		if j := h.journals[p.ID]; j != nil {
-			s := j.writer.Stats()
-			sum.Rows, sum.Kept, sum.Duplicates = sum.Rows+s.Rows, sum.Kept+s.Kept, sum.Duplicates+s.Duplicates
-		}
-	}
-	return sum
 }
 
 // startCollectors listens for all collectors. end is told of what none of them
@@ -255,98 +184,6 @@ func (h *Host) guarded(source string, handler http.Handler) http.Handler {
 		}()
 		handler.ServeHTTP(w, r)
 	})
-}
-
-// errRenewed says that a journal was opened again: what was handed to the one
-// before is to be handed on again.
-var errRenewed = errors.New("a journal that had failed is opened again")
-
-// drain carries a log to journals until the log is closed, also what comes
-// while the host is stopping. A journal whose disk is full is opened again when
-// there is room: what clients were told is in the log.
-func (h *Host) drain(ctx context.Context, l *collecting, end context.CancelCauseFunc) {
-	defer close(l.drained)
-	for ctx.Err() == nil {
-		err := h.drainOnce(ctx, l)
-		switch {
-		case errors.Is(err, wal.ErrClosed) || ctx.Err() != nil:
-			return
-		case !h.passing(err):
-			end(err)
-			return
-		}
-		h.log.Error("the journal takes nothing; what is collected stays in the write-ahead log", "source", l.config.Reference(), "error", err)
-		_ = wait(ctx, fullPause) // the loop looks at what has ended it
-	}
-}
-
-// drainOnce drains from where the journals stand, until one of them fails.
-func (h *Host) drainOnce(ctx context.Context, l *collecting) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	h.mu.Lock()
-	l.restart = cancel
-	h.mu.Unlock()
-	// Of all projects: the log may hold rows of one that is no longer the collector's.
-	err := h.settle(ctx, h.config.Projects)
-	if err == nil {
-		err = l.log.Drain(ctx, 0, h.appender(l.config.Reference()))
-	}
-	if cause := context.Cause(ctx); errors.Is(cause, errRenewed) {
-		return cause // whatever came of it
-	}
-	return err
-}
-
-// fullPause is how long a host waits before it looks again whether a disk has
-// room.
-const fullPause = 5 * time.Second
-
-// passing says whether the host goes on behind an error of a journal: it
-// collects, and the disk is full.
-func (h *Host) passing(err error) bool {
-	if err == nil || len(h.config.Collectors) == 0 || errors.Is(err, wal.ErrBroken) {
-		return false // a log that is broken is so until the next host opens it
-	}
-	return diskFailed(err) || errors.Is(err, journal.ErrClosed) || errors.Is(err, errRenewed)
-}
-
-// settle seals what the journals of projects hold: each stands where its
-// cursors say.
-func (h *Host) settle(ctx context.Context, projects []*config.Project) error {
-	for _, p := range projects {
-		j, err := h.journal(ctx, p)
-		if err == nil {
-			err = j.writer.Seal(ctx)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// trimCollectors drops from time to time what is in journals, and opens those
-// again that have failed.
-func (h *Host) trimCollectors(ctx context.Context) {
-	for wait(ctx, trimEvery) == nil {
-		for _, l := range h.collectors {
-			for _, p := range l.config.Projects {
-				if _, err := h.journal(ctx, p); err != nil && ctx.Err() == nil {
-					h.log.Warn("a journal that had failed cannot be opened yet", "project", p.Name, "error", err)
-				}
-			}
-		}
-		h.trim(ctx)
-	}
-}
-
-func (h *Host) trim(ctx context.Context) {
-	for _, l := range h.collectors {
-		if err := l.log.Trim(ctx); err != nil && ctx.Err() == nil {
-			h.log.Warn("a write-ahead log could not be trimmed", "source", l.config.Reference(), "error", err)
-		}
-	}
 }
 
 // stopCollectors ends requests in flight, takes no more, and brings everything
@@ -453,63 +290,4 @@ func sizeOf(dir string) (int64, error) {
 		}
 	}
 	return n, err
-}
-
-// refusedByCollector puts records that a collector refuses into quarantine.
-// Those of requests that come at the same time are written together.
-type refusedByCollector struct {
-	store    *quarantine.Store
-	source   string
-	projects []*config.Project
-
-	mu     sync.Mutex
-	next   *refusedBatch // what waits
-	commit sync.Mutex
-}
-
-type refusedBatch struct {
-	entries []quarantine.Entry
-	done    bool
-	err     error
-}
-
-// Reject implements collector.Rejects.
-func (r *refusedByCollector) Reject(_ context.Context, records []collector.Reject) error {
-	b := r.join(records)
-	r.commit.Lock()
-	defer r.commit.Unlock()
-	if !b.done {
-		r.mu.Lock()
-		r.next = nil
-		r.mu.Unlock()
-		b.err, b.done = r.store.Append(r.source, b.entries), true
-	}
-	return b.err
-}
-
-// join adds records to what waits. Their bytes stay the caller's, who waits.
-func (r *refusedByCollector) join(records []collector.Reject) *refusedBatch {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.next == nil {
-		r.next = &refusedBatch{}
-	}
-	for _, x := range records {
-		r.next.entries = append(r.next.entries, quarantine.Entry{
-			Position: r.position(x), Reason: string(x.Reason), Detail: x.Detail, Bytes: x.Record,
-		})
-	}
-	return r.next
-}
-
-const forProject = " for project "
-
-// position says where a record was sent to.
-func (r *refusedByCollector) position(x collector.Reject) string {
-	for _, p := range r.projects {
-		if p.ID == x.Project {
-			return "/" + x.Endpoint + forProject + p.Name
-		}
-	}
-	return "/" + x.Endpoint
 }
