@@ -101,7 +101,7 @@ func (h *Host) latest(ctx context.Context, s *state) (*pipeline.Generation, erro
 			return nil, err
 		}
 		crashpoint.Here("fold.recorded")
-		if last = next; last.Seq == seq && (first == nil || first.Blob != last.Blob) {
+		if last = next; last.Seq >= seq && (first == nil || first.Blob != last.Blob) {
 			if err := h.sweepState(ctx, s); err != nil {
 				return nil, err
 			}

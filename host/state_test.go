@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -233,5 +234,32 @@ func TestVerifyingBesideAFold(t *testing.T) {
 	}
 	if err := h.verifyStates(t.Context(), s.project, &report); err != nil || len(report.Damages) != 1 || report.Damages[0].Blob != second.Blob {
 		t.Errorf("%v, %+v", err, report)
+	}
+}
+
+// A fold may go further than it was asked to; what it replaces is removed all the
+// same.
+func TestAFoldThatGoesFurther(t *testing.T) {
+	t.Parallel()
+	h, s := folding(t)
+	sealOperations(t, h, s, 0, 20)
+	first, err := h.latest(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inner := s.fold
+	s.fold = func(ctx context.Context, last *pipeline.Generation, seq int64, blocks func(context.Context, func(journal.Block) error) error) (*pipeline.Generation, error) {
+		next, err := inner(ctx, last, seq, blocks)
+		if next != nil {
+			next.Seq++
+		}
+		return next, err
+	}
+	sealOperations(t, h, s, 20, 30)
+	if next, err := h.latest(t.Context(), s); err != nil || next.Seq != 3 {
+		t.Fatalf("%+v, %v", next, err)
+	}
+	if err := s.generations.Rows(t.Context(), first.Blob, func([]byte) error { return nil }); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the generation before is kept: %v", err)
 	}
 }
