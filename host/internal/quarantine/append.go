@@ -24,33 +24,9 @@ func (s *Store) Append(source string, entries []Entry) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.append(source, entries); err != nil {
-		return fmt.Errorf("quarantine records of %s: %w", source, err)
-	}
-	return nil
-}
-
-func (s *Store) append(source string, entries []Entry) error {
-	dir := filepath.Join(s.dir, source)
-	data, left, err := s.encode(source, entries)
+	err := s.keep(source, entries, func(data []byte) error { return s.extend(filepath.Join(s.dir, source, tailPrefix), data) })
 	if err != nil {
-		return err
-	}
-	a := s.account(source)
-	if len(left) > 0 {
-		if err := a.count(dir, left); err != nil {
-			return err
-		}
-	}
-	if len(data) == 0 {
-		return nil
-	}
-	if err := s.extend(filepath.Join(dir, tailPrefix), data); err != nil {
-		return err
-	}
-	s.used += int64(len(data))
-	for _, e := range entries[:len(entries)-len(left)] {
-		a.add(e.Reason, 1)
+		return fmt.Errorf("quarantine records of %s: %w", source, err)
 	}
 	return nil
 }

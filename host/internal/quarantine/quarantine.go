@@ -184,24 +184,35 @@ func (s *Store) put(source string, span Span, entries []Entry) error {
 	if err := s.removeSpan(source, prefix, span); err != nil {
 		return err
 	}
+	return s.keep(source, entries, func(data []byte) error {
+		if err := write(dir, filepath.Base(spanPath(prefix, span.From)), data); err != nil {
+			return err
+		}
+		s.spans[prefix] = append(s.spans[prefix], span.From)
+		return nil
+	})
+}
+
+// keep has store write the entries that there is room for, and counts these and
+// those that there is none for.
+func (s *Store) keep(source string, entries []Entry, store func(data []byte) error) error {
 	data, left, err := s.encode(source, entries)
 	if err != nil {
 		return err
 	}
 	a := s.account(source)
 	if len(left) > 0 {
-		if err := a.count(dir, left); err != nil {
+		if err := a.count(filepath.Join(s.dir, source), left); err != nil {
 			return err
 		}
 	}
 	if len(data) == 0 {
 		return nil
 	}
-	if err := write(dir, filepath.Base(spanPath(prefix, span.From)), data); err != nil {
+	if err := store(data); err != nil {
 		return err
 	}
 	s.used += int64(len(data))
-	s.spans[prefix] = append(s.spans[prefix], span.From)
 	for _, e := range entries[:len(entries)-len(left)] {
 		a.add(e.Reason, 1)
 	}
