@@ -23,12 +23,12 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// Each line of the table is about a package that there is.
+// Each line of the table names packages of the tree.
 func TestTheTableIsAboutSomething(t *testing.T) {
 	t.Parallel()
 	paths := slices.Collect(maps.Keys(own(t)))
 	for _, r := range table {
-		for _, pattern := range slices.Concat(r.who, r.except) {
+		for _, pattern := range slices.Concat(r.importers, r.except) {
 			if !slices.ContainsFunc(paths, func(p string) bool { return match(p, []string{pattern}) }) {
 				t.Errorf("%q of the rule %q matches no package", pattern, r.why)
 			}
@@ -36,8 +36,8 @@ func TestTheTableIsAboutSomething(t *testing.T) {
 	}
 }
 
-// planted are violations that the table must see, and what it must not take
-// for one.
+// TestPlantedViolations shows that the table refuses wrong imports and allows
+// right ones.
 func TestPlantedViolations(t *testing.T) {
 	t.Parallel()
 	const goPlugin = "github.com/hashicorp/go-plugin"
@@ -85,7 +85,7 @@ func TestPlantedViolations(t *testing.T) {
 	}
 }
 
-// Every package says in doc.go what it is.
+// Every package has a package comment in doc.go.
 func TestPackagesAreDocumented(t *testing.T) {
 	t.Parallel()
 	for path, p := range own(t) {
@@ -104,7 +104,7 @@ func TestPackagesAreDocumented(t *testing.T) {
 	}
 }
 
-// documents says whether a package comment begins as go doc wants it.
+// documents reports whether a package comment begins as go doc wants it.
 func documents(file *ast.File) bool {
 	text := file.Doc.Text()
 	if file.Name.Name == "main" {

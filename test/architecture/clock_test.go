@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// clocks are what tells or waits for the time of day, by package.
+// clocks are functions that tell or wait for the time of day, by package.
 var clocks = map[string][]string{
 	"time":    {"Now", "Since", "Until", "After", "AfterFunc", "Tick", "NewTicker", "NewTimer", "Sleep"},
 	"context": {"WithTimeout", "WithTimeoutCause", "WithDeadline", "WithDeadlineCause"},

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// listed is what go list says of a package.
+// listed is the part of go list's output for a package that the rules use.
 type listed struct {
 	ImportPath   string
 	Dir          string
@@ -41,7 +41,7 @@ var all = sync.OnceValues(func() (map[string]listed, error) {
 			return packages, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read what go list says: %w", err)
+			return nil, fmt.Errorf("read the output of go list: %w", err)
 		}
 		packages[p.ImportPath] = p
 	}

@@ -6,24 +6,24 @@ import (
 	"strings"
 )
 
-// module is the import path of everything that is ours.
+// module is the import path that all packages of this repository begin with.
 const module = "github.com/penstock-io/penstock"
 
-// pkg is what the rules look at. Paths below the module are written without
-// it: "sdk/batch".
+// pkg is a package with its imports. Paths of this module are written without
+// the module's own: "sdk/batch".
 type pkg struct {
 	path        string
 	imports     []string // by its own files
-	testImports []string // by its tests, in and beside the package
+	testImports []string // by its tests, of both kinds
 }
 
 // rule is one line of the table.
 type rule struct {
-	who    []string // patterns of importers; see match
-	except []string // importers that it is not about
-	tests  bool     // it is about what tests import, too
+	importers []string // patterns; see match
+	except    []string // importers that the rule leaves out
+	tests     bool     // the imports of tests count too
 
-	// Of what matches about, only what matches may is allowed.
+	// An import that matches about is allowed only when it matches may, too.
 	about []string
 	may   []string
 	why   string
@@ -35,85 +35,85 @@ var ours = []string{"cmd/...", "host/...", "proto/...", "sdk/...", "plugins/..."
 
 var table = []rule{
 	{
-		who: []string{"sdk/...", "proto/..."}, about: ours, may: []string{"sdk/...", "proto/..."}, tests: true,
-		why: "the contract knows nobody: arrows point toward it",
+		importers: []string{"sdk/...", "proto/..."}, about: ours, may: []string{"sdk/...", "proto/..."}, tests: true,
+		why: "the contract depends on nothing else: arrows point toward it",
 	},
 	{
-		who: []string{"proto/..."}, about: ours, may: []string{"proto/..."}, tests: true,
+		importers: []string{"proto/..."}, about: ours, may: []string{"proto/..."}, tests: true,
 		why: "the protocol is the end of all arrows",
 	},
 	{
-		who: []string{"sdk/batch", "sdk/schema"}, about: ours,
+		importers: []string{"sdk/batch", "sdk/schema"}, about: ours,
 		why: "rows and configuration schemas know neither the protocol nor each other",
 	},
 	{
-		who: []string{"sdk/protocol"}, about: ours, may: []string{"sdk/batch", "sdk/schema", "proto/..."},
+		importers: []string{"sdk/protocol"}, about: ours, may: []string{"sdk/batch", "sdk/schema", "proto/..."},
 		why: "host and plugin meet here; it knows neither",
 	},
 	{
-		who: []string{"plugins/..."}, about: ours, may: []string{"sdk", "sdk/batch", "sdk/schema", "plugins/internal/..."},
+		importers: []string{"plugins/..."}, about: ours, may: []string{"sdk", "sdk/batch", "sdk/schema", "plugins/internal/..."},
 		why: "a plugin is written as an outsider would write it",
 	},
 	{
-		who: []string{"plugins/..."}, about: ours, may: []string{"sdk/...", "plugins/internal/...", "test/standin/..."}, tests: true,
+		importers: []string{"plugins/..."}, about: ours, may: []string{"sdk/...", "plugins/internal/...", "test/standin/..."}, tests: true,
 		why: "a plugin is written as an outsider would write it",
 	},
 	{
-		who: []string{"examples/..."}, about: ours, may: []string{"sdk/..."}, tests: true,
+		importers: []string{"examples/..."}, about: ours, may: []string{"sdk/..."}, tests: true,
 		why: "an example shows what an outsider can do",
 	},
 	{
-		who: []string{"cmd/penstock"}, about: ours, may: []string{"host"}, tests: true,
+		importers: []string{"cmd/penstock"}, about: ours, may: []string{"host"}, tests: true,
 		why: "package host is the sole door to the host",
 	},
 	{
-		who: []string{"cmd/penstock-destination-*"}, about: ours, may: []string{"sdk", "plugins/*"},
+		importers: []string{"cmd/penstock-destination-*"}, about: ours, may: []string{"sdk", "plugins/*"},
 		why: "a destination's command only serves it",
 	},
 	{
-		who: []string{"host/..."}, about: []string{"cmd/...", "plugins/...", "examples/...", "test/...", "sdk", "sdk/destinationtest/...", "proto/..."},
+		importers: []string{"host/..."}, about: []string{"cmd/...", "plugins/...", "examples/...", "test/...", "sdk", "sdk/destinationtest/...", "proto/..."},
 		why: "a host reaches destinations through sdk/protocol alone",
 	},
 	{
-		who: []string{"host/internal/..."}, about: []string{"host"}, tests: true,
+		importers: []string{"host/internal/..."}, about: []string{"host"}, tests: true,
 		why: "package host composes; nothing below it calls back",
 	},
 	{
-		who: []string{"host/internal/journal/..."}, about: ours,
+		importers: []string{"host/internal/journal/..."}, about: ours,
 		may: []string{"host/internal/journal/...", "host/internal/crashpoint", "sdk/batch"},
-		why: "the journal knows neither destinations nor who writes to it",
+		why: "the journal knows neither destinations nor sources",
 	},
 	{
-		who: []string{"host/internal/schema"}, about: ours, may: []string{"sdk/batch"},
+		importers: []string{"host/internal/schema"}, about: ours, may: []string{"sdk/batch"},
 		why: "the schema turns bytes into rows and knows nothing else",
 	},
 	{
-		who: []string{"host/internal/source/..."}, about: []string{"host/..."},
+		importers: []string{"host/internal/source/..."}, about: []string{"host/..."},
 		may: []string{"host/internal/source/...", "host/internal/ingest", "host/internal/journal", "host/internal/schema", "host/internal/crashpoint"},
 		why: "a source feeds the journal and knows nothing of exports",
 	},
 	{
-		who: []string{"host/internal/pipeline"}, about: ours, may: []string{"host/internal/journal", "sdk/batch"},
-		why: "what is exported is decided without doing it",
+		importers: []string{"host/internal/pipeline"}, about: ours, may: []string{"host/internal/journal", "sdk/batch"},
+		why: "planning an export is apart from carrying it out",
 	},
 	{
-		who: []string{"host/internal/export"}, about: []string{"host/..."},
+		importers: []string{"host/internal/export"}, about: []string{"host/..."},
 		may: []string{"host/internal/journal", "host/internal/pipeline", "host/internal/crashpoint"},
 		why: "an attempt at a run is given its catalog and its plugin",
 	},
 	{
-		who: []string{"host/internal/plugin"}, about: []string{"host/..."},
+		importers: []string{"host/internal/plugin"}, about: []string{"host/..."},
 		why: "supervising plugins needs no other part of the host",
 	},
 	{
-		who: []string{"cmd/...", "host/...", "plugins/...", "examples/..."}, except: []string{"host/internal/plugin", "host/internal/plugin/..."},
+		importers: []string{"cmd/...", "host/...", "plugins/...", "examples/..."}, except: []string{"host/internal/plugin", "host/internal/plugin/..."},
 		about: []string{"github.com/hashicorp/go-plugin/..."}, tests: true,
 		why: "go-plugin's holes are mended in host/internal/plugin and in the SDK",
 	},
 	{
-		who: ours, except: []string{"sdk/destinationtest", "plugins/internal/lake/laketest", "test/..."},
+		importers: ours, except: []string{"sdk/destinationtest", "plugins/internal/lake/laketest", "test/..."},
 		about: []string{"testing/..."},
-		why:   "what is shipped is no test; packages that help tests are named here",
+		why:   "programs link no test code; packages that help tests are named here",
 	},
 }
 
@@ -122,7 +122,7 @@ func violations(table []rule, packages []pkg) []string {
 	var found []string
 	for _, p := range packages {
 		for _, r := range table {
-			if match(p.path, r.who) && !match(p.path, r.except) {
+			if match(p.path, r.importers) && !match(p.path, r.except) {
 				found = append(found, r.violations(p)...)
 			}
 		}
@@ -140,11 +140,11 @@ func (r rule) violations(p pkg) []string {
 		if i == p.path || !match(i, r.about) || match(i, r.may) {
 			continue
 		}
-		what := "imports"
+		verb := "imports"
 		if !slices.Contains(p.imports, i) {
-			what = "has tests that import"
+			verb = "has tests that import"
 		}
-		sentence := fmt.Sprintf("%s %s %s: %s", p.path, what, i, r.why)
+		sentence := fmt.Sprintf("%s %s %s: %s", p.path, verb, i, r.why)
 		if len(r.may) > 0 {
 			sentence += fmt.Sprintf(" (of these it may import %s)", strings.Join(r.may, ", "))
 		}
