@@ -98,7 +98,7 @@ func TestOpenRemovesWhatACrashHasLeft(t *testing.T) {
 		return n
 	}
 	for _, name := range []string{"7/mp_master_event/2026/06/01/events_to_out-c0ffee-00000001-0002.json.gz", "7/mp_master_event/2026/06/01/other-decaf-00000001-0001.json.gz"} {
-		if _, err := s.Create(t.Context(), name); err != nil {
+		if _, err := s.Create(t.Context(), name, lake.NewAttempt(1, 1)); err != nil {
 			t.Fatal(err)
 		}
 	}

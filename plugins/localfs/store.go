@@ -22,8 +22,9 @@ const (
 	fileMode = 0o600
 	dirMode  = 0o700
 	lockName = ".penstock.lock"
-	// uploadSuffix ends the name of a file that is being written:
-	// .<name>.<random>.penstock-upload in the directory of the name.
+	// uploadSuffix ends the name of a file that is being written, in the
+	// directory of its name: .<name>.<random>.penstock-upload, or that alone for
+	// a small file that is written under the directory's lock.
 	uploadSuffix = ".penstock-upload"
 )
 
@@ -81,28 +82,82 @@ func (s *store) versionOf(name string) (lake.Version, error) {
 	return version(f)
 }
 
-// WriteIf implements lake.Store.
+// WriteIf implements lake.Store. The directory's lock is held from the first
+// byte on, so that one name does for all temporary files: a crash leaves at
+// most one of them, and the next write takes it.
 func (s *store) WriteIf(ctx context.Context, name string, data []byte, prev lake.Version) (lake.Version, error) {
-	u, err := s.create(name)
+	path := s.path(name)
+	dir := filepath.Dir(path)
+	if err := errors.Join(ctx.Err(), makeDirs(dir)); err != nil {
+		return "", err
+	}
+	unlock, err := lockDir(dir)
 	if err != nil {
 		return "", err
 	}
-	var v lake.Version
-	if _, err = u.Write(data); err == nil {
-		// Not behind FinishIf: by then another writer may have been there.
-		v, err = version(u.file)
+	defer unlock()
+	found, err := s.versionOf(name)
+	if err != nil {
+		return "", err
 	}
+	if found != prev {
+		return "", lake.ErrConflict
+	}
+	return writeFile(path, data)
+}
+
+// writeFile writes a file whole; the caller holds the directory's lock.
+func writeFile(path string, data []byte) (lake.Version, error) {
+	f, err := createFile(filepath.Dir(path), uploadSuffix)
+	if err != nil {
+		return "", err
+	}
+	if _, err = f.Write(data); err == nil {
+		err = f.Sync()
+	}
+	var v lake.Version
 	if err == nil {
-		err = u.FinishIf(ctx, prev)
+		v, err = version(f)
 	}
 	if err != nil {
-		return "", errors.Join(err, u.Abort(ctx))
+		return "", classify(errors.Join(err, drop(f)))
+	}
+	if err := rename(f, path); err != nil {
+		return "", errors.Join(err, drop(f))
 	}
 	return v, nil
 }
 
-// lock takes the lock of a directory; closing the file frees it.
-func (s *store) lock(dir string) (*os.File, error) {
+// Fence implements lake.Store: without its file a replacement cannot be
+// switched. The lock keeps away one that is just being switched.
+func (s *store) Fence(_ context.Context, name string, _ lake.Attempt) (lake.Version, error) {
+	path := s.path(name)
+	dir := filepath.Dir(path)
+	if err := makeDirs(dir); err != nil {
+		return "", err
+	}
+	unlock, err := lockDir(dir)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", classify(err)
+	}
+	for _, e := range entries {
+		if uploadOf(e.Name()) != filepath.Base(path) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", classify(err)
+		}
+	}
+	return s.versionOf(name)
+}
+
+// lockDir takes the lock of a directory.
+func lockDir(dir string) (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, fileMode)
 	if err != nil {
 		return nil, classify(err)
@@ -116,7 +171,7 @@ func (s *store) lock(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, classify(errors.Join(&fs.PathError{Op: "lock", Path: f.Name(), Err: err}, f.Close()))
 	}
-	return f, nil
+	return func() { _ = f.Close() }, nil
 }
 
 // List implements lake.Store.
@@ -191,17 +246,27 @@ func (s *store) Delete(_ context.Context, names []string) error {
 	return nil
 }
 
-var uploadName = regexp.MustCompile(`^\.(.+)\.[0-9]+` + regexp.QuoteMeta(uploadSuffix) + `$`)
+var uploadName = regexp.MustCompile(`^\.(.+)\.[0-9a-z]+` + regexp.QuoteMeta(uploadSuffix) + `$`)
 
-// AbortUploads implements lake.Store: without its file an upload cannot be
+// uploadOf is the name that an upload's file is to get; empty: it is no
+// upload's.
+func uploadOf(file string) string {
+	m := uploadName.FindStringSubmatch(file)
+	if m == nil {
+		return ""
+	}
+	return m[1]
+}
+
+// EndUploads implements lake.UploadEnder: without its file an upload cannot be
 // finished.
-func (s *store) AbortUploads(ctx context.Context, prefix string, match func(string) bool) error {
+func (s *store) EndUploads(ctx context.Context, prefix string, match func(string) bool) error {
 	return s.walk(ctx, prefix, true, func(name string, d fs.DirEntry) error {
-		m := uploadName.FindStringSubmatch(d.Name())
-		if m == nil {
+		of := uploadOf(d.Name())
+		if of == "" {
 			return nil
 		}
-		of := strings.TrimSuffix(name, d.Name()) + m[1]
+		of = strings.TrimSuffix(name, d.Name()) + of
 		if !strings.HasPrefix(of, prefix) || !match(of) {
 			return nil
 		}

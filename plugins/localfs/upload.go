@@ -12,39 +12,54 @@ import (
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 )
 
-// upload is a file beside its final name.
+// upload is a file beside its final name: a lake.Upload and a
+// lake.Replacement.
 type upload struct {
 	store *store
 	name  string
+	prev  lake.Version // of a replacement
 	file  *os.File
 	ended bool
 }
 
 // Create implements lake.Store.
-func (s *store) Create(_ context.Context, name string) (lake.Upload, error) {
-	u, err := s.create(name)
+func (s *store) Create(_ context.Context, name string, by lake.Attempt) (lake.Upload, error) {
+	u, err := s.create(name, "", by)
 	if err != nil {
 		return nil, err
 	}
 	return u, nil
 }
 
-func (s *store) create(name string) (*upload, error) {
+// Replace implements lake.Store.
+func (s *store) Replace(_ context.Context, name string, prev lake.Version, by lake.Attempt) (lake.Replacement, error) {
+	u, err := s.create(name, prev, by)
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+func (s *store) create(name string, prev lake.Version, by lake.Attempt) (*upload, error) {
 	path := s.path(name)
 	dir, base := filepath.Split(path)
+	f, err := createFile(dir, "."+base+"."+by.Nonce+uploadSuffix)
+	if err != nil {
+		return nil, err
+	}
+	return &upload{store: s, name: name, prev: prev, file: f}, nil
+}
+
+// createFile starts an empty file, in place of any other.
+func createFile(dir, base string) (*os.File, error) {
 	if err := makeDirs(filepath.Clean(dir)); err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(dir, "."+base+".*"+uploadSuffix) // mode 0600
+	f, err := os.OpenFile(filepath.Join(dir, base), os.O_RDWR|os.O_CREATE|os.O_TRUNC, fileMode)
 	if err != nil {
 		return nil, classify(err)
 	}
-	return &upload{store: s, name: name, file: f}, nil
-}
-
-// CreateFenced implements lake.Store: every upload has its file.
-func (s *store) CreateFenced(ctx context.Context, name string) (lake.Upload, error) {
-	return s.Create(ctx, name)
+	return f, nil
 }
 
 // Write implements lake.Upload.
@@ -55,53 +70,56 @@ func (u *upload) Write(p []byte) (int, error) {
 
 // Finish implements lake.Upload.
 func (u *upload) Finish(ctx context.Context) error {
-	if err := u.sync(ctx); err != nil {
+	if err := u.Seal(ctx); err != nil {
 		return err
 	}
 	return u.rename()
 }
 
-// FinishIf implements lake.Upload.
-func (u *upload) FinishIf(ctx context.Context, prev lake.Version) error {
-	if err := u.sync(ctx); err != nil {
+// Seal implements lake.Replacement.
+func (u *upload) Seal(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
-	lock, err := u.store.lock(filepath.Dir(u.store.path(u.name)))
+	return classify(u.file.Sync())
+}
+
+// Switch implements lake.Replacement.
+func (u *upload) Switch(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	unlock, err := lockDir(filepath.Dir(u.store.path(u.name)))
 	if err != nil {
 		return err
 	}
-	defer func() { _ = lock.Close() }()
+	defer unlock()
 	found, err := u.store.versionOf(u.name)
 	if err != nil {
 		return err
 	}
-	if found != prev {
+	if found != u.prev {
 		return lake.ErrConflict
 	}
 	return u.rename()
 }
 
-func (u *upload) sync(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := u.file.Sync(); err != nil {
-		return classify(err)
-	}
-	return nil
+func (u *upload) rename() error {
+	err := rename(u.file, u.store.path(u.name))
+	u.ended = err == nil
+	return err
 }
 
-func (u *upload) rename() error {
-	to := u.store.path(u.name)
-	err := os.Rename(u.file.Name(), to)
+// rename gives a synced file its name, durably, and closes it.
+func rename(f *os.File, to string) error {
+	err := os.Rename(f.Name(), to)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", lake.ErrAborted, err)
 	}
 	if err != nil {
 		return classify(err)
 	}
-	u.ended = true
-	if err := u.file.Close(); err != nil {
+	if err := f.Close(); err != nil {
 		return classify(err)
 	}
 	return syncDir(filepath.Dir(to))
@@ -113,11 +131,16 @@ func (u *upload) Abort(context.Context) error {
 		return nil
 	}
 	u.ended = true
-	err := os.Remove(u.file.Name())
+	return drop(u.file)
+}
+
+// drop removes a file that was not renamed.
+func drop(f *os.File) error {
+	err := os.Remove(f.Name())
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	return classify(errors.Join(err, u.file.Close()))
+	return classify(errors.Join(err, f.Close()))
 }
 
 // makeDirs creates a directory and its parents, each durably.

@@ -40,9 +40,18 @@ func (s *store) classify(action, name string, err error) error {
 	return s.classifyCode(action, name, api.ErrorCode(), status, err)
 }
 
+// code is the service's word for an error; empty: it has said none.
+func code(err error) string {
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		return ""
+	}
+	return api.ErrorCode()
+}
+
 func (s *store) classifyCode(action, name, code string, status int, err error) error {
 	switch code {
-	case "NoSuchKey", "NotFound", "InvalidRange":
+	case "NoSuchKey", "NotFound":
 		return fmt.Errorf("%w: %w", lake.ErrNotFound, err)
 	case "NoSuchUpload":
 		return fmt.Errorf("%w: %w", lake.ErrAborted, err)

@@ -106,9 +106,5 @@ func (d *destination) base() string {
 
 // Check implements sdk.Checker.
 func (d *destination) Check(ctx context.Context) []sdk.CheckResult {
-	dir, err := lake.StreamDir(d.root, d.project.ID, sdk.Events)
-	if err != nil {
-		return []sdk.CheckResult{{Action: "write", Detail: err.Error()}}
-	}
-	return lake.Check(ctx, d.store, dir, rand.Text())
+	return lake.Check(ctx, d.store, d.root, d.project.ID, rand.Text())
 }

@@ -277,7 +277,7 @@ func TestPartsAreSmallAndChecked(t *testing.T) {
 	conf := configFor(server)
 	conf.Endpoint = gate.URL
 	s := newStore(t, conf)
-	u, err := s.Create(t.Context(), "big")
+	u, err := s.Create(t.Context(), "big", lake.NewAttempt(1, 1))
 	if err != nil {
 		t.Fatal(err)
 	}

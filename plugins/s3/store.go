@@ -50,6 +50,10 @@ func (s *store) Read(ctx context.Context, name string, limit int64) ([]byte, lak
 		in.Range = aws.String(fmt.Sprintf("bytes=0-%d", limit-1))
 	}
 	out, err := s.client.GetObject(ctx, in)
+	if code(err) == "InvalidRange" { // the object is empty
+		in.Range = nil
+		out, err = s.client.GetObject(ctx, in)
+	}
 	if err != nil {
 		return nil, "", s.classify("s3:GetObject", name, err)
 	}
@@ -68,7 +72,7 @@ func (s *store) WriteIf(ctx context.Context, name string, data []byte, prev lake
 	in.IfMatch, in.IfNoneMatch = conditions(prev)
 	out, err := s.putObject(ctx, in)
 	if errors.Is(err, lake.ErrNotFound) {
-		err = lake.ErrConflict // If-Match of an object that is gone
+		err = fmt.Errorf("%w: %w", lake.ErrConflict, err) // If-Match of an object that is gone
 	}
 	if err != nil {
 		return "", err
@@ -164,9 +168,23 @@ func (s *store) Delete(ctx context.Context, names []string) error {
 	return nil
 }
 
-// AbortUploads implements lake.Store. It needs two permissions that plain
-// writing does not; without them no fence would hold.
-func (s *store) AbortUploads(ctx context.Context, prefix string, match func(string) bool) error {
+// Fence implements lake.Store. It needs two permissions that plain writing
+// does not; without them no fence would hold. An upload that is just being
+// completed escapes the list, and moves the object on from the version that
+// is returned or from one before it: either way the condition finds it.
+func (s *store) Fence(ctx context.Context, name string, _ lake.Attempt) (lake.Version, error) {
+	if err := s.EndUploads(ctx, name, func(of string) bool { return of == name }); err != nil {
+		return "", err
+	}
+	_, version, err := s.Read(ctx, name, 1)
+	if errors.Is(err, lake.ErrNotFound) {
+		return "", nil
+	}
+	return version, err
+}
+
+// EndUploads implements lake.UploadEnder.
+func (s *store) EndUploads(ctx context.Context, prefix string, match func(string) bool) error {
 	pages := s3.NewListMultipartUploadsPaginator(s.client, &s3.ListMultipartUploadsInput{Bucket: s.target(), Prefix: &prefix})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)

@@ -3,10 +3,13 @@ package s3
 import (
 	"bytes"
 	"context"
+	"crypto/md5" //nolint:gosec // what S3's ETags are made of
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -21,15 +24,17 @@ import (
 const maxParts = 10_000
 
 // upload is one object on its way: a single PUT when it fits into one part
-// and is not fenced, else a multipart upload whose parts go out while the next
-// one fills.
+// and replaces no certain version, else a multipart upload whose parts go out
+// while the next one fills. It is a lake.Upload and a lake.Replacement.
 type upload struct {
 	store *store
 	ctx   context.Context
 	name  string
+	prev  lake.Version // of a replacement
 
 	buf   []byte // the part that fills; nil: none borrowed
 	sum   uint32 // CRC-32 of everything so far
+	size  int64  // bytes so far
 	next  int32  // number of the next part, from 1
 	id    string // of the multipart upload; empty: none begun
 	ended bool
@@ -41,14 +46,14 @@ type upload struct {
 }
 
 // Create implements lake.Store.
-func (s *store) Create(ctx context.Context, name string) (lake.Upload, error) {
+func (s *store) Create(ctx context.Context, name string, _ lake.Attempt) (lake.Upload, error) {
 	return &upload{store: s, ctx: ctx, name: name, next: 1}, nil
 }
 
-// CreateFenced implements lake.Store.
-func (s *store) CreateFenced(ctx context.Context, name string) (lake.Upload, error) {
-	u := &upload{store: s, ctx: ctx, name: name, next: 1}
-	return u, u.begin()
+// Replace implements lake.Store. A multipart upload has an id of its own:
+// attempts at one name are apart without any further mark.
+func (s *store) Replace(ctx context.Context, name string, prev lake.Version, _ lake.Attempt) (lake.Replacement, error) {
+	return &upload{store: s, ctx: ctx, name: name, prev: prev, next: 1}, nil
 }
 
 // Write implements lake.Upload. It waits while all buffers are on their way.
@@ -61,6 +66,7 @@ func (u *upload) Write(p []byte) (int, error) {
 		n := min(len(p), cap(u.buf)-len(u.buf))
 		u.buf = append(u.buf, p[:n]...)
 		u.sum = crc32.Update(u.sum, crc32.IEEETable, p[:n])
+		u.size += int64(n)
 		p, written = p[n:], written+n
 	}
 	return written, nil
@@ -148,34 +154,53 @@ func (u *upload) sent(part types.CompletedPart, err error) {
 
 // Finish implements lake.Upload.
 func (u *upload) Finish(ctx context.Context) error {
-	if u.id != "" {
-		return u.complete(ctx, nil, nil)
+	if u.id == "" {
+		_, err := u.store.putObject(ctx, u.store.putInput(u.name, u.buf, u.sum), u.store.forData...)
+		if err == nil {
+			u.release()
+		}
+		return err
 	}
-	_, err := u.store.putObject(ctx, u.store.putInput(u.name, u.buf, u.sum), u.store.forData...)
-	if err == nil {
-		u.release()
+	if err := u.Seal(ctx); err != nil {
+		return err
 	}
-	return err
+	err := u.complete(ctx, nil, nil)
+	if !errors.Is(err, lake.ErrAborted) {
+		return err
+	}
+	// It may have been completed by a call whose answer was lost.
+	if there, lookErr := u.there(ctx); lookErr != nil || !there {
+		return errors.Join(err, lookErr)
+	}
+	u.release()
+	return nil
 }
 
-// FinishIf implements lake.Upload.
-func (u *upload) FinishIf(ctx context.Context, prev lake.Version) error {
-	ifMatch, ifNoneMatch := conditions(prev)
-	return u.complete(ctx, ifMatch, ifNoneMatch)
-}
-
-// complete sends what is left and makes the parts one object. The service
-// compares the checksum of the whole.
-func (u *upload) complete(ctx context.Context, ifMatch, ifNoneMatch *string) error {
+// Seal implements lake.Replacement: it sends what is left. The upload is then
+// in the list that Fence goes by, whatever its size.
+func (u *upload) Seal(context.Context) error {
 	if u.buf != nil || u.next == 1 { // the one part of an empty object is empty
 		if err := u.flush(); err != nil {
 			return err
 		}
 	}
 	u.wg.Wait()
-	if u.err != nil {
-		return u.err
+	return u.err
+}
+
+// Switch implements lake.Replacement.
+func (u *upload) Switch(ctx context.Context) error {
+	ifMatch, ifNoneMatch := conditions(u.prev)
+	err := u.complete(ctx, ifMatch, ifNoneMatch)
+	if errors.Is(err, lake.ErrNotFound) {
+		return fmt.Errorf("%w: %w", lake.ErrConflict, err) // If-Match of an object that is gone
 	}
+	return err
+}
+
+// complete makes the parts one object. The service compares the checksum of
+// the whole.
+func (u *upload) complete(ctx context.Context, ifMatch, ifNoneMatch *string) error {
 	slices.SortFunc(u.parts, func(a, b types.CompletedPart) int { return int(*a.PartNumber - *b.PartNumber) })
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -186,11 +211,61 @@ func (u *upload) complete(ctx context.Context, ifMatch, ifNoneMatch *string) err
 		ChecksumCRC32:   sum, ChecksumType: types.ChecksumTypeFullObject,
 		IfMatch: ifMatch, IfNoneMatch: ifNoneMatch,
 	})
+	switch code(err) {
+	case "InvalidPart", "InvalidPartOrder", "InvalidRequest":
+		// Not the parts that were sent: the upload was ended while some of them
+		// were on their way.
+		return fmt.Errorf("%w: %w", lake.ErrAborted, err)
+	}
 	if err != nil {
 		return u.store.classify("s3:PutObject", u.name, err)
 	}
+	if out.ChecksumCRC32 == nil {
+		// Some servers say that all is well of an upload that they do not have,
+		// when there is an object of its name (versitygw 1.8).
+		there, err := u.there(ctx)
+		if err == nil && !there {
+			err = fmt.Errorf("%w: the service answered that %s is complete, and has another object there", lake.ErrAborted, u.name)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	u.release()
 	return compareCRC(u.name, sum, out.ChecksumCRC32)
+}
+
+// there reports whether the object is the one that was uploaded, by size and
+// checksum or, where the service has none, ETag.
+func (u *upload) there(ctx context.Context) (bool, error) {
+	out, err := u.store.client.HeadObject(ctx, &s3.HeadObjectInput{
+		Bucket: u.store.target(), Key: &u.name, ChecksumMode: types.ChecksumModeEnabled,
+	})
+	err = u.store.classify("s3:GetObject", u.name, err)
+	if errors.Is(err, lake.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil || aws.ToInt64(out.ContentLength) != u.size {
+		return false, err
+	}
+	if out.ChecksumCRC32 != nil && out.ChecksumType == types.ChecksumTypeFullObject {
+		return *out.ChecksumCRC32 == encodeCRC(u.sum), nil
+	}
+	return aws.ToString(out.ETag) == u.etag(), nil
+}
+
+// etag is that of an object of these parts: the MD5 of their MD5s. With
+// SSE-KMS a service has others, and checksums.
+func (u *upload) etag() string {
+	var sums []byte
+	for _, p := range u.parts {
+		sum, err := hex.DecodeString(strings.Trim(aws.ToString(p.ETag), `"`))
+		if err != nil {
+			return ""
+		}
+		sums = append(sums, sum...)
+	}
+	return fmt.Sprintf(`"%x-%d"`, md5.Sum(sums), len(u.parts))
 }
 
 // release ends the upload and gives back the buffer.

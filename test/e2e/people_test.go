@@ -287,7 +287,7 @@ func TestAFailedRunLeavesTheSet(t *testing.T) {
 	s.Once()
 	before := all.clone()
 	s.peopleFile("2.ndjson", all, 500, 900)
-	manifests, err := filepath.Glob(filepath.Join(s.Dir, "out", "*", "mp_people_data", "_penstock", "*.json"))
+	manifests, err := filepath.Glob(filepath.Join(s.Dir, "out", "*", "_penstock", "mp_people_data", "*.json"))
 	if err != nil || len(manifests) != 1 {
 		t.Fatal(manifests, err)
 	}
@@ -402,7 +402,7 @@ func versionsOf(dir string) (map[int]int, error) {
 // does.
 func (s *site) current() profiles {
 	s.t.Helper()
-	manifests, err := filepath.Glob(filepath.Join(s.Dir, "out", "*", "mp_people_data", "_penstock", "*.json"))
+	manifests, err := filepath.Glob(filepath.Join(s.Dir, "out", "*", "_penstock", "mp_people_data", "*.json"))
 	if err != nil || len(manifests) != 1 {
 		s.t.Fatal(manifests, err)
 	}

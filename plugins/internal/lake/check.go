@@ -8,39 +8,114 @@ import (
 	"github.com/penstock-io/penstock/sdk"
 )
 
-// Check tries on a small object in dir's manifest directory what an export
-// will need: to write, to write on condition, to list, to read and to delete.
-// unique tells two checks apart that run at one time. It leaves nothing
-// behind but directories.
-func Check(ctx context.Context, s Store, dir, unique string) []sdk.CheckResult {
-	name := dir + manifestDir + "/check-" + unique
-	var results []sdk.CheckResult
-	try := func(action string, f func() error) bool {
-		r := sdk.CheckResult{Action: action, OK: true}
-		if err := f(); err != nil {
-			r.OK, r.Detail = false, detail(err)
-		}
-		results = append(results, r)
-		return r.OK
+// Check tries on small objects what an export will need: to write, read, list,
+// overwrite, write on condition, fence and replace, and delete. unique tells
+// two checks apart that run at one time. It leaves nothing behind but
+// directories, or says what it could not delete.
+//
+// root is that of the lake's Options.
+func Check(ctx context.Context, s Store, root string, projectID int64, unique string) []sdk.CheckResult {
+	dir := manifestsOf(root, projectID, eventsDir)
+	c := check{
+		ctx: ctx, store: s, by: NewAttempt(1, 1),
+		name: dir + "check-" + unique, set: dir + "check-set-" + unique,
 	}
-	l := New(Options{Store: s})
-	if !try("write", func() error { return l.put(ctx, name, []byte("check")) }) {
-		return results
+	c.try("write", func() error { return put(ctx, s, c.name, []byte("check"), c.by) })
+	if !c.results[0].OK {
+		return c.results
 	}
-	var version Version
-	readable := try("read", func() (err error) {
-		_, version, err = s.Read(ctx, name, 16)
+	c.try("read", c.read)
+	c.try("overwrite", func() error { return put(ctx, s, c.name, []byte("check again"), c.by) })
+	c.try("list", c.list)
+	c.try("conditional write", c.conditions)
+	c.try("replace a set", c.replace)
+	c.try("delete", c.remove)
+	return c.results
+}
+
+type check struct {
+	ctx     context.Context
+	store   Store
+	by      Attempt
+	name    string // of an object that is written
+	set     string // of an object that is replaced
+	results []sdk.CheckResult
+}
+
+func (c *check) try(action string, f func() error) {
+	r := sdk.CheckResult{Action: action, OK: true}
+	if err := f(); err != nil {
+		r.OK, r.Detail = false, detail(err)
+	}
+	c.results = append(c.results, r)
+}
+
+func (c *check) read() error {
+	_, _, err := c.store.Read(c.ctx, c.name, 16)
+	return err
+}
+
+func (c *check) list() error {
+	found := false
+	err := c.store.List(c.ctx, c.name, false, func(o Object) error {
+		found = found || o.Name == c.name
+		return nil
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("%s was written and is not listed", c.name)
+	}
+	if ender, ok := c.store.(UploadEnder); ok && err == nil {
+		err = ender.EndUploads(c.ctx, c.name, func(string) bool { return true })
+	}
+	return err
+}
+
+// conditions finds stores that take a conditional write for a plain one: on
+// those no fence would hold.
+func (c *check) conditions() error {
+	name := c.set
+	version, err := c.store.WriteIf(c.ctx, name, []byte("check"), "")
+	if err != nil {
 		return err
-	})
-	try("list", func() error { return checkList(ctx, s, name) })
-	if readable {
-		try("conditional write", func() error { return checkConditions(ctx, s, name, version) })
 	}
-	try("list and abort uploads", func() error {
-		return s.AbortUploads(ctx, name, func(string) bool { return true })
-	})
-	try("delete", func() error { return s.Delete(ctx, []string{name}) })
-	return results
+	if _, err := c.store.WriteIf(c.ctx, name, []byte("check again"), version); err != nil {
+		return err
+	}
+	for _, prev := range []Version{"", version} {
+		_, err := c.store.WriteIf(c.ctx, name, []byte("check"), prev)
+		if err == nil {
+			return errors.New("the store ignored the condition of a write (If-Match, If-None-Match): two writers could overwrite each other's manifest")
+		}
+		if !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *check) replace() error {
+	version, err := c.store.Fence(c.ctx, c.set, c.by)
+	if err != nil {
+		return err
+	}
+	r, err := c.store.Replace(c.ctx, c.set, version, c.by)
+	if err != nil {
+		return err
+	}
+	if _, err = r.Write([]byte("check")); err == nil {
+		err = r.Seal(c.ctx)
+	}
+	if err == nil {
+		err = r.Switch(c.ctx)
+	}
+	return errors.Join(err, r.Abort(context.WithoutCancel(c.ctx)))
+}
+
+func (c *check) remove() error {
+	if err := c.store.Delete(c.ctx, []string{c.name, c.set}); err != nil {
+		return fmt.Errorf("%w; the check has left %s and %s", err, c.name, c.set)
+	}
+	return nil
 }
 
 // detail is an error with its hint.
@@ -50,32 +125,4 @@ func detail(err error) string {
 		return err.Error() + "; " + e.Hint
 	}
 	return err.Error()
-}
-
-func checkList(ctx context.Context, s Store, name string) error {
-	found := false
-	err := s.List(ctx, name, false, func(o Object) error {
-		found = found || o.Name == name
-		return nil
-	})
-	if err == nil && !found {
-		err = fmt.Errorf("%s was written and is not listed", name)
-	}
-	return err
-}
-
-// checkConditions finds stores that take a conditional write for a plain one:
-// on those no fence would hold.
-func checkConditions(ctx context.Context, s Store, name string, version Version) error {
-	for _, prev := range []Version{"", `"0123456789abcdef0123456789abcdef"`} {
-		_, err := s.WriteIf(ctx, name, []byte("check"), prev)
-		if err == nil {
-			return errors.New("the store ignored the condition of a write (If-Match, If-None-Match): two writers could overwrite each other's manifest")
-		}
-		if !errors.Is(err, ErrConflict) {
-			return err
-		}
-	}
-	_, err := s.WriteIf(ctx, name, []byte("check again"), version)
-	return err
 }

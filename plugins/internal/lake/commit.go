@@ -33,7 +33,7 @@ func (l *Lake) Prepare(ctx context.Context, run sdk.Run, _ sdk.Receipt) error {
 	if err != nil {
 		return err
 	}
-	return l.put(ctx, a.lay.receipt(run.Number), data)
+	return put(ctx, l.store, a.lay.receipt(run.Number), data, a.by)
 }
 
 // removeLeftovers deletes the objects of unfinished runs that are not in this

@@ -1,8 +1,6 @@
 package lake_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,40 +16,31 @@ import (
 var someDays = days{"2026-06-01": 12, "2026-05-31": 1}
 
 // everyFault calls f with a store whose n-th call fails, for each n until
-// nothing fails any more, before and after the call has done its work.
-func everyFault(t *testing.T, f func(t *testing.T, s *laketest.Memory)) {
-	for _, after := range []bool{false, true} {
-		for n := 1; ; n++ {
-			s := laketest.NewMemory()
-			s.FailAt, s.FailAfter = n, after
-			ok := t.Run(fmt.Sprintf("call %d, after %v", n, after), func(t *testing.T) { f(t, s) })
-			if !s.Failed || !ok {
-				break
-			}
-			if n > 1000 {
-				t.Fatal("the calls do not end")
+// nothing fails any more, before and after the call has done its work, over
+// each kind of service. s is the store itself.
+func everyFault(t *testing.T, f func(t *testing.T, s *laketest.Memory, faulty *laketest.Faults)) {
+	for service, kind := range laketest.Services() {
+		for _, fault := range []laketest.Fault{laketest.Refused, laketest.LostAnswer} {
+			for n := 1; ; n++ {
+				s := laketest.NewMemoryLike(kind)
+				faulty := laketest.NewFaults(s, n, fault)
+				ok := t.Run(fmt.Sprintf("%s, call %d, fault %d", service, n, fault), func(t *testing.T) { f(t, s, faulty) })
+				if !faulty.Failed() || !ok {
+					break
+				}
+				if n > 1000 {
+					t.Fatal("the calls do not end")
+				}
 			}
 		}
 	}
 }
 
-// retry exports a run as the host would after every failure: with a new
-// process and a higher fence, and only if Status does not say committed.
 func retry(t *testing.T, s lake.Store, run sdk.Run, d days) {
 	t.Helper()
-	for try := range int64(4) {
-		run.Fence += try
-		l := newLake(s)
-		if _, err := export(t.Context(), l, run, d); err == nil {
-			return
-		} else if !errors.Is(err, laketest.ErrInjected) {
-			t.Fatalf("an error of its own: %v", err)
-		}
-		if status, err := newLake(s).Status(t.Context(), run); err == nil && status.State == sdk.Committed {
-			return
-		}
+	if err := laketest.Retry(t.Context(), func() *lake.Lake { return newLake(s) }, run, d); err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("the run does not get through")
 }
 
 func TestAnyFaultThenRetryIsByteIdentical(t *testing.T) {
@@ -61,9 +50,9 @@ func TestAnyFaultThenRetryIsByteIdentical(t *testing.T) {
 	mustExport(t, l, events(2, 10), days{"2026-06-01": 3})
 	want, wantDays := data(undisturbed), readManifest(t, undisturbed, manifest).Days
 
-	everyFault(t, func(t *testing.T, s *laketest.Memory) {
-		retry(t, s, events(1, 1), someDays)
-		retry(t, s, events(2, 10), days{"2026-06-01": 3})
+	everyFault(t, func(t *testing.T, s *laketest.Memory, faulty *laketest.Faults) {
+		retry(t, faulty, events(1, 1), someDays)
+		retry(t, faulty, events(2, 10), days{"2026-06-01": 3})
 		if diff := cmp.Diff(want, data(s)); diff != "" {
 			t.Errorf("objects differ:\n%s", diff)
 		}
@@ -83,14 +72,14 @@ func TestAnyFaultThenAnotherPlanLeavesNothing(t *testing.T) {
 	mustExport(t, newLake(undisturbed), events(2, 2), plan)
 	want := data(undisturbed)
 
-	everyFault(t, func(t *testing.T, s *laketest.Memory) {
-		if _, err := export(t.Context(), newLake(s), events(1, 1), someDays); err == nil {
+	everyFault(t, func(t *testing.T, s *laketest.Memory, faulty *laketest.Faults) {
+		if _, err := export(t.Context(), newLake(faulty), events(1, 1), someDays); err == nil {
 			return // run 1 is committed
 		}
-		if status, err := newLake(s).Status(t.Context(), events(1, 1)); err != nil || status.State == sdk.Committed {
+		if status, err := newLake(faulty).Status(t.Context(), events(1, 1)); err != nil || status.State == sdk.Committed {
 			return
 		}
-		retry(t, s, events(2, 2), plan)
+		retry(t, faulty, events(2, 2), plan)
 		if diff := cmp.Diff(want, data(s)); diff != "" {
 			t.Errorf("objects differ:\n%s", diff)
 		}
@@ -150,41 +139,5 @@ func TestDiscardKeepsWhatIsCommittedOrAnothers(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, data(s)); diff != "" {
 		t.Errorf("objects were removed:\n%s", diff)
-	}
-}
-
-// repeating sends every conditional write twice, as a client does whose first
-// answer was lost: the second finds what the first has done.
-type repeating struct{ *laketest.Memory }
-
-func (r repeating) WriteIf(ctx context.Context, name string, data []byte, prev lake.Version) (lake.Version, error) {
-	if version, err := r.Memory.WriteIf(ctx, name, data, prev); err != nil {
-		return version, err
-	}
-	return r.Memory.WriteIf(ctx, name, data, prev)
-}
-
-func (r repeating) CreateFenced(ctx context.Context, name string) (lake.Upload, error) {
-	u, err := r.Memory.CreateFenced(ctx, name)
-	return repeatingUpload{u}, err
-}
-
-type repeatingUpload struct{ lake.Upload }
-
-func (u repeatingUpload) FinishIf(ctx context.Context, prev lake.Version) error {
-	if err := u.Upload.FinishIf(ctx, prev); err != nil {
-		return err
-	}
-	return u.Upload.FinishIf(ctx, prev)
-}
-
-func TestRepeatedWritesAreFoundDone(t *testing.T) {
-	s := laketest.NewMemory()
-	for number := range int64(2) {
-		mustExport(t, newLake(repeating{s}), events(number+1, number+1), someDays)
-		mustExport(t, newLake(repeating{s}), people(number+1, number+1), days{"": 2})
-	}
-	if m := readManifest(t, s, manifest); m.Run != 2 || m.Days["2026-05-31"].Rows != 200 {
-		t.Errorf("manifest is %+v", m)
 	}
 }

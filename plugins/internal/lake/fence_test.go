@@ -94,6 +94,19 @@ func TestAnotherPipelinesTarget(t *testing.T) {
 	}
 }
 
+func TestManifestInTheFormerPlaceIsRefused(t *testing.T) {
+	s := laketest.NewMemory()
+	mustExport(t, newLake(s), events(1, 1), someDays)
+	former := dir + "_penstock/events_to_out-c0ffee.json"
+	if _, err := s.WriteIf(t.Context(), former, []byte(s.Objects()[manifest]), ""); err != nil {
+		t.Fatal(err)
+	}
+	_, err := newLake(s).Open(t.Context(), events(2, 2))
+	if protocol.ClassOf(err) != protocol.Configuration || !strings.Contains(err.Error(), former) {
+		t.Errorf("a manifest in the former place: %v", err)
+	}
+}
+
 func TestManifestsThatCannotBeKept(t *testing.T) {
 	for name, text := range map[string]string{
 		"not JSON":       "{",
@@ -148,7 +161,7 @@ func TestNamesThatAreRefused(t *testing.T) {
 
 func TestCheckFindsAStoreWithoutConditions(t *testing.T) {
 	s := laketest.NewMemory()
-	for _, r := range lake.Check(t.Context(), s, dir, "1") {
+	for _, r := range lake.Check(t.Context(), s, "exports", 42, "1") {
 		if !r.OK {
 			t.Errorf("%s: %s", r.Action, r.Detail)
 		}
@@ -157,7 +170,7 @@ func TestCheckFindsAStoreWithoutConditions(t *testing.T) {
 		t.Errorf("check left %v", left)
 	}
 	failed := false
-	for _, r := range lake.Check(t.Context(), careless{s}, dir, "1") {
+	for _, r := range lake.Check(t.Context(), careless{s}, "exports", 42, "1") {
 		failed = failed || !r.OK && r.Action == "conditional write"
 	}
 	if !failed {

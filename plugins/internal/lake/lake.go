@@ -166,12 +166,13 @@ func fenced(theirs, ours int64) error {
 // attempt is one open run.
 type attempt struct {
 	run      sdk.Run
+	by       Attempt
 	lay      layout
 	manifest *Manifest
 	version  Version
 	again    bool // an earlier attempt at the run may have left objects
 	held     []layout
-	current  Version // of the fixed object, when the run was opened
+	current  Version // of the fixed object, behind this attempt's fence
 
 	// ctx lives until the attempt ends; the uploads hang on it.
 	ctx    context.Context
@@ -180,7 +181,7 @@ type attempt struct {
 
 	parts    map[string]int // by date: the number of the last part
 	receipts []PartitionReceipt
-	pending  Upload // the fixed object, finished by Commit
+	pending  Replacement // of the fixed object, switched by Commit
 }
 
 func (l *Lake) attempt(run sdk.Run) (*attempt, error) {
@@ -212,16 +213,18 @@ func (l *Lake) end(ctx context.Context, a *attempt) error {
 func (a *attempt) runReceipt() *RunReceipt {
 	return &RunReceipt{
 		Format: receiptFormat, Version: manifestVersion,
-		Run: a.run.Number, CompleteAsOf: timestamp(a.run.AsOf), Partitions: a.receipts,
+		Run: a.run.Number, Fence: a.run.Fence, CompleteAsOf: timestamp(a.run.AsOf), Partitions: a.receipts,
 	}
 }
 
 // inner is the file name in the gzip header of a fixed object: it tells which
-// run the object is of, and makes the bytes of two runs differ. It is a name
-// and no comment because some readers, DuckDB for one, refuse comments.
-func (a *attempt) inner() string {
-	return fmt.Sprintf("%s-%08d.json", a.lay.stem, a.run.Number)
+// run and fence the object is of. It is a name and no comment because some
+// readers, DuckDB for one, refuse comments.
+func (l layout) inner(run, fence int64) string {
+	return fmt.Sprintf("%s-%08d-%08d.json", l.stem, run, fence)
 }
+
+func (a *attempt) inner() string { return a.lay.inner(a.run.Number, a.run.Fence) }
 
 func addRun(runs []int64, run int64) []int64 {
 	if slices.Contains(runs, run) {

@@ -81,6 +81,7 @@ type RunReceipt struct {
 	Format       string             `json:"format,omitempty"`
 	Version      int                `json:"version,omitempty"`
 	Run          int64              `json:"run"`
+	Fence        int64              `json:"fence"` // of the attempt whose receipt it is
 	CompleteAsOf string             `json:"complete_as_of,omitempty"`
 	Partitions   []PartitionReceipt `json:"partitions"`
 }

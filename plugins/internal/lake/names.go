@@ -11,8 +11,9 @@ import (
 	"github.com/penstock-io/penstock/sdk"
 )
 
-// Directories of the streams, as Mixpanel publishes them. The underscore
-// keeps query engines from reading the manifests as data.
+// Directories of the streams, as Mixpanel publishes them. Manifests lie beside
+// them and not within: query engines skip files that begin with an underscore,
+// and read what lies in such a directory.
 const (
 	eventsDir   = "mp_master_event"
 	peopleDir   = "mp_people_data"
@@ -65,14 +66,23 @@ func newLayout(root string, run sdk.Run) (layout, error) {
 	return layout{dir: dir, stem: run.Pipeline + "-" + run.PipelineID}, nil
 }
 
-func (l layout) manifests() string { return l.dir + manifestDir + "/" }
+// manifestsOf is the directory of the manifests of a stream's directory.
+func manifestsOf(root string, projectID int64, stream string) string {
+	return path.Join(root, strconv.FormatInt(projectID, 10), manifestDir, stream) + "/"
+}
+
+func (l layout) manifests() string {
+	parent, stream := path.Split(strings.TrimSuffix(l.dir, "/"))
+	return parent + manifestDir + "/" + stream + "/"
+}
 
 func (l layout) manifest() string { return l.manifests() + l.stem + ".json" }
 
+// receipts is the directory of the runs' receipts.
+func (l layout) receipts() string { return l.manifests() + "runs/" + l.stem + "/" }
+
 // receipt names the object that keeps a run's receipt.
-func (l layout) receipt(run int64) string {
-	return fmt.Sprintf("%sruns/%s/%08d.json", l.manifests(), l.stem, run)
-}
+func (l layout) receipt(run int64) string { return fmt.Sprintf("%s%08d.json", l.receipts(), run) }
 
 // fixed names the object of a replaced set that is one object.
 func (l layout) fixed() string { return l.dir + l.stem + extension }

@@ -21,16 +21,22 @@ func (l *Lake) Open(ctx context.Context, run sdk.Run) (int64, error) {
 	if err := l.dropOpen(ctx, run); err != nil {
 		return 0, err
 	}
+	if err := l.refuseFormerPlace(ctx, lay); err != nil {
+		return 0, err
+	}
 	others, err := l.others(ctx, lay)
 	if err != nil {
 		return 0, err
 	}
-	a := &attempt{run: run, lay: lay, parts: make(map[string]int), tasks: newTasks(l.finishers)}
+	a := &attempt{
+		run: run, by: NewAttempt(run.Number, run.Fence), lay: lay,
+		parts: make(map[string]int), tasks: newTasks(l.finishers),
+	}
 	a.manifest, a.version, err = l.update(ctx, lay, run, func(m *Manifest) error { return a.claim(m, others) })
 	if err != nil {
 		return 0, err
 	}
-	if err := l.abortUploads(ctx, lay); err != nil {
+	if err := l.endUploads(ctx, lay); err != nil {
 		return 0, err
 	}
 	if run.Mode == sdk.Replace {
@@ -78,6 +84,19 @@ func (a *attempt) claim(m *Manifest, others []*Manifest) error {
 	return nil
 }
 
+// refuseFormerPlace refuses a target with manifests where versions before the
+// first release kept them: what they committed would not be known.
+func (l *Lake) refuseFormerPlace(ctx context.Context, lay layout) error {
+	return l.store.List(ctx, lay.dir+manifestDir+"/", false, func(o Object) error {
+		if !strings.HasSuffix(o.Name, ".json") {
+			return nil
+		}
+		return sdk.Configuration(
+			fmt.Errorf("%s is a manifest in the place of an unreleased version, and this one would not see what it says is committed", o.Name),
+			fmt.Sprintf("move what is below %s%s/ to %s, or give the pipeline a prefix of its own", lay.dir, manifestDir, lay.manifests()))
+	})
+}
+
 // others reads the manifests of other pipelines that hold something here.
 func (l *Lake) others(ctx context.Context, lay layout) ([]*Manifest, error) {
 	var names []string
@@ -103,16 +122,20 @@ func (l *Lake) others(ctx context.Context, lay layout) ([]*Manifest, error) {
 	return found, nil
 }
 
-// abortUploads ends what earlier attempts of the pipeline have begun, so that
-// a writer with an older fence can finish nothing of it.
-func (l *Lake) abortUploads(ctx context.Context, lay layout) error {
-	err := l.store.AbortUploads(ctx, lay.dir, func(name string) bool {
-		if name == lay.fixed() {
-			return true
-		}
+// endUploads ends what earlier attempts of the pipeline have begun, where the
+// service can list it: a writer with an older fence then finishes nothing.
+func (l *Lake) endUploads(ctx context.Context, lay layout) error {
+	s, ok := l.store.(UploadEnder)
+	if !ok {
+		return nil
+	}
+	err := s.EndUploads(ctx, lay.dir, func(name string) bool {
 		_, _, ok := lay.owned(name)
 		return ok
 	})
+	if err == nil {
+		err = s.EndUploads(ctx, lay.receipts(), func(string) bool { return true })
+	}
 	if err != nil {
 		return fmt.Errorf("end unfinished uploads in %s: %w", lay.dir, err)
 	}

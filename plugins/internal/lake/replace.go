@@ -14,11 +14,19 @@ import (
 )
 
 // A set of at most objectLimit bytes is one object of a fixed name. Write
-// uploads it unseen; Prepare notes the receipt in the manifest; Commit
-// finishes the upload, which is the switch, and then says so in the manifest.
-// A crash between the two is found by the file name in the object's gzip header,
-// which tells its run. A newer attempt ends the older one's upload when it
-// opens, so the older cannot switch back.
+// uploads it unseen; Prepare seals it and then notes the receipt in the
+// manifest; Commit switches the object and then says so in the manifest. A
+// crash between the two is found by the file name in the object's gzip header,
+// which tells run and fence.
+//
+// An attempt that was overtaken cannot switch back, because of the order:
+//
+//	older:  Seal ─► manifest, on condition ─► Switch, on condition ─► manifest
+//	newer:  manifest, with its fence ─► Fence of the object ─► …
+//
+// Either the older attempt's first write of the manifest comes behind the
+// newer one's and fails; or its replacement was sealed before the newer one's
+// Fence, which ends it.
 //
 // A larger set is parts named by run. The manifest is the switch.
 
@@ -55,16 +63,17 @@ func (l *Lake) writeSet(a *attempt, p sdk.Partition, r *batch.Reader) ([]File, e
 	return a.closeSet(o)
 }
 
-// createSet starts the fixed object; the attempt finishes or aborts it.
+// createSet starts the fixed object's next state; the attempt switches or
+// aborts it.
 func (l *Lake) createSet(a *attempt) (*object, error) {
 	name := a.lay.fixed()
-	u, err := l.store.CreateFenced(a.ctx, name)
+	u, err := l.store.Replace(a.ctx, name, a.current, a.by)
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", name, err)
 	}
 	a.pending = u
 	w := &nameWriter{w: u, name: a.inner()}
-	return &object{upload: u, gzip: batch.NewGzipWriter(w), file: File{Name: name}}, nil
+	return &object{gzip: batch.NewGzipWriter(w), file: File{Name: name}}, nil
 }
 
 func (a *attempt) closeSet(o *object) ([]File, error) {
@@ -107,6 +116,9 @@ func (l *Lake) prepareSet(ctx context.Context, a *attempt) error {
 		}
 		a.receipts = append(a.receipts, PartitionReceipt{Files: files})
 	}
+	if err := a.pending.Seal(ctx); err != nil {
+		return l.overtaken(ctx, a.run, fmt.Errorf("seal %s: %w", a.lay.fixed(), err))
+	}
 	next, err := a.manifest.clone()
 	if err != nil {
 		return err
@@ -126,54 +138,68 @@ func (l *Lake) conflict(ctx context.Context, a *attempt, err error) error {
 	return err
 }
 
-// switchSet finishes the upload of the fixed object. That it was finished
-// before is found by reading it.
+// switchSet switches the fixed object. That it was switched before, by a call
+// whose answer was lost, is found by reading it.
 func (l *Lake) switchSet(ctx context.Context, a *attempt) error {
-	err := a.pending.FinishIf(ctx, a.current)
+	err := a.pending.Switch(ctx)
 	if err == nil {
 		return nil
 	}
 	if !errors.Is(err, ErrConflict) && !errors.Is(err, ErrAborted) {
-		return fmt.Errorf("finish %s: %w", a.lay.fixed(), err)
+		return fmt.Errorf("switch %s: %w", a.lay.fixed(), err)
 	}
-	inner, _, readErr := l.readInner(ctx, a.lay)
+	inner, readErr := l.readInner(ctx, a.lay)
 	if readErr != nil {
 		return readErr
 	}
 	if inner == a.inner() {
 		return nil
 	}
-	return l.lost(ctx, a.run, fmt.Errorf("finish %s: %w", a.lay.fixed(), err))
+	return l.lost(ctx, a.run, fmt.Errorf("switch %s: %w", a.lay.fixed(), err))
 }
 
-// readInner returns what the header of the fixed object says, and the
-// object's version; both empty when there is none.
-func (l *Lake) readInner(ctx context.Context, lay layout) (string, Version, error) {
-	head, version, err := l.store.Read(ctx, lay.fixed(), 1024)
+// readInner returns what the header of the fixed object says; empty when there
+// is none, or none of ours.
+func (l *Lake) readInner(ctx context.Context, lay layout) (string, error) {
+	head, _, err := l.store.Read(ctx, lay.fixed(), 1024)
 	if errors.Is(err, ErrNotFound) {
-		return "", "", nil
+		return "", nil
 	}
 	if err != nil {
-		return "", "", fmt.Errorf("read %s: %w", lay.fixed(), err)
+		return "", fmt.Errorf("read %s: %w", lay.fixed(), err)
 	}
 	z, err := gzip.NewReader(bytes.NewReader(head))
 	if err != nil {
 		// Not ours, or damaged: it is of no run, and will be replaced.
-		return "", version, nil //nolint:nilerr // said above
+		return "", nil //nolint:nilerr // said above
 	}
-	return z.Name, version, nil
+	return z.Name, nil
 }
 
-// recover looks at the fixed object when a run is opened: it completes a
-// commit that was cut between the switch and the manifest, and removes files
-// that a cut commit has left.
+// switched reports whether the fixed object is the set that p was prepared
+// for: its commit was cut before the manifest said so.
+func (l *Lake) switched(ctx context.Context, lay layout, p *RunReceipt) (bool, error) {
+	if p == nil {
+		return false, nil
+	}
+	inner, err := l.readInner(ctx, lay)
+	return inner == lay.inner(p.Run, p.Fence), err
+}
+
+// recover fences the fixed object when a run is opened, completes a commit
+// that was cut between the switch and the manifest, and removes files that a
+// cut commit has left.
 func (l *Lake) recover(ctx context.Context, a *attempt) error {
-	inner, version, err := l.readInner(ctx, a.lay)
+	var err error
+	if a.current, err = l.store.Fence(ctx, a.lay.fixed(), a.by); err != nil {
+		return fmt.Errorf("fence %s: %w", a.lay.fixed(), err)
+	}
+	p := a.manifest.Prepared
+	cut, err := l.switched(ctx, a.lay, p)
 	if err != nil {
 		return err
 	}
-	a.current = version
-	if p := a.manifest.Prepared; p != nil && inner == (&attempt{lay: a.lay, run: sdk.Run{Number: p.Run}}).inner() {
+	if cut {
 		next, err := a.manifest.clone()
 		if err != nil {
 			return err
@@ -235,6 +261,9 @@ func (l *Lake) sweep(ctx context.Context, a *attempt, layouts []layout) {
 	})
 	if err == nil && len(stale) > 0 {
 		err = l.store.Delete(ctx, stale)
+	}
+	if err == nil && slices.Contains(stale, a.lay.fixed()) {
+		a.current = ""
 	}
 	if err != nil {
 		l.log.Warn("old files of a replaced set are still there; the next run removes them",

@@ -2,6 +2,7 @@ package lake_test
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -9,12 +10,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-const setManifest = setDir + "_penstock/events_to_out-c0ffee.json"
+const setManifest = "exports/42/_penstock/mp_people_data/events_to_out-c0ffee.json"
 
 // listed is the set as one who lists the directory reads it.
 func listed(t *testing.T, objects map[string]string) string {
@@ -50,7 +52,7 @@ func TestReplace(t *testing.T) {
 		t.Error("the set is not that of run 2")
 	}
 	// Readers differ in what they take of a gzip header; a file name is taken by all.
-	if head := s.Objects()[setName]; head[3] != 1<<3 || !strings.HasPrefix(head[10:], "events_to_out-c0ffee-00000002.json\x00") {
+	if head := s.Objects()[setName]; head[3] != 1<<3 || !strings.HasPrefix(head[10:], "events_to_out-c0ffee-00000002-00000002.json\x00") {
 		t.Errorf("the object begins with %q", head[:50])
 	}
 	mustExport(t, l, people(3, 3), days{}) // the empty set
@@ -65,11 +67,8 @@ func TestReplace(t *testing.T) {
 
 func TestReaderSeesTheOldSetOrTheNewOne(t *testing.T) {
 	older, newer := set(t, people(1, 1), 3), set(t, people(2, 2), 4)
-	everyFault(t, func(t *testing.T, s *laketest.Memory) {
-		failAt := s.FailAt
-		s.FailAt = 0
+	everyFault(t, func(t *testing.T, s *laketest.Memory, faulty *laketest.Faults) {
 		mustExport(t, newLake(s), people(1, 1), days{"": 3})
-		s.FailAt = s.Calls() + failAt
 		switched := false
 		s.Observe = func(s *laketest.Memory) {
 			switch got := listed(t, s.Objects()); {
@@ -79,8 +78,7 @@ func TestReaderSeesTheOldSetOrTheNewOne(t *testing.T) {
 				t.Error("a reader saw neither the old set nor the new one")
 			}
 		}
-		retry(t, s, people(2, 2), days{"": 4})
-		s.FailAt = 0
+		retry(t, faulty, people(2, 2), days{"": 4})
 		status, err := newLake(s).Status(t.Context(), people(2, 9))
 		if err != nil || status.State != sdk.Committed || status.Receipt.Partitions[0].Rows != 400 {
 			t.Errorf("status is %+v, %v", status, err)
@@ -142,11 +140,8 @@ func TestPartsThatReplaceParts(t *testing.T) {
 		}
 		mustExport(t, newLake(s), people(1, 2), days{"": 10})
 	}
-	everyFault(t, func(t *testing.T, s *laketest.Memory) {
-		failAt := s.FailAt
-		s.FailAt = 0
+	everyFault(t, func(t *testing.T, s *laketest.Memory, faulty *laketest.Faults) {
 		start(t, s)
-		s.FailAt = s.Calls() + failAt
 		// Whoever follows the manifest has every file that it names.
 		s.Observe = func(s *laketest.Memory) {
 			for _, f := range readManifest(t, s, setManifest).Files {
@@ -155,8 +150,7 @@ func TestPartsThatReplaceParts(t *testing.T) {
 				}
 			}
 		}
-		retry(t, s, people(2, 3), days{"": 12})
-		s.FailAt = 0
+		retry(t, faulty, people(2, 3), days{"": 12})
 		if _, err := newLake(s).Open(t.Context(), people(3, 99)); err != nil {
 			t.Fatal(err)
 		}
@@ -181,15 +175,29 @@ func TestAdoptedSetIsReplaced(t *testing.T) {
 	}
 }
 
+// cutting fails every conditional write of a small object from now on.
+type cutting struct {
+	*laketest.Memory
+	now bool
+}
+
+func (c *cutting) WriteIf(ctx context.Context, name string, data []byte, prev lake.Version) (lake.Version, error) {
+	if c.now {
+		return "", laketest.ErrInjected
+	}
+	return c.Memory.WriteIf(ctx, name, data, prev)
+}
+
 func TestCommitCutBehindTheSwitch(t *testing.T) {
 	s := laketest.NewMemory()
 	mustExport(t, newLake(s), people(1, 1), days{"": 2})
-	l := newLake(s)
+	cut := &cutting{Memory: s}
+	l := newLake(cut)
 	r, err := attempt(t.Context(), l, people(2, 2), days{"": 3})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.FailAt = s.Calls() + 2 // the manifest, behind the object
+	cut.now = true
 	if err := l.Commit(t.Context(), people(2, 2), r); err == nil {
 		t.Fatal("nothing failed")
 	}
@@ -209,10 +217,19 @@ func TestCommitCutBehindTheSwitch(t *testing.T) {
 	}
 }
 
-// stubborn does not end the uploads of others: what is left is the condition.
+// stubborn neither ends the uploads of others nor what was sealed: what is
+// left is the condition.
 type stubborn struct{ *laketest.Memory }
 
-func (stubborn) AbortUploads(context.Context, string, func(string) bool) error { return nil }
+func (stubborn) EndUploads(context.Context, string, func(string) bool) error { return nil }
+
+func (s stubborn) Fence(ctx context.Context, name string, _ lake.Attempt) (lake.Version, error) {
+	_, version, err := s.Read(ctx, name, 1)
+	if errors.Is(err, lake.ErrNotFound) {
+		err = nil
+	}
+	return version, err
+}
 
 func TestZombieThatKeepsItsUploadCannotSwitchBack(t *testing.T) {
 	m := laketest.NewMemory()

@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -26,7 +25,7 @@ const (
 	partSize = 2 << 10
 
 	dir      = "exports/42/mp_master_event/"
-	manifest = dir + "_penstock/events_to_out-c0ffee.json"
+	manifest = "exports/42/_penstock/mp_master_event/events_to_out-c0ffee.json"
 	setDir   = "exports/42/mp_people_data/"
 	setName  = setDir + "events_to_out-c0ffee.json.gz"
 )
@@ -49,39 +48,14 @@ func newLake(s lake.Store) *lake.Lake {
 }
 
 // days of a run's partitions, with the number of batches.
-type days map[string]int
+type days = laketest.Days
 
-// part is the partition of a date in a run: the rows tell both.
-func partition(run sdk.Run, date string, batches int) (string, int, int) {
-	return fmt.Sprintf("%s-%d-%s", run.Pipeline, run.Number, date), batches, 100
+func attempt(ctx context.Context, l *lake.Lake, run sdk.Run, d days) (sdk.Receipt, error) {
+	return laketest.Attempt(ctx, l, run, d)
 }
 
-// attempt does all of a run up to Prepare.
-func attempt(ctx context.Context, l *lake.Lake, run sdk.Run, d days) (r sdk.Receipt, err error) {
-	last, err := l.Open(ctx, run)
-	if err != nil || last >= run.Number {
-		return r, err
-	}
-	for i, date := range slices.Sorted(maps.Keys(d)) {
-		p, err := l.Write(ctx, run, sdk.Partition{Index: i, Date: date}, laketest.Reader(partition(run, date, d[date])))
-		if err != nil {
-			return r, err
-		}
-		r.Partitions = append(r.Partitions, p)
-	}
-	return r, l.Prepare(ctx, run, r)
-}
-
-// export does a run as the host would: what fails is aborted and asked about.
 func export(ctx context.Context, l *lake.Lake, run sdk.Run, d days) (sdk.Receipt, error) {
-	r, err := attempt(ctx, l, run, d)
-	if err == nil {
-		err = l.Commit(ctx, run, r)
-	}
-	if err == nil {
-		return r, nil
-	}
-	return r, errors.Join(err, l.Abort(ctx, run, false))
+	return laketest.Export(ctx, l, run, d)
 }
 
 func mustExport(t *testing.T, l *lake.Lake, run sdk.Run, d days) sdk.Receipt {

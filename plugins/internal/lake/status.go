@@ -23,11 +23,11 @@ func (l *Lake) Status(ctx context.Context, run sdk.Run) (sdk.Status, error) {
 		m = newManifest(run)
 	}
 	if p := m.Prepared; p != nil && p.Run > m.Run {
-		inner, _, err := l.readInner(ctx, lay)
+		cut, err := l.switched(ctx, lay, p)
 		if err != nil {
 			return sdk.Status{}, err
 		}
-		if inner == (&attempt{lay: lay, run: sdk.Run{Number: p.Run}}).inner() {
+		if cut {
 			m.commit(p.Run, p.CompleteAsOf, p)
 		}
 	}

@@ -7,11 +7,13 @@ import (
 )
 
 func TestMemoryIsAStore(t *testing.T) {
-	for _, c := range laketest.Checks() {
-		t.Run(c.Name, func(t *testing.T) {
-			if err := c.Run(t.Context(), laketest.NewMemory(), "dir/"); err != nil {
-				t.Fatal(err)
-			}
-		})
+	for name, service := range laketest.Services() {
+		for _, c := range laketest.Checks() {
+			t.Run(name+": "+c.Name, func(t *testing.T) {
+				if err := c.Run(t.Context(), laketest.NewMemoryLike(service).AsStore(), "dir/"); err != nil {
+					t.Fatal(err)
+				}
+			})
+		}
 	}
 }

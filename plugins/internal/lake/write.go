@@ -82,13 +82,13 @@ func (l *Lake) writeParts(a *attempt, date string, r *batch.Reader) ([]File, err
 
 // object is one gzip object that is being written.
 type object struct {
-	upload Upload
+	upload Upload // nil for the fixed object, which is the attempt's to end
 	gzip   *batch.GzipWriter
 	file   File
 }
 
 func (l *Lake) create(a *attempt, name string) (*object, error) {
-	u, err := l.store.Create(a.ctx, name)
+	u, err := l.store.Create(a.ctx, name, a.by)
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", name, err)
 	}
@@ -135,9 +135,9 @@ func (o *object) abandon(a *attempt) {
 	a.tasks.start(func() error { return o.upload.Abort(context.WithoutCancel(a.ctx)) })
 }
 
-// put writes a small object whole.
-func (l *Lake) put(ctx context.Context, name string, data []byte) error {
-	u, err := l.store.Create(ctx, name)
+// put writes a small object whole, in place of any other.
+func put(ctx context.Context, s Store, name string, data []byte, by Attempt) error {
+	u, err := s.Create(ctx, name, by)
 	if err != nil {
 		return fmt.Errorf("create %s: %w", name, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"strings"
 	"sync"
 
 	"github.com/penstock-io/penstock/sdk/batch"
@@ -45,6 +46,11 @@ func Rows(tag string, n int) []byte {
 		fmt.Fprintf(&b, `{"distinct_id":"%s-%06d","properties":{"plan":"free","n":%d}}`+"\n", tag, i, i*i)
 	}
 	return b.Bytes()
+}
+
+// linesOf are rows without their newlines.
+func linesOf(rows []byte) []string {
+	return strings.Split(strings.TrimSuffix(string(rows), "\n"), "\n")
 }
 
 // Reader yields count batches of size rows each, always the same for a tag.

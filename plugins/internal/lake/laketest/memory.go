@@ -11,24 +11,39 @@ import (
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 )
 
-// ErrInjected is the error of a call that was made to fail.
-var ErrInjected = errors.New("injected fault")
+// Service is how a Memory treats what is not visible yet: after the services
+// that lakes are built on.
+type Service int
 
-// Memory is a Store in memory. Its calls are counted, and one of them can be
-// made to fail before it has done anything, or after: a lost answer.
+// The services.
+const (
+	// Handles gives each upload a handle of its own, which can be listed and
+	// ended, as S3 and a file system do. Fence ends the object's uploads.
+	Handles Service = iota
+	// Aside lists no uploads, as GCS: a replacement is an object aside when it
+	// is sealed. Fence deletes it and bumps the object's version.
+	Aside
+	// Blocks keeps uncommitted blocks by the object's name, as Azure: whoever
+	// commits first discards those of all others. Fence discards them and bumps
+	// the object's version.
+	Blocks
+)
+
+// Services are all of them.
+func Services() map[string]Service {
+	return map[string]Service{"handles": Handles, "aside": Aside, "blocks": Blocks}
+}
+
+// Memory is a Store in memory.
 type Memory struct {
+	service Service
+
 	mu      sync.Mutex
 	objects map[string]memoryObject
-	uploads map[*memoryUpload]bool
+	uploads map[*memoryUpload]bool              // unfinished, with a handle
+	blocks  map[string]map[string]*memoryUpload // by name and attempt: uncommitted
 	serial  int
 
-	calls int
-	// FailAt is the call that fails, from 1; 0: none.
-	FailAt int
-	// FailAfter lets the call that fails do its work first.
-	FailAfter bool
-	// Failed says that FailAt was reached.
-	Failed bool
 	// Observe, when set, is called after every change.
 	Observe func(*Memory)
 }
@@ -38,25 +53,21 @@ type memoryObject struct {
 	version lake.Version
 }
 
-type memoryUpload struct {
-	store *Memory
-	name  string
-	data  []byte
-}
+// NewMemory returns an empty store of the kind Handles.
+func NewMemory() *Memory { return NewMemoryLike(Handles) }
 
-// NewMemory returns an empty store.
-func NewMemory() *Memory {
-	return &Memory{objects: make(map[string]memoryObject), uploads: make(map[*memoryUpload]bool)}
+// NewMemoryLike returns an empty store that treats uploads as the service.
+func NewMemoryLike(service Service) *Memory {
+	return &Memory{
+		service: service, objects: make(map[string]memoryObject),
+		uploads: make(map[*memoryUpload]bool), blocks: make(map[string]map[string]*memoryUpload),
+	}
 }
 
 // Objects returns a copy of all objects by name.
 func (m *Memory) Objects() map[string]string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.snapshot()
-}
-
-func (m *Memory) snapshot() map[string]string {
 	all := make(map[string]string, len(m.objects))
 	for name, o := range m.objects {
 		all[name] = string(o.data)
@@ -64,31 +75,35 @@ func (m *Memory) snapshot() map[string]string {
 	return all
 }
 
-// Uploads returns how many uploads are unfinished.
+// AsStore is the memory with no more methods than its service has calls for.
+func (m *Memory) AsStore() lake.Store {
+	if m.service == Aside {
+		return struct{ lake.Store }{m}
+	}
+	return m
+}
+
+// Uploads returns how many unfinished uploads the service knows.
 func (m *Memory) Uploads() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.uploads)
+	if m.service == Aside {
+		return 0
+	}
+	n := len(m.uploads)
+	for _, blocks := range m.blocks {
+		n += len(blocks)
+	}
+	return n
 }
 
-// call does f under the lock, with the fault that is due.
+// call does f under the lock.
 func (m *Memory) call(f func() error) error {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.calls++
-	fail := m.calls == m.FailAt
-	m.Failed = m.Failed || fail
-	if fail && !m.FailAfter {
-		return ErrInjected
-	}
 	err := f()
+	m.mu.Unlock()
 	if m.Observe != nil {
-		m.mu.Unlock()
 		m.Observe(m)
-		m.mu.Lock()
-	}
-	if fail {
-		return ErrInjected
 	}
 	return err
 }
@@ -101,17 +116,39 @@ func (m *Memory) set(name string, data []byte) lake.Version {
 }
 
 // Create implements lake.Store.
-func (m *Memory) Create(_ context.Context, name string) (lake.Upload, error) {
-	u := &memoryUpload{store: m, name: name}
-	return u, m.call(func() error {
-		m.uploads[u] = true
-		return nil
-	})
+func (m *Memory) Create(_ context.Context, name string, by lake.Attempt) (lake.Upload, error) {
+	u := &memoryUpload{store: m, name: name, by: by.String()}
+	return u, m.call(func() error { return u.begin() })
 }
 
-// CreateFenced implements lake.Store.
-func (m *Memory) CreateFenced(ctx context.Context, name string) (lake.Upload, error) {
-	return m.Create(ctx, name)
+// Replace implements lake.Store.
+func (m *Memory) Replace(_ context.Context, name string, prev lake.Version, by lake.Attempt) (lake.Replacement, error) {
+	u := &memoryUpload{store: m, name: name, by: by.String(), prev: prev}
+	return u, m.call(func() error { return u.begin() })
+}
+
+// Fence implements lake.Store.
+func (m *Memory) Fence(_ context.Context, name string, _ lake.Attempt) (v lake.Version, err error) {
+	err = m.call(func() error {
+		switch m.service {
+		case Handles:
+			m.end(func(of string) bool { return of == name })
+		case Aside:
+			for aside := range m.objects {
+				if strings.HasPrefix(aside, lake.AsideDir(name)) {
+					delete(m.objects, aside)
+				}
+			}
+		case Blocks:
+			delete(m.blocks, name)
+		}
+		if o, ok := m.objects[name]; ok && m.service != Handles {
+			m.set(name, o.data)
+		}
+		v = m.objects[name].version
+		return nil
+	})
+	return v, err
 }
 
 // Read implements lake.Store.
@@ -124,10 +161,7 @@ func (m *Memory) Read(_ context.Context, name string, limit int64) (data []byte,
 		data, v = slices.Clone(o.data[:min(int64(len(o.data)), limit)]), o.version
 		return nil
 	})
-	if err != nil {
-		return nil, "", err
-	}
-	return data, v, nil
+	return data, v, err
 }
 
 // WriteIf implements lake.Store.
@@ -139,10 +173,7 @@ func (m *Memory) WriteIf(_ context.Context, name string, data []byte, prev lake.
 		v = m.set(name, data)
 		return nil
 	})
-	if err != nil {
-		return "", err
-	}
-	return v, nil
+	return v, err
 }
 
 // List implements lake.Store.
@@ -172,76 +203,155 @@ func (m *Memory) List(_ context.Context, prefix string, deep bool, yield func(la
 // Delete implements lake.Store.
 func (m *Memory) Delete(_ context.Context, names []string) error {
 	for _, name := range names {
-		err := m.call(func() error {
-			delete(m.objects, name)
-			return nil
-		})
-		if err != nil {
+		if err := m.call(func() error { delete(m.objects, name); return nil }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// AbortUploads implements lake.Store.
-func (m *Memory) AbortUploads(_ context.Context, prefix string, match func(string) bool) error {
+// EndUploads implements lake.UploadEnder; it finds none of a service that
+// lists none.
+func (m *Memory) EndUploads(_ context.Context, prefix string, match func(string) bool) error {
 	return m.call(func() error {
-		for u := range m.uploads {
-			if strings.HasPrefix(u.name, prefix) && match(u.name) {
-				delete(m.uploads, u)
-			}
-		}
+		m.end(func(name string) bool { return strings.HasPrefix(name, prefix) && match(name) })
 		return nil
 	})
 }
 
-// Write implements lake.Upload.
+func (m *Memory) end(match func(name string) bool) {
+	for u := range m.uploads {
+		if m.service == Handles && match(u.name) {
+			delete(m.uploads, u)
+		}
+	}
+	for name := range m.blocks {
+		if match(name) {
+			delete(m.blocks, name)
+		}
+	}
+}
+
+// memoryUpload is an upload or a replacement.
+type memoryUpload struct {
+	store *Memory
+	name  string
+	by    string
+	prev  lake.Version
+	data  []byte
+	ended bool
+}
+
+// begin makes the upload known, as its service knows uploads.
+func (u *memoryUpload) begin() error {
+	if u.store.service != Blocks {
+		u.store.uploads[u] = true
+	}
+	return nil
+}
+
+// Write implements io.Writer. The blocks of one name are apart by attempt.
 func (u *memoryUpload) Write(p []byte) (int, error) {
 	err := u.store.call(func() error {
+		first := u.data == nil
 		u.data = append(u.data, p...)
+		if first { // else earlier blocks may be gone, and the commit will fail
+			u.block()
+		}
 		return nil
 	})
-	if err != nil {
-		return 0, err
+	return len(p), err
+}
+
+// block stores the first block.
+func (u *memoryUpload) block() {
+	if u.store.service != Blocks {
+		return
 	}
-	return len(p), nil
+	if u.store.blocks[u.name] == nil {
+		u.store.blocks[u.name] = make(map[string]*memoryUpload)
+	}
+	u.store.blocks[u.name][u.by] = u
+}
+
+// there reports whether the service still has what was written.
+func (u *memoryUpload) there() bool {
+	if u.store.service == Blocks {
+		return u.data == nil || u.store.blocks[u.name][u.by] == u
+	}
+	return u.store.uploads[u]
+}
+
+// forget drops what the service has; a commit drops the blocks of others too.
+func (u *memoryUpload) forget(committed bool) {
+	u.ended = true
+	delete(u.store.uploads, u)
+	if committed {
+		delete(u.store.blocks, u.name)
+	} else if u.store.blocks[u.name][u.by] == u {
+		delete(u.store.blocks[u.name], u.by)
+	}
 }
 
 // Finish implements lake.Upload.
 func (u *memoryUpload) Finish(context.Context) error {
-	return u.store.call(func() error { return u.finish() })
-}
-
-func (u *memoryUpload) finish() error {
-	if !u.store.uploads[u] {
-		return lake.ErrAborted
-	}
-	u.store.set(u.name, u.data)
-	delete(u.store.uploads, u)
-	return nil
-}
-
-// FinishIf implements lake.Upload.
-func (u *memoryUpload) FinishIf(_ context.Context, prev lake.Version) error {
 	return u.store.call(func() error {
-		if u.store.objects[u.name].version != prev {
+		if !u.there() {
+			return lake.ErrAborted
+		}
+		u.store.set(u.name, u.data)
+		u.forget(true)
+		return nil
+	})
+}
+
+func (u *memoryUpload) aside() string { return lake.AsideDir(u.name) + u.by }
+
+// Seal implements lake.Replacement.
+func (u *memoryUpload) Seal(context.Context) error {
+	return u.store.call(func() error {
+		if !u.there() {
+			return lake.ErrAborted
+		}
+		if u.data == nil {
+			u.data = []byte{}
+			u.block()
+		}
+		if u.store.service == Aside {
+			u.store.set(u.aside(), u.data)
+			delete(u.store.uploads, u)
+		}
+		return nil
+	})
+}
+
+// Switch implements lake.Replacement.
+func (u *memoryUpload) Switch(context.Context) error {
+	return u.store.call(func() error {
+		if u.store.objects[u.name].version != u.prev {
 			return lake.ErrConflict
 		}
-		return u.finish()
+		_, aside := u.store.objects[u.aside()]
+		if u.store.service == Aside && !aside || u.store.service != Aside && !u.there() {
+			return lake.ErrAborted
+		}
+		u.store.set(u.name, u.data)
+		delete(u.store.objects, u.aside())
+		u.forget(true)
+		return nil
 	})
 }
 
 // Abort implements lake.Upload.
 func (u *memoryUpload) Abort(context.Context) error {
 	return u.store.call(func() error {
-		delete(u.store.uploads, u)
+		if !u.ended {
+			delete(u.store.objects, u.aside())
+			u.forget(false)
+		}
 		return nil
 	})
 }
 
-// Calls returns how many calls there were.
-func (m *Memory) Calls() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.calls
-}
+// ErrInjected is the error of a call that was made to fail.
+var ErrInjected = errors.New("injected fault")

@@ -27,18 +27,21 @@ type Target struct {
 	Stream     sdk.Stream
 }
 
-func (t Target) dir() string {
-	name := map[sdk.Stream]string{
+func (t Target) stream() string {
+	return map[sdk.Stream]string{
 		sdk.Events: "mp_master_event", sdk.People: "mp_people_data", sdk.Identity: "mp_identity_mappings_data",
 	}[t.Stream]
-	return path.Join(strconv.FormatInt(t.ProjectID, 10), name)
 }
+
+func (t Target) project() string { return strconv.FormatInt(t.ProjectID, 10) }
+
+func (t Target) dir() string { return path.Join(t.project(), t.stream()) }
 
 // Committed returns the committed rows by date; the date of a replaced set
 // is empty.
 func (t Target) Committed() (map[string][]string, error) {
 	stem := t.Pipeline + "-" + t.PipelineID
-	data, err := fs.ReadFile(t.Files, path.Join(t.dir(), "_penstock", stem+".json"))
+	data, err := fs.ReadFile(t.Files, path.Join(t.project(), "_penstock", t.stream(), stem+".json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -93,8 +96,8 @@ func (t Target) Objects() (map[string]string, error) {
 	return found, err
 }
 
-// walk visits the data objects of the stream, as an engine does: not what
-// starts with a dot or an underscore.
+// walk visits the data objects of the stream, as an engine does: what is below
+// its directory, but for files that start with a dot or an underscore.
 func (t Target) walk(visit func(name string) error) error {
 	err := fs.WalkDir(t.Files, t.dir(), func(name string, d fs.DirEntry, err error) error {
 		switch {
@@ -102,10 +105,10 @@ func (t Target) walk(visit func(name string) error) error {
 			return nil
 		case err != nil:
 			return err
-		case strings.HasPrefix(d.Name(), "_") && d.IsDir():
-			return fs.SkipDir
-		case d.IsDir() || !strings.HasSuffix(name, ".json.gz") || strings.HasPrefix(d.Name(), "."):
+		case d.IsDir() || strings.HasPrefix(d.Name(), ".") || strings.HasPrefix(d.Name(), "_"):
 			return nil
+		case !strings.HasSuffix(name, ".json.gz"):
+			return fmt.Errorf("%s lies among the data", name)
 		}
 		return visit(name)
 	})

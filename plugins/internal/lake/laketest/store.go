@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -18,19 +19,25 @@ type Check struct {
 	Run  func(ctx context.Context, s lake.Store, dir string) error
 }
 
-// Checks of what Store promises.
+// Checks of what Store promises, and of what a lake over it does. Each store
+// runs all of them over the process that plays its service.
 func Checks() []Check {
-	return []Check{
+	return append([]Check{
 		{"objects appear whole", checkWhole},
 		{"objects are replaced", checkReplaced},
 		{"conditional writes", checkConditional},
-		{"conditional uploads", checkConditionalUpload},
-		{"aborted uploads cannot be finished", checkAborted},
-		{"only matching uploads are aborted", checkMatching},
+		{"two attempts write one object in turns", checkTurns},
+		{"an unfinished upload leaves nothing", checkAbort},
+		{"ended uploads cannot be finished", checkEnded},
+		{"only matching uploads are ended", checkMatching},
+		{"a replacement is switched", checkSwitch},
+		{"a replacement of another version is refused", checkStale},
+		{"a fence ends what was sealed before it", checkFence},
+		{"two attempts replace one object in turns", checkReplaceTurns},
 		{"lists", checkList},
 		{"deletes", checkDelete},
 		{"reads a part", checkRead},
-	}
+	}, lakeChecks()...)
 }
 
 // Sizes of uploads: nothing, a little, and more than two parts of S3.
@@ -40,14 +47,12 @@ func checkWhole(ctx context.Context, s lake.Store, dir string) error {
 	for i, size := range sizes {
 		name := fmt.Sprintf("%s2026/06/0%d/object.json.gz", dir, i+1)
 		data := pattern(size, byte(i))
-		u, err := s.Create(ctx, name)
+		u, err := s.Create(ctx, name, attempt(1))
 		if err != nil {
 			return err
 		}
-		for chunk := range slices.Chunk(data, 150_001) {
-			if _, err := u.Write(chunk); err != nil {
-				return err
-			}
+		if err := write(u, data); err != nil {
+			return err
 		}
 		if _, _, err := s.Read(ctx, name, 1); !errors.Is(err, lake.ErrNotFound) {
 			return fmt.Errorf("%d bytes: seen before it was finished: %w", size, err)
@@ -110,88 +115,13 @@ func checkConditional(ctx context.Context, s lake.Store, dir string) error {
 	return conflict(second)
 }
 
-func checkConditionalUpload(ctx context.Context, s lake.Store, dir string) error {
-	name := dir + "set.json.gz"
-	finish := func(text string, prev lake.Version) error {
-		u, err := s.CreateFenced(ctx, name)
-		if err != nil {
-			return err
-		}
-		if _, err := u.Write([]byte(text)); err != nil {
-			return err
-		}
-		return errors.Join(u.FinishIf(ctx, prev), u.Abort(ctx))
-	}
-	if err := finish("one", ""); err != nil {
-		return err
-	}
-	if err := finish("two", ""); !errors.Is(err, lake.ErrConflict) {
-		return fmt.Errorf("finish over an object that should not be: %w, want a conflict", err)
-	}
-	_, version, err := s.Read(ctx, name, 1)
-	if err != nil {
-		return err
-	}
-	if err := finish("three", version); err != nil {
-		return err
-	}
-	if err := finish("four", version); !errors.Is(err, lake.ErrConflict) {
-		return fmt.Errorf("finish over an older version: %w, want a conflict", err)
-	}
-	return expect(ctx, s, name, []byte("three"))
-}
-
-func checkAborted(ctx context.Context, s lake.Store, dir string) error {
-	for i, size := range sizes {
-		name := fmt.Sprintf("%sset-%d.json.gz", dir, i)
-		u, err := s.CreateFenced(ctx, name)
-		if err != nil {
-			return err
-		}
-		if err := s.AbortUploads(ctx, dir, func(n string) bool { return n == name }); err != nil {
-			return err
-		}
-		_, err = u.Write(pattern(size, 0))
-		if err == nil {
-			err = u.FinishIf(ctx, "")
-		}
-		if !errors.Is(err, lake.ErrAborted) {
-			return fmt.Errorf("%d bytes: finish an aborted upload: %w, want ErrAborted", size, err)
-		}
-		if err := u.Abort(ctx); err != nil {
-			return fmt.Errorf("abort an aborted upload: %w", err)
-		}
-		if _, _, err := s.Read(ctx, name, 1); !errors.Is(err, lake.ErrNotFound) {
-			return fmt.Errorf("%d bytes: an aborted upload is seen: %w", size, err)
-		}
-	}
-	return nil
-}
-
-func checkMatching(ctx context.Context, s lake.Store, dir string) error {
-	kept, err := s.CreateFenced(ctx, dir+"b/kept")
-	if err != nil {
-		return err
-	}
-	if err := s.AbortUploads(ctx, dir+"a/", func(string) bool { return true }); err != nil {
-		return err
-	}
-	if err := s.AbortUploads(ctx, dir, func(name string) bool { return name != dir+"b/kept" }); err != nil {
-		return err
-	}
-	if err := kept.FinishIf(ctx, ""); err != nil {
-		return fmt.Errorf("an upload that did not match: %w", err)
-	}
-	return nil
-}
-
 func checkList(ctx context.Context, s lake.Store, dir string) error {
 	for _, name := range []string{"b", "a", "c/d", "c/e/f", "cc"} {
 		if err := put(ctx, s, dir+name, name); err != nil {
 			return err
 		}
 	}
-	u, err := s.CreateFenced(ctx, dir+"a2")
+	u, err := s.Create(ctx, dir+"a2", attempt(1))
 	if err != nil {
 		return err
 	}
@@ -259,14 +189,27 @@ func checkRead(ctx context.Context, s lake.Store, dir string) error {
 }
 
 func put(ctx context.Context, s lake.Store, name, text string) error {
-	u, err := s.Create(ctx, name)
+	u, err := s.Create(ctx, name, attempt(1))
 	if err != nil {
 		return err
 	}
-	if _, err := u.Write([]byte(text)); err != nil {
+	if err := write(u, []byte(text)); err != nil {
 		return err
 	}
 	return u.Finish(ctx)
+}
+
+// attempt is one with the given fence.
+func attempt(fence int64) lake.Attempt { return lake.NewAttempt(7, fence) }
+
+// write hands over data in pieces of no particular size.
+func write(w io.Writer, data []byte) error {
+	for chunk := range slices.Chunk(data, 150_001) {
+		if _, err := w.Write(chunk); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func expect(ctx context.Context, s lake.Store, name string, want []byte) error {

@@ -1,0 +1,290 @@
+package laketest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"testing/fstest"
+
+	"github.com/penstock-io/penstock/plugins/internal/lake"
+	"github.com/penstock-io/penstock/sdk"
+)
+
+// lakeChecks are about lakes over the store.
+func lakeChecks() []Check {
+	return []Check{
+		{"lake: events come through any fault once", checkEventsFaults},
+		{"lake: a set comes through any fault whole", checkSetFaults},
+		{"lake: a conditional write that was its own is found done", checkOwnWrites},
+		{"lake: an attempt that was overtaken leaves nothing", checkOvertaken},
+	}
+}
+
+// place is where a check lets lakes write.
+type place struct {
+	store lake.Store
+	root  string
+	run   sdk.Run
+}
+
+func eventsAt(s lake.Store, root string) place {
+	return place{store: s, root: strings.TrimSuffix(root, "/"), run: sdk.Run{
+		ProjectID: 42, Pipeline: "events_to_out", PipelineID: "c0ffee",
+		Stream: sdk.Events, Mode: sdk.Append, Number: 1, Fence: 1,
+	}}
+}
+
+func peopleAt(s lake.Store, root string) place {
+	p := eventsAt(s, root)
+	p.run.Stream, p.run.Mode = sdk.People, sdk.Replace
+	return p
+}
+
+// number is a run of the place; fences grow with it.
+func (p place) number(n int64) sdk.Run {
+	run := p.run
+	run.Number, run.Fence = n, 10*n
+	return run
+}
+
+// days are those of a run: small, and different for every run.
+func (p place) days(n int64) Days {
+	if p.run.Mode == sdk.Replace {
+		return Days{"": int(n)}
+	}
+	return Days{"2026-06-01": int(n), fmt.Sprintf("2026-05-%02d", n): 1}
+}
+
+// lake is a new process over a store that is, or stands before, the place's.
+func (p place) lake(s lake.Store) *lake.Lake {
+	return lake.New(lake.Options{Store: s, Root: p.root, PartSize: 2 << 10})
+}
+
+func (p place) export(ctx context.Context, n int64) error {
+	_, err := Export(ctx, p.lake(p.store), p.number(n), p.days(n))
+	return err
+}
+
+// expect compares the committed rows, and all objects, with those of the runs.
+func (p place) expect(ctx context.Context, runs ...int64) error {
+	objects, err := p.objects(ctx)
+	if err != nil {
+		return err
+	}
+	files := make(fstest.MapFS, len(objects))
+	for name, data := range objects {
+		files[strings.TrimPrefix(name, p.root+"/")] = &fstest.MapFile{Data: data}
+	}
+	got, err := Target{
+		Files: files, ProjectID: p.run.ProjectID, Pipeline: p.run.Pipeline, PipelineID: p.run.PipelineID, Stream: p.run.Stream,
+	}.Committed()
+	if err != nil {
+		return err
+	}
+	want := make(map[string][]string)
+	if p.run.Mode == sdk.Replace {
+		runs = runs[len(runs)-1:]
+	}
+	for _, n := range runs {
+		for date, lines := range Lines(p.number(n), p.days(n)) {
+			want[date] = append(want[date], lines...)
+		}
+	}
+	if !maps.EqualFunc(got, want, slices.Equal) {
+		return fmt.Errorf("committed are %s, want %s", count(got), count(want))
+	}
+	return p.expectNoOthers(objects, files)
+}
+
+// expectNoOthers reports objects that no manifest or receipt explains.
+func (p place) expectNoOthers(objects map[string][]byte, files fs.FS) error {
+	for name := range objects {
+		rel := strings.TrimPrefix(name, p.root+"/")
+		if strings.Contains(rel, "/aside/") {
+			return fmt.Errorf("%s is left", name)
+		}
+		if p.run.Mode == sdk.Replace && strings.HasSuffix(rel, ".json.gz") && path.Base(rel) != p.run.Pipeline+"-"+p.run.PipelineID+".json.gz" {
+			return fmt.Errorf("%s is left beside the set", name)
+		}
+	}
+	_, err := fs.Stat(files, ".")
+	return err
+}
+
+func count(rows map[string][]string) string {
+	var text []string
+	for _, date := range slices.Sorted(maps.Keys(rows)) {
+		first := ""
+		if len(rows[date]) > 0 {
+			first = rows[date][0]
+		}
+		text = append(text, fmt.Sprintf("%q: %d rows from %s", date, len(rows[date]), first))
+	}
+	return "{" + strings.Join(text, ", ") + "}"
+}
+
+// objects reads everything below the place.
+func (p place) objects(ctx context.Context) (map[string][]byte, error) {
+	found := make(map[string][]byte)
+	var names []string
+	err := p.store.List(ctx, p.root+"/", true, func(o lake.Object) error {
+		names = append(names, o.Name)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if found[name], _, err = p.store.Read(ctx, name, 1<<30); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// everyFault calls f with a store whose n-th call fails, for each n until
+// nothing fails any more, in each of the ways.
+func everyFault(faults []Fault, dir string, s lake.Store, f func(faulty *Faults, root string) error) error {
+	for _, fault := range faults {
+		for n := 1; ; n++ {
+			faulty := NewFaults(s, n, fault)
+			if err := f(faulty, fmt.Sprintf("%sfault-%d-%d", dir, fault, n)); err != nil {
+				return fmt.Errorf("call %d, fault %d: %w", n, fault, err)
+			}
+			if !faulty.Failed() {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+func checkEventsFaults(ctx context.Context, s lake.Store, dir string) error {
+	return everyFault([]Fault{Refused, LostAnswer}, dir, s, func(faulty *Faults, root string) error {
+		p := eventsAt(s, root)
+		if err := p.export(ctx, 1); err != nil {
+			return err
+		}
+		if err := Retry(ctx, func() *lake.Lake { return p.lake(faulty) }, p.number(2), p.days(2)); err != nil {
+			return err
+		}
+		return p.expect(ctx, 1, 2)
+	})
+}
+
+func checkSetFaults(ctx context.Context, s lake.Store, dir string) error {
+	return everyFault([]Fault{Refused, LostAnswer}, dir, s, func(faulty *Faults, root string) error {
+		p := peopleAt(s, root)
+		for n := int64(1); n <= 2; n++ { // without a set before it, and with one
+			if err := Retry(ctx, func() *lake.Lake { return p.lake(faulty) }, p.number(n), p.days(n)); err != nil {
+				return err
+			}
+			if err := p.settle(ctx, n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// settle expects the set of run n, and nothing beside it once the next run has
+// opened.
+func (p place) settle(ctx context.Context, n int64) error {
+	l, next := p.lake(p.store), p.number(n)
+	next.Number, next.Fence = n+1, next.Fence+9
+	if _, err := l.Open(ctx, next); err != nil {
+		return err
+	}
+	return errors.Join(l.Abort(ctx, next, false), p.expect(ctx, n))
+}
+
+// checkOwnWrites repeats each conditional call, as a client does that has lost
+// the answer: the attempt finds that the write was its own and goes on.
+func checkOwnWrites(ctx context.Context, s lake.Store, dir string) error {
+	for name, at := range map[string]func(lake.Store, string) place{"events": eventsAt, "people": peopleAt} {
+		err := everyFault([]Fault{Repeated}, dir+name+"/", s, func(faulty *Faults, root string) error {
+			p := at(s, root)
+			if _, err := Export(ctx, p.lake(faulty), p.number(1), p.days(1)); err != nil {
+				return fmt.Errorf("the first attempt at run 1: %w", err)
+			}
+			return p.expect(ctx, 1)
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// checkOvertaken lets a newer attempt at the next run open, and commit, while
+// an older one stands at each of its steps. The older one goes on and is
+// refused, and what a reader finds is the newer one's run alone.
+func checkOvertaken(ctx context.Context, s lake.Store, dir string) error {
+	for name, at := range map[string]func(lake.Store, string) place{"events": eventsAt, "people": peopleAt} {
+		for _, runs := range [][]int64{{1}, {1, 2}} { // with a run before them, and without
+			for step := range 4 {
+				p := at(s, fmt.Sprintf("%s%s-%d-%d", dir, name, len(runs), step))
+				if err := p.overtake(ctx, runs, step); err != nil {
+					return fmt.Errorf("%s, step %d, %d runs: %w", name, step, len(runs), err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (p place) overtake(ctx context.Context, runs []int64, step int) error {
+	for _, n := range runs[1:] {
+		if err := p.export(ctx, n-1); err != nil {
+			return err
+		}
+	}
+	number := runs[len(runs)-1]
+	older, newer := p.number(number), p.number(number)
+	newer.Fence++
+	zombie, winner := p.lake(p.store), p.lake(p.store)
+	overtake := func(at int) error {
+		if at != step {
+			return nil
+		}
+		_, err := Export(ctx, winner, newer, p.days(number))
+		return err
+	}
+	if _, err := zombie.Open(ctx, older); err != nil {
+		return err
+	}
+	if err := overtake(0); err != nil {
+		return err
+	}
+	receipt, err := writeDays(ctx, zombie, older, p.days(number))
+	if err := overtake(1); err != nil {
+		return err
+	}
+	if err == nil {
+		err = zombie.Prepare(ctx, older, receipt)
+	}
+	if err := overtake(2); err != nil {
+		return err
+	}
+	if err == nil {
+		err = zombie.Commit(ctx, older, receipt)
+	}
+	if step < 3 && !isFenced(err) {
+		return fmt.Errorf("the older attempt ended with: %w", err)
+	}
+	if err := errors.Join(zombie.Abort(ctx, older, step%2 == 0), overtake(3)); err != nil {
+		return err
+	}
+	return p.expect(ctx, runs...)
+}
+
+// isFenced reports whether an error is of the class of sdk.Fenced.
+func isFenced(err error) bool {
+	var fenced, e *sdk.Error
+	return errors.As(sdk.Fenced(errors.New("fenced")), &fenced) && errors.As(err, &e) && e.Class == fenced.Class
+}
