@@ -1,12 +1,11 @@
 package journal
 
 import (
-	"cmp"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"sync"
 
+	"github.com/penstock-io/penstock/host/internal/journal/keysort"
 	"github.com/penstock-io/penstock/host/internal/journal/segment"
 	"github.com/penstock-io/penstock/sdk/batch"
 )
@@ -21,20 +20,16 @@ type job struct {
 	done      *doneBlock
 }
 
-// keyed is a row's key with its place in the block.
-type keyed struct {
-	high uint64
-	row  int32
-}
-
 // worker is the memory of one goroutine that compresses blocks.
 type worker struct {
 	w       *Writer
 	encoder *segment.Encoder
-	order   []keyed
-	keys    []Key
-	repeats []bool // by position in keys
-	drop    []bool // by row
+	sorter  keysort.Sorter
+	byRow   []Key   // keys in the order of the block's rows
+	keys    []Key   // the same keys, ascending
+	order   []int32 // the row that each of keys is of
+	repeats []bool  // by position in keys
+	drop    []bool  // by row
 	places  []int32
 }
 
@@ -84,36 +79,27 @@ func (k *worker) do(j job) error {
 
 // sort orders the rows' keys; of equal ones the earliest row comes first.
 func (k *worker) sort(rows []openRow) {
-	k.order = k.order[:0]
+	k.byRow = k.byRow[:0]
 	for i := range rows {
-		k.order = append(k.order, keyed{rows[i].key.High(), int32(i)})
+		k.byRow = append(k.byRow, rows[i].key)
 	}
-	slices.SortFunc(k.order, func(a, b keyed) int {
-		if a.high != b.high {
-			return cmp.Compare(a.high, b.high)
-		}
-		x, y := low(rows[a.row].key), low(rows[b.row].key)
-		if x != y {
-			return cmp.Compare(x, y)
-		}
-		return cmp.Compare(a.row, b.row)
-	})
-	k.keys = k.keys[:0]
-	for _, o := range k.order {
-		k.keys = append(k.keys, rows[o.row].key)
+	k.sorter.Sort(k.byRow)
+	k.keys, k.order = k.keys[:0], k.order[:0]
+	for i := range k.sorter.Len() {
+		_, row := k.sorter.At(i)
+		k.keys = append(k.keys, k.byRow[row])
+		k.order = append(k.order, int32(row))
 	}
 	k.repeats = append(k.repeats[:0], make([]bool, len(rows))...)
 	k.drop = append(k.drop[:0], make([]bool, len(rows))...)
 }
-
-func low(k Key) uint64 { return binary.LittleEndian.Uint64(k[8:]) }
 
 // dropRepeats drops rows whose key another row of the block has.
 func (k *worker) dropRepeats(rows []openRow) int {
 	n := 0
 	for i := 1; i < len(k.keys); i++ {
 		if k.keys[i] == k.keys[i-1] {
-			k.repeats[i], k.drop[k.order[i].row] = true, true
+			k.repeats[i], k.drop[k.order[i]] = true, true
 			n++
 		}
 	}
@@ -150,7 +136,7 @@ func (k *worker) dropSeen(j job) (int, error) {
 	}
 	n := 0
 	for i, repeated := range k.repeats {
-		if row := k.order[i].row; repeated && !k.drop[row] {
+		if row := k.order[i]; repeated && !k.drop[row] {
 			k.drop[row] = true
 			n++
 		}
@@ -214,7 +200,7 @@ func (k *worker) kept(n int) ([]Key, []int32) {
 		}
 	}
 	for i, key := range k.keys {
-		if row := k.order[i].row; !k.drop[row] {
+		if row := k.order[i]; !k.drop[row] {
 			keys = append(keys, key)
 			ordinals = append(ordinals, k.places[row])
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/crashpoint"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
 	"github.com/penstock-io/penstock/host/internal/journal/keys"
+	"github.com/penstock-io/penstock/host/internal/journal/keysort"
 	"github.com/penstock-io/penstock/host/internal/journal/segment"
 )
 
@@ -283,32 +284,39 @@ func sortedParts(s *openSegment) []*openPart {
 
 // writeKeys writes the keys of all rows, day by day.
 func writeKeys(b *segment.Builder, s *openSegment) int64 {
-	counts := map[Day]int{}
-	for _, p := range s.parts {
-		for _, d := range p.blocks {
-			counts[p.partition.UTCDate] += len(d.keys)
-		}
-	}
 	parts := sortedParts(s)
 	slices.SortStableFunc(parts, func(x, y *openPart) int { return cmp.Compare(x.partition.UTCDate, y.partition.UTCDate) })
-	var keys []Key
+	var sorter keysort.Sorter
+	var runs [][]Key // of one day's blocks
 	var total int64
 	for len(parts) > 0 {
 		day := parts[0].partition.UTCDate
-		keys = slices.Grow(keys[:0], counts[day])
+		runs = runs[:0]
 		for len(parts) > 0 && parts[0].partition.UTCDate == day {
 			for _, d := range parts[0].blocks {
-				keys = append(keys, d.keys...)
+				runs = append(runs, d.keys)
 			}
 			parts = parts[1:]
 		}
-		slices.SortFunc(keys, Key.Compare)
-		total += int64(len(keys))
-		for section := range slices.Chunk(keys, segment.SectionKeys) {
-			b.Keys(day, section)
-		}
+		sorter.Sort(runs...)
+		writeSections(b, day, &sorter, runs)
+		total += int64(sorter.Len())
 	}
 	return total
+}
+
+// writeSections writes one day's sorted keys.
+func writeSections(b *segment.Builder, day Day, sorted *keysort.Sorter, runs [][]Key) {
+	section := make([]Key, 0, min(sorted.Len(), segment.SectionKeys))
+	for i := range sorted.Len() {
+		run, index := sorted.At(i)
+		section = append(section, runs[run][index])
+		if len(section) == segment.SectionKeys {
+			b.Keys(day, section)
+			section = section[:0]
+		}
+	}
+	b.Keys(day, section)
 }
 
 func extentsOf(index *segment.Index) []Extent {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
+	"github.com/penstock-io/penstock/host/internal/journal/keysort"
 	"github.com/penstock-io/penstock/host/internal/journal/segment"
 )
 
@@ -91,10 +92,22 @@ func BenchmarkDedup(b *testing.B) {
 	}
 }
 
+// sorted returns keys in ascending order, as the journal sorts them.
+func sorted(keys []segment.Key) []segment.Key {
+	var s keysort.Sorter
+	s.Sort(keys)
+	ascending := make([]segment.Key, 0, len(keys))
+	for i := range s.Len() {
+		_, index := s.At(i)
+		ascending = append(ascending, keys[index])
+	}
+	return ascending
+}
+
 // find looks a block's keys up, and adds them to what its seal holds.
 func (p pull) find(b *testing.B, set *Set, seal, block int, held map[segment.Day][]segment.Key) int {
 	day, keys := p.block(seal, block)
-	slices.SortFunc(keys, segment.Key.Compare)
+	keys = sorted(keys)
 	found := make([]bool, len(keys))
 	if err := set.Find(day, keys, found, -1); err != nil {
 		b.Fatal(err)
@@ -152,9 +165,7 @@ func writeRun(b *testing.B, store disk.Store, blob string, byDay map[segment.Day
 	}
 	slices.Sort(days)
 	for _, day := range days {
-		keys := byDay[day]
-		slices.SortFunc(keys, segment.Key.Compare)
-		builder.Keys(day, keys)
+		builder.Keys(day, sorted(byDay[day]))
 	}
 	if _, _, err := builder.Finish(); err != nil {
 		b.Fatal(err)
