@@ -43,7 +43,7 @@ func build(dir string, plugins map[string]string) error {
 		outputs["plugins/penstock-destination-"+name] = pkg
 	}
 	for output, pkg := range outputs {
-		command := exec.Command("go", "build", "-tags", "crashpoints", "-o", filepath.Join(dir, output), pkg)
+		command := exec.Command("go", "build", "-tags", "crashpoints", "-ldflags", "-s -w", "-o", filepath.Join(dir, output), pkg)
 		command.Dir = root()
 		command.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := command.CombinedOutput(); err != nil {
