@@ -11,6 +11,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/keys"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/host/internal/source/files"
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
@@ -52,8 +53,12 @@ func (h *Host) sourceStatus(ctx context.Context) ([]SourceStatus, error) {
 		if err != nil {
 			return nil, err
 		}
+		repaired, err := files.Repaired(cursors)
+		if err != nil {
+			return nil, fmt.Errorf("source %s: %w", source.Reference(), err)
+		}
 		sources = append(sources, SourceStatus{
-			Name: source.Reference(), Positions: int64(len(cursors)), Quarantined: counts[source.Reference()],
+			Name: source.Reference(), Positions: int64(len(cursors)), Repaired: repaired, Quarantined: counts[source.Reference()],
 		})
 	}
 	return sources, nil

@@ -28,6 +28,7 @@ type SourceSummary struct {
 	Records     int64             `json:"records"`
 	Rows        int64             `json:"rows"` // new in the journal
 	Duplicates  int64             `json:"duplicates"`
+	Repaired    int64             `json:"repaired"` // records in which U+FFFD replaces half characters
 	Bytes       int64             `json:"bytes"`
 	Quarantined []QuarantineCount `json:"quarantined,omitempty"`
 	Error       string            `json:"error,omitempty"`

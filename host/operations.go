@@ -71,6 +71,7 @@ type IdentityStatus struct {
 type SourceStatus struct {
 	Name        string           `json:"name"` // "files.import"
 	Positions   int64            `json:"positions"`
+	Repaired    int64            `json:"repaired"`              // records in which U+FFFD replaces half characters
 	Quarantined map[string]int64 `json:"quarantined,omitempty"` // by reason
 }
 
@@ -98,7 +99,7 @@ type RequestCount struct {
 type RecordCount struct {
 	Project  string `json:"project,omitempty"` // "": not known
 	Endpoint string `json:"endpoint"`
-	Outcome  string `json:"outcome"` // accepted, ignored, groups, links, invalid_link, or why it was refused
+	Outcome  string `json:"outcome"` // accepted, repaired, ignored, groups, links, invalid_link, or why it was refused
 	Records  int64  `json:"records"`
 }
 
@@ -252,6 +253,7 @@ type ReplayReport struct {
 	Records  int64 `json:"records"`
 	Accepted int64 `json:"accepted"`
 	Refused  int64 `json:"refused"`
+	Repaired int64 `json:"repaired"` // of those accepted: see SourceStatus
 }
 
 // IdentityFilter picks refused identity links.

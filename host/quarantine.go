@@ -105,7 +105,7 @@ func (h *Host) ReplayQuarantine(ctx context.Context, f QuarantineFilter) (*Repla
 		}
 		filter := f
 		filter.Source = s.Reference()
-		err := h.replay(ctx, filter, report, func(ctx context.Context, some []quarantine.Entry) (map[string]bool, error) {
+		err := h.replay(ctx, filter, report, func(ctx context.Context, some []quarantine.Entry) (map[string]bool, int64, error) {
 			return h.replayRead(ctx, s, some)
 		})
 		if err != nil {
@@ -118,7 +118,7 @@ func (h *Host) ReplayQuarantine(ctx context.Context, f QuarantineFilter) (*Repla
 		}
 		filter := f
 		filter.Source = c.Reference()
-		err := h.replay(ctx, filter, report, func(ctx context.Context, some []quarantine.Entry) (map[string]bool, error) {
+		err := h.replay(ctx, filter, report, func(ctx context.Context, some []quarantine.Entry) (map[string]bool, int64, error) {
 			return h.replayCollected(ctx, c, some)
 		})
 		if err != nil {
@@ -128,8 +128,9 @@ func (h *Host) ReplayQuarantine(ctx context.Context, f QuarantineFilter) (*Repla
 	return report, nil
 }
 
-// replayer feeds records to journals, seals, and says which are refused again.
-type replayer func(ctx context.Context, some []quarantine.Entry) (refused map[string]bool, err error)
+// replayer feeds records to journals, seals, and returns which are refused
+// again, and how many of the others were repaired.
+type replayer func(ctx context.Context, some []quarantine.Entry) (refused map[string]bool, repaired int64, err error)
 
 // What is replayed between two seals, and held in memory.
 const (
@@ -164,7 +165,7 @@ func (h *Host) replay(ctx context.Context, f QuarantineFilter, report *ReplayRep
 
 // replaySome feeds records to journals, and removes those that were accepted.
 func (h *Host) replaySome(ctx context.Context, some []quarantine.Entry, report *ReplayReport, feed replayer) error {
-	refused, err := feed(ctx, some)
+	refused, repaired, err := feed(ctx, some)
 	if err != nil {
 		return err
 	}
@@ -178,14 +179,15 @@ func (h *Host) replaySome(ctx context.Context, some []quarantine.Entry, report *
 	report.Records += int64(len(some))
 	report.Accepted += int64(len(accepted))
 	report.Refused += int64(len(some) - len(accepted))
+	report.Repaired += repaired
 	return h.quarantine.Remove(accepted)
 }
 
 // replayRead replays records of a source that is read.
-func (h *Host) replayRead(ctx context.Context, s *config.Source, some []quarantine.Entry) (map[string]bool, error) {
+func (h *Host) replayRead(ctx context.Context, s *config.Source, some []quarantine.Entry) (map[string]bool, int64, error) {
 	j, err := h.journal(ctx, s.Project)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	refused := &refusedPieces{ids: map[string]bool{}}
 	var counters ingest.Counters
@@ -195,7 +197,7 @@ func (h *Host) replayRead(ctx context.Context, s *config.Source, some []quaranti
 	if err == nil {
 		err = j.writer.Seal(ctx)
 	}
-	return refused.ids, err
+	return refused.ids, counters.Repaired.Load(), err
 }
 
 // replaySource gives each quarantined record as a piece of its own, named by

@@ -50,6 +50,7 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 	after := j.writer.Stats()
 	done.Records, done.Bytes = counters.Records.Load(), counters.Read.Load()
 	done.Rows, done.Duplicates = after.Kept-before.Kept, after.Duplicates-before.Duplicates
+	done.Repaired = counters.Repaired.Load()
 	done.Quarantined = refused.list(s.Reference())
 	if err == nil {
 		h.observer.Report(Report{

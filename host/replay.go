@@ -15,33 +15,40 @@ import (
 
 // replayCollected replays records that a collector has refused, as of when they
 // came.
-func (h *Host) replayCollected(ctx context.Context, c *config.Collector, some []quarantine.Entry) (map[string]bool, error) {
+func (h *Host) replayCollected(ctx context.Context, c *config.Collector, some []quarantine.Entry) (map[string]bool, int64, error) {
 	refused := map[string]bool{}
+	var repaired int64
 	for _, e := range some {
-		accepted, err := h.replayOne(ctx, c, e)
+		accepted, n, err := h.replayOne(ctx, c, e)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		refused[e.ID] = !accepted
+		repaired += n
 	}
-	return refused, h.settle(ctx, c.Projects)
+	return refused, repaired, h.settle(ctx, c.Projects)
 }
 
-func (h *Host) replayOne(ctx context.Context, c *config.Collector, e quarantine.Entry) (bool, error) {
+func (h *Host) replayOne(ctx context.Context, c *config.Collector, e quarantine.Entry) (accepted bool, repaired int64, err error) {
 	o := collectorOptions(c)
 	o.Log, o.Rejects, o.Now = straight{h, c.Reference()}, dropped{}, func() time.Time { return e.Time }
 	// What is replayed twice, because of a crash, gets the same ids twice.
 	o.Random = rand.NewChaCha8(sha256.Sum256(append([]byte(e.ID+"\n"), e.Bytes...)))
-	var err error
 	if o.Aliases, err = h.aliases(ctx, c.Projects); err != nil {
-		return false, err
+		return false, 0, err
 	}
 	handler, err := collector.New(o)
 	if err != nil {
-		return false, err
+		return false, 0, err
 	}
 	endpoint, project := h.sentTo(e.Position)
-	return handler.Replay(ctx, endpoint, project, e.Bytes)
+	accepted, err = handler.Replay(ctx, endpoint, project, e.Bytes)
+	for _, n := range handler.Counts() {
+		if n.Outcome == collector.Repaired {
+			repaired += n.Records
+		}
+	}
+	return accepted, repaired, err
 }
 
 // sentTo is the inverse of where refusedByCollector says that a record was sent

@@ -59,6 +59,9 @@ func newQuarantineCommand(c *cli) *cobra.Command {
 					return c.printJSON(report)
 				}
 				fmt.Fprintf(c.out, "replayed %d records: %d accepted, %d refused again\n", report.Records, report.Accepted, report.Refused)
+				if report.Repaired > 0 {
+					fmt.Fprintf(c.out, "  repaired: in %d of them U+FFFD replaces half characters\n", report.Repaired)
+				}
 				return nil
 			})
 		},

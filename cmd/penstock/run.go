@@ -66,6 +66,9 @@ func (c *cli) printSummary(s *host.Summary) error {
 	for _, source := range s.Sources {
 		fmt.Fprintf(c.out, "%s: %s records read, %s rows new, %s repeated\n",
 			source.Name, thousands(source.Records), thousands(source.Rows), thousands(source.Duplicates))
+		if source.Repaired > 0 {
+			fmt.Fprintf(c.out, "  repaired: in %s records U+FFFD replaces half characters (escaped surrogates without partner)\n", thousands(source.Repaired))
+		}
 		for _, q := range source.Quarantined {
 			fmt.Fprintf(c.out, "  in quarantine: %s %s\n", thousands(q.Count), q.Reason)
 		}

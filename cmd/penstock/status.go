@@ -58,10 +58,10 @@ func (c *cli) printStatus(s *host.Status) {
 	}
 	rows = nil
 	for _, source := range s.Sources {
-		rows = append(rows, []string{source.Name, fmt.Sprint(source.Positions), reasons(source.Quarantined)})
+		rows = append(rows, []string{source.Name, fmt.Sprint(source.Positions), thousands(source.Repaired), reasons(source.Quarantined)})
 	}
 	if len(rows) > 0 {
-		c.table([]string{"source", "files", "in quarantine"}, rows)
+		c.table([]string{"source", "files", "repaired", "in quarantine"}, rows)
 		fmt.Fprintln(c.out)
 	}
 	if len(s.Collectors) > 0 {

@@ -36,7 +36,7 @@ const (
 	WideNumber                      // some number is outside of IEEE double, or an integer outside of ±2^53
 	LongRow                         // some row is longer than 256 KiB
 	Deep                            // some value is nested deeper than 64 levels
-	LoneSurrogate                   // some string has an escaped surrogate that has no partner
+	LoneSurrogate                   // some string has an escaped surrogate that has no partner: only in rows of earlier versions
 )
 
 const (

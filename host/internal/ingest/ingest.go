@@ -33,8 +33,10 @@ type Piece struct {
 	Arrived time.Time
 	// Refused are records that the source itself could not hand on.
 	Refused []Refusal
-	// Cursor moves with the piece; nil: it does not move.
-	Cursor *journal.CursorMove
+	// Cursor returns the cursor's move past the piece, nil if it does not move.
+	// Run calls it once per piece, in the order of the pieces, with the number of
+	// records that were repaired. May be nil.
+	Cursor func(repaired int64) *journal.CursorMove
 	// Read is how many bytes of input were read for it.
 	Read int64
 	// Release gives Data back; may be nil.
@@ -72,10 +74,11 @@ type Rejects interface {
 
 // Counters count while Run works.
 type Counters struct {
-	Records atomic.Int64
-	Rows    atomic.Int64
-	Refused atomic.Int64
-	Read    atomic.Int64 // bytes of input
+	Records  atomic.Int64
+	Rows     atomic.Int64
+	Refused  atomic.Int64
+	Repaired atomic.Int64 // records whose rows differ from them: see schema.Event
+	Read     atomic.Int64 // bytes of input
 }
 
 // Records says what a source's records are.
@@ -110,12 +113,13 @@ type task struct {
 
 // result is what became of a piece.
 type result struct {
-	rows    []journal.Row
-	data    []byte
-	refused []Refusal
-	records int64
-	file    string
-	arrived time.Time
+	rows     []journal.Row
+	data     []byte
+	refused  []Refusal
+	records  int64
+	repaired int64
+	file     string
+	arrived  time.Time
 }
 
 // Run reads the source to its end. The first error of Rejects or of the
@@ -225,7 +229,9 @@ func (o *Options) take(ctx context.Context, t *task) error {
 	}
 	chunk := journal.Chunk{Rows: r.rows, Data: r.data}
 	if p.Cursor != nil {
-		chunk.Cursors = []journal.CursorMove{*p.Cursor}
+		if move := p.Cursor(r.repaired); move != nil {
+			chunk.Cursors = []journal.CursorMove{*move}
+		}
 	}
 	if err := o.Appender.Append(ctx, chunk); err != nil {
 		return fmt.Errorf("append rows of %s: %w", p.File, err)
@@ -233,6 +239,7 @@ func (o *Options) take(ctx context.Context, t *task) error {
 	o.Counters.Records.Add(r.records)
 	o.Counters.Rows.Add(int64(len(r.rows)))
 	o.Counters.Refused.Add(int64(len(r.refused)))
+	o.Counters.Repaired.Add(r.repaired)
 	o.Counters.Read.Add(p.Read)
 	return nil
 }

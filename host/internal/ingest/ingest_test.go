@@ -114,13 +114,18 @@ func TestOrderIsThatOfTheSource(t *testing.T) {
 	}
 }
 
+// moved is the cursor of a piece that moves it whatever was repaired.
+func moved(m *journal.CursorMove) func(int64) *journal.CursorMove {
+	return func(int64) *journal.CursorMove { return m }
+}
+
 // Refused records are set aside before the cursor passes them.
 func TestRefusalsComeBeforeTheCursor(t *testing.T) {
 	data := record(1) + "\n\n  \nnonsense\n[" + record(2) + `, {"event":7}, ` + record(3) + "]\r\n[1"
 	src := &source{pieces: []*Piece{
-		{Data: []byte(data), Base: 100, End: 100 + int64(len(data)), File: "f", Cursor: &journal.CursorMove{To: []byte("a")}},
+		{Data: []byte(data), Base: 100, End: 100 + int64(len(data)), File: "f", Cursor: moved(&journal.CursorMove{To: []byte("a")})},
 		{Data: []byte("xx" + record(4) + "yy"), Records: []Span{{2, 2 + len(record(4))}}, File: "f",
-			Refused: []Refusal{{At: 7, Reason: "by_source"}}, Cursor: &journal.CursorMove{From: []byte("a"), To: []byte("b")}},
+			Refused: []Refusal{{At: 7, Reason: "by_source"}}, Cursor: moved(&journal.CursorMove{From: []byte("a"), To: []byte("b")})},
 	}}
 	s := &sink{}
 	counters, err := run(t.Context(), src, s)
@@ -217,6 +222,34 @@ func TestPeople(t *testing.T) {
 	}
 	if len(keys) != 12 {
 		t.Errorf("%d keys for 4 rows at 3 places", len(keys))
+	}
+}
+
+// Repaired records are counted, and the cursor learns how many there were.
+func TestRepairedRecordsAreCounted(t *testing.T) {
+	const event, lone = `{"event":"e","properties":{"time":1780000000,"n":%d,"a":"x"}}`, `\ud83d`
+	var data strings.Builder
+	for n := range 10 {
+		line := fmt.Sprintf(event, n)
+		if n%3 == 0 {
+			line = strings.Replace(line, "x", lone, 1)
+		}
+		data.WriteString(line + "\n")
+	}
+	data.WriteString(`{"event":"refused","properties":{"a":"` + lone + `"}}` + "\n")
+	var cursor int64
+	piece := &Piece{Data: []byte(data.String()), File: "f", Cursor: func(repaired int64) *journal.CursorMove {
+		cursor += repaired
+		return nil
+	}}
+	counters, err := run(t.Context(), &source{pieces: []*Piece{piece}}, &sink{})
+	if err != nil || counters.Repaired.Load() != 4 || cursor != 4 || counters.Rows.Load() != 10 {
+		t.Errorf("%d repaired, %d in the cursor, %d rows, %v", counters.Repaired.Load(), cursor, counters.Rows.Load(), err)
+	}
+	var r result
+	r.parse((&Options{Records: People, Now: clock}).parser(), &Piece{Data: []byte(`{"$distinct_id":"` + lone + `","$set":{},"$unset":[]}` + "\n" + `{"$distinct_id":"u","$set":{}}`)})
+	if r.repaired != 1 || len(r.rows) != 3 {
+		t.Errorf("%d of the records about people repaired, %d rows", r.repaired, len(r.rows))
 	}
 }
 

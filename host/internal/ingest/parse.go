@@ -34,6 +34,9 @@ func (o *Options) parser() parser {
 			return err
 		}
 		r.data = data
+		if e.Repaired {
+			r.repaired++
+		}
 		r.rows = append(r.rows, journal.Row{
 			Offset: start, Length: len(data) - start, Time: e.Time, Key: e.Key, Kind: journal.KindEvents, Flags: e.Flags,
 		})
@@ -55,6 +58,9 @@ func peopleParser(clock func() time.Time) parser {
 		if err != nil {
 			return err
 		}
+		if p.Repaired() {
+			r.repaired++
+		}
 		for i, o := range operations {
 			start := len(r.data)
 			r.data = schema.AppendOperation(r.data, o)
@@ -75,7 +81,7 @@ func peopleParser(clock func() time.Time) parser {
 func (r *result) parse(p parser, piece *Piece) {
 	r.rows, r.data, r.refused, r.records, r.file = r.rows[:0], r.data[:0], r.refused[:0], int64(len(piece.Refused)), piece.File
 	r.refused = append(r.refused, piece.Refused...)
-	r.arrived = piece.Arrived
+	r.arrived, r.repaired = piece.Arrived, 0
 	if piece.Records != nil {
 		for _, s := range piece.Records {
 			r.record(p, piece.Data[s.From:s.To], piece.Base+int64(s.From))

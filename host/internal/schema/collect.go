@@ -112,6 +112,10 @@ type Collector struct {
 	count   int
 	broken  *Rejection
 	refused *Refused // what is wrong with the whole record
+	// sentAt is the record's place in body; scanner.body, its place in the text
+	// that rows are made of, which is a copy when repaired is set.
+	sentAt   span
+	repaired bool
 
 	sent   sent
 	edits  []edit

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"unicode/utf8"
+
+	"github.com/penstock-io/penstock/sdk/batch"
 )
 
 // Begin begins a body: an array of records, one record, or records one after
@@ -100,7 +102,7 @@ func (c *Collector) Next() bool {
 	// No more is scanned than a record may have, whatever the body has: memory
 	// grows with the number of members.
 	s.reset(c.body[:min(len(c.body), from+MaxRecord+1)])
-	c.refused = nil
+	c.refused, c.repaired = nil, false
 	to, ok := s.value(from)
 	switch {
 	case !ok && s.at+maxEscape > len(s.data) && len(s.data) < len(c.body):
@@ -116,9 +118,21 @@ func (c *Collector) Next() bool {
 	case to-from > MaxRecord:
 		c.refused = refuse(TooLong, "", "the record has %d bytes, of %d at most", to-from, MaxRecord)
 	}
-	s.body = span{from, to}
+	s.body, c.sentAt = span{from, to}, span{from, to}
+	if c.refused == nil && s.flags&batch.LoneSurrogate != 0 {
+		c.repair()
+	}
 	c.count++
 	return c.behind(to)
+}
+
+// repair replaces the record by a copy without surrogates that have no partner.
+func (c *Collector) repair() {
+	c.clean = append(c.clean[:0], c.Record()...)
+	repairSurrogates(c.clean)
+	c.scanner.reset(c.clean)
+	c.scanner.value(0)
+	c.repaired = true
 }
 
 // behind finds what follows the record that ends at i.
@@ -237,17 +251,23 @@ func sanitize(data []byte) (first int) {
 // Count is how many records there were up to now.
 func (c *Collector) Count() int { return c.count }
 
-// Record is the record, as sent. It is a part of the body.
-func (c *Collector) Record() []byte { return c.body[c.scanner.body.from:c.scanner.body.to] }
+// Record returns the record as it was sent. It is a part of the body.
+func (c *Collector) Record() []byte { return c.body[c.sentAt.from:c.sentAt.to] }
+
+// Repaired reports whether the record's rows differ from the record in that
+// U+FFFD replaces escaped surrogates that have no partner. Members and
+// properties are those after the repair.
+func (c *Collector) Repaired() bool { return c.repaired }
 
 // Refused says what is wrong with the record whatever it is for, or is nil.
 func (c *Collector) Refused() *Refused { return c.refused }
 
-// Member is the last member of that name of the record, as sent, or nil.
+// Member returns the last member of that name of the record, as sent but for a
+// repair, or nil.
 func (c *Collector) Member(name string) []byte { return c.find(c.scanner.outer, name) }
 
-// Property is the last member of that name of the record's properties, as sent,
-// or nil.
+// Property returns the last member of that name of the record's properties, as
+// sent but for a repair, or nil.
 func (c *Collector) Property(name string) []byte { return c.find(c.scanner.inner, name) }
 
 func (c *Collector) find(members []member, name string) []byte {

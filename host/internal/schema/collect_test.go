@@ -373,7 +373,6 @@ func TestCollectedLinks(t *testing.T) {
 		`{"$device_id":"D"}`:                                  {},
 		`{"distinct_id":"$device:D","$user_id":"U"}`:          {},
 	} {
-		properties = strings.ReplaceAll(properties, `\`, `\`)
 		for _, name := range []string{"e", "$identify", "$create_alias", "$merge"} {
 			want := want
 			if name != "e" {
@@ -507,9 +506,8 @@ func TestCollectedFlags(t *testing.T) {
 		`{"a":"\u0000"}`:                         batch.NUL,
 		`{"a":` + strings.Repeat("[", 80) + strings.Repeat("]", 80) + `}`:        batch.Deep,
 		`{"$user_id":"` + strings.Repeat("u", longRow) + `"}`:                    batch.LongRow,
-		`{"a":"\ud800","b":"` + strings.Repeat(`\ud800`, 300) + `","token":"x"}`: batch.LoneSurrogate,
+		`{"a":"\ud800","b":"` + strings.Repeat(`\ud800`, 300) + `","token":"x"}`: 0,
 	} {
-		properties = strings.ReplaceAll(properties, `\`, `\`)
 		row, e, err := first(t, collector(), `{"event":"e","properties":`+properties+`}`, arrival())
 		if err != nil || e.Flags != want || !json.Valid([]byte(row)) {
 			t.Errorf("%.80s: got %b, %v, want %b", properties, e.Flags, err, want)

@@ -13,4 +13,11 @@
 // properties is the property object as it came, byte for byte, its own time
 // and ids included, less the member token at its top level; white space that
 // would break the line becomes a space. Ids are strings or null.
+//
+// An escaped surrogate without its partner, which clients leave where they cut
+// a string, is replaced by the escape of U+FFFD before anything else is made of
+// the record: jq, ClickHouse and BigQuery refuse a line that has one. Event,
+// Collector and Profiles report whether it happened. The flag
+// batch.LoneSurrogate is therefore only found on rows that earlier versions
+// rendered.
 package schema

@@ -58,6 +58,9 @@ type Event struct {
 	Time  int64 // unix seconds
 	Key   [16]byte
 	Flags batch.Flags
+	// Repaired reports whether the row differs from the record in that U+FFFD
+	// replaces escaped surrogates that have no partner.
+	Repaired bool
 }
 
 // Parser turns records into rows. It keeps its memory; it is not for
@@ -67,14 +70,16 @@ type Parser struct {
 	latest  int64 // of event times: the clock was found to be this far
 	scanner scanner
 	text    []byte
+	repair  []byte // memory for a copy of a record that is repaired
 }
 
 // NewParser returns a parser that takes now for the latest time but one hour.
 func NewParser(now func() time.Time) *Parser { return &Parser{now: now} }
 
 // AppendEvent validates a record in export shape, {"event":…,"properties":{…}},
-// and appends its row with a newline to dst. A record that is refused is a
-// *Rejection, and dst comes back as it was.
+// and appends its row with a newline to dst. Row and key are those of the record
+// after its repair; the record itself is not changed. A record that is refused
+// is a *Rejection, and dst comes back as it was.
 func (p *Parser) AppendEvent(dst, record []byte) ([]byte, Event, error) {
 	if len(record) > MaxRecord {
 		return dst, Event{}, reject(TooLong, "the record has %d bytes, of %d at most", len(record), MaxRecord)
@@ -83,6 +88,14 @@ func (p *Parser) AppendEvent(dst, record []byte) ([]byte, Event, error) {
 	s.reset(record)
 	if !s.record() {
 		return dst, Event{}, p.invalid()
+	}
+	repaired := s.flags&batch.LoneSurrogate != 0
+	if repaired {
+		p.repair = append(p.repair[:0], record...)
+		record = p.repair
+		repairSurrogates(record)
+		s.reset(record)
+		s.record()
 	}
 	if s.event.empty() || record[s.event.from] != '"' || s.event.to-s.event.from == 2 {
 		return dst, Event{}, reject(NoEventName, "the record has no member \"event\" that is a string and not empty")
@@ -96,7 +109,7 @@ func (p *Parser) AppendEvent(dst, record []byte) ([]byte, Event, error) {
 	}
 	start := len(dst)
 	dst = p.render(slices.Grow(dst, len(record)+rowRoom), seconds)
-	e := Event{Time: seconds, Key: p.key(seconds), Flags: s.flags}
+	e := Event{Time: seconds, Key: p.key(seconds), Flags: s.flags, Repaired: repaired}
 	if len(dst)-start > longRow {
 		e.Flags |= batch.LongRow
 	}

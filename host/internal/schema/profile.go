@@ -49,6 +49,10 @@ func (p *Profiles) Operations(record []byte, now time.Time) ([]Operation, error)
 	return p.operations(now)
 }
 
+// Repaired reports whether the operations of the last call differ from their
+// record in that U+FFFD replaces escaped surrogates that have no partner.
+func (p *Profiles) Repaired() bool { return p.c.Repaired() }
+
 // operations completes the record's operations.
 func (p *Profiles) operations(now time.Time) ([]Operation, error) {
 	id, at, seen := p.who(), now.UnixMilli(), !True(p.c.Member("$ignore_time"))

@@ -93,37 +93,45 @@ func (s *scanner) longText(start, i int) (end int, escaped, ok bool) {
 	}
 }
 
-// escape is the length of the escape at i, or 0. It flags U+0000 and
-// surrogates without partner.
+// escape returns the length of the escape at i, or 0 where there is none. It
+// flags U+0000 and surrogates that have no partner.
 func (s *scanner) escape(i int) int {
-	if i+1 >= len(s.data) {
-		return 0
+	n, lone := escapeAt(s.data, i)
+	switch {
+	case lone:
+		s.flags |= batch.LoneSurrogate
+	case n == 6 && string(s.data[i+2:i+6]) == "0000":
+		s.flags |= batch.NUL
 	}
-	switch s.data[i+1] {
+	return n
+}
+
+// escapeAt returns the length of the escape whose backslash is at i, or 0 where
+// there is none. A pair of surrogates is one escape; lone reports whether the
+// escape is a surrogate that has no partner.
+func escapeAt(data []byte, i int) (n int, lone bool) {
+	if i+1 >= len(data) {
+		return 0, false
+	}
+	switch data[i+1] {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-		return 2
+		return 2, false
 	case 'u':
 	default:
-		return 0
+		return 0, false
 	}
-	r, ok := hex4(s.data, i+2)
-	if !ok {
-		return 0
-	}
+	r, ok := hex4(data, i+2)
 	switch {
-	case r == 0:
-		s.flags |= batch.NUL
-	case r >= 0xd800 && r < 0xdc00:
-		if i+7 < len(s.data) && s.data[i+6] == '\\' && s.data[i+7] == 'u' {
-			if low, ok := hex4(s.data, i+8); ok && low >= 0xdc00 && low < 0xe000 {
-				return 12
-			}
+	case !ok:
+		return 0, false
+	case r < 0xd800 || r > 0xdfff:
+		return 6, false
+	case r < 0xdc00 && i+7 < len(data) && data[i+6] == '\\' && data[i+7] == 'u':
+		if low, ok := hex4(data, i+8); ok && low >= 0xdc00 && low <= 0xdfff {
+			return 12, false
 		}
-		s.flags |= batch.LoneSurrogate
-	case r >= 0xdc00 && r < 0xe000:
-		s.flags |= batch.LoneSurrogate
 	}
-	return 6
+	return 6, true
 }
 
 // hex4 reads four hexadecimal digits.

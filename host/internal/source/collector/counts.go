@@ -9,6 +9,7 @@ import (
 // What becomes of records, beside being refused for a reason.
 const (
 	Accepted = "accepted" // rows of them are in the log
+	Repaired = "repaired" // of those accepted: U+FFFD replaces surrogates that have no partner
 	Ignored  = "ignored"  // the client asked for it
 	Links    = "links"    // rows of identity links, beside those of events
 	Grouped  = "groups"   // operations on group profiles: valid, and in no stream

@@ -42,7 +42,7 @@ func (q *request) event(p *schema.Collector) {
 	}
 	q.rendered = rendered
 	q.append(project, journal.KindEvents, start, journal.Row{Time: e.Time, Key: e.Key, Flags: e.Flags})
-	q.count(project, Accepted)
+	q.accept(p, project)
 	if project.Identity == schema.Simplified {
 		if e.User != nil {
 			q.link(project, schema.Link{AnonymousID: "$device:" + string(e.Device), IdentifiedID: string(e.User), Verb: schema.VerbLink})
@@ -51,6 +51,14 @@ func (q *request) event(p *schema.Collector) {
 	}
 	if e.Verb != "" {
 		q.verb(p, project, e.Verb)
+	}
+}
+
+// accept counts a record whose rows go to the log.
+func (q *request) accept(p *schema.Collector, project *Project) {
+	q.count(project, Accepted)
+	if p.Repaired() {
+		q.count(project, Repaired)
 	}
 }
 

@@ -112,7 +112,7 @@ func (q *request) operate(p *schema.Collector, project *Project, o schema.Operat
 	for _, o := range all[:n] {
 		q.operation(project, o)
 	}
-	q.count(project, Accepted)
+	q.accept(p, project)
 }
 
 // operation renders an operation. Its day is that of its arrival, so that a

@@ -32,5 +32,6 @@ func (c *Collector) Replay(ctx context.Context, endpoint string, project int64, 
 	if err := q.keep(); err != nil {
 		return false, err
 	}
+	c.counts.add(q.tally)
 	return true, nil
 }

@@ -33,6 +33,8 @@ type cursor struct {
 	// not complete; Cut, that its compressed stream was not.
 	Waiting bool `json:"waiting,omitempty"`
 	Cut     bool `json:"cut,omitempty"`
+	// Repaired is how many records were repaired of all files that had this path.
+	Repaired int64 `json:"repaired,omitempty"`
 }
 
 // maxHead is how much of a beginning or end tells a file from others.

@@ -87,7 +87,7 @@ func (r *reading) take(t *testing.T, p *ingest.Piece) {
 			after[k] = v
 		}
 	}
-	if m := p.Cursor; m != nil {
+	if m := p.Cursor(0); m != nil {
 		if !bytes.Equal(m.From, after[m.Position]) {
 			t.Errorf("the cursor moves from %s, and stood at %s", m.From, after[m.Position])
 		}

@@ -174,8 +174,8 @@ func TestBucket(t *testing.T) {
 			place: &bucket{b: b, base: "s3://lake/", pattern: "in/**/*.{json,ndjson.gz}"},
 		}
 		s.buffers.New = func() any { b := make([]byte, 0, s.size); return &b }
-		for k, v := range cursors {
-			s.cursors[k] = v
+		if err := s.begin(cursors); err != nil {
+			t.Fatal(err)
 		}
 		if err := s.look(t.Context()); err != nil {
 			t.Fatal(err)

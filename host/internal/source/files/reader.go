@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"github.com/penstock-io/penstock/host/internal/ingest"
+	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
 
@@ -110,10 +111,12 @@ func (r *reader) finish(p *ingest.Piece, data []byte, whole int) (*ingest.Piece,
 		}
 	}
 	r.cursor.Skipping = r.skipping
-	if r.splitter == nil || !r.skipping || r.cursor.Done {
-		// Within an element of an array a cursor could not be taken up.
-		p.Cursor = r.source.move(r.entry.path, r.cursor)
+	// A reading cannot be taken up within an element of an array.
+	path, c, resumable := r.entry.path, r.cursor, r.splitter == nil || !r.skipping || r.cursor.Done
+	if resumable {
+		r.source.cursors[path] = c.encode()
 	}
+	p.Cursor = func(repaired int64) *journal.CursorMove { return r.source.passed.move(path, c, resumable, repaired) }
 	if atEnd {
 		return p, io.EOF
 	}

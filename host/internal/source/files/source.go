@@ -32,7 +32,8 @@ type Options struct {
 type Source struct {
 	o       Options
 	place   place
-	cursors map[string][]byte
+	cursors map[string][]byte // up to where files are read
+	passed  passed            // up to where pieces have passed
 	waiting []entry
 	current *reader
 	buffers sync.Pool
@@ -47,8 +48,8 @@ func Open(ctx context.Context, o Options) (*Source, error) {
 		return nil, err
 	}
 	s := &Source{o: o, place: p, cursors: map[string][]byte{}, size: pieceSize}
-	for path, value := range o.Cursors {
-		s.cursors[path] = value
+	if err := s.begin(o.Cursors); err != nil {
+		return nil, errors.Join(err, p.close())
 	}
 	s.buffers.New = func() any { b := make([]byte, 0, s.size); return &b }
 	if err := s.look(ctx); err != nil {
@@ -155,10 +156,52 @@ func (s *Source) advance(ctx context.Context) error {
 	}
 }
 
-// move is the cursor's move to c.
-func (s *Source) move(path string, c cursor) *journal.CursorMove {
+// Repaired returns how many records were repaired, over all time, of a source
+// that has these cursors.
+func Repaired(cursors map[string][]byte) (int64, error) {
+	var n int64
+	for path, value := range cursors {
+		c, err := decodeCursor(value)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", path, err)
+		}
+		n += c.Repaired
+	}
+	return n, nil
+}
+
+// begin takes up what the catalog holds.
+func (s *Source) begin(cursors map[string][]byte) error {
+	s.passed = passed{source: s.o.Name, cursors: map[string][]byte{}, repaired: map[string]int64{}}
+	for path, value := range cursors {
+		c, err := decodeCursor(value)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		s.cursors[path], s.passed.cursors[path], s.passed.repaired[path] = value, value, c.Repaired
+	}
+	return nil
+}
+
+// passed holds the cursors behind the pieces that have been handed on, and how
+// many of their records were repaired. The goroutine that hands pieces on uses
+// it, while another one reads ahead.
+type passed struct {
+	source   string
+	cursors  map[string][]byte
+	repaired map[string]int64
+}
+
+// move returns the move of a path's cursor to c past a piece; nil when a reading
+// could not be taken up there.
+func (p *passed) move(path string, c cursor, resumable bool, repaired int64) *journal.CursorMove {
+	p.repaired[path] += repaired
+	if !resumable {
+		return nil
+	}
+	c.Repaired = p.repaired[path]
 	to := c.encode()
-	m := &journal.CursorMove{Source: s.o.Name, Position: path, From: s.cursors[path], To: to}
-	s.cursors[path] = to
+	m := &journal.CursorMove{Source: p.source, Position: path, From: p.cursors[path], To: to}
+	p.cursors[path] = to
 	return m
 }
