@@ -4,4 +4,7 @@
 //
 // A test that needs one that is not installed fails when CI is set in the
 // environment, and is skipped aloud elsewhere.
+//
+// Package faultproxy breaks chosen requests between a client and a stand-in, and
+// records all of them.
 package standin
