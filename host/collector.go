@@ -241,7 +241,7 @@ func (h *Host) collectorStatus() ([]CollectorStatus, error) {
 	for _, c := range h.config.Collectors {
 		s := CollectorStatus{
 			Name: c.Reference(), Listen: c.Listen, TLS: c.TLSCert != "", Requests: []RequestCount{}, Records: []RecordCount{},
-			Quarantined: counts[c.Reference()],
+			Quarantined: refusedTotals(counts[c.Reference()]),
 		}
 		for _, l := range h.collectors {
 			if l.config == c && l.handler != nil {

@@ -38,6 +38,9 @@ func (h *Host) Status(ctx context.Context) (*Status, error) {
 	if s.Collectors, err = h.collectorStatus(); err != nil {
 		return nil, err
 	}
+	if s.Quarantine, err = h.quarantineStatus(); err != nil {
+		return nil, err
+	}
 	s.Pipelines, err = h.Pipelines(ctx)
 	return s, err
 }
@@ -58,7 +61,7 @@ func (h *Host) sourceStatus(ctx context.Context) ([]SourceStatus, error) {
 			return nil, fmt.Errorf("source %s: %w", source.Reference(), err)
 		}
 		sources = append(sources, SourceStatus{
-			Name: source.Reference(), Positions: int64(len(cursors)), Repaired: repaired, Quarantined: counts[source.Reference()],
+			Name: source.Reference(), Positions: int64(len(cursors)), Repaired: repaired, Quarantined: refusedTotals(counts[source.Reference()]),
 		})
 	}
 	return sources, nil

@@ -43,7 +43,15 @@ type Status struct {
 	Projects   []ProjectStatus   `json:"projects"`
 	Sources    []SourceStatus    `json:"sources"`
 	Collectors []CollectorStatus `json:"collectors"`
+	Quarantine QuarantineStatus  `json:"quarantine"`
 	Pipelines  []PipelineStatus  `json:"pipelines"`
+}
+
+// QuarantineStatus is what the quarantine holds of all sources and pipelines.
+type QuarantineStatus struct {
+	Bytes  int64             `json:"bytes"` // of its files
+	Cap    int64             `json:"cap"`   // beyond it records are only counted
+	Counts []QuarantineCount `json:"counts"`
 }
 
 // ProjectStatus is what a project's journal holds.
@@ -229,14 +237,19 @@ type QuarantineList struct {
 	Records []QuarantinedRecord `json:"records"`
 }
 
-// QuarantineCount counts by source and reason.
+// QuarantineCount counts refused records by source and reason.
 type QuarantineCount struct {
 	Source string `json:"source"`
 	Reason string `json:"reason"`
 	Count  int64  `json:"count"`
+	// Truncated and OnlyCounted are parts of Count: records of which only the
+	// beginning is kept, and records of which nothing is kept, because the
+	// quarantine was full. Neither can be replayed.
+	Truncated   int64 `json:"truncated,omitempty"`
+	OnlyCounted int64 `json:"only_counted,omitempty"`
 }
 
-// QuarantinedRecord is a record that was set aside.
+// QuarantinedRecord is a record that was refused.
 type QuarantinedRecord struct {
 	ID       string    `json:"id"`
 	Source   string    `json:"source"`
@@ -244,16 +257,22 @@ type QuarantinedRecord struct {
 	Position string    `json:"position"`
 	Reason   string    `json:"reason"`
 	Detail   string    `json:"detail,omitempty"`
-	Bytes    []byte    `json:"bytes"`
-	Replayed bool      `json:"replayed,omitempty"`
+	Size     int64     `json:"size"` // bytes of the record that are kept
+	// Truncated means that only the beginning of the record is kept: it cannot be
+	// replayed. OriginalSize is then its number of bytes as it came; 0: not known.
+	Truncated    bool  `json:"truncated,omitempty"`
+	OriginalSize int64 `json:"original_size,omitempty"`
+	// Bytes are the record, in a list of several records its first 1,024 bytes.
+	Bytes []byte `json:"bytes"`
 }
 
 // ReplayReport counts what became of replayed records.
 type ReplayReport struct {
-	Records  int64 `json:"records"`
-	Accepted int64 `json:"accepted"`
-	Refused  int64 `json:"refused"`
-	Repaired int64 `json:"repaired"` // of those accepted: see SourceStatus
+	Records   int64 `json:"records"`
+	Accepted  int64 `json:"accepted"`
+	Refused   int64 `json:"refused"`
+	Truncated int64 `json:"truncated"` // part of Refused: only their beginning is kept
+	Repaired  int64 `json:"repaired"`  // of those accepted: see SourceStatus
 }
 
 // IdentityFilter picks refused identity links.

@@ -1,6 +1,8 @@
 package host
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,44 +21,89 @@ import (
 // defaultListed is how many records Quarantine lists unless told.
 const defaultListed = 100
 
+// Bounds of a listing, which is held in memory: the bytes of each record in it,
+// and its records. One record alone is shown whole.
+const (
+	listedBytes = 1 << 10
+	maxListed   = 10_000
+)
+
 func (f QuarantineFilter) matches(e quarantine.Entry) bool {
 	return (f.Source == "" || f.Source == e.Source) && (f.Reason == "" || f.Reason == e.Reason) && (f.ID == "" || f.ID == e.ID)
 }
 
 // Quarantine implements Operations.
 func (h *Host) Quarantine(_ context.Context, f QuarantineFilter) (*QuarantineList, error) {
-	list := &QuarantineList{Counts: []QuarantineCount{}, Records: []QuarantinedRecord{}}
-	counts, err := h.quarantine.Counts()
-	if err != nil {
+	list := &QuarantineList{Records: []QuarantinedRecord{}}
+	var err error
+	if list.Counts, err = h.quarantineCounts(f); err != nil {
 		return nil, err
 	}
-	for source, reasons := range counts {
-		for reason, n := range reasons {
-			if f.matches(quarantine.Entry{Source: source, Reason: reason, ID: f.ID}) {
-				list.Counts = append(list.Counts, QuarantineCount{Source: source, Reason: reason, Count: n})
-			}
-		}
-	}
-	sort.Slice(list.Counts, func(i, j int) bool {
-		a, b := list.Counts[i], list.Counts[j]
-		return a.Source < b.Source || a.Source == b.Source && a.Reason < b.Reason
-	})
-	limit := f.Limit
-	if limit == 0 {
-		limit = defaultListed
+	limit := cmp.Or(f.Limit, defaultListed)
+	if limit < 0 || limit > maxListed {
+		return nil, fmt.Errorf("a list of %d quarantined records was asked for: at least 1 and at most %d are listed at once; pick some with --source or --reason", limit, maxListed)
 	}
 	for e, err := range h.matching(f) {
 		if err != nil {
 			return nil, err
 		}
-		list.Records = append(list.Records, QuarantinedRecord{
-			ID: e.ID, Source: e.Source, Time: e.Time, Position: e.Position, Reason: e.Reason, Detail: e.Detail, Bytes: e.Bytes,
-		})
+		record := quarantinedRecord(e)
+		if f.ID == "" {
+			record.Bytes = bytes.Clone(e.Bytes[:min(len(e.Bytes), listedBytes)])
+		}
+		list.Records = append(list.Records, record)
 		if len(list.Records) == limit {
 			break
 		}
 	}
 	return list, nil
+}
+
+func quarantinedRecord(e quarantine.Entry) QuarantinedRecord {
+	return QuarantinedRecord{
+		ID: e.ID, Source: e.Source, Time: e.Time, Position: e.Position, Reason: e.Reason, Detail: e.Detail,
+		Size: int64(len(e.Bytes)), Truncated: e.Truncated, OriginalSize: e.Size, Bytes: e.Bytes,
+	}
+}
+
+// quarantineStatus is the state of the whole quarantine.
+func (h *Host) quarantineStatus() (s QuarantineStatus, err error) {
+	s.Bytes, s.Cap = h.quarantine.Used()
+	s.Counts, err = h.quarantineCounts(QuarantineFilter{})
+	return s, err
+}
+
+// quarantineCounts counts the refused records of the sources and reasons that a
+// filter picks, by source and reason.
+func (h *Host) quarantineCounts(f QuarantineFilter) ([]QuarantineCount, error) {
+	counts, err := h.quarantine.Counts()
+	if err != nil {
+		return nil, err
+	}
+	list := []QuarantineCount{}
+	for source, reasons := range counts {
+		for reason, n := range reasons {
+			if f.matches(quarantine.Entry{Source: source, Reason: reason, ID: f.ID}) {
+				list = append(list, QuarantineCount{
+					Source: source, Reason: reason, Count: n.Total(), Truncated: n.Truncated, OnlyCounted: n.Counted,
+				})
+			}
+		}
+	}
+	sort.Slice(list, func(i, j int) bool {
+		a, b := list[i], list[j]
+		return a.Source < b.Source || a.Source == b.Source && a.Reason < b.Reason
+	})
+	return list, nil
+}
+
+// refusedTotals are the numbers of a source's refused records, by reason.
+func refusedTotals(counts map[string]quarantine.Count) map[string]int64 {
+	totals := make(map[string]int64, len(counts))
+	for reason, n := range counts {
+		totals[reason] = n.Total()
+	}
+	return totals
 }
 
 // matching are the quarantined records that a filter picks. An id that there is
@@ -163,15 +210,22 @@ func (h *Host) replay(ctx context.Context, f QuarantineFilter, report *ReplayRep
 	}
 }
 
-// replaySome feeds records to journals, and removes those that were accepted.
+// replaySome feeds records to journals, and removes those that were accepted. Of
+// a truncated record the beginning might pass for a record: it is not fed.
 func (h *Host) replaySome(ctx context.Context, some []quarantine.Entry, report *ReplayReport, feed replayer) error {
-	refused, repaired, err := feed(ctx, some)
+	var whole []quarantine.Entry
+	for _, e := range some {
+		if !e.Truncated {
+			whole = append(whole, e)
+		}
+	}
+	refused, repaired, err := feed(ctx, whole)
 	if err != nil {
 		return err
 	}
 	crashpoint.Here("replay.sealed")
 	var accepted []quarantine.Ref
-	for _, e := range some {
+	for _, e := range whole {
 		if !refused[e.ID] {
 			accepted = append(accepted, e.Ref())
 		}
@@ -180,6 +234,7 @@ func (h *Host) replaySome(ctx context.Context, some []quarantine.Entry, report *
 	report.Accepted += int64(len(accepted))
 	report.Refused += int64(len(some) - len(accepted))
 	report.Repaired += repaired
+	report.Truncated += int64(len(some) - len(whole))
 	return h.quarantine.Remove(accepted)
 }
 

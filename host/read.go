@@ -138,7 +138,7 @@ func (r rejects) Put(file string, edition int, from, to int64, refused []ingest.
 	entries := make([]quarantine.Entry, 0, len(refused))
 	for _, x := range refused {
 		entries = append(entries, quarantine.Entry{
-			Position: fmt.Sprintf("%s at byte %d", file, x.At), Reason: string(x.Reason), Detail: x.Detail, Bytes: x.Bytes,
+			Position: fmt.Sprintf("%s at byte %d", file, x.At), Reason: string(x.Reason), Detail: x.Detail, Bytes: x.Bytes, Truncated: x.Truncated,
 		})
 	}
 	position := file

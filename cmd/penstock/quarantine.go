@@ -62,6 +62,9 @@ func newQuarantineCommand(c *cli) *cobra.Command {
 				if report.Repaired > 0 {
 					fmt.Fprintf(c.out, "  repaired: in %d of them U+FFFD replaces half characters\n", report.Repaired)
 				}
+				if report.Truncated > 0 {
+					fmt.Fprintf(c.out, "%d of the refused ones were not tried: only their beginning is kept\n", report.Truncated)
+				}
 				return nil
 			})
 		},
@@ -82,23 +85,35 @@ func (c *cli) printQuarantine(list *host.QuarantineList) {
 	}
 	var rows [][]string
 	for _, n := range list.Counts {
-		rows = append(rows, []string{n.Source, n.Reason, thousands(n.Count)})
+		rows = append(rows, []string{n.Source, n.Reason, thousands(n.Count), thousands(n.Truncated), thousands(n.OnlyCounted)})
 	}
-	c.table([]string{"source", "reason", "records"}, rows)
+	c.table([]string{"source", "reason", "records", "truncated", "only counted"}, rows)
 	fmt.Fprintln(c.out)
 	rows = nil
 	for _, r := range list.Records {
-		rows = append(rows, []string{r.ID, r.Source, r.Position, r.Reason, excerpt(r.Bytes, 60)})
+		rows = append(rows, []string{r.ID, r.Source, r.Position, r.Reason, recordSize(r), excerpt(r.Bytes, 60)})
 	}
-	c.table([]string{"id", "source", "position", "reason", "record"}, rows)
+	c.table([]string{"id", "source", "position", "reason", "size", "record"}, rows)
+}
+
+// recordSize says how much of a record is kept.
+func recordSize(r host.QuarantinedRecord) string {
+	switch {
+	case !r.Truncated:
+		return size(r.Size)
+	case r.OriginalSize > 0:
+		return fmt.Sprintf("%s of %s", size(r.Size), size(r.OriginalSize))
+	default:
+		return "the first " + size(r.Size)
+	}
 }
 
 func (c *cli) showQuarantined(r host.QuarantinedRecord) error {
 	if c.json {
 		return c.printJSON(r)
 	}
-	fmt.Fprintf(c.out, "id:       %s\nsource:   %s\nposition: %s\nreason:   %s\ndetail:   %s\nset aside %s\n\n",
-		r.ID, r.Source, r.Position, r.Reason, r.Detail, r.Time.Format("2006-01-02 15:04:05"))
+	fmt.Fprintf(c.out, "id:       %s\nsource:   %s\nposition: %s\nreason:   %s\ndetail:   %s\nsize:     %s\nset aside %s\n\n",
+		r.ID, r.Source, r.Position, r.Reason, r.Detail, recordSize(r), r.Time.Format("2006-01-02 15:04:05"))
 	if utf8.Valid(r.Bytes) {
 		fmt.Fprintf(c.out, "%s\n", r.Bytes)
 	} else {

@@ -68,7 +68,26 @@ func (c *cli) printStatus(s *host.Status) {
 		c.printCollectors(s.Collectors)
 		fmt.Fprintln(c.out)
 	}
+	c.printQuarantineStatus(s.Quarantine)
 	c.printPipelines(s.Pipelines)
+}
+
+// printQuarantineStatus says what the quarantine holds, and what of it cannot be
+// replayed.
+func (c *cli) printQuarantineStatus(q host.QuarantineStatus) {
+	if len(q.Counts) == 0 {
+		return
+	}
+	fmt.Fprintf(c.out, "quarantine: %s of %s at most\n", size(q.Bytes), size(q.Cap))
+	for _, n := range q.Counts {
+		if n.Truncated > 0 {
+			fmt.Fprintf(c.out, "  %s: of %s %s records only the beginning is kept: they cannot be replayed\n", n.Source, thousands(n.Truncated), n.Reason)
+		}
+		if n.OnlyCounted > 0 {
+			fmt.Fprintf(c.out, "  %s: %s %s records are only counted, because the quarantine was full: nothing of them is kept here\n", n.Source, thousands(n.OnlyCounted), n.Reason)
+		}
+	}
+	fmt.Fprintln(c.out)
 }
 
 func (c *cli) printCollectors(collectors []host.CollectorStatus) {

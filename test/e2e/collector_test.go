@@ -463,6 +463,50 @@ func TestReplayOfWhatACollectorRefused(t *testing.T) {
 	}
 }
 
+// A record is kept whole, however long it is: once its token is configured it is
+// replayed and exported. So is a body that is not JSON.
+func TestReplayOfALongRecord(t *testing.T) {
+	t.Parallel()
+	c := newCollecting(t)
+	h := c.serve("SHOP_TOKEN=tok-other")
+	var lists []string
+	for i := range 22 {
+		lists = append(lists, fmt.Sprintf(`"list %d":[%s"%d"]`, i, strings.Repeat(fmt.Sprintf(`"%076d",`, i), 50), i))
+	}
+	long := `{"event":"long","properties":{"token":"tok-7c1d","distinct_id":"ada",` + strings.Join(lists, ",") + `}}`
+	spoiled := `[{"event":"` + strings.Repeat("no JSON ", 100_000) + "the end"
+	if len(long) < 87_000 {
+		t.Fatalf("the event has only %d bytes", len(long))
+	}
+	form := "data=" + url.QueryEscape(base64.StdEncoding.EncodeToString([]byte(strings.Replace(long, `"long"`, `"long form"`, 1))))
+	for _, r := range []struct{ contentType, body, answer string }{
+		{"application/json", long, "1"}, {"application/x-www-form-urlencoded", form, "1"}, {"application/json", spoiled, "0"},
+	} {
+		if status, answer, err := c.post("/track", r.contentType, "", r.body); err != nil || status != http.StatusOK || answer != r.answer {
+			t.Fatal(status, answer, err)
+		}
+	}
+	h.Stop(syscall.SIGTERM)
+	const body = "collector.web/tail-0000000000000001:3"
+	c.Says(c.Penstock(nil, "quarantine", "list"), 0, "87.", body, "781.")
+	if r := c.Penstock(nil, "quarantine", "show", body); r.Status != 0 || !strings.Contains(r.Out, spoiled+"\n") {
+		t.Errorf("the body that is not JSON is not shown whole: status %d, %d bytes of %d\n%s", r.Status, len(r.Out), len(spoiled), r.Err)
+	}
+	c.Says(c.Penstock(nil, "quarantine", "replay"), 0, "replayed 3 records: 2 accepted, 1 refused again")
+	c.Once()
+	rows := c.Rows("out")
+	if len(rows) != 2 {
+		t.Fatalf("%d rows", len(rows))
+	}
+	for _, row := range rows {
+		for _, list := range lists {
+			if !strings.Contains(row, list) {
+				t.Fatalf("%.50s… is not in a row of %d bytes", list, len(row))
+			}
+		}
+	}
+}
+
 // logFiles are the files of the collector's log, the newest last.
 func (c *collecting) logFiles() []string {
 	c.t.Helper()

@@ -52,6 +52,8 @@ type Refusal struct {
 	Reason schema.Reason
 	Detail string
 	Bytes  []byte
+	// Truncated means that Bytes are only the beginning of the record.
+	Truncated bool
 }
 
 // Source gives pieces.

@@ -253,10 +253,11 @@ func TestRepairedRecordsAreCounted(t *testing.T) {
 	}
 }
 
-func TestWhatIsTooLongIsNotKeptWhole(t *testing.T) {
+func TestARecordThatIsTooLongIsKeptWhole(t *testing.T) {
 	var r result
-	r.parse((&Options{Now: clock}).parser(), &Piece{Data: []byte(`{"x":"` + strings.Repeat("x", schema.MaxRecord) + `"}`)})
-	if len(r.refused) != 1 || r.refused[0].Reason != schema.TooLong || len(r.refused[0].Bytes) != KeptBytes {
+	record := `{"x":"` + strings.Repeat("x", schema.MaxRecord) + `"}`
+	r.parse((&Options{Now: clock}).parser(), &Piece{Data: []byte(record)})
+	if len(r.refused) != 1 || r.refused[0].Reason != schema.TooLong || string(r.refused[0].Bytes) != record || r.refused[0].Truncated {
 		t.Errorf("got %d refused, %d bytes", len(r.refused), len(r.refused[0].Bytes))
 	}
 }

@@ -10,9 +10,6 @@ import (
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
 
-// KeptBytes is how much of a record that is too long is set aside.
-const KeptBytes = 64 << 10
-
 // shownBytes is how much is set aside of an array of which only the end is
 // missing.
 const shownBytes = 256
@@ -140,11 +137,7 @@ func (r *result) record(p parser, record []byte, at int64) {
 	if !errors.As(err, &rejection) {
 		rejection = &schema.Rejection{Reason: schema.InvalidJSON, Detail: err.Error()}
 	}
-	kept := record
-	if rejection.Reason == schema.TooLong {
-		kept = record[:min(len(record), KeptBytes)]
-	}
-	r.refused = append(r.refused, Refusal{At: at, Reason: rejection.Reason, Detail: rejection.Detail, Bytes: bytes.Clone(kept)})
+	r.refused = append(r.refused, Refusal{At: at, Reason: rejection.Reason, Detail: rejection.Detail, Bytes: bytes.Clone(record)})
 }
 
 func (r *result) refuse(at int64, reason schema.Reason, detail string, record []byte) {

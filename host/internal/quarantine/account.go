@@ -8,29 +8,57 @@ import (
 	"fmt"
 	"hash"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 )
 
+// Count counts the records of a source that were refused for one reason.
+type Count struct {
+	Entries   int64 `json:"entries,omitempty"`   // in files
+	Truncated int64 `json:"truncated,omitempty"` // of Entries: only the beginning of the record is kept
+	Counted   int64 `json:"counted,omitempty"`   // beyond a cap: nothing of the record is kept
+}
+
+// Total is the number of records that were refused and not replayed since.
+func (c Count) Total() int64 { return c.Entries + c.Counted }
+
+func (c Count) plus(o Count) Count {
+	return Count{c.Entries + o.Entries, c.Truncated + o.Truncated, c.Counted + o.Counted}
+}
+
+func (c Count) minus(o Count) Count {
+	return Count{c.Entries - o.Entries, c.Truncated - o.Truncated, c.Counted - o.Counted}
+}
+
 // account counts a source's entries by reason. Reading all of them takes long:
-// a source whose files are as they were when its counts were kept is known at
-// once, any other is read when somebody asks.
+// a source whose files are as they were when its counts were stored is known at
+// once, any other is read when its counts are asked for.
 type account struct {
-	known   bool             // entries holds
-	entries map[string]int64 // in files
-	over    map[string]int64 // only counted, beyond the cap
-	changed bool             // since the counts were kept
+	known   bool             // counts is complete
+	counts  map[string]Count // of files
+	over    map[string]int64 // counted beyond the store's cap; in countsFile
+	changed bool             // counts differs from indexFile
+}
+
+func newAccount() *account {
+	return &account{known: true, counts: map[string]Count{}, over: map[string]int64{}}
 }
 
 // indexFile keeps a source's counts. It says nothing that its other files do
 // not: who removes it loses nothing.
 const indexFile = "index.json"
 
+// indexVersion grows when kept changes. An index of another version counts as
+// none.
+const indexVersion = 2
+
 // kept is the content of indexFile.
 type kept struct {
+	Version     int              `json:"version"`
 	Fingerprint string           `json:"fingerprint"`
-	Counts      map[string]int64 `json:"counts"`
+	Counts      map[string]Count `json:"counts"`
 }
 
 // openAccount reads what is kept of a directory whose files have a fingerprint.
@@ -39,7 +67,8 @@ func openAccount(dir, fingerprint string) (*account, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &account{over: over, entries: map[string]int64{}}
+	a := newAccount()
+	a.known, a.over = false, over
 	data, err := os.ReadFile(filepath.Join(dir, indexFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return a, nil
@@ -48,8 +77,8 @@ func openAccount(dir, fingerprint string) (*account, error) {
 		return nil, err
 	}
 	var k kept
-	if json.Unmarshal(data, &k) == nil && k.Fingerprint == fingerprint && k.Counts != nil {
-		a.known, a.entries = true, k.Counts
+	if json.Unmarshal(data, &k) == nil && k.Version == indexVersion && k.Fingerprint == fingerprint && k.Counts != nil {
+		a.known, a.counts = true, k.Counts
 	}
 	return a, nil
 }
@@ -77,18 +106,24 @@ func (a *account) keep(dir string) error {
 		}
 		mark.add(info)
 	}
-	data, err := json.Marshal(kept{Fingerprint: mark.sum(), Counts: a.entries})
+	data, err := json.Marshal(kept{Version: indexVersion, Fingerprint: mark.sum(), Counts: a.counts})
 	if err != nil {
 		return err
 	}
 	a.changed = false
-	return write(dir, indexFile, data)
+	return writeFile(dir, indexFile, data)
 }
 
-func (a *account) add(reason string, n int64) {
+func (a *account) add(counts map[string]Count) {
+	for reason, n := range counts {
+		a.set(reason, a.counts[reason].plus(n))
+	}
+}
+
+func (a *account) set(reason string, n Count) {
 	a.changed = true
-	if a.entries[reason] += n; a.entries[reason] == 0 {
-		delete(a.entries, reason)
+	if a.counts[reason] = n; n == (Count{}) {
+		delete(a.counts, reason)
 	}
 }
 
@@ -103,7 +138,7 @@ func (a *account) forget(path string) {
 		a.known = false
 	}
 	for reason, n := range counts {
-		a.add(reason, -n)
+		a.set(reason, a.counts[reason].minus(n))
 	}
 }
 
@@ -112,15 +147,13 @@ func (a *account) learn(dir string, files []string) error {
 	if a.known {
 		return nil
 	}
-	a.entries = map[string]int64{}
+	a.counts = map[string]Count{}
 	for _, file := range files {
 		counts, err := countFile(filepath.Join(dir, file))
 		if err != nil {
 			return err
 		}
-		for reason, n := range counts {
-			a.add(reason, n)
-		}
+		a.add(counts)
 	}
 	a.known = true
 	return nil
@@ -132,40 +165,27 @@ func (a *account) include(path string) {
 	if err != nil {
 		a.known = false
 	}
-	for reason, n := range counts {
-		a.add(reason, n)
-	}
+	a.add(counts)
 }
 
 // countFile counts a file's entries by reason.
-func countFile(path string) (map[string]int64, error) {
-	counts := map[string]int64{}
-	_, err := eachLine(path, func(_ int, l line) bool {
-		if l.Counted == nil {
-			counts[l.Reason]++
-		}
-		for reason, n := range l.Counted {
-			counts[reason] += n
-		}
-		return true
-	})
+func countFile(path string) (map[string]Count, error) {
+	counts := map[string]Count{}
+	_, err := eachLine(path, func(_ int, data []byte) (bool, error) { return true, tally(data, counts) })
 	return counts, err
 }
 
-// count adds to what was only counted.
-func (a *account) count(dir string, entries []Entry) error {
-	counts := map[string]int64{}
-	for reason, n := range a.over {
-		counts[reason] = n
-	}
-	for _, e := range entries {
-		counts[e.Reason]++
+// count adds to what is counted beyond the cap, durably.
+func (a *account) count(dir string, over map[string]int64) error {
+	counts := maps.Clone(a.over)
+	for reason, n := range over {
+		counts[reason] += n
 	}
 	data, err := json.Marshal(counts)
 	if err != nil {
 		return err
 	}
-	if err := write(dir, countsFile, data); err != nil {
+	if err := writeFile(dir, countsFile, data); err != nil {
 		return err
 	}
 	a.over = counts

@@ -2,7 +2,6 @@ package quarantine
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,15 +23,15 @@ func (s *Store) Append(source string, entries []Entry) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := s.keep(source, entries, func(data []byte) error { return s.extend(filepath.Join(s.dir, source, tailPrefix), data) })
+	err := s.keep(source, entries, func(b *batch) error { return s.extend(filepath.Join(s.dir, source, tailPrefix), b) })
 	if err != nil {
 		return fmt.Errorf("quarantine records of %s: %w", source, err)
 	}
 	return nil
 }
 
-// extend appends data to the newest file of a prefix, or begins the next.
-func (s *Store) extend(prefix string, data []byte) error {
+// extend appends entries to the newest file of a prefix, or begins the next.
+func (s *Store) extend(prefix string, b *batch) error {
 	number := int64(1)
 	if numbers := s.spans[prefix]; len(numbers) > 0 {
 		number = slices.Max(numbers)
@@ -43,26 +42,16 @@ func (s *Store) extend(prefix string, data []byte) error {
 		number++
 		path, before = spanPath(prefix, number), 0
 	}
-	if before == 0 {
-		if err := write(filepath.Dir(path), filepath.Base(path), data); err != nil {
-			return err
-		}
-		if !slices.Contains(s.spans[prefix], number) {
-			s.spans[prefix] = append(s.spans[prefix], number)
-		}
-		return nil
+	if before > 0 {
+		return b.extend(path, before)
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
-	if err != nil {
+	if err := b.create(path); err != nil {
 		return err
 	}
-	if _, err = f.Write(data); err == nil {
-		err = f.Sync()
+	if b.bytes > 0 && !slices.Contains(s.spans[prefix], number) {
+		s.spans[prefix] = append(s.spans[prefix], number)
 	}
-	if err != nil {
-		err = errors.Join(err, f.Truncate(before)) // half a line would spoil the file
-	}
-	return errors.Join(err, f.Close())
+	return nil
 }
 
 // mendTail cuts half a line that a crash has left at the end of a file that

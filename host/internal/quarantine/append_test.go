@@ -35,7 +35,7 @@ func TestEntriesAreAppended(t *testing.T) {
 	if diff := cmp.Diff([]string{file + "1 r 1", file + "2 q 2\xff", file + "3 r 3", file + "4 r 4"}, got); diff != "" {
 		t.Errorf("entries (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(map[string]map[string]int64{"collector.web": {"r": 3, "q": 1}}, counts(t, s)); diff != "" {
+	if diff := cmp.Diff(map[string]map[string]int64{"collector.web": {"r": 3, "q": 1}}, totals(t, s)); diff != "" {
 		t.Errorf("counts (-want +got):\n%s", diff)
 	}
 	used(t, s)
@@ -75,7 +75,7 @@ func TestAppendingBeginsFilesAndEndsAtTheCap(t *testing.T) {
 		appendTo(t, s, bad("r", long))
 	}
 	kept := len(list(t, s))
-	if got := counts(t, s)["collector.web"]["r"]; got != 40 || kept < 25 || kept > 31 {
+	if got := totals(t, s)["collector.web"]["r"]; got != 40 || kept < 25 || kept > 31 {
 		t.Errorf("%d kept, %d counted", kept, got)
 	}
 	files, err := s.files("collector.web")

@@ -3,7 +3,6 @@ package quarantine
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 )
 
 // DefaultCap is the most bytes that all files together may have.
@@ -36,27 +34,6 @@ type Store struct {
 	used     int64
 	spans    map[string][]int64  // where the spans of a position begin, by directory and prefix
 	accounts map[string]*account // by source
-}
-
-// Entry is a record that is set aside.
-type Entry struct {
-	ID       string    `json:"-"` // names it in this store
-	Sum      uint64    `json:"-"` // of what is stored
-	Time     time.Time `json:"time"`
-	Source   string    `json:"source"`
-	Position string    `json:"position"` // "events/a.ndjson at byte 4711"
-	Reason   string    `json:"reason"`
-	Detail   string    `json:"detail,omitempty"`
-	Bytes    []byte    `json:"-"`
-}
-
-// line is how an entry is stored: bytes as text where they are UTF-8.
-type line struct {
-	Entry
-	Text   *string `json:"record,omitempty"`
-	Base64 []byte  `json:"record_base64,omitempty"`
-	// Counted stands for rows of a run that were only counted, by reason.
-	Counted map[string]int64 `json:"counted,omitempty"`
 }
 
 // Span is a part of a source's position.
@@ -152,7 +129,7 @@ func (s *Store) openSource(source string) error {
 func (s *Store) account(source string) *account {
 	a := s.accounts[source]
 	if a == nil {
-		a = &account{known: true, entries: map[string]int64{}, over: map[string]int64{}}
+		a = newAccount()
 		s.accounts[source] = a
 	}
 	return a
@@ -184,39 +161,31 @@ func (s *Store) put(source string, span Span, entries []Entry) error {
 	if err := s.removeSpan(source, prefix, span); err != nil {
 		return err
 	}
-	return s.keep(source, entries, func(data []byte) error {
-		if err := write(dir, filepath.Base(spanPath(prefix, span.From)), data); err != nil {
+	return s.keep(source, entries, func(b *batch) error {
+		if err := b.create(spanPath(prefix, span.From)); err != nil {
 			return err
 		}
-		s.spans[prefix] = append(s.spans[prefix], span.From)
+		if b.bytes > 0 {
+			s.spans[prefix] = append(s.spans[prefix], span.From)
+		}
 		return nil
 	})
 }
 
-// keep has store write the entries that there is room for, and counts these and
-// those that there is none for.
-func (s *Store) keep(source string, entries []Entry, store func(data []byte) error) error {
-	data, left, err := s.encode(source, entries)
-	if err != nil {
+// keep has store write entries, and counts those that were written and those
+// that there was no room for.
+func (s *Store) keep(source string, entries []Entry, store func(*batch) error) error {
+	b := &batch{source: source, now: s.o.Now().UTC(), entries: entries, room: s.o.Cap - s.used}
+	if err := store(b); err != nil {
 		return err
 	}
 	a := s.account(source)
-	if len(left) > 0 {
-		if err := a.count(filepath.Join(s.dir, source), left); err != nil {
-			return err
-		}
-	}
-	if len(data) == 0 {
+	s.used += b.bytes
+	a.add(b.kept)
+	if len(b.over) == 0 {
 		return nil
 	}
-	if err := store(data); err != nil {
-		return err
-	}
-	s.used += int64(len(data))
-	for _, e := range entries[:len(entries)-len(left)] {
-		a.add(e.Reason, 1)
-	}
-	return nil
+	return a.count(filepath.Join(s.dir, source), b.over)
 }
 
 // positionPrefix begins the names of a position's files.
@@ -270,37 +239,8 @@ func (s *Store) remove(source, path string) error {
 	return nil
 }
 
-// encode renders entries up to the cap, and returns those that are over it.
-func (s *Store) encode(source string, entries []Entry) (data []byte, over []Entry, err error) {
-	for i, e := range entries {
-		encoded, err := s.encodeEntry(source, e)
-		if err != nil {
-			return nil, nil, err
-		}
-		if s.used+int64(len(data)+len(encoded)) > s.o.Cap {
-			return data, entries[i:], nil
-		}
-		data = append(data, encoded...)
-	}
-	return data, nil, nil
-}
-
-// encodeEntry renders an entry as a line.
-func (s *Store) encodeEntry(source string, e Entry) ([]byte, error) {
-	e.Source, e.Time = source, s.o.Now().UTC()
-	l := line{Entry: e}
-	if utf8.Valid(e.Bytes) {
-		text := string(e.Bytes)
-		l.Text = &text
-	} else {
-		l.Base64 = e.Bytes
-	}
-	encoded, err := json.Marshal(l)
-	return append(encoded, '\n'), err
-}
-
-// write puts a file in its place durably.
-func write(dir, name string, data []byte) error {
+// writeFile puts a file in its place durably.
+func writeFile(dir, name string, data []byte) error {
 	f, err := create(dir)
 	if err != nil {
 		return err

@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -57,13 +60,27 @@ func texts(t *testing.T, s *Store) (texts []string) {
 	return texts
 }
 
-func counts(t *testing.T, s *Store) map[string]map[string]int64 {
+func counts(t *testing.T, s *Store) map[string]map[string]Count {
 	t.Helper()
 	c, err := s.Counts()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// totals are counts without the difference between what is kept and what is
+// only counted.
+func totals(t *testing.T, s *Store) map[string]map[string]int64 {
+	t.Helper()
+	totals := map[string]map[string]int64{}
+	for source, reasons := range counts(t, s) {
+		totals[source] = map[string]int64{}
+		for reason, n := range reasons {
+			totals[source][reason] = n.Total()
+		}
+	}
+	return totals
 }
 
 // used holds the store's accounts against the files: those that are read, and
@@ -176,13 +193,127 @@ func TestCap(t *testing.T) {
 		put(t, s, "files.in", Span{"a", int64(i), int64(i + 1)}, bad("r", strings.Repeat("x", 100)))
 	}
 	put(t, s, "files.in", Span{"b", 0, 1}, bad("q", strings.Repeat("x", 2000)))
-	if n := len(list(t, s)); n == 0 || n >= 10 || s.used > 1000 {
-		t.Errorf("%d records of 10 in %d bytes of 1000", n, s.used)
+	// A small one behind those that are too large is still kept.
+	put(t, s, "files.in", Span{"b", 1, 3}, bad("q", strings.Repeat("x", 2000)), bad("small", "x"))
+	kept := int64(len(list(t, s)))
+	if kept == 0 || kept >= 10 || s.used > 1000 {
+		t.Errorf("%d records of 10 in %d bytes of 1000", kept, s.used)
 	}
 	used(t, s)
-	want := map[string]map[string]int64{"files.in": {"r": 10, "q": 1}}
+	want := map[string]map[string]Count{"files.in": {
+		"r": {Entries: kept - 1, Counted: 11 - kept}, "q": {Counted: 2}, "small": {Entries: 1},
+	}}
 	if diff := cmp.Diff(want, counts(t, s)); diff != "" {
 		t.Errorf("counts (-want +got):\n%s", diff)
+	}
+}
+
+// A record is kept whole up to MaxRecord, whatever it is made of. Of a longer
+// one the beginning is kept, and the entry says so.
+func TestLongRecords(t *testing.T) {
+	s := open(t, t.TempDir(), 0)
+	random := make([]byte, MaxRecord)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(random) // never fails
+	records := [][]byte{
+		bytes.Repeat([]byte("x"), 87<<10), bytes.Repeat([]byte("\"\x01"), MaxRecord/2), bytes.Repeat([]byte("€"), MaxRecord/3), random,
+		bytes.Repeat([]byte("\x01"), MaxRecord+1),
+	}
+	for i, r := range records {
+		put(t, s, "files.in", Span{"a", int64(i), int64(i + 1)}, bad("long", string(r)))
+	}
+	appendTo(t, s, Entry{Reason: "long", Bytes: []byte("the beginning"), Truncated: true, Size: 99})
+	all := list(t, s)
+	if len(all) != len(records)+1 {
+		t.Fatalf("%d entries", len(all))
+	}
+	cut := all[0]
+	if string(cut.Bytes) != "the beginning" || !cut.Truncated || cut.Size != 99 {
+		t.Errorf("truncated by its source: %d bytes, %v, %d", len(cut.Bytes), cut.Truncated, cut.Size)
+	}
+	for i, e := range all[1:] {
+		long := len(records[i]) > MaxRecord
+		if !bytes.Equal(e.Bytes, records[i][:min(len(records[i]), MaxRecord)]) || e.Truncated != long || (e.Size == int64(len(records[i]))) != long {
+			t.Errorf("record %d: %d bytes of %d, truncated %v, size %d", i, len(e.Bytes), len(records[i]), e.Truncated, e.Size)
+		}
+	}
+	want := map[string]map[string]Count{
+		"files.in": {"long": {Entries: 5, Truncated: 1}}, "collector.web": {"long": {Entries: 1, Truncated: 1}},
+	}
+	if diff := cmp.Diff(want, counts(t, s)); diff != "" {
+		t.Errorf("counts (-want +got):\n%s", diff)
+	}
+	used(t, s)
+	// Removing one leaves the others.
+	if err := s.Remove([]Ref{all[1].Ref(), cut.Ref()}); err != nil {
+		t.Fatal(err)
+	}
+	used(t, s)
+}
+
+// A destination may name each row's own reason, as long as it likes.
+func TestLongTexts(t *testing.T) {
+	s := open(t, t.TempDir(), 0)
+	put(t, s, "files.in", Span{"a", 0, 1}, Entry{Reason: strings.Repeat("€", maxText), Detail: strings.Repeat("\x00", maxLine)})
+	e := list(t, s)[0]
+	if len(e.Reason) > maxText+3 || len(e.Detail) > maxText+3 || !utf8.ValidString(e.Reason) {
+		t.Errorf("reason of %d bytes, detail of %d", len(e.Reason), len(e.Detail))
+	}
+}
+
+// Memory grows with the longest record, not with the number of records.
+func TestMemoryIsThatOfOneRecord(t *testing.T) {
+	s := open(t, t.TempDir(), 0)
+	record := bytes.Repeat([]byte("\xff"), 1<<20)
+	allocated := func(what string, limit uint64, fn func()) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		fn()
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > limit {
+			t.Errorf("%s: %d MiB were allocated, of %d at most", what, n>>20, limit>>20)
+		}
+	}
+	const many = 20
+	entries := slices.Repeat([]Entry{{Reason: "r", Bytes: record}}, many)
+	allocated("put", many*2<<20, func() { put(t, s, "files.in", Span{"a", 0, 1}, entries...) })
+	allocated("count", 8<<20, func() {
+		if _, err := countFile(filepath.Join(s.dir, "files.in", filepath.Base(spanPath(positionPrefix("a"), 0)))); err != nil {
+			t.Error(err)
+		}
+	})
+	runtime.GC()
+	peak := uint64(0)
+	for _, err := range s.Entries("") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		peak = max(peak, m.HeapAlloc)
+	}
+	if peak > 16<<20 {
+		t.Errorf("%d MiB are held while entries are read", peak>>20)
+	}
+}
+
+// A file that is no quarantine file, however long, does not fill the memory.
+func TestALineWithoutEnd(t *testing.T) {
+	s := open(t, t.TempDir(), 0)
+	put(t, s, "files.in", Span{"a", 0, 1}, bad("r", "x"))
+	path := filepath.Join(s.dir, "files.in", "zeros"+extension)
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	var last error
+	for _, err := range s.Entries("") {
+		last = err
+	}
+	if !errors.Is(last, errLine) {
+		t.Errorf("reading ends with %v", last)
 	}
 }
 
@@ -208,7 +339,7 @@ func TestRemove(t *testing.T) {
 	if err := s.Remove([]Ref{all[2].Ref(), all[0].Ref()}); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]map[string]int64{"files.in": {"r": 1}}, counts(t, s)); diff != "" {
+	if diff := cmp.Diff(map[string]map[string]int64{"files.in": {"r": 1}}, totals(t, s)); diff != "" {
 		t.Errorf("counts (-want +got):\n%s", diff)
 	}
 	used(t, s)
@@ -294,7 +425,7 @@ func TestRunBeyondTheCap(t *testing.T) {
 		attempt(t, s, true, rows...)
 	}
 	want := map[string]map[string]int64{"pipeline-to_lake": {"too_wide": 50}}
-	if diff := cmp.Diff(want, counts(t, s)); diff != "" {
+	if diff := cmp.Diff(want, totals(t, s)); diff != "" {
 		t.Errorf("counts (-want +got):\n%s", diff)
 	}
 	used(t, s)
@@ -343,8 +474,8 @@ func FuzzEntry(f *testing.F) {
 	f.Add("a", []byte("b"))
 	f.Add("\xff", []byte("\xff\n"))
 	f.Fuzz(func(t *testing.T, reason string, record []byte) {
-		s := &Store{o: Options{Now: clock}}
-		data, err := s.encodeEntry("files.in", Entry{Reason: reason, Bytes: record})
+		e := Entry{Source: "files.in", Time: clock(), Reason: reason, Bytes: record}
+		data, err := e.encode()
 		if err != nil || bytes.Count(data, []byte("\n")) != 1 || !json.Valid(data) {
 			t.Fatalf("%q, %v", data, err)
 		}
@@ -397,16 +528,16 @@ func TestCountsAreKept(t *testing.T) {
 	}
 	put(t, s, "files.in", Span{"a", 0, 9}, bad("q", "0"))
 	want := map[string]map[string]int64{"files.in": {"r": 1, "q": 1}, "files.other": {"q": 1}}
-	if diff := cmp.Diff(want, counts(t, s)); diff != "" {
+	if diff := cmp.Diff(want, totals(t, s)); diff != "" {
 		t.Errorf("counts (-want +got):\n%s", diff)
 	}
 	used(t, s)
 	// Neither is anything lost with the index, or with one that is not ours.
-	for _, content := range []string{"", "{}", "no json", `{"fingerprint":"x","counts":{"r":9}}`} {
+	for _, content := range []string{"", "{}", "no json", `{"version":2,"fingerprint":"x","counts":{"r":{"entries":9}}}`} {
 		if err := os.WriteFile(filepath.Join(s.dir, "files.in", indexFile), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want, counts(t, open(t, s.dir, 0))); diff != "" {
+		if diff := cmp.Diff(want, totals(t, open(t, s.dir, 0))); diff != "" {
 			t.Errorf("counts with index %q (-want +got):\n%s", content, diff)
 		}
 	}
@@ -445,7 +576,7 @@ func TestEntriesWhileTheyChange(t *testing.T) {
 		put(t, s, "files.other", Span{"b", int64(seen), int64(seen + 1)}, bad("r", "z"))
 	}
 	want := map[string]map[string]int64{"files.other": {"r": 40}}
-	if diff := cmp.Diff(want, counts(t, s)); diff != "" || seen != 40 {
+	if diff := cmp.Diff(want, totals(t, s)); diff != "" || seen != 40 {
 		t.Errorf("%d seen, counts (-want +got):\n%s", seen, diff)
 	}
 	used(t, s)

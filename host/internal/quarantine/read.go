@@ -2,12 +2,12 @@ package quarantine
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"iter"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -73,52 +73,47 @@ func (s *Store) files(source string) ([]string, error) {
 
 // eachIn visits the entries of a file, which is named relative to the store.
 func (s *Store) eachIn(file string, fn func(Entry) bool) (more bool, err error) {
-	return eachLine(filepath.Join(s.dir, file), func(n int, l line) bool {
-		if l.Counted != nil {
-			return true
+	return eachLine(filepath.Join(s.dir, file), func(n int, data []byte) (bool, error) {
+		l, err := decode(data)
+		if err != nil || l.Counted != nil {
+			return true, err
 		}
 		l.ID = fmt.Sprintf("%s:%d", strings.TrimSuffix(filepath.ToSlash(file), extension), n)
-		return fn(l.Entry)
+		return fn(l.Entry), nil
 	})
 }
 
 // eachLine visits the lines of a file that were not removed, with their
-// numbers.
-func eachLine(path string, fn func(int, line) bool) (more bool, err error) {
+// numbers. A line is valid until fn returns.
+func eachLine(path string, fn func(n int, line []byte) (more bool, err error)) (more bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return false, err
 	}
 	defer f.Close()
-	r := bufio.NewReaderSize(f, 64<<10)
+	lines := newLineReader(f)
 	for n := 1; ; n++ {
-		data, err := r.ReadBytes('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return false, fmt.Errorf("%s: %w", path, err)
+		data, err := lines.next()
+		if errors.Is(err, io.EOF) {
+			return true, nil
 		}
-		if len(data) == 0 || data[len(data)-1] != '\n' && isTail(path) {
+		if err == nil && data[len(data)-1] != '\n' && isTail(path) {
 			return true, nil // what is being appended is not there yet
 		}
-		if len(data) == 1 {
+		if err == nil && len(data) == 1 {
 			continue
 		}
-		l, err := decode(data)
+		more := false
+		if err == nil {
+			more, err = fn(n, data)
+		}
 		if err != nil {
 			return false, fmt.Errorf("%s, line %d: %w", path, n, err)
 		}
-		if !fn(n, l) {
+		if !more {
 			return false, nil
 		}
 	}
-}
-
-func decode(data []byte) (l line, err error) {
-	err = json.Unmarshal(data, &l)
-	if l.Bytes = l.Base64; l.Text != nil {
-		l.Bytes = []byte(*l.Text)
-	}
-	l.Sum = xxh3.Hash(data)
-	return l, err
 }
 
 // NotFoundError says that no entry has an id.
@@ -164,27 +159,31 @@ func parseID(id string) (file string, line int, err error) {
 	return file, line, nil
 }
 
-// Counts counts entries by source and reason, those that were only counted
-// included.
-func (s *Store) Counts() (map[string]map[string]int64, error) {
+// Counts counts records by source and reason.
+func (s *Store) Counts() (map[string]map[string]Count, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	counts := map[string]map[string]int64{}
+	counts := map[string]map[string]Count{}
 	for source, a := range s.accounts {
 		if err := s.learn(source, a); err != nil {
 			return nil, fmt.Errorf("count quarantine: %w", err)
 		}
-		sum := map[string]int64{}
-		for _, some := range []map[string]int64{a.entries, a.over} {
-			for reason, n := range some {
-				sum[reason] += n
-			}
+		sum := maps.Clone(a.counts)
+		for reason, n := range a.over {
+			sum[reason] = sum[reason].plus(Count{Counted: n})
 		}
 		if len(sum) > 0 {
 			counts[source] = sum
 		}
 	}
 	return counts, nil
+}
+
+// Used returns the bytes that all files have together, and their cap.
+func (s *Store) Used() (bytes, limit int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.used, s.o.Cap
 }
 
 func (s *Store) learn(source string, a *account) error {
@@ -266,14 +265,14 @@ func (s *Store) removeLines(file string, lines map[int]uint64) error {
 // copyWithout copies a file with some of its lines empty. left says whether
 // there are others.
 func copyWithout(out io.Writer, in io.Reader, lines map[int]uint64) (left bool, err error) {
-	r, w := bufio.NewReaderSize(in, 64<<10), bufio.NewWriterSize(out, 64<<10)
+	r, w := newLineReader(in), bufio.NewWriterSize(out, 64<<10)
 	for n := 1; ; n++ {
-		data, err := r.ReadBytes('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return false, err
-		}
-		if len(data) == 0 {
+		data, err := r.next()
+		if errors.Is(err, io.EOF) {
 			return left, w.Flush()
+		}
+		if err != nil {
+			return false, err
 		}
 		if sum, ok := lines[n]; ok && xxh3.Hash(data) == sum {
 			data = []byte{'\n'}

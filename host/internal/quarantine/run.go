@@ -26,8 +26,8 @@ type Run struct {
 	file    *os.File // nil before the first row and behind Commit
 	w       *bufio.Writer
 	bytes   int64
-	kept    map[string]int64 // rows in file, by reason
-	counted map[string]int64
+	kept    map[string]Count // rows in file, by reason
+	counted map[string]int64 // rows beyond a cap, by reason
 }
 
 // Run begins what a run of a pipeline is refused. Nothing of an earlier attempt
@@ -35,24 +35,28 @@ type Run struct {
 func (s *Store) Run(pipeline string, number int64) (*Run, error) {
 	source := PipelinePrefix + pipeline
 	path := filepath.Join(s.dir, source, fmt.Sprintf("run-%08d%s", number, extension))
-	return &Run{store: s, source: source, path: path, kept: map[string]int64{}, counted: map[string]int64{}}, nil
+	return &Run{store: s, source: source, path: path, kept: map[string]Count{}, counted: map[string]int64{}}, nil
 }
 
 // Add adds a row; it keeps nothing of the line.
 func (r *Run) Add(date string, row uint64, reason string, line []byte) error {
-	encoded, err := r.store.encodeEntry(r.source, Entry{Position: fmt.Sprintf("%s row %d", date, row), Reason: reason, Bytes: line})
+	e := Entry{
+		Source: r.source, Time: r.store.o.Now().UTC(), Position: fmt.Sprintf("%s row %d", date, row), Reason: reason, Bytes: line,
+	}
+	e.limit()
+	encoded, err := e.encode()
 	if err != nil {
 		return fmt.Errorf("quarantine a row of %s: %w", date, err)
 	}
 	if n := r.bytes + int64(len(encoded)); n > runBytes || r.store.full(n) {
-		r.counted[reason]++
+		r.counted[e.Reason]++
 		return nil
 	}
 	r.bytes += int64(len(encoded))
 	if err := r.write(encoded); err != nil {
 		return fmt.Errorf("quarantine a row of %s: %w", date, err)
 	}
-	r.kept[reason]++
+	r.kept[e.Reason] = r.kept[e.Reason].plus(e.count())
 	return nil
 }
 
@@ -112,11 +116,10 @@ func (r *Run) commit() error {
 		return err
 	}
 	s.used += size(r.path) - earlier
-	for _, some := range []map[string]int64{r.kept, r.counted} {
-		for reason, n := range some {
-			a.add(reason, n)
-		}
+	for reason, n := range r.counted {
+		r.kept[reason] = r.kept[reason].plus(Count{Counted: n})
 	}
+	a.add(r.kept)
 	return nil
 }
 

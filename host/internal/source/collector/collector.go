@@ -45,7 +45,7 @@ type Reject struct {
 	Endpoint string // "track", "import", "engage" or "groups"
 	Reason   schema.Reason
 	Detail   string
-	Record   []byte // as sent; cut at 64 KiB
+	Record   []byte // the record, or the body when it is not JSON, whole
 }
 
 // Further reasons why records are refused.

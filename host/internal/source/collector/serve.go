@@ -204,15 +204,10 @@ func (q *request) spoiled(detail string) *failure {
 		return &failure{status: http.StatusBadRequest, message: detail}
 	}
 	if len(q.text) > 0 {
-		q.rejects = append(q.rejects, Reject{Endpoint: q.endpoint, Reason: schema.InvalidJSON, Detail: detail, Record: cutRecord(q.text)})
+		q.rejects = append(q.rejects, Reject{Endpoint: q.endpoint, Reason: schema.InvalidJSON, Detail: detail, Record: q.text})
 	}
 	return nil
 }
-
-// maxReject is how much is kept of a record that is refused.
-const maxReject = 64 << 10
-
-func cutRecord(record []byte) []byte { return record[:min(len(record), maxReject)] }
 
 // refuse notes a record that is refused: the client is told which, or it is
 // kept.
@@ -225,7 +220,7 @@ func (q *request) refuse(p *schema.Collector, project *Project, r *schema.Refuse
 		q.failed = append(q.failed, failedRecord{Index: p.Count() - 1, InsertID: r.InsertID, Field: r.Field, Message: r.Detail})
 		return
 	}
-	reject := Reject{Endpoint: q.endpoint, Reason: r.Reason, Detail: r.Detail, Record: cutRecord(p.Record())}
+	reject := Reject{Endpoint: q.endpoint, Reason: r.Reason, Detail: r.Detail, Record: p.Record()}
 	if project != nil {
 		reject.Project = project.ID
 	}

@@ -31,8 +31,8 @@ func (r *reader) cut(p *ingest.Piece, data []byte) int {
 
 func tooLong(at int64, record []byte) ingest.Refusal {
 	return ingest.Refusal{
-		At: at, Reason: schema.TooLong, Bytes: bytes.Clone(record[:min(len(record), ingest.KeptBytes)]),
-		Detail: fmt.Sprintf("the record has more than %d bytes; the first %d are kept", schema.MaxRecord, ingest.KeptBytes),
+		At: at, Reason: schema.TooLong, Bytes: bytes.Clone(record[:min(len(record), schema.MaxRecord)]), Truncated: true,
+		Detail: fmt.Sprintf("the record has more than %d bytes; the first %d are kept", schema.MaxRecord, min(len(record), schema.MaxRecord)),
 	}
 }
 

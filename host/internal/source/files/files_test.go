@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/penstock-io/penstock/host/internal/ingest"
+	"github.com/penstock-io/penstock/host/internal/schema"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -330,7 +331,7 @@ func TestTooLongRecords(t *testing.T) {
 	for _, n := range []int{2 << 20, 5 << 20} {
 		long := `{"x":"` + strings.Repeat("x", n) + `"}`
 		const a, b, c = "{\"a\":1}", "{\"b\":2}", "{\"c\":3}"
-		kept := 64 << 10
+		kept := schema.MaxRecord
 		refused := func(at int) []string { return []string{fmt.Sprintf("too_long@%d %d bytes", at, kept)} }
 		for name, test := range map[string]struct {
 			data    string

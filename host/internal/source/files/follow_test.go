@@ -108,7 +108,7 @@ func TestFollow(t *testing.T) {
 func TestFollowLongLine(t *testing.T) {
 	f := follow(t)
 	f.append("a.ndjson", `{"x":"`+strings.Repeat("x", 3<<20))
-	f.expect("a long line begins", "too_long@0 65536 bytes")
+	f.expect("a long line begins", "too_long@0 1048576 bytes")
 	f.append("a.ndjson", "x\"}\n{\"a\":1}\n")
 	f.expect("and ends", `{"a":1}@3145738`)
 }

@@ -149,8 +149,7 @@ func (r *reader) conclude(p *ingest.Piece) error {
 	}
 	r.cursor.Done = true
 	if reason != "" {
-		kept := r.carry[:min(len(r.carry), ingest.KeptBytes)]
-		p.Refused = append(p.Refused, ingest.Refusal{At: r.cursor.Offset, Reason: reason, Bytes: bytes.Clone(kept), Detail: detail})
+		p.Refused = append(p.Refused, ingest.Refusal{At: r.cursor.Offset, Reason: reason, Bytes: bytes.Clone(r.carry), Detail: detail})
 	}
 	return nil
 }
