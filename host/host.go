@@ -124,7 +124,9 @@ func (h *Host) open(ctx context.Context) error {
 	if err := errors.Join(h.catalog.ExpirePending(ctx), h.catalog.ExpireLeases(ctx)); err != nil {
 		return err
 	}
-	if h.quarantine, err = quarantine.Open(filepath.Join(dataDir, quarantineDir), quarantine.Options{Now: time.Now}); err != nil {
+	if h.quarantine, err = quarantine.Open(filepath.Join(dataDir, quarantineDir), quarantine.Options{
+		Ledger: quarantineLedger{h}, Now: time.Now, Logger: h.log,
+	}); err != nil {
 		return err
 	}
 	h.plugins = plugin.NewManager(plugin.Options{

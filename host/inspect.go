@@ -404,5 +404,5 @@ func (h *Host) VerifyJournal(ctx context.Context) (*JournalReport, error) {
 			return nil, err
 		}
 	}
-	return report, nil
+	return report, h.verifyQuarantine(ctx, report)
 }

@@ -52,6 +52,24 @@ type QuarantineStatus struct {
 	Bytes  int64             `json:"bytes"` // of its files
 	Cap    int64             `json:"cap"`   // beyond it records are only counted
 	Counts []QuarantineCount `json:"counts"`
+	QuarantineLosses
+}
+
+// QuarantineLosses are records that were kept in files of the quarantine and are
+// gone, although they were neither replayed nor dropped.
+type QuarantineLosses struct {
+	MissingRecords int64               `json:"missing_records,omitempty"`
+	Missing        []QuarantineMissing `json:"missing,omitempty"` // the first 100 files
+}
+
+// QuarantineMissing is a file of the quarantine that has lost records.
+type QuarantineMissing struct {
+	Source  string           `json:"source"`
+	File    string           `json:"file"` // relative to the data directory
+	Records int64            `json:"records"`
+	Reasons map[string]int64 `json:"reasons"` // why the records were refused
+	// Consequence says what is lost, and where the records may be had again.
+	Consequence string `json:"consequence"`
 }
 
 // ProjectStatus is what a project's journal holds.
@@ -201,10 +219,12 @@ type ExtentStatus struct {
 
 // JournalReport is what a verification of the journal found.
 type JournalReport struct {
-	Segments int64    `json:"segments"`
-	Blocks   int64    `json:"blocks"`
-	Bytes    int64    `json:"bytes"`
-	Damages  []Damage `json:"damages"`
+	Segments int64 `json:"segments"`
+	Blocks   int64 `json:"blocks"`
+	Bytes    int64 `json:"bytes"`
+	// QuarantineFiles is how many files of quarantined records were read.
+	QuarantineFiles int64    `json:"quarantine_files"`
+	Damages         []Damage `json:"damages"`
 }
 
 // Damage is one thing that is not as it was written.
@@ -235,6 +255,7 @@ type QuarantineFilter struct {
 type QuarantineList struct {
 	Counts  []QuarantineCount   `json:"counts"`
 	Records []QuarantinedRecord `json:"records"`
+	QuarantineLosses
 }
 
 // QuarantineCount counts refused records by source and reason.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"path/filepath"
 	"sort"
 	"strings"
 	"time"
@@ -37,6 +38,9 @@ func (h *Host) Quarantine(_ context.Context, f QuarantineFilter) (*QuarantineLis
 	list := &QuarantineList{Records: []QuarantinedRecord{}}
 	var err error
 	if list.Counts, err = h.quarantineCounts(f); err != nil {
+		return nil, err
+	}
+	if list.QuarantineLosses, err = h.quarantineLosses(f); err != nil {
 		return nil, err
 	}
 	limit := cmp.Or(f.Limit, defaultListed)
@@ -69,8 +73,96 @@ func quarantinedRecord(e quarantine.Entry) QuarantinedRecord {
 // quarantineStatus is the state of the whole quarantine.
 func (h *Host) quarantineStatus() (s QuarantineStatus, err error) {
 	s.Bytes, s.Cap = h.quarantine.Used()
-	s.Counts, err = h.quarantineCounts(QuarantineFilter{})
+	if s.Counts, err = h.quarantineCounts(QuarantineFilter{}); err != nil {
+		return s, err
+	}
+	s.QuarantineLosses, err = h.quarantineLosses(QuarantineFilter{})
 	return s, err
+}
+
+// shownMissing is how many files that have lost records are named.
+const shownMissing = 100
+
+// quarantineLosses lists the files of the sources that a filter picks that have
+// lost records.
+func (h *Host) quarantineLosses(f QuarantineFilter) (losses QuarantineLosses, err error) {
+	err = h.quarantine.Missing(func(m quarantine.Missing) {
+		lost := QuarantineMissing{
+			Source: m.Source, File: filepath.Join(quarantineDir, m.Source, m.File), Reasons: map[string]int64{}, Consequence: consequence(m.Source),
+		}
+		for reason, n := range m.Counts {
+			if f.matches(quarantine.Entry{Source: m.Source, Reason: reason, ID: f.ID}) {
+				lost.Reasons[reason] = n.Total()
+				lost.Records += n.Total()
+			}
+		}
+		losses.MissingRecords += lost.Records
+		if lost.Records > 0 && len(losses.Missing) < shownMissing {
+			losses.Missing = append(losses.Missing, lost)
+		}
+	})
+	return losses, err
+}
+
+// consequence says what it means that quarantined records of a source are lost.
+func consequence(source string) string {
+	switch {
+	case strings.HasPrefix(source, quarantine.PipelinePrefix):
+		return "the journal still has these rows; why the destination refused them is lost"
+	case strings.HasPrefix(source, "collector."):
+		return "no other copy of these records is kept, and clients were told that some of them were taken"
+	default:
+		return "these records are lost unless the files that they came from are still there"
+	}
+}
+
+// verifyQuarantine reads all quarantined records and reports those that are
+// missing.
+func (h *Host) verifyQuarantine(ctx context.Context, report *JournalReport) error {
+	files, err := h.quarantine.Verify(ctx)
+	if err != nil {
+		return err
+	}
+	report.QuarantineFiles = int64(files)
+	losses, err := h.quarantineLosses(QuarantineFilter{})
+	if err != nil {
+		return err
+	}
+	for _, m := range losses.Missing {
+		report.Damages = append(report.Damages, Damage{
+			Blob: m.File, Place: fmt.Sprintf("%d records", m.Records), Detail: "they were kept in quarantine and are missing: " + m.Consequence,
+		})
+	}
+	if more := losses.MissingRecords; len(losses.Missing) == shownMissing {
+		report.Damages = append(report.Damages, Damage{
+			Blob: quarantineDir, Place: fmt.Sprintf("%d records", more), Detail: "are missing from quarantine all together",
+		})
+	}
+	return nil
+}
+
+// quarantineLedger is the ledger in the host's catalog, which a rebuild
+// replaces.
+type quarantineLedger struct{ host *Host }
+
+// Sources implements quarantine.Ledger.
+func (l quarantineLedger) Sources(ctx context.Context) ([]string, error) {
+	return l.host.catalog.Quarantine().Sources(ctx)
+}
+
+// Get implements quarantine.Ledger.
+func (l quarantineLedger) Get(ctx context.Context, source, key string) ([]byte, error) {
+	return l.host.catalog.Quarantine().Get(ctx, source, key)
+}
+
+// Each implements quarantine.Ledger.
+func (l quarantineLedger) Each(ctx context.Context, source, prefix string, fn func(string, []byte) error) error {
+	return l.host.catalog.Quarantine().Each(ctx, source, prefix, fn)
+}
+
+// Set implements quarantine.Ledger.
+func (l quarantineLedger) Set(ctx context.Context, source string, values map[string][]byte) error {
+	return l.host.catalog.Quarantine().Set(ctx, source, values)
 }
 
 // quarantineCounts counts the refused records of the sources and reasons that a
@@ -275,7 +367,9 @@ func (s *replaySource) Next(context.Context) (*ingest.Piece, error) {
 // refusedPieces notes which pieces held a record that was refused again.
 type refusedPieces struct{ ids map[string]bool }
 
-func (r *refusedPieces) Put(file string, _ int, _, _ int64, _ []ingest.Refusal) error {
-	r.ids[file] = true
+func (r *refusedPieces) Put(file string, _ int, _, _ int64, refused []ingest.Refusal) error {
+	if len(refused) > 0 {
+		r.ids[file] = true
+	}
 	return nil
 }

@@ -85,8 +85,8 @@ func (c *cli) printJournalReport(report *host.JournalReport) error {
 		for _, d := range report.Damages {
 			fmt.Fprintf(c.out, "DAMAGED %s, %s: %s\n", d.Blob, d.Place, d.Detail)
 		}
-		fmt.Fprintf(c.out, "%d segments, %d blocks, %s read: %d damages\n",
-			report.Segments, report.Blocks, size(report.Bytes), len(report.Damages))
+		fmt.Fprintf(c.out, "%d segments, %d blocks, %s read, and %d files of the quarantine: %d damages\n",
+			report.Segments, report.Blocks, size(report.Bytes), report.QuarantineFiles, len(report.Damages))
 	}
 	if len(report.Damages) > 0 {
 		return &shownError{exitDifferences}

@@ -23,7 +23,7 @@ func newQuarantineCommand(c *cli) *cobra.Command {
 				if c.json {
 					return c.printJSON(quarantined)
 				}
-				if len(quarantined.Counts) == 0 && (filter.Source != "" || filter.Reason != "") {
+				if len(quarantined.Counts) == 0 && quarantined.MissingRecords == 0 && (filter.Source != "" || filter.Reason != "") {
 					fmt.Fprintln(c.out, "nothing in quarantine is of this source and reason")
 					return nil
 				}
@@ -79,6 +79,7 @@ func newQuarantineCommand(c *cli) *cobra.Command {
 }
 
 func (c *cli) printQuarantine(list *host.QuarantineList) {
+	c.printMissing(list.QuarantineLosses)
 	if len(list.Counts) == 0 {
 		fmt.Fprintln(c.out, "nothing is in quarantine")
 		return

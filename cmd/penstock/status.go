@@ -75,7 +75,7 @@ func (c *cli) printStatus(s *host.Status) {
 // printQuarantineStatus says what the quarantine holds, and what of it cannot be
 // replayed.
 func (c *cli) printQuarantineStatus(q host.QuarantineStatus) {
-	if len(q.Counts) == 0 {
+	if len(q.Counts) == 0 && q.MissingRecords == 0 {
 		return
 	}
 	fmt.Fprintf(c.out, "quarantine: %s of %s at most\n", size(q.Bytes), size(q.Cap))
@@ -87,7 +87,21 @@ func (c *cli) printQuarantineStatus(q host.QuarantineStatus) {
 			fmt.Fprintf(c.out, "  %s: %s %s records are only counted, because the quarantine was full: nothing of them is kept here\n", n.Source, thousands(n.OnlyCounted), n.Reason)
 		}
 	}
+	c.printMissing(q.QuarantineLosses)
 	fmt.Fprintln(c.out)
+}
+
+// printMissing names the files of the quarantine that have lost records.
+func (c *cli) printMissing(q host.QuarantineLosses) {
+	shown := int64(0)
+	for _, m := range q.Missing {
+		shown += m.Records
+		fmt.Fprintf(c.out, "  MISSING: %s records of %s (%s) were kept in %s and are not there any more: %s\n",
+			thousands(m.Records), m.Source, reasons(m.Reasons), m.File, m.Consequence)
+	}
+	if more := q.MissingRecords - shown; more > 0 {
+		fmt.Fprintf(c.out, "  MISSING: %s records of other files\n", thousands(more))
+	}
 }
 
 func (c *cli) printCollectors(collectors []host.CollectorStatus) {

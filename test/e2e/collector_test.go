@@ -488,7 +488,7 @@ func TestReplayOfALongRecord(t *testing.T) {
 	}
 	h.Stop(syscall.SIGTERM)
 	const body = "collector.web/tail-0000000000000001:3"
-	c.Says(c.Penstock(nil, "quarantine", "list"), 0, "87.", body, "781.")
+	c.Says(c.Penstock(nil, "quarantine", "list"), 0, "85.3 KiB", body, "781.3 KiB")
 	if r := c.Penstock(nil, "quarantine", "show", body); r.Status != 0 || !strings.Contains(r.Out, spoiled+"\n") {
 		t.Errorf("the body that is not JSON is not shown whole: status %d, %d bytes of %d\n%s", r.Status, len(r.Out), len(spoiled), r.Err)
 	}
@@ -505,6 +505,60 @@ func TestReplayOfALongRecord(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Records that were kept and are gone are missed aloud, with what that means.
+func TestEmptiedQuarantineIsMissed(t *testing.T) {
+	t.Parallel()
+	c := newCollecting(t)
+	h := c.serve()
+	for n := range 3 {
+		body := fmt.Sprintf(`{"event":"%d","properties":{"token":"no-token"}}`, n)
+		if status, answer, err := c.post("/track", "application/json", "", body); err != nil || status != http.StatusOK || answer != "1" {
+			t.Fatal(status, answer, err)
+		}
+	}
+	const file = "quarantine/collector.web/tail-0000000000000001.ndjson"
+	c.Says(c.Penstock(nil, "status"), 0, "3 unknown_token", "quarantine: ")
+	c.Says(c.Penstock(nil, "journal", "verify"), 0, "1 files of the quarantine")
+	if err := os.Truncate(filepath.Join(c.Dir, "data", file), 0); err != nil {
+		t.Fatal(err)
+	}
+	missed := func(when string) {
+		t.Helper()
+		for _, command := range []string{"status", "quarantine list", "journal verify"} {
+			status := 0
+			if command == "journal verify" {
+				status = 3
+			}
+			r := c.Penstock(nil, strings.Fields(command)...)
+			if r.Status != status || !strings.Contains(r.Out, file) || !strings.Contains(r.Out, "3 ") || !strings.Contains(r.Out, "no other copy") {
+				t.Errorf("%s, %s: status %d\n%s%s", when, command, r.Status, r.Out, r.Err)
+			}
+		}
+		var status struct {
+			Quarantine struct {
+				MissingRecords int `json:"missing_records"`
+				Missing        []struct {
+					File    string
+					Reasons map[string]int
+				}
+			}
+		}
+		r := c.Penstock(nil, "status", "--json")
+		if err := json.Unmarshal([]byte(r.Out), &status); err != nil {
+			t.Fatalf("%v in %s%s", err, r.Out, r.Err)
+		}
+		if got, want := fmt.Sprint(status.Quarantine), "{3 [{"+file+" map[unknown_token:3]}]}"; got != want {
+			t.Errorf("%s: status is %s, want %s", when, got, want)
+		}
+	}
+	missed("a host is running")
+	h.Stop(syscall.SIGKILL)
+	if err := os.RemoveAll(filepath.Join(c.Dir, "data", "quarantine")); err != nil {
+		t.Fatal(err)
+	}
+	missed("no host is running, and the directory is gone")
 }
 
 // logFiles are the files of the collector's log, the newest last.

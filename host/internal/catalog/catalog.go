@@ -19,8 +19,11 @@ var schema string
 //go:embed schema2.sql
 var schema2 string
 
+//go:embed schema3.sql
+var schema3 string
+
 // migrations bring a catalog of version i to version i+1.
-var migrations = []string{schema, schema2}
+var migrations = []string{schema, schema2, schema3}
 
 // NewerError says that a catalog was written by a newer version of the host.
 type NewerError struct{ Found, Known int }

@@ -68,9 +68,10 @@ type Appender interface {
 	Append(ctx context.Context, c journal.Chunk) error
 }
 
-// Rejects sets records aside, durably. A piece that was read again after a
-// crash replaces what was set aside of it.
+// Rejects keeps refused records, durably.
 type Rejects interface {
+	// Put keeps the refused records of a piece, which may be none. They replace
+	// those of an earlier reading of the piece.
 	Put(file string, edition int, from, to int64, refused []Refusal) error
 }
 
@@ -219,14 +220,12 @@ func appendAll(ctx context.Context, o Options, ordered <-chan *task, results *sy
 
 func (o *Options) take(ctx context.Context, t *task) error {
 	r, p := t.result, t.piece
-	if len(r.refused) > 0 {
-		if err := o.Rejects.Put(p.File, p.Edition, p.Base, p.End, r.refused); err != nil {
-			return err
-		}
-		if o.Refused != nil {
-			for _, refused := range r.refused {
-				o.Refused(refused.Reason)
-			}
+	if err := o.Rejects.Put(p.File, p.Edition, p.Base, p.End, r.refused); err != nil {
+		return err
+	}
+	if o.Refused != nil {
+		for _, refused := range r.refused {
+			o.Refused(refused.Reason)
 		}
 	}
 	chunk := journal.Chunk{Rows: r.rows, Data: r.data}

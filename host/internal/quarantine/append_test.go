@@ -78,7 +78,7 @@ func TestAppendingBeginsFilesAndEndsAtTheCap(t *testing.T) {
 	if got := totals(t, s)["collector.web"]["r"]; got != 40 || kept < 25 || kept > 31 {
 		t.Errorf("%d kept, %d counted", kept, got)
 	}
-	files, err := s.files("collector.web")
+	files, err := s.source("collector.web").files()
 	if err != nil || len(files) != 3 {
 		t.Errorf("%d files, %v", len(files), err)
 	}

@@ -12,40 +12,46 @@ import (
 // batch is entries on their way into one file. One of them is rendered at a
 // time.
 type batch struct {
-	source  string
+	source  *source
 	now     time.Time
 	entries []Entry
-	room    int64 // bytes that the store may still take
 
 	// What became of the entries.
-	bytes int64            // that were written
-	kept  map[string]Count // in the file, by reason
-	over  map[string]int64 // there was no room for them, by reason
+	bytes int64  // that were written, and reserved in the store
+	kept  counts // in the file
+	over  counts // there was no room for them
 }
 
 // write writes the entries that there is room for: a small one behind one that
 // is too large is still written.
 func (b *batch) write(w io.Writer) error {
-	b.bytes, b.kept, b.over = 0, map[string]Count{}, map[string]int64{}
+	b.kept, b.over = counts{}, counts{}
 	out := bufio.NewWriterSize(w, 64<<10)
 	for _, e := range b.entries {
-		e.Source, e.Time = b.source, b.now
+		e.Source, e.Time = b.source.name, b.now
 		e.limit()
+		b.source.limitReason(&e, b.kept)
 		data, err := e.encode()
 		if err != nil {
 			return err
 		}
-		if b.bytes+int64(len(data)) > b.room {
-			b.over[e.Reason]++
+		if !b.source.store.reserve(b.source, int64(len(data))) {
+			b.over.add(e.Reason, Count{Counted: 1})
 			continue
 		}
+		b.bytes += int64(len(data))
+		b.kept.add(e.Reason, e.count())
 		if _, err := out.Write(data); err != nil {
 			return err
 		}
-		b.bytes += int64(len(data))
-		b.kept[e.Reason] = b.kept[e.Reason].plus(e.count())
 	}
 	return out.Flush()
+}
+
+// release gives back the room of a file that was not written.
+func (b *batch) release() {
+	b.source.store.resize(b.source, -b.bytes)
+	b.bytes, b.kept = 0, counts{}
 }
 
 // create writes the entries into a new file, durably. Without room for any of
@@ -55,10 +61,15 @@ func (b *batch) create(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := b.write(f); err != nil || b.bytes == 0 {
-		return errors.Join(err, f.Close(), os.Remove(f.Name()))
+	if err = b.write(f); err != nil || b.bytes == 0 {
+		err = errors.Join(err, discard(f))
+	} else {
+		err = place(f, path)
 	}
-	return place(f, path)
+	if err != nil {
+		b.release()
+	}
+	return err
 }
 
 // extend appends the entries to a file of the given size, durably, or leaves
@@ -73,6 +84,7 @@ func (b *batch) extend(path string, before int64) error {
 	}
 	if err != nil {
 		err = errors.Join(err, f.Truncate(before)) // half a line would spoil the file
+		b.release()
 	}
 	return errors.Join(err, f.Close())
 }

@@ -146,7 +146,7 @@ func (e *Entry) count() Count {
 
 // tally counts the records that a line stands for. The record itself is
 // skipped.
-func tally(data []byte, counts map[string]Count) error {
+func tally(data []byte, sum counts) error {
 	var head struct {
 		Reason    string           `json:"reason"`
 		Truncated bool             `json:"truncated"`
@@ -157,10 +157,10 @@ func tally(data []byte, counts map[string]Count) error {
 	}
 	if head.Counted == nil {
 		one := Entry{Truncated: head.Truncated}
-		counts[head.Reason] = counts[head.Reason].plus(one.count())
+		sum.add(head.Reason, one.count())
 	}
 	for reason, n := range head.Counted {
-		counts[reason] = counts[reason].plus(Count{Counted: n})
+		sum.add(reason, Count{Counted: n})
 	}
 	return nil
 }
