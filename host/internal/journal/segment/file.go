@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // File reads a segment.
@@ -108,13 +109,14 @@ func (f *File) blocks(i int, fn func(place string, k *BlockInfo, payload []byte)
 		number += len(before.Blocks)
 	}
 	offset := e.Offset
-	var buffer []byte
+	held := windows.Get().(*[]byte)
+	defer windows.Put(held)
 	for at := 0; at < len(e.Blocks); {
 		n, length := window(e.Blocks[at:])
-		if cap(buffer) < length {
-			buffer = make([]byte, length)
+		if cap(*held) < length {
+			*held = make([]byte, length)
 		}
-		buffer = buffer[:length]
+		buffer := (*held)[:length]
 		if err := f.readInto(blockPlace(number, e), buffer, offset); err != nil {
 			return err
 		}
@@ -133,6 +135,12 @@ func (f *File) blocks(i int, fn func(place string, k *BlockInfo, payload []byte)
 	}
 	return nil
 }
+
+// windows are buffers that blocks are read into, one for each extent that is
+// being read. Each has at most readAhead bytes or those of the largest block that
+// it has held. An export thus does not allocate, and clear, a mebibyte for each
+// extent.
+var windows = sync.Pool{New: func() any { return new([]byte) }}
 
 // window is how many blocks are read at once, and their length.
 func window(blocks []BlockInfo) (n, length int) {
