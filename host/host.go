@@ -23,10 +23,10 @@ import (
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 )
 
-// Options say what a host tells of its work. Zero: nothing.
+// Options say where a host reports its work. The zero value reports nothing.
 type Options struct {
-	Observer  Observer
-	LogOutput io.Writer
+	Observer Observer
+	Log      *slog.Logger
 }
 
 // Host owns a data directory. Close gives it back.
@@ -83,12 +83,15 @@ func Open(ctx context.Context, c *Config, o Options) (*Host, error) {
 // openLocked opens a data directory that is locked; the host keeps the lock.
 func openLocked(ctx context.Context, c *Config, o Options, lock *os.File) (*Host, error) {
 	h := &Host{
-		config: c, log: newLogger(c, o.LogOutput), observer: o.Observer, lock: lock, owner: newOwner(),
+		config: c, log: o.Log, observer: o.Observer, lock: lock, owner: newOwner(),
 		journals: map[int64]*projectJournal{}, readers: map[int64]*journal.Reader{}, states: map[stateKey]*state{},
 		indexes: map[int64]*identity.Index{}, known: map[int64]*identity.Aliases{}, gates: map[string]gate{}, folds: newGate(),
 	}
 	if h.observer == nil {
 		h.observer = nobody{}
+	}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
 	}
 	if err := h.open(ctx); err != nil {
 		return nil, errors.Join(explain(c, err), h.Close())
@@ -222,18 +225,19 @@ func newOwner() string {
 	return fmt.Sprintf("%s-%d-%s", name, os.Getpid(), hex.EncodeToString(b[:]))
 }
 
-// newLogger logs in the form and from the level that the configuration names.
-func newLogger(c *Config, w io.Writer) *slog.Logger {
-	if w == nil {
-		return slog.New(slog.DiscardHandler)
-	}
+// NewLogger returns a logger that writes lines from the configured level on to
+// w, as JSON if json or the configuration says so, otherwise as text.
+func NewLogger(c *Config, w io.Writer, json bool) *slog.Logger {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(cmp.Or(c.Host.LogLevel, "info"))); err != nil {
 		level = slog.LevelInfo
 	}
 	options := &slog.HandlerOptions{Level: level}
-	if c.Host.LogFormat == "json" {
+	if json || LogsJSON(c) {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
 }
+
+// LogsJSON reports whether a configuration asks for a log of JSON lines.
+func LogsJSON(c *Config) bool { return c.Host.LogFormat == "json" }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
@@ -332,30 +333,51 @@ func (h *Host) plannable(ctx context.Context, p *config.Pipeline) (*pipeline.Pip
 }
 
 // CheckDestinations implements Operations.
-func (h *Host) CheckDestinations(ctx context.Context) ([]DestinationCheck, error) {
+func (h *Host) CheckDestinations(ctx context.Context, name string) ([]DestinationCheck, error) {
 	checks := []DestinationCheck{}
-	seen := map[string]bool{}
-	for _, p := range h.config.Pipelines {
-		key := p.Destination.Reference() + " " + p.Project.Name
-		if seen[key] {
+	for _, d := range h.config.Destinations {
+		if name != "" && d.Reference() != name {
 			continue
 		}
-		seen[key] = true
-		d, err := h.places.configured(ctx, p.Destination, p.Project)
-		var results []protocol.CheckResult
-		if err == nil {
-			results, err = d.Check(ctx, p.Project.ID)
+		projects := h.exporting(d)
+		for _, p := range projects {
+			checks = append(checks, h.checkDestination(ctx, d, p)...)
 		}
-		if err != nil {
-			results = append(results, checkFailed(err))
-		}
-		for _, r := range results {
-			checks = append(checks, DestinationCheck{
-				Destination: p.Destination.Reference(), Project: p.Project.Name, Action: r.Action, OK: r.OK, Detail: r.Detail,
-			})
+		if len(projects) == 0 {
+			checks = append(checks, DestinationCheck{Destination: d.Reference(), Skipped: true, Detail: "no pipeline exports to it"})
 		}
 	}
+	if name != "" && len(checks) == 0 {
+		return nil, fmt.Errorf("the configuration has no destination %q", name)
+	}
 	return checks, nil
+}
+
+// exporting returns the projects that pipelines export to a destination.
+func (h *Host) exporting(d *config.Destination) []*config.Project {
+	var projects []*config.Project
+	for _, p := range h.config.Pipelines {
+		if p.Destination == d && !slices.Contains(projects, p.Project) {
+			projects = append(projects, p.Project)
+		}
+	}
+	return projects
+}
+
+func (h *Host) checkDestination(ctx context.Context, c *config.Destination, p *config.Project) []DestinationCheck {
+	d, err := h.places.configured(ctx, c, p)
+	var results []protocol.CheckResult
+	if err == nil {
+		results, err = d.Check(ctx, p.ID)
+	}
+	if err != nil {
+		results = append(results, protocol.CheckResult{Action: "connect", Detail: err.Error()})
+	}
+	checks := make([]DestinationCheck, 0, len(results))
+	for _, r := range results {
+		checks = append(checks, DestinationCheck{Destination: c.Reference(), Project: p.Name, Action: r.Action, OK: r.OK, Detail: r.Detail})
+	}
+	return checks
 }
 
 // Segments implements Operations.

@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -29,8 +28,12 @@ type Diagnostics struct {
 	sources diagnostic.Sources
 }
 
-// Empty says that there is nothing to say.
-func (d Diagnostics) Empty() bool { return len(d.list) == 0 }
+// Entries returns the diagnostics as they are written in JSON: each with its
+// severity, summary, detail and place.
+func (d Diagnostics) Entries() []DiagnosticEntry { return diagnostic.Entries(d.list) }
+
+// DiagnosticEntry is one diagnostic.
+type DiagnosticEntry = diagnostic.Entry
 
 // WriteText renders diagnostics for people.
 func (d Diagnostics) WriteText(w io.Writer, colour bool) {
@@ -61,8 +64,9 @@ type LoadOptions struct {
 	Ask bool
 }
 
-// Load reads a configuration. Mistakes are a *ConfigurationError; warnings
-// come beside a configuration that is right.
+// Load reads a configuration. Mistakes are a *ConfigurationError. The
+// diagnostics, which may be warnings, and the configuration as far as it could
+// be read are returned with an error, too.
 func Load(ctx context.Context, o LoadOptions) (*Config, Diagnostics, error) {
 	c, list := config.Load(ctx, config.Options{
 		Paths: o.Paths, Offline: o.Offline, Command: o.Command, Now: time.Now(), Env: os.LookupEnv,
@@ -80,7 +84,7 @@ func Load(ctx context.Context, o LoadOptions) (*Config, Diagnostics, error) {
 	}
 	diagnostics := Diagnostics{list: list, sources: c.Files}
 	if list.HasErrors() {
-		return nil, diagnostics, &ConfigurationError{diagnostics}
+		return c, diagnostics, &ConfigurationError{diagnostics}
 	}
 	return c, diagnostics, nil
 }
@@ -157,22 +161,6 @@ func registeredNames(ctx context.Context, dataDir string) map[string]bool {
 		names[p.Name] = true
 	}
 	return names
-}
-
-// PluginDir is the plugin directory that a configuration names, whatever else
-// is wrong with it.
-func PluginDir(ctx context.Context, paths []string) (string, error) {
-	c, list := config.Load(ctx, config.Options{
-		Paths: paths, Command: true, Now: time.Now(), Env: os.LookupEnv,
-		Schema: func(context.Context, string, string) (schema.Schema, error) {
-			return schema.Schema{}, errors.New("not asked")
-		},
-		Registered: func(string, string) bool { return true },
-	})
-	if c.Host.PluginDir == "" {
-		return "", &ConfigurationError{Diagnostics{list: list, sources: c.Files}}
-	}
-	return c.Host.PluginDir, nil
 }
 
 // cacheDir is where it is kept what plugins said of themselves: by checksum, so

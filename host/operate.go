@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/api"
-	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
 // Operate opens the data directory of a configuration for a command, or, when
@@ -47,9 +46,10 @@ func Serving(ctx context.Context, c *Config) bool {
 	return r.call(ctx, "ping", nil, nil) == nil
 }
 
-// named is the parameter of operations on one pipeline.
+// named is the parameter of operations on one pipeline or destination.
 type named struct {
-	Pipeline    string `json:"pipeline"`
+	Pipeline    string `json:"pipeline,omitempty"`
+	Destination string `json:"destination,omitempty"` // "s3.lake"
 	Number      int64  `json:"number,omitempty"`
 	Paused      bool   `json:"paused,omitempty"`
 	AllowShrink bool   `json:"allow_shrink,omitempty"`
@@ -58,14 +58,16 @@ type named struct {
 // handlers are the operations that a serving host answers.
 func (h *Host) handlers() map[string]api.Operation {
 	return map[string]api.Operation{
-		"ping":               func(context.Context, json.RawMessage) (any, error) { return version, nil },
-		"status":             plain(h.Status),
-		"plan":               plain(h.Plan),
-		"pipelines":          plain(h.Pipelines),
-		"destinations/check": plain(h.CheckDestinations),
-		"journal/segments":   plain(h.Segments),
-		"journal/verify":     plain(h.VerifyJournal),
-		"journal/rebuild":    plain(h.RebuildCatalog),
+		"ping":             func(context.Context, json.RawMessage) (any, error) { return version, nil },
+		"status":           plain(h.Status),
+		"plan":             plain(h.Plan),
+		"pipelines":        plain(h.Pipelines),
+		"journal/segments": plain(h.Segments),
+		"journal/verify":   plain(h.VerifyJournal),
+		"journal/rebuild":  plain(h.RebuildCatalog),
+		"destinations/check": with(func(ctx context.Context, n named) (any, error) {
+			return h.CheckDestinations(ctx, n.Destination)
+		}),
 		"pipelines/pause": with(func(ctx context.Context, n named) (any, error) {
 			return nil, h.PausePipeline(ctx, n.Pipeline, n.Paused)
 		}),
@@ -140,8 +142,8 @@ func (r *remote) RetryRun(ctx context.Context, name string, number int64) error 
 	return r.call(ctx, "runs/retry", named{Pipeline: name, Number: number}, nil)
 }
 
-func (r *remote) CheckDestinations(ctx context.Context) ([]DestinationCheck, error) {
-	return ask[[]DestinationCheck](ctx, r, "destinations/check", nil)
+func (r *remote) CheckDestinations(ctx context.Context, name string) ([]DestinationCheck, error) {
+	return ask[[]DestinationCheck](ctx, r, "destinations/check", named{Destination: name})
 }
 
 func (r *remote) Segments(ctx context.Context) ([]SegmentStatus, error) {
@@ -171,9 +173,4 @@ func (r *remote) IdentityFailures(ctx context.Context, f IdentityFilter) (*Ident
 func (r *remote) Close() error {
 	r.client.Close()
 	return nil
-}
-
-// checkFailed is a check that could not be made at all.
-func checkFailed(err error) protocol.CheckResult {
-	return protocol.CheckResult{Action: "connect", Detail: err.Error()}
 }

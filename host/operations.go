@@ -19,7 +19,9 @@ type Operations interface {
 	RunPipeline(ctx context.Context, name string, allowShrink bool) (*PipelineSummary, error)
 	Runs(ctx context.Context, pipeline string) ([]RunStatus, error)
 	RetryRun(ctx context.Context, pipeline string, number int64) error
-	CheckDestinations(ctx context.Context) ([]DestinationCheck, error)
+	// CheckDestinations tries the operations of an export at the destination of
+	// that name ("s3.lake"), or at all for "".
+	CheckDestinations(ctx context.Context, name string) ([]DestinationCheck, error)
 
 	Segments(ctx context.Context) ([]SegmentStatus, error)
 	VerifyJournal(ctx context.Context) (*JournalReport, error)
@@ -188,12 +190,13 @@ type PlannedDay struct {
 	Bytes int64  `json:"bytes"`
 }
 
-// DestinationCheck is the result of trying what an export will need.
+// DestinationCheck is the result of trying one operation of an export.
 type DestinationCheck struct {
 	Destination string `json:"destination"`
 	Project     string `json:"project"`
 	Action      string `json:"action"`
 	OK          bool   `json:"ok"`
+	Skipped     bool   `json:"skipped,omitempty"` // nothing was tried, for the reason in Detail
 	Detail      string `json:"detail,omitempty"`
 }
 

@@ -3,9 +3,13 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -15,14 +19,25 @@ import (
 	"github.com/penstock-io/penstock/host"
 )
 
-// cli is what the commands share: the common flags and where to print.
+// cli holds the common flags and the streams that commands print to.
 type cli struct {
 	out, err io.Writer
+	raw      io.Writer // standard output for JSON, not escaped; nil: out
 	paths    []string
 	json     bool
+
+	getenv   func(string) string // nil: no variable is set
+	fallback string              // configuration when none is named; "": none
+
+	printed bool         // a JSON result is on standard output
+	log     *slog.Logger // of a host that runs; nil: none
+	logJSON bool         // log writes JSON
 }
 
-// terminal says whether f is one that a person looks at.
+// machine reports whether standard error is read by machines.
+func (c *cli) machine() bool { return c.json || c.logJSON }
+
+// terminal reports whether w is a terminal.
 func terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && isatty.IsTerminal(f.Fd()) && os.Getenv("TERM") != "dumb"
@@ -39,11 +54,36 @@ func (c *cli) load(ctx context.Context, o host.LoadOptions) (*host.Config, error
 }
 
 func (c *cli) read(ctx context.Context, o host.LoadOptions) (*host.Config, host.Diagnostics, error) {
-	if len(c.paths) == 0 {
-		return nil, host.Diagnostics{}, usageError{fmt.Errorf("no configuration: name it with --config FILE (or -c)")}
+	paths, err := c.configuration()
+	if err != nil {
+		return nil, host.Diagnostics{}, err
 	}
-	o.Paths = c.paths
+	o.Paths = paths
 	return host.Load(ctx, o)
+}
+
+// configVariable names the configuration when no flag does: paths joined as in
+// PATH.
+const configVariable = "PENSTOCK_CONFIG"
+
+// configuration returns the paths of the configuration: of the flags, else of
+// the environment, else the usual place.
+func (c *cli) configuration() ([]string, error) {
+	if len(c.paths) > 0 {
+		return c.paths, nil
+	}
+	if c.getenv != nil {
+		if paths := filepath.SplitList(c.getenv(configVariable)); len(paths) > 0 {
+			return paths, nil
+		}
+	}
+	if c.fallback == "" {
+		return nil, usageError{errors.New("no configuration: name it with --config FILE (or -c)")}
+	}
+	if _, err := os.Stat(c.fallback); errors.Is(err, fs.ErrNotExist) {
+		return nil, usageError{fmt.Errorf("no configuration: %s does not exist; name a file or a directory with --config (or -c), or in %s", c.fallback, configVariable)}
+	}
+	return []string{c.fallback}, nil
 }
 
 // operations loads the configuration and opens the data directory, or, when a
@@ -70,18 +110,38 @@ func (c *cli) plugged(ctx context.Context) (host.Operations, error) {
 	return host.Operate(ctx, config)
 }
 
+// printDiagnostics prints diagnostics on standard error.
 func (c *cli) printDiagnostics(diagnostics host.Diagnostics) {
-	if c.json {
+	switch {
+	case c.logJSON && c.log != nil:
+		for _, d := range diagnostics.Entries() {
+			c.logDiagnostic(d)
+		}
+	case c.json:
 		// An unwritable standard error has no other place to be reported to.
 		_ = diagnostics.WriteJSON(c.err)
-		return
+	default:
+		diagnostics.WriteText(c.err, terminal(c.err) && c.getenv != nil && c.getenv("NO_COLOR") == "")
 	}
-	diagnostics.WriteText(c.err, terminal(c.err) && os.Getenv("NO_COLOR") == "")
 }
 
-// printJSON prints v as indented JSON.
+// logDiagnostic reports a diagnostic as a line of the host's log.
+func (c *cli) logDiagnostic(d host.DiagnosticEntry) {
+	level := slog.LevelError
+	if d.Severity == "warning" {
+		level = slog.LevelWarn
+	}
+	c.log.Log(context.Background(), level, d.Summary, "detail", d.Detail, "file", d.File, "line", d.Line, "column", d.Column)
+}
+
+// printJSON prints v as indented JSON, the one document that a command prints.
 func (c *cli) printJSON(v any) error {
-	encoder := json.NewEncoder(c.out)
+	out := c.raw
+	if out == nil {
+		out = c.out
+	}
+	c.printed = true
+	encoder := json.NewEncoder(out)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(v); err != nil {
@@ -90,12 +150,18 @@ func (c *cli) printJSON(v any) error {
 	return nil
 }
 
-// table prints rows below a heading, in columns.
+// table prints rows below a heading, in columns. A cell stays on its line.
 func (c *cli) table(heading []string, rows [][]string) {
 	w := tabwriter.NewWriter(c.out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, strings.ToUpper(strings.Join(heading, "\t")))
 	for _, row := range rows {
-		fmt.Fprintln(w, strings.Join(row, "\t"))
+		for i, cell := range row {
+			if i > 0 {
+				fmt.Fprint(w, "\t")
+			}
+			fmt.Fprint(w, strings.NewReplacer("\n", " ", "\t", " ").Replace(escape(cell)))
+		}
+		fmt.Fprintln(w)
 	}
 	w.Flush()
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"github.com/penstock-io/penstock/host"
@@ -8,14 +10,23 @@ import (
 
 func newDestinationsCommand(c *cli) *cobra.Command {
 	return group("destinations", "Check destinations", &cobra.Command{
-		Use: "check", Short: "Try what an export will need: to write, list and delete", Args: none,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Use: "check [DESTINATION]", Short: "Try the operations that an export needs: write, list, delete", Args: atMost("DESTINATION"),
+		Long: `Try the operations that an export needs, such as writing, listing and deleting
+an object, at each destination that a pipeline exports to, or at the one that
+is named (s3.lake). A refused operation is reported with the permission that is
+missing, and the exit status is 1.`,
+		ValidArgsFunction: c.complete(0, destinationNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name := ""
+			if len(args) == 1 {
+				name = args[0]
+			}
 			operations, err := c.plugged(cmd.Context())
 			if err != nil {
 				return err
 			}
 			defer operations.Close()
-			checks, err := operations.CheckDestinations(cmd.Context())
+			checks, err := operations.CheckDestinations(cmd.Context(), name)
 			if err != nil {
 				return err
 			}
@@ -29,7 +40,10 @@ func (c *cli) printChecks(checks []host.DestinationCheck) error {
 	var rows [][]string
 	for _, check := range checks {
 		result := "ok"
-		if !check.OK {
+		switch {
+		case check.Skipped:
+			result = "skipped"
+		case !check.OK:
 			result, failed = "FAILED", true
 		}
 		rows = append(rows, []string{check.Destination, check.Project, check.Action, result, check.Detail})
@@ -38,6 +52,8 @@ func (c *cli) printChecks(checks []host.DestinationCheck) error {
 		if err := c.printJSON(checks); err != nil {
 			return err
 		}
+	} else if len(checks) == 0 {
+		fmt.Fprintln(c.out, "the configuration has no destination: nothing was checked")
 	} else {
 		c.table([]string{"destination", "project", "action", "result", "detail"}, rows)
 	}

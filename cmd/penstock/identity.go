@@ -27,6 +27,7 @@ func newIdentityCommand(c *cli) *cobra.Command {
 		},
 	}
 	failures.Flags().StringVar(&filter.Project, "project", "", "only of this project")
+	c.completeFlag(failures, "project", projectNames)
 	failures.Flags().IntVar(&filter.Limit, "limit", 100, "how many links to list of each project, the latest; 0 for all")
 	return group("identity", "Show what became of identity links", failures)
 }

@@ -44,7 +44,7 @@ brought into the journal by 'penstock run --once'.
 
 With --allow-shrink a set that is empty, or less than half as large as the one
 at the destination, replaces it all the same, this time.`,
-		Args: exactly("PIPELINE"),
+		Args: exactly("PIPELINE"), ValidArgsFunction: c.complete(0, pipelineNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			operations, err := c.plugged(cmd.Context())
 			if err != nil {
@@ -67,7 +67,7 @@ at the destination, replaces it all the same, this time.`,
 
 func newPauseCommand(c *cli, use, short string, paused bool) *cobra.Command {
 	return &cobra.Command{
-		Use: use + " PIPELINE", Short: short, Args: exactly("PIPELINE"),
+		Use: use + " PIPELINE", Short: short, Args: exactly("PIPELINE"), ValidArgsFunction: c.complete(0, pipelineNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.with(cmd, func(operations host.Operations) error {
 				return operations.PausePipeline(cmd.Context(), args[0], paused)
@@ -80,6 +80,7 @@ func newRunsCommand(c *cli) *cobra.Command {
 	return group("runs", "List runs, and retry failed ones",
 		&cobra.Command{
 			Use: "list [PIPELINE]", Short: "List runs, the latest first", Args: atMost("PIPELINE"),
+			ValidArgsFunction: c.complete(0, pipelineNames),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				name := ""
 				if len(args) == 1 {
@@ -100,6 +101,7 @@ func newRunsCommand(c *cli) *cobra.Command {
 		},
 		&cobra.Command{
 			Use: "retry PIPELINE NUMBER", Short: "Let a failed run be tried again", Args: exactly("PIPELINE", "NUMBER"),
+			ValidArgsFunction: c.complete(0, pipelineNames),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				number, err := strconv.ParseInt(args[1], 10, 64)
 				if err != nil {

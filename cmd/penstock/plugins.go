@@ -42,6 +42,7 @@ func newPluginsCommand(c *cli) *cobra.Command {
 	}
 	remove := &cobra.Command{
 		Use: "remove NAME", Short: "Remove a plugin and its pin", Args: exactly("NAME"),
+		ValidArgsFunction: c.completePlugin(&dir),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			plugins, err := manager(cmd)
 			if err != nil {
@@ -66,6 +67,7 @@ func newPluginsCommand(c *cli) *cobra.Command {
 	}
 	describe := &cobra.Command{
 		Use: "describe NAME", Short: "Show a plugin's configuration and guarantees", Args: exactly("NAME"),
+		ValidArgsFunction: c.completePlugin(&dir),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			plugins, err := manager(cmd)
 			if err != nil {
@@ -92,10 +94,11 @@ func (c *cli) plugins(cmd *cobra.Command, dir string) (*host.Plugins, error) {
 		}
 		return host.OpenPlugins(absolute), nil
 	}
-	if len(c.paths) == 0 {
-		return nil, usageError{fmt.Errorf("name the plugin directory with --plugin-dir, or a configuration with --config")}
+	paths, err := c.configuration()
+	if err != nil {
+		return nil, usageError{fmt.Errorf("%w; or name the plugin directory with --plugin-dir", err)}
 	}
-	location, err := host.PluginDir(cmd.Context(), c.paths)
+	location, err := host.PluginDir(cmd.Context(), paths)
 	if err != nil {
 		return nil, err
 	}

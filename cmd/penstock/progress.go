@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -12,10 +13,11 @@ import (
 )
 
 // progress prints what a host reports while it works: bars on a terminal,
-// plain lines otherwise, JSON lines for machines.
+// plain lines otherwise, JSON lines or lines of the log for machines.
 type progress struct {
 	mu    sync.Mutex
 	out   io.Writer
+	log   *slog.Logger // of style logLines
 	style progressStyle
 	now   func() time.Time
 	seen  map[string]*activity
@@ -28,6 +30,7 @@ const (
 	plainLines progressStyle = iota
 	bars
 	jsonLines
+	logLines
 )
 
 // activity is one thing that is under way.
@@ -38,17 +41,26 @@ type activity struct {
 }
 
 // How often an activity that is under way is printed, by style.
-var progressEvery = map[progressStyle]time.Duration{plainLines: 5 * time.Second, bars: 100 * time.Millisecond, jsonLines: time.Second}
+var progressEvery = map[progressStyle]time.Duration{plainLines: 5 * time.Second, bars: 100 * time.Millisecond, jsonLines: time.Second, logLines: 5 * time.Second}
 
-func newProgress(out io.Writer, machine bool) *progress {
-	p := &progress{out: out, now: time.Now, seen: map[string]*activity{}}
+// progress returns an observer that prints progress on standard error: as
+// lines of the log when that is JSON and the command's result is not.
+func (c *cli) progress() *progress {
 	switch {
-	case machine:
-		p.style = jsonLines
-	case terminal(out):
-		p.style = bars
+	case c.json:
+		return newProgress(c.err, jsonLines)
+	case c.logJSON:
+		p := newProgress(c.err, logLines)
+		p.log = c.log
+		return p
+	case terminal(c.err):
+		return newProgress(c.err, bars)
 	}
-	return p
+	return newProgress(c.err, plainLines)
+}
+
+func newProgress(out io.Writer, style progressStyle) *progress {
+	return &progress{out: out, style: style, now: time.Now, seen: map[string]*activity{}}
 }
 
 // Report implements host.Observer.
@@ -61,8 +73,8 @@ func (p *progress) Report(r host.Report) {
 	if a == nil {
 		a = &activity{began: now, printed: now}
 		p.seen[key] = a
-		if p.style == plainLines {
-			a.printed = now.Add(-progressEvery[plainLines]).Add(2 * time.Second)
+		if p.style == plainLines || p.style == logLines {
+			a.printed = now.Add(-progressEvery[p.style]).Add(2 * time.Second)
 		}
 	}
 	// What waits, such as a source that is followed, says nothing.
@@ -81,6 +93,9 @@ func (p *progress) print(r host.Report, elapsed time.Duration) {
 	case jsonLines:
 		// An unwritable standard error has no other place to be reported to.
 		_ = json.NewEncoder(p.out).Encode(r)
+	case logLines:
+		p.log.Info("progress", "stage", r.Stage, "name", r.Name, "rows", r.Rows, "bytes", r.Bytes, "total", r.Total,
+			"duplicates", r.Duplicates, "quarantined", r.Quarantined, "done", r.Done, "text", r.Text)
 	case bars:
 		p.clear()
 		if r.Done || r.Text != "" {
@@ -109,12 +124,12 @@ func (p *progress) Close() {
 	p.clear()
 }
 
-// line says a report in words.
+// line is a report in words.
 func line(r host.Report, elapsed time.Duration) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-7s %s", r.Stage, r.Name)
+	fmt.Fprintf(&b, "%-7s %s", r.Stage, escape(r.Name))
 	if r.Text != "" {
-		return b.String() + ": " + r.Text
+		return b.String() + ": " + strings.ReplaceAll(escape(r.Text), "\n", " ")
 	}
 	fmt.Fprintf(&b, ": %s rows", thousands(r.Rows))
 	if r.Bytes > 0 {

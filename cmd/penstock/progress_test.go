@@ -14,7 +14,7 @@ func TestProgressOfASourceThatWaits(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	now := time.Unix(0, 0)
-	p := newProgress(&out, true)
+	p := newProgress(&out, jsonLines)
 	p.now = func() time.Time { return now }
 	report := func(seconds int, rows int64) {
 		for range seconds * 10 {

@@ -72,6 +72,7 @@ func newQuarantineCommand(c *cli) *cobra.Command {
 	for _, command := range []*cobra.Command{list, replay} {
 		command.Flags().StringVar(&filter.Source, "source", "", "only of this source, or pipeline-NAME")
 		command.Flags().StringVar(&filter.Reason, "reason", "", "only with this reason")
+		c.completeFlag(command, "source", quarantineSources)
 	}
 	list.Flags().IntVar(&filter.Limit, "limit", 100, "how many records to list")
 	replay.Flags().StringVar(&filter.ID, "id", "", "only this record")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,19 +32,23 @@ until it has caught up, and ends.`,
 		},
 	}
 	command.Flags().BoolVar(&once, "once", false, "work through everything there is, then end")
-	command.Flags().DurationVar(&retryFor, "retry-for", 5*time.Minute, "with --once: how long to retry what may pass")
+	command.Flags().DurationVar(&retryFor, "retry-for", 5*time.Minute, "with --once: how long to retry transient failures")
 	return command
 }
 
 func (c *cli) run(ctx context.Context, once bool, retryFor time.Duration) error {
-	config, err := c.load(ctx, host.LoadOptions{})
+	config, diagnostics, err := c.read(ctx, host.LoadOptions{})
+	if config != nil {
+		c.openLog(config)
+	}
 	if err != nil {
 		return err
 	}
+	c.printDiagnostics(diagnostics)
 	defer limitHost(config.Host.Memory)()
-	progress := newProgress(c.err, c.json)
+	progress := c.progress()
 	defer progress.Close()
-	h, err := host.Open(ctx, config, host.Options{Observer: progress, LogOutput: c.err})
+	h, err := host.Open(ctx, config, host.Options{Observer: progress, Log: c.log})
 	if err != nil {
 		return err
 	}
@@ -56,6 +61,13 @@ func (c *cli) run(ctx context.Context, once bool, retryFor time.Duration) error 
 		return errors.Join(runErr, h.Close())
 	}
 	return errors.Join(h.Serve(ctx), h.Close())
+}
+
+// openLog opens the log of a host. It takes lines of libraries that log by
+// themselves, too.
+func (c *cli) openLog(config *host.Config) {
+	c.log, c.logJSON = host.NewLogger(config, c.err, c.json), c.json || host.LogsJSON(config)
+	slog.SetDefault(c.log)
 }
 
 // printSummary says what landed where.

@@ -79,7 +79,7 @@ func TestWordingExceptions(t *testing.T) {
 	}
 	for _, e := range exceptions {
 		if !used[e] {
-			t.Errorf("the exception for %s in %s excuses nothing: remove it", e.rule, e.path)
+			t.Errorf("the exception for %s in %s (%s) excuses nothing: remove it", e.rule, e.path, e.why)
 		}
 	}
 }

@@ -121,9 +121,9 @@ func TestConstants(t *testing.T) {
 	}
 }
 
-func TestDefaultsOfAnEmptyConfiguration(t *testing.T) {
+func TestDefaultsOfTheHostBlock(t *testing.T) {
 	t.Parallel()
-	c, ds := load(t, map[string]string{"a.hcl": "# nothing\n"}, nil)
+	c, ds := load(t, map[string]string{"a.hcl": "host {}\n"}, nil)
 	if len(ds) > 0 {
 		t.Fatal(report(c, ds))
 	}

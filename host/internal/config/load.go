@@ -67,6 +67,7 @@ type loader struct {
 	config      *Config
 	diagnostics hcl.Diagnostics
 	raw         map[string][]byte // file texts as they are
+	order       []string          // files in the order in which they were read
 	broken      map[string]bool   // files that could not be parsed to their end
 	blocks      []*hclsyntax.Block
 	names       map[string]map[string]bool // of all blocks by type, also of those that are not read
@@ -86,6 +87,7 @@ func Load(ctx context.Context, o Options) (*Config, diagnostic.Diagnostics) {
 		names: map[string]map[string]bool{}, locals: map[string]*local{}, unsure: map[*Pipeline]bool{},
 	}
 	l.parse()
+	l.refuseEmpty()
 	l.evaluateLocals()
 	l.decodeHost()
 	l.decodeProjects()

@@ -27,6 +27,7 @@ func (l *loader) parse() {
 			continue
 		}
 		l.raw[path] = data
+		l.order = append(l.order, path)
 		file, diagnostics := hclsyntax.ParseConfig(data, path, hcl.InitialPos)
 		broken := l.addSyntax(diagnostics)
 		body, ok := file.Body.(*hclsyntax.Body)
@@ -47,6 +48,19 @@ func (l *loader) parse() {
 			}
 		}
 	}
+}
+
+// refuseEmpty refuses a configuration without any block: commands would work
+// with nothing but defaults.
+func (l *loader) refuseEmpty() {
+	if len(l.blocks) > 0 || l.diagnostics.HasErrors() {
+		return
+	}
+	var at *hcl.Range
+	if len(l.order) > 0 {
+		at = &hcl.Range{Filename: l.order[0], Start: hcl.InitialPos, End: hcl.InitialPos}
+	}
+	l.fail(at, "Empty configuration", "It holds no block. To export, write a project, a source, a destination and a pipeline.")
 }
 
 func readFile(path string) ([]byte, error) {

@@ -60,9 +60,10 @@ func severity(d *hcl.Diagnostic) string {
 	return "error"
 }
 
-// line is a diagnostic as JSON. Lines and columns count from 1, columns in
-// characters; the end lies behind the last character.
-type line struct {
+// Entry is a diagnostic as JSON. Lines and columns count from 1, columns in
+// characters; the end is the position after the last character. A diagnostic
+// without a place has no file, and zero for the numbers.
+type Entry struct {
 	Severity  string `json:"severity"`
 	Summary   string `json:"summary"`
 	Detail    string `json:"detail,omitempty"`
@@ -73,17 +74,25 @@ type line struct {
 	EndColumn int    `json:"end_column,omitempty"`
 }
 
+// Entries returns diagnostics as they are written in JSON, in their order.
+func Entries(diagnostics Diagnostics) []Entry {
+	entries := make([]Entry, 0, len(diagnostics))
+	for _, d := range diagnostics {
+		s := subject(d)
+		entries = append(entries, Entry{
+			Severity: severity(d), Summary: d.Summary, Detail: d.Detail, File: s.Filename,
+			Line: s.Start.Line, Column: s.Start.Column, EndLine: s.End.Line, EndColumn: s.End.Column,
+		})
+	}
+	return entries
+}
+
 // WriteJSON renders diagnostics for machines, one JSON object a line.
 func WriteJSON(w io.Writer, diagnostics Diagnostics) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
-	for _, d := range diagnostics {
-		s := subject(d)
-		err := encoder.Encode(line{
-			Severity: severity(d), Summary: d.Summary, Detail: d.Detail, File: s.Filename,
-			Line: s.Start.Line, Column: s.Start.Column, EndLine: s.End.Line, EndColumn: s.End.Column,
-		})
-		if err != nil {
+	for _, e := range Entries(diagnostics) {
+		if err := encoder.Encode(e); err != nil {
 			return fmt.Errorf("write diagnostics: %w", err)
 		}
 	}
