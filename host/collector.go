@@ -211,9 +211,9 @@ func (h *Host) stopCollector(ctx context.Context, l *collecting) error {
 	answering, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	var err error
-	if l.server.Shutdown(answering) != nil {
+	if errors.Join(l.server.Shutdown(answering), l.handler.Wait(answering)) != nil {
 		h.log.Warn("requests that did not end are cut off: they were not acknowledged", "source", l.config.Reference())
-		_ = l.server.Close() // there is nobody to tell
+		_ = l.server.Close() // its connections are of no more use
 	} else if l.places != nil {
 		err = l.places.Close()
 	}

@@ -6,8 +6,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -425,6 +427,41 @@ func TestStatusOfACollector(t *testing.T) {
 		t.Fatalf("it ended with %v:\n%s", status, h.Said())
 	}
 	c.Says(c.Penstock(nil, "status"), 0, "does not listen", "1 unknown_token")
+}
+
+// Clients that close or reset their connection behind the last byte of a
+// request, as PHP's socket consumer and pages that are left do, have their
+// events stored.
+func TestClientsThatDoNotWaitForAnAnswer(t *testing.T) {
+	t.Parallel()
+	const clients = 120
+	c := newCollecting(t)
+	h := c.serve()
+	for i := range clients {
+		body := fmt.Sprintf(`data={"event":"left","properties":{"token":"tok-7c1d","distinct_id":"u-%d"}}`, i)
+		conn, err := net.Dial("tcp", *c.address.Load())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%2 == 0 {
+			err = conn.(*net.TCPConn).SetLinger(0) // its end is a reset
+		}
+		_, writeErr := fmt.Fprintf(conn, "POST /track?ip=1 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"+
+			"Accept: application/json\r\nContent-length: %d\r\n\r\n%s", len(body), body)
+		if err := errors.Join(err, writeErr, conn.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.Until("all requests are counted", func() bool {
+		return strings.Contains(c.Penstock(nil, "status", "--json").Out, fmt.Sprintf(`"requests": %d`, clients))
+	})
+	if status := h.Stop(syscall.SIGTERM); status.ExitStatus() != 0 {
+		t.Fatalf("it ended with %v:\n%s", status, h.Said())
+	}
+	c.Once()
+	if rows := c.Rows("out"); len(rows) != clients {
+		t.Errorf("%d rows of %d events", len(rows), clients)
+	}
 }
 
 // What was refused because its token was not known is replayed once it is.

@@ -124,6 +124,7 @@ type Collector struct {
 	linked  linked
 	counts  counts
 	serial  serial // for the keys of profile operations
+	flights flights
 
 	draining   atomic.Bool
 	complained atomic.Int64 // when a failure was logged last, in unix nanoseconds

@@ -15,7 +15,7 @@ func (c *Collector) Replay(ctx context.Context, endpoint string, project int64, 
 	if err != nil {
 		return false, err
 	}
-	q := c.begin(nil, r, endpoint)
+	q := c.begin(ctx, nil, r, endpoint)
 	defer q.end()
 	q.seenRule = true // and is not strict
 	q.grant.project = c.byID[strconv.FormatInt(project, 10)]

@@ -104,7 +104,7 @@ const verbProblem = "identity events are not allowed when project is using simpl
 // fail answers a request that is refused as a whole.
 func (q *request) fail(f *failure) {
 	c := q.collector
-	if f.err != nil && q.r.Context().Err() == nil && c.complain(q.received) {
+	if f.err != nil && c.complain(q.received) {
 		c.log.Error("records were not stored, and clients are asked to try again", "endpoint", q.endpoint, "error", f.err)
 	}
 	if f.retry > 0 {

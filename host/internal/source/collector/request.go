@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -25,11 +26,16 @@ const (
 // request is a request that is being answered. It is used again for another.
 type request struct {
 	collector *Collector
-	w         http.ResponseWriter
-	r         *http.Request
-	endpoint  string
-	received  time.Time
-	share     share
+	// ctx bounds everything that the request waits for. A client that closes its
+	// connection does not end it: net/http notices a closed connection only when
+	// the body has arrived, and then its records are to be stored. Every wait has
+	// a bound of its own.
+	ctx      context.Context
+	w        http.ResponseWriter
+	r        *http.Request
+	endpoint string
+	received time.Time
+	share    share
 	parameters
 
 	body    []byte // the buffer that text is a part of
@@ -72,12 +78,12 @@ type failedRecord struct {
 }
 
 // begin takes a request's memory, but for what depends on its size.
-func (c *Collector) begin(w http.ResponseWriter, r *http.Request, endpoint string) *request {
+func (c *Collector) begin(ctx context.Context, w http.ResponseWriter, r *http.Request, endpoint string) *request {
 	q, _ := c.scratch.Get().(*request)
 	if q == nil {
 		q = &request{}
 	}
-	q.collector, q.w, q.r, q.endpoint, q.received = c, w, r, endpoint, c.o.Now()
+	q.collector, q.ctx, q.w, q.r, q.endpoint, q.received = c, ctx, w, r, endpoint, c.o.Now()
 	q.share.budget = c.budget
 	return q
 }
@@ -165,7 +171,7 @@ func (q *request) read() *failure {
 
 // readBody reads the body: JSON, or a form.
 func (q *request) readBody() *failure {
-	text, buffer, err := read(q.r.Context(), q.r, &q.share, q.collector.o.MaxBody)
+	text, buffer, err := read(q.ctx, q.r, &q.share, q.collector.o.MaxBody)
 	q.body = buffer
 	if err != nil {
 		return q.notRead(err)
@@ -252,9 +258,9 @@ func (q *request) target(p *Project) *target {
 // store makes durable what became of the records: those that are refused
 // first, so that a failure leaves none of the others behind twice.
 func (q *request) store() *failure {
-	c, ctx := q.collector, q.r.Context()
+	c := q.collector
 	if len(q.rejects) > 0 {
-		if err := c.o.Rejects.Reject(ctx, q.rejects); err != nil {
+		if err := c.o.Rejects.Reject(q.ctx, q.rejects); err != nil {
 			return unavailable(err)
 		}
 	}
@@ -282,7 +288,7 @@ func (q *request) keep() error {
 // log makes rows durable.
 func (q *request) log() error {
 	for _, t := range q.targets {
-		if err := q.collector.o.Log.Append(q.r.Context(), t.project.ID, t.rows, q.rendered); err != nil {
+		if err := q.collector.o.Log.Append(q.ctx, t.project.ID, t.rows, q.rendered); err != nil {
 			return err
 		}
 	}

@@ -65,6 +65,10 @@ func (c *Collector) ready(w http.ResponseWriter) {
 // are answered as ever.
 func (c *Collector) Drain() { c.draining.Store(true) }
 
+// Wait returns when no request is being handled, also none whose client is gone
+// already, or the cause of ctx's end. It is called when no more requests come.
+func (c *Collector) Wait(ctx context.Context) error { return c.flights.wait(ctx) }
+
 // take answers a request that brings records.
 func (c *Collector) take(w http.ResponseWriter, r *http.Request, endpoint string) {
 	if r.Method != http.MethodPost && r.Method != http.MethodGet {
@@ -72,7 +76,9 @@ func (c *Collector) take(w http.ResponseWriter, r *http.Request, endpoint string
 		write(w, http.StatusMethodNotAllowed, jsonType, `{"error":"the method must be GET or POST","status":"error"}`)
 		return
 	}
-	q := c.begin(w, r, endpoint)
+	c.flights.begin()
+	defer c.flights.end()
+	q := c.begin(context.WithoutCancel(r.Context()), w, r, endpoint)
 	defer q.end()
 	if f := q.handle(); f != nil {
 		q.fail(f)
@@ -130,7 +136,7 @@ const rowRoom = 700
 // who has one does not wait for memory.
 func (q *request) makeRoom() (err error) {
 	records := bytes.Count(q.text, []byte("{")) // at most
-	q.room, err = q.share.buffer(q.r.Context(), int64(len(q.text)+rowRoom*min(MaxRecords, records)))
+	q.room, err = q.share.buffer(q.ctx, int64(len(q.text)+rowRoom*min(MaxRecords, records)))
 	q.rendered = q.room[:0]
 	return err
 }
@@ -141,8 +147,8 @@ func (q *request) collect() *failure {
 	var p *schema.Collector
 	select {
 	case p = <-c.parsers:
-	case <-q.r.Context().Done():
-		return unavailable(context.Cause(q.r.Context()))
+	case <-q.ctx.Done():
+		return unavailable(context.Cause(q.ctx))
 	}
 	defer func() {
 		p.End()
