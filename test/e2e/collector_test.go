@@ -464,6 +464,51 @@ func TestClientsThatDoNotWaitForAnAnswer(t *testing.T) {
 	}
 }
 
+// Events that are sent again, because an answer was lost, count once: whatever
+// became of their time and their id on arrival, and over restarts.
+func TestEventsThatAreSentAgain(t *testing.T) {
+	t.Parallel()
+	c := newCollecting(t)
+	c.Write("penstock.hcl", strings.Replace(c.Read("penstock.hcl"), `project    = "shop"`, `projects   = ["shop", "old"]`, 1)+`
+project "old" {
+  id       = 1004
+  token    = "tok-old"
+  identity = "legacy"
+}
+`)
+	now := time.Now().Unix()
+	event := func(token, id, properties string) string {
+		return fmt.Sprintf(`{"event":"e","properties":{"token":%q,"$insert_id":%q%s}}`, token, id, properties)
+	}
+	const alias = `{"event":"$create_alias","properties":{"token":"tok-old","$insert_id":"alias","distinct_id":"D","alias":"X"}}`
+	events := []string{
+		event("tok-7c1d", "ahead", fmt.Sprintf(`,"time":%d`, now+2*3600)),
+		event("tok-7c1d", "a-day-ahead", fmt.Sprintf(`,"time":%d`, now+26*3600)),
+		event("tok-7c1d", "undated", ""),
+		event("tok-7c1d", "milliseconds", fmt.Sprintf(`,"time":%d789`, now)),
+		event("tok-old", "dated", fmt.Sprintf(`,"distinct_id":"X","time":%d`, now)),
+		event("tok-old", "undated", `,"distinct_id":"X"`),
+	}
+	for _, sent := range [][]string{append(events, alias), events, events} {
+		h := c.serve()
+		for range 2 {
+			for _, body := range sent {
+				if status, answer, err := c.post("/track", "application/json", "", body); err != nil || status != http.StatusOK || answer != "1" {
+					t.Fatal(body, status, answer, err)
+				}
+			}
+		}
+		h.Stop(syscall.SIGKILL)
+	}
+	c.Once()
+	if n, want := c.Journaled(), int64(len(events))+2; n != want {
+		t.Errorf("%d rows are durable, want %d: each event, the alias and its link", n, want)
+	}
+	if rows := c.Rows("out"); len(rows) != 4 {
+		t.Errorf("rows of shop: %q", rows)
+	}
+}
+
 // What was refused because its token was not known is replayed once it is.
 func TestReplayOfWhatACollectorRefused(t *testing.T) {
 	t.Parallel()

@@ -12,12 +12,12 @@ import (
 
 // job is a full block on its way to be deduplicated and compressed.
 type job struct {
-	turn      uint64 // among all jobs of the writer
-	segment   *openSegment
-	partition Partition
-	buffer    []byte
-	rows      []openRow
-	done      *doneBlock
+	turn    uint64 // among all jobs of the writer
+	segment *openSegment
+	place   place
+	buffer  []byte
+	rows    []openRow
+	done    *doneBlock
 }
 
 // worker is the memory of one goroutine that compresses blocks.
@@ -53,7 +53,7 @@ func (k *worker) do(j job) error {
 	k.w.turns.pass()
 	seen, err := k.dropSeen(j)
 	if err != nil {
-		return fmt.Errorf("deduplicate a block of %s: %w", j.partition.UTCDate, err)
+		return fmt.Errorf("deduplicate a block of %s: %w", j.place.UTCDate, err)
 	}
 	rows := j.buffer
 	if dropped+seen > 0 {
@@ -131,7 +131,7 @@ func (k *worker) claim(j job) {
 // behind claim: what stops being in a segment that is being sealed is in the
 // runs by then.
 func (k *worker) dropSeen(j job) (int, error) {
-	if err := k.w.set.Find(j.partition.UTCDate, k.keys, k.repeats, -1); err != nil {
+	if err := j.place.filing.find(k.w.set, k.keys, k.repeats, -1); err != nil {
 		return 0, err
 	}
 	n := 0

@@ -31,5 +31,6 @@
 //     keys.
 //   - Operations and links are read in the order in which they were appended:
 //     segments by sequence, a segment's extents by index, rows as they lie.
-//     Events keep that order within a partition.
+//     Events keep that order within a partition, but for those whose key is kept
+//     under another date than their own.
 package journal

@@ -40,6 +40,14 @@ type Row struct {
 	Key            Key
 	Kind           Kind
 	Flags          batch.Flags
+	// KeyDate is the UTC date that the key is kept and looked for under. 0 means
+	// the date of Time. A row whose Time was replaced on arrival has the date of
+	// the time that was sent, so that the row sent again is found.
+	KeyDate Day
+	// Undated rows were sent without a time: Time is that of the arrival, and the
+	// key is also looked for under the date before, because the row may have come
+	// before on that date.
+	Undated bool
 }
 
 // Chunk is rows from one piece of input and how far the input is read with

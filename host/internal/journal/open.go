@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 
@@ -11,7 +12,7 @@ import (
 // openSegment is what will be sealed together: open blocks, compressed blocks,
 // the keys of both, and the cursors that go with them.
 type openSegment struct {
-	parts   map[Partition]*openPart
+	parts   map[place]*openPart
 	latest  map[Kind]Partition // of rows whose order matters, where the last one went
 	links   *openPart          // that the latest link went to
 	raw     int64              // capacity of open blocks
@@ -29,12 +30,24 @@ type openSegment struct {
 	err    error // of a block
 }
 
-// openPart is a partition of an open segment.
+// place is where a row lies in a segment, and where its key does.
+type place struct {
+	Partition
+	filing filing
+}
+
+// compare orders places as they lie in a segment.
+func (p place) compare(q place) int {
+	return cmp.Or(p.Partition.Compare(q.Partition), cmp.Compare(p.filing.date, q.filing.date), p.filing.rank()-q.filing.rank())
+}
+
+// openPart is a place of an open segment: a partition, but for rows whose keys
+// are kept under another date.
 type openPart struct {
-	partition Partition
-	buffer    []byte
-	rows      []openRow
-	blocks    []*doneBlock
+	place
+	buffer []byte
+	rows   []openRow
+	blocks []*doneBlock
 }
 
 // openRow is a row of an open block.
@@ -54,7 +67,7 @@ type doneBlock struct {
 }
 
 func newOpenSegment(checked int64) *openSegment {
-	return &openSegment{parts: map[Partition]*openPart{}, latest: map[Kind]Partition{}, checked: checked}
+	return &openSegment{parts: map[place]*openPart{}, latest: map[Kind]Partition{}, checked: checked}
 }
 
 // move adds a cursor's move to what the segment moves.

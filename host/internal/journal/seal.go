@@ -142,7 +142,7 @@ func (w *Writer) dropForeign(ctx context.Context, s *openSegment) error {
 			if err := ctx.Err(); err != nil {
 				return context.Cause(ctx)
 			}
-			if err := w.dropFrom(s, p.partition, b, s.checked); err != nil {
+			if err := w.dropFrom(s, p.filing, b, s.checked); err != nil {
 				return err
 			}
 		}
@@ -152,12 +152,12 @@ func (w *Writer) dropForeign(ctx context.Context, s *openSegment) error {
 }
 
 // dropFrom takes the rows that newer runs hold out of one block.
-func (w *Writer) dropFrom(s *openSegment, p Partition, b *doneBlock, after int64) error {
+func (w *Writer) dropFrom(s *openSegment, f filing, b *doneBlock, after int64) error {
 	if b.Rows == 0 {
 		return nil
 	}
 	found := make([]bool, len(b.keys))
-	if err := w.set.Find(p.UTCDate, b.keys, found, after); err != nil {
+	if err := f.find(w.set, b.keys, found, after); err != nil {
 		return err
 	}
 	if !slices.Contains(found, true) {
@@ -252,23 +252,27 @@ func (w *Writer) write(ctx context.Context, s *openSegment, seq int64) (Seal, er
 
 // writeExtents writes the blocks, partition by partition.
 func (w *Writer) writeExtents(b *segment.Builder, s *openSegment) {
-	for _, p := range sortedParts(s) {
+	for parts := sortedParts(s); len(parts) > 0; {
+		partition := parts[0].Partition
 		var blocks []segment.Block
 		var least, most int64
-		for _, d := range p.blocks {
-			if d.Rows == 0 {
-				continue
+		for len(parts) > 0 && parts[0].Partition == partition {
+			for _, d := range parts[0].blocks {
+				if d.Rows == 0 {
+					continue
+				}
+				if len(blocks) == 0 || d.minTime < least {
+					least = d.minTime
+				}
+				if len(blocks) == 0 || d.maxTime > most {
+					most = d.maxTime
+				}
+				blocks = append(blocks, d.Block)
 			}
-			if len(blocks) == 0 || d.minTime < least {
-				least = d.minTime
-			}
-			if len(blocks) == 0 || d.maxTime > most {
-				most = d.maxTime
-			}
-			blocks = append(blocks, d.Block)
+			parts = parts[1:]
 		}
 		if len(blocks) > 0 {
-			b.Extent(p.partition, least, most, blocks)
+			b.Extent(partition, least, most, blocks)
 		}
 	}
 }
@@ -278,21 +282,21 @@ func sortedParts(s *openSegment) []*openPart {
 	for _, p := range s.parts {
 		parts = append(parts, p)
 	}
-	slices.SortFunc(parts, func(a, b *openPart) int { return a.partition.Compare(b.partition) })
+	slices.SortFunc(parts, func(a, b *openPart) int { return a.compare(b.place) })
 	return parts
 }
 
-// writeKeys writes the keys of all rows, day by day.
+// writeKeys writes the keys of all rows, date by date.
 func writeKeys(b *segment.Builder, s *openSegment) int64 {
 	parts := sortedParts(s)
-	slices.SortStableFunc(parts, func(x, y *openPart) int { return cmp.Compare(x.partition.UTCDate, y.partition.UTCDate) })
+	slices.SortStableFunc(parts, func(x, y *openPart) int { return cmp.Compare(x.filing.date, y.filing.date) })
 	var sorter keysort.Sorter
-	var runs [][]Key // of one day's blocks
+	var runs [][]Key // of one date's blocks
 	var total int64
 	for len(parts) > 0 {
-		day := parts[0].partition.UTCDate
+		day := parts[0].filing.date
 		runs = runs[:0]
-		for len(parts) > 0 && parts[0].partition.UTCDate == day {
+		for len(parts) > 0 && parts[0].filing.date == day {
 			for _, d := range parts[0].blocks {
 				runs = append(runs, d.keys)
 			}

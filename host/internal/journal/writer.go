@@ -146,7 +146,7 @@ func (w *Writer) Append(ctx context.Context, c Chunk) error {
 	return nil
 }
 
-// put copies a row to the open block of its partition.
+// put copies a row to the open block of its place.
 func (w *Writer) put(ctx context.Context, r *Row, data []byte) error {
 	p := w.part(r)
 	if r.Kind == KindLinks {
@@ -186,10 +186,11 @@ func (w *Writer) part(r *Row) *openPart {
 		}
 		w.open.latest[r.Kind] = partition
 	}
-	p := w.open.parts[partition]
+	at := place{partition, filingOf(r, partition.UTCDate)}
+	p := w.open.parts[at]
 	if p == nil {
-		p = &openPart{partition: partition}
-		w.open.parts[partition] = p
+		p = &openPart{place: at}
+		w.open.parts[at] = p
 	}
 	return p
 }
@@ -222,7 +223,7 @@ func (w *Writer) flush(ctx context.Context, p *openPart) error {
 		return nil
 	}
 	done := &doneBlock{}
-	j := job{turn: w.jobN, segment: w.open, partition: p.partition, buffer: p.buffer, rows: p.rows, done: done}
+	j := job{turn: w.jobN, segment: w.open, place: p.place, buffer: p.buffer, rows: p.rows, done: done}
 	w.open.jobs.Add(1)
 	select {
 	case w.jobs <- j:

@@ -88,6 +88,13 @@ type Arrival struct {
 // Collected is an event that was collected.
 type Collected struct {
 	Event
+	// KeyTime is the time that the client sent, in unix seconds: the one in Key.
+	// It is Time, unless that was replaced because it lies ahead; then it is at
+	// most that of the year 9999.
+	KeyTime int64
+	// Undated reports that the client sent an insert id and no time. Key holds
+	// no time then, and KeyTime is Time: that of the arrival.
+	Undated bool
 	// Ignored says that the client does not want the event kept: there is no
 	// row.
 	Ignored bool
@@ -159,6 +166,7 @@ func (c *Collector) AppendEvent(dst []byte, a *Arrival) ([]byte, Collected, erro
 	s := &c.scanner
 	dst = c.render(slices.Grow(dst, s.body.to-s.body.from+rowRoom), a, row)
 	e.Key, e.Flags = c.key(row), s.flags
+	e.KeyTime, e.Undated = row.sentTime, row.undated
 	if len(dst)-start > longRow {
 		e.Flags |= batch.LongRow
 	}
@@ -180,6 +188,11 @@ type row struct {
 	device, distinct, insert, user []byte
 	time                           int64
 	anonymous                      bool // "$device:" goes before distinct
+	// What was sent, for the key: an event that is sent again has the same key,
+	// whenever it comes and whatever aliases there are by then.
+	sentTime     int64
+	undated      bool
+	sentDistinct []byte
 	// Which of them the properties do not have, and get.
 	addDevice, addUser, addInsert bool
 }
@@ -271,7 +284,7 @@ func (c *Collector) when(r *row, a *Arrival, verb bool) *Refused {
 		if a.Import && !verb {
 			return refuse(NoTime, field, "'properties.time' is invalid: must not be missing")
 		}
-		r.time = received
+		r.time, r.sentTime, r.undated = received, received, true
 		return nil
 	}
 	if !a.Strict && raw[0] == '"' {
@@ -281,6 +294,7 @@ func (c *Collector) when(r *row, a *Arrival, verb bool) *Refused {
 	if !ok {
 		return refuse(InvalidTime, field, "'properties.time' is invalid: must be specified as seconds since epoch")
 	}
+	r.sentTime = min(seconds, latestOperation/1000)
 	if latest := received + int64(ahead/time.Second); seconds > latest {
 		if a.Strict {
 			return refuse(TimeOutOfRange, field, "'properties.time' is invalid: must not be more than an hour in the future")

@@ -42,6 +42,7 @@ func (c *Collector) who(r *row, a *Arrival, e *Collected) *Refused {
 		if user != nil && device != nil && e.Verb == "" {
 			e.Device, e.User = c.decode(0, device), c.decode(1, user)
 		}
+		r.sentDistinct = r.distinct
 	} else {
 		if !present && e.Verb == "$identify" {
 			distinct = c.idOf(c.sent.identified)
@@ -49,6 +50,7 @@ func (c *Collector) who(r *row, a *Arrival, e *Collected) *Refused {
 		}
 		if present {
 			r.distinct = c.aliased(distinct, a, e)
+			r.sentDistinct = distinct
 		}
 	}
 	r.device, r.user = device, user
@@ -164,6 +166,7 @@ func (c *Collector) insertID(row *row, strict, verb bool) *Refused {
 		return nil
 	}
 	r := c.random
+	row.undated = false // no other event has the id, whatever its time
 	c.letters([...]uint64{r.Uint64(), r.Uint64(), r.Uint64(), r.Uint64()})
 	return nil
 }

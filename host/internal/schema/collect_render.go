@@ -169,14 +169,29 @@ func appendQuoted(dst []byte, text string) []byte {
 	return append(dst, '"')
 }
 
-// key is the dedup key: that of the row when it is read as a record.
+// undatedTime stands in the key of an event without a time: no event has it.
+const undatedTime = -1
+
+// key is the dedup key: a hash of insert id, name, time and distinct_id, as the
+// client sent them, so that an event that is sent again has the same key. It is
+// the key that a Parser gives the row, unless the time was replaced or the id is
+// an alias:
+//
+//	sent                             time in the key
+//	1780315000, or 1780315000123     1780315000
+//	more than an hour ahead          the time that was sent; the row has the arrival's
+//	nothing, or null                 undatedTime; the row has the arrival's
 func (c *Collector) key(r row) [16]byte {
 	text := appendPart(c.text[:0], c.decode(2, r.insert))
 	text = appendPart(text, c.decode(2, r.event))
-	text = binary.LittleEndian.AppendUint64(text, uint64(r.time))
-	distinct := c.decode(2, r.distinct)
+	seconds := r.sentTime
+	if r.undated {
+		seconds = undatedTime
+	}
+	text = binary.LittleEndian.AppendUint64(text, uint64(seconds))
+	distinct := c.decode(2, r.sentDistinct)
 	switch {
-	case r.distinct == nil:
+	case r.sentDistinct == nil:
 		text = appendPart(append(text, 0xff), nil)
 	case r.anonymous:
 		text = binary.AppendUvarint(text, uint64(len(devicePrefix)+len(distinct)))

@@ -41,7 +41,11 @@ func (q *request) event(p *schema.Collector) {
 		return
 	}
 	q.rendered = rendered
-	q.append(project, journal.KindEvents, start, journal.Row{Time: e.Time, Key: e.Key, Flags: e.Flags})
+	row := journal.Row{Time: e.Time, Key: e.Key, Flags: e.Flags, Undated: e.Undated}
+	if date := journal.DayOf(e.KeyTime); date != journal.DayOf(e.Time) {
+		row.KeyDate = date
+	}
+	q.append(project, journal.KindEvents, start, row)
 	q.accept(p, project)
 	if project.Identity == schema.Simplified {
 		if e.User != nil {

@@ -4,15 +4,40 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// entryVersion is the first byte of an entry. What follows are the project and
-// the number of rows, then for each row its kind, flags, time, length and key,
-// then the rows' lines; numbers as varints.
-const entryVersion = 1
+// The first byte of an entry is its version. The project and the number of rows
+// follow, then for each row its kind, flags, time, length and key, then the
+// rows' lines; numbers are varints.
+//
+// In an entry of version 2 each row has one more number between its length and
+// its key: twice the date that the key is kept under, plus one if the row is
+// undated. Most entries have no row that needs it and are of version 1.
+const (
+	entryVersion      = 1
+	entryVersionDates = 2
+)
+
+// dated reports whether one of the rows needs an entry of version 2.
+func dated(rows []journal.Row) bool {
+	return slices.ContainsFunc(rows, func(r journal.Row) bool { return r.KeyDate != 0 || r.Undated })
+}
+
+func appendKeyDate(dst []byte, r *journal.Row) []byte {
+	n := uint64(uint32(r.KeyDate)) << 1
+	if r.Undated {
+		n |= 1
+	}
+	return binary.AppendUvarint(dst, n)
+}
+
+func setKeyDate(r *journal.Row, n uint64) {
+	r.KeyDate, r.Undated = journal.Day(n>>1), n&1 != 0
+}
 
 var errEntry = errors.New("the entry is not one of rows")
 
@@ -24,7 +49,11 @@ type entry struct {
 
 // set makes the entry of rows. Lines that lie side by side are one part.
 func (e *entry) set(project int64, rows []journal.Row, data []byte) {
-	e.head = append(e.head[:0], entryVersion)
+	version := byte(entryVersion)
+	if dated(rows) {
+		version = entryVersionDates
+	}
+	e.head = append(e.head[:0], version)
 	e.head = binary.AppendVarint(e.head, project)
 	e.head = binary.AppendUvarint(e.head, uint64(len(rows)))
 	for i := range rows {
@@ -33,6 +62,9 @@ func (e *entry) set(project int64, rows []journal.Row, data []byte) {
 		e.head = binary.AppendUvarint(e.head, uint64(r.Flags))
 		e.head = binary.AppendVarint(e.head, r.Time)
 		e.head = binary.AppendUvarint(e.head, uint64(r.Length))
+		if version == entryVersionDates {
+			e.head = appendKeyDate(e.head, r)
+		}
 		e.head = append(e.head, r.Key[:]...)
 	}
 	e.parts = append(e.parts[:0], e.head)
@@ -48,7 +80,7 @@ func (e *entry) set(project int64, rows []journal.Row, data []byte) {
 // decodeEntry reads an entry. The chunk's rows are appended to rows; its data
 // is the entry's.
 func decodeEntry(b []byte, rows []journal.Row) (project int64, chunk journal.Chunk, err error) {
-	if len(b) == 0 || b[0] != entryVersion {
+	if len(b) == 0 || b[0] != entryVersion && b[0] != entryVersionDates {
 		return 0, chunk, fmt.Errorf("%w: it was perhaps written by a newer host", errEntry)
 	}
 	d := decoder{b: b[1:]}
@@ -61,6 +93,9 @@ func decodeEntry(b []byte, rows []journal.Row) (project int64, chunk journal.Chu
 	for range count {
 		r := journal.Row{Offset: offset, Kind: journal.Kind(d.uvarint()), Flags: batch.Flags(d.uvarint()), Time: d.varint()}
 		length := d.uvarint()
+		if b[0] == entryVersionDates {
+			setKeyDate(&r, d.uvarint())
+		}
 		if d.failed || length > uint64(len(d.b)) || len(d.b) < len(r.Key) {
 			return 0, chunk, errEntry
 		}

@@ -9,17 +9,21 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
 )
 
-var update = flag.Bool("update", false, "write what the golden files should hold")
+var update = flag.Bool("update", false, "write the golden files that are missing")
 
-// golden is a log as the first version of the format has it. Logs of a version
-// that was released stay readable: a file is never written again, and a new
-// version gets a directory of its own.
-const golden = "testdata/v1"
+// goldens are directories with logs, one for each version of entries. Logs of a
+// version that was released stay readable: a file is never written again, and a
+// new version gets a directory of its own.
+var goldens = map[string]func(*journal.Row){
+	"testdata/v1": func(*journal.Row) {},
+	"testdata/v2": func(r *journal.Row) { r.KeyDate, r.Undated = 20_605, r.Key[0] == 1 },
+}
 
-// goldenEntries are what is in it: project and lines.
+// goldenEntries are the entries of each log: project and lines.
 var goldenEntries = []struct {
 	project int64
 	lines   []string
@@ -28,11 +32,17 @@ var goldenEntries = []struct {
 }
 
 func TestALogOfEachVersionOpens(t *testing.T) {
-	if *update {
-		writeGolden(t, golden)
+	for golden, mark := range goldens {
+		t.Run(filepath.Base(golden), func(t *testing.T) { testGolden(t, golden, mark) })
+	}
+}
+
+func testGolden(t *testing.T, golden string, mark func(*journal.Row)) {
+	if _, err := os.Stat(golden); *update && errors.Is(err, os.ErrNotExist) {
+		writeGolden(t, golden, mark)
 	}
 	fresh := filepath.Join(t.TempDir(), "fresh")
-	writeGolden(t, fresh)
+	writeGolden(t, fresh, mark)
 	dir := filepath.Join(t.TempDir(), "log")
 	files, err := os.ReadDir(golden)
 	if err != nil || len(files) != 1 {
@@ -78,7 +88,7 @@ func TestALogOfEachVersionOpens(t *testing.T) {
 	}
 }
 
-func writeGolden(t *testing.T, path string) {
+func writeGolden(t *testing.T, path string, mark func(*journal.Row)) {
 	t.Helper()
 	dir, err := wal.OpenDir(path)
 	if err != nil {
@@ -91,6 +101,9 @@ func writeGolden(t *testing.T, path string) {
 	l := New(w, "collector.web", newBooks())
 	for _, e := range goldenEntries {
 		rows, data := rowsOf(e.lines...)
+		for i := range rows {
+			mark(&rows[i])
+		}
 		if err := l.Append(t.Context(), e.project, rows, data); err != nil {
 			t.Fatal(err)
 		}

@@ -123,7 +123,17 @@ func encoded(project int64, rows []journal.Row, data []byte) []byte {
 
 func TestEntries(t *testing.T) {
 	rows, data := rowsOf("a", "", "long "+strings.Repeat("x", 1000))
+	testEntry(t, entryVersion, rows, data)
+	rows[0].KeyDate, rows[1].Undated, rows[2].KeyDate, rows[2].Undated = 20_605, true, 2_932_896, true
+	testEntry(t, entryVersionDates, rows, data)
+}
+
+func testEntry(t *testing.T, version byte, rows []journal.Row, data []byte) {
+	t.Helper()
 	b := encoded(-7, rows, data)
+	if b[0] != version {
+		t.Errorf("version %d, want %d", b[0], version)
+	}
 	project, chunk, err := decodeEntry(b, nil)
 	if err != nil || project != -7 || len(chunk.Rows) != len(rows) {
 		t.Fatal(project, chunk.Rows, err)
@@ -158,6 +168,8 @@ func TestAnEntrysParts(t *testing.T) {
 
 func FuzzEntry(f *testing.F) {
 	rows, data := rowsOf("a", "b")
+	f.Add(encoded(1, rows, data))
+	rows[1].KeyDate, rows[1].Undated = 7, true
 	f.Add(encoded(1, rows, data))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		project, chunk, err := decodeEntry(b, nil)
