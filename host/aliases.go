@@ -9,6 +9,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/identity"
 	"github.com/penstock-io/penstock/host/internal/source/collector"
+	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 )
 
 // isLegacy says whether events of a project are stored under what their ids are
@@ -98,15 +99,62 @@ func (h *Host) learnAliases(ctx context.Context) error {
 	return nil
 }
 
-// settleAliases folds the aliases of a legacy project that are sealed. Those
-// that are not folded are kept in memory, and taken until there are too many.
-func (h *Host) settleAliases(ctx context.Context, p *config.Project) {
-	if !isLegacy(p) {
-		return
+// settleAliases folds the sealed aliases of a legacy project and drops those
+// that were acknowledged before due, if everything that was acknowledged by then
+// is folded. It returns the mark that is due next; nil when there is none.
+// Aliases that are not folded take room in memory: when that is used up, further
+// ones are refused until they are folded.
+func (h *Host) settleAliases(ctx context.Context, p *config.Project, due *aliasMark) *aliasMark {
+	h.mu.Lock()
+	known := h.known[p.ID]
+	h.mu.Unlock()
+	if !isLegacy(p) || known == nil {
+		return nil
 	}
-	if _, err := h.foldLinks(ctx, p); err != nil && ctx.Err() == nil {
-		h.log.Error("aliases could not be folded; it is tried again", "project", p.Name, "error", err)
+	sealed := due.sealed() // looked up before the fold, which goes up to what is sealed by then
+	if _, err := h.foldLinks(ctx, p); err != nil {
+		if ctx.Err() == nil {
+			h.log.Error("could not fold aliases; will retry", "project", p.Name, "error", err, "pause", sealEvery)
+		}
+		return due
 	}
+	if due != nil && !sealed {
+		return due
+	}
+	if due != nil {
+		known.Forget(due.mark)
+	}
+	return h.markAliases(known)
+}
+
+// aliasMark is a point in time: of aliases, and of the logs that they lie in.
+type aliasMark struct {
+	mark uint64
+	logs map[*rowlog.Log]uint64 // their last entries
+}
+
+func (h *Host) markAliases(known *identity.Aliases) *aliasMark {
+	m := &aliasMark{mark: known.Mark(), logs: map[*rowlog.Log]uint64{}}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, l := range h.collectors {
+		m.logs[l.log] = l.log.Last()
+	}
+	return m
+}
+
+// sealed reports whether everything that logs held at the mark is sealed in
+// journals.
+func (m *aliasMark) sealed() bool {
+	if m == nil {
+		return false
+	}
+	for log, last := range m.logs {
+		if log.Durable() < last {
+			return false
+		}
+	}
+	return true
 }
 
 // forget has aliases that are folded by now forgotten.

@@ -102,6 +102,7 @@ func (h *Host) serveSource(ctx context.Context, s *config.Source, end context.Ca
 
 // serveSeals makes what was read durable from time to time.
 func (h *Host) serveSeals(ctx context.Context, p *config.Project, end context.CancelCauseFunc) {
+	var due *aliasMark
 	for wait(ctx, sealEvery) == nil {
 		j, err := h.journal(ctx, p)
 		if err == nil {
@@ -111,7 +112,7 @@ func (h *Host) serveSeals(ctx context.Context, p *config.Project, end context.Ca
 			end(err)
 			return
 		}
-		h.settleAliases(ctx, p)
+		due = h.settleAliases(ctx, p, due)
 	}
 }
 

@@ -29,20 +29,27 @@ type Aliases struct {
 
 	store sync.Mutex // held by Store
 	mu    sync.RWMutex
-	fresh map[string]string // acknowledged, and perhaps not folded
+	fresh map[string]freshAlias // acknowledged, and perhaps not folded
+	mark  uint64                // the latest that Mark has returned
+}
+
+// freshAlias is an alias that was acknowledged.
+type freshAlias struct {
+	id   string // that it stands for
+	mark uint64 // the first that Mark returned after the alias was added
 }
 
 // NewAliases returns the aliases of an index.
-func NewAliases(x *Index) *Aliases { return &Aliases{x: x, fresh: map[string]string{}} }
+func NewAliases(x *Index) *Aliases { return &Aliases{x: x, fresh: map[string]freshAlias{}} }
 
 // Target is the id that an alias stands for, which may be an alias itself;
 // false when it is none.
 func (a *Aliases) Target(alias string) (string, bool, error) {
 	a.mu.RLock()
-	target, ok := a.fresh[alias]
+	known, ok := a.fresh[alias]
 	a.mu.RUnlock()
 	if ok {
-		return target, true, nil
+		return known.id, true, nil
 	}
 	return a.x.target(alias)
 }
@@ -86,8 +93,31 @@ func (a *Aliases) Add(alias, id string) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.fresh[alias] = id
+	a.fresh[alias] = freshAlias{id, a.mark + 1}
 	return nil
+}
+
+// Mark divides aliases by time, for Forget: those that were added before belong
+// to the mark that it returns, later ones do not.
+func (a *Aliases) Mark() uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.mark++
+	return a.mark
+}
+
+// Forget drops the aliases that were added before a mark. The caller has folded
+// everything that was acknowledged before that mark: the index holds these
+// aliases, or has refused them. So the room that they take is freed whatever
+// became of them.
+func (a *Aliases) Forget(mark uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for alias, f := range a.fresh {
+		if f.mark <= mark {
+			delete(a.fresh, alias)
+		}
+	}
 }
 
 // Settle forgets what is folded meanwhile.

@@ -9,6 +9,49 @@ import (
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
 
+// Aliases that the index never holds, because it refuses them, do not fill the
+// room for good.
+func TestAFullTableOfAliasesEmptiesItself(t *testing.T) {
+	j := &memJournal{}
+	x := open(t, identity.Options{Dir: t.TempDir(), Rules: schema.Legacy, Journal: j})
+	if err := x.Fold(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	a := identity.NewAliases(x)
+	const many = 100_000
+	stored := func() error { return nil }
+	err := a.Store(many, stored, func() error {
+		for i := range many {
+			if err := a.Add(fmt.Sprint("alias-", i), "id"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mark := a.Mark()
+	if err := a.Store(1, stored, nil); !errors.Is(err, identity.ErrManyAliases) {
+		t.Fatalf("a full table takes more: %v", err)
+	}
+	a.Forget(mark - 1)
+	if _, ok, err := a.Target("alias-0"); !ok || err != nil {
+		t.Fatalf("an alias is forgotten before its mark: %v", err)
+	}
+	a.Forget(mark)
+	if _, ok, err := a.Target("alias-0"); ok || err != nil {
+		t.Fatalf("an alias that was refused is still known: %v", err)
+	}
+	if err := a.Store(1, stored, func() error { return a.Add("later", "id") }); err != nil {
+		t.Fatal(err)
+	}
+	a.Forget(mark)
+	if _, ok, err := a.Target("later"); !ok || err != nil {
+		t.Errorf("an alias is forgotten that is not folded: %v", err)
+	}
+}
+
 func TestAliases(t *testing.T) {
 	j := &memJournal{}
 	j.add(t, "one", 10, 10, alias("D", "X"))

@@ -66,13 +66,6 @@ func (q *request) accept(p *schema.Collector, project *Project) {
 	}
 }
 
-// append notes the row that lies from start to the end of what is rendered.
-func (q *request) append(project *Project, kind journal.Kind, start int, r journal.Row) {
-	t := q.target(project)
-	r.Kind, r.Offset, r.Length = kind, start, len(q.rendered)-start
-	t.rows = append(t.rows, r)
-}
-
 // verb takes the link that an event of identity management asks for. The event
 // is kept, whatever becomes of the link.
 func (q *request) verb(p *schema.Collector, project *Project, verb string) {

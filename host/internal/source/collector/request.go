@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/schema"
 	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
 )
@@ -47,34 +46,8 @@ type request struct {
 	grant   grant  // of /import
 	arrival schema.Arrival
 
-	// What becomes of the records.
-	room     []byte // the buffer that rows are rendered into
-	rendered []byte // rows, one after another
-	targets  []target
-	tally    []Count
-	rejects  []Reject
-	failed   []failedRecord // of /import: the client is told
-	verbs    int            // events that make a simplified project refuse all of /import
-	good     int            // records that the answer counts as taken
-	problem  string         // with the first that was refused
-	links    []linkKey      // to be remembered once they are in the log
-	aliases  []Alias        // to be known once they are in the log
-	// Why an id could not be looked up: the request is refused.
-	unresolved error
-}
-
-// target is what a project gets of a request.
-type target struct {
-	project *Project
-	rows    []journal.Row
-}
-
-// failedRecord is a record that /import names in its answer.
-type failedRecord struct {
-	Index    int    `json:"index"`
-	InsertID string `json:"insert_id"`
-	Field    string `json:"field"`
-	Message  string `json:"message"`
+	room    []byte // the buffer that rows are rendered into
+	outcome        // of the records
 }
 
 // begin takes a request's memory, but for what depends on its size.
@@ -93,18 +66,9 @@ func (q *request) end() {
 	c := q.collector
 	q.share.release(q.body)
 	q.share.release(q.room)
-	clear(q.rejects)
-	clear(q.failed)
-	clear(q.tally)
-	for _, t := range q.targets {
-		c.rows.Put(&t.rows)
-	}
-	clear(q.targets)
-	clear(q.aliases)
-	*q = request{
-		query: q.query[:0], targets: q.targets[:0], tally: q.tally[:0],
-		rejects: q.rejects[:0], failed: q.failed[:0], links: q.links[:0], aliases: q.aliases[:0],
-	}
+	o := q.discarded(c)
+	o.rendered = nil // it was a part of the room
+	*q = request{query: q.query[:0], outcome: o}
 	c.scratch.Put(q)
 }
 
@@ -223,36 +187,6 @@ func (q *request) arrive() {
 	case track:
 		a.Oldest = q.received.Add(-c.o.OldestTrack).Unix()
 	}
-}
-
-// count counts a record's outcome.
-func (q *request) count(p *Project, outcome string) {
-	id := int64(0)
-	if p != nil {
-		id = p.ID
-	}
-	for i := range q.tally {
-		if t := &q.tally[i]; t.Project == id && t.Outcome == outcome {
-			t.Records++
-			return
-		}
-	}
-	q.tally = append(q.tally, Count{Project: id, Endpoint: q.endpoint, Outcome: outcome, Records: 1})
-}
-
-// target is where a project's rows go.
-func (q *request) target(p *Project) *target {
-	for i := range q.targets {
-		if q.targets[i].project == p {
-			return &q.targets[i]
-		}
-	}
-	t := target{project: p}
-	if rows, _ := q.collector.rows.Get().(*[]journal.Row); rows != nil {
-		t.rows = (*rows)[:0]
-	}
-	q.targets = append(q.targets, t)
-	return &q.targets[len(q.targets)-1]
 }
 
 // store makes durable what became of the records: those that are refused

@@ -183,27 +183,22 @@ func (q *request) collect() *failure {
 	if q.unresolved != nil {
 		return unavailable(q.unresolved)
 	}
-	if q.verbs > 0 {
-		q.nothing()
-		for range q.verbs {
+	if verbs := q.verbs; verbs > 0 {
+		q.outcome = q.discarded(c)
+		q.verbs = verbs
+		for range verbs {
 			q.count(q.grant.project, string(schema.IdentityVerb))
 		}
 	}
 	return nil
 }
 
-// nothing forgets what should have become of the records.
-func (q *request) nothing() {
-	q.rendered, q.targets, q.tally, q.rejects, q.links = q.rendered[:0], q.targets[:0], q.tally[:0], q.rejects[:0], q.links[:0]
-	q.failed, q.good = q.failed[:0], 0
-}
-
 // spoiled is what becomes of a body that is not JSON: none of its records
 // counts, and the client learns it by /import's status, or by an answer that
 // says that none was taken.
 func (q *request) spoiled(detail string) *failure {
-	q.nothing()
-	q.verbs, q.problem = 0, detail
+	q.outcome = q.discarded(q.collector)
+	q.problem = detail
 	q.count(nil, string(schema.InvalidJSON))
 	if q.endpoint == imports {
 		q.collector.counts.add(q.tally)
@@ -213,24 +208,6 @@ func (q *request) spoiled(detail string) *failure {
 		q.rejects = append(q.rejects, Reject{Endpoint: q.endpoint, Reason: schema.InvalidJSON, Detail: detail, Record: q.text})
 	}
 	return nil
-}
-
-// refuse notes a record that is refused: the client is told which, or it is
-// kept.
-func (q *request) refuse(p *schema.Collector, project *Project, r *schema.Refused) {
-	q.count(project, string(r.Reason))
-	if q.problem == "" {
-		q.problem = r.Detail
-	}
-	if q.contract() {
-		q.failed = append(q.failed, failedRecord{Index: p.Count() - 1, InsertID: r.InsertID, Field: r.Field, Message: r.Detail})
-		return
-	}
-	reject := Reject{Endpoint: q.endpoint, Reason: r.Reason, Detail: r.Detail, Record: p.Record()}
-	if project != nil {
-		reject.Project = project.ID
-	}
-	q.rejects = append(q.rejects, reject)
 }
 
 func refused(reason schema.Reason, field, detail string) *schema.Refused {

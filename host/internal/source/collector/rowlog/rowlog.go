@@ -218,12 +218,19 @@ func (l *Log) Last() uint64 { return l.wal.Last() }
 // Size is how many bytes the log takes on disk.
 func (l *Log) Size() int64 { return l.wal.Size() }
 
+// Durable is the index up to which all entries were in journals, sealed, when
+// Trim last looked.
+func (l *Log) Durable() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(l.durable, l.wal.First()-1)
+}
+
 // Waiting is how many entries were not yet in their journals when Trim last
 // looked, and those that have come since.
 func (l *Log) Waiting() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.wal.Last() - max(l.durable, l.wal.First()-1)
+	durable := l.Durable()
+	return l.wal.Last() - durable
 }
 
 // Err is why nothing is taken any more; nil while it is.

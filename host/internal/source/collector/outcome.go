@@ -1,0 +1,112 @@
+package collector
+
+import (
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/schema"
+)
+
+// outcome is what becomes of a request's records: what is stored, what is
+// refused, and what the answer says. It is a value that is replaced whole, by
+// discarded, when the body turns out to be refused after some of its records
+// were taken.
+type outcome struct {
+	rendered []byte // rows, one after another, in the request's room
+	targets  []target
+	tally    []Count
+	rejects  []Reject
+	failed   []failedRecord // of /import: the client is told
+	links    []linkKey      // to be remembered once they are in the log
+	aliases  []Alias        // to be known once they are in the log
+	verbs    int            // events that make a simplified project refuse all of /import
+	good     int            // records that the answer counts as taken
+	problem  string         // with the first record that was refused
+	// unresolved is why an id could not be looked up: the request is refused.
+	unresolved error
+}
+
+// target is what a project gets of a request.
+type target struct {
+	project *Project
+	rows    []journal.Row
+}
+
+// failedRecord is a record that /import names in its answer.
+type failedRecord struct {
+	Index    int    `json:"index"`
+	InsertID string `json:"insert_id"`
+	Field    string `json:"field"`
+	Message  string `json:"message"`
+}
+
+// discarded is an outcome of nothing, with the memory of o: that of rows goes
+// back to c.
+func (o outcome) discarded(c *Collector) outcome {
+	for _, t := range o.targets {
+		c.rows.Put(&t.rows)
+	}
+	return outcome{
+		rendered: o.rendered[:0], targets: emptied(o.targets), tally: emptied(o.tally), rejects: emptied(o.rejects),
+		failed: emptied(o.failed), links: emptied(o.links), aliases: emptied(o.aliases),
+	}
+}
+
+// emptied keeps a slice's memory, and nothing that its elements refer to.
+func emptied[E any](s []E) []E {
+	clear(s)
+	return s[:0]
+}
+
+// count counts a record's outcome.
+func (q *request) count(p *Project, outcome string) {
+	id := int64(0)
+	if p != nil {
+		id = p.ID
+	}
+	for i := range q.tally {
+		if t := &q.tally[i]; t.Project == id && t.Outcome == outcome {
+			t.Records++
+			return
+		}
+	}
+	q.tally = append(q.tally, Count{Project: id, Endpoint: q.endpoint, Outcome: outcome, Records: 1})
+}
+
+// target is where a project's rows go.
+func (q *request) target(p *Project) *target {
+	for i := range q.targets {
+		if q.targets[i].project == p {
+			return &q.targets[i]
+		}
+	}
+	t := target{project: p}
+	if rows, _ := q.collector.rows.Get().(*[]journal.Row); rows != nil {
+		t.rows = (*rows)[:0]
+	}
+	q.targets = append(q.targets, t)
+	return &q.targets[len(q.targets)-1]
+}
+
+// append notes the row that lies from start to the end of what is rendered.
+func (q *request) append(project *Project, kind journal.Kind, start int, r journal.Row) {
+	t := q.target(project)
+	r.Kind, r.Offset, r.Length = kind, start, len(q.rendered)-start
+	t.rows = append(t.rows, r)
+}
+
+// refuse notes a record that is refused: the client is told which, or it is
+// kept.
+func (q *request) refuse(p *schema.Collector, project *Project, r *schema.Refused) {
+	q.count(project, string(r.Reason))
+	if q.problem == "" {
+		q.problem = r.Detail
+	}
+	if q.contract() {
+		q.failed = append(q.failed, failedRecord{Index: p.Count() - 1, InsertID: r.InsertID, Field: r.Field, Message: r.Detail})
+		return
+	}
+	reject := Reject{Endpoint: q.endpoint, Reason: r.Reason, Detail: r.Detail, Record: p.Record()}
+	if project != nil {
+		reject.Project = project.ID
+	}
+	q.rejects = append(q.rejects, reject)
+}
