@@ -104,7 +104,7 @@ func (l *Lake) Commit(ctx context.Context, run sdk.Run, _ sdk.Receipt) error {
 	}
 	a.manifest, a.version = next, version
 	if run.Mode == sdk.Replace {
-		l.sweep(ctx, a, append([]layout{a.lay}, a.held...))
+		l.sweep(ctx, a, a.replaced())
 	}
 	return l.end(ctx, a)
 }
@@ -114,7 +114,7 @@ func (l *Lake) committedBefore(ctx context.Context, run sdk.Run, notOpen error) 
 	if err != nil {
 		return err
 	}
-	m, _, err := l.readManifest(ctx, lay.manifest())
+	m, _, err := l.readManifest(ctx, lay)
 	if err != nil {
 		return err
 	}
@@ -139,12 +139,14 @@ func (l *Lake) lost(ctx context.Context, run sdk.Run, conflict error) error {
 	if err != nil {
 		return err
 	}
-	m, _, err := l.readManifest(ctx, lay.manifest())
+	m, _, err := l.readManifest(ctx, lay)
 	switch {
 	case err != nil:
 		return err
 	case m == nil:
 		return sdk.Permanent(fmt.Errorf("%w: the manifest was deleted", conflict))
+	case m.AdoptedBy != "":
+		return adopted(m, run)
 	case m.Fence > run.Fence:
 		return fenced(m.Fence, run.Fence)
 	default:
@@ -167,7 +169,7 @@ func (l *Lake) Abort(ctx context.Context, run sdk.Run, discard bool) error {
 	if err != nil {
 		return err
 	}
-	m, _, err := l.readManifest(ctx, lay.manifest())
+	m, _, err := l.readManifest(ctx, lay)
 	if err != nil || m == nil || m.Run >= run.Number || m.Fence > run.Fence {
 		return err
 	}

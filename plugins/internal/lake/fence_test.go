@@ -67,33 +67,6 @@ func TestZombieCannotCommit(t *testing.T) {
 	}
 }
 
-func TestAnotherPipelinesTarget(t *testing.T) {
-	other := func(fence int64, adopt bool) sdk.Run {
-		run := events(1, fence)
-		run.PipelineID, run.Adopt = "decaf", adopt
-		return run
-	}
-	s := laketest.NewMemory()
-	if _, err := newLake(s).Open(t.Context(), events(1, 1)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := newLake(s).Open(t.Context(), other(1, false)); err != nil {
-		t.Errorf("a target that holds nothing was refused: %v", err)
-	}
-	mustExport(t, newLake(s), events(1, 2), someDays)
-	_, err := newLake(s).Open(t.Context(), other(2, false))
-	if protocol.ClassOf(err) != protocol.Configuration || !strings.Contains(err.Error(), "c0ffee") {
-		t.Errorf("a target that holds another pipeline's rows: %v", err)
-	}
-	mustExport(t, newLake(s), other(3, true), days{"2026-06-09": 1})
-	if _, err := newLake(s).Open(t.Context(), other(4, false)); err != nil {
-		t.Errorf("a target that was adopted before: %v", err)
-	}
-	if _, err := newLake(s).Open(t.Context(), events(2, 3)); protocol.ClassOf(err) != protocol.Configuration {
-		t.Errorf("the pipeline whose target was adopted: %v", err)
-	}
-}
-
 func TestManifestInTheFormerPlaceIsRefused(t *testing.T) {
 	s := laketest.NewMemory()
 	mustExport(t, newLake(s), events(1, 1), someDays)

@@ -19,6 +19,10 @@ const (
 	DefaultFinishers   = 4
 )
 
+// conflictTries is how often a small object is read and written again when
+// another writer was faster.
+const conflictTries = 10
+
 // Options of a Lake.
 type Options struct {
 	Store Store
@@ -94,7 +98,8 @@ func Capabilities() sdk.Capabilities {
 }
 
 // readManifest returns nil, and the empty version, when there is none.
-func (l *Lake) readManifest(ctx context.Context, name string) (*Manifest, Version, error) {
+func (l *Lake) readManifest(ctx context.Context, lay layout) (*Manifest, Version, error) {
+	name := lay.manifest()
 	data, version, err := l.store.Read(ctx, name, manifestLimit)
 	if errors.Is(err, ErrNotFound) {
 		return nil, "", nil
@@ -103,7 +108,13 @@ func (l *Lake) readManifest(ctx context.Context, name string) (*Manifest, Versio
 		return nil, "", fmt.Errorf("read manifest %s: %w", name, err)
 	}
 	m, err := decodeManifest(name, data)
-	return m, version, err
+	if err == nil {
+		err = m.check(lay)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	return m, version, nil
 }
 
 // writeManifest returns ErrConflict when the manifest is not at prev. A write
@@ -133,9 +144,8 @@ func (l *Lake) writeManifest(ctx context.Context, name string, m *Manifest, prev
 // update reads the manifest, lets change edit it and writes it, again when
 // another writer was faster. A newer fence ends it with sdk.Fenced.
 func (l *Lake) update(ctx context.Context, lay layout, run sdk.Run, change func(*Manifest) error) (*Manifest, Version, error) {
-	const tries = 10
 	for try := 1; ; try++ {
-		m, version, err := l.readManifest(ctx, lay.manifest())
+		m, version, err := l.readManifest(ctx, lay)
 		if err != nil {
 			return nil, "", err
 		}
@@ -149,7 +159,7 @@ func (l *Lake) update(ctx context.Context, lay layout, run sdk.Run, change func(
 			return nil, "", err
 		}
 		version, err = l.writeManifest(ctx, lay.manifest(), m, version)
-		if errors.Is(err, ErrConflict) && try < tries {
+		if errors.Is(err, ErrConflict) && try < conflictTries {
 			continue
 		}
 		if errors.Is(err, ErrConflict) {
@@ -168,10 +178,10 @@ type attempt struct {
 	run      sdk.Run
 	by       Attempt
 	lay      layout
+	target   *Target
 	manifest *Manifest
 	version  Version
-	again    bool // an earlier attempt at the run may have left objects
-	held     []layout
+	again    bool    // an earlier attempt at the run may have left objects
 	current  Version // of the fixed object, behind this attempt's fence
 
 	// ctx lives until the attempt ends; the uploads hang on it.

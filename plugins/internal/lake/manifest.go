@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/penstock-io/penstock/sdk"
@@ -25,13 +26,15 @@ const (
 // the commit: what it does not name is not committed. docs/manifest.md
 // describes each member to readers.
 type Manifest struct {
-	Format       string `json:"format"`
-	Version      int    `json:"version"`
-	ProjectID    int64  `json:"project_id"`
-	Pipeline     string `json:"pipeline"`
-	PipelineID   string `json:"pipeline_id"`
-	Stream       string `json:"stream"`
-	Fence        int64  `json:"fence"`
+	Format     string `json:"format"`
+	Version    int    `json:"version"`
+	ProjectID  int64  `json:"project_id"`
+	Pipeline   string `json:"pipeline"`
+	PipelineID string `json:"pipeline_id"`
+	Stream     string `json:"stream"`
+	Fence      int64  `json:"fence"`
+	// Attempt wrote this: no two of them write the same bytes.
+	Attempt      string `json:"attempt,omitempty"`
 	Run          int64  `json:"last_committed_run"`
 	CompleteAsOf string `json:"complete_as_of,omitempty"`
 	// Days by UTC date; events only.
@@ -49,6 +52,8 @@ type Manifest struct {
 	Prepared *RunReceipt `json:"prepared,omitempty"`
 	// Adopted are the ids of pipelines whose target was taken over.
 	Adopted []string `json:"adopted,omitempty"`
+	// AdoptedBy is the id of a pipeline that has taken over this one's target.
+	AdoptedBy string `json:"adopted_by,omitempty"`
 }
 
 // Layouts of a replaced set.
@@ -107,8 +112,10 @@ func streamName(s sdk.Stream) string {
 		return "people"
 	case sdk.Identity:
 		return "identity"
-	default:
+	case sdk.Events:
 		return "events"
+	default:
+		return ""
 	}
 }
 
@@ -136,6 +143,43 @@ func decodeManifest(name string, data []byte) (*Manifest, error) {
 		return nil, sdk.Permanent(fmt.Errorf("read manifest %s: its version is %d, this plugin knows up to %d: upgrade the plugin", name, m.Version, manifestVersion))
 	}
 	return m, nil
+}
+
+// check refuses a manifest that names what is not its pipeline's: believed, it
+// would make a sweep remove the set that it should name.
+func (m *Manifest) check(lay layout) error {
+	if stem := m.Pipeline + "-" + m.PipelineID; stem != lay.stem {
+		return m.foreign(lay, "pipeline "+stem)
+	}
+	if dir, ok := streamDirs[m.Stream]; !ok || !strings.HasSuffix("/"+lay.dir, fmt.Sprintf("/%d/%s/", m.ProjectID, dir)) {
+		return m.foreign(lay, fmt.Sprintf("stream %s of project %d", m.Stream, m.ProjectID))
+	}
+	names := func(files []File) error {
+		for _, f := range files {
+			if _, _, ok := lay.owned(f.Name); !ok && f.Name != lay.fixed() {
+				return m.foreign(lay, "the file "+f.Name)
+			}
+		}
+		return nil
+	}
+	if err := names(m.Files); err != nil {
+		return err
+	}
+	for _, r := range []*RunReceipt{m.Receipt, m.Prepared} {
+		if r == nil {
+			continue
+		}
+		for _, p := range r.Partitions {
+			if err := names(p.Files); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (m *Manifest) foreign(lay layout, what string) error {
+	return sdk.Permanent(fmt.Errorf("manifest %s names %s, which is not its own: it was edited or moved; restore it from a copy or a version", lay.manifest(), what))
 }
 
 // holds says whether the pipeline has anything committed.

@@ -35,18 +35,14 @@ var (
 	partName     = regexp.MustCompile(`^([0-9]{8,18})-[0-9]{4,}\.json\.gz$`)
 )
 
+// streamDirs are the directories by the streams' names in manifests.
+var streamDirs = map[string]string{"events": eventsDir, "people": peopleDir, "identity": identityDir}
+
 // StreamDir returns the directory of a stream below root, with a slash at
 // its end.
 func StreamDir(root string, projectID int64, stream sdk.Stream) (string, error) {
-	var dir string
-	switch stream {
-	case sdk.Events:
-		dir = eventsDir
-	case sdk.People:
-		dir = peopleDir
-	case sdk.Identity:
-		dir = identityDir
-	default:
+	dir, ok := streamDirs[streamName(stream)]
+	if !ok {
 		return "", fmt.Errorf("stream %d is not known to this version of the plugin", stream)
 	}
 	return path.Join(root, strconv.FormatInt(projectID, 10), dir) + "/", nil
@@ -77,6 +73,10 @@ func (l layout) manifests() string {
 }
 
 func (l layout) manifest() string { return l.manifests() + l.stem + ".json" }
+
+// target names the record of who may write here. No manifest has its name:
+// theirs have a hyphen.
+func (l layout) target() string { return l.manifests() + "target.json" }
 
 // receipts is the directory of the runs' receipts.
 func (l layout) receipts() string { return l.manifests() + "runs/" + l.stem + "/" }

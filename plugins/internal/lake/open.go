@@ -9,10 +9,9 @@ import (
 	"github.com/penstock-io/penstock/sdk"
 )
 
-// Open claims the target: it writes the fence into the manifest, refuses an
-// older one and a target that holds another pipeline's rows, and ends the
-// uploads that earlier attempts have left. An attempt of this process that is
-// still open is dropped.
+// Open claims the target: it refuses one that another pipeline holds, writes
+// the fence into the manifest, refuses an older one, and fences what earlier
+// attempts have left. An attempt of this process that is still open is dropped.
 func (l *Lake) Open(ctx context.Context, run sdk.Run) (int64, error) {
 	lay, err := newLayout(l.root, run)
 	if err != nil {
@@ -24,15 +23,15 @@ func (l *Lake) Open(ctx context.Context, run sdk.Run) (int64, error) {
 	if err := l.refuseFormerPlace(ctx, lay); err != nil {
 		return 0, err
 	}
-	others, err := l.others(ctx, lay)
+	target, err := l.hold(ctx, run, lay)
 	if err != nil {
 		return 0, err
 	}
 	a := &attempt{
-		run: run, by: NewAttempt(run.Number, run.Fence), lay: lay,
+		run: run, by: NewAttempt(run.Number, run.Fence), lay: lay, target: target,
 		parts: make(map[string]int), tasks: newTasks(l.finishers),
 	}
-	a.manifest, a.version, err = l.update(ctx, lay, run, func(m *Manifest) error { return a.claim(m, others) })
+	a.manifest, a.version, err = l.update(ctx, lay, run, func(m *Manifest) error { return l.claim(ctx, a, m) })
 	if err != nil {
 		return 0, err
 	}
@@ -62,26 +61,40 @@ func (l *Lake) dropOpen(ctx context.Context, run sdk.Run) error {
 }
 
 // claim edits the manifest for this attempt.
-func (a *attempt) claim(m *Manifest, others []*Manifest) error {
-	a.held = nil
-	for _, o := range others {
-		known := slices.Contains(m.Adopted, o.PipelineID)
-		if !known && !a.run.Adopt {
-			return sdk.Configuration(
-				fmt.Errorf("%s holds rows of pipeline %s with id %s, up to its run %d", a.lay.dir, o.Pipeline, o.PipelineID, o.Run),
-				"give this pipeline a destination or prefix of its own, or set adopt = true on it to add to what is there")
+func (l *Lake) claim(ctx context.Context, a *attempt, m *Manifest) error {
+	if m.AdoptedBy != "" {
+		// Either the pipeline has adopted in turn, or it was adopted since its
+		// target was read: the record tells.
+		t, _, err := l.readTarget(ctx, a.lay)
+		if err != nil {
+			return err
 		}
-		if !known {
-			m.Adopted = append(m.Adopted, o.PipelineID)
+		if t == nil || index(t.Holders, a.run.PipelineID) < 0 {
+			return adopted(m, a.run)
 		}
-		a.held = append(a.held, layout{dir: a.lay.dir, stem: o.Pipeline + "-" + o.PipelineID})
+		m.AdoptedBy = ""
+	}
+	for _, h := range a.target.Former {
+		if !slices.Contains(m.Adopted, h.PipelineID) {
+			m.Adopted = append(m.Adopted, h.PipelineID)
+		}
 	}
 	m.Pipeline, m.Fence = a.run.Pipeline, a.run.Fence
+	m.Attempt = a.by.String()
 	a.again = slices.Contains(m.Unfinished, a.run.Number)
 	if a.run.Number > m.Run {
 		m.Unfinished = addRun(m.Unfinished, a.run.Number)
 	}
 	return nil
+}
+
+// adopted is the refusal of a pipeline whose target was taken over.
+func adopted(m *Manifest, run sdk.Run) error {
+	err := fmt.Errorf("pipeline with id %s has adopted the target of pipeline %s", m.AdoptedBy, run.Pipeline)
+	if run.Adopt {
+		return sdk.Retryable(err, 0)
+	}
+	return sdk.Configuration(err, "remove this pipeline, give it a destination or prefix of its own, or set adopt = true on it to write beside the other one")
 }
 
 // refuseFormerPlace refuses a target with manifests where versions before the
@@ -95,31 +108,6 @@ func (l *Lake) refuseFormerPlace(ctx context.Context, lay layout) error {
 			fmt.Errorf("%s is a manifest in the place of an unreleased version, and this one would not see what it says is committed", o.Name),
 			fmt.Sprintf("move what is below %s%s/ to %s, or give the pipeline a prefix of its own", lay.dir, manifestDir, lay.manifests()))
 	})
-}
-
-// others reads the manifests of other pipelines that hold something here.
-func (l *Lake) others(ctx context.Context, lay layout) ([]*Manifest, error) {
-	var names []string
-	err := l.store.List(ctx, lay.manifests(), false, func(o Object) error {
-		if strings.HasSuffix(o.Name, ".json") && o.Name != lay.manifest() {
-			names = append(names, o.Name)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list manifests in %s: %w", lay.manifests(), err)
-	}
-	var found []*Manifest
-	for _, name := range names {
-		m, _, err := l.readManifest(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		if m != nil && m.holds() {
-			found = append(found, m)
-		}
-	}
-	return found, nil
 }
 
 // endUploads ends what earlier attempts of the pipeline have begun, where the

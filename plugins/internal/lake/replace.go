@@ -241,6 +241,18 @@ func (l *Lake) relayout(a *attempt) error {
 	return nil
 }
 
+// replaced are the pipelines whose sets this one's takes the place of: its own
+// and those of all others here.
+func (a *attempt) replaced() []layout {
+	layouts := []layout{a.lay}
+	for _, h := range slices.Concat(a.target.Holders, a.target.Former) {
+		if h.PipelineID != a.run.PipelineID {
+			layouts = append(layouts, h.layout(a.lay))
+		}
+	}
+	return layouts
+}
+
 // sweep deletes the files of pipelines that are not in the current set. What
 // it cannot delete the next Open will.
 func (l *Lake) sweep(ctx context.Context, a *attempt, layouts []layout) {
@@ -249,16 +261,24 @@ func (l *Lake) sweep(ctx context.Context, a *attempt, layouts []layout) {
 		current = append(current, f.Name)
 	}
 	var stale []string
+	there := 0
 	err := l.store.List(ctx, a.lay.dir, false, func(o Object) error {
+		if slices.Contains(current, o.Name) {
+			there++
+			return nil
+		}
 		mine := slices.ContainsFunc(layouts, func(lay layout) bool {
 			_, _, part := lay.owned(o.Name)
 			return part || o.Name == lay.fixed()
 		})
-		if mine && !slices.Contains(current, o.Name) {
+		if mine {
 			stale = append(stale, o.Name)
 		}
 		return nil
 	})
+	if err == nil && there < len(current) {
+		err = fmt.Errorf("of the %d files that the manifest names %d are not there: nothing is removed beside them", len(current), len(current)-there)
+	}
 	if err == nil && len(stale) > 0 {
 		err = l.store.Delete(ctx, stale)
 	}

@@ -15,7 +15,7 @@ func (l *Lake) Status(ctx context.Context, run sdk.Run) (sdk.Status, error) {
 	if err != nil {
 		return sdk.Status{}, err
 	}
-	m, _, err := l.readManifest(ctx, lay.manifest())
+	m, _, err := l.readManifest(ctx, lay)
 	if err != nil {
 		return sdk.Status{}, err
 	}
@@ -67,7 +67,7 @@ func (l *Lake) Inventory(ctx context.Context, run sdk.Run, yield func(sdk.Invent
 	if err != nil {
 		return err
 	}
-	m, _, err := l.readManifest(ctx, lay.manifest())
+	m, _, err := l.readManifest(ctx, lay)
 	if err != nil {
 		return err
 	}

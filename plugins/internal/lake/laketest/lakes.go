@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"testing/fstest"
 
 	"github.com/penstock-io/penstock/plugins/internal/lake"
@@ -22,6 +23,7 @@ func lakeChecks() []Check {
 		{"lake: a set comes through any fault whole", checkSetFaults},
 		{"lake: a conditional write that was its own is found done", checkOwnWrites},
 		{"lake: an attempt that was overtaken leaves nothing", checkOvertaken},
+		{"lake: of pipelines that claim a target at one time one exports", checkClaims},
 	}
 }
 
@@ -281,6 +283,51 @@ func (p place) overtake(ctx context.Context, runs []int64, step int) error {
 		return err
 	}
 	return p.expect(ctx, runs...)
+}
+
+// checkClaims lets pipelines of one name and other ids, as hosts with one
+// configuration have, export to one target at one time.
+func checkClaims(ctx context.Context, s lake.Store, dir string) error {
+	const rounds, pipelines = 5, 3
+	for round := range rounds {
+		p := eventsAt(s, fmt.Sprintf("%sround-%d", dir, round))
+		if round%2 == 1 {
+			p = peopleAt(s, p.root)
+		}
+		errs := make([]error, pipelines)
+		var wg sync.WaitGroup
+		for i := range pipelines {
+			wg.Go(func() {
+				run := p.number(1)
+				run.PipelineID = fmt.Sprintf("host%d", i)
+				_, errs[i] = Export(ctx, p.lake(p.store), run, p.days(1))
+			})
+		}
+		wg.Wait()
+		won := 0
+		for i, err := range errs {
+			if err == nil {
+				won++
+				p.run.PipelineID = fmt.Sprintf("host%d", i)
+			}
+		}
+		if won != 1 {
+			return fmt.Errorf("round %d: %d of %d pipelines have exported: %w", round, won, pipelines, errors.Join(errs...))
+		}
+		if err := p.expect(ctx, 1); err != nil {
+			return fmt.Errorf("round %d: %w", round, err)
+		}
+		objects, err := p.objects(ctx)
+		if err != nil {
+			return err
+		}
+		for name := range objects {
+			if strings.Contains(name, "-host") && !strings.Contains(name, "-"+p.run.PipelineID) {
+				return fmt.Errorf("round %d: a pipeline that was refused has written %s", round, name)
+			}
+		}
+	}
+	return nil
 }
 
 // isFenced reports whether an error is of the class of sdk.Fenced.

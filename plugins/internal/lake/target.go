@@ -1,0 +1,229 @@
+package lake
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/penstock-io/penstock/sdk"
+)
+
+// targetFormat names the format of a target's record.
+const targetFormat = "penstock-target"
+
+// Target is the record of which pipelines may write to the directory of one
+// stream. A pipeline enters itself, with a conditional write, before it writes
+// anything else: of two that come at one time one is first, and the other one
+// has written nothing.
+//
+//	holders [a]                          pipeline a came first
+//	holders [b]      former [a]          b has adopted; a is refused from now on
+//	holders [b a]                        a has adopted in turn: both may write
+type Target struct {
+	Format    string `json:"format"`
+	Version   int    `json:"version"`
+	ProjectID int64  `json:"project_id"`
+	Stream    string `json:"stream"`
+	// Holders may write.
+	Holders []Holder `json:"holders"`
+	// Former are the pipelines whose place a holder has taken over.
+	Former []Holder `json:"former,omitempty"`
+	// Adopting are those of Former whose manifests may not say so yet.
+	Adopting []Holder `json:"adopting,omitempty"`
+}
+
+// Holder is a pipeline that holds a target.
+type Holder struct {
+	Pipeline   string `json:"pipeline"`
+	PipelineID string `json:"pipeline_id"`
+}
+
+func (h Holder) layout(of layout) layout {
+	return layout{dir: of.dir, stem: h.Pipeline + "-" + h.PipelineID}
+}
+
+// index of the pipeline with an id, or -1.
+func index(holders []Holder, id string) int {
+	return slices.IndexFunc(holders, func(h Holder) bool { return h.PipelineID == id })
+}
+
+func without(holders []Holder, id string) []Holder {
+	return slices.DeleteFunc(slices.Clone(holders), func(h Holder) bool { return h.PipelineID == id })
+}
+
+func newTarget(run sdk.Run) *Target {
+	return &Target{Format: targetFormat, Version: manifestVersion, ProjectID: run.ProjectID, Stream: streamName(run.Stream)}
+}
+
+// readTarget returns nil, and the empty version, when there is none.
+func (l *Lake) readTarget(ctx context.Context, lay layout) (*Target, Version, error) {
+	data, version, err := l.store.Read(ctx, lay.target(), manifestLimit)
+	if errors.Is(err, ErrNotFound) {
+		return nil, "", nil
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("read %s: %w", lay.target(), err)
+	}
+	t := new(Target)
+	if err := json.Unmarshal(data, t); err != nil || t.Format != targetFormat {
+		return nil, "", sdk.Permanent(fmt.Errorf("%s is damaged: %w; restore it from a copy or a version", lay.target(), err))
+	}
+	if t.Version > manifestVersion {
+		return nil, "", sdk.Permanent(fmt.Errorf("read %s: its version is %d, this plugin knows up to %d: upgrade the plugin", lay.target(), t.Version, manifestVersion))
+	}
+	return t, version, nil
+}
+
+// hold enters the run's pipeline as a holder of the target, or refuses it, and
+// returns the target as it is then. Nothing else is written before that.
+func (l *Lake) hold(ctx context.Context, run sdk.Run, lay layout) (*Target, error) {
+	for range conflictTries {
+		t, version, err := l.readTarget(ctx, lay)
+		if err != nil {
+			return nil, err
+		}
+		next, err := l.enter(ctx, run, lay, t)
+		if err != nil || next == nil {
+			return t, err
+		}
+		if len(next.Adopting) > 0 && index(next.Holders, run.PipelineID) >= 0 && t != nil && index(t.Holders, run.PipelineID) >= 0 {
+			if err := l.tellAdopted(ctx, run, lay, next); err != nil {
+				return nil, err
+			}
+			next.Adopting = nil
+		}
+		data, err := encodeJSON(next)
+		if err != nil {
+			return nil, err
+		}
+		if _, err = l.store.WriteIf(ctx, lay.target(), data, version); err != nil && !errors.Is(err, ErrConflict) {
+			return nil, fmt.Errorf("write %s: %w", lay.target(), err)
+		}
+		// The next turn reads what was written, whoever wrote it.
+	}
+	return nil, sdk.Retryable(fmt.Errorf("%s changes all the time", lay.target()), 0)
+}
+
+// enter returns the target as the pipeline wants it; nil when it has nothing
+// to add.
+func (l *Lake) enter(ctx context.Context, run sdk.Run, lay layout, t *Target) (*Target, error) {
+	me := Holder{Pipeline: run.Pipeline, PipelineID: run.PipelineID}
+	if t == nil {
+		return l.first(ctx, run, lay, me)
+	}
+	next := *t
+	next.Holders = slices.Clone(t.Holders)
+	at, former := index(t.Holders, me.PipelineID), index(t.Former, me.PipelineID) >= 0
+	switch {
+	case at >= 0 && t.Holders[at] == me && len(t.Adopting) == 0:
+		return nil, nil
+	case at >= 0: // renamed, or an adoption was cut
+		next.Holders[at] = me
+	case !run.Adopt:
+		return nil, l.held(ctx, lay, t.Holders[0])
+	case former:
+		next.Former = without(t.Former, me.PipelineID)
+		next.Adopting = without(t.Adopting, me.PipelineID)
+		next.Holders = append(next.Holders, me)
+	default:
+		next.Former = append(slices.Clone(t.Former), t.Holders...)
+		next.Adopting = append(slices.Clone(t.Adopting), t.Holders...)
+		next.Holders = []Holder{me}
+	}
+	return &next, nil
+}
+
+// first makes the record of a target that has none. Manifests that are there
+// all the same are of holders whose record was lost.
+func (l *Lake) first(ctx context.Context, run sdk.Run, lay layout, me Holder) (*Target, error) {
+	t := newTarget(run)
+	t.Holders = []Holder{me}
+	others, err := l.others(ctx, lay)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range others {
+		h := Holder{Pipeline: m.Pipeline, PipelineID: m.PipelineID}
+		if !run.Adopt && m.AdoptedBy != me.PipelineID {
+			return nil, l.held(ctx, lay, h)
+		}
+		t.Former = append(t.Former, h)
+	}
+	t.Adopting = t.Former
+	return t, nil
+}
+
+// held is the refusal of a target that another pipeline holds.
+func (l *Lake) held(ctx context.Context, lay layout, by Holder) error {
+	what := "has claimed " + lay.dir + " and committed nothing there yet"
+	m, _, err := l.readManifest(ctx, by.layout(lay))
+	if err != nil {
+		return err
+	}
+	if m != nil && m.Run > 0 {
+		what = fmt.Sprintf("writes to %s and has committed its runs there up to %d", lay.dir, m.Run)
+	}
+	return sdk.Configuration(fmt.Errorf("pipeline %s with id %s %s", by.Pipeline, by.PipelineID, what),
+		"give this pipeline a destination or prefix of its own; if another host has the same configuration, stop one of the two; "+
+			"if that pipeline is gone, set adopt = true on this one to add to what is there")
+}
+
+// tellAdopted notes in the manifests of adopted pipelines that they are: an
+// attempt of theirs that is still open cannot commit any more.
+func (l *Lake) tellAdopted(ctx context.Context, run sdk.Run, lay layout, t *Target) error {
+	for _, h := range t.Adopting {
+		if err := l.markAdopted(ctx, run, h, h.layout(lay)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Lake) markAdopted(ctx context.Context, run sdk.Run, of Holder, lay layout) error {
+	for range conflictTries {
+		m, version, err := l.readManifest(ctx, lay)
+		if err != nil {
+			return err
+		}
+		if m == nil {
+			theirs := run
+			theirs.Pipeline, theirs.PipelineID = of.Pipeline, of.PipelineID
+			m = newManifest(theirs)
+		}
+		m.AdoptedBy = run.PipelineID
+		if _, err := l.writeManifest(ctx, lay.manifest(), m, version); !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+	return sdk.Retryable(fmt.Errorf("%s changes all the time", lay.manifest()), 0)
+}
+
+// others reads the manifests of other pipelines that hold something here, or
+// have begun to.
+func (l *Lake) others(ctx context.Context, lay layout) ([]*Manifest, error) {
+	var names []string
+	err := l.store.List(ctx, lay.manifests(), false, func(o Object) error {
+		if strings.HasSuffix(o.Name, ".json") && o.Name != lay.manifest() && o.Name != lay.target() {
+			names = append(names, o.Name)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list manifests in %s: %w", lay.manifests(), err)
+	}
+	var found []*Manifest
+	for _, name := range names {
+		stem := strings.TrimSuffix(strings.TrimPrefix(name, lay.manifests()), ".json")
+		m, _, err := l.readManifest(ctx, layout{dir: lay.dir, stem: stem})
+		if err != nil {
+			return nil, err
+		}
+		if m != nil && (m.holds() || len(m.Unfinished) > 0) {
+			found = append(found, m)
+		}
+	}
+	return found, nil
+}
