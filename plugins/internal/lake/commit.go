@@ -36,12 +36,22 @@ func (l *Lake) Prepare(ctx context.Context, run sdk.Run, _ sdk.Receipt) error {
 	return put(ctx, l.store, a.lay.receipt(run.Number), data, a.by)
 }
 
-// removeLeftovers deletes the objects of unfinished runs that are not in this
-// run's receipt. A run that is the first attempt after a commit lists nothing.
+// voidSwept is for how many runs behind a void one its objects are looked for:
+// a zombie may finish one after the first of them has removed the others.
+const voidSwept = 8
+
+// removeLeftovers deletes the objects of unfinished and void runs that are not
+// in this run's receipt. A run that is the first attempt after a commit lists
+// nothing.
 func (l *Lake) removeLeftovers(ctx context.Context, a *attempt) error {
 	stale := slices.DeleteFunc(slices.Clone(a.manifest.Unfinished), func(run int64) bool {
 		return run == a.run.Number && !a.again
 	})
+	for _, void := range a.manifest.Void {
+		if void >= a.run.Number-voidSwept {
+			stale = append(stale, void)
+		}
+	}
 	if len(stale) == 0 {
 		return nil
 	}
@@ -181,6 +191,7 @@ func (l *Lake) Abort(ctx context.Context, run sdk.Run, discard bool) error {
 	}
 	_, _, err = l.update(ctx, lay, run, func(m *Manifest) error {
 		m.Unfinished = slices.DeleteFunc(m.Unfinished, func(of int64) bool { return of == run.Number })
+		m.Void = addRun(m.Void, run.Number)
 		return nil
 	})
 	return err

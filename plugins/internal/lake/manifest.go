@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,6 +49,9 @@ type Manifest struct {
 	// Unfinished are runs that were begun and not committed: some of their
 	// objects may be there.
 	Unfinished []int64 `json:"unfinished_runs,omitempty"`
+	// Void are runs below the last committed one that were begun and never
+	// committed, and no longer can be. A zombie may still finish an object of one.
+	Void []int64 `json:"void_runs,omitempty"`
 	// Prepared is a replaced set that the commit is about to switch to.
 	Prepared *RunReceipt `json:"prepared,omitempty"`
 	// Adopted are the ids of pipelines whose target was taken over.
@@ -188,6 +192,10 @@ func (m *Manifest) holds() bool { return len(m.Days) > 0 || len(m.Files) > 0 }
 // commit makes run the last committed one.
 func (m *Manifest) commit(run int64, asOf string, r *RunReceipt) {
 	m.Run, m.CompleteAsOf, m.Receipt = run, asOf, r
+	for _, other := range m.Unfinished {
+		m.Void = addRun(m.Void, other)
+	}
+	m.Void = slices.DeleteFunc(m.Void, func(void int64) bool { return void >= run })
 	m.Unfinished, m.Prepared = nil, nil
 	if m.Stream != streamName(sdk.Events) {
 		m.replaceFiles(r)

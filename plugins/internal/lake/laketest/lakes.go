@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing/fstest"
@@ -223,16 +224,20 @@ func checkOwnWrites(ctx context.Context, s lake.Store, dir string) error {
 	return nil
 }
 
-// checkOvertaken lets a newer attempt at the next run open, and commit, while
-// an older one stands at each of its steps. The older one goes on and is
-// refused, and what a reader finds is the newer one's run alone.
+// checkOvertaken lets a newer attempt open and commit while an older one stands
+// at each of its steps: an attempt at the same run, and one at the next because
+// the older one's run was given up. The older one goes on and is refused. What
+// is committed is the newer one's run, and once a later run has committed
+// nothing else is there.
 func checkOvertaken(ctx context.Context, s lake.Store, dir string) error {
 	for name, at := range map[string]func(lake.Store, string) place{"events": eventsAt, "people": peopleAt} {
-		for _, runs := range [][]int64{{1}, {1, 2}} { // with a run before them, and without
-			for step := range 4 {
-				p := at(s, fmt.Sprintf("%s%s-%d-%d", dir, name, len(runs), step))
-				if err := p.overtake(ctx, runs, step); err != nil {
-					return fmt.Errorf("%s, step %d, %d runs: %w", name, step, len(runs), err)
+		for _, before := range []int64{0, 1} { // runs that are committed before them
+			for _, ahead := range []int64{0, 1} { // of the newer attempt's run
+				for step := range 3 {
+					p := at(s, fmt.Sprintf("%s%s-%d-%d-%d", dir, name, before, ahead, step))
+					if err := p.overtake(ctx, before, ahead, step); err != nil {
+						return fmt.Errorf("%s, behind %d runs, newer run ahead by %d, step %d: %w", name, before, ahead, step, err)
+					}
 				}
 			}
 		}
@@ -240,21 +245,22 @@ func checkOvertaken(ctx context.Context, s lake.Store, dir string) error {
 	return nil
 }
 
-func (p place) overtake(ctx context.Context, runs []int64, step int) error {
-	for _, n := range runs[1:] {
-		if err := p.export(ctx, n-1); err != nil {
+func (p place) overtake(ctx context.Context, before, ahead int64, step int) error {
+	var committed []int64
+	for n := int64(1); n <= before; n++ {
+		if err := p.export(ctx, n); err != nil {
 			return err
 		}
+		committed = append(committed, n)
 	}
-	number := runs[len(runs)-1]
-	older, newer := p.number(number), p.number(number)
+	older, newer := p.number(before+1), p.number(before+1+ahead)
 	newer.Fence++
-	zombie, winner := p.lake(p.store), p.lake(p.store)
+	zombie := p.lake(p.store)
 	overtake := func(at int) error {
 		if at != step {
 			return nil
 		}
-		_, err := Export(ctx, winner, newer, p.days(number))
+		_, err := Export(ctx, p.lake(p.store), newer, p.days(newer.Number))
 		return err
 	}
 	if _, err := zombie.Open(ctx, older); err != nil {
@@ -263,7 +269,7 @@ func (p place) overtake(ctx context.Context, runs []int64, step int) error {
 	if err := overtake(0); err != nil {
 		return err
 	}
-	receipt, err := writeDays(ctx, zombie, older, p.days(number))
+	receipt, err := writeDays(ctx, zombie, older, p.days(older.Number))
 	if err := overtake(1); err != nil {
 		return err
 	}
@@ -276,13 +282,43 @@ func (p place) overtake(ctx context.Context, runs []int64, step int) error {
 	if err == nil {
 		err = zombie.Commit(ctx, older, receipt)
 	}
-	if step < 3 && !isFenced(err) {
+	if !isFenced(err) {
 		return fmt.Errorf("the older attempt ended with: %w", err)
 	}
-	if err := errors.Join(zombie.Abort(ctx, older, step%2 == 0), overtake(3)); err != nil {
+	if err := zombie.Abort(ctx, older, step%2 == 0); err != nil {
 		return err
 	}
-	return p.expect(ctx, runs...)
+	committed = append(committed, newer.Number)
+	if err := p.expect(ctx, committed...); err != nil {
+		return err
+	}
+	next := newer.Number + 1
+	if err := p.export(ctx, next); err != nil {
+		return err
+	}
+	return p.expectOnly(ctx, append(committed, next))
+}
+
+// expectOnly expects the runs' rows, and no data of any other run.
+func (p place) expectOnly(ctx context.Context, runs []int64) error {
+	if err := p.expect(ctx, runs...); err != nil {
+		return err
+	}
+	objects, err := p.objects(ctx)
+	if err != nil {
+		return err
+	}
+	for name := range objects {
+		of, ok := strings.CutPrefix(path.Base(name), p.run.Pipeline+"-"+p.run.PipelineID+"-")
+		if !ok || !strings.HasSuffix(name, ".json.gz") {
+			continue
+		}
+		number, err := strconv.ParseInt(strings.Split(of, "-")[0], 10, 64)
+		if err != nil || !slices.Contains(runs, number) {
+			return fmt.Errorf("%s is left", name)
+		}
+	}
+	return nil
 }
 
 // checkClaims lets pipelines of one name and other ids, as hosts with one

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -51,7 +52,8 @@ func (t Target) Committed() (map[string][]string, error) {
 	var manifest struct {
 		Format  string
 		Version int
-		Run     int64 `json:"last_committed_run"`
+		Run     int64   `json:"last_committed_run"`
+		Void    []int64 `json:"void_runs"`
 		Files   []struct{ Name string }
 	}
 	if err := json.Unmarshal(data, &manifest); err != nil {
@@ -74,7 +76,7 @@ func (t Target) Committed() (map[string][]string, error) {
 		base, ok := strings.CutPrefix(path.Base(name), stem+"-")
 		number, _, _ := strings.Cut(base, "-")
 		run, err := strconv.ParseInt(number, 10, 64)
-		if !ok || err != nil || run > manifest.Run {
+		if !ok || err != nil || run > manifest.Run || slices.Contains(manifest.Void, run) {
 			return nil
 		}
 		date := strings.TrimPrefix(path.Dir(name), t.dir()+"/")
