@@ -74,9 +74,9 @@ func (l layout) manifests() string {
 
 func (l layout) manifest() string { return l.manifests() + l.stem + ".json" }
 
-// target names the record of who may write here. No manifest has its name:
-// theirs have a hyphen.
-func (l layout) target() string { return l.manifests() + "target.json" }
+// target names the record of who may write here. It lies beside the directory
+// of the manifests, where every object that ends in .json is a manifest.
+func (l layout) target() string { return strings.TrimSuffix(l.manifests(), "/") + ".target.json" }
 
 // receipts is the directory of the runs' receipts.
 func (l layout) receipts() string { return l.manifests() + "runs/" + l.stem + "/" }

@@ -206,7 +206,7 @@ func (l *Lake) markAdopted(ctx context.Context, run sdk.Run, of Holder, lay layo
 func (l *Lake) others(ctx context.Context, lay layout) ([]*Manifest, error) {
 	var names []string
 	err := l.store.List(ctx, lay.manifests(), false, func(o Object) error {
-		if strings.HasSuffix(o.Name, ".json") && o.Name != lay.manifest() && o.Name != lay.target() {
+		if strings.HasSuffix(o.Name, ".json") && o.Name != lay.manifest() {
 			names = append(names, o.Name)
 		}
 		return nil

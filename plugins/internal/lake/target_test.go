@@ -92,7 +92,7 @@ func TestAdoptedWhileItWrites(t *testing.T) {
 func TestTargetWhoseRecordIsGone(t *testing.T) {
 	s := laketest.NewMemory()
 	mustExport(t, newLake(s), events(1, 1), someDays)
-	if err := s.Delete(t.Context(), []string{"exports/42/_penstock/mp_master_event/target.json"}); err != nil {
+	if err := s.Delete(t.Context(), []string{"exports/42/_penstock/mp_master_event.target.json"}); err != nil {
 		t.Fatal(err)
 	}
 	refused(t, s, of("decaf", events(1, 1), false), "c0ffee")
