@@ -6,13 +6,11 @@ import "github.com/penstock-io/penstock/sdk/schema"
 // own, and what only the host's blocks need.
 type attribute struct {
 	schema.Attribute
-	form  form  // of a string
-	least int64 // of an integer or a size
-	// address says that a Path may also be the address of a bucket.
-	address bool
-	// late says that only a serving host needs the value; so it is with
-	// secrets.
-	late bool
+	form    form     // of a string
+	least   int64    // of an integer or a size
+	address bool     // a Path may also be the address of a bucket
+	late    bool     // only a serving host needs the value; secrets are late, too
+	offered []string // of Allowed, the values that this version supports; nil: all
 }
 
 // blockType describes a block.

@@ -25,34 +25,37 @@ type body struct {
 	raw    *hclsyntax.Block
 	what   string // `project "shop"`
 	values map[string]value
-	given  map[string]bool // also what was wrong
+	given  map[string]bool // attributes with a value, right or wrong
+	meant  map[string]bool // attributes that an unknown one is a misspelling of
 	blocks map[string][]*body
 }
 
 // labelled checks a block's labels: how many, and that they are names.
 func (l *loader) labelled(raw *hclsyntax.Block, labels []string) bool {
 	if len(raw.Labels) != len(labels) {
+		l.suspect[raw.Type] = append(l.suspect[raw.Type], "")
 		l.fail(raw.DefRange().Ptr(), "Wrong number of labels", "A %s block is written %s { … }.", raw.Type, strings.Join(append([]string{raw.Type}, labels...), " "))
 		return false
 	}
 	good := true
 	for i, label := range raw.Labels {
 		if why := nameForm(label); why != "" {
-			l.fail(raw.LabelRanges[i].Ptr(), "Invalid name", "%q is %s", label, why)
+			l.suspect[raw.Type] = append(l.suspect[raw.Type], strings.Join(raw.Labels, "."))
+			l.fail(raw.LabelRanges[i].Ptr(), "Invalid name", "%q is not a name: %s", label, why)
 			good = false
 		}
 	}
 	return good
 }
 
-// named says whether a name is new, and complains if not.
+// named reports whether a name is new. A name that was used before is a mistake.
 func (l *loader) named(seen map[string]hcl.Range, raw *hclsyntax.Block) bool {
 	name := strings.Join(raw.Labels, ".")
 	if first, ok := seen[name]; ok && name == "" {
-		l.fail(raw.DefRange().Ptr(), "Block defined twice", "There is one block %s; another is at %s:%d.", raw.Type, first.Filename, first.Start.Line)
+		l.fail(raw.DefRange().Ptr(), "Block defined twice", "There can be one block %s, and another is at %s:%d. Put the attributes of both into one.", raw.Type, first.Filename, first.Start.Line)
 		return false
 	} else if ok {
-		l.fail(raw.DefRange().Ptr(), "Name used twice", "A %s named %q was defined at %s:%d.", raw.Type, name, first.Filename, first.Start.Line)
+		l.fail(raw.DefRange().Ptr(), "Name used twice", "A %s named %q was defined at %s:%d. Give this one another name, or remove one of them.", raw.Type, name, first.Filename, first.Start.Line)
 		return false
 	}
 	seen[name] = raw.DefRange()
@@ -73,7 +76,7 @@ func (l *loader) ofType(typ string) []*hclsyntax.Block {
 // read reads a block as described, and says all that is wrong in it.
 func (l *loader) read(raw *hclsyntax.Block, spec *blockType) *body {
 	b := &body{
-		l: l, spec: spec, raw: raw, what: raw.Type, values: map[string]value{}, given: map[string]bool{}, blocks: map[string][]*body{},
+		l: l, spec: spec, raw: raw, what: raw.Type, values: map[string]value{}, given: map[string]bool{}, meant: map[string]bool{}, blocks: map[string][]*body{},
 	}
 	for _, label := range raw.Labels {
 		b.what += fmt.Sprintf(" %q", label)
@@ -85,45 +88,60 @@ func (l *loader) read(raw *hclsyntax.Block, spec *blockType) *body {
 }
 
 func (b *body) readAttributes() {
-	known := map[string]bool{}
+	b.refuseUnknown()
 	for _, a := range b.spec.attributes {
-		known[a.Name] = true
-		raw := b.raw.Body.Attributes[a.Name]
-		if raw != nil {
+		if raw := b.raw.Body.Attributes[a.Name]; raw != nil {
 			b.readAttribute(a, raw)
 		}
-		if a.Required && !b.given[a.Name] {
+		if a.Required && !b.given[a.Name] && !b.meant[a.Name] {
 			b.missing(a)
 		}
 	}
+}
+
+// refuseUnknown refuses attributes that the block does not have. An attribute
+// that was misspelt is not reported as missing, too.
+func (b *body) refuseUnknown() {
+	known := map[string]bool{}
+	var names []string
+	for _, a := range b.spec.attributes {
+		known[a.Name] = true
+		names = append(names, a.Name)
+	}
 	for _, raw := range sortedAttributes(b.raw.Body) {
-		if !known[raw.Name] {
-			b.l.evaluate(raw.Expr) // what is wrong in it is said as well
-			b.l.fail(raw.NameRange.Ptr(), "Unknown attribute", "%s has no %q.%s", b.what, raw.Name, b.alternatives(raw.Name, true))
+		if known[raw.Name] {
+			continue
 		}
+		b.meant[nearest(raw.Name, names)] = true
+		b.l.evaluate(raw.Expr) // reports the mistakes in the value
+		b.l.fail(raw.NameRange.Ptr(), "Unknown attribute", "%s has no %q.%s", b.what, raw.Name, b.alternatives(raw.Name, true))
 	}
 }
 
 func (b *body) missing(a attribute) {
 	detail := fmt.Sprintf("%s needs %q", b.what, a.Name)
 	if a.Description != "" {
-		detail += ": " + strings.TrimSuffix(a.Description, ".")
+		detail += ": " + lowerFirst(strings.TrimSuffix(a.Description, "."))
 	}
 	b.l.fail(b.raw.DefRange().Ptr(), "Missing attribute", "%s.", detail)
 }
 
-// alternatives says what could have been meant, and if nothing is near, what
-// there is. Whether it is an attribute or a block that is like it is said too.
+// alternatives suggests a name near the given one; if there is none, it lists
+// the names that this version supports.
 func (b *body) alternatives(given string, isAttribute bool) string {
 	var attributes, blocks []string
 	for _, a := range b.spec.attributes {
-		attributes = append(attributes, a.Name)
+		if b.spec.supports(a.Name) {
+			attributes = append(attributes, a.Name)
+		}
 		if !isAttribute && a.Name == given {
 			return fmt.Sprintf(" It is an attribute: write %s = ….", given)
 		}
 	}
 	for _, inner := range b.spec.blocks {
-		blocks = append(blocks, inner.name)
+		if inner.supports("") {
+			blocks = append(blocks, inner.name)
+		}
 		if isAttribute && inner.name == given {
 			return fmt.Sprintf(" It is a block: write %s { … } without an equals sign.", strings.Join(append([]string{given}, inner.labels...), " "))
 		}
@@ -136,9 +154,12 @@ func (b *body) alternatives(given string, isAttribute bool) string {
 		all = blocks
 	}
 	if len(all) == 0 {
-		return " It holds none."
+		return " It has none."
 	}
-	return " There is " + strings.Join(all, ", ") + "."
+	if isAttribute {
+		return " Its attributes are " + strings.Join(all, ", ") + "."
+	}
+	return " Its blocks are " + strings.Join(all, ", ") + "."
 }
 
 func (b *body) readBlocks() {

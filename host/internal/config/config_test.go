@@ -244,13 +244,13 @@ func TestBackfillEndsWithTheMonth(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, ok := parseBackfill(tt.span)
-		if got := b.Before(at).String(); !ok || got != tt.want {
+		b, why := parseBackfill(tt.span)
+		if got := b.Before(at).String(); why != "" || got != tt.want {
 			t.Errorf("%s before %s is %s, want %s", tt.span, tt.now, got, tt.want)
 		}
 	}
-	for _, bad := range []string{"", "6", "six months", "-1 months", "1.5 months", "6months", "1000 months"} {
-		if b, ok := parseBackfill(bad); ok {
+	for _, bad := range []string{"", "6", "six months", "-1 months", "1.5 months", "6months", "1201 months", "99999999999 months", "40000d"} {
+		if b, why := parseBackfill(bad); why == "" {
 			t.Errorf("%q is taken as %+v", bad, b)
 		}
 	}

@@ -237,6 +237,10 @@ func (l *loader) checkNames(expr hclsyntax.Expression) bool {
 			l.fail(&at, "Name without quotes", "A %s is named by a string: write %q.", t.RootName(), step(t, len(t)-1))
 		default:
 			good = false
+			if _, ok := l.eval.Functions[t.RootName()]; ok || t.RootName() == "file" {
+				l.fail(&at, "Function without argument", "%s is a function: write %s(…), as in env(\"NAME\").", t.RootName(), t.RootName())
+				continue
+			}
 			detail := "There is no %q here. Names and values are written in quotes, as in %q; without quotes there are local.NAME and destination.TYPE.NAME.%s"
 			text := l.sourceText(at)
 			l.fail(&at, "Name without quotes", detail, text, text, suggestion(t.RootName(), []string{"local", "destination"}))
@@ -249,12 +253,13 @@ func (l *loader) checkLocal(name string, at hcl.Range) bool {
 	if _, ok := l.locals[name]; ok {
 		return true
 	}
-	if !l.partial {
-		var names []string
-		for n := range l.locals {
-			names = append(names, n)
-		}
-		l.fail(&at, "Unknown local", "No local %q is defined.%s", name, suggest(name, names))
+	names := slices.Collect(maps.Keys(l.locals))
+	switch {
+	case l.partial:
+	case len(names) == 0:
+		l.fail(&at, "Unknown local", "No local is defined. Define it in a block: locals { %s = … }.", name)
+	default:
+		l.fail(&at, "Unknown local", "No local %q is defined.%s", name, suggest(name, "locals", names))
 	}
 	return false
 }
@@ -263,19 +268,28 @@ func (l *loader) checkDestination(reference string, at hcl.Range) bool {
 	if l.names["destination"][reference] {
 		return true
 	}
-	if !l.partial {
-		l.fail(&at, "Unknown destination", "No destination %q is defined.%s", strings.Trim(reference, "."), l.suggestName("destination", reference))
-	}
+	l.unknownName("destination", strings.Trim(reference, "."), &at)
 	return false
 }
 
-// suggestName suggests the name of a block.
-func (l *loader) suggestName(kind, given string) string {
-	var names []string
-	for n := range l.names[kind] {
-		names = append(names, n)
+// unknownName reports a name that no block of a type has. It reports nothing
+// when the name may be that of a block with a mistake in its own labels.
+func (l *loader) unknownName(typ, given string, at *hcl.Range) {
+	names := slices.Collect(maps.Keys(l.names[typ]))
+	suspects := l.suspect[typ]
+	if l.partial || slices.Contains(suspects, "") || slices.Contains(suspects, nearest(given, names)) {
+		return
 	}
-	return suggest(given, names)
+	var detail string
+	switch last := slices.IndexFunc(names, func(n string) bool { return strings.HasSuffix(n, "."+given) }); {
+	case len(names) == 0:
+		detail = fmt.Sprintf(" The configuration has no %s.", typ)
+	case last >= 0:
+		detail = fmt.Sprintf(" Did you mean %q?", names[last])
+	default:
+		detail = suggest(given, typ+"s", names)
+	}
+	l.fail(at, "Unknown "+typ, "No %s %q is defined.%s", typ, given, detail)
 }
 
 func (l *loader) sourceText(r hcl.Range) string {

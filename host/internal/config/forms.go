@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"math/big"
 	"net"
 	"net/netip"
@@ -16,7 +17,7 @@ import (
 	"github.com/penstock-io/penstock/sdk/schema"
 )
 
-// A form says why a text is not right, or "".
+// A form returns why a text is wrong, or "".
 type form func(text string) (why string)
 
 func dateForm(text string) string {
@@ -28,7 +29,7 @@ func dateForm(text string) string {
 
 func zoneForm(text string) string {
 	if _, err := loadZone(text); err != nil {
-		return `it is no time zone: use an IANA name such as "Europe/Berlin" or "UTC".` + suggestZone(text)
+		return `it is not a time zone: use an IANA name such as "Europe/Berlin" or "UTC".` + suggestZone(text)
 	}
 	return ""
 }
@@ -45,7 +46,7 @@ func loadZone(name string) (*time.Location, error) {
 
 func nameForm(text string) string {
 	if !schema.ValidName(text) {
-		return "no name: use lower-case letters, digits and underscores, beginning with a letter."
+		return "use lower-case letters, digits and underscores, beginning with a letter."
 	}
 	return ""
 }
@@ -57,23 +58,50 @@ func notEmpty(text string) string {
 	return ""
 }
 
-var months = regexp.MustCompile(`^([0-9]{1,3}) months?$`)
+// The longest spans of time that a configuration may hold: a century.
+const (
+	maxMonths = 1200
+	maxDays   = 36500 // as schema.ParseDuration
+)
 
-// parseBackfill reads "6 months" or a duration such as "90d".
-func parseBackfill(text string) (Backfill, bool) {
+var months = regexp.MustCompile(`^([0-9]{1,9}) months?$`)
+
+// parseBackfill reads "6 months" or a duration such as "90d". why says why a
+// text is neither.
+func parseBackfill(text string) (span Backfill, why string) {
 	if m := months.FindStringSubmatch(text); m != nil {
 		n, err := strconv.Atoi(m[1])
-		return Backfill{Months: n, Text: text}, err == nil
+		if err != nil || n > maxMonths {
+			return Backfill{}, fmt.Sprintf(`it must be at most "%d months".`, maxMonths)
+		}
+		return Backfill{Months: n, Text: text}, ""
 	}
 	d, err := schema.ParseDuration(text)
-	return Backfill{Time: d, Text: text}, err == nil
+	switch {
+	case err == nil:
+		return Backfill{Time: d, Text: text}, ""
+	case tooLong(text):
+		return Backfill{}, fmt.Sprintf(`it must be at most "%dd".`, maxDays)
+	}
+	return Backfill{}, `write it as "6 months", or as a duration such as "90d".`
 }
 
 func backfillForm(text string) string {
-	if _, ok := parseBackfill(text); !ok {
-		return `write it as "6 months", or as a duration such as "90d".`
+	_, why := parseBackfill(text)
+	return why
+}
+
+var days = regexp.MustCompile(`^([0-9]+)(?:\.[0-9]*)?d`)
+
+// tooLong reports whether a text is a duration of more days than a duration may
+// have.
+func tooLong(text string) bool {
+	m := days.FindStringSubmatch(text)
+	if m == nil {
+		return false
 	}
-	return ""
+	n, err := strconv.Atoi(m[1])
+	return err != nil || n >= maxDays
 }
 
 func clockForm(text string) string {
@@ -95,7 +123,7 @@ func addressForm(text string) string {
 	return `it must be an address with a port, such as "127.0.0.1:8080".`
 }
 
-// loopback says whether an address is reached from this machine only.
+// loopback reports whether an address is reached from this machine only.
 func loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -137,7 +165,7 @@ func globForm(text string) string {
 		return why
 	}
 	if !doublestar.ValidatePattern(text) {
-		return `it is no pattern: "*" stands for anything in a name, "**" for directories, "[a-z]" and "{a,b}" for alternatives.`
+		return `it is not a pattern: "*" stands for anything in a name, "**" for directories, "[a-z]" and "{a,b}" for alternatives.`
 	}
 	return ""
 }

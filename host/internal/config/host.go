@@ -13,7 +13,7 @@ func (l *loader) refuseUnknownBlocks() {
 			known = known || b.Type == t
 		}
 		if !known {
-			l.fail(b.TypeRange.Ptr(), "Unknown block", "There is no block %q.%s", b.Type, suggest(b.Type, blockTypes))
+			l.fail(b.TypeRange.Ptr(), "Unknown block", "There is no block %q.%s", b.Type, suggest(b.Type, "blocks", blockTypes))
 		}
 	}
 }
@@ -25,9 +25,10 @@ func (l *loader) decodeHost() {
 		switch {
 		case i > 0:
 			first := blocks[0].DefRange()
-			l.fail(raw.DefRange().Ptr(), "Block defined twice", "A configuration has one host block; another is at %s:%d.", first.Filename, first.Start.Line)
-		case l.labelled(raw, nil):
-			b = l.read(raw, hostBlock)
+			l.fail(raw.DefRange().Ptr(), "Block defined twice", "There can be one host block, and another is at %s:%d. Put the attributes of both into one.", first.Filename, first.Start.Line)
+		default:
+			l.labelled(raw, nil)
+			b = l.read(raw, hostBlock) // defaults for its attributes would cause further mistakes
 		}
 	}
 	if b == nil {
@@ -41,7 +42,7 @@ func (l *loader) decodeHost() {
 		h.Blobs = filepath.Join(h.DataDir, "blobs")
 	}
 	h.Memory = b.integer("memory")
-	h.MaxBackfill, _ = parseBackfill(b.text("max_backfill"))
+	h.MaxBackfill, _ = parseBackfill(b.text("max_backfill")) // a wrong text was reported
 	h.LogLevel = b.text("log_level")
 	h.LogFormat = b.text("log_format")
 	for _, api := range b.blocks["api"] {
@@ -62,7 +63,7 @@ func (b *body) directory(name string) string {
 func (b *body) checkAPI() {
 	b.checkPair("tls_cert", "tls_key")
 	if b.has("listen") && !b.has("token") {
-		b.l.fail(b.at("listen"), "Missing attribute", "api needs \"token\" when it listens: whoever reaches the address could otherwise command the host.")
+		b.l.fail(b.at("listen"), "Missing attribute", "api needs \"token\" when it listens: anyone who reaches the address could control the host otherwise.")
 	}
 }
 

@@ -72,6 +72,7 @@ type loader struct {
 	blocks      []*hclsyntax.Block
 	names       map[string]map[string]bool // of all blocks by type, also of those that are not read
 	partial     bool                       // parts of some file could not be parsed: names may be missing
+	suspect     map[string][]string        // names of blocks with wrong labels, by type; "": a block without a name
 	eval        *hcl.EvalContext
 	locals      map[string]*local
 	hidden      []hcl.Range        // literals in the files that are secrets
@@ -84,7 +85,7 @@ type loader struct {
 func Load(ctx context.Context, o Options) (*Config, diagnostic.Diagnostics) {
 	l := &loader{
 		options: o.withDefaults(), config: &Config{Files: diagnostic.Sources{}}, raw: map[string][]byte{}, broken: map[string]bool{},
-		names: map[string]map[string]bool{}, locals: map[string]*local{}, unsure: map[*Pipeline]bool{},
+		names: map[string]map[string]bool{}, suspect: map[string][]string{}, locals: map[string]*local{}, unsure: map[*Pipeline]bool{},
 	}
 	l.parse()
 	l.refuseEmpty()

@@ -2,10 +2,12 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sort"
 	"strings"
 
@@ -44,7 +46,7 @@ func (l *loader) parse() {
 		}
 		for _, a := range sortedAttributes(body) {
 			if broken == nil {
-				l.fail(a.NameRange.Ptr(), "Attribute outside of a block", "%q stands alone. Attributes belong into a block: host, project, source, destination, pipeline or locals.", a.Name)
+				l.fail(a.NameRange.Ptr(), "Attribute outside of a block", "%q stands alone. Attributes belong in a block: host, project, source, destination, pipeline or locals.", a.Name)
 			}
 		}
 	}
@@ -108,6 +110,22 @@ func (l *loader) addSyntax(diagnostics hcl.Diagnostics) (broken *hcl.Range) {
 			said[d.Subject.Start.Byte] = true
 		}
 		switch d.Summary {
+		case "Argument or block definition required":
+			if said[-2] {
+				continue // a file in another language has this in every line
+			}
+			said[-2] = true
+			if d.Subject != nil {
+				d.Detail = l.notHCL(d)
+			}
+		case "Missing newline after argument":
+			if m := blockWithEquals.FindStringSubmatch(l.lineOf(d.Subject)); m != nil {
+				d.Summary = "Block with an equals sign"
+				d.Detail = fmt.Sprintf("A block has no equals sign: write %s %s {.", m[1], m[2])
+			}
+		case "Unterminated template string":
+			d.Summary = "Text without end"
+			d.Detail = "A text that begins with <<EOT ends with a line that holds nothing but EOT."
 		case "Invalid multi-line string":
 			if said[-1] {
 				continue // the quotes behind an open string are turned round
@@ -130,6 +148,33 @@ func (l *loader) addSyntax(diagnostics hcl.Diagnostics) (broken *hcl.Range) {
 		l.diagnostics = append(l.diagnostics, d)
 	}
 	return broken
+}
+
+// blockWithEquals matches the head of a block that was written as an attribute.
+var blockWithEquals = regexp.MustCompile(`^\s*([a-z_]+)\s*=\s*("[^"]*"(?:\s+"[^"]*")*)\s*\{`)
+
+// notHCL is the detail of a line that is neither an attribute nor a block.
+func (l *loader) notHCL(d *hcl.Diagnostic) string {
+	const hcl = ` A configuration is written in HCL: name = "value" for attributes, and name { … } over several lines for blocks.`
+	switch line := strings.TrimSpace(l.lineOf(d.Subject)); {
+	case strings.HasPrefix(line, "{"), strings.HasPrefix(line, "["):
+		return "This looks like JSON." + hcl
+	case strings.HasSuffix(line, ":"), strings.Contains(line, ": "):
+		return "This looks like YAML." + hcl
+	}
+	return d.Detail
+}
+
+// lineOf is the line that a range begins in.
+func (l *loader) lineOf(r *hcl.Range) string {
+	if r == nil {
+		return ""
+	}
+	lines := strings.Split(string(l.raw[r.Filename]), "\n")
+	if r.Start.Line < 1 || r.Start.Line > len(lines) {
+		return ""
+	}
+	return lines[r.Start.Line-1]
 }
 
 // files lists what Paths name, in order, each once.

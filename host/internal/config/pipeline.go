@@ -32,7 +32,7 @@ func (l *loader) decodePipeline(raw *hclsyntax.Block) {
 	}
 	// An unknown name was refused, and leaves the zero value.
 	p.Stream, _ = batch.ParseStream(b.text("stream"))
-	if p.Stream == batch.Events && !b.has("from_date") {
+	if p.Stream == batch.Events && !b.has("from_date") && !b.meant["from_date"] {
 		l.fail(raw.DefRange().Ptr(), "Missing attribute", "%s needs \"from_date\": the first day to export, written \"YYYY-MM-DD\".", b.what)
 	}
 	if b.text("stream") != "" {
@@ -53,21 +53,21 @@ func (l *loader) decodePipeline(raw *hclsyntax.Block) {
 		l.checkDates(p)
 	}
 	undated := p.Stream == batch.Events && !hasFrom
-	l.unsure[p] = p.Project == nil || p.Destination == nil || b.text("stream") == "" || undated || b.has("to_date") && !hasTo
+	l.unsure[p] = p.Project == nil || p.Destination == nil || b.text("stream") == "" || undated || b.has("to_date") && !hasTo || p.To < p.From
 	l.config.Pipelines = append(l.config.Pipelines, p)
 }
 
 // refuseOfOtherStreams refuses attributes that a pipeline of this stream has no
 // use for.
 func (b *body) refuseOfOtherStreams(s batch.Stream) {
-	names, why := []string{"from_date", "to_date", "backfill_order"}, "each run exports all of %s, in the place of what was there"
+	names, why := []string{"from_date", "to_date", "backfill_order"}, "each run replaces all of %s at the destination"
 	if s == batch.Events {
-		names, why = []string{"allow_shrink"}, "%s are added, and replace nothing"
+		names, why = []string{"allow_shrink"}, "rows of %s are added and replace nothing"
 	}
 	for _, name := range names {
 		if b.has(name) && b.get(name) != false {
 			at := b.place().AttributeRange(name)
-			b.l.fail(&at, "Attribute of another stream", "%s takes no %s: "+why+". Leave it out.", b.what, name, s)
+			b.l.fail(&at, "Attribute of another stream", "%s has stream = %q and takes no %s: "+why+". Leave it out.", b.what, s.String(), name, s)
 		}
 	}
 }
@@ -88,7 +88,7 @@ func (l *loader) checkDates(p *Pipeline) {
 	at := p.AttributeRange("from_date")
 	if p.To < p.From {
 		to := p.AttributeRange("to_date")
-		l.fail(&to, "Dates out of order", "to_date %s lies before from_date %s.", p.To, p.From)
+		l.fail(&to, "Dates out of order", "to_date %s lies before from_date %s. Exchange them, or leave to_date out to go on for ever.", p.To, p.From)
 	}
 	if today := journal.DayOf(l.options.Now.Unix()); p.From > today {
 		l.warn(&at, "Date in the future", "from_date is %s and today is %s: nothing is exported until there is an event of that day.", p.From, today)

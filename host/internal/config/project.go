@@ -21,7 +21,7 @@ func (l *loader) decodeProjects() {
 			p.TimeZone = zone
 		}
 		if other, ok := ids[p.ID]; ok && p.ID > 0 {
-			l.fail(b.at("id"), "Project id used twice", "The project %q has the same id. Ids name the directories at destinations, and must differ.", other)
+			l.fail(b.at("id"), "Project id used twice", "The project %q has the same id. Ids name the directories at destinations, and must differ: give one of them its own.", other)
 		}
 		ids[p.ID] = p.Name
 		l.config.Projects = append(l.config.Projects, p)
@@ -49,7 +49,7 @@ func (l *loader) project(name string, at *hcl.Range, hidden bool) *Project {
 	case hidden:
 		l.fail(at, "Unknown project", "No such project is defined. Its name comes from env() or file() and is not shown.")
 	default:
-		l.fail(at, "Unknown project", "No project %q is defined.%s", name, l.suggestName("project", name))
+		l.unknownName("project", name, at)
 	}
 	return nil
 }

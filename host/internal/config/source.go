@@ -28,7 +28,7 @@ func (l *loader) decodeSources() {
 		case "kafka":
 			(&body{l: l, spec: &blockType{name: typ}, raw: raw}).refuseBlock()
 		default:
-			l.fail(raw.LabelRanges[0].Ptr(), "Unknown source type", "There is no source type %q.%s", typ, suggest(typ, types))
+			l.fail(raw.LabelRanges[0].Ptr(), "Unknown source type", "There is no source type %q.%s", typ, suggest(typ, "types of this version", supportedSources(types)))
 		}
 	}
 }
@@ -49,4 +49,15 @@ func (l *loader) checkMixpanel(b *body) {
 	case !b.has("api_secret") && len(accounts) == 0:
 		l.fail(b.raw.DefRange().Ptr(), "Missing attribute", "%s needs credentials: a block service_account with username and secret, or \"api_secret\".", b.what)
 	}
+}
+
+// supportedSources returns the source types that this version has.
+func supportedSources(types []string) []string {
+	var supported []string
+	for _, t := range types {
+		if (&blockType{name: t}).supports("") {
+			supported = append(supported, t)
+		}
+	}
+	return supported
 }

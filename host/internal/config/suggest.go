@@ -11,11 +11,13 @@ import (
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 )
 
-// longestName is from where on a text is no misspelt name.
+// longestName is the length in bytes beyond which a text is not taken for a
+// misspelt name.
 const longestName = 80
 
-// suggestion is " Did you mean …?" when one of the candidates is near.
-func suggestion(given string, candidates []string) string {
+// nearest returns the candidate that is nearest to a misspelt name, or "" when
+// none is near.
+func nearest(given string, candidates []string) string {
 	if len(given) > longestName {
 		return ""
 	}
@@ -28,20 +30,38 @@ func suggestion(given string, candidates []string) string {
 			best, distance = c, d
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf(" Did you mean %q?", best)
+	return best
 }
 
-// suggest is a suggestion, or all there is.
-func suggest(given string, candidates []string) string {
+// suggestion is " Did you mean …?" when one of the candidates is near.
+func suggestion(given string, candidates []string) string {
+	if best := nearest(given, candidates); best != "" {
+		return fmt.Sprintf(" Did you mean %q?", best)
+	}
+	return ""
+}
+
+// suggest is a suggestion, or the list of all candidates, which are things:
+// "The blocks are …".
+func suggest(given, things string, candidates []string) string {
 	if s := suggestion(given, candidates); s != "" || len(candidates) == 0 {
 		return s
 	}
 	sorted := append([]string(nil), candidates...)
 	sort.Strings(sorted)
-	return " There is " + enumerate(sorted, "and") + "."
+	if len(sorted) == 1 {
+		return fmt.Sprintf(" There is %q.", sorted[0])
+	}
+	return " The " + things + " are " + enumerate(sorted, "and") + "."
+}
+
+// lowerFirst makes a sentence the continuation of another one. Words with more
+// capitals keep them.
+func lowerFirst(text string) string {
+	if len(text) < 2 || text[1] < 'a' && text[1] != ' ' {
+		return text
+	}
+	return strings.ToLower(text[:1]) + text[1:]
 }
 
 // editDistance counts insertions, deletions and substitutions of bytes.
@@ -71,8 +91,23 @@ func editDistance(a, b string) int {
 //go:embed zones.txt
 var zones string
 
-// suggestZone suggests a time zone, also to who knows the city only.
+// abbreviations are zones that people write by the abbreviation of their time.
+var abbreviations = map[string]string{
+	"PST": "America/Los_Angeles", "PDT": "America/Los_Angeles", "PT": "America/Los_Angeles",
+	"MDT": "America/Denver", "CST": "America/Chicago", "CDT": "America/Chicago", "EDT": "America/New_York", "ET": "America/New_York",
+	"BST": "Europe/London", "CEST": "Europe/Berlin", "IST": "Asia/Kolkata", "JST": "Asia/Tokyo", "AEST": "Australia/Sydney", "Z": "UTC",
+}
+
+// suggestZone suggests a time zone for a misspelt name, a city without its
+// continent or an abbreviation.
 func suggestZone(given string) string {
+	if zone := abbreviations[strings.ToUpper(given)]; zone != "" {
+		return fmt.Sprintf(" Did you mean %q?", zone)
+	}
+	const shortest = 5 // a shorter text is near to too many names
+	if len(given) < shortest && !strings.EqualFold(given, "utc") {
+		return ""
+	}
 	names := strings.Fields(zones)
 	city := strings.ReplaceAll(given[strings.LastIndexByte(given, '/')+1:], " ", "_")
 	for _, name := range names {

@@ -2,13 +2,13 @@ package config
 
 import "strings"
 
-// unavailable is what may be configured and is not carried out by this
-// version. It is read and checked like everything, and then refused where it
-// stands. Whoever builds one of these takes it off the list.
+// unavailable lists the blocks, attributes and values that this version reads
+// and checks, and then refuses where they stand. An entry is removed when the
+// feature is built.
 var unavailable = []refusal{
 	{block: "host", attribute: "blobs", when: isAddress, instead: "Segments lie in a directory."},
 	{block: "host", attribute: "catalog", instead: "The catalog is an SQLite file in data_dir."},
-	{block: "host", attribute: "retention", instead: "What is in the journal is kept."},
+	{block: "host", attribute: "retention", instead: "The journal keeps everything."},
 	{block: "api", instead: "Commands reach a running host through the socket in data_dir."},
 	{block: "project", attribute: "profiles_from", when: is("mixpanel"), instead: "This version has no mixpanel source."},
 	{block: "mixpanel", instead: `This version has source "files" and source "collector".`},
@@ -20,11 +20,37 @@ var unavailable = []refusal{
 	{block: "pipeline", attribute: "rate_limit", instead: "Leave it out: a run goes as fast as the destination takes it."},
 }
 
-// refusal is one such thing: an attribute, some of its values, or a block.
+// refusal is a block, an attribute or some of an attribute's values.
 type refusal struct {
-	block, attribute string
-	when             func(constant any) bool // nil: whatever the value
+	block, attribute string                  // no attribute: the block
+	when             func(constant any) bool // nil: every value
 	instead          string
+}
+
+// supports reports whether this version has an attribute of the block; "" is
+// the block itself.
+func (b *blockType) supports(attribute string) bool {
+	for _, r := range unavailable {
+		if r.block == b.name && r.attribute == attribute && r.when == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// supported returns the values of an attribute that this version has.
+func (b *blockType) supported(a attribute) []string {
+	var values []string
+	for _, v := range a.Allowed {
+		refused := false
+		for _, r := range unavailable {
+			refused = refused || r.block == b.name && r.attribute == a.Name && r.when != nil && r.when(v)
+		}
+		if !refused {
+			values = append(values, v)
+		}
+	}
+	return values
 }
 
 func is(values ...string) func(any) bool {
@@ -57,7 +83,7 @@ func (b *body) refuseBlock() {
 		if len(b.raw.Labels) == 2 {
 			what, at = "A "+b.raw.Type+" of type \""+b.raw.Labels[0]+"\"", b.raw.LabelRanges[0]
 		}
-		b.l.fail(&at, unavailableSummary, "%s is known and not carried out yet. %s", what, r.instead)
+		b.l.fail(&at, unavailableSummary, "%s is not supported in this version. %s", what, r.instead)
 	}
 }
 
@@ -73,6 +99,6 @@ func (b *body) refuseValue(name string, v value) {
 		} else if r.when != nil {
 			at, what = v.at, strings.TrimSpace(name+" = "+b.l.sourceText(v.at))
 		}
-		b.l.fail(&at, unavailableSummary, "%s is known and not carried out yet. %s", what, r.instead)
+		b.l.fail(&at, unavailableSummary, "%s is not supported in this version. %s", what, r.instead)
 	}
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -34,8 +35,13 @@ func (b *body) readAttribute(a attribute, raw *hclsyntax.Attribute) {
 			"%q is written out here. Take it from env(\"…\") or file(\"…\"), so that it does not stand in a file that people read.", a.Name)
 	}
 	if ok {
+		a.offered = b.spec.supported(a)
 		var why string
 		out.constant, why = constant(a, v, filepath.Dir(raw.SrcRange.Filename))
+		if text := b.l.sourceText(raw.Expr.Range()); why != "" && unquotedDate.MatchString(text) {
+			b.l.fail(raw.Expr.Range().Ptr(), "Date without quotes", "Write %s = %q.", a.Name, text)
+			return
+		}
 		if why != "" {
 			b.wrong(a, raw, v, out.secret, why)
 			return
@@ -47,6 +53,9 @@ func (b *body) readAttribute(a attribute, raw *hclsyntax.Attribute) {
 	b.values[a.Name] = out
 	b.refuseValue(a.Name, out)
 }
+
+// unquotedDate matches a date that HCL reads as a subtraction.
+var unquotedDate = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`)
 
 // notFound complains about a value that a command needs and that env or file do
 // not find.
@@ -60,7 +69,7 @@ func (l *loader) notFound(a attribute, raw *hclsyntax.Attribute) {
 
 // wrong complains about an attribute's value.
 func (b *body) wrong(a attribute, raw *hclsyntax.Attribute, v cty.Value, hidden bool, why string) {
-	if hidden {
+	if hidden && !(v.Type() == cty.String && v.AsString() == "") {
 		// What may be near the value is near the secret.
 		why, _, _ = strings.Cut(why, " Did you mean")
 		b.l.fail(raw.Expr.Range().Ptr(), "Wrong value", "%s: %s The value is not shown, because it may be a secret.", a.Name, why)
@@ -120,18 +129,28 @@ func textConstant(a attribute, s, dir string) (any, string) {
 		return n, a.small(n, size(a.least))
 	case schema.Duration:
 		d, err := schema.ParseDuration(s)
-		if err != nil {
-			return nil, "it must be " + wanted(a) + "."
+		switch {
+		case err == nil:
+			return int64(d), ""
+		case tooLong(s):
+			return nil, fmt.Sprintf("it must be at most \"%dd\".", maxDays)
 		}
-		return int64(d), ""
+		return nil, "it must be " + wanted(a) + "."
 	case schema.Path:
+		if why := notEmpty(s); why != "" {
+			return nil, why
+		}
 		if a.address && strings.Contains(s, "://") {
 			return s, ""
 		}
 		return absolute(dir, s), ""
 	}
 	if len(a.Allowed) > 0 && !slices.Contains(a.Allowed, s) {
-		return nil, "it must be " + enumerate(a.Allowed, "or") + "." + suggestion(s, a.Allowed)
+		offered := a.Allowed
+		if a.offered != nil {
+			offered = a.offered
+		}
+		return nil, "it must be " + enumerate(offered, "or") + "." + suggestion(s, offered)
 	}
 	return s, ""
 }

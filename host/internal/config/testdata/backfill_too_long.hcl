@@ -1,0 +1,6 @@
+host {
+  max_backfill = "40000d"
+}
+project "shop" {
+  id = 1
+}

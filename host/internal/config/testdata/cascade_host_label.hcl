@@ -1,0 +1,6 @@
+host "x" {
+  memory = "1MB"
+}
+project "shop" {
+  id = 1
+}

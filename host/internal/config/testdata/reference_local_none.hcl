@@ -1,0 +1,3 @@
+destination "localfs" "out" {
+  path = local.dir
+}

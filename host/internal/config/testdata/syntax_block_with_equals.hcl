@@ -1,0 +1,3 @@
+project = "shop" {
+  id = 1
+}

@@ -1,0 +1,4 @@
+destination "localfs" "out" {
+  path = <<EOT
+./out
+}

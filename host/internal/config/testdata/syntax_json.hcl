@@ -1,0 +1,3 @@
+{
+  "host": {"data_dir": "./data"}
+}

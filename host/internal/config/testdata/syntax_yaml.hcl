@@ -1,0 +1,3 @@
+host:
+  data_dir: ./data
+  memory: 64MiB

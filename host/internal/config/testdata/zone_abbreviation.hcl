@@ -1,0 +1,4 @@
+project "shop" {
+  id = 1
+  timezone = "PST"
+}
