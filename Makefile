@@ -126,4 +126,4 @@ bench: build $(TOOLS)/.versitygw@$(VERSITYGW) ## measure speed and memory beside
 
 .PHONY: clean
 clean: ## remove what was built and what the demo made
-	rm -rf bin examples/*/data examples/*/out examples/quickstart/events examples/*/dates.hcl
+	rm -rf bin examples/*/data examples/*/out examples/quickstart/events

@@ -11,7 +11,6 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 
-	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/diagnostic"
 	"github.com/penstock-io/penstock/host/internal/plugin"
@@ -68,14 +67,17 @@ type LoadOptions struct {
 // diagnostics, which may be warnings, and the configuration as far as it could
 // be read are returned with an error, too.
 func Load(ctx context.Context, o LoadOptions) (*Config, Diagnostics, error) {
+	stored := &stored{ctx: ctx}
+	defer stored.close()
 	c, list := config.Load(ctx, config.Options{
 		Paths: o.Paths, Offline: o.Offline, Command: o.Command, Now: time.Now(), Env: os.LookupEnv,
-		Schema: schemas(o.Offline || o.Command), Types: types, Registered: registered(ctx),
+		Schema: schemas(o.Offline || o.Command), Types: types, Registered: stored.registered,
 	})
+	list = append(list, compare(c, stored, o)...)
 	if !o.Offline && !o.Command && (o.Ask || list.HasErrors()) {
-		list = append(list, consult(ctx, c, !list.HasErrors())...)
-		diagnostic.Sort(list)
+		list = append(list, consult(ctx, c, !list.HasErrors(), stored)...)
 	}
+	diagnostic.Sort(list)
 	if len(c.Unset) > 0 && !list.HasErrors() {
 		list = append(list, &hcl.Diagnostic{
 			Severity: hcl.DiagWarning, Summary: "Values not known here",
@@ -87,6 +89,28 @@ func Load(ctx context.Context, o LoadOptions) (*Config, Diagnostics, error) {
 		return c, diagnostics, &ConfigurationError{diagnostics}
 	}
 	return c, diagnostics, nil
+}
+
+// compare compares a configuration with the catalog in its data directory. A
+// command only needs the projects to be as they were.
+func compare(c *Config, s *stored, o LoadOptions) diagnostic.Diagnostics {
+	if o.Offline {
+		if len(c.Destinations) > 0 {
+			c.Skipped = append(c.Skipped, "what plugins check in their destinations, and whether two pipelines write to one place: no plugin was started")
+		}
+		c.Skipped = append(c.Skipped, "whether projects and pipelines are as they were registered: the catalog in data_dir was not read")
+		return nil
+	}
+	s.open(c.Host.DataDir)
+	if s.err != nil {
+		c.Skipped = append(c.Skipped, fmt.Sprintf("whether projects and pipelines are as they were registered: %v", s.err))
+		return nil
+	}
+	found := s.compareProjects(c)
+	if !o.Command {
+		found = append(found, s.comparePipelines(c)...)
+	}
+	return found
 }
 
 // schemas looks up what destination bodies may hold: by asking the plugin, or,
@@ -123,44 +147,6 @@ func types(dir string) []string {
 		}
 	}
 	return found
-}
-
-// registered looks pipelines up in a data directory's catalog, if there is
-// one.
-func registered(ctx context.Context) func(dataDir, name string) bool {
-	var names map[string]bool
-	return func(dataDir, name string) bool {
-		if names == nil {
-			names = registeredNames(ctx, dataDir)
-		}
-		return names[name]
-	}
-}
-
-func registeredNames(ctx context.Context, dataDir string) map[string]bool {
-	names := map[string]bool{}
-	if dataDir == "" {
-		return names
-	}
-	path := filepath.Join(dataDir, catalogFile)
-	if _, err := os.Stat(path); err != nil {
-		return names
-	}
-	// A catalog that cannot be opened is said when the host opens it; until
-	// then no pipeline counts as registered.
-	c, err := catalog.Open(ctx, path, "validate")
-	if err != nil {
-		return names
-	}
-	defer c.Close()
-	pipelines, err := c.Pipelines(ctx)
-	if err != nil {
-		return names
-	}
-	for _, p := range pipelines {
-		names[p.Name] = true
-	}
-	return names
 }
 
 // cacheDir is where it is kept what plugins said of themselves: by checksum, so

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/sdk/schema"
 )
 
@@ -58,7 +59,7 @@ func readOffline(ctx context.Context, paths []string) (*Config, Diagnostics) {
 		Schema: func(context.Context, string, string) (schema.Schema, error) {
 			return schema.Schema{}, errors.New("not asked")
 		},
-		Registered: func(string, string) bool { return true },
+		Registered: func(string, string) (journal.Day, bool) { return 0, true },
 	})
 	return c, Diagnostics{list: list, sources: c.Files}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -17,10 +18,11 @@ import (
 	"github.com/penstock-io/penstock/host/internal/plugin"
 )
 
-// consult hands every destination that could be read to its plugin, and returns
-// what is wrong in the plugins' eyes. Nobody uses the network. Of pipelines
-// that are not sound it is not known what they write.
-func consult(ctx context.Context, c *Config, sound bool) diagnostic.Diagnostics {
+// consult has plugins check every destination that could be read, without using
+// the network, and returns the mistakes that they report. sound is whether the
+// configuration has no mistake yet: overlap checks are skipped for one that
+// has, because the targets of its pipelines are not known.
+func consult(ctx context.Context, c *Config, sound bool, known *stored) diagnostic.Diagnostics {
 	manager := plugin.NewManager(plugin.Options{Dir: c.Host.PluginDir, CacheDir: cacheDir()})
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
@@ -36,6 +38,7 @@ func consult(ctx context.Context, c *Config, sound bool) diagnostic.Diagnostics 
 	if sound {
 		v.refuseStreams()
 		v.refuseOverlaps()
+		v.refuseTaken(known)
 	}
 	return v.found.list
 }
@@ -137,6 +140,18 @@ func (v *validation) refuseOverlaps() {
 	}
 }
 
+// refuseTaken refuses pipelines whose targets hold the same dates of another
+// pipeline that is registered, whether or not it is still configured.
+func (v *validation) refuseTaken(known *stored) {
+	for _, p := range v.config.Pipelines {
+		if d := v.destinations.all[p.Destination]; d != nil && !v.found.list.HasErrors() {
+			if mistake := known.compareTargets(p, d.targetsOf(p)); mistake != nil {
+				v.found.add(mistake)
+			}
+		}
+	}
+}
+
 func overlap(p, q *config.Pipeline, uri string) *hcl.Diagnostic {
 	return &hcl.Diagnostic{
 		Severity: hcl.DiagError, Summary: "Pipelines overlap", Subject: p.Range.Ptr(),
@@ -155,16 +170,20 @@ func refused(p *config.Pipeline, err error) *hcl.Diagnostic {
 		at := p.AttributeRange(changed.Attribute)
 		return &hcl.Diagnostic{
 			Severity: hcl.DiagError, Summary: "Fixed since the pipeline was registered", Subject: &at, Context: p.Range.Ptr(),
-			Detail: fmt.Sprintf("%s was registered with %s = %s, and this is %s. Name, project, stream, destination and dates do not change any more: "+
-				"give what is to be exported otherwise a pipeline of another name.", p.Name, changed.Attribute, changed.Was, changed.Is),
+			Detail: fmt.Sprintf("Pipeline %q was registered with %s = %s, and the configuration says %s. Project, stream, destination and dates are fixed "+
+				"since then: write the registered value again, or give the pipeline another name, which exports from its own beginning.",
+				p.Name, changed.Attribute, changed.Was, changed.Is),
 		}
 	case errors.As(err, &taken):
 		at := p.AttributeRange("destination")
 		return &hcl.Diagnostic{
-			Severity: hcl.DiagError, Summary: "Target is another pipeline's", Subject: &at, Context: p.Range.Ptr(),
+			Severity: hcl.DiagError, Summary: "Target belongs to another pipeline", Subject: &at, Context: p.Range.Ptr(),
 			Detail: fmt.Sprintf("%s. That pipeline is registered in this data directory, whether or not it is still configured, "+
-				"and each row would be there twice. Choose another place or other dates, or take the place over with adopt = true.", taken),
+				"and each row would be there twice. Choose another place or other dates, or take the place over with adopt = true.", upperFirst(taken.Error())),
 		}
 	}
 	return nil
 }
+
+// upperFirst makes an error the beginning of a sentence.
+func upperFirst(text string) string { return strings.ToUpper(text[:1]) + text[1:] }

@@ -52,7 +52,7 @@ func TestOneObjectOnStandardOutput(t *testing.T) {
 		status int
 		want   []string // parts of the object
 	}{
-		{[]string{"validate", "--offline", "-c", right}, 0, []string{`"valid":true`, `"diagnostics":[]`, `"skipped":[]`, `"projects":1`}},
+		{[]string{"validate", "--offline", "-c", right}, 0, []string{`"valid":true`, `"diagnostics":[]`, `"skipped":["whether projects`, `"projects":1`}},
 		{[]string{"validate", "-c", wrong}, 2, []string{`"valid":false`, `"severity":"error"`, `wrong.hcl","line":1,"column":18,`, `Did you mean \"id\"?`}},
 		{[]string{"validate", "--offline", "-c", wrong}, 2, []string{`"valid":false`, `"column":18,`}},
 		{[]string{"validate", "-c", wrong + "x"}, 2, []string{`"valid":false`, `no such file or directory`}},

@@ -24,7 +24,7 @@ pipeline "events_to_out" {
   project     = "shop"
   stream      = "events"
   destination = destination.localfs.out
-  from_date   = local.first_day # in dates.hcl, made by run.sh
+  from_date   = "earliest"
 }
 
 pipeline "people_to_out" {

@@ -4,7 +4,6 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 rm -rf data out
-printf 'locals {\n  first_day = "%s"\n}\n' "$(date -u +%F)" >dates.hcl
 penstock=../../bin/penstock
 
 $penstock run --config . 2>run.log &

@@ -24,6 +24,6 @@ pipeline "events_to_out" {
   project     = "shop"
   stream      = "events"
   destination = destination.localfs.out
-  from_date   = local.first_day # in dates.hcl, made with the events
+  from_date   = "earliest"
   frequency   = "daily"
 }

@@ -2,7 +2,7 @@
 # Runs the quickstart from nothing, and shows what landed where.
 set -euo pipefail
 cd "$(dirname "$0")"
-rm -rf data out events dates.hcl
+rm -rf data out events
 go run ./generate
 
 echo

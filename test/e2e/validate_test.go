@@ -53,7 +53,7 @@ destination "localfs" "same" {
 `, "localfs.out")
 	s.Append("penstock.hcl", s.pipeline("again", "localfs.same"))
 	s.Says(s.Penstock(nil, "validate"), 2, "Pipelines overlap", "localfs.out", "localfs.same", "/out/")
-	s.Says(s.Penstock(nil, "run", "--once"), 2, "Target is another pipeline's", `pipeline events_out`)
+	s.Says(s.Penstock(nil, "run", "--once"), 2, "Target belongs to another pipeline", `pipeline events_out`)
 }
 
 func TestAnUnknownDestinationTypeNamesThoseThereAre(t *testing.T) {
@@ -73,5 +73,45 @@ func TestAChangedPipelineIsAMistakeInTheConfiguration(t *testing.T) {
 	text := s.Read("penstock.hcl")
 	day := base.AddDate(0, 0, -30).Format("2006-01-02")
 	s.Write("penstock.hcl", strings.Replace(text, day, base.AddDate(0, 0, -20).Format("2006-01-02"), 1))
-	s.Says(s.Penstock(nil, "run", "--once"), 2, "penstock.hcl:24:17", "Fixed since", "from_date = "+day)
+	for _, args := range [][]string{{"validate"}, {"run", "--once"}} {
+		s.Says(s.Penstock(nil, args...), 2, "penstock.hcl:24:17", "Fixed since", "from_date = "+day)
+	}
+	s.Says(s.Penstock(nil, "validate", "--offline"), 0, "not checked: whether projects and pipelines are as they were registered")
+	s.Says(s.Penstock(nil, "status"), 0)
+
+	s.Write("penstock.hcl", strings.Replace(text, `pipeline "events_out"`, `pipeline "renamed"`, 1))
+	s.Says(s.Penstock(nil, "validate"), 2, "Target belongs to another pipeline", "of pipeline events_out", "adopt = true")
+	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), "from_date", "adopt = true\n  from_date", 1))
+	s.Says(s.Penstock(nil, "validate"), 0, "valid")
+}
+
+// A changed project is a mistake in the configuration for every command.
+func TestAChangedProjectIsAMistakeInTheConfiguration(t *testing.T) {
+	s := newSite(t)
+	s.events("a.ndjson", 0, 1, 10)
+	s.Once()
+	text := s.Read("penstock.hcl")
+	for change, want := range map[[2]string][]string{
+		{"2195193", "2195194"}:       {"Id of the project was changed", "id = 2195193"},
+		{`"UTC"`, `"Europe/Berlin"`}: {"Time zone of the project was changed", `timezone = "UTC"`},
+	} {
+		s.Write("penstock.hcl", strings.Replace(text, change[0], change[1], 1))
+		for _, args := range [][]string{{"validate"}, {"run", "--once"}, {"status"}, {"plan"}} {
+			s.Says(s.Penstock(nil, args...), 2, append(want, "penstock.hcl:")...)
+		}
+	}
+}
+
+// A pipeline from the earliest date keeps the date of its registration.
+func TestTheEarliestDateIsFixedAtRegistration(t *testing.T) {
+	s := newSite(t)
+	s.events("a.ndjson", 0, 1, 10)
+	day := base.AddDate(0, 0, -30).Format("2006-01-02")
+	text := strings.Replace(s.Read("penstock.hcl"), `"`+day+`"`, `"earliest"`, 1)
+	s.Write("penstock.hcl", text)
+	s.Once()
+	// What may be exported now no longer reaches back so far.
+	s.Write("penstock.hcl", strings.Replace(text, "host {", "host {\n  max_backfill = \"1d\"", 1))
+	s.Says(s.Penstock(nil, "validate"), 0, "valid")
+	s.Once()
 }

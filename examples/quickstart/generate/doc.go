@@ -1,3 +1,3 @@
 // Command generate makes the quickstart's events: ten days of a small shop, up
-// to yesterday, and the file dates.hcl, which names the first of these days.
+// to yesterday.
 package main

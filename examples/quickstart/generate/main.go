@@ -38,8 +38,7 @@ func generate(dir string, first time.Time) error {
 			return err
 		}
 	}
-	dates := fmt.Sprintf("locals {\n  first_day = %q\n}\n", first.Format(time.DateOnly))
-	return os.WriteFile(filepath.Join(dir, "dates.hcl"), []byte(dates), 0o600)
+	return nil
 }
 
 // writeDay writes a day's events, every third day compressed. The first day

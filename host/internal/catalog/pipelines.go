@@ -95,20 +95,13 @@ func insertPipeline(ctx context.Context, tx *sql.Tx, def pipeline.Definition, no
 // claimTarget notes that the pipeline writes to a target. Other pipelines'
 // claims to overlapping dates there are refused, or dropped with adopt.
 func claimTarget(ctx context.Context, tx *sql.Tx, p *pipeline.Pipeline, target pipeline.Target, adopt bool) error {
-	const others = ` WHERE uri = ? AND project = ? AND stream = ? AND pipeline <> ? AND from_day <= ? AND to_day >= ?`
-	args := []any{target.URI, target.ProjectID, target.Stream.String(), p.ID, int64(p.To), int64(p.From)}
 	if adopt {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM targets`+others, args...); err != nil {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM targets`+otherClaims, claimArguments(p.ID, p.Definition, target)...); err != nil {
 			return fmt.Errorf("adopt target: %w", err)
 		}
 	}
-	row := tx.QueryRowContext(ctx, `SELECT (SELECT name FROM pipelines WHERE id = pipeline), from_day, to_day FROM targets`+others+` LIMIT 1`, args...)
-	taken := TargetTakenError{URI: target.URI}
-	switch err := row.Scan(&taken.Pipeline, &taken.From, &taken.To); {
-	case err == nil:
-		return &taken
-	case !errors.Is(err, sql.ErrNoRows):
-		return fmt.Errorf("look up target: %w", err)
+	if err := targetTaken(ctx, tx, p.ID, p.Definition, target); err != nil {
+		return err
 	}
 	_, err := tx.ExecContext(ctx, `INSERT INTO targets (uri, project, stream, pipeline, from_day, to_day) VALUES (?, ?, ?, ?, ?, ?)
 		ON CONFLICT DO NOTHING`, target.URI, target.ProjectID, target.Stream.String(), p.ID, int64(p.From), int64(p.To))
@@ -116,6 +109,48 @@ func claimTarget(ctx context.Context, tx *sql.Tx, p *pipeline.Pipeline, target p
 		return fmt.Errorf("claim target: %w", err)
 	}
 	return nil
+}
+
+// otherClaims selects the claims of other pipelines to dates of a definition.
+const otherClaims = ` WHERE uri = ? AND project = ? AND stream = ? AND pipeline <> ? AND from_day <= ? AND to_day >= ?`
+
+func claimArguments(id string, def pipeline.Definition, target pipeline.Target) []any {
+	return []any{target.URI, target.ProjectID, target.Stream.String(), id, int64(def.To), int64(def.From)}
+}
+
+// targetTaken returns a *TargetTakenError if a pipeline other than that of the
+// id has a claim to dates of def at a target.
+func targetTaken(ctx context.Context, q querier, id string, def pipeline.Definition, target pipeline.Target) error {
+	row := q.QueryRowContext(ctx, `SELECT (SELECT name FROM pipelines WHERE id = pipeline), from_day, to_day FROM targets`+otherClaims+` LIMIT 1`,
+		claimArguments(id, def, target)...)
+	taken := TargetTakenError{URI: target.URI}
+	switch err := row.Scan(&taken.Pipeline, &taken.From, &taken.To); {
+	case err == nil:
+		return &taken
+	case !errors.Is(err, sql.ErrNoRows):
+		return fmt.Errorf("look up target: %w", err)
+	}
+	return nil
+}
+
+// TargetsTaken reports the error that RegisterPipeline would return because of
+// another pipeline's claims, without claiming anything.
+func (c *Catalog) TargetsTaken(ctx context.Context, def pipeline.Definition, targets []pipeline.Target) error {
+	return c.Read(ctx, func(tx *sql.Tx) error {
+		id := "" // of a pipeline that is not registered yet
+		switch p, err := pipelineByName(ctx, tx, def.Name); {
+		case err == nil:
+			id = p.ID
+		case !errors.Is(err, ErrUnknownPipeline):
+			return err
+		}
+		for _, target := range targets {
+			if err := targetTaken(ctx, tx, id, def, target); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // newID is 10 random characters of [0-9a-z].

@@ -160,6 +160,9 @@ func TestOverlappingDatesAtOneTargetAreRefused(t *testing.T) {
 				}
 				return
 			}
+			if c.TargetsTaken(t.Context(), second, targets) == nil {
+				t.Error("no target is reported as taken")
+			}
 			var taken *TargetTakenError
 			if !errors.As(err, &taken) || *taken != (TargetTakenError{"s3://a/x", "first", day(t, "2026-03-01"), day(t, until)}) {
 				t.Fatalf("got %v", err)

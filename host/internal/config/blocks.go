@@ -158,7 +158,7 @@ var pipelineBlock = &blockType{name: "pipeline", labels: []string{nameLabel}, at
 	text("project").required("the name of the project to export"),
 	text("stream").among("events", "people", "identity").required(`"events", "people" or "identity"`),
 	text("destination").required("such as destination.s3.lake"),
-	text("from_date").of(dateForm),
+	text("from_date").of(fromForm),
 	text("to_date").of(dateForm),
 	text("frequency").among("daily", "hourly", "continuous").or("daily"),
 	typed("min_interval", schema.Duration),

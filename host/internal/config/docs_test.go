@@ -135,3 +135,41 @@ func TestThePagesExampleLoads(t *testing.T) {
 		t.Error(report(c, ds))
 	}
 }
+
+// The examples that people begin with can be loaded on any day: no date in them
+// grows too old.
+func TestExamplesDoNotAge(t *testing.T) {
+	t.Parallel()
+	const root = "../../../"
+	readme, err := os.ReadFile(root + "README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(readme), "```hcl\n")
+	example, _, _ := strings.Cut(rest, "```")
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ = strings.Cut(string(text), "\n    host {")
+	top, _, _ := strings.Cut("    host {"+rest, "\n\n")
+	examples := map[string]string{"README.md": example, "configuration.md": top}
+	for _, path := range []string{"examples/quickstart/penstock.hcl", "examples/collector/penstock.hcl"} {
+		data, err := os.ReadFile(root + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		examples[path] = string(data)
+	}
+	for name, text := range examples {
+		for _, years := range []int{0, 1, 30} {
+			c, ds := load(t, map[string]string{"a.hcl": text}, func(o *Options) {
+				o.Now = now.AddDate(years, 0, 0)
+				o.Env = func(name string) (string, bool) { return "0123", name == "SHOP_TOKEN" }
+			})
+			if len(ds) > 0 || len(c.Pipelines) == 0 {
+				t.Errorf("%s in %d years:\n%s", name, years, report(c, ds))
+			}
+		}
+	}
+}

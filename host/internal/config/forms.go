@@ -27,6 +27,20 @@ func dateForm(text string) string {
 	return ""
 }
 
+// earliest is the from_date of a pipeline that reaches back as far as
+// max_backfill lets it when it is registered.
+const earliest = "earliest"
+
+func fromForm(text string) string {
+	if text == earliest {
+		return ""
+	}
+	if dateForm(text) != "" {
+		return `it must be a date that exists, written "YYYY-MM-DD", or "earliest".`
+	}
+	return ""
+}
+
 func zoneForm(text string) string {
 	if _, err := loadZone(text); err != nil {
 		return `it is not a time zone: use an IANA name such as "Europe/Berlin" or "UTC".` + suggestZone(text)

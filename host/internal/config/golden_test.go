@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/penstock-io/penstock/host/internal/diagnostic"
+	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/sdk/schema"
 )
 
@@ -63,14 +64,14 @@ func schemaOf(_ context.Context, _, typ string) (schema.Schema, error) {
 }
 
 // options reads what a case asks for in its first lines: "# test: offline",
-// "# test: command", "# test: env NAME=value", "# test: registered NAME".
+// "# test: command", "# test: env NAME=value", "# test: registered NAME=from_date".
 func options(path string) Options {
-	env, registered := map[string]string{}, map[string]bool{}
+	env, registered := map[string]string{}, map[string]journal.Day{}
 	o := Options{
 		Paths: []string{path}, Now: now, Schema: schemaOf,
 		Env:        func(name string) (string, bool) { v, ok := env[name]; return v, ok },
 		Types:      func(string) []string { return []string{"every", "localfs", "s3"} },
-		Registered: func(_, name string) bool { return registered[name] },
+		Registered: func(_, name string) (journal.Day, bool) { from, ok := registered[name]; return from, ok },
 	}
 	files, err := filepath.Glob(filepath.Join(path, "*.hcl"))
 	if err != nil || len(files) == 0 {
@@ -93,7 +94,11 @@ func options(path string) Options {
 			case "env":
 				env[name] = v
 			case "registered":
-				registered[name] = true
+				from, err := journal.ParseDay(v)
+				if err != nil {
+					panic(err) // the case is wrong
+				}
+				registered[name] = from
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/penstock-io/penstock/host/internal/diagnostic"
+	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/sdk/schema"
 )
 
@@ -37,9 +38,9 @@ type Options struct {
 	// Types lists the destination types that a plugin directory holds, for the
 	// message about one that it does not. It may be nil.
 	Types func(pluginDir string) []string
-	// Registered says whether a pipeline is registered in the data directory:
-	// how far back it may reach was then checked before. nil: none is.
-	Registered func(dataDir, name string) bool
+	// Registered returns the from_date with which a pipeline is registered in the
+	// data directory: it was checked then. nil: no pipeline is registered.
+	Registered func(dataDir, name string) (from journal.Day, ok bool)
 }
 
 func (o Options) withDefaults() Options {
@@ -56,7 +57,7 @@ func (o Options) withDefaults() Options {
 		o.Types = func(string) []string { return nil }
 	}
 	if o.Registered == nil {
-		o.Registered = func(string, string) bool { return false }
+		o.Registered = func(string, string) (journal.Day, bool) { return 0, false }
 	}
 	return o
 }

@@ -33,7 +33,7 @@ func (l *loader) decodePipeline(raw *hclsyntax.Block) {
 	// An unknown name was refused, and leaves the zero value.
 	p.Stream, _ = batch.ParseStream(b.text("stream"))
 	if p.Stream == batch.Events && !b.has("from_date") && !b.meant["from_date"] {
-		l.fail(raw.DefRange().Ptr(), "Missing attribute", "%s needs \"from_date\": the first day to export, written \"YYYY-MM-DD\".", b.what)
+		l.fail(raw.DefRange().Ptr(), "Missing attribute", "%s needs \"from_date\": the first day to export, written \"YYYY-MM-DD\", or \"earliest\".", b.what)
 	}
 	if b.text("stream") != "" {
 		b.refuseOfOtherStreams(p.Stream)
@@ -43,7 +43,7 @@ func (l *loader) decodePipeline(raw *hclsyntax.Block) {
 		l.fail(&at, "No identity mappings", "project %q has identity = \"legacy\": an alias counts for later events only, and is applied when they are collected. "+
 			"There is nothing to export: leave the pipeline out.", p.Project.Name)
 	}
-	from, hasFrom := b.date("from_date")
+	from, hasFrom := b.from(p.Name)
 	to, hasTo := b.date("to_date")
 	p.From = from
 	if hasTo {
@@ -72,6 +72,19 @@ func (b *body) refuseOfOtherStreams(s batch.Stream) {
 	}
 }
 
+// from is the from_date of a pipeline. "earliest" is resolved: to the date with
+// which the pipeline is registered, or to that of a registration now.
+func (b *body) from(pipeline string) (journal.Day, bool) {
+	if b.text("from_date") != earliest {
+		return b.date("from_date")
+	}
+	h := b.l.config.Host
+	if day, ok := b.l.options.Registered(h.DataDir, pipeline); ok {
+		return day, true
+	}
+	return h.MaxBackfill.Before(b.l.options.Now), true
+}
+
 // date is an attribute as a date.
 func (b *body) date(name string) (journal.Day, bool) {
 	text, ok := b.get(name).(string)
@@ -93,10 +106,10 @@ func (l *loader) checkDates(p *Pipeline) {
 	if today := journal.DayOf(l.options.Now.Unix()); p.From > today {
 		l.warn(&at, "Date in the future", "from_date is %s and today is %s: nothing is exported until there is an event of that day.", p.From, today)
 	}
-	earliest := l.config.Host.MaxBackfill.Before(l.options.Now)
-	if p.From < earliest && !l.options.Registered(l.config.Host.DataDir, p.Name) {
-		l.fail(&at, "Date out of range", "from_date %s is more than %s back: the earliest is %s. "+
-			"To reach further, raise max_backfill in the host block.", p.From, l.config.Host.MaxBackfill.Text, earliest)
+	first := l.config.Host.MaxBackfill.Before(l.options.Now)
+	if _, registered := l.options.Registered(l.config.Host.DataDir, p.Name); p.From < first && !registered {
+		l.fail(&at, "Date out of range", "from_date %s is more than %s back: today the earliest is %s. Write from_date = \"earliest\" "+
+			"to begin there, or raise max_backfill in the host block to reach further.", p.From, l.config.Host.MaxBackfill.Text, first)
 	}
 }
 

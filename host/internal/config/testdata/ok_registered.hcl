@@ -1,4 +1,4 @@
-# test: registered daily
+# test: registered daily=2020-01-01
 project "shop" {
   id = 2195193
 }

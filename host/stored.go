@@ -1,0 +1,131 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/penstock-io/penstock/host/internal/catalog"
+	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/diagnostic"
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+)
+
+// stored is the catalog of the data directory that a configuration names. It
+// is opened on first use, and only if the file exists. The caller closes it.
+type stored struct {
+	ctx context.Context
+
+	dir       string // data directory; "": none was looked into
+	catalog   *catalog.Catalog
+	projects  []catalog.Project
+	pipelines map[string]*pipeline.Pipeline
+	err       error // why the catalog cannot be read
+}
+
+// open reads the catalog of a data directory, once.
+func (s *stored) open(dataDir string) {
+	if dataDir == "" || dataDir == s.dir {
+		return
+	}
+	s.close()
+	*s = stored{ctx: s.ctx, dir: dataDir, pipelines: map[string]*pipeline.Pipeline{}}
+	path := filepath.Join(dataDir, catalogFile)
+	switch _, err := os.Stat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return
+	case err != nil:
+		s.err = err
+		return
+	}
+	if s.catalog, s.err = catalog.Open(s.ctx, path, "validate"); s.err != nil {
+		return
+	}
+	if s.projects, s.err = s.catalog.Projects(s.ctx); s.err != nil {
+		return
+	}
+	var all []*pipeline.Pipeline
+	all, s.err = s.catalog.Pipelines(s.ctx)
+	for _, p := range all {
+		s.pipelines[p.Name] = p
+	}
+}
+
+func (s *stored) close() {
+	if s.catalog != nil {
+		// The catalog was only read: there is nothing to lose.
+		_ = s.catalog.Close()
+		s.catalog = nil
+	}
+}
+
+// registered returns the from_date of a registered pipeline.
+func (s *stored) registered(dataDir, name string) (from journal.Day, ok bool) {
+	s.open(dataDir)
+	if p := s.pipelines[name]; p != nil {
+		return p.From, true
+	}
+	return 0, false
+}
+
+// compareProjects reports projects that were registered with another id or
+// time zone.
+func (s *stored) compareProjects(c *Config) diagnostic.Diagnostics {
+	var found diagnostic.Diagnostics
+	for _, p := range c.Projects {
+		for _, registered := range s.projects {
+			if mistake := compareProject(p, registered, c.Host.DataDir); mistake != nil {
+				found = append(found, mistake)
+			}
+		}
+	}
+	return found
+}
+
+func compareProject(p *config.Project, registered catalog.Project, dataDir string) *hcl.Diagnostic {
+	attribute, summary, detail := "", "", ""
+	switch {
+	case p.Name == registered.Name && p.ID != registered.ID && p.ID > 0:
+		attribute, summary = "id", "Id of the project was changed"
+		detail = fmt.Sprintf("Project %q was registered in %s with id = %d, and its journal and its objects at destinations have that id. "+
+			"Write id = %d, or give a new project another name.", p.Name, dataDir, registered.ID, registered.ID)
+	case p.ID == registered.ID && p.TimeZone.String() != registered.TimeZone:
+		attribute, summary = "timezone", "Time zone of the project was changed"
+		detail = fmt.Sprintf("Project %q was registered in %s with timezone = %q, which decides the days of its rows and is fixed since then. "+
+			"Write timezone = %q. For another time zone collect into a new data_dir.", p.Name, dataDir, registered.TimeZone, registered.TimeZone)
+	default:
+		return nil
+	}
+	at := p.AttributeRange(attribute)
+	return &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: detail, Subject: &at, Context: p.Range.Ptr()}
+}
+
+// comparePipelines reports pipelines that were registered otherwise.
+func (s *stored) comparePipelines(c *Config) diagnostic.Diagnostics {
+	var found diagnostic.Diagnostics
+	for _, p := range c.Pipelines {
+		registered := s.pipelines[p.Name]
+		if registered == nil || p.Project == nil || p.Destination == nil {
+			continue
+		}
+		if mistake := refused(p, registered.Unchanged(definition(p))); mistake != nil {
+			found = append(found, mistake)
+		}
+	}
+	return found
+}
+
+// compareTargets reports pipelines whose targets hold the same dates of a
+// pipeline that is registered.
+func (s *stored) compareTargets(p *config.Pipeline, targets []pipeline.Target) *hcl.Diagnostic {
+	if s.catalog == nil || s.err != nil || p.Adopt {
+		return nil
+	}
+	return refused(p, s.catalog.TargetsTaken(s.ctx, definition(p), targets))
+}
