@@ -83,6 +83,9 @@ func (h *Host) handlers() map[string]api.Operation {
 		"quarantine/replay": with(func(ctx context.Context, f QuarantineFilter) (any, error) {
 			return h.ReplayQuarantine(ctx, f)
 		}),
+		"quarantine/drop": with(func(ctx context.Context, f QuarantineFilter) (any, error) {
+			return h.DropQuarantine(ctx, f)
+		}),
 	}
 }
 
@@ -164,6 +167,10 @@ func (r *remote) Quarantine(ctx context.Context, f QuarantineFilter) (*Quarantin
 
 func (r *remote) ReplayQuarantine(ctx context.Context, f QuarantineFilter) (*ReplayReport, error) {
 	return ask[*ReplayReport](ctx, r, "quarantine/replay", f)
+}
+
+func (r *remote) DropQuarantine(ctx context.Context, f QuarantineFilter) (*DropReport, error) {
+	return ask[*DropReport](ctx, r, "quarantine/drop", f)
 }
 
 func (r *remote) IdentityFailures(ctx context.Context, f IdentityFilter) (*IdentityFailures, error) {

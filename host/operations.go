@@ -29,6 +29,8 @@ type Operations interface {
 
 	Quarantine(ctx context.Context, filter QuarantineFilter) (*QuarantineList, error)
 	ReplayQuarantine(ctx context.Context, filter QuarantineFilter) (*ReplayReport, error)
+	// DropQuarantine removes records for good.
+	DropQuarantine(ctx context.Context, filter QuarantineFilter) (*DropReport, error)
 
 	// IdentityFailures folds the links that are sealed, and lists those that
 	// were refused.
@@ -251,7 +253,18 @@ type QuarantineFilter struct {
 	Source string `json:"source,omitempty"` // "" for all
 	Reason string `json:"reason,omitempty"`
 	ID     string `json:"id,omitempty"`
-	Limit  int    `json:"limit,omitempty"` // 0: 100
+	Limit  int    `json:"limit,omitempty"` // of a list; 0: 100
+	// Before picks records that were refused before a time; zero: all.
+	Before time.Time `json:"before,omitzero"`
+	// Missing picks lost records instead of those that are there: DropQuarantine
+	// then forgets them.
+	Missing bool `json:"missing,omitempty"`
+}
+
+// DropReport counts what was dropped from quarantine.
+type DropReport struct {
+	Records int64             `json:"records"`
+	Counts  []QuarantineCount `json:"counts"`
 }
 
 // QuarantineList is some of what is in quarantine, and counts of all.

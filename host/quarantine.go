@@ -30,7 +30,8 @@ const (
 )
 
 func (f QuarantineFilter) matches(e quarantine.Entry) bool {
-	return (f.Source == "" || f.Source == e.Source) && (f.Reason == "" || f.Reason == e.Reason) && (f.ID == "" || f.ID == e.ID)
+	return (f.Source == "" || f.Source == e.Source) && (f.Reason == "" || f.Reason == e.Reason) && (f.ID == "" || f.ID == e.ID) &&
+		(f.Before.IsZero() || e.Time.Before(f.Before))
 }
 
 // Quarantine implements Operations.
@@ -172,10 +173,17 @@ func (h *Host) quarantineCounts(f QuarantineFilter) ([]QuarantineCount, error) {
 	if err != nil {
 		return nil, err
 	}
+	return quarantineCounts(counts, func(source, reason string) bool {
+		return f.matches(quarantine.Entry{Source: source, Reason: reason, ID: f.ID})
+	}), nil
+}
+
+// quarantineCounts lists counts by source and reason, those that picked reports.
+func quarantineCounts(counts map[string]map[string]quarantine.Count, picked func(source, reason string) bool) []QuarantineCount {
 	list := []QuarantineCount{}
 	for source, reasons := range counts {
 		for reason, n := range reasons {
-			if f.matches(quarantine.Entry{Source: source, Reason: reason, ID: f.ID}) {
+			if picked(source, reason) {
 				list = append(list, QuarantineCount{
 					Source: source, Reason: reason, Count: n.Total(), Truncated: n.Truncated, OnlyCounted: n.Counted,
 				})
@@ -186,7 +194,7 @@ func (h *Host) quarantineCounts(f QuarantineFilter) ([]QuarantineCount, error) {
 		a, b := list[i], list[j]
 		return a.Source < b.Source || a.Source == b.Source && a.Reason < b.Reason
 	})
-	return list, nil
+	return list
 }
 
 // refusedTotals are the numbers of a source's refused records, by reason.

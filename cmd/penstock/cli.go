@@ -21,6 +21,8 @@ import (
 
 // cli holds the common flags and the streams that commands print to.
 type cli struct {
+	in       io.Reader
+	asks     bool // in is a terminal, whatever it is; for tests
 	out, err io.Writer
 	raw      io.Writer // standard output for JSON, not escaped; nil: out
 	paths    []string

@@ -23,7 +23,7 @@ func main() {
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	c := &cli{out: escaped{os.Stdout}, raw: os.Stdout, err: os.Stderr, getenv: os.Getenv, fallback: "/etc/penstock"}
+	c := &cli{in: os.Stdin, out: escaped{os.Stdout}, raw: os.Stdout, err: os.Stderr, getenv: os.Getenv, fallback: "/etc/penstock"}
 	return c.execute(ctx, args)
 }
 

@@ -13,7 +13,7 @@ import (
 func newQuarantineCommand(c *cli) *cobra.Command {
 	var filter host.QuarantineFilter
 	list := &cobra.Command{
-		Use: "list", Short: "List records that were set aside", Args: none,
+		Use: "list", Short: "List refused records", Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.with(cmd, func(operations host.Operations) error {
 				quarantined, err := operations.Quarantine(cmd.Context(), filter)
@@ -48,7 +48,7 @@ func newQuarantineCommand(c *cli) *cobra.Command {
 		},
 	}
 	replay := &cobra.Command{
-		Use: "replay", Short: "Feed records that were set aside to the journal again", Args: none,
+		Use: "replay", Short: "Feed refused records to the journal again", Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.with(cmd, func(operations host.Operations) error {
 				report, err := operations.ReplayQuarantine(cmd.Context(), filter)
@@ -69,14 +69,15 @@ func newQuarantineCommand(c *cli) *cobra.Command {
 			})
 		},
 	}
-	for _, command := range []*cobra.Command{list, replay} {
+	drop := newQuarantineDropCommand(c, &filter)
+	for _, command := range []*cobra.Command{list, replay, drop} {
 		command.Flags().StringVar(&filter.Source, "source", "", "only of this source, or pipeline-NAME")
 		command.Flags().StringVar(&filter.Reason, "reason", "", "only with this reason")
 		c.completeFlag(command, "source", quarantineSources)
 	}
 	list.Flags().IntVar(&filter.Limit, "limit", 100, "how many records to list")
 	replay.Flags().StringVar(&filter.ID, "id", "", "only this record")
-	return group("quarantine", "List, show and replay records that were set aside", list, show, replay)
+	return group("quarantine", "List, show, replay and drop refused records", list, show, replay, drop)
 }
 
 func (c *cli) printQuarantine(list *host.QuarantineList) {
@@ -85,17 +86,22 @@ func (c *cli) printQuarantine(list *host.QuarantineList) {
 		fmt.Fprintln(c.out, "nothing is in quarantine")
 		return
 	}
-	var rows [][]string
-	for _, n := range list.Counts {
-		rows = append(rows, []string{n.Source, n.Reason, thousands(n.Count), thousands(n.Truncated), thousands(n.OnlyCounted)})
-	}
-	c.table([]string{"source", "reason", "records", "truncated", "only counted"}, rows)
+	c.printCounts(list.Counts)
 	fmt.Fprintln(c.out)
-	rows = nil
+	var rows [][]string
 	for _, r := range list.Records {
 		rows = append(rows, []string{r.ID, r.Source, r.Position, r.Reason, recordSize(r), excerpt(r.Bytes, 60)})
 	}
 	c.table([]string{"id", "source", "position", "reason", "size", "record"}, rows)
+}
+
+// printCounts prints numbers of records by source and reason.
+func (c *cli) printCounts(counts []host.QuarantineCount) {
+	var rows [][]string
+	for _, n := range counts {
+		rows = append(rows, []string{n.Source, n.Reason, thousands(n.Count), thousands(n.Truncated), thousands(n.OnlyCounted)})
+	}
+	c.table([]string{"source", "reason", "records", "truncated", "only counted"}, rows)
 }
 
 // recordSize says how much of a record is kept.

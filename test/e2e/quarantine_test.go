@@ -79,6 +79,33 @@ func TestQuarantineShowsOneRecord(t *testing.T) {
 	}
 }
 
+// Records are dropped by source, reason and id, with and without a host.
+func TestQuarantineDrop(t *testing.T) {
+	s := newSite(t)
+	s.Write("events/a.ndjson", event(0, 1, "")+"\nno json\nno json either\n{\"event\":\"no properties\"}\n")
+	s.Once()
+	s.setAside("old", 100, func(n int) string { return event(1, n, "") })
+	s.Says(s.Penstock(nil, "quarantine", "drop"), 2, "too_modern", "103", "add --yes")
+	s.Says(s.Penstock(nil, "quarantine", "drop", "--source", "files.other", "--yes"), 0, "dropped 0 records")
+	s.Says(s.Penstock(nil, "quarantine", "drop", "--id", "files.import/old:7", "--yes"), 0, "dropped 1 records")
+	s.Says(s.Penstock(nil, "quarantine", "drop", "--id", "files.import/old:7", "--yes"), 1, "files.import/old:7")
+	if got := s.quarantined(); got["too_modern"] != 99 || got["invalid_json"] != 2 {
+		t.Errorf("in quarantine: %v", got)
+	}
+	h := s.Serve()
+	h.Until("the host answers", func() bool { return strings.Contains(s.Penstock(nil, "status").Out, "a host is running") })
+	r := s.Penstock(nil, "quarantine", "drop", "--reason", "too_modern", "--yes", "--json")
+	if want := `{"records":99,"counts":[{"source":"files.import","reason":"too_modern","count":99}]}`; strings.Join(strings.Fields(r.Out), "") != want {
+		t.Errorf("status %d: %s%s", r.Status, r.Out, r.Err)
+	}
+	s.Says(s.Penstock(nil, "quarantine", "drop", "--yes"), 0, "dropped 3 records")
+	h.Stop(syscall.SIGTERM)
+	if got := s.quarantined(); len(got) != 0 {
+		t.Errorf("in quarantine: %v", got)
+	}
+	s.Says(s.Penstock(nil, "journal", "verify"), 0, "0 files of the quarantine", "0 damages")
+}
+
 // Records that are taken by now are replayed, each once, also when the host
 // dies between the journal and the quarantine; what is refused again stays.
 func TestReplayIsExactlyOnce(t *testing.T) {

@@ -40,7 +40,7 @@ func (b *batch) write(w io.Writer) error {
 			continue
 		}
 		b.bytes += int64(len(data))
-		b.kept.add(e.Reason, e.count())
+		b.kept.add(e.Reason, e.Count())
 		if _, err := out.Write(data); err != nil {
 			return err
 		}

@@ -156,12 +156,9 @@ func (x *source) compare(name string, r record, d depth) (record, error) {
 	before := len(missing)
 	missing.addAll(lost)
 	missing = missing.positive()
-	changes := map[string]any{filePrefix + name: holds}
+	changes := map[string]any{filePrefix + name: holds, missingPrefix + name: orNil(missing)}
 	if len(holds.Counts) == 0 {
 		changes[filePrefix+name] = nil
-	}
-	if changes[missingPrefix+name] = nil; len(missing) > 0 {
-		changes[missingPrefix+name] = missing
 	}
 	if len(missing) > before {
 		x.store.o.Logger.Error("records are missing from quarantine", "file", x.path(name), "records", missing.String())

@@ -18,7 +18,8 @@ type Count struct {
 // since.
 func (c Count) Total() int64 { return c.Entries + c.Counted }
 
-func (c Count) plus(o Count) Count {
+// Plus adds counts.
+func (c Count) Plus(o Count) Count {
 	return Count{c.Entries + o.Entries, c.Truncated + o.Truncated, c.Counted + o.Counted}
 }
 
@@ -33,7 +34,7 @@ func (c Count) positive() Count {
 type counts map[string]Count
 
 func (c counts) add(reason string, n Count) {
-	if c[reason] = c[reason].plus(n); c[reason] == (Count{}) {
+	if c[reason] = c[reason].Plus(n); c[reason] == (Count{}) {
 		delete(c, reason)
 	}
 }

@@ -136,8 +136,8 @@ func decode(data []byte) (l line, err error) {
 	return l, err
 }
 
-// count counts the entry.
-func (e *Entry) count() Count {
+// Count counts the entry alone.
+func (e *Entry) Count() Count {
 	if e.Truncated {
 		return Count{Entries: 1, Truncated: 1}
 	}
@@ -157,7 +157,7 @@ func tally(data []byte, sum counts) error {
 	}
 	if head.Counted == nil {
 		one := Entry{Truncated: head.Truncated}
-		sum.add(head.Reason, one.count())
+		sum.add(head.Reason, one.Count())
 	}
 	for reason, n := range head.Counted {
 		sum.add(reason, Count{Counted: n})

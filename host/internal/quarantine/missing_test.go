@@ -200,7 +200,7 @@ func TestACrashBetweenFilesAndLedger(t *testing.T) {
 			if found[e.Source] == nil {
 				found[e.Source] = map[string]Count{}
 			}
-			counts(found[e.Source]).add(e.Reason, e.count())
+			counts(found[e.Source]).add(e.Reason, e.Count())
 		}
 		if diff := cmp.Diff(found, countsOf(t, s)); diff != "" {
 			t.Errorf("%d sets: counts (-there +counted):\n%s", sets, diff)

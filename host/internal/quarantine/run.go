@@ -53,7 +53,7 @@ func (r *Run) Add(date string, row uint64, reason string, line []byte) error {
 	if err := r.write(encoded); err != nil {
 		return fmt.Errorf("quarantine a row of %s: %w", date, err)
 	}
-	r.counts.add(e.Reason, e.count())
+	r.counts.add(e.Reason, e.Count())
 	return nil
 }
 

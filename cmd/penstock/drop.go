@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/spf13/cobra"
+
+	"github.com/penstock-io/penstock/host"
+)
+
+func newQuarantineDropCommand(c *cli, filter *host.QuarantineFilter) *cobra.Command {
+	var yes bool
+	command := &cobra.Command{
+		Use: "drop", Short: "Remove quarantined records for good", Args: none,
+		Long: `Remove quarantined records for good: all of them, or those of a source, with a
+reason, or one. The command shows what it is about to drop and asks; --yes drops
+without asking.
+
+With --missing it forgets records that files of the quarantine have lost, which
+'penstock status' names, instead of dropping those that are there.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.with(cmd, func(operations host.Operations) error {
+				return c.drop(cmd.Context(), operations, *filter, yes)
+			})
+		},
+	}
+	command.Flags().StringVar(&filter.ID, "id", "", "only this record")
+	command.Flags().BoolVar(&filter.Missing, "missing", false, "forget records that files have lost")
+	command.Flags().BoolVarP(&yes, "yes", "y", false, "drop without asking")
+	return command
+}
+
+// drop shows the records that a filter picks, asks, and drops them. Records that
+// are refused while it asks stay.
+func (c *cli) drop(ctx context.Context, operations host.Operations, filter host.QuarantineFilter, yes bool) error {
+	filter.Before = time.Now()
+	picked, err := operations.Quarantine(ctx, filter)
+	if err != nil {
+		return err
+	}
+	counts := droppable(picked, filter)
+	if len(counts) == 0 {
+		return c.dropped(&host.DropReport{Counts: []host.QuarantineCount{}}, filter)
+	}
+	if !c.json {
+		c.printCounts(counts)
+	}
+	if !yes {
+		if err := c.confirm(fmt.Sprintf("Drop %s records for good?", thousands(total(counts)))); err != nil {
+			return err
+		}
+	}
+	report, err := operations.DropQuarantine(ctx, filter)
+	if err != nil {
+		return err
+	}
+	return c.dropped(report, filter)
+}
+
+// droppable counts the records that a filter picks out of a list.
+func droppable(list *host.QuarantineList, filter host.QuarantineFilter) []host.QuarantineCount {
+	var counts []host.QuarantineCount
+	switch {
+	case filter.Missing:
+		for _, m := range list.Missing {
+			for reason, n := range m.Reasons {
+				counts = append(counts, host.QuarantineCount{Source: m.Source, Reason: reason, Count: n})
+			}
+		}
+	case filter.ID != "":
+		for _, r := range list.Records {
+			counts = append(counts, host.QuarantineCount{Source: r.Source, Reason: r.Reason, Count: 1})
+		}
+	default:
+		counts = list.Counts
+	}
+	return counts
+}
+
+func total(counts []host.QuarantineCount) (records int64) {
+	for _, n := range counts {
+		records += n.Count
+	}
+	return records
+}
+
+func (c *cli) dropped(report *host.DropReport, filter host.QuarantineFilter) error {
+	if c.json {
+		return c.printJSON(report)
+	}
+	what := "records"
+	if filter.Missing {
+		what = "missing records"
+	}
+	fmt.Fprintf(c.out, "dropped %s %s\n", thousands(report.Records), what)
+	return nil
+}
+
+// confirm asks a question on the terminal. Without one, and for machines, it
+// refuses.
+func (c *cli) confirm(question string) error {
+	in, ok := c.in.(*os.File)
+	if c.json || !c.asks && (!ok || !isatty.IsTerminal(in.Fd())) {
+		return usageError{errors.New("nothing was dropped: there is no terminal to ask on; add --yes")}
+	}
+	fmt.Fprintf(c.err, "%s [y/N] ", question)
+	answer, err := bufio.NewReader(c.in).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
+		return errors.New("nothing was dropped")
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/penstock-io/penstock/host"
+)
+
+// dropping is a data directory with three records in quarantine.
+type dropping struct {
+	host.Operations
+	dropped []host.QuarantineFilter
+}
+
+func (d *dropping) Quarantine(context.Context, host.QuarantineFilter) (*host.QuarantineList, error) {
+	return &host.QuarantineList{Counts: []host.QuarantineCount{{Source: "collector.web", Reason: "unknown_token", Count: 3, OnlyCounted: 1}}}, nil
+}
+
+func (d *dropping) DropQuarantine(_ context.Context, f host.QuarantineFilter) (*host.DropReport, error) {
+	d.dropped = append(d.dropped, f)
+	return &host.DropReport{Records: 3, Counts: []host.QuarantineCount{}}, nil
+}
+
+// Nothing is dropped without a yes, from the terminal or the command line.
+func TestDropAsks(t *testing.T) {
+	t.Parallel()
+	const question = "Drop 3 records for good? [y/N] "
+	for name, tt := range map[string]struct {
+		answer             string
+		asks, yes, machine bool
+		dropped            bool
+		said               string
+	}{
+		"yes":                     {answer: "Yes\n", asks: true, dropped: true, said: question + "dropped 3 records\n"},
+		"y":                       {answer: "y", asks: true, dropped: true, said: question + "dropped 3 records\n"},
+		"no":                      {answer: "n\n", asks: true, said: question},
+		"enter":                   {answer: "\n", asks: true, said: question},
+		"end of file":             {asks: true, said: question},
+		"no terminal":             {answer: "y\n"},
+		"no terminal, with --yes": {yes: true, dropped: true, said: "dropped 3 records\n"},
+		"json":                    {answer: "y\n", asks: true, machine: true},
+		"json, with --yes":        {yes: true, machine: true, dropped: true, said: `"records": 3`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			c := &cli{in: strings.NewReader(tt.answer), asks: tt.asks, out: &out, err: &out, json: tt.machine}
+			d := &dropping{}
+			err := c.drop(t.Context(), d, host.QuarantineFilter{Source: "collector.web"}, tt.yes)
+			var usage usageError
+			if tt.dropped != (err == nil) || tt.dropped != (len(d.dropped) == 1) || errors.As(err, &usage) != (!tt.dropped && (!tt.asks || tt.machine)) {
+				t.Errorf("dropped %v, %v", d.dropped, err)
+			}
+			if !strings.Contains(out.String(), tt.said) || tt.machine == strings.Contains(out.String(), "REASON") || !tt.machine && !strings.Contains(out.String(), "unknown_token  3        0          1") {
+				t.Errorf("it says\n%s", out.String())
+			}
+			if tt.dropped && (d.dropped[0].Before.IsZero() || d.dropped[0].Source != "collector.web") {
+				t.Errorf("dropped %+v", d.dropped[0])
+			}
+		})
+	}
+}

@@ -1,0 +1,78 @@
+package host
+
+import (
+	"context"
+
+	"github.com/penstock-io/penstock/host/internal/quarantine"
+)
+
+// DropQuarantine implements Operations: records leave the quarantine for good.
+// Without an id, records beyond the cap, which are only counted, are dropped with
+// the others. With filter.Missing, lost records are forgotten instead.
+func (h *Host) DropQuarantine(ctx context.Context, f QuarantineFilter) (*DropReport, error) {
+	if f.ID != "" {
+		if _, err := h.quarantine.Get(f.ID); err != nil {
+			return nil, err
+		}
+	}
+	dropped := map[string]map[string]quarantine.Count{}
+	add := func(source, reason string, n quarantine.Count) {
+		if dropped[source] == nil {
+			dropped[source] = map[string]quarantine.Count{}
+		}
+		dropped[source][reason] = dropped[source][reason].Plus(n)
+	}
+	if !f.Missing {
+		if err := h.dropEntries(ctx, f, add); err != nil {
+			return nil, err
+		}
+	}
+	if f.ID == "" {
+		picked := func(source, reason string) bool {
+			return f.matches(quarantine.Entry{Source: source, Reason: reason})
+		}
+		forget := h.quarantine.DropCounted
+		if f.Missing {
+			forget = h.quarantine.DropMissing
+		}
+		if err := forget(picked, add); err != nil {
+			return nil, err
+		}
+	}
+	report := &DropReport{Counts: quarantineCounts(dropped, func(string, string) bool { return true })}
+	for _, n := range report.Counts {
+		report.Records += n.Count
+	}
+	return report, nil
+}
+
+// dropEntries removes the entries that a filter picks, some at a time.
+func (h *Host) dropEntries(ctx context.Context, f QuarantineFilter, add func(source, reason string, n quarantine.Count)) error {
+	var refs []quarantine.Ref
+	counts := map[[2]string]quarantine.Count{}
+	drop := func() error {
+		if err := h.quarantine.Remove(refs); err != nil {
+			return err
+		}
+		for k, n := range counts {
+			add(k[0], k[1], n)
+		}
+		refs = refs[:0]
+		clear(counts)
+		return ctx.Err()
+	}
+	for e, err := range h.matching(f) {
+		if err != nil {
+			return err
+		}
+		refs = append(refs, e.Ref())
+		k := [2]string{e.Source, e.Reason}
+		counts[k] = counts[k].Plus(e.Count())
+		if len(refs) == replayRecords {
+			if err := drop(); err != nil {
+				return err
+			}
+		}
+	}
+	return drop()
+}
