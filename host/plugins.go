@@ -60,6 +60,7 @@ type PluginDescription struct {
 	Guarantee     string            `json:"guarantee"`
 	GuaranteeText string            `json:"guarantee_text"`
 	Attributes    []PluginAttribute `json:"attributes"`
+	Environment   []string          `json:"environment"` // variables that it reads beyond the common ones
 }
 
 // PluginAttribute is an attribute of a destination block.
@@ -82,7 +83,7 @@ func (p *Plugins) Describe(ctx context.Context, name string) (*PluginDescription
 	}
 	out := &PluginDescription{
 		Name: d.Name, Version: d.Version, Guarantee: d.Capabilities.Guarantee.String(), GuaranteeText: d.Capabilities.GuaranteeText,
-		Attributes: []PluginAttribute{},
+		Attributes: []PluginAttribute{}, Environment: append([]string{}, d.Environment...),
 	}
 	for _, s := range d.Capabilities.Streams {
 		out.Streams = append(out.Streams, s.String())

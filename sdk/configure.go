@@ -29,6 +29,11 @@ func (p Plugin) validate() error {
 	if err := p.Schema.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("Schema: %w", err))
 	}
+	for _, name := range p.Environment {
+		if !protocol.ValidEnvironment(name) {
+			errs = append(errs, fmt.Errorf("Environment: %q is neither the name of a variable nor a beginning of at least three characters and a \"*\"", name))
+		}
+	}
 	return errors.Join(errs...)
 }
 

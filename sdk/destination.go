@@ -18,6 +18,11 @@ type Plugin struct {
 	// Capabilities say what the destination can do. One that states Inventory
 	// or Erase implements Inventorier or Eraser.
 	Capabilities Capabilities
+	// Environment are the environment variables that the plugin, or a library in
+	// it, reads: names, or beginnings of at least three characters and a "*", such
+	// as "AWS_*". The host passes these and those that every plugin sees (PATH,
+	// HOME, proxies, TLS roots), and no others.
+	Environment []string
 	// New makes the destination for one project. It checks what the schema
 	// cannot (two attributes that exclude each other) and returns every
 	// mistake as Diagnostics; warnings alone may come with a destination. It

@@ -42,7 +42,7 @@ func newServer(p Plugin, log hclog.Logger) (*server, error) {
 func (s *server) Describe(context.Context, *pb.DescribeRequest) (*pb.DescribeResponse, error) {
 	return &pb.DescribeResponse{
 		Name: s.plugin.Name, Version: s.plugin.Version, Schema: s.schema,
-		Capabilities: protocol.CapabilitiesToProto(s.plugin.Capabilities),
+		Capabilities: protocol.CapabilitiesToProto(s.plugin.Capabilities), Environment: s.plugin.Environment,
 	}, nil
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -139,5 +140,8 @@ func (c *cli) printDescription(d *host.PluginDescription) error {
 		rows = append(rows, []string{a.Name, a.Type, need, a.Default, a.Description})
 	}
 	c.table([]string{"attribute", "type", "", "default", "meaning"}, rows)
+	if len(d.Environment) > 0 {
+		fmt.Fprintf(c.out, "\nreads these environment variables: %s\n", strings.Join(d.Environment, " "))
+	}
 	return nil
 }

@@ -25,6 +25,7 @@ func Plugin() sdk.Plugin {
 		Version:      Version,
 		Schema:       attributes(),
 		Capabilities: lake.Capabilities(),
+		Environment:  []string{"AWS_*"}, // the SDK's default credentials, region, profile and endpoints
 		New: func(ctx context.Context, c sdk.Config) (sdk.Destination, error) {
 			return open(ctx, c, shared)
 		},

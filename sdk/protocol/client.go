@@ -35,9 +35,16 @@ func (c *Client) Describe(ctx context.Context) (Description, error) {
 			Class: Permanent, Err: fmt.Errorf("the plugin's schema is wrong: %w", err),
 		})
 	}
+	for _, entry := range answer.GetEnvironment() {
+		if !ValidEnvironment(entry) {
+			return Description{}, fmt.Errorf("describe: %w", &Error{
+				Class: Permanent, Err: fmt.Errorf("the plugin reads the environment variable %q, which is neither a name nor a beginning of at least three characters and a \"*\"", entry),
+			})
+		}
+	}
 	return Description{
 		Name: answer.GetName(), Version: answer.GetVersion(), Schema: s,
-		Capabilities: capabilitiesFromProto(answer.GetCapabilities()),
+		Capabilities: capabilitiesFromProto(answer.GetCapabilities()), Environment: answer.GetEnvironment(),
 	}, nil
 }
 

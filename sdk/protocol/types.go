@@ -76,6 +76,9 @@ type Description struct {
 	Version      string
 	Schema       schema.Schema
 	Capabilities Capabilities
+	// Environment are the environment variables that the plugin reads: see
+	// ValidEnvironment.
+	Environment []string
 }
 
 // Capabilities say what a destination can do.

@@ -85,7 +85,7 @@ func TestQuarantineDrop(t *testing.T) {
 	s.Write("events/a.ndjson", event(0, 1, "")+"\nno json\nno json either\n{\"event\":\"no properties\"}\n")
 	s.Once()
 	s.setAside("old", 100, func(n int) string { return event(1, n, "") })
-	s.Says(s.Penstock(nil, "quarantine", "drop"), 2, "too_modern", "103", "add --yes")
+	s.Says(s.Penstock(nil, "quarantine", "drop"), 2, "too_modern", "100", "add --yes")
 	s.Says(s.Penstock(nil, "quarantine", "drop", "--source", "files.other", "--yes"), 0, "dropped 0 records")
 	s.Says(s.Penstock(nil, "quarantine", "drop", "--id", "files.import/old:7", "--yes"), 0, "dropped 1 records")
 	s.Says(s.Penstock(nil, "quarantine", "drop", "--id", "files.import/old:7", "--yes"), 1, "files.import/old:7")

@@ -15,7 +15,7 @@ import (
 
 // cacheVersion grows when what is kept, or what its numbers mean, changes. A
 // description of another version counts as none.
-const cacheVersion = 1
+const cacheVersion = 2
 
 // cache keeps descriptions by the checksum of the binary that gave them. They
 // hold no secret and can be had again by running the plugin.

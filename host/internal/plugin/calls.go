@@ -105,7 +105,7 @@ func (d *Destination) Check(ctx context.Context, projectID int64) ([]protocol.Ch
 		return p.rpc.Check(ctx, projectID)
 	})
 	for i := range results {
-		results[i].Detail = d.red.clean(results[i].Detail)
+		results[i].Action, results[i].Detail = d.red.clean(results[i].Action), d.red.clean(results[i].Detail)
 	}
 	return results, err
 }
@@ -117,7 +117,11 @@ func (d *Destination) Status(ctx context.Context, run protocol.Run) (protocol.St
 		return protocol.Status{}, err
 	}
 	spec := callSpec{"status", p.timeouts.Status, false}
-	return call(ctx, p, spec, func(ctx context.Context) (protocol.Status, error) { return p.rpc.Status(ctx, run) })
+	status, err := call(ctx, p, spec, func(ctx context.Context) (protocol.Status, error) { return p.rpc.Status(ctx, run) })
+	if status.Receipt != nil {
+		d.red.cleanReceipt(status.Receipt)
+	}
+	return status, err
 }
 
 // Inventory lists what the destination holds of run's pipeline and stream.
@@ -130,6 +134,7 @@ func (d *Destination) Inventory(ctx context.Context, run protocol.Run, yield fun
 	defer w.stop()
 	err = p.rpc.Inventory(w.ctx, run, func(item protocol.InventoryItem) error {
 		w.within(p.timeouts.Progress)
+		item.Object = d.red.clean(item.Object)
 		return yield(item)
 	})
 	if err != nil {

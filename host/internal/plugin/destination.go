@@ -134,7 +134,8 @@ func (d *Destination) pause(ctx context.Context) error {
 	}
 }
 
-// begin starts a process, asks what it is and tells it every configuration.
+// begin starts a process with the environment that its description declares, and
+// tells it every configuration.
 func (d *Destination) begin(ctx context.Context) (*process, error) {
 	if err := d.m.remember(d); err != nil {
 		return nil, fmt.Errorf("plugin %s: %w", d.name, err)
@@ -144,25 +145,23 @@ func (d *Destination) begin(ctx context.Context) (*process, error) {
 		return nil, err
 	}
 	defer b.Close()
-	p, err := startProcess(ctx, d.m.launch(d.name, b, &d.red))
+	desc, err := d.m.description(ctx, b)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.prepare(ctx, p, b); err != nil {
+	p, err := startProcess(ctx, d.m.launch(d.name, b, desc.Environment, &d.red))
+	if err != nil {
+		return nil, err
+	}
+	if err := d.prepare(ctx, p, desc); err != nil {
 		p.stop(ctx)
 		return nil, err
 	}
 	return p, nil
 }
 
-func (d *Destination) prepare(ctx context.Context, p *process, b *Binary) error {
-	desc, err := d.m.cache.get(b.SHA256)
-	if err != nil {
-		desc, err = d.m.describe(ctx, p, b)
-	}
-	if err != nil {
-		return err
-	}
+// prepare tells a process that was started every configuration.
+func (d *Destination) prepare(ctx context.Context, p *process, desc protocol.Description) error {
 	d.mu.Lock()
 	d.desc = &desc
 	configs := make([]configuration, 0, len(d.order))

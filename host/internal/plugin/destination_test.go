@@ -62,17 +62,19 @@ func facts(t *testing.T, d *Destination) map[string]string {
 
 func TestProcessIsAlone(t *testing.T) {
 	t.Setenv("SHOP_TOKEN", "very secret")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "of another destination")
 	t.Setenv("AWS_PROFILE", "export")
+	t.Setenv("TESTED_REGION", "somewhere")
 	d := started(t, "good", nil)
 	got := facts(t, d)
-	if _, leaked := got["env SHOP_TOKEN"]; leaked || got["env AWS_PROFILE"] != "export" {
+	if got["env AWS_PROFILE"] != "export" || got["env TESTED_REGION"] != "somewhere" {
 		t.Errorf("environment: %v", got)
 	}
 	if got["stdin"] != "0" || got["pgid"] != got["pid"] || got["env TMPDIR"] != got["wd"] {
 		t.Errorf("process: %v", got)
 	}
 	for name := range got {
-		if n, is := strings.CutPrefix(name, "env "); is && !allowed(n) && !strings.HasPrefix(n, "PLUGIN_") && !strings.HasPrefix(n, "PENSTOCK_") && n != "TMPDIR" {
+		if n, is := strings.CutPrefix(name, "env "); is && !common(n) && !isDeclared(n, []string{"AWS_PROFILE", "TESTED_*"}) && !strings.HasPrefix(n, "PLUGIN_") && !strings.HasPrefix(n, "PENSTOCK_") && n != "TMPDIR" {
 			t.Errorf("the plugin sees %s", n)
 		}
 	}
@@ -425,6 +427,51 @@ func TestSecretsStayOut(t *testing.T) {
 	}
 	if strings.Contains(said, "sesame") || strings.Count(said, redacted) < 5 {
 		t.Errorf("said: %s", said)
+	}
+}
+
+// Reasons of rejected rows and names of objects go to the quarantine, to
+// summaries and to the catalog: they have no secrets either.
+func TestSecretsStayOutOfReceipts(t *testing.T) {
+	ctx := t.Context()
+	t.Setenv("TESTED_TOKEN", "of the environment")
+	d := started(t, "telltale", nil)
+	if _, err := d.Configure(ctx, shop, []byte(`{"bucket":"of the environment","password":"sesame"}`)); err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	x, err := d.Export(ctx, func(rows []protocol.RejectedRow) error {
+		for _, r := range rows {
+			said = append(said, r.Reason)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = x.Open(ctx, protocol.Run{ProjectID: shop.ID, Pipeline: "p", PipelineID: "x"})
+	if err == nil {
+		err = x.Send(ctx, &batch.Batch{Rows: 1, Payload: []byte("row")})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	prepared, err := x.Prepare(ctx, protocol.Totals{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	committed, err := x.Commit(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said = append(append(said, prepared.Partitions[0].Objects...), committed.Partitions[0].Objects...)
+	for _, text := range said {
+		if strings.Contains(text, "sesame") || strings.Contains(text, "of the environment") || strings.Count(text, redacted) != 2 {
+			t.Errorf("said: %s", text)
+		}
+	}
+	if len(said) != 3 {
+		t.Errorf("said: %q", said)
 	}
 }
 

@@ -17,8 +17,9 @@ import (
 // export, as do Commit and Abort; nothing is to be freed after them. One that
 // is given up otherwise is ended by Close.
 type Export struct {
-	p *process
-	x *protocol.Exporter
+	p   *process
+	x   *protocol.Exporter
+	red *redactor
 }
 
 // Export opens a stream. ctx is that of the whole export. rejected is called,
@@ -29,11 +30,16 @@ func (d *Destination) Export(ctx context.Context, rejected func([]protocol.Rejec
 	if err != nil {
 		return nil, err
 	}
-	x, err := p.rpc.Export(noDeadline{ctx}, rejected)
+	x, err := p.rpc.Export(noDeadline{ctx}, func(rows []protocol.RejectedRow) error {
+		for i := range rows {
+			rows[i].Reason = d.red.clean(rows[i].Reason)
+		}
+		return rejected(rows)
+	})
 	if err != nil {
 		return nil, p.explain(ctx, "export", err)
 	}
-	return &Export{p: p, x: x}, nil
+	return &Export{p: p, x: x, red: &d.red}, nil
 }
 
 // Open claims the target for a run and returns the pipeline's last committed
@@ -67,14 +73,18 @@ func (e *Export) EndPartition(ctx context.Context, t protocol.Totals) error {
 // Prepare says that everything was sent and returns what Commit will make the
 // run's receipt.
 func (e *Export) Prepare(ctx context.Context, t protocol.Totals) (protocol.Receipt, error) {
-	return step(ctx, e, "prepare", e.p.timeouts.Prepare, func(ctx context.Context) (protocol.Receipt, error) { return e.x.Prepare(ctx, t) })
+	receipt, err := step(ctx, e, "prepare", e.p.timeouts.Prepare, func(ctx context.Context) (protocol.Receipt, error) { return e.x.Prepare(ctx, t) })
+	e.red.cleanReceipt(&receipt)
+	return receipt, err
 }
 
 // Commit makes the run the last committed one. After an error that is
 // protocol.ErrUnknown only Status knows whether it is.
 func (e *Export) Commit(ctx context.Context) (protocol.Receipt, error) {
 	defer e.Close()
-	return step(ctx, e, "commit", e.p.timeouts.Commit, func(ctx context.Context) (protocol.Receipt, error) { return e.x.Commit(ctx) })
+	receipt, err := step(ctx, e, "commit", e.p.timeouts.Commit, func(ctx context.Context) (protocol.Receipt, error) { return e.x.Commit(ctx) })
+	e.red.cleanReceipt(&receipt)
+	return receipt, err
 }
 
 // Abort ends the export without commit and waits until the plugin has done so.

@@ -25,10 +25,8 @@ type Options struct {
 	// files included; the system's temporary directory. So is it when RunDir's
 	// name is too long for sockets (more than about 60 bytes).
 	RunDir string
-	// Environ is what plugins may see a part of; os.Environ().
-	Environ []string
-	// ExtraEnv are names that plugins see beyond the list in env.go.
-	ExtraEnv []string
+	// Environ is what plugins may see a part of: see env.go. os.Environ().
+	Environ  []string
 	Logger   *slog.Logger // nothing is logged
 	Clock    Clock        // the system's
 	Timeouts Timeouts
@@ -54,14 +52,15 @@ type Manager struct {
 	dir   *Dir
 	cache cache
 
-	mu      sync.Mutex
-	stopped bool
-	alive   map[*Destination]struct{} // those that may have a process
+	mu        sync.Mutex
+	stopped   bool
+	alive     map[*Destination]struct{}       // those that may have a process
+	described map[string]protocol.Description // by checksum of the binary
 }
 
 // NewManager makes a manager; nothing is read or started yet.
 func NewManager(opts Options) *Manager {
-	m := &Manager{opts: opts.withDefaults(), cache: cache{dir: opts.CacheDir}, alive: map[*Destination]struct{}{}}
+	m := &Manager{opts: opts.withDefaults(), cache: cache{dir: opts.CacheDir}, alive: map[*Destination]struct{}{}, described: map[string]protocol.Description{}}
 	m.dir = NewDir(opts.Dir, m.probe)
 	return m
 }
@@ -106,11 +105,29 @@ func (m *Manager) Describe(ctx context.Context, typ string) (protocol.Descriptio
 		return protocol.Description{}, err
 	}
 	defer b.Close()
-	if d, err := m.cache.get(b.SHA256); err == nil {
+	return m.description(ctx, b)
+}
+
+// description says what a binary is: from memory or the cache, else by running
+// it for a moment, without the environment that it may declare.
+func (m *Manager) description(ctx context.Context, b *Binary) (protocol.Description, error) {
+	m.mu.Lock()
+	d, known := m.described[b.SHA256]
+	m.mu.Unlock()
+	if known {
 		return d, nil
 	}
-	d, _, err := m.ask(ctx, b)
-	return d, err
+	d, err := m.cache.get(b.SHA256)
+	if err != nil {
+		d, _, err = m.ask(ctx, b)
+	}
+	if err != nil {
+		return protocol.Description{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.described[b.SHA256] = d
+	return d, nil
 }
 
 // Described is Describe without running or reading the binary: ErrNotDescribed
@@ -141,7 +158,7 @@ func (m *Manager) probe(ctx context.Context, b *Binary) (string, []int, error) {
 
 // ask runs a binary to describe itself, and keeps what it says.
 func (m *Manager) ask(ctx context.Context, b *Binary) (protocol.Description, int, error) {
-	p, err := startProcess(ctx, m.launch(b.Type(), b, &redactor{}))
+	p, err := startProcess(ctx, m.launch(b.Type(), b, nil, &redactor{}))
 	if err != nil {
 		return protocol.Description{}, 0, err
 	}
@@ -167,9 +184,11 @@ func (m *Manager) describe(ctx context.Context, p *process, b *Binary) (protocol
 	return d, nil
 }
 
-func (m *Manager) launch(name string, b *Binary, red *redactor) launch {
+// launch says how to start a binary. declared are the environment variables of
+// its description.
+func (m *Manager) launch(name string, b *Binary, declared []string, red *redactor) launch {
 	return launch{
-		name: name, binary: b, base: runBase(m.opts.RunDir), env: m.opts.Environ, extraEnv: m.opts.ExtraEnv,
+		name: name, binary: b, base: runBase(m.opts.RunDir), env: m.opts.Environ, declared: declared,
 		logger: m.opts.Logger.With("plugin", name), red: red, now: m.opts.Clock.Now,
 		timeouts: m.opts.Timeouts,
 	}

@@ -25,7 +25,7 @@ type launch struct {
 	binary   *Binary
 	base     string   // where the private directory goes
 	env      []string // the host's environment
-	extraEnv []string // names allowed beyond the list
+	declared []string // variables of it that the plugin's description names
 	logger   *slog.Logger
 	red      *redactor
 	now      func() time.Time
@@ -69,7 +69,8 @@ func startProcess(ctx context.Context, l launch) (*process, error) {
 		name: l.name, timeouts: l.timeouts, logger: l.logger, dir: dir,
 		logs: newLogs(l.logger, l.red), now: l.now, started: l.now(), gone: make(chan struct{}),
 	}
-	cmd := &exec.Cmd{Args: []string{l.binary.Path}, Dir: dir.tmp, Env: pluginEnv(l.env, l.extraEnv, dir.tmp)}
+	cmd := &exec.Cmd{Args: []string{l.binary.Path}, Dir: dir.tmp, Env: pluginEnv(l.env, l.declared, dir.tmp)}
+	l.red.add(envSecrets(cmd.Env)...)
 	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", protocol.EnvParent, os.Getpid()))
 	setExecutable(cmd, l.binary)
 	setProcAttr(cmd)

@@ -67,6 +67,16 @@ func (r *redactor) clean(s string) string {
 	return s
 }
 
+// cleanReceipt cleans the names of objects, which are for people.
+func (r *redactor) cleanReceipt(receipt *protocol.Receipt) {
+	for i := range receipt.Partitions {
+		objects := receipt.Partitions[i].Objects
+		for j := range objects {
+			objects[j] = r.clean(objects[j])
+		}
+	}
+}
+
 // cleanCut cleans a piece of text that was cut off behind its end. The start
 // of a secret may stand there, so as much as the longest secret is dropped.
 func (r *redactor) cleanCut(b []byte) []byte {

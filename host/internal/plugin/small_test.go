@@ -17,11 +17,23 @@ func TestPluginEnv(t *testing.T) {
 		"AZURE_TENANT_ID=t", "LC_ALL=C", "LD_PRELOAD=/evil.so", "TMPDIR=/big", "https_proxy=http://p", "EXTRA=1", "broken",
 	}
 	want := []string{
-		"PATH=/bin", "HOME=/root", "AWS_PROFILE=x", "GOOGLE_APPLICATION_CREDENTIALS=/k",
-		"AZURE_TENANT_ID=t", "LC_ALL=C", "https_proxy=http://p", "EXTRA=1", "TMPDIR=/private",
+		"PATH=/bin", "HOME=/root", "AWS_PROFILE=x", "LC_ALL=C", "https_proxy=http://p", "EXTRA=1", "TMPDIR=/private",
 	}
-	if diff := cmp.Diff(want, pluginEnv(host, []string{"EXTRA"}, "/private")); diff != "" {
+	if diff := cmp.Diff(want, pluginEnv(host, []string{"EXTRA", "AWS_*"}, "/private")); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Secrets that a plugin gets by its environment are kept out of messages, and
+// names of files and places are not.
+func TestSecretsOfTheEnvironment(t *testing.T) {
+	got := envSecrets([]string{
+		"AWS_SECRET_ACCESS_KEY=s1", "AWS_SESSION_TOKEN=s2", "AZURE_CLIENT_SECRET=s3", "AZURE_CLIENT_CERTIFICATE_PASSWORD=s4", "HTTPS_PROXY=http://u:s5@proxy:3128",
+		"AWS_REGION=eu-west-1", "AWS_WEB_IDENTITY_TOKEN_FILE=/var/run/token", "GOOGLE_APPLICATION_CREDENTIALS=/key.json", "NO_PROXY=localhost", "HOME=/root",
+		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/x", "PATH=/bin",
+	})
+	if diff := cmp.Diff([]string{"s1", "s2", "s3", "s4", "s5"}, got); diff != "" {
+		t.Errorf("secrets (-want +got):\n%s", diff)
 	}
 }
 

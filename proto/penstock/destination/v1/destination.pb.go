@@ -715,9 +715,14 @@ type DescribeResponse struct {
 	// The destination's type as configurations name it: [a-z][a-z0-9_]*.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The plugin's own version, for people.
-	Version       string        `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	Schema        *ConfigSchema `protobuf:"bytes,3,opt,name=schema,proto3" json:"schema,omitempty"`
-	Capabilities  *Capabilities `protobuf:"bytes,4,opt,name=capabilities,proto3" json:"capabilities,omitempty"`
+	Version      string        `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Schema       *ConfigSchema `protobuf:"bytes,3,opt,name=schema,proto3" json:"schema,omitempty"`
+	Capabilities *Capabilities `protobuf:"bytes,4,opt,name=capabilities,proto3" json:"capabilities,omitempty"`
+	// The environment variables that the plugin reads, in addition to those that
+	// every plugin sees (docs/plugins.md): names, or beginnings of at least three
+	// characters and a "*", such as "AWS_*". The host passes no others. Describe
+	// itself is called in a process without them.
+	Environment   []string `protobuf:"bytes,5,rep,name=environment,proto3" json:"environment,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -776,6 +781,13 @@ func (x *DescribeResponse) GetSchema() *ConfigSchema {
 func (x *DescribeResponse) GetCapabilities() *Capabilities {
 	if x != nil {
 		return x.Capabilities
+	}
+	return nil
+}
+
+func (x *DescribeResponse) GetEnvironment() []string {
+	if x != nil {
+		return x.Environment
 	}
 	return nil
 }
@@ -3215,12 +3227,13 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\vretry_after\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\n" +
 	"retryAfter\x12\x12\n" +
 	"\x04hint\x18\x03 \x01(\tR\x04hint\"\x11\n" +
-	"\x0fDescribeRequest\"\xca\x01\n" +
+	"\x0fDescribeRequest\"\xec\x01\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12=\n" +
 	"\x06schema\x18\x03 \x01(\v2%.penstock.destination.v1.ConfigSchemaR\x06schema\x12I\n" +
-	"\fcapabilities\x18\x04 \x01(\v2%.penstock.destination.v1.CapabilitiesR\fcapabilities\"\xc7\x03\n" +
+	"\fcapabilities\x18\x04 \x01(\v2%.penstock.destination.v1.CapabilitiesR\fcapabilities\x12 \n" +
+	"\venvironment\x18\x05 \x03(\tR\venvironment\"\xc7\x03\n" +
 	"\fCapabilities\x129\n" +
 	"\astreams\x18\x01 \x03(\x0e2\x1f.penstock.destination.v1.StreamR\astreams\x126\n" +
 	"\x06codecs\x18\x02 \x03(\x0e2\x1e.penstock.destination.v1.CodecR\x06codecs\x123\n" +

@@ -145,6 +145,7 @@ func (s *server) Describe(context.Context, *destinationv1.DescribeRequest) (*des
 			Partitioning: destinationv1.Partitioning_PARTITIONING_UTC,
 			Guarantee:    destinationv1.Guarantee_GUARANTEE_IDEMPOTENT,
 		},
+		Environment: []string{"AWS_PROFILE", "TESTED_*"},
 	}, nil
 }
 
@@ -215,8 +216,13 @@ func (s *server) Export(stream destinationv1.DestinationService_ExportServer) er
 				select {}
 			}
 			rows += uint64(m.Batch.GetRows())
+			if s.mode == "telltale" {
+				answer = &destinationv1.ExportResponse{Message: &destinationv1.ExportResponse_Rejected{Rejected: &destinationv1.Rejected{
+					Rows: []*destinationv1.RejectedRow{{Reason: "refused by " + s.config, Line: []byte("row")}},
+				}}}
+			}
 		case *destinationv1.ExportRequest_Prepare:
-			answer = &destinationv1.ExportResponse{Message: &destinationv1.ExportResponse_Prepared{Prepared: &destinationv1.Prepared{Receipt: receipt(rows)}}}
+			answer = &destinationv1.ExportResponse{Message: &destinationv1.ExportResponse_Prepared{Prepared: &destinationv1.Prepared{Receipt: s.receipt(rows)}}}
 		case *destinationv1.ExportRequest_Commit:
 			switch s.mode {
 			case "quiet":
@@ -224,7 +230,7 @@ func (s *server) Export(stream destinationv1.DestinationService_ExportServer) er
 			case "dies":
 				os.Exit(4)
 			}
-			answer = &destinationv1.ExportResponse{Message: &destinationv1.ExportResponse_Committed{Committed: &destinationv1.Committed{Receipt: receipt(rows)}}}
+			answer = &destinationv1.ExportResponse{Message: &destinationv1.ExportResponse_Committed{Committed: &destinationv1.Committed{Receipt: s.receipt(rows)}}}
 		}
 		if answer != nil {
 			if err := stream.Send(answer); err != nil {
@@ -242,8 +248,12 @@ func (s *server) last() int64 {
 	return 0
 }
 
-func receipt(rows uint64) *destinationv1.Receipt {
-	return &destinationv1.Receipt{Partitions: []*destinationv1.PartitionReceipt{{Rows: rows}}}
+func (s *server) receipt(rows uint64) *destinationv1.Receipt {
+	p := &destinationv1.PartitionReceipt{Rows: rows}
+	if s.mode == "telltale" {
+		p.Objects = []string{"at " + s.config}
+	}
+	return &destinationv1.Receipt{Partitions: []*destinationv1.PartitionReceipt{p}}
 }
 
 // Inventory lists two items, and "stalls" before the second.
