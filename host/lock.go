@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/penstock-io/penstock/host/internal/private"
 )
 
 // Names in a data directory.
@@ -57,19 +61,19 @@ func waitLock(ctx context.Context, dataDir string) (*os.File, error) {
 // lock takes the data directory, which is made when it is missing. The lock
 // ends with the process.
 func lock(dataDir string) (*os.File, error) {
-	if err := os.MkdirAll(dataDir, 0o700); err != nil {
-		return nil, fmt.Errorf("make data directory: %w", err)
+	if err := private.MakeDir(dataDir); err != nil {
+		return nil, fmt.Errorf("use data directory: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dataDir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	path := filepath.Join(dataDir, lockFile)
+	f, err := private.OpenFile(path, os.O_CREATE|os.O_RDWR)
 	if err != nil {
 		return nil, fmt.Errorf("lock data directory: %w", err)
 	}
+	owner, err := lockOwner(path, f)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock data directory: %w", err), f.Close())
+	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		owner := "unknown"
-		var text [32]byte
-		if n, _ := f.ReadAt(text[:], 0); n > 0 {
-			owner = string(text[:n])
-		}
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			err = &LockedError{DataDir: dataDir, Owner: owner}
 		}
@@ -77,10 +81,27 @@ func lock(dataDir string) (*os.File, error) {
 	}
 	err = f.Truncate(0)
 	if err == nil {
-		_, err = fmt.Fprint(f, os.Getpid())
+		_, err = f.WriteAt(strconv.AppendInt(nil, int64(os.Getpid()), 10), 0)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock data directory: %w", err), f.Close())
 	}
 	return f, nil
+}
+
+// lockOwner reads the process that holds or held a lock. A file that holds
+// anything else is not a lock: it is not overwritten.
+func lockOwner(path string, f *os.File) (string, error) {
+	var text [32]byte
+	n, err := f.ReadAt(text[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	if n == 0 {
+		return "unknown", nil
+	}
+	if _, err := strconv.ParseUint(string(text[:n]), 10, 32); err != nil {
+		return "", &private.RefusedError{Path: path, Reason: "holds something else than the number of a process", Remedy: "move it away"}
+	}
+	return string(text[:n]), nil
 }

@@ -24,7 +24,6 @@ type cli struct {
 	in       io.Reader
 	asks     bool // in is a terminal, whatever it is; for tests
 	out, err io.Writer
-	raw      io.Writer // standard output for JSON, not escaped; nil: out
 	paths    []string
 	json     bool
 
@@ -41,7 +40,7 @@ func (c *cli) machine() bool { return c.json || c.logJSON }
 
 // terminal reports whether w is a terminal.
 func terminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+	f, ok := unescaped(w).(*os.File)
 	return ok && isatty.IsTerminal(f.Fd()) && os.Getenv("TERM") != "dumb"
 }
 
@@ -123,7 +122,11 @@ func (c *cli) printDiagnostics(diagnostics host.Diagnostics) {
 		// An unwritable standard error has no other place to be reported to.
 		_ = diagnostics.WriteJSON(c.err)
 	default:
-		diagnostics.WriteText(c.err, terminal(c.err) && c.getenv != nil && c.getenv("NO_COLOR") == "")
+		if terminal(c.err) && c.getenv != nil && c.getenv("NO_COLOR") == "" {
+			diagnostics.WriteText(unescaped(c.err), true) // which escapes foreign text itself
+		} else {
+			diagnostics.WriteText(c.err, false)
+		}
 	}
 }
 
@@ -138,12 +141,8 @@ func (c *cli) logDiagnostic(d host.DiagnosticEntry) {
 
 // printJSON prints v as indented JSON, the one document that a command prints.
 func (c *cli) printJSON(v any) error {
-	out := c.raw
-	if out == nil {
-		out = c.out
-	}
 	c.printed = true
-	encoder := json.NewEncoder(out)
+	encoder := json.NewEncoder(c.out)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(v); err != nil {

@@ -26,7 +26,7 @@ func (s *console) run(t *testing.T, args ...string) int {
 	t.Helper()
 	s.out.Reset()
 	s.err.Reset()
-	c := &cli{out: escaped{&s.out}, raw: &s.out, err: &s.err, getenv: func(name string) string { return s.env[name] }, fallback: s.fallback}
+	c := &cli{out: escaped{&s.out}, err: &s.err, getenv: func(name string) string { return s.env[name] }, fallback: s.fallback}
 	return c.execute(t.Context(), args)
 }
 

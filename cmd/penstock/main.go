@@ -23,7 +23,9 @@ func main() {
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	c := &cli{in: os.Stdin, out: escaped{os.Stdout}, raw: os.Stdout, err: os.Stderr, getenv: os.Getenv, fallback: "/etc/penstock"}
+	c := &cli{
+		in: os.Stdin, out: escaped{os.Stdout}, err: escaped{os.Stderr}, getenv: os.Getenv, fallback: "/etc/penstock",
+	}
 	return c.execute(ctx, args)
 }
 

@@ -112,7 +112,7 @@ func (p *progress) print(r host.Report, elapsed time.Duration) {
 // clear removes the bar from the terminal's current line.
 func (p *progress) clear() {
 	if p.bar {
-		fmt.Fprint(p.out, "\r\x1b[K")
+		fmt.Fprint(unescaped(p.out), "\r\x1b[K")
 		p.bar = false
 	}
 }

@@ -123,7 +123,11 @@ func (c *cli) showQuarantined(r host.QuarantinedRecord) error {
 	fmt.Fprintf(c.out, "id:       %s\nsource:   %s\nposition: %s\nreason:   %s\ndetail:   %s\nsize:     %s\nset aside %s\n\n",
 		r.ID, r.Source, r.Position, r.Reason, r.Detail, recordSize(r), r.Time.Format("2006-01-02 15:04:05"))
 	if utf8.Valid(r.Bytes) {
-		fmt.Fprintf(c.out, "%s\n", r.Bytes)
+		out := c.out
+		if !terminal(out) {
+			out = unescaped(out) // a file gets the record as it came
+		}
+		fmt.Fprintf(out, "%s\n", r.Bytes)
 	} else {
 		fmt.Fprintf(c.out, "%q\n", r.Bytes)
 	}

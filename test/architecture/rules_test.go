@@ -89,7 +89,7 @@ var table = []rule{
 	},
 	{
 		importers: []string{"host/internal/source/..."}, about: []string{"host/..."},
-		may: []string{"host/internal/source/...", "host/internal/ingest", "host/internal/journal", "host/internal/schema", "host/internal/crashpoint"},
+		may: []string{"host/internal/source/...", "host/internal/ingest", "host/internal/journal", "host/internal/schema", "host/internal/crashpoint", "host/internal/private"},
 		why: "a source feeds the journal and knows nothing of exports",
 	},
 	{

@@ -30,7 +30,7 @@ type Server struct {
 // path. A left-over socket of a dead process is replaced: the caller holds the
 // data directory's lock. Close stops it.
 func Listen(path string, operations map[string]Operation) (*Server, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := removeSocket(path); err != nil {
 		return nil, fmt.Errorf("remove left-over socket: %w", err)
 	}
 	listener, err := net.Listen("unix", path)
@@ -51,6 +51,21 @@ func Listen(path string, operations map[string]Operation) (*Server, error) {
 	}
 	go func() { s.done <- s.http.Serve(listener) }()
 	return s, nil
+}
+
+// removeSocket removes a left-over socket, and nothing else.
+func removeSocket(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode()&os.ModeSocket == 0 {
+		return fmt.Errorf("%s is not a socket: move it away", path)
+	}
+	return os.Remove(path)
 }
 
 // Close stops the server: it waits for requests under way until ctx is done,

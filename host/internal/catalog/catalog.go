@@ -11,6 +11,8 @@ import (
 	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/penstock-io/penstock/host/internal/private"
 )
 
 //go:embed schema.sql
@@ -66,7 +68,7 @@ func Open(ctx context.Context, path, owner string) (*Catalog, error) {
 // makePrivate makes the file when it is missing: SQLite would let others read
 // it, and gives its log the mode that the file has.
 func makePrivate(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := private.OpenFile(path, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return err
 	}

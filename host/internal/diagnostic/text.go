@@ -38,7 +38,7 @@ func WriteText(w io.Writer, diagnostics Diagnostics, sources Sources, colour boo
 		if d.Severity == hcl.DiagWarning {
 			code = yellow
 		}
-		fmt.Fprintf(w, "%s%s: %s\n", paint(bold, place), paint(code, severity(d)), paint(bold, d.Summary))
+		fmt.Fprintf(w, "%s%s: %s\n", paint(bold, place), paint(code, severity(d)), paint(bold, printable(d.Summary)))
 		writeSnippet(w, d, sources, code, paint)
 		for text := range strings.SplitSeq(d.Detail, "\n") {
 			if text != "" {

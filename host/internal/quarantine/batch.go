@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/penstock-io/penstock/host/internal/private"
 )
 
 // batch is entries on their way into one file. One of them is rendered at a
@@ -75,7 +77,7 @@ func (b *batch) create(path string) error {
 // extend appends the entries to a file of the given size, durably, or leaves
 // the file as it was.
 func (b *batch) extend(path string, before int64) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	f, err := private.OpenFile(path, os.O_WRONLY|os.O_APPEND)
 	if err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ func syncDir(dir string) error {
 
 // fileSize returns a file's size, or 0 when there is none.
 func fileSize(path string) (int64, error) {
-	info, err := os.Stat(path)
+	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}

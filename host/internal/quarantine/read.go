@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/penstock-io/penstock/host/internal/private"
 )
 
 // Entries visits the entries of a source, or of all sources when it is "", by
@@ -82,7 +84,7 @@ func (x *source) eachIn(name string, fn func(Entry) bool) (more bool, damaged in
 // numbers. A line is valid until fn returns. Lines that fn returns an error for,
 // and the rest of a file whose line has no end, are damaged.
 func eachLine(path string, fn func(n int, line []byte) (more bool, err error)) (more bool, damaged int, err error) {
-	f, err := os.Open(path)
+	f, err := private.OpenFile(path, os.O_RDONLY)
 	if err != nil {
 		return false, 0, err
 	}

@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"github.com/zeebo/xxh3"
+
+	"github.com/penstock-io/penstock/host/internal/private"
 )
 
 // remainder is what is left of a file.
@@ -53,7 +55,7 @@ func removeFile(path string) error {
 // mendTail cuts half a line that a crash has left at the end of a file of the
 // given size that entries were appended to, and returns the size that is left.
 func mendTail(path string, size int64) (int64, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	f, err := private.OpenFile(path, os.O_RDWR)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/penstock-io/penstock/host/internal/private"
 )
 
 // source is the entries of one source, in a directory of their own.
@@ -207,7 +209,7 @@ func (x *source) append(entries []Entry) error {
 func (x *source) remove(name string, lines map[int]uint64) error {
 	x.writing.Lock()
 	defer x.writing.Unlock()
-	in, err := os.Open(x.path(name))
+	in, err := private.OpenFile(x.path(name), os.O_RDONLY)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/penstock-io/penstock/host/internal/private"
 )
 
 // FileSystem is the directory that a log lies in.
@@ -69,7 +71,7 @@ func (d Dir) List() ([]string, error) {
 
 // Create implements FileSystem.
 func (d Dir) Create(name string) (File, error) {
-	f, err := os.OpenFile(filepath.Join(string(d), name), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := private.OpenFile(filepath.Join(string(d), name), os.O_RDWR|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +80,7 @@ func (d Dir) Create(name string) (File, error) {
 
 // Open implements FileSystem.
 func (d Dir) Open(name string) (File, error) {
-	f, err := os.OpenFile(filepath.Join(string(d), name), os.O_RDWR, 0)
+	f, err := private.OpenFile(filepath.Join(string(d), name), os.O_RDWR)
 	if err != nil {
 		return nil, err
 	}
