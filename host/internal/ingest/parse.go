@@ -97,27 +97,52 @@ func (r *result) parse(p parser, piece *Piece) {
 	}
 }
 
-// line takes one line: a record, an array of records, or nothing.
+// line takes one line: a record, an array of records, a part of an array that
+// has a record on each line, or nothing.
 func (r *result) line(p parser, line []byte, at int64) {
-	switch trimmed := bytes.TrimLeft(line, " \t\r"); {
+	trimmed := bytes.TrimLeft(line, " \t\r")
+	switch {
 	case len(trimmed) == 0:
-	case trimmed[0] == '[':
+	case trimmed[0] == '[' && IsArray(trimmed):
 		r.array(p, trimmed, at+int64(len(line)-len(trimmed)))
+	case trimmed[0] == ']' && len(bytes.Trim(trimmed, "], \t\r")) == 0:
 	default:
-		r.record(p, line, at)
+		r.record(p, alone(line), at)
 	}
 }
 
-// array takes the elements of an array that stands on one line. What does not
-// end as an array should is refused from there on.
+// IsArray reports whether a text that begins with a bracket begins an array that
+// may hold records, and not, say, a line of a log.
+func IsArray(text []byte) bool {
+	rest := bytes.TrimLeft(text, "[ \t\r\n")
+	return len(rest) == 0 || rest[0] == '{' || rest[0] == ']' || rest[0] == '"' || bytes.HasPrefix(rest, []byte("null"))
+}
+
+// alone returns a line without the comma that separates it, as an element of an
+// array, from the next, and without the bracket that closes the array.
+func alone(line []byte) []byte {
+	if n := len(line); n == 0 || line[n-1] == '}' {
+		return line
+	}
+	if bare := bytes.TrimRight(line, "], \t\r"); len(bare) > 0 && bare[len(bare)-1] == '}' {
+		return bare
+	}
+	return line
+}
+
+// array takes the elements of an array that stands on one line. An array
+// without end is refused from its open element on.
 func (r *result) array(p parser, line []byte, at int64) {
-	s := Splitter{}
+	s := Resume(false)
 	for {
-		span, state := s.Next(line)
+		span, state := s.Next(line, true)
 		if state != Complete {
 			break
 		}
 		r.record(p, line[span.From:span.To], at+int64(span.From))
+	}
+	if end := bytes.TrimRight(line, " \t\r"); end[len(end)-1] == '[' || end[len(end)-1] == ',' {
+		return // it goes on with the next line
 	}
 	switch start, open := s.InElement(); {
 	case open:

@@ -109,6 +109,10 @@ func (c *Collector) Next() bool {
 		to = skip(c.body, from)
 		s.reset(c.body)
 		c.refused = refuse(TooLong, "", "the record has %d bytes, of %d at most", to-from, MaxRecord)
+	case !ok && s.reason == TooDeep:
+		to = skip(c.body, from)
+		s.reset(c.body)
+		c.refused = refuse(TooDeep, "", tooDeep, maxDepth)
 	case !ok:
 		if to, ok = c.recover(from); !ok {
 			return false

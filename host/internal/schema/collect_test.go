@@ -462,9 +462,10 @@ func TestBodies(t *testing.T) {
 		e + "\nx\n" + e:                        {count: 1, err: `the body is not JSON: unexpected byte 'x' at 30`},
 		"{\"a\":\"\xff\"}x":                    {count: 1, refused: 1, err: `the body is not JSON: unexpected byte 'x' at 9`},
 		"{\"a\":\"\xff\"":                      {err: "the body ends before its JSON does"},
-		"[" + strings.Repeat("[", 20000) + "]": {err: "the body is not JSON: unexpected byte '[' at 10001"},
-		`[{"a":"` + strings.Repeat("x", MaxRecord) + `"},` + e + `]`: {count: 2, refused: 1},
-		`[{"a":"` + strings.Repeat("x", MaxRecord) + `"`:             {count: 1, err: "the body ends before its JSON does"},
+		"[" + strings.Repeat("[", 20000) + "]": {count: 1, err: "the body ends before its JSON does"},
+		"[" + strings.Repeat("[", 10001) + strings.Repeat("]", 10001) + "," + e + "]": {count: 2, refused: 1},
+		`[{"a":"` + strings.Repeat("x", MaxRecord) + `"},` + e + `]`:                  {count: 2, refused: 1},
+		`[{"a":"` + strings.Repeat("x", MaxRecord) + `"`:                              {count: 1, err: "the body ends before its JSON does"},
 	} {
 		if err := bodies(body, false, want.count, want.refused, want.err); err != nil {
 			t.Errorf("%.80q: %v", body, err)

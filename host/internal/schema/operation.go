@@ -113,6 +113,9 @@ func invalidValue(s *scanner) error {
 	if s.reason == InvalidUTF8 {
 		return reject(InvalidUTF8, "the operation's value is not UTF-8")
 	}
+	if s.reason == TooDeep {
+		return reject(TooDeep, "the operation's value is nested deeper than %d levels", maxDepth)
+	}
 	return reject(InvalidJSON, "the operation's value is not JSON, from byte %d on", s.at)
 }
 

@@ -116,6 +116,9 @@ func (p *Parser) AppendEvent(dst, record []byte) ([]byte, Event, error) {
 	return dst, e, nil
 }
 
+// tooDeep is the detail of a record that is refused as TooDeep.
+const tooDeep = "the record is nested deeper than %d levels"
+
 func reject(reason Reason, format string, args ...any) error {
 	return &Rejection{Reason: reason, Detail: fmt.Sprintf(format, args...)}
 }
@@ -125,6 +128,9 @@ func reject(reason Reason, format string, args ...any) error {
 func (p *Parser) invalid() error {
 	if p.scanner.reason == InvalidUTF8 || !utf8.Valid(p.scanner.data) {
 		return reject(InvalidUTF8, "the record is not UTF-8")
+	}
+	if p.scanner.reason == TooDeep {
+		return reject(TooDeep, tooDeep, maxDepth)
 	}
 	if p.scanner.at >= len(p.scanner.data) {
 		return reject(InvalidJSON, "the record ends before its JSON does")

@@ -4,8 +4,8 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// maxDepth is how deeply values may be nested at all; encoding/json has the
-// same limit.
+// maxDepth is how deeply the values of a record may be nested; encoding/json has
+// the same limit.
 const maxDepth = 10000
 
 // deepDepth is where the flag Deep begins.
@@ -36,6 +36,9 @@ type scanner struct {
 	// instead of those that an event's row needs.
 	every        bool
 	outer, inner []member
+
+	// anyUTF8 takes strings whose bytes are not UTF-8.
+	anyUTF8 bool
 }
 
 // span is a part of the record, from its first byte to behind its last.
@@ -176,7 +179,7 @@ func (s *scanner) open(i int, f *frame) (next int, empty, ok bool) {
 	data := s.data
 	depth := len(s.stack) + 1
 	if depth > maxDepth {
-		return i, false, s.fail(InvalidJSON, i)
+		return i, false, s.fail(TooDeep, i)
 	}
 	if depth > deepDepth {
 		s.flags |= batch.Deep

@@ -107,7 +107,7 @@ func TestRejections(t *testing.T) {
 		`{"event":"e","properties":{"time":1e400}}`:                                         TimeOutOfRange,
 		`{"event":"e","properties":{"time":` + fmt.Sprint(now.Unix()+3601) + `}}`:           TimeOutOfRange,
 		`{"event":"` + strings.Repeat("x", MaxRecord) + `"}`:                                TooLong,
-		`{"event":"e","x":` + strings.Repeat("[", 10001) + strings.Repeat("]", 10001) + `}`: InvalidJSON,
+		`{"event":"e","x":` + strings.Repeat("[", 10001) + strings.Repeat("]", 10001) + `}`: TooDeep,
 	} {
 		dst, _, err := parser().AppendEvent([]byte("x"), []byte(record))
 		var rejection *Rejection

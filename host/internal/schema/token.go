@@ -72,7 +72,7 @@ func (s *scanner) longText(start, i int) (end int, escaped, ok bool) {
 		}
 		switch c := data[i]; {
 		case c == '"':
-			if wide&highBits != 0 && !utf8.Valid(data[start:i]) {
+			if wide&highBits != 0 && !s.anyUTF8 && !utf8.Valid(data[start:i]) {
 				return i, escaped, s.fail(InvalidUTF8, start)
 			}
 			return i + 1, escaped, true

@@ -24,6 +24,11 @@ func (r *reader) cut(p *ingest.Piece, data []byte) int {
 	if whole := bytes.LastIndexByte(data, '\n') + 1; whole > 0 || len(data) <= schema.MaxRecord {
 		return whole
 	}
+	if trimmed := bytes.TrimLeft(data, " \t\r"); len(trimmed) > 0 && trimmed[0] == '[' {
+		// A line of many records has no limit.
+		r.splitter, r.cursor.Arrays = ingest.Resume(false), true
+		return r.cutArray(p, data)
+	}
 	r.skipping = true
 	p.Refused = append(p.Refused, tooLong(p.Base, data))
 	return r.skipLine(p, data)
@@ -52,27 +57,20 @@ func (r *reader) skipLine(p *ingest.Piece, data []byte) int {
 func (r *reader) cutArray(p *ingest.Piece, data []byte) int {
 	s := r.splitter
 	p.Records = []ingest.Span{}
+	final := errors.Is(r.ended, io.EOF) && !r.source.o.Follow
 	for {
-		span, state := s.Next(data)
-		if state == ingest.Incomplete {
-			break
-		}
-		if !r.skipping {
+		switch span, state := s.Next(data, final); state {
+		case ingest.Complete:
 			p.Records = append(p.Records, span)
+			continue
+		case ingest.TooLong:
+			p.Refused = append(p.Refused, tooLong(p.Base+int64(span.From), data[span.From:span.To]))
+			continue
 		}
-		r.skipping = false
-	}
-	start, open := s.InElement()
-	switch {
-	case !open:
+		r.skipping = s.Skipping()
+		if start, open := s.InElement(); open {
+			return start
+		}
 		return s.At
-	case r.skipping:
-		return len(data)
-	case start == 0 && len(data) > schema.MaxRecord:
-		r.skipping = true
-		p.Refused = append(p.Refused, tooLong(p.Base, data))
-		return len(data)
-	default:
-		return start
 	}
 }

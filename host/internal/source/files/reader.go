@@ -76,8 +76,8 @@ func (r *reader) begin(p *ingest.Piece, data []byte) []byte {
 		r.cursor.Offset, p.Base = int64(n), int64(n)
 		data = data[:copy(data, data[n:])]
 	}
-	if trimmed := bytes.TrimLeft(data, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '[' {
-		r.splitter, r.cursor.Arrays = &ingest.Splitter{}, true
+	if trimmed := bytes.TrimLeft(data, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '[' && ingest.IsArray(trimmed) {
+		r.splitter, r.cursor.Arrays = ingest.Resume(false), true
 	}
 	return data
 }
