@@ -44,6 +44,12 @@ func (d *destination) Export(ctx context.Context, rejected func([]protocol.Rejec
 	return d.Destination.Export(ctx, rejected)
 }
 
+// byZone reports whether the destination's partitions are dates in the
+// project's time zone, and not UTC dates.
+func (d *destination) byZone() bool {
+	return d.Description().Capabilities.Partitioning == protocol.ByProjectDate
+}
+
 // configured starts a destination and configures it for a project, once. What
 // the plugin finds wrong in its configuration is a *ConfigurationError;
 // warnings are logged.

@@ -84,7 +84,7 @@ func (h *Host) limits(p *config.Pipeline, d *destination) pipeline.Limits {
 	limits := pipeline.Limits{Bytes: p.MaxRun}
 	if d != nil {
 		c := d.Description().Capabilities
-		limits.Days, limits.Zone = c.MaxDaysPerRun, c.Partitioning == protocol.ByProjectDate
+		limits.Days, limits.Zone = c.MaxDaysPerRun, d.byZone()
 	}
 	return limits
 }
@@ -107,8 +107,11 @@ func (h *Host) next(ctx context.Context, stored *pipeline.Pipeline, limits pipel
 // before and is not done, or a new one; nil when there is nothing to export.
 func (h *Host) run(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, d *destination, asOf time.Time) (*pipeline.Run, error) {
 	open, err := h.catalog.OpenRun(ctx, stored.ID)
-	if err != nil || open != nil {
-		return open, err
+	if err != nil {
+		return nil, err
+	}
+	if open != nil {
+		return open, h.identify(ctx, p, stored, open, d.byZone())
 	}
 	if replaced(stored.Stream) {
 		return h.replacement(ctx, p, stored, asOf)
@@ -123,7 +126,68 @@ func (h *Host) run(ctx context.Context, p *config.Pipeline, stored *pipeline.Pip
 	if !all {
 		asOf = time.Time{} // what is left may be of the same dates
 	}
-	return h.catalog.InsertRun(ctx, stored, extents, cursor, time.Now().UTC(), asOf)
+	return h.plan(ctx, p, stored, &pipeline.Run{Extents: extents, Next: cursor, AsOf: asOf}, d.byZone())
+}
+
+// plan gives a run its content and fixes it in the catalog. zone says which
+// dates make the run's parts.
+func (h *Host) plan(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, run *pipeline.Run, zone bool) (*pipeline.Run, error) {
+	content, err := h.content(ctx, p, stored, run, zone)
+	if err != nil {
+		return nil, fmt.Errorf("plan a run of pipeline %s: %w", stored.Name, err)
+	}
+	run.Content, run.PlannedAt = content, time.Now().UTC()
+	return run, h.catalog.InsertRun(ctx, stored, run)
+}
+
+// identify gives a content to a run that an older host planned without one.
+func (h *Host) identify(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, run *pipeline.Run, zone bool) error {
+	if run.Content != "" {
+		return nil
+	}
+	content, err := h.content(ctx, p, stored, run, zone)
+	if err != nil {
+		return fmt.Errorf("run %d of pipeline %s: %w", run.Number, stored.Name, err)
+	}
+	return h.catalog.SetContent(ctx, run, content)
+}
+
+// content is the digest that identifies a run: see pipeline.Content.
+func (h *Host) content(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, run *pipeline.Run, zone bool) (string, error) {
+	id, err := h.catalog.ID(ctx)
+	if err != nil {
+		return "", err
+	}
+	parts := run.Parts(zone)
+	totals, err := h.totals(ctx, p, run, parts)
+	if err != nil {
+		return "", err
+	}
+	return pipeline.Content(id, stored, parts, totals), nil
+}
+
+// totals are the rows, bytes and checksums of a run's parts, as the journal
+// lists them.
+func (h *Host) totals(ctx context.Context, p *config.Pipeline, run *pipeline.Run, parts []pipeline.Part) ([]batch.Totals, error) {
+	if g := run.Generation; g != nil {
+		t, err := h.state(p.Project, p.Stream).generations.Totals(ctx, g.Blob)
+		return []batch.Totals{t}, err
+	}
+	j, err := h.journal(ctx, p.Project)
+	if err != nil {
+		return nil, err
+	}
+	totals := make([]batch.Totals, len(parts))
+	for i, part := range parts {
+		for _, e := range part.Extents {
+			t, err := j.reader.Totals(ctx, e.Ref)
+			if err != nil {
+				return nil, err
+			}
+			totals[i].Append(t)
+		}
+	}
+	return totals, nil
 }
 
 // RunFailedError says that a run failed and waits for a person.
@@ -176,7 +240,7 @@ func (h *Host) step(ctx context.Context, p *config.Pipeline, asOf time.Time) (*p
 	if err != nil {
 		return nil, err
 	}
-	return h.attempt(ctx, stored, run, d, j)
+	return h.attempt(ctx, p, stored, run, d, j)
 }
 
 // steps is the gate of a pipeline's steps.
@@ -189,7 +253,7 @@ func (h *Host) steps(name string) gate {
 	return h.gates[name]
 }
 
-func (h *Host) attempt(ctx context.Context, stored *pipeline.Pipeline, run *pipeline.Run, d *destination, j *projectJournal) (*pipeline.Receipt, error) {
+func (h *Host) attempt(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, run *pipeline.Run, d *destination, j *projectJournal) (*pipeline.Receipt, error) {
 	totals := run.Totals()
 	report := func(rows, bytes int64, done bool) {
 		h.observer.Report(Report{
@@ -203,6 +267,9 @@ func (h *Host) attempt(ctx context.Context, stored *pipeline.Pipeline, run *pipe
 	}
 	receipt, err := x.Do(ctx, export.Job{
 		Pipeline: stored, Run: run, Destination: d,
+		Totals: func(ctx context.Context) ([]batch.Totals, error) {
+			return h.totals(ctx, p, run, run.Parts(d.byZone()))
+		},
 		Refusals: func() (export.Refusals, error) {
 			r, err := h.quarantine.Run(stored.Name, run.Number)
 			return refusals{r}, err

@@ -231,7 +231,7 @@ func (h *Host) replacement(ctx context.Context, p *config.Pipeline, stored *pipe
 	if unchanged(g, last, p.AllowShrink) {
 		return nil, h.catalog.MoveCursor(ctx, stored, next)
 	}
-	return h.catalog.InsertReplacement(ctx, stored, g, next, time.Now().UTC(), asOf)
+	return h.plan(ctx, p, stored, &pipeline.Run{Generation: g, Next: next, AsOf: asOf}, false)
 }
 
 // unchanged says whether a pipeline that exported last needs no run to export g:

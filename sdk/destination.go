@@ -49,13 +49,16 @@ type Destination interface {
 	// waits for that.
 	Write(ctx context.Context, run Run, p Partition, r *batch.Reader) (PartitionReceipt, error)
 
-	// Commit makes run the last committed one. It is called once per attempt,
-	// after every partition was written and prepared, and is idempotent. When
-	// it returns nil the run stays committed, whatever crashes.
+	// Commit makes run the last committed one: it keeps run.Last() in one step.
+	// It is called once per attempt, after every partition was written and
+	// prepared, and is idempotent; LastRun.Holds tells a repeated commit from a
+	// number that another host has taken. When it returns nil the run stays
+	// committed, whatever crashes.
 	Commit(ctx context.Context, run Run, receipt Receipt) error
 
 	// Status looks at the destination and says what became of a run. It must
-	// not guess: Absent is an answer that the host acts on.
+	// not guess: Absent is an answer that the host acts on. A destination that
+	// keeps a ledger returns what that has as Last, and leaves State 0.
 	Status(ctx context.Context, run Run) (Status, error)
 }
 
@@ -64,10 +67,11 @@ type Destination interface {
 type (
 	// Opener claims the target before the first partition: it records
 	// run.Fence at the destination and refuses an older one with Fenced, and a
-	// target that another pipeline holds unless run.Adopt. Without it the SDK
-	// asks Status, and keeps the fence for the life of the process only.
+	// target that another pipeline holds unless run.Adopt. It returns the
+	// pipeline's last committed run, whatever run is. Without it the SDK asks
+	// Status, and keeps the fence for the life of the process only.
 	Opener interface {
-		Open(ctx context.Context, run Run) (lastCommitted int64, err error)
+		Open(ctx context.Context, run Run) (LastRun, error)
 	}
 
 	// Preparer makes all that was written durable and checks it.

@@ -48,27 +48,34 @@ func (f files) Write(_ context.Context, run sdk.Run, p sdk.Partition, r *batch.R
 	return sdk.PartitionReceipt{Rows: gz.Totals().Rows, StoredBytes: uint64(gz.Size()), Objects: []string{name}}, nil
 }
 
-func (f files) Commit(_ context.Context, run sdk.Run, _ sdk.Receipt) error {
+func (f files) Commit(ctx context.Context, run sdk.Run, _ sdk.Receipt) error {
+	status, err := f.Status(ctx, run)
+	if err != nil {
+		return err
+	}
+	if done, err := status.Last.Holds(run); done || err != nil {
+		return err
+	}
+	data, err := json.Marshal(run.Last())
+	if err != nil {
+		return err
+	}
 	path := filepath.Join(f.dir, run.PipelineID)
-	if err := os.WriteFile(path+".new", fmt.Append(nil, run.Number), 0o600); err != nil {
+	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
 		return err
 	}
 	return os.Rename(path+".new", path)
 }
 
-func (f files) Status(_ context.Context, run sdk.Run) (sdk.Status, error) {
+func (f files) Status(_ context.Context, run sdk.Run) (status sdk.Status, err error) {
 	data, err := os.ReadFile(filepath.Join(f.dir, run.PipelineID))
 	if errors.Is(err, fs.ErrNotExist) {
-		return sdk.Status{State: sdk.Absent}, nil
+		return status, nil
 	}
-	var last int64
 	if err == nil {
-		err = json.Unmarshal(data, &last)
+		err = json.Unmarshal(data, &status.Last)
 	}
-	if last < run.Number {
-		return sdk.Status{State: sdk.Absent, LastCommitted: last}, err
-	}
-	return sdk.Status{State: sdk.Committed, LastCommitted: last}, err
+	return status, err
 }
 
 // A destination with the four methods, and what its main hands to Serve. Here
@@ -107,10 +114,13 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	run := sdk.Run{Pipeline: "events_to_files", PipelineID: "k7q2m9x4", Stream: sdk.Events, Mode: sdk.Append, Number: 1, Fence: 1}
+	run := sdk.Run{
+		Pipeline: "events_to_files", PipelineID: "k7q2m9x4", Stream: sdk.Events, Mode: sdk.Append,
+		Number: 1, Content: "5e2d8c4b0f1a49c37d6b92e81f04a5c6", Fence: 1,
+	}
 	before, _ := d.Status(ctx, run)
 	err = d.Commit(ctx, run, sdk.Receipt{})
 	after, _ := d.Status(ctx, run)
-	fmt.Println(before.State, err, after.State)
-	// Output: absent <nil> committed
+	fmt.Println(before.Last.Number, err, after.Last.Number)
+	// Output: 0 <nil> 1
 }

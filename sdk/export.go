@@ -62,7 +62,7 @@ func (s *server) export(stream pb.DestinationService_ExportServer) error {
 		dates: make(map[string]bool),
 	}
 	defer p.enter(a)()
-	err = a.answer(&pb.ExportResponse{Message: &pb.ExportResponse_Opened{Opened: &pb.Opened{LastCommittedRun: last}}})
+	err = a.answer(&pb.ExportResponse{Message: &pb.ExportResponse_Opened{Opened: protocol.LastRunToProto(last)}})
 	if err == nil {
 		err = a.carryOut(ctx)
 	}
@@ -93,7 +93,7 @@ type attempt struct {
 	run      Run
 	stream   pb.DestinationService_ExportServer
 	requests *protocol.Requests
-	last     int64 // committed before
+	last     LastRun // committed before
 	maxDays  int
 
 	sending  sync.Mutex
@@ -164,8 +164,8 @@ func outOfTurn(m *pb.ExportRequest, why string) error {
 
 // ready refuses what a committed run must not get a second time.
 func (a *attempt) ready() error {
-	if a.last >= a.run.Number {
-		return Permanent(fmt.Errorf("run %d is committed already: the last one is %d", a.run.Number, a.last))
+	if a.last.Number >= a.run.Number {
+		return Permanent(fmt.Errorf("run %d is committed already: the last one is %d", a.run.Number, a.last.Number))
 	}
 	return nil
 }

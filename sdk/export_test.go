@@ -241,7 +241,7 @@ func TestOneExportOfAProjectAtATime(t *testing.T) {
 func TestWithoutAnOpenerTheProcessKeepsTheFence(t *testing.T) {
 	t.Parallel()
 	_, c := configured(t, &double{status: func(context.Context, Run) (Status, error) {
-		return Status{State: Absent, LastCommitted: 4}, nil
+		return Status{State: Absent, Last: LastRun{Number: 4}}, nil
 	}})
 	e := opened(t, c, testRun(5, 7))
 	if err := e.Abort(t.Context(), false); err != nil {
@@ -262,6 +262,32 @@ func TestWithoutAnOpenerTheProcessKeepsTheFence(t *testing.T) {
 	_ = last.BeginPartition(t.Context(), Partition{Date: "2026-06-01"})
 	_, err = last.Prepare(t.Context(), batch.Totals{})
 	expectClass(t, err, protocol.Permanent)
+}
+
+// The content of a committed run reaches the host from Open and from Status,
+// also of a destination that returns nothing but its ledger.
+func TestTheContentOfACommittedRunIsHandedOn(t *testing.T) {
+	t.Parallel()
+	ledger := LastRun{Number: 4, Content: "c4"}
+	_, c := configured(t, &double{status: func(context.Context, Run) (Status, error) { return Status{Last: ledger}, nil }})
+	e, err := c.Export(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if last, err := e.Open(t.Context(), testRun(5, 1)); err != nil || last != ledger {
+		t.Errorf("Open = %+v, %v; want %+v", last, err, ledger)
+	}
+	for number, want := range map[int64]Status{
+		3: {State: Committed, Last: ledger},
+		4: {State: Committed, Last: ledger, Content: "c4"},
+		5: {State: Absent, Last: ledger},
+	} {
+		got, err := c.Status(t.Context(), testRun(number, 0))
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("Status of run %d: %v\n%s", number, err, diff)
+		}
+	}
 }
 
 func TestStatusIsInDoubtWhileTheProcessCommits(t *testing.T) {

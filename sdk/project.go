@@ -145,8 +145,17 @@ func (p *project) close() error {
 func (p *project) status(ctx context.Context, run Run) (Status, error) {
 	unsettled := p.unsettled(run)
 	status, err := p.destination.Status(ctx, run)
+	if status.State == 0 {
+		status.State = Absent
+		if status.Last.Number >= run.Number {
+			status.State = Committed
+		}
+	}
 	if err == nil && status.State == Absent && (unsettled || p.unsettled(run)) {
 		status.State = InDoubt
+	}
+	if status.State == Committed && status.Content == "" && status.Last.Number == run.Number {
+		status.Content = status.Last.Content
 	}
 	return status, err
 }
@@ -185,24 +194,25 @@ func (p *project) claim(run Run) error {
 	return nil
 }
 
-// open claims the destination for an attempt.
-func (p *project) open(ctx context.Context, run Run) (lastCommitted int64, err error) {
+// open claims the destination for an attempt and returns the pipeline's last
+// committed run.
+func (p *project) open(ctx context.Context, run Run) (LastRun, error) {
 	if opener, ok := p.destination.(Opener); ok {
 		last, err := opener.Open(ctx, run)
 		if err != nil {
-			return 0, err
+			return LastRun{}, err
 		}
 		return last, p.claim(run)
 	}
 	status, err := p.status(ctx, run)
 	if err != nil {
-		return 0, err
+		return LastRun{}, err
 	}
 	if status.Fence > run.Fence {
-		return 0, Fenced(fmt.Errorf("fence %d is older than %d, which holds the target", run.Fence, status.Fence))
+		return LastRun{}, Fenced(fmt.Errorf("fence %d is older than %d, which holds the target", run.Fence, status.Fence))
 	}
 	if status.State == InDoubt {
-		return 0, Retryable(errors.New("the destination still works on this run"), 0)
+		return LastRun{}, Retryable(errors.New("the destination still works on this run"), 0)
 	}
-	return status.LastCommitted, p.claim(run)
+	return status.Last, p.claim(run)
 }

@@ -24,6 +24,8 @@ type (
 	Target = protocol.Target
 	// Run names one run and the attempt at it.
 	Run = protocol.Run
+	// LastRun is the last run that a pipeline has committed to a destination.
+	LastRun = protocol.LastRun
 	// Partition is a part of a run's rows: those of one date.
 	Partition = protocol.Partition
 	// Receipt says what a run put at the destination.
@@ -71,6 +73,6 @@ const (
 // The run states.
 const (
 	Absent    = protocol.Absent    // not committed, and never will be by an attempt that is over
-	Committed = protocol.Committed // committed, or a later run of the pipeline is
+	Committed = protocol.Committed // a run with this number is committed, or a later run of the pipeline is
 	InDoubt   = protocol.InDoubt   // the destination still works on it: ask again
 )

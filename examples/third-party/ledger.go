@@ -15,10 +15,10 @@ import (
 // ledger is the file ledger.json: who owns the directory, the newest fence,
 // the last committed run and the files of all committed runs.
 type ledger struct {
-	PipelineID string   `json:"pipeline_id"`
-	Fence      int64    `json:"fence"`
-	LastRun    int64    `json:"last_run"`
-	Files      []string `json:"files"`
+	PipelineID string      `json:"pipeline_id"`
+	Fence      int64       `json:"fence"`
+	LastRun    sdk.LastRun `json:"last_run"`
+	Files      []string    `json:"files"`
 }
 
 func (l *ledger) claim(run sdk.Run) error {
@@ -31,7 +31,7 @@ func (l *ledger) claim(run sdk.Run) error {
 		return sdk.Fenced(fmt.Errorf("fence %d is older than %d", run.Fence, l.Fence))
 	}
 	if l.PipelineID != run.PipelineID {
-		l.PipelineID, l.LastRun = run.PipelineID, 0
+		l.PipelineID, l.LastRun = run.PipelineID, sdk.LastRun{}
 	}
 	l.Fence = run.Fence
 	return nil
@@ -43,10 +43,10 @@ func (l *ledger) commit(run sdk.Run, receipt sdk.Receipt) error {
 	if l.PipelineID != run.PipelineID || l.Fence > run.Fence {
 		return sdk.Fenced(fmt.Errorf("fence %d is older than %d", run.Fence, l.Fence))
 	}
-	if l.LastRun >= run.Number {
-		return nil // a repeated commit
+	if done, err := l.LastRun.Holds(run); done || err != nil {
+		return err // a repeated commit, or a run of another host
 	}
-	l.LastRun = run.Number
+	l.LastRun = run.Last()
 	for _, p := range receipt.Partitions {
 		l.Files = append(l.Files, p.Objects...)
 	}

@@ -33,9 +33,8 @@ func (s *store) Targets() []sdk.Target {
 
 // Open claims the directory: the ledger takes the fence, and refuses an older
 // one and another pipeline.
-func (s *store) Open(_ context.Context, run sdk.Run) (int64, error) {
-	var last int64
-	err := s.edit(func(l *ledger) error {
+func (s *store) Open(_ context.Context, run sdk.Run) (last sdk.LastRun, err error) {
+	err = s.edit(func(l *ledger) error {
 		if err := l.claim(run); err != nil {
 			return err
 		}
@@ -100,13 +99,9 @@ func (s *store) Status(_ context.Context, run sdk.Run) (sdk.Status, error) {
 		return sdk.Status{}, err
 	}
 	if l.PipelineID != run.PipelineID {
-		return sdk.Status{State: sdk.Absent}, nil
+		return sdk.Status{}, nil
 	}
-	status := sdk.Status{State: sdk.Absent, LastCommitted: l.LastRun, Fence: l.Fence}
-	if l.LastRun >= run.Number {
-		status.State = sdk.Committed
-	}
-	return status, nil
+	return sdk.Status{Last: l.LastRun, Fence: l.Fence}, nil
 }
 
 // Abort removes the run's files when the host gives the run up. Otherwise they
@@ -116,7 +111,7 @@ func (s *store) Abort(_ context.Context, run sdk.Run, discard bool) error {
 		return nil
 	}
 	return s.edit(func(l *ledger) error {
-		if l.PipelineID != run.PipelineID || l.Fence > run.Fence || l.LastRun >= run.Number {
+		if l.PipelineID != run.PipelineID || l.Fence > run.Fence || l.LastRun.Number >= run.Number {
 			return nil // another attempt has taken over, or the run is committed
 		}
 		files, err := filepath.Glob(filepath.Join(s.dir, fmt.Sprintf("%08d-*.ndjson", run.Number)))

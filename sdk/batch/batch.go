@@ -76,10 +76,17 @@ type Totals struct {
 
 // Add counts a batch that follows.
 func (t *Totals) Add(b *Batch) {
-	t.Rows += uint64(b.Rows)
-	t.RowsCRC32 = CombineCRC32(t.RowsCRC32, b.RowsCRC32, uint64(b.RowsBytes))
-	t.RowsBytes += uint64(b.RowsBytes)
-	t.PayloadBytes += uint64(len(b.Payload))
+	t.Append(Totals{
+		Rows: uint64(b.Rows), RowsBytes: uint64(b.RowsBytes), RowsCRC32: b.RowsCRC32, PayloadBytes: uint64(len(b.Payload)),
+	})
+}
+
+// Append counts rows that follow.
+func (t *Totals) Append(next Totals) {
+	t.Rows += next.Rows
+	t.RowsCRC32 = CombineCRC32(t.RowsCRC32, next.RowsCRC32, next.RowsBytes)
+	t.RowsBytes += next.RowsBytes
+	t.PayloadBytes += next.PayloadBytes
 }
 
 // ParseStream reads a stream's name.

@@ -61,7 +61,7 @@ type session struct {
 	*protocol.Exporter
 	b        *bench
 	p        *process
-	last     int64 // committed when the run was opened
+	last     sdk.LastRun // committed when the run was opened
 	rejected []protocol.RejectedRow
 	totals   batch.Totals
 	parts    int
@@ -156,8 +156,8 @@ func (p *process) export(run sdk.Run, d data) (*session, sdk.Receipt, error) {
 		return s, sdk.Receipt{}, err
 	}
 	defer s.Close()
-	if s.last >= run.Number {
-		return s, sdk.Receipt{}, fmt.Errorf("Open says that run %d is committed, before it was sent", s.last)
+	if s.last.Number >= run.Number {
+		return s, sdk.Receipt{}, fmt.Errorf("Open says that run %d is committed, before it was sent", s.last.Number)
 	}
 	if err := s.send(d); err != nil {
 		return s, sdk.Receipt{}, err
@@ -238,9 +238,9 @@ func (p *process) expectState(run sdk.Run, want sdk.RunState, lastCommitted int6
 	b := p.bench
 	b.Helper()
 	got := p.state(run)
-	if got.State != want || got.LastCommitted != lastCommitted {
+	if got.State != want || got.Last.Number != lastCommitted {
 		b.Errorf("run %d is %s and the last committed one is %d; want %s and %d",
-			run.Number, got.State, got.LastCommitted, want, lastCommitted)
+			run.Number, got.State, got.Last.Number, want, lastCommitted)
 	}
 }
 

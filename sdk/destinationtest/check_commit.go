@@ -56,8 +56,8 @@ func committedRun(b *bench) {
 		if err != nil {
 			b.Fatalf("open a committed run: %v", err)
 		}
-		if s.last != run.Number {
-			b.Errorf("opened again, the last committed run is %d, want %d", s.last, run.Number)
+		if s.last.Number != run.Number {
+			b.Errorf("opened again, the last committed run is %d, want %d", s.last.Number, run.Number)
 		}
 		// A host that asks Status does not get here.
 		if err = s.send(d); err == nil {

@@ -132,7 +132,7 @@ func ConfiguredToProto(c Configured) *pb.ConfigureResponse {
 func runToProto(r Run) *pb.Run {
 	return &pb.Run{
 		ProjectId: r.ProjectID, Pipeline: r.Pipeline, PipelineId: r.PipelineID,
-		Stream: pb.Stream(r.Stream), Mode: pb.Mode(r.Mode), Number: r.Number,
+		Stream: pb.Stream(r.Stream), Mode: pb.Mode(r.Mode), Number: r.Number, Content: r.Content,
 	}
 }
 
@@ -140,7 +140,7 @@ func runToProto(r Run) *pb.Run {
 func RunFromProto(r *pb.Run) Run {
 	return Run{
 		ProjectID: r.GetProjectId(), Pipeline: r.GetPipeline(), PipelineID: r.GetPipelineId(),
-		Stream: Stream(r.GetStream()), Mode: Mode(r.GetMode()), Number: r.GetNumber(),
+		Stream: Stream(r.GetStream()), Mode: Mode(r.GetMode()), Number: r.GetNumber(), Content: r.GetContent(),
 	}
 }
 
@@ -160,6 +160,15 @@ func OpenFromProto(o *pb.Open) Run {
 		r.AsOf = o.GetAsOf().AsTime()
 	}
 	return r
+}
+
+// LastRunToProto makes the answer to an Open.
+func LastRunToProto(l LastRun) *pb.Opened {
+	return &pb.Opened{LastCommittedRun: l.Number, LastContent: text(l.Content)}
+}
+
+func lastRunFromProto(o *pb.Opened) LastRun {
+	return LastRun{Number: o.GetLastCommittedRun(), Content: o.GetLastContent()}
 }
 
 // PartitionFromProto converts, and refuses a date that is not one.
@@ -223,7 +232,9 @@ func rejectedFromProto(r *pb.RejectedRow) RejectedRow {
 
 // StatusToProto converts.
 func StatusToProto(s Status) *pb.StatusResponse {
-	out := &pb.StatusResponse{State: pb.RunState(s.State), LastCommittedRun: s.LastCommitted, Fence: s.Fence}
+	out := &pb.StatusResponse{
+		State: pb.RunState(s.State), LastCommittedRun: s.Last.Number, LastContent: text(s.Last.Content), Content: text(s.Content), Fence: s.Fence,
+	}
 	if s.Receipt != nil {
 		out.Receipt = ReceiptToProto(*s.Receipt)
 	}
@@ -233,7 +244,10 @@ func StatusToProto(s Status) *pb.StatusResponse {
 // statusFromProto converts. A state that this version does not know is in
 // doubt: nothing is concluded from it.
 func statusFromProto(s *pb.StatusResponse) Status {
-	out := Status{State: RunState(s.GetState()), LastCommitted: s.GetLastCommittedRun(), Fence: s.GetFence()}
+	out := Status{
+		State: RunState(s.GetState()), Last: LastRun{Number: s.GetLastCommittedRun(), Content: s.GetLastContent()},
+		Content: s.GetContent(), Fence: s.GetFence(),
+	}
 	if out.State != Absent && out.State != Committed {
 		out.State = InDoubt
 	}

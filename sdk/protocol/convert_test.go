@@ -16,13 +16,13 @@ import (
 func TestConversionsKeepEverything(t *testing.T) {
 	t.Parallel()
 	run := Run{
-		ProjectID: 1, Pipeline: "p", PipelineID: "i", Stream: batch.Identity, Mode: Replace, Number: 7,
+		ProjectID: 1, Pipeline: "p", PipelineID: "i", Stream: batch.Identity, Mode: Replace, Number: 7, Content: "c7",
 		Fence: 9, Adopt: true, AsOf: time.Date(2026, 6, 1, 2, 3, 4, 5, time.UTC),
 	}
 	receipt := Receipt{Partitions: []PartitionReceipt{
 		{Index: 0, Rows: 1, Rejected: 2, RowsBytes: 3, RowsCRC32: 4, StoredBytes: 5, Objects: []string{"a", "b"}}, {Index: 1},
 	}}
-	status := Status{State: Committed, Receipt: &receipt, LastCommitted: 3, Fence: 4}
+	status := Status{State: Committed, Receipt: &receipt, Last: LastRun{3, "c3"}, Content: "c2", Fence: 4}
 	item := InventoryItem{Date: "2026-06-01", Run: 1, Object: "o", Rows: 2, StoredBytes: 3}
 	capabilities := Capabilities{
 		Streams: []Stream{batch.Events, batch.People}, Modes: []Mode{Append}, Partitioning: ByProjectDate,
@@ -35,6 +35,7 @@ func TestConversionsKeepEverything(t *testing.T) {
 	for name, pair := range map[string][2]any{
 		"run":          {run, OpenFromProto(openToProto(run))},
 		"receipt":      {receipt, receiptFromProto(ReceiptToProto(receipt))},
+		"last run":     {run.Last(), lastRunFromProto(LastRunToProto(run.Last()))},
 		"status":       {status, statusFromProto(StatusToProto(status))},
 		"inventory":    {item, inventoryItemFromProto(InventoryItemToProto(item))},
 		"capabilities": {capabilities, capabilitiesFromProto(CapabilitiesToProto(capabilities))},

@@ -111,18 +111,18 @@ func (e *Exporter) take(r *pb.Rejected) error {
 func (e *Exporter) Rejected() uint64 { return e.count.Load() }
 
 // Open claims the target for a run and returns the pipeline's last committed
-// one; 0: none. When that is this run or a later one nothing is to be sent:
+// one. When its number is this run's or a later one nothing is to be sent:
 // Close, and ask Status.
-func (e *Exporter) Open(ctx context.Context, run Run) (lastCommitted int64, err error) {
+func (e *Exporter) Open(ctx context.Context, run Run) (LastRun, error) {
 	request := &pb.ExportRequest{Message: &pb.ExportRequest_Open{Open: openToProto(run)}}
 	answer, err := e.ask(ctx, request)
 	if err == nil && answer.GetOpened() == nil {
 		err = outOfTurn("Opened", answer)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("open run %d: %w", run.Number, err)
+		return LastRun{}, fmt.Errorf("open run %d: %w", run.Number, err)
 	}
-	return answer.GetOpened().GetLastCommittedRun(), nil
+	return lastRunFromProto(answer.GetOpened()), nil
 }
 
 // BeginPartition begins the next partition.

@@ -148,10 +148,51 @@ type Run struct {
 	Stream     Stream
 	Mode       Mode
 	Number     int64 // 1 is a pipeline's first run
+	// Content is a digest of what the run sends, 32 characters of [0-9a-f].
+	// Two runs with one number and different contents come from two hosts that
+	// do not know of each other: a data directory was restored from a backup,
+	// or copied. A destination keeps it with the number of the last committed
+	// run: see LastRun. Empty: the host does not know it.
+	Content string
 
 	Fence int64     // grows with every attempt at any run of the pipeline; 0 in Status and Inventory
 	Adopt bool      // take over a target that names another pipeline's id
 	AsOf  time.Time // all that was journaled before is in this run or an earlier one
+}
+
+// LastRun is the last run that a pipeline has committed to a destination. The
+// destination keeps it, changes it in the step that commits, and returns it
+// from Open and Status; the host compares it with its own record. The zero
+// value means that nothing is committed.
+type LastRun struct {
+	Number  int64  `json:"number"`
+	Content string `json:"content,omitempty"` // Run.Content as it was committed; empty: not kept
+}
+
+// Last returns what a destination keeps of the run when it commits it.
+func (r Run) Last() LastRun { return LastRun{Number: r.Number, Content: r.Content} }
+
+// Holds reports whether run is committed. A run whose number is taken by
+// another content is an error of class Permanent: two hosts write to one
+// place, and neither may take the other's rows for its own.
+//
+// A run that is older than the last one is held: its content is not known here.
+func (l LastRun) Holds(run Run) (bool, error) {
+	switch {
+	case l.Number != run.Number:
+		return l.Number > run.Number, nil
+	case l.Content != run.Content:
+		return false, &Error{Class: Permanent, Err: fmt.Errorf(
+			"run %d of pipeline %s is committed with other content: %s, and not %s", run.Number, run.Pipeline, orUnknown(l.Content), orUnknown(run.Content))}
+	}
+	return true, nil
+}
+
+func orUnknown(content string) string {
+	if content == "" {
+		return "unknown"
+	}
+	return content
 }
 
 // Partition is a part of a run's rows: those of one date. For people and
@@ -198,7 +239,7 @@ const (
 	// that another process has open may still commit, until a newer fence is
 	// opened: Exporter.Open has the last word.
 	Absent    RunState = iota + 1
-	Committed          // committed, or a later run of the pipeline is
+	Committed          // a run with this number is committed, or a later run of the pipeline is
 	InDoubt            // the destination still works on it: ask again
 )
 
@@ -218,10 +259,15 @@ func (s RunState) String() string {
 
 // Status is the answer to what became of a run.
 type Status struct {
-	State         RunState
-	Receipt       *Receipt // of the run asked about, when the destination still knows it
-	LastCommitted int64    // the pipeline's; 0: none
-	Fence         int64    // as recorded at the destination; 0: none
+	// State may be left 0 by a destination that has its answer from a ledger:
+	// the SDK then takes it from Last.
+	State   RunState
+	Last    LastRun  // the pipeline's last committed run
+	Receipt *Receipt // of the committed run with the number asked about, when the destination still knows it
+	// Content is Run.Content of the committed run with the number asked about;
+	// empty: not known. The SDK fills it in when that run is the last one.
+	Content string
+	Fence   int64 // as recorded at the destination; 0: none
 }
 
 // CheckResult is one thing that Check tried. Detail says, when it failed,

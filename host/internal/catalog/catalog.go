@@ -24,8 +24,11 @@ var schema2 string
 //go:embed schema3.sql
 var schema3 string
 
+//go:embed schema4.sql
+var schema4 string
+
 // migrations bring a catalog of version i to version i+1.
-var migrations = []string{schema, schema2, schema3}
+var migrations = []string{schema, schema2, schema3, schema4}
 
 // NewerError says that a catalog was written by a newer version of the host.
 type NewerError struct{ Found, Known int }
@@ -98,6 +101,15 @@ func (c *Catalog) migrate(ctx context.Context) error {
 		_, err := tx.ExecContext(ctx, fmt.Sprintf(`PRAGMA user_version = %d`, len(migrations)))
 		return err
 	})
+}
+
+// ID returns the catalog's identity: random, given when the catalog was made,
+// and the same in every copy of its file.
+func (c *Catalog) ID(ctx context.Context) (id string, err error) {
+	if err := c.read.QueryRowContext(ctx, `SELECT id FROM identity`).Scan(&id); err != nil {
+		return "", fmt.Errorf("identity of the catalog: %w", err)
+	}
+	return id, nil
 }
 
 // Close closes the catalog.

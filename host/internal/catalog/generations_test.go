@@ -43,8 +43,8 @@ func TestGenerations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, err := c.InsertReplacement(t.Context(), p, first, next, time.Now(), time.Now())
-	if err != nil {
+	run := &pipeline.Run{Generation: first, Next: next, PlannedAt: time.Now(), AsOf: time.Now()}
+	if err := c.InsertRun(t.Context(), p, run); err != nil {
 		t.Fatal(err)
 	}
 	stored, err := c.OpenRun(t.Context(), p.ID)

@@ -58,10 +58,10 @@ func (c *Catalog) RegisterPipeline(ctx context.Context, def pipeline.Definition,
 		}
 		// What is not fixed follows the configuration.
 		id, state, cursor := p.ID, p.State, p.Cursor
-		fence, last, created, planned := p.Fence, p.LastRun, p.CreatedAt, p.PlannedAt
+		fence, last, committed, created, planned := p.Fence, p.LastRun, p.Committed, p.CreatedAt, p.PlannedAt
 		registered = &pipeline.Pipeline{
 			Definition: def, ID: id, State: state, Cursor: cursor,
-			Fence: fence, LastRun: last, CreatedAt: created, PlannedAt: planned,
+			Fence: fence, LastRun: last, Committed: committed, CreatedAt: created, PlannedAt: planned,
 		}
 		return nil
 	})
@@ -169,7 +169,7 @@ func newID() string {
 	return string(id)
 }
 
-const pipelineColumns = `id, name, project, stream, destination, from_day, to_day, state, cursor, fence, last_run, created_at, planned_at`
+const pipelineColumns = `id, name, project, stream, destination, from_day, to_day, state, cursor, fence, last_run, committed, created_at, planned_at`
 
 func pipelineByName(ctx context.Context, q querier, name string) (*pipeline.Pipeline, error) {
 	p, err := scanPipeline(q.QueryRowContext(ctx, `SELECT `+pipelineColumns+` FROM pipelines WHERE name = ?`, name))
@@ -190,7 +190,7 @@ func scanPipeline(row interface{ Scan(...any) error }) (*pipeline.Pipeline, erro
 	var stream, state string
 	var cursor []byte
 	var created, planned int64
-	err := row.Scan(&p.ID, &p.Name, &p.ProjectID, &stream, &p.Destination, &p.From, &p.To, &state, &cursor, &p.Fence, &p.LastRun, &created, &planned)
+	err := row.Scan(&p.ID, &p.Name, &p.ProjectID, &stream, &p.Destination, &p.From, &p.To, &state, &cursor, &p.Fence, &p.LastRun, &p.Committed, &created, &planned)
 	if err != nil {
 		return nil, err
 	}

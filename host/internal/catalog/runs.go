@@ -16,27 +16,19 @@ import (
 // ErrRunPlanned says that the pipeline has a run that is not done.
 var ErrRunPlanned = errors.New("pipeline has a run that is not done")
 
-// InsertRun fixes a run of the pipeline: its extents are from now on what it
-// exports. The run's number is the pipeline's last plus one; ErrRunPlanned when
-// another is not done yet.
-func (c *Catalog) InsertRun(ctx context.Context, p *pipeline.Pipeline, extents []pipeline.Extent, next pipeline.Cursor, now, asOf time.Time) (*pipeline.Run, error) {
-	return c.insertRun(ctx, p, &pipeline.Run{Extents: extents, Next: next, PlannedAt: now, AsOf: asOf})
-}
-
-// InsertReplacement is InsertRun for a generation.
-func (c *Catalog) InsertReplacement(ctx context.Context, p *pipeline.Pipeline, g *pipeline.Generation, next pipeline.Cursor, now, asOf time.Time) (*pipeline.Run, error) {
-	return c.insertRun(ctx, p, &pipeline.Run{Generation: g, Next: next, PlannedAt: now, AsOf: asOf})
-}
-
-func (c *Catalog) insertRun(ctx context.Context, p *pipeline.Pipeline, run *pipeline.Run) (*pipeline.Run, error) {
+// InsertRun fixes a run of the pipeline: its extents, or its generation, are
+// from now on what it exports. It sets the run's pipeline, state and number,
+// which is the pipeline's last plus one; ErrRunPlanned when another is not done
+// yet.
+func (c *Catalog) InsertRun(ctx context.Context, p *pipeline.Pipeline, run *pipeline.Run) error {
 	run.PipelineID, run.Number, run.State = p.ID, p.LastRun+1, pipeline.RunPlanned
 	cursor, err := json.Marshal(run.Next)
 	if err != nil {
-		return nil, fmt.Errorf("encode cursor: %w", err)
+		return fmt.Errorf("encode cursor: %w", err)
 	}
 	generation, err := encodeGeneration(run.Generation)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	totals := run.Totals()
 	err = c.Update(ctx, func(tx *sql.Tx) error {
@@ -50,16 +42,27 @@ func (c *Catalog) insertRun(ctx context.Context, p *pipeline.Pipeline, run *pipe
 			return errors.Join(ErrRunPlanned, err)
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO runs
-			(pipeline, number, state, extents, generation, next_cursor, from_day, to_day, row_count, bytes, fence, owner, lease_expires_at, planned_at, as_of, finished_at, error, receipt)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', 0, ?, ?, 0, '', NULL)`,
-			run.PipelineID, run.Number, string(run.State), packExtents(run.Extents), generation, cursor, int64(totals.From), int64(totals.To),
+			(pipeline, number, content, state, extents, generation, next_cursor, from_day, to_day, row_count, bytes, fence, owner, lease_expires_at, planned_at, as_of, finished_at, error, receipt)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', 0, ?, ?, 0, '', NULL)`,
+			run.PipelineID, run.Number, run.Content, string(run.State), packExtents(run.Extents), generation, cursor, int64(totals.From), int64(totals.To),
 			totals.Rows, totals.Bytes, run.PlannedAt.UnixMilli(), run.AsOf.UnixMilli())
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("plan run %d of pipeline %s: %w", run.Number, p.Name, err)
+		return fmt.Errorf("plan run %d of pipeline %s: %w", run.Number, p.Name, err)
 	}
-	return run, nil
+	return nil
+}
+
+// SetContent notes the content of a run that was planned without one.
+func (c *Catalog) SetContent(ctx context.Context, run *pipeline.Run, content string) error {
+	_, err := c.write.ExecContext(ctx, `UPDATE runs SET content = ? WHERE pipeline = ? AND number = ? AND content = ''`,
+		content, run.PipelineID, run.Number)
+	if err != nil {
+		return fmt.Errorf("set the content of run %d: %w", run.Number, err)
+	}
+	run.Content = content
+	return nil
 }
 
 // OpenRun returns the pipeline's run that is not done, or nil.
@@ -98,7 +101,7 @@ func (c *Catalog) ExportedTotals(ctx context.Context, pipelineID string) (rows, 
 func (c *Catalog) runs(ctx context.Context, where string, args ...any) ([]RunRecord, error) {
 	var runs []RunRecord
 	err := c.Read(ctx, func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, `SELECT pipeline, number, state, extents, generation, next_cursor, fence, owner, planned_at, as_of, finished_at, error, receipt
+		rows, err := tx.QueryContext(ctx, `SELECT pipeline, number, content, state, extents, generation, next_cursor, fence, owner, planned_at, as_of, finished_at, error, prepared, receipt
 			FROM runs `+where, args...)
 		if err != nil {
 			return err
@@ -122,9 +125,9 @@ func (c *Catalog) runs(ctx context.Context, where string, args ...any) ([]RunRec
 func scanRun(rows *sql.Rows) (RunRecord, error) {
 	r := RunRecord{Run: &pipeline.Run{}}
 	var state string
-	var extents, generation, cursor, receipt []byte
+	var extents, generation, cursor, prepared, receipt []byte
 	var planned, asOf, finished int64
-	err := rows.Scan(&r.PipelineID, &r.Number, &state, &extents, &generation, &cursor, &r.Fence, &r.Owner, &planned, &asOf, &finished, &r.Error, &receipt)
+	err := rows.Scan(&r.PipelineID, &r.Number, &r.Content, &state, &extents, &generation, &cursor, &r.Fence, &r.Owner, &planned, &asOf, &finished, &r.Error, &prepared, &receipt)
 	if err != nil {
 		return r, err
 	}
@@ -139,13 +142,22 @@ func scanRun(rows *sql.Rows) (RunRecord, error) {
 	if err := json.Unmarshal(cursor, &r.Next); err != nil {
 		return r, fmt.Errorf("cursor of run %d: %w", r.Number, err)
 	}
-	if receipt != nil {
-		r.Receipt = new(pipeline.Receipt)
-		if err := json.Unmarshal(receipt, r.Receipt); err != nil {
-			return r, fmt.Errorf("receipt of run %d: %w", r.Number, err)
-		}
+	if r.Prepared, err = decodeReceipt(prepared); err == nil {
+		r.Receipt, err = decodeReceipt(receipt)
+	}
+	if err != nil {
+		return r, fmt.Errorf("receipt of run %d: %w", r.Number, err)
 	}
 	return r, nil
+}
+
+// decodeReceipt returns nil for no receipt, which is stored as NULL.
+func decodeReceipt(encoded []byte) (*pipeline.Receipt, error) {
+	if encoded == nil {
+		return nil, nil
+	}
+	r := new(pipeline.Receipt)
+	return r, json.Unmarshal(encoded, r)
 }
 
 // AcquireRun leases a run that is not done to owner, with the pipeline's next
@@ -195,6 +207,31 @@ func (c *Catalog) RenewRun(ctx context.Context, lease pipeline.Lease, ttl time.D
 	})
 }
 
+// RecordPrepared keeps what the destination holds of the run before the commit
+// is asked for. pipeline.ErrLeaseLost when a newer fence has the run.
+func (c *Catalog) RecordPrepared(ctx context.Context, lease pipeline.Lease, receipt pipeline.Receipt) error {
+	encoded, err := json.Marshal(receipt)
+	if err != nil {
+		return fmt.Errorf("encode receipt: %w", err)
+	}
+	return c.Update(ctx, func(tx *sql.Tx) error {
+		result, err := tx.ExecContext(ctx, `UPDATE runs SET prepared = ? WHERE pipeline = ? AND number = ? AND fence = ? AND state = 'running'`,
+			string(encoded), lease.PipelineID, lease.Number, lease.Fence)
+		return oneRow(result, err, pipeline.ErrLeaseLost)
+	})
+}
+
+// RaiseFence has the pipeline's next lease take a fence above one that its
+// destination has recorded and that this catalog never gave.
+// pipeline.ErrLeaseLost when the lease's fence is not the catalog's latest.
+func (c *Catalog) RaiseFence(ctx context.Context, lease pipeline.Lease, recorded int64) error {
+	return c.Update(ctx, func(tx *sql.Tx) error {
+		result, err := tx.ExecContext(ctx, `UPDATE pipelines SET fence = MAX(fence, ?) WHERE id = ? AND fence = ?`,
+			recorded, lease.PipelineID, lease.Fence)
+		return oneRow(result, err, pipeline.ErrLeaseLost)
+	})
+}
+
 // RecordReceipt marks the run as succeeded and moves the pipeline's cursor,
 // in one transaction. pipeline.ErrLeaseLost when the lease's fence is not the
 // latest.
@@ -204,13 +241,13 @@ func (c *Catalog) RecordReceipt(ctx context.Context, lease pipeline.Lease, recei
 		return fmt.Errorf("encode receipt: %w", err)
 	}
 	return c.Update(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = 'succeeded', receipt = ?, finished_at = `+nowMillis+`, owner = '', error = ''
+		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = 'succeeded', receipt = ?, prepared = NULL, finished_at = `+nowMillis+`, owner = '', error = ''
 			WHERE pipeline = ? AND number = ? AND fence = ? AND state = 'running'`,
 			string(encoded), lease.PipelineID, lease.Number, lease.Fence)
 		if err := oneRow(result, err, pipeline.ErrLeaseLost); err != nil {
 			return err
 		}
-		result, err = tx.ExecContext(ctx, `UPDATE pipelines SET cursor = (SELECT next_cursor FROM runs WHERE pipeline = ? AND number = ?)
+		result, err = tx.ExecContext(ctx, `UPDATE pipelines SET (cursor, committed) = (SELECT next_cursor, content FROM runs WHERE pipeline = ? AND number = ?)
 			WHERE id = ? AND fence = ? AND last_run = ?`,
 			lease.PipelineID, lease.Number, lease.PipelineID, lease.Fence, lease.Number)
 		return oneRow(result, err, pipeline.ErrLeaseLost)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"reflect"
 	"sync"
 	"testing"
@@ -30,13 +31,18 @@ func extents(r *rand.Rand, n int) []pipeline.Extent {
 	return list
 }
 
+// unplanned is a run that is not in the catalog yet.
+func unplanned(extents []pipeline.Extent, next pipeline.Cursor) *pipeline.Run {
+	return &pipeline.Run{Extents: extents, Next: next, Content: "c1", PlannedAt: plannedAt, AsOf: asOf}
+}
+
 // planned is a pipeline with a planned run.
 func planned(t *testing.T, c *Catalog) (*pipeline.Pipeline, *pipeline.Run) {
 	t.Helper()
 	p := register(t, c, definition(t, "events", "2026-01-01", ""), nil)
 	next := pipeline.Cursor{BackfillDone: true, Live: pipeline.Position{Seq: 9, Index: 3}}
-	run, err := c.InsertRun(t.Context(), p, extents(rand.New(rand.NewPCG(1, 12)), 5), next, plannedAt, asOf)
-	if err != nil {
+	run := unplanned(extents(rand.New(rand.NewPCG(1, 12)), 5), next)
+	if err := c.InsertRun(t.Context(), p, run); err != nil {
 		t.Fatal(err)
 	}
 	return p, run
@@ -123,7 +129,7 @@ func TestOneRunAtATime(t *testing.T) {
 	blocked := func(state string) {
 		t.Helper()
 		for what, p := range map[string]*pipeline.Pipeline{"as it is": reload(t, c), "as it was": stale} {
-			if _, err := c.InsertRun(t.Context(), p, nil, moved, plannedAt, asOf); !errors.Is(err, ErrRunPlanned) {
+			if err := c.InsertRun(t.Context(), p, unplanned(nil, moved)); !errors.Is(err, ErrRunPlanned) {
 				t.Errorf("%s, pipeline %s: got %v", state, what, err)
 			}
 			if err := c.MoveCursor(t.Context(), p, moved); err != nil {
@@ -161,7 +167,7 @@ func TestOneRunAtATime(t *testing.T) {
 		t.Errorf("still open: %+v, %v", open, err)
 	}
 	// One who saw the pipeline before that run plans nothing.
-	if _, err := c.InsertRun(t.Context(), stale, nil, moved, plannedAt, asOf); !errors.Is(err, ErrRunPlanned) {
+	if err := c.InsertRun(t.Context(), stale, unplanned(nil, moved)); !errors.Is(err, ErrRunPlanned) {
 		t.Errorf("got %v", err)
 	}
 	if err := c.MoveCursor(t.Context(), stale, moved); err != nil || reload(t, c).Cursor != run.Next {
@@ -170,8 +176,8 @@ func TestOneRunAtATime(t *testing.T) {
 	if err := c.MoveCursor(t.Context(), p, moved); err != nil || reload(t, c).Cursor != moved {
 		t.Errorf("the cursor was not moved: %v", err)
 	}
-	second, err := c.InsertRun(t.Context(), p, nil, moved, plannedAt, asOf)
-	if err != nil || second.Number != 2 {
+	second := unplanned(nil, moved)
+	if err := c.InsertRun(t.Context(), p, second); err != nil || second.Number != 2 {
 		t.Errorf("got %+v, %v", second, err)
 	}
 	rows, rejected, bytes, err := c.ExportedTotals(t.Context(), p.ID)
@@ -187,7 +193,7 @@ func TestOneOfManyPlansIsFixed(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range errs {
 		wg.Go(func() {
-			_, errs[i] = c[i%2].InsertRun(t.Context(), p, extents(rand.New(rand.NewPCG(uint64(i), 13)), i+1), pipeline.Cursor{}, plannedAt, asOf)
+			errs[i] = c[i%2].InsertRun(t.Context(), p, unplanned(extents(rand.New(rand.NewPCG(uint64(i), 13)), i+1), pipeline.Cursor{}))
 		})
 	}
 	wg.Wait()
@@ -426,5 +432,105 @@ func TestAReceiptIsKept(t *testing.T) {
 	got := latest(t, c, p)
 	if got.Receipt == nil || !reflect.DeepEqual(*got.Receipt, receipt) || got.State != pipeline.RunSucceeded || got.FinishedAt.IsZero() {
 		t.Errorf("got %+v, want %+v", got, receipt)
+	}
+}
+
+// What was prepared is kept until the run is recorded; then the pipeline knows
+// the content of what is committed.
+func TestContentAndPreparedReceipt(t *testing.T) {
+	c := newCatalog(t)
+	p, run := planned(t, c)
+	lease, err := c.AcquireRun(t.Context(), p.ID, run.Number, "a", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prepared := pipeline.Receipt{Rows: 3, Rejected: 1, Partitions: []pipeline.PartitionReceipt{{Date: "2026-01-01", Rows: 3, Rejected: 1}}}
+	if err := c.RecordPrepared(t.Context(), lease, prepared); err != nil {
+		t.Fatal(err)
+	}
+	if got := latest(t, c, p); got.Content != "c1" || got.Prepared == nil || !reflect.DeepEqual(*got.Prepared, prepared) || got.Receipt != nil {
+		t.Errorf("the run is %+v", got.Run)
+	}
+	stale := lease
+	stale.Fence--
+	if err := c.RecordPrepared(t.Context(), stale, prepared); !errors.Is(err, pipeline.ErrLeaseLost) {
+		t.Errorf("an older fence: %v", err)
+	}
+	if got := reload(t, c).Committed; got != "" {
+		t.Errorf("content %q is committed before the receipt", got)
+	}
+	if err := c.RecordReceipt(t.Context(), lease, prepared); err != nil {
+		t.Fatal(err)
+	}
+	if got := latest(t, c, p); got.Prepared != nil || got.Receipt == nil {
+		t.Errorf("the run is %+v", got.Run)
+	}
+	if got := reload(t, c).Committed; got != "c1" {
+		t.Errorf("content %q is committed, want c1", got)
+	}
+}
+
+// A run from before contents were kept is given one, once.
+func TestContentOfAnOlderRun(t *testing.T) {
+	c := newCatalog(t)
+	p := register(t, c, definition(t, "events", "2026-01-01", ""), nil)
+	run := unplanned(nil, pipeline.Cursor{})
+	run.Content = ""
+	if err := c.InsertRun(t.Context(), p, run); err != nil {
+		t.Fatal(err)
+	}
+	for _, content := range []string{"first", "second"} {
+		if err := c.SetContent(t.Context(), run, content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := latest(t, c, p).Content; got != "first" {
+		t.Errorf("content %q, want that which was set first", got)
+	}
+}
+
+// The next lease takes a fence above the one that a destination has recorded,
+// unless another attempt has taken over.
+func TestRaiseFence(t *testing.T) {
+	c := newCatalog(t)
+	p, run := planned(t, c)
+	lease, err := c.AcquireRun(t.Context(), p.ID, run.Number, "a", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, recorded := range []int64{40, 7} { // never lowered
+		if err := c.RaiseFence(t.Context(), lease, recorded); (err != nil) != (recorded == 7) {
+			t.Errorf("raise to %d: %v", recorded, err)
+		}
+	}
+	next, err := c.AcquireRun(t.Context(), p.ID, run.Number, "a", time.Hour)
+	if err != nil || next.Fence != 41 {
+		t.Errorf("the next fence is %d, %v", next.Fence, err)
+	}
+	if err := c.RaiseFence(t.Context(), lease, 99); !errors.Is(err, pipeline.ErrLeaseLost) {
+		t.Errorf("a zombie raised the fence: %v", err)
+	}
+}
+
+// A catalog keeps its identity, and no two have the same.
+func TestIdentity(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	id := func(path string) string {
+		c, err := Open(t.Context(), path, "host-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		id, err := c.ID(t.Context())
+		if err != nil || len(id) != 32 {
+			t.Errorf("identity %q, %v", id, err)
+		}
+		return id
+	}
+	if first, again := id(path), id(path); first != again {
+		t.Errorf("opened again, the identity is %s and not %s", again, first)
+	}
+	if first, other := id(path), id(filepath.Join(t.TempDir(), "catalog.db")); first == other {
+		t.Errorf("two catalogs have identity %s", first)
 	}
 }

@@ -27,8 +27,9 @@ func permanent(format string, args ...any) error {
 // help.
 func Retryable(err error) bool {
 	var p *permanentError
+	var d *DivergedError
 	switch {
-	case errors.As(err, &p), errors.Is(err, context.Canceled):
+	case errors.As(err, &p), errors.As(err, &d), errors.Is(err, context.Canceled):
 		return false
 	case errors.Is(err, pipeline.ErrLeased), errors.Is(err, pipeline.ErrLeaseLost):
 		return true

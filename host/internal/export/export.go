@@ -19,6 +19,13 @@ type Store interface {
 	AcquireRun(ctx context.Context, pipelineID string, number int64, owner string, ttl time.Duration) (pipeline.Lease, error)
 	// RenewRun extends a lease; pipeline.ErrLeaseLost when it is another's.
 	RenewRun(ctx context.Context, lease pipeline.Lease, ttl time.Duration) error
+	// RaiseFence has the next lease take a fence above one that the destination
+	// has recorded; pipeline.ErrLeaseLost when the lease is not the catalog's
+	// latest.
+	RaiseFence(ctx context.Context, lease pipeline.Lease, recorded int64) error
+	// RecordPrepared keeps what the destination holds before the commit is asked
+	// for; pipeline.ErrLeaseLost when the fence is not the latest.
+	RecordPrepared(ctx context.Context, lease pipeline.Lease, receipt pipeline.Receipt) error
 	// RecordReceipt marks the run as succeeded and moves the pipeline's cursor,
 	// in one transaction; pipeline.ErrLeaseLost when the fence is not the latest.
 	RecordReceipt(ctx context.Context, lease pipeline.Lease, receipt pipeline.Receipt) error
@@ -43,7 +50,7 @@ type Generations interface {
 
 // Session is one Export stream of a plugin.
 type Session interface {
-	Open(ctx context.Context, run protocol.Run) (lastCommitted int64, err error)
+	Open(ctx context.Context, run protocol.Run) (protocol.LastRun, error)
 	BeginPartition(ctx context.Context, p protocol.Partition) error
 	// SendWithChecksum sends a batch with the CRC-32C of its payload, as it was
 	// when the payload was stored.
@@ -94,6 +101,10 @@ type Job struct {
 	Pipeline    *pipeline.Pipeline
 	Run         *pipeline.Run
 	Destination Destination
+	// Totals returns the rows, bytes and checksum of each of the run's parts, as
+	// the journal lists them. Only a run that the destination has committed
+	// without its content needs it.
+	Totals func(ctx context.Context) ([]protocol.Totals, error)
 	// Refusals opens the place for rows that the destination refuses.
 	Refusals func() (Refusals, error)
 }
@@ -101,6 +112,15 @@ type Job struct {
 // Do makes one attempt at the run. It returns the recorded receipt, or an
 // error; Retryable says whether another attempt may help.
 func (x *Exporter) Do(ctx context.Context, job Job) (*pipeline.Receipt, error) {
+	receipt, err := x.once(ctx, job)
+	if errors.Is(err, errRaised) {
+		return x.once(ctx, job)
+	}
+	return receipt, err
+}
+
+// once makes an attempt with one fence.
+func (x *Exporter) once(ctx context.Context, job Job) (*pipeline.Receipt, error) {
 	lease, err := x.Store.AcquireRun(ctx, job.Pipeline.ID, job.Run.Number, x.Owner, x.LeaseTTL)
 	if err != nil {
 		return nil, fmt.Errorf("lease run %d of pipeline %s: %w", job.Run.Number, job.Pipeline.Name, err)

@@ -31,7 +31,8 @@ var errDamaged = errors.New("the payload is not as it was stored")
 type place struct {
 	mu      sync.Mutex
 	fence   int64
-	last    int64
+	last    protocol.LastRun
+	earlier map[int64]string // content by number, of runs before the last one
 	receipt protocol.Receipt
 	commits int
 	mode    protocol.Mode
@@ -40,6 +41,8 @@ type place struct {
 	refuse     map[string]string // reason by payload
 	loseRows   bool
 	loseReply  bool
+	noReceipt  bool // Status has none
+	noContent  bool // neither Open nor Status has one
 	atSend     func()
 	atPrepare  func()
 	statusFail error
@@ -62,13 +65,18 @@ func (p *place) Status(_ context.Context, run protocol.Run) (protocol.Status, er
 		p.inDoubt--
 		return protocol.Status{State: protocol.InDoubt}, nil
 	}
-	s := protocol.Status{State: protocol.Absent, LastCommitted: p.last, Fence: p.fence}
-	if run.Number <= p.last {
+	s := protocol.Status{State: protocol.Absent, Last: p.last, Content: p.earlier[run.Number], Fence: p.fence}
+	if run.Number <= p.last.Number {
 		s.State = protocol.Committed
 	}
-	if run.Number == p.last {
-		receipt := p.receipt
-		s.Receipt = &receipt
+	if run.Number == p.last.Number {
+		s.Content = p.last.Content
+		if receipt := p.receipt; !p.noReceipt {
+			s.Receipt = &receipt
+		}
+	}
+	if p.noContent {
+		s.Content, s.Last.Content = "", ""
 	}
 	return s, nil
 }
@@ -87,14 +95,17 @@ func (s *session) fenced() error {
 	return nil
 }
 
-func (s *session) Open(_ context.Context, run protocol.Run) (int64, error) {
+func (s *session) Open(_ context.Context, run protocol.Run) (protocol.LastRun, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.run = run
 	if err := s.fenced(); err != nil {
-		return 0, err
+		return protocol.LastRun{}, err
 	}
 	s.fence, s.mode = run.Fence, run.Mode
+	if s.noContent {
+		return protocol.LastRun{Number: s.last.Number}, nil
+	}
 	return s.last, nil
 }
 
@@ -139,7 +150,10 @@ func (s *session) Commit(context.Context) (protocol.Receipt, error) {
 	if err := s.fenced(); err != nil {
 		return protocol.Receipt{}, err
 	}
-	s.last, s.place.receipt = s.run.Number, s.receipt
+	if done, err := s.last.Holds(s.run); done || err != nil {
+		return s.receipt, err
+	}
+	s.last, s.place.receipt = s.run.Last(), s.receipt
 	s.commits++
 	if s.loseReply {
 		return protocol.Receipt{}, &protocol.Error{Class: protocol.Retryable, Err: protocol.ErrUnknown}
@@ -222,7 +236,8 @@ func newBench(t *testing.T) *bench {
 		{Ref: journal.ExtentRef{Seq: 1, Index: 0}, UTCDate: 10, ZoneDate: 10, Rows: 2},
 	}
 	next := pipeline.Cursor{BackfillDone: true, Live: pipeline.Position{Seq: 2, Index: pipeline.EndOfSegment}}
-	if b.run, err = c.InsertRun(t.Context(), b.pipeline, extents, next, time.Now(), time.Now()); err != nil {
+	b.run = &pipeline.Run{Extents: extents, Next: next, Content: "content-1", PlannedAt: time.Now(), AsOf: time.Now()}
+	if err := c.InsertRun(t.Context(), b.pipeline, b.run); err != nil {
 		t.Fatal(err)
 	}
 	return b
@@ -238,10 +253,30 @@ func (b *bench) do(owner string, ttl time.Duration) (*pipeline.Receipt, error) {
 			return ctx.Err()
 		},
 	}
+	// A host reads the run anew for each attempt.
+	runs, err := b.catalog.Runs(b.t.Context(), b.pipeline.ID, 1)
+	if err != nil {
+		b.t.Fatal(err)
+	}
 	return x.Do(b.t.Context(), export.Job{
-		Pipeline: b.pipeline, Run: b.run, Destination: b.place,
+		Pipeline: b.pipeline, Run: runs[0].Run, Destination: b.place,
+		Totals:   func(context.Context) ([]protocol.Totals, error) { return b.totals(), nil },
 		Refusals: func() (export.Refusals, error) { return b.refused, nil },
 	})
+}
+
+// totals are those of the run's parts in the journal.
+func (b *bench) totals() []protocol.Totals {
+	parts := b.run.Parts(false)
+	totals := make([]protocol.Totals, len(parts))
+	for i, part := range parts {
+		for _, e := range part.Extents {
+			for _, rows := range journaled[e.Ref] {
+				totals[i].Append(protocol.Totals{Rows: 1, RowsBytes: uint64(len(rows)), RowsCRC32: crc32.ChecksumIEEE([]byte(rows))})
+			}
+		}
+	}
+	return totals
 }
 
 // done checks that the run is recorded once, at the place and in the catalog.
@@ -250,8 +285,8 @@ func (b *bench) done(receipt *pipeline.Receipt, err error) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if receipt.Rows+receipt.Rejected != 4 || b.place.last != 1 || b.place.commits != 1 {
-		b.t.Errorf("receipt %+v, last %d, %d commits", receipt, b.place.last, b.place.commits)
+	if receipt.Rows+receipt.Rejected != 4 || b.place.last.Number != 1 || b.place.commits != 1 {
+		b.t.Errorf("receipt %+v, last %+v, %d commits", receipt, b.place.last, b.place.commits)
 	}
 	stored, err := b.catalog.Pipeline(b.t.Context(), "p")
 	if err != nil {
@@ -438,14 +473,209 @@ func TestAHostThatWakesAfterItsLeaseChangesNothing(t *testing.T) {
 	}
 }
 
+// next plans another run over the same extents.
+func (b *bench) next(content string) {
+	b.t.Helper()
+	var err error
+	if b.pipeline, err = b.catalog.Pipeline(b.t.Context(), b.pipeline.Name); err != nil {
+		b.t.Fatal(err)
+	}
+	b.run = &pipeline.Run{Extents: b.run.Extents, Next: b.run.Next, Content: content, PlannedAt: time.Now(), AsOf: time.Now()}
+	if err := b.catalog.InsertRun(b.t.Context(), b.pipeline, b.run); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// stops checks that an attempt is given up with a word about it, and that
+// nothing was sent or recorded.
+func (b *bench) stops(words ...string) {
+	b.t.Helper()
+	before, commits := b.place.last, b.place.commits
+	b.place.atSend = func() { b.t.Error("rows are sent") }
+	_, err := b.do("a", time.Minute)
+	if err == nil || export.Retryable(err) {
+		b.t.Fatalf("got %v", err)
+	}
+	for _, word := range words {
+		if !strings.Contains(err.Error(), word) {
+			b.t.Errorf("the error does not say %q: %v", word, err)
+		}
+	}
+	if b.place.last != before || b.place.commits != commits {
+		b.t.Errorf("the destination went from %+v to %+v", before, b.place.last)
+	}
+	open, err := b.catalog.OpenRun(b.t.Context(), b.pipeline.ID)
+	if err != nil || open == nil || open.State != pipeline.RunFailed {
+		b.t.Errorf("the run is %+v, %v", open, err)
+	}
+}
+
 func TestADestinationThatLostItsHistoryIsNotWrittenTo(t *testing.T) {
 	b := newBench(t)
-	b.place.last = 5
-	if _, err := b.do("a", time.Minute); err == nil || export.Retryable(err) {
-		t.Errorf("got %v", err)
+	receipt, err := b.do("a", time.Minute)
+	b.done(receipt, err)
+	b.next("content-2")
+	b.place.last = protocol.LastRun{}
+	b.stops("last committed run is 0", "is gone")
+}
+
+// The number of the run is taken by another content: of a host that the backup
+// was made of, or of a copy.
+func TestAnotherRunOfTheSameNumberIsNotTakenForOnesOwn(t *testing.T) {
+	b := newBench(t)
+	if _, err := b.do("a", time.Minute); err != nil {
+		t.Fatal(err)
 	}
-	if b.place.commits > 0 {
-		t.Error("it was committed")
+	b.next("content-2")
+	// Same rows, partitions and receipt: only the content tells.
+	b.place.last = protocol.LastRun{Number: 2, Content: "theirs"}
+	b.stops("run 2", "theirs", "content-2", "pipelines recover p")
+}
+
+func TestADestinationThatIsAheadStopsThePipeline(t *testing.T) {
+	for name, earlier := range map[string]string{"another content": "theirs", "unknown content": ""} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.place.last, b.place.earlier = protocol.LastRun{Number: 5, Content: "theirs-5"}, map[int64]string{1: earlier}
+			b.stops("run 1", "pipelines recover p", "run 5")
+		})
+	}
+}
+
+// The destination's last run has the number of this catalog's last run, and is
+// another.
+func TestARunAfterAnotherHistoryIsNotSent(t *testing.T) {
+	b := newBench(t)
+	if _, err := b.do("a", time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	b.next("content-2")
+	b.place.last.Content = "theirs"
+	b.stops("run 1 with content theirs", "run 1 with content content-1")
+}
+
+// A restored host that plans again what was exported since its backup finds
+// each run committed, and sends nothing.
+func TestRunsThatAreCommittedWithTheSameContentAreAdopted(t *testing.T) {
+	b := newBench(t)
+	b.place.earlier = map[int64]string{1: "content-1"}
+	b.place.last = protocol.LastRun{Number: 2, Content: "content-2"}
+	b.place.atSend = func() { t.Error("rows are sent") }
+	receipt, err := b.do("a", time.Minute)
+	if err != nil || receipt.Rows != 4 || !receipt.Planned {
+		t.Fatalf("%+v, %v", receipt, err)
+	}
+	b.next("content-2")
+	b.place.noReceipt = true
+	if receipt, err = b.do("a", time.Minute); err != nil || receipt.Rows != 4 {
+		t.Fatalf("%+v, %v", receipt, err)
+	}
+	b.next("content-3")
+	b.place.atSend = nil
+	if _, err = b.do("a", time.Minute); err != nil || b.place.last.Number != 3 || b.place.commits != 1 {
+		t.Errorf("%+v after %d commits, %v", b.place.last, b.place.commits, err)
+	}
+}
+
+// A destination that keeps no receipt is allowed: what it held when the commit
+// was asked for is the receipt, with the rows that it rejected.
+func TestACommitWithoutAReceiptIsTakenByItsContent(t *testing.T) {
+	for _, when := range []string{"asked at once", "asked by the next attempt"} {
+		t.Run(when, func(t *testing.T) {
+			b := newBench(t)
+			b.place.loseReply, b.place.noReceipt = true, true
+			b.place.refuse = map[string]string{"two\n": "odd"}
+			if when != "asked at once" {
+				b.place.statusFail = errors.New("no answer")
+				if _, err := b.do("a", time.Minute); !export.Retryable(err) {
+					t.Fatalf("got %v", err)
+				}
+				b.place.statusFail = nil
+				b.place.atSend = func() { t.Error("rows are sent again") }
+			}
+			receipt, err := b.do("a", time.Minute)
+			b.done(receipt, err)
+			if receipt.Rejected != 1 || receipt.Planned {
+				t.Errorf("the receipt is %+v", receipt)
+			}
+		})
+	}
+}
+
+// A destination that does not know the content of a run, because it was
+// committed by an older version, is believed if its receipt has the checksums
+// of this run.
+func TestAnUnknownContentIsComparedByTheReceipt(t *testing.T) {
+	b := newBench(t)
+	b.place.loseReply, b.place.statusFail = true, errors.New("no answer")
+	if _, err := b.do("a", time.Minute); !export.Retryable(err) {
+		t.Fatalf("got %v", err)
+	}
+	b.place.loseReply, b.place.statusFail, b.place.noContent = false, nil, true
+	receipt, err := b.do("a", time.Minute)
+	b.done(receipt, err)
+}
+
+func TestAnUnknownContentWithOtherRowsIsRefused(t *testing.T) {
+	for name, tt := range map[string]struct {
+		spoil func(*place)
+		word  string
+	}{
+		"another checksum": {func(p *place) { p.receipt.Partitions[0].RowsCRC32++ }, "other rows"},
+		"other bytes":      {func(p *place) { p.receipt.Partitions[1].RowsBytes++ }, "other rows"},
+		"other rows":       {func(p *place) { p.receipt.Partitions[1].Rows++ }, "is not that of this catalog"},
+		"no checksum":      {func(p *place) { p.receipt.Partitions[0].RowsBytes = 0 }, "cannot be told"},
+		"rejected rows":    {func(p *place) { p.receipt.Partitions[0].Rows--; p.receipt.Partitions[0].Rejected++ }, "cannot be told"},
+		"no receipt":       {func(p *place) { p.noReceipt = true }, "cannot be told"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.place.loseReply, b.place.statusFail = true, errors.New("no answer")
+			if _, err := b.do("a", time.Minute); !export.Retryable(err) {
+				t.Fatalf("got %v", err)
+			}
+			b.place.loseReply, b.place.statusFail, b.place.noContent = false, nil, true
+			tt.spoil(b.place)
+			b.stops(tt.word)
+		})
+	}
+}
+
+// The fences of a restored catalog may be lower than the one that its
+// destination has recorded. If the runs are the same it goes on above it.
+func TestAFenceThatTheCatalogNeverGave(t *testing.T) {
+	b := newBench(t)
+	if _, err := b.do("a", time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	b.next("content-2")
+	b.place.fence = 40
+	if _, err := b.do("a", time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if b.place.fence != 41 || b.place.last.Number != 2 {
+		t.Errorf("fence %d, last run %+v", b.place.fence, b.place.last)
+	}
+}
+
+func TestAFenceOfAnotherHistoryIsNotRaised(t *testing.T) {
+	for name, last := range map[string]protocol.LastRun{
+		"its last run is another": {Number: 1, Content: "theirs"},
+		"its next run is another": {Number: 2, Content: "theirs"},
+		"it is ahead":             {Number: 7, Content: "theirs"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			if _, err := b.do("a", time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			b.next("content-2")
+			b.place.fence, b.place.last = 40, last
+			b.stops("pipelines recover p")
+			if b.place.fence != 40 {
+				t.Errorf("the fence is %d", b.place.fence)
+			}
+		})
 	}
 }
 
@@ -463,10 +693,10 @@ func TestASetIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.run, err = b.catalog.InsertReplacement(t.Context(), p, g, next, time.Now(), time.Now()); err != nil {
+	b.pipeline, b.run = p, &pipeline.Run{Generation: g, Next: next, Content: "content-1", PlannedAt: time.Now(), AsOf: time.Now()}
+	if err := b.catalog.InsertRun(t.Context(), p, b.run); err != nil {
 		t.Fatal(err)
 	}
-	b.pipeline = p
 	receipt, err := b.do("host", time.Minute)
 	if err != nil {
 		t.Fatal(err)
@@ -493,10 +723,10 @@ func TestASetThatIsNotWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := &pipeline.Generation{Blob: "people/1/a", Seq: 2, Rows: 3}
-	if b.run, err = b.catalog.InsertReplacement(t.Context(), p, g, p.Cursor, time.Now(), time.Now()); err != nil {
+	b.pipeline, b.run = p, &pipeline.Run{Generation: g, Next: p.Cursor, Content: "content-1", PlannedAt: time.Now(), AsOf: time.Now()}
+	if err := b.catalog.InsertRun(t.Context(), p, b.run); err != nil {
 		t.Fatal(err)
 	}
-	b.pipeline = p
 	if _, err := b.do("host", time.Minute); err == nil || b.place.commits != 0 {
 		t.Errorf("%d commits, %v", b.place.commits, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sort"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/crashpoint"
@@ -14,12 +13,9 @@ import (
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-// part is one partition of a run: the extents of one date, or a generation,
-// which has none.
+// part is one partition of a run and what was sent of it.
 type part struct {
-	date    string
-	extents []pipeline.Extent
-	planned int64 // rows
+	pipeline.Part
 	sent    protocol.Totals
 	refused uint64
 }
@@ -30,6 +26,7 @@ type transfer struct {
 	lease    pipeline.Lease
 	refusals Refusals
 	progress func(run *pipeline.Run, rows, bytes int64)
+	store    Store
 	wait     func(ctx context.Context, d time.Duration) error
 	parts    []part
 	rows     int64
@@ -41,49 +38,11 @@ func newTransfer(job Job, lease pipeline.Lease, refusals Refusals, x *Exporter) 
 	if progress == nil {
 		progress = func(*pipeline.Run, int64, int64) {}
 	}
-	return &transfer{
-		job: job, lease: lease, refusals: refusals, progress: progress, wait: x.Wait,
-		parts: parts(job.Run, job.Destination.Partitioning()),
+	t := &transfer{job: job, lease: lease, refusals: refusals, progress: progress, store: x.Store, wait: x.Wait}
+	for _, p := range job.Run.Parts(job.Destination.Partitioning() == protocol.ByProjectDate) {
+		t.parts = append(t.parts, part{Part: p})
 	}
-}
-
-func parts(run *pipeline.Run, by protocol.Partitioning) []part {
-	if run.Generation != nil {
-		return []part{{planned: run.Generation.Rows}}
-	}
-	return partition(run.Extents, by)
-}
-
-// partition groups extents by date, dates ascending; within a date in the
-// order in which they were journaled.
-func partition(extents []pipeline.Extent, by protocol.Partitioning) []part {
-	index := map[journal.Day]int{}
-	var days []journal.Day
-	groups := map[journal.Day][]pipeline.Extent{}
-	for _, e := range extents {
-		day := e.UTCDate
-		if by == protocol.ByProjectDate {
-			day = e.ZoneDate
-		}
-		if _, ok := index[day]; !ok {
-			index[day] = len(days)
-			days = append(days, day)
-		}
-		groups[day] = append(groups[day], e)
-	}
-	sort.Slice(days, func(i, j int) bool { return days[i] < days[j] })
-	parts := make([]part, 0, len(days))
-	for _, day := range days {
-		group := groups[day]
-		sort.Slice(group, func(i, j int) bool {
-			if group[i].Ref.Seq != group[j].Ref.Seq {
-				return group[i].Ref.Seq < group[j].Ref.Seq
-			}
-			return group[i].Ref.Index < group[j].Ref.Index
-		})
-		parts = append(parts, part{date: day.String(), extents: group, planned: pipeline.Sum(group).Rows})
-	}
-	return parts
+	return t
 }
 
 // run opens the stream and either sends everything and commits, or finds the
@@ -110,16 +69,13 @@ func (t *transfer) converse(ctx context.Context, session Session, x *Exporter) (
 	run := t.protocolRun()
 	last, err := session.Open(ctx, run)
 	if err != nil {
-		return pipeline.Receipt{}, err
+		return pipeline.Receipt{}, t.refused(ctx, run, err)
 	}
-	switch {
-	case last == run.Number:
+	if last.Number >= run.Number {
 		return t.committedEarlier(ctx, session, run)
-	case last > run.Number:
-		return pipeline.Receipt{}, permanent("the destination has committed run %d already: it was written by another catalog of this pipeline", last)
-	case last < run.Number-1:
-		return pipeline.Receipt{}, permanent("the destination's last committed run is %d, and this is run %d: "+
-			"what it held of the runs between is gone; restore it, or export anew under another pipeline name", last, run.Number)
+	}
+	if err := t.follows(last); err != nil {
+		return pipeline.Receipt{}, err
 	}
 	if err := t.send(ctx, session, x); err != nil {
 		return pipeline.Receipt{}, err
@@ -134,29 +90,34 @@ func (t *transfer) converse(ctx context.Context, session Session, x *Exporter) (
 	if err := t.refusals.Commit(); err != nil {
 		return pipeline.Receipt{}, fmt.Errorf("keep refused rows: %w", err)
 	}
+	receipt := t.receipt(prepared)
+	if err := t.store.RecordPrepared(ctx, t.lease, receipt); err != nil {
+		return pipeline.Receipt{}, fmt.Errorf("record the prepared receipt: %w", err)
+	}
+	t.job.Run.Prepared = &receipt
 	crashpoint.Here("export.prepared")
-	committed, err := t.commit(ctx, session, run)
-	if err != nil {
-		return pipeline.Receipt{}, err
-	}
-	if err := t.verify(committed); err != nil {
-		return pipeline.Receipt{}, fmt.Errorf("committed receipt: %w", err)
-	}
-	return t.receipt(committed), nil
+	return t.commit(ctx, session, run)
 }
 
 // commit asks for the commit. When the answer is lost it asks what became of
 // the run.
-func (t *transfer) commit(ctx context.Context, session Session, run protocol.Run) (protocol.Receipt, error) {
-	receipt, err := session.Commit(ctx)
+func (t *transfer) commit(ctx context.Context, session Session, run protocol.Run) (pipeline.Receipt, error) {
+	committed, err := session.Commit(ctx)
 	if err == nil {
-		return receipt, nil
+		if err := t.verify(committed); err != nil {
+			return pipeline.Receipt{}, fmt.Errorf("committed receipt: %w", err)
+		}
+		return t.receipt(committed), nil
 	}
 	status, statusErr := t.settled(ctx, run)
-	if statusErr != nil || status.State != protocol.Committed || status.Receipt == nil {
-		return protocol.Receipt{}, errors.Join(err, statusErr)
+	if statusErr != nil || status.State != protocol.Committed {
+		return pipeline.Receipt{}, errors.Join(err, statusErr)
 	}
-	return *status.Receipt, nil
+	receipt, ownErr := t.own(ctx, status)
+	if ownErr != nil {
+		return pipeline.Receipt{}, errors.Join(err, ownErr)
+	}
+	return receipt, nil
 }
 
 // committedEarlier takes the receipt of a run that an earlier attempt
@@ -166,13 +127,14 @@ func (t *transfer) committedEarlier(ctx context.Context, session Session, run pr
 	if err != nil {
 		return pipeline.Receipt{}, fmt.Errorf("status of the committed run: %w", err)
 	}
-	if status.State != protocol.Committed || status.Receipt == nil {
-		return pipeline.Receipt{}, permanent("the destination says that run %d is committed, and has no receipt of it", run.Number)
+	if status.State != protocol.Committed {
+		return pipeline.Receipt{}, permanent("the destination said that run %d is committed when it was opened, and says now that it is %s", run.Number, status.State)
 	}
-	if err := t.verifyRows(*status.Receipt); err != nil {
-		return pipeline.Receipt{}, fmt.Errorf("receipt of the committed run: %w", err)
+	receipt, err := t.own(ctx, status)
+	if err != nil {
+		return pipeline.Receipt{}, err
 	}
-	return t.receipt(*status.Receipt), session.Abort(ctx, false)
+	return receipt, session.Abort(ctx, false)
 }
 
 // statusPauses lie between two questions about a run that nobody knows about:
@@ -220,14 +182,14 @@ func (t *transfer) settled(ctx context.Context, run protocol.Run) (protocol.Stat
 func (t *transfer) send(ctx context.Context, session Session, x *Exporter) error {
 	for i := range t.parts {
 		p := &t.parts[i]
-		if err := session.BeginPartition(ctx, protocol.Partition{Index: i, Date: p.date}); err != nil {
-			return fmt.Errorf("partition %s: %w", p.date, err)
+		if err := session.BeginPartition(ctx, protocol.Partition{Index: i, Date: p.Date}); err != nil {
+			return fmt.Errorf("partition %s: %w", p.Date, err)
 		}
 		if err := t.sendPart(ctx, session, x, p); err != nil {
 			return err
 		}
 		if err := session.EndPartition(ctx, p.sent); err != nil {
-			return fmt.Errorf("partition %s: %w", p.date, err)
+			return fmt.Errorf("partition %s: %w", p.Date, err)
 		}
 	}
 	return nil
@@ -241,9 +203,9 @@ func (t *transfer) sendPart(ctx context.Context, session Session, x *Exporter, p
 		}
 		return nil
 	}
-	for _, e := range p.extents {
+	for _, e := range p.Extents {
 		if err := x.Blocks.Extent(ctx, e.Ref, send); err != nil {
-			return fmt.Errorf("partition %s, segment %d: %w", p.date, e.Ref.Seq, err)
+			return fmt.Errorf("partition %s, segment %d: %w", p.Date, e.Ref.Seq, err)
 		}
 	}
 	return nil
@@ -268,7 +230,7 @@ func (t *transfer) reject(rows []protocol.RejectedRow) error {
 		if r.Partition < 0 || r.Partition >= len(t.parts) {
 			return permanent("the plugin rejected a row of partition %d, and there are %d", r.Partition, len(t.parts))
 		}
-		if err := t.refusals.Add(t.parts[r.Partition].date, r); err != nil {
+		if err := t.refusals.Add(t.parts[r.Partition].Date, r); err != nil {
 			return fmt.Errorf("keep a refused row: %w", err)
 		}
 		t.parts[r.Partition].refused++
@@ -283,7 +245,7 @@ func (t *transfer) protocolRun() protocol.Run {
 	}
 	return protocol.Run{
 		ProjectID: t.job.Pipeline.ProjectID, Pipeline: t.job.Pipeline.Name, PipelineID: t.job.Pipeline.ID,
-		Stream: t.job.Pipeline.Stream, Mode: mode, Number: t.job.Run.Number,
+		Stream: t.job.Pipeline.Stream, Mode: mode, Number: t.job.Run.Number, Content: t.job.Run.Content,
 		Fence: t.lease.Fence, Adopt: t.job.Pipeline.Adopt, AsOf: t.job.Run.AsOf,
 	}
 }

@@ -15,14 +15,14 @@ func (t *transfer) verify(receipt protocol.Receipt) error {
 	for i, got := range receipt.Partitions {
 		p := t.parts[i]
 		if got.Rejected != p.refused {
-			return permanent("partition %s: the plugin counts %d rejected rows and sent %d back", p.date, got.Rejected, p.refused)
+			return permanent("partition %s: the plugin counts %d rejected rows and sent %d back", p.Date, got.Rejected, p.refused)
 		}
 		if got.Rejected > 0 || got.RowsBytes == 0 {
 			continue
 		}
 		if got.RowsBytes != p.sent.RowsBytes || got.RowsCRC32 != p.sent.RowsCRC32 {
 			return permanent("partition %s: the destination holds %d bytes with checksum %08x, sent were %d with %08x",
-				p.date, got.RowsBytes, got.RowsCRC32, p.sent.RowsBytes, p.sent.RowsCRC32)
+				p.Date, got.RowsBytes, got.RowsCRC32, p.sent.RowsBytes, p.sent.RowsCRC32)
 		}
 	}
 	return nil
@@ -35,8 +35,8 @@ func (t *transfer) verifyRows(receipt protocol.Receipt) error {
 	}
 	for i, got := range receipt.Partitions {
 		p := t.parts[i]
-		if got.Index != i || got.Rows+got.Rejected != uint64(p.planned) {
-			return permanent("partition %s: %d rows and %d rejected, want %d in all", p.date, got.Rows, got.Rejected, p.planned)
+		if got.Index != i || got.Rows+got.Rejected != uint64(p.Rows) {
+			return permanent("partition %s: %d rows and %d rejected, want %d in all", p.Date, got.Rows, got.Rejected, p.Rows)
 		}
 	}
 	return nil
@@ -51,7 +51,7 @@ func (t *transfer) receipt(r protocol.Receipt) pipeline.Receipt {
 		out.RowsBytes += int64(p.RowsBytes)
 		out.StoredBytes += int64(p.StoredBytes)
 		out.Partitions = append(out.Partitions, pipeline.PartitionReceipt{
-			Date: t.parts[i].date, Rows: int64(p.Rows), Rejected: int64(p.Rejected), StoredBytes: int64(p.StoredBytes), Objects: p.Objects,
+			Date: t.parts[i].Date, Rows: int64(p.Rows), Rejected: int64(p.Rejected), StoredBytes: int64(p.StoredBytes), Objects: p.Objects,
 		})
 	}
 	return out

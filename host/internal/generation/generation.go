@@ -131,6 +131,22 @@ func (s *Store) Blocks(ctx context.Context, blob string, fn func(journal.Block) 
 	return nil
 }
 
+// Totals returns the rows, bytes and checksum of the generation that has its
+// list in blob. It reads no block.
+func (s *Store) Totals(ctx context.Context, blob string) (batch.Totals, error) {
+	var t batch.Totals
+	l, err := s.list(ctx, blob)
+	if err != nil {
+		return t, err
+	}
+	for _, b := range l.blocks {
+		t.Append(batch.Totals{
+			Rows: uint64(b.rows), RowsBytes: uint64(b.rowsBytes), RowsCRC32: b.rowsCRC32, PayloadBytes: uint64(b.stored),
+		})
+	}
+	return t, nil
+}
+
 // Rows calls fn with each row of the generation that has its list in blob, in
 // the order of keys, newline included. Rows are valid until fn returns.
 func (s *Store) Rows(ctx context.Context, blob string, fn func(row []byte) error) error {

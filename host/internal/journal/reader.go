@@ -8,6 +8,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
 	"github.com/penstock-io/penstock/host/internal/journal/segment"
+	"github.com/penstock-io/penstock/sdk/batch"
 )
 
 // Reader reads blocks of one project. It may be used concurrently. It keeps
@@ -52,6 +53,17 @@ func (r *Reader) Extent(ctx context.Context, ref ExtentRef, fn func(Block) error
 		}
 		return fn(b)
 	})
+}
+
+// Totals returns the rows, bytes and checksum of an extent, as its segment
+// lists them. It reads no block.
+func (r *Reader) Totals(ctx context.Context, ref ExtentRef) (batch.Totals, error) {
+	held, err := r.take(ctx, ref.Seq)
+	if err != nil {
+		return batch.Totals{}, err
+	}
+	defer r.release(held)
+	return held.file.Totals(ref.Index)
 }
 
 func (r *Reader) take(ctx context.Context, seq int64) (*heldFile, error) {

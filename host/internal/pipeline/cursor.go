@@ -1,6 +1,10 @@
 package pipeline
 
-import "github.com/penstock-io/penstock/host/internal/journal"
+import (
+	"cmp"
+
+	"github.com/penstock-io/penstock/host/internal/journal"
+)
 
 // Cursor is how far a pipeline has exported. It is stored as JSON; fields are
 // only ever added.
@@ -39,13 +43,12 @@ type Position struct {
 	Index int         `json:"index"`
 }
 
-// before orders positions by sequence.
-func (p Position) before(q Position) bool {
-	if p.Seq != q.Seq {
-		return p.Seq < q.Seq
-	}
-	return p.Index < q.Index
+// compare orders positions by sequence.
+func (p Position) compare(q Position) int {
+	return cmp.Or(cmp.Compare(p.Seq, q.Seq), cmp.Compare(p.Index, q.Index))
 }
+
+func (p Position) before(q Position) bool { return p.compare(q) < 0 }
 
 // beforeByDay orders positions by day, then by sequence.
 func (p Position) beforeByDay(q Position, order Order) bool {

@@ -57,11 +57,14 @@ type Target struct {
 // Pipeline is a registered pipeline.
 type Pipeline struct {
 	Definition
-	ID        string // random, 10 characters of [0-9a-z]
-	State     State
-	Cursor    Cursor
-	Fence     int64 // of the latest attempt at any of its runs
-	LastRun   int64 // number of the latest planned run; 0: none
+	ID      string // random, 10 characters of [0-9a-z]
+	State   State
+	Cursor  Cursor
+	Fence   int64 // of the latest attempt at any of its runs
+	LastRun int64 // number of the latest planned run; 0: none
+	// Committed is Run.Content of the latest run that succeeded; empty: none has,
+	// or it was recorded by an older host.
+	Committed string
 	CreatedAt time.Time
 	PlannedAt time.Time // of the latest run; zero: never
 }

@@ -55,6 +55,7 @@ type Generation struct {
 type Run struct {
 	PipelineID string
 	Number     int64
+	Content    string // see Content; empty for a run that was planned by an older host
 	State      RunState
 	Extents    []Extent
 	Generation *Generation
@@ -63,7 +64,10 @@ type Run struct {
 	PlannedAt  time.Time
 	FinishedAt time.Time
 	Error      string
-	Receipt    *Receipt
+	// Prepared is what the destination held, uncommitted, when an attempt last
+	// asked for the commit; nil before.
+	Prepared *Receipt
+	Receipt  *Receipt
 }
 
 // Totals are the sums over a run's extents.
@@ -108,6 +112,9 @@ type Receipt struct {
 	RowsBytes   int64              `json:"rows_bytes"`
 	StoredBytes int64              `json:"stored_bytes"`
 	Partitions  []PartitionReceipt `json:"partitions"`
+	// Planned says that the rows are those that the run was planned with: the
+	// destination has committed it and keeps no receipt.
+	Planned bool `json:"planned,omitempty"`
 }
 
 // PartitionReceipt is a receipt's part for one date.

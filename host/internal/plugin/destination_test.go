@@ -160,8 +160,8 @@ func TestCrashAndRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer x.Close()
-	if last, err := x.Open(ctx, protocol.Run{ProjectID: shop.ID, Number: 1}); err != nil || last != 41 {
-		t.Errorf("open after the restart = %d, %v: was it configured again?", last, err)
+	if last, err := x.Open(ctx, protocol.Run{ProjectID: shop.ID, Number: 1}); err != nil || last.Number != 41 {
+		t.Errorf("open after the restart = %+v, %v: was it configured again?", last, err)
 	}
 }
 

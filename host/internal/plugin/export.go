@@ -44,8 +44,8 @@ func (d *Destination) Export(ctx context.Context, rejected func([]protocol.Rejec
 
 // Open claims the target for a run and returns the pipeline's last committed
 // one; 0: none.
-func (e *Export) Open(ctx context.Context, run protocol.Run) (lastCommitted int64, err error) {
-	return step(ctx, e, "open", e.p.timeouts.Open, func(ctx context.Context) (int64, error) { return e.x.Open(ctx, run) })
+func (e *Export) Open(ctx context.Context, run protocol.Run) (protocol.LastRun, error) {
+	return step(ctx, e, "open", e.p.timeouts.Open, func(ctx context.Context) (protocol.LastRun, error) { return e.x.Open(ctx, run) })
 }
 
 // BeginPartition begins the next partition.

@@ -12,20 +12,20 @@ import (
 // Open claims the target: it refuses one that another pipeline holds, writes
 // the fence into the manifest, refuses an older one, and fences what earlier
 // attempts have left. An attempt of this process that is still open is dropped.
-func (l *Lake) Open(ctx context.Context, run sdk.Run) (int64, error) {
+func (l *Lake) Open(ctx context.Context, run sdk.Run) (sdk.LastRun, error) {
 	lay, err := newLayout(l.root, run)
 	if err != nil {
-		return 0, err
+		return sdk.LastRun{}, err
 	}
 	if err := l.dropOpen(ctx, run); err != nil {
-		return 0, err
+		return sdk.LastRun{}, err
 	}
 	if err := l.refuseFormerPlace(ctx, lay); err != nil {
-		return 0, err
+		return sdk.LastRun{}, err
 	}
 	target, err := l.hold(ctx, run, lay)
 	if err != nil {
-		return 0, err
+		return sdk.LastRun{}, err
 	}
 	a := &attempt{
 		run: run, by: NewAttempt(run.Number, run.Fence), lay: lay, target: target,
@@ -33,21 +33,21 @@ func (l *Lake) Open(ctx context.Context, run sdk.Run) (int64, error) {
 	}
 	a.manifest, a.version, err = l.update(ctx, lay, run, func(m *Manifest) error { return l.claim(ctx, a, m) })
 	if err != nil {
-		return 0, err
+		return sdk.LastRun{}, err
 	}
 	if err := l.endUploads(ctx, lay); err != nil {
-		return 0, err
+		return sdk.LastRun{}, err
 	}
 	if run.Mode == sdk.Replace {
 		if err := l.recover(ctx, a); err != nil {
-			return 0, err
+			return sdk.LastRun{}, err
 		}
 	}
 	a.ctx, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	l.mu.Lock()
 	l.attempts[attemptKey{run.Stream, run.PipelineID}] = a
 	l.mu.Unlock()
-	return a.manifest.Run, nil
+	return sdk.LastRun{Number: a.manifest.Run}, nil
 }
 
 func (l *Lake) dropOpen(ctx context.Context, run sdk.Run) error {

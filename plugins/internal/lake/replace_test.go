@@ -205,15 +205,15 @@ func TestCommitCutBehindTheSwitch(t *testing.T) {
 		t.Fatal("the commit was not cut behind the switch")
 	}
 	status, err := newLake(s).Status(t.Context(), people(2, 2))
-	if err != nil || status.State != sdk.Committed || status.LastCommitted != 2 || status.Receipt == nil {
+	if err != nil || status.State != sdk.Committed || status.Last.Number != 2 || status.Receipt == nil {
 		t.Errorf("status is %+v, %v", status, err)
 	}
 	if err := newLake(s).Abort(t.Context(), people(2, 2), true); err != nil {
 		t.Error(err)
 	}
 	last, err := newLake(s).Open(t.Context(), people(3, 3))
-	if err != nil || last != 2 {
-		t.Errorf("the last committed run is %d, %v", last, err)
+	if err != nil || last.Number != 2 {
+		t.Errorf("the last committed run is %+v, %v", last, err)
 	}
 }
 

@@ -201,9 +201,9 @@ func TestStatusAndInventory(t *testing.T) {
 		run  sdk.Run
 		want sdk.Status
 	}{
-		{events(1, 9), sdk.Status{State: sdk.Committed, Receipt: &first, LastCommitted: 2, Fence: 2}},
-		{events(2, 1), sdk.Status{State: sdk.Committed, Receipt: &second, LastCommitted: 2, Fence: 2}},
-		{events(3, 1), sdk.Status{State: sdk.Absent, LastCommitted: 2, Fence: 2}},
+		{events(1, 9), sdk.Status{State: sdk.Committed, Receipt: &first, Last: sdk.LastRun{Number: 2}, Fence: 2}},
+		{events(2, 1), sdk.Status{State: sdk.Committed, Receipt: &second, Last: sdk.LastRun{Number: 2}, Fence: 2}},
+		{events(3, 1), sdk.Status{State: sdk.Absent, Last: sdk.LastRun{Number: 2}, Fence: 2}},
 	} {
 		got, err := newLake(s).Status(t.Context(), c.run)
 		if err != nil {

@@ -31,7 +31,7 @@ func (l *Lake) Status(ctx context.Context, run sdk.Run) (sdk.Status, error) {
 			m.commit(p.Run, p.CompleteAsOf, p)
 		}
 	}
-	s := sdk.Status{State: sdk.Absent, LastCommitted: m.Run, Fence: m.Fence}
+	s := sdk.Status{State: sdk.Absent, Last: sdk.LastRun{Number: m.Run}, Fence: m.Fence}
 	if m.Run < run.Number {
 		return s, nil
 	}

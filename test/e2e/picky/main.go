@@ -131,12 +131,19 @@ func repeatsKey(line []byte) bool {
 
 // ledger is what the directory holds of committed runs.
 type ledger struct {
-	Last    int64       `json:"last"`
+	Last    sdk.LastRun `json:"last"`
 	Receipt sdk.Receipt `json:"receipt"`
 }
 
 func (d *picky) Commit(_ context.Context, run sdk.Run, receipt sdk.Receipt) error {
-	data, err := json.Marshal(ledger{Last: run.Number, Receipt: receipt})
+	l, err := d.read(run)
+	if err != nil {
+		return err
+	}
+	if done, err := l.Last.Holds(run); done || err != nil {
+		return err
+	}
+	data, err := json.Marshal(ledger{Last: run.Last(), Receipt: receipt})
 	if err != nil {
 		return err
 	}
@@ -150,24 +157,23 @@ func (d *picky) Commit(_ context.Context, run sdk.Run, receipt sdk.Receipt) erro
 	return os.Rename(name+".new", name)
 }
 
-func (d *picky) Status(_ context.Context, run sdk.Run) (sdk.Status, error) {
+// read returns a pipeline's ledger; an empty one when there is none.
+func (d *picky) read(run sdk.Run) (l ledger, err error) {
 	data, err := os.ReadFile(filepath.Join(d.Path, run.PipelineID+".ledger"))
 	if errors.Is(err, os.ErrNotExist) {
-		return sdk.Status{State: sdk.Absent}, nil
+		return l, nil
 	}
-	if err != nil {
-		return sdk.Status{}, err
+	if err == nil {
+		err = json.Unmarshal(data, &l)
 	}
-	var l ledger
-	if err := json.Unmarshal(data, &l); err != nil {
-		return sdk.Status{}, err
-	}
-	status := sdk.Status{State: sdk.Absent, LastCommitted: l.Last}
-	if run.Number <= l.Last {
-		status.State = sdk.Committed
-	}
-	if run.Number == l.Last {
+	return l, err
+}
+
+func (d *picky) Status(_ context.Context, run sdk.Run) (sdk.Status, error) {
+	l, err := d.read(run)
+	status := sdk.Status{Last: l.Last}
+	if run.Number == l.Last.Number {
 		status.Receipt = &l.Receipt
 	}
-	return status, nil
+	return status, err
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"github.com/penstock-io/penstock/sdk/batch"
 )
 
 // File reads a segment.
@@ -91,6 +93,19 @@ func (f *File) Blocks(i int, fn func(Block) error) error {
 		}
 		return fn(Block{Rows: k.Rows, RowsBytes: k.RowsBytes, RowsCRC32: k.RowsCRC32, Flags: k.Flags, Payload: payload, Checksum: k.Checksum})
 	})
+}
+
+// Totals returns the rows, bytes and checksum of extent i, as the index lists
+// them.
+func (f *File) Totals(i int) (batch.Totals, error) {
+	var t batch.Totals
+	if i < 0 || i >= len(f.index.Extents) {
+		return t, fmt.Errorf("segment has %d extents, not one with index %d", len(f.index.Extents), i)
+	}
+	for _, k := range f.index.Extents[i].Blocks {
+		t.Append(k.totals())
+	}
+	return t, nil
 }
 
 // check compares bytes with their checksum.

@@ -34,6 +34,12 @@ type BlockInfo struct {
 	Flags     batch.Flags
 }
 
+func (b *BlockInfo) totals() batch.Totals {
+	return batch.Totals{
+		Rows: uint64(b.Rows), RowsBytes: uint64(b.RowsBytes), RowsCRC32: b.RowsCRC32, PayloadBytes: uint64(b.Length),
+	}
+}
+
 // Section is sorted keys of one day: at most SectionKeys of them, with a
 // filter behind them. The keys of a day that has more lie in several sections,
 // in order.

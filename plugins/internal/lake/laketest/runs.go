@@ -38,7 +38,7 @@ func Lines(run sdk.Run, days Days) map[string][]string {
 // committed already it does nothing.
 func Attempt(ctx context.Context, l *lake.Lake, run sdk.Run, days Days) (r sdk.Receipt, err error) {
 	last, err := l.Open(ctx, run)
-	if err != nil || last >= run.Number {
+	if err != nil || last.Number >= run.Number {
 		return r, err
 	}
 	if r, err = writeDays(ctx, l, run, days); err != nil {

@@ -560,7 +560,8 @@ const (
 	// An attempt that another process has open may still commit it, until a
 	// newer fence is opened: Opened.last_committed_run is the last word.
 	RunState_RUN_STATE_ABSENT RunState = 1
-	// The run is committed, or a later one of the pipeline is.
+	// A run with this number is committed, or a later one of the pipeline is.
+	// Whether it is the run that was asked about is said by the content.
 	RunState_RUN_STATE_COMMITTED RunState = 2
 	// The destination still works on it: ask again.
 	RunState_RUN_STATE_IN_DOUBT RunState = 3
@@ -1529,7 +1530,14 @@ type Run struct {
 	Stream     Stream `protobuf:"varint,4,opt,name=stream,proto3,enum=penstock.destination.v1.Stream" json:"stream,omitempty"`
 	Mode       Mode   `protobuf:"varint,5,opt,name=mode,proto3,enum=penstock.destination.v1.Mode" json:"mode,omitempty"`
 	// 1 is a pipeline's first run.
-	Number        int64 `protobuf:"varint,6,opt,name=number,proto3" json:"number,omitempty"`
+	Number int64 `protobuf:"varint,6,opt,name=number,proto3" json:"number,omitempty"`
+	// A digest of what the run sends (dates, rows, checksums, and the catalog
+	// that planned it): 32 characters of [0-9a-f]. Two runs with one number and
+	// different contents come from two hosts that do not know of each other. The
+	// plugin keeps it beside the number of the last committed run, in the same
+	// step, and gives it back; it concludes nothing else from it. Empty: the host
+	// does not know it.
+	Content       string `protobuf:"bytes,7,opt,name=content,proto3" json:"content,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1604,6 +1612,13 @@ func (x *Run) GetNumber() int64 {
 		return x.Number
 	}
 	return 0
+}
+
+func (x *Run) GetContent() string {
+	if x != nil {
+		return x.Content
+	}
+	return ""
 }
 
 type ExportRequest struct {
@@ -1964,8 +1979,12 @@ type Opened struct {
 	// opened, or a later one, the host sends nothing but Abort and asks Status;
 	// the plugin refuses partitions, Prepare and Commit.
 	LastCommittedRun int64 `protobuf:"varint,1,opt,name=last_committed_run,json=lastCommittedRun,proto3" json:"last_committed_run,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Run.content of that run, as it was committed; empty: it was not kept. The
+	// host compares it with its own record, and stops the pipeline when they
+	// differ.
+	LastContent   string `protobuf:"bytes,2,opt,name=last_content,json=lastContent,proto3" json:"last_content,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Opened) Reset() {
@@ -2003,6 +2022,13 @@ func (x *Opened) GetLastCommittedRun() int64 {
 		return x.LastCommittedRun
 	}
 	return 0
+}
+
+func (x *Opened) GetLastContent() string {
+	if x != nil {
+		return x.LastContent
+	}
+	return ""
 }
 
 type BeginPartition struct {
@@ -2362,7 +2388,9 @@ func (x *Prepared) GetReceipt() *Receipt {
 	return nil
 }
 
-// Commit makes the run the last committed one.
+// Commit makes the run the last committed one. When the run's number is
+// committed with another content the plugin refuses it, with
+// ERROR_CLASS_PERMANENT, in the step that would have committed.
 type Commit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2795,11 +2823,17 @@ func (x *StatusRequest) GetRun() *Run {
 type StatusResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	State RunState               `protobuf:"varint,1,opt,name=state,proto3,enum=penstock.destination.v1.RunState" json:"state,omitempty"`
-	// Of the run asked about, when the destination still knows it.
+	// Of the committed run that has the number asked about, when the destination
+	// still knows it.
 	Receipt          *Receipt `protobuf:"bytes,2,opt,name=receipt,proto3" json:"receipt,omitempty"`
 	LastCommittedRun int64    `protobuf:"varint,3,opt,name=last_committed_run,json=lastCommittedRun,proto3" json:"last_committed_run,omitempty"`
 	// The fence that the destination has recorded; 0: none.
-	Fence         int64 `protobuf:"varint,4,opt,name=fence,proto3" json:"fence,omitempty"`
+	Fence int64 `protobuf:"varint,4,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Run.content of the committed run that has the number asked about; empty:
+	// not known, or none is committed.
+	Content string `protobuf:"bytes,5,opt,name=content,proto3" json:"content,omitempty"`
+	// Run.content of last_committed_run; empty: not known.
+	LastContent   string `protobuf:"bytes,6,opt,name=last_content,json=lastContent,proto3" json:"last_content,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2860,6 +2894,20 @@ func (x *StatusResponse) GetFence() int64 {
 		return x.Fence
 	}
 	return 0
+}
+
+func (x *StatusResponse) GetContent() string {
+	if x != nil {
+		return x.Content
+	}
+	return ""
+}
+
+func (x *StatusResponse) GetLastContent() string {
+	if x != nil {
+		return x.LastContent
+	}
+	return ""
 }
 
 type InventoryRequest struct {
@@ -3289,7 +3337,7 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\vCheckResult\x12\x16\n" +
 	"\x06action\x18\x01 \x01(\tR\x06action\x12\x0e\n" +
 	"\x02ok\x18\x02 \x01(\bR\x02ok\x12\x16\n" +
-	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xe5\x01\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xff\x01\n" +
 	"\x03Run\x12\x1d\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03R\tprojectId\x12\x1a\n" +
@@ -3298,7 +3346,8 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"pipelineId\x127\n" +
 	"\x06stream\x18\x04 \x01(\x0e2\x1f.penstock.destination.v1.StreamR\x06stream\x121\n" +
 	"\x04mode\x18\x05 \x01(\x0e2\x1d.penstock.destination.v1.ModeR\x04mode\x12\x16\n" +
-	"\x06number\x18\x06 \x01(\x03R\x06number\"\xda\x03\n" +
+	"\x06number\x18\x06 \x01(\x03R\x06number\x12\x18\n" +
+	"\acontent\x18\a \x01(\tR\acontent\"\xda\x03\n" +
 	"\rExportRequest\x123\n" +
 	"\x04open\x18\x01 \x01(\v2\x1d.penstock.destination.v1.OpenH\x00R\x04open\x12R\n" +
 	"\x0fbegin_partition\x18\x02 \x01(\v2'.penstock.destination.v1.BeginPartitionH\x00R\x0ebeginPartition\x126\n" +
@@ -3318,9 +3367,10 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\x03run\x18\x01 \x01(\v2\x1c.penstock.destination.v1.RunR\x03run\x12\x14\n" +
 	"\x05fence\x18\x02 \x01(\x03R\x05fence\x12\x14\n" +
 	"\x05adopt\x18\x03 \x01(\bR\x05adopt\x12/\n" +
-	"\x05as_of\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\"6\n" +
+	"\x05as_of\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\"Y\n" +
 	"\x06Opened\x12,\n" +
-	"\x12last_committed_run\x18\x01 \x01(\x03R\x10lastCommittedRun\":\n" +
+	"\x12last_committed_run\x18\x01 \x01(\x03R\x10lastCommittedRun\x12!\n" +
+	"\flast_content\x18\x02 \x01(\tR\vlastContent\":\n" +
 	"\x0eBeginPartition\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x12\n" +
 	"\x04date\x18\x02 \x01(\tR\x04date\"\xe6\x01\n" +
@@ -3374,12 +3424,14 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\fstored_bytes\x18\x06 \x01(\x04R\vstoredBytes\x12\x18\n" +
 	"\aobjects\x18\a \x03(\tR\aobjects\"?\n" +
 	"\rStatusRequest\x12.\n" +
-	"\x03run\x18\x01 \x01(\v2\x1c.penstock.destination.v1.RunR\x03run\"\xc9\x01\n" +
+	"\x03run\x18\x01 \x01(\v2\x1c.penstock.destination.v1.RunR\x03run\"\x86\x02\n" +
 	"\x0eStatusResponse\x127\n" +
 	"\x05state\x18\x01 \x01(\x0e2!.penstock.destination.v1.RunStateR\x05state\x12:\n" +
 	"\areceipt\x18\x02 \x01(\v2 .penstock.destination.v1.ReceiptR\areceipt\x12,\n" +
 	"\x12last_committed_run\x18\x03 \x01(\x03R\x10lastCommittedRun\x12\x14\n" +
-	"\x05fence\x18\x04 \x01(\x03R\x05fence\"\xa7\x01\n" +
+	"\x05fence\x18\x04 \x01(\x03R\x05fence\x12\x18\n" +
+	"\acontent\x18\x05 \x01(\tR\acontent\x12!\n" +
+	"\flast_content\x18\x06 \x01(\tR\vlastContent\"\xa7\x01\n" +
 	"\x10InventoryRequest\x12\x1d\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03R\tprojectId\x12\x1a\n" +

@@ -113,11 +113,11 @@ func (r *raw) export(stream pb.DestinationService_ExportServer) error {
 	if err != nil {
 		return err
 	}
-	err = stream.Send(&pb.ExportResponse{Message: &pb.ExportResponse_Opened{Opened: &pb.Opened{LastCommittedRun: last}}})
+	err = stream.Send(&pb.ExportResponse{Message: &pb.ExportResponse_Opened{Opened: protocol.LastRunToProto(last)}})
 	if err != nil {
 		return err
 	}
-	if last >= run.Number && r.lie != "retakes_committed_runs" {
+	if last.Number >= run.Number && r.lie != "retakes_committed_runs" {
 		return sdk.Permanent(errors.New("the run is committed"))
 	}
 	var receipt sdk.Receipt

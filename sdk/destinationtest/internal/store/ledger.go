@@ -13,14 +13,15 @@ import (
 
 // ledger says what is committed in one directory.
 type ledger struct {
-	Fences map[string]int64 // by pipeline id
-	Last   map[string]int64 // last committed run, by pipeline id
-	Runs   []committedRun   // in order of their commits
+	Fences map[string]int64       // by pipeline id
+	Last   map[string]sdk.LastRun // by pipeline id
+	Runs   []committedRun         // in order of their commits
 }
 
 type committedRun struct {
 	PipelineID string
 	Number     int64
+	Content    string
 	Replaces   bool
 	Receipt    sdk.Receipt
 }
@@ -59,7 +60,7 @@ func edit(dir string, change func(*ledger) error) (*ledger, error) {
 		return nil, err
 	}
 	path := filepath.Join(dir, "ledger.json")
-	l := &ledger{Fences: make(map[string]int64), Last: make(map[string]int64)}
+	l := &ledger{Fences: make(map[string]int64), Last: make(map[string]sdk.LastRun)}
 	data, err := os.ReadFile(path)
 	if err == nil {
 		err = json.Unmarshal(data, l)

@@ -70,7 +70,7 @@ func (s *Store) Targets() []sdk.Target {
 }
 
 // Open implements sdk.Opener.
-func (s *Store) Open(_ context.Context, run sdk.Run) (int64, error) {
+func (s *Store) Open(_ context.Context, run sdk.Run) (sdk.LastRun, error) {
 	l, err := edit(s.base(run.Stream), func(l *ledger) error {
 		if l.Fences[run.PipelineID] > run.Fence && !s.lies("ignores_fence_in_open") {
 			return fenced(l, run)
@@ -88,11 +88,8 @@ func (s *Store) Open(_ context.Context, run sdk.Run) (int64, error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return 0, err
-	}
-	if s.lies("forgets_last_run") {
-		return 0, nil
+	if err != nil || s.lies("forgets_last_run") {
+		return sdk.LastRun{}, err
 	}
 	return l.Last[run.PipelineID], nil
 }
@@ -223,26 +220,26 @@ func (s *Store) Commit(_ context.Context, run sdk.Run, receipt sdk.Receipt) erro
 		return nil
 	}
 	if s.lies("commits_in_memory") {
-		inMemory = run.Number
+		inMemory = run.Last()
 		return nil
 	}
 	return s.commit(run, receipt)
 }
 
 // inMemory is the run that a lie has committed.
-var inMemory int64
+var inMemory sdk.LastRun
 
 func (s *Store) commit(run sdk.Run, receipt sdk.Receipt) error {
 	_, err := edit(s.base(run.Stream), func(l *ledger) error {
 		if l.Fences[run.PipelineID] > run.Fence && !s.lies("ignores_fence_in_commit") {
 			return fenced(l, run)
 		}
-		if l.find(run.PipelineID, run.Number) != nil {
-			return nil
+		if done, err := l.Last[run.PipelineID].Holds(run); done || err != nil {
+			return err
 		}
-		l.Last[run.PipelineID] = run.Number
+		l.Last[run.PipelineID] = run.Last()
 		l.Runs = append(l.Runs, committedRun{
-			PipelineID: run.PipelineID, Number: run.Number, Receipt: receipt,
+			PipelineID: run.PipelineID, Number: run.Number, Content: run.Content, Receipt: receipt,
 			Replaces: run.Mode == sdk.Replace && !s.lies("replace_adds"),
 		})
 		return nil
@@ -267,9 +264,9 @@ func (s *Store) Status(_ context.Context, run sdk.Run) (sdk.Status, error) {
 	if err != nil {
 		return sdk.Status{}, err
 	}
-	status := sdk.Status{State: sdk.Absent, LastCommitted: l.Last[run.PipelineID], Fence: l.Fences[run.PipelineID]}
-	if s.lies("commits_in_memory") && inMemory > 0 {
-		status.LastCommitted = inMemory
+	status := sdk.Status{State: sdk.Absent, Last: l.Last[run.PipelineID], Fence: l.Fences[run.PipelineID]}
+	if s.lies("commits_in_memory") && inMemory.Number > 0 {
+		status.Last = inMemory
 	}
 	switch {
 	case s.lies("everything_is_committed"):
@@ -278,10 +275,10 @@ func (s *Store) Status(_ context.Context, run sdk.Run) (sdk.Status, error) {
 		return status, nil
 	case s.lies("always_in_doubt"):
 		status.State = sdk.InDoubt
-	case status.LastCommitted >= run.Number:
+	case status.Last.Number >= run.Number:
 		status.State = sdk.Committed
 		if c := l.find(run.PipelineID, run.Number); c != nil {
-			status.Receipt = &c.Receipt
+			status.Receipt, status.Content = &c.Receipt, c.Content
 		}
 	}
 	return status, nil

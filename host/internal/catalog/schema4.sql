@@ -1,0 +1,11 @@
+-- Version 4: runs are identified by their content.
+
+CREATE TABLE identity (
+  id TEXT PRIMARY KEY                   -- of this catalog: random, and kept by a copy of the file
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO identity (id) VALUES (lower(hex(randomblob(16))));
+
+ALTER TABLE runs ADD COLUMN content TEXT NOT NULL DEFAULT '';        -- digest; '': planned before version 4
+ALTER TABLE runs ADD COLUMN prepared TEXT;                           -- JSON: the receipt when the commit was last asked for
+ALTER TABLE pipelines ADD COLUMN committed TEXT NOT NULL DEFAULT ''; -- content of the last run that succeeded
