@@ -101,9 +101,9 @@ func (ds *destinations) configure(ctx context.Context, c *config.Destination, p 
 // unable says that a destination does not take what a pipeline exports; nil if
 // it does.
 func (d *destination) unable(p *config.Pipeline) *hcl.Diagnostic {
-	can, mode, how := d.Description().Capabilities, protocol.Append, "add rows"
-	if replaced(p.Stream) {
-		mode, how = protocol.Replace, "replace a set"
+	can, mode, how := d.Description().Capabilities, modeOf(p.Stream), "add rows"
+	if mode == protocol.Replace {
+		how = "replace a set"
 	}
 	detail := ""
 	switch {

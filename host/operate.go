@@ -53,6 +53,7 @@ type named struct {
 	Number      int64  `json:"number,omitempty"`
 	Paused      bool   `json:"paused,omitempty"`
 	AllowShrink bool   `json:"allow_shrink,omitempty"`
+	Resend      bool   `json:"resend,omitempty"`
 }
 
 // handlers are the operations that a serving host answers.
@@ -73,6 +74,9 @@ func (h *Host) handlers() map[string]api.Operation {
 		}),
 		"pipelines/run": with(func(ctx context.Context, n named) (any, error) {
 			return h.RunPipeline(ctx, n.Pipeline, n.AllowShrink)
+		}),
+		"pipelines/recover": with(func(ctx context.Context, n named) (any, error) {
+			return h.RecoverPipeline(ctx, n.Pipeline, n.Resend)
 		}),
 		"runs":       with(func(ctx context.Context, n named) (any, error) { return h.Runs(ctx, n.Pipeline) }),
 		"runs/retry": with(func(ctx context.Context, n named) (any, error) { return nil, h.RetryRun(ctx, n.Pipeline, n.Number) }),
@@ -135,6 +139,10 @@ func (r *remote) PausePipeline(ctx context.Context, name string, paused bool) er
 
 func (r *remote) RunPipeline(ctx context.Context, name string, allowShrink bool) (*PipelineSummary, error) {
 	return ask[*PipelineSummary](ctx, r, "pipelines/run", named{Pipeline: name, AllowShrink: allowShrink})
+}
+
+func (r *remote) RecoverPipeline(ctx context.Context, name string, resend bool) (*Recovery, error) {
+	return ask[*Recovery](ctx, r, "pipelines/recover", named{Pipeline: name, Resend: resend})
 }
 
 func (r *remote) Runs(ctx context.Context, name string) ([]RunStatus, error) {

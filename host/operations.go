@@ -17,6 +17,11 @@ type Operations interface {
 	// RunPipeline runs a pipeline until nothing is left to export, whether or
 	// not it is due. allowShrink confirms that a set may shrink.
 	RunPipeline(ctx context.Context, name string, allowShrink bool) (*PipelineSummary, error)
+	// RecoverPipeline compares the runs of a pipeline's destination with those of
+	// the catalog. With resend, if they differ, the pipeline goes on behind the
+	// destination's last run and sends again what came after the last run that
+	// both have.
+	RecoverPipeline(ctx context.Context, name string, resend bool) (*Recovery, error)
 	Runs(ctx context.Context, pipeline string) ([]RunStatus, error)
 	RetryRun(ctx context.Context, pipeline string, number int64) error
 	// CheckDestinations tries the operations of an export at the destination of

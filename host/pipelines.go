@@ -206,6 +206,14 @@ func (e *RunFailedError) Error() string {
 // was there.
 func replaced(s batch.Stream) bool { return s != batch.Events }
 
+// modeOf is how a stream's runs relate to those before them.
+func modeOf(s batch.Stream) protocol.Mode {
+	if replaced(s) {
+		return protocol.Replace
+	}
+	return protocol.Append
+}
+
 // step carries out a pipeline's next run, if there is one, with one attempt.
 // asOf is when the journal was last sealed. A step waits for another one of the
 // same pipeline.
@@ -289,6 +297,21 @@ func (r refusals) Add(date string, row protocol.RejectedRow) error {
 	return r.Run.Add(date, row.Row, row.Reason, row.Line)
 }
 
+// ready starts what an operation on one pipeline needs. A host that serves has
+// started it.
+func (h *Host) ready(ctx context.Context, p *config.Pipeline) error {
+	if h.serving {
+		return nil
+	}
+	if err := h.plugins.Start(ctx); err != nil {
+		return err
+	}
+	if err := h.recover(ctx); err != nil {
+		return err
+	}
+	return h.registerPipeline(ctx, p)
+}
+
 // RunPipeline implements Operations. What is not sealed is sealed first, and
 // sources are not read.
 func (h *Host) RunPipeline(ctx context.Context, name string, allowShrink bool) (*PipelineSummary, error) {
@@ -301,16 +324,8 @@ func (h *Host) runPipeline(ctx context.Context, name string, allowShrink bool) (
 	if p == nil {
 		return nil, fmt.Errorf("%w: %s", catalog.ErrUnknownPipeline, name)
 	}
-	if !h.serving {
-		if err := h.plugins.Start(ctx); err != nil {
-			return nil, err
-		}
-		if err := h.recover(ctx); err != nil {
-			return nil, err
-		}
-		if err := h.registerPipeline(ctx, p); err != nil {
-			return nil, err
-		}
+	if err := h.ready(ctx, p); err != nil {
+		return nil, err
 	}
 	stored, err := h.registered(ctx, p)
 	if err != nil {

@@ -241,10 +241,11 @@ func unchanged(g *pipeline.Generation, last pipeline.Generation, allowShrink boo
 }
 
 // exported is the generation that a pipeline without an open run has exported
-// last; the zero value if there is none.
+// last; the zero value if there is none, or if the destination's last run is
+// not this catalog's.
 func (h *Host) exported(ctx context.Context, stored *pipeline.Pipeline) (pipeline.Generation, error) {
 	runs, err := h.catalog.Runs(ctx, stored.ID, 1)
-	if err != nil || len(runs) == 0 || runs[0].Generation == nil {
+	if err != nil || len(runs) == 0 || runs[0].Generation == nil || runs[0].Number != stored.Committed.Number {
 		return pipeline.Generation{}, err
 	}
 	return *runs[0].Generation, nil

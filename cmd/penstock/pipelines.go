@@ -30,6 +30,7 @@ func newPipelinesCommand(c *cli) *cobra.Command {
 		newPauseCommand(c, "pause", "Start no further run of a pipeline", true),
 		newPauseCommand(c, "resume", "Let a paused pipeline run again", false),
 		newPipelineRunCommand(c),
+		newPipelineRecoverCommand(c),
 	)
 }
 
@@ -63,6 +64,60 @@ at the destination, replaces it all the same, this time.`,
 	}
 	command.Flags().BoolVar(&allowShrink, "allow-shrink", false, "replace people or identity by a set less than half as large")
 	return command
+}
+
+func newPipelineRecoverCommand(c *cli) *cobra.Command {
+	var resend bool
+	command := &cobra.Command{
+		Use: "recover PIPELINE", Short: "Let a pipeline go on whose destination holds other runs than its catalog",
+		Long: `Compare the runs that a pipeline's destination holds with those of the catalog.
+They differ after the data directory, or the destination, was restored from a
+backup, and when a copy of the data directory exports to the same place. The
+pipeline has stopped then, and nothing was sent.
+
+Stop the other host first, if there is one.
+
+With --resend the pipeline goes on behind the destination's last run: what the
+destination holds stays, and all that came after the last run that both have is
+sent again, under new numbers. No row is lost. A row that the destination's
+other runs hold and that this host sends again is there twice.`,
+		Args: exactly("PIPELINE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			operations, err := c.plugged(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer operations.Close()
+			r, err := operations.RecoverPipeline(cmd.Context(), args[0], resend)
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return c.printJSON(r)
+			}
+			c.printRecovery(r)
+			return nil
+		},
+	}
+	command.Flags().BoolVar(&resend, "resend", false, "send again what came after the last run that both have")
+	return command
+}
+
+func (c *cli) printRecovery(r *host.Recovery) {
+	if !r.Differs {
+		fmt.Fprintf(c.out, "pipeline %s: %s holds the runs that the catalog has recorded; there is nothing to recover\n", r.Pipeline, r.Destination)
+		return
+	}
+	fmt.Fprintf(c.out, "pipeline %s: the last run at %s is run %d, in the catalog it is run %d; both have the runs up to %d\n",
+		r.Pipeline, r.Destination, r.Committed, r.Recorded, r.Agreed)
+	switch {
+	case r.NextRun > 0:
+		fmt.Fprintf(c.out, "what came after run %d will be sent again, from run %d on: penstock pipelines run %s\n", r.Agreed, r.NextRun, r.Pipeline)
+	case r.Untried:
+		fmt.Fprintf(c.out, "run the pipeline: runs of the destination that are this catalog's own are adopted without sending anything\n")
+	default:
+		fmt.Fprintf(c.out, "to go on behind run %d, and send again what came after run %d, add --resend\n", r.Committed, r.Agreed)
+	}
 }
 
 func newPauseCommand(c *cli, use, short string, paused bool) *cobra.Command {

@@ -27,6 +27,9 @@ func NewSite(t *testing.T) *Site {
 	return &Site{Dir: t.TempDir(), t: t}
 }
 
+// At returns the installation in another directory, relative to this one's.
+func (s *Site) At(dir string) *Site { return &Site{Dir: filepath.Join(s.Dir, dir), t: s.t} }
+
 // Write writes a file; name is relative to the site.
 func (s *Site) Write(name, content string) {
 	s.t.Helper()

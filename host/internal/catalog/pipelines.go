@@ -169,7 +169,7 @@ func newID() string {
 	return string(id)
 }
 
-const pipelineColumns = `id, name, project, stream, destination, from_day, to_day, state, cursor, fence, last_run, committed, created_at, planned_at`
+const pipelineColumns = `id, name, project, stream, destination, from_day, to_day, state, cursor, fence, last_run, committed_run, committed_content, created_at, planned_at`
 
 func pipelineByName(ctx context.Context, q querier, name string) (*pipeline.Pipeline, error) {
 	p, err := scanPipeline(q.QueryRowContext(ctx, `SELECT `+pipelineColumns+` FROM pipelines WHERE name = ?`, name))
@@ -190,7 +190,7 @@ func scanPipeline(row interface{ Scan(...any) error }) (*pipeline.Pipeline, erro
 	var stream, state string
 	var cursor []byte
 	var created, planned int64
-	err := row.Scan(&p.ID, &p.Name, &p.ProjectID, &stream, &p.Destination, &p.From, &p.To, &state, &cursor, &p.Fence, &p.LastRun, &p.Committed, &created, &planned)
+	err := row.Scan(&p.ID, &p.Name, &p.ProjectID, &stream, &p.Destination, &p.From, &p.To, &state, &cursor, &p.Fence, &p.LastRun, &p.Committed.Number, &p.Committed.Content, &created, &planned)
 	if err != nil {
 		return nil, err
 	}

@@ -247,7 +247,8 @@ func (c *Catalog) RecordReceipt(ctx context.Context, lease pipeline.Lease, recei
 		if err := oneRow(result, err, pipeline.ErrLeaseLost); err != nil {
 			return err
 		}
-		result, err = tx.ExecContext(ctx, `UPDATE pipelines SET (cursor, committed) = (SELECT next_cursor, content FROM runs WHERE pipeline = ? AND number = ?)
+		result, err = tx.ExecContext(ctx, `UPDATE pipelines
+			SET (cursor, committed_run, committed_content) = (SELECT next_cursor, number, content FROM runs WHERE pipeline = ? AND number = ?)
 			WHERE id = ? AND fence = ? AND last_run = ?`,
 			lease.PipelineID, lease.Number, lease.PipelineID, lease.Fence, lease.Number)
 		return oneRow(result, err, pipeline.ErrLeaseLost)
@@ -286,6 +287,69 @@ func (c *Catalog) RetryRun(ctx context.Context, pipelineID string, number int64)
 		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = 'planned' WHERE pipeline = ? AND number = ? AND state = 'failed'`, pipelineID, number)
 		return oneRow(result, err, fmt.Errorf("there is no failed run %d to try again", number))
 	})
+}
+
+// RunContents returns the contents of a pipeline's runs that succeeded, by
+// number.
+func (c *Catalog) RunContents(ctx context.Context, pipelineID string) (map[int64]string, error) {
+	rows, err := c.read.QueryContext(ctx, `SELECT number, content FROM runs WHERE pipeline = ? AND state = 'succeeded'`, pipelineID)
+	if err != nil {
+		return nil, fmt.Errorf("contents of runs: %w", err)
+	}
+	defer rows.Close()
+	contents := map[int64]string{}
+	for rows.Next() {
+		var number int64
+		var content string
+		if err := rows.Scan(&number, &content); err != nil {
+			return nil, fmt.Errorf("contents of runs: %w", err)
+		}
+		contents[number] = content
+	}
+	return contents, rows.Err()
+}
+
+// Restart is where a pipeline goes on whose destination holds other runs than
+// the catalog has recorded.
+type Restart struct {
+	Agreed int64              // the last run that both have; 0: none
+	Last   pipeline.Committed // the destination's
+	Fence  int64              // recorded by the destination
+}
+
+// RestartPipeline has the pipeline export again what came after the run that
+// both have, behind the destination's last run: the runs after the agreed one,
+// the one that is not done among them, are forgotten, and their numbers are not
+// used again. The pipeline is due at once. ErrRunPlanned when p is not the pipeline's present state.
+func (c *Catalog) RestartPipeline(ctx context.Context, p *pipeline.Pipeline, r Restart) error {
+	err := c.Update(ctx, func(tx *sql.Tx) error {
+		cursor, err := json.Marshal(pipeline.NewCursor(p.Cursor.Cut))
+		if err != nil {
+			return fmt.Errorf("encode cursor: %w", err)
+		}
+		if r.Agreed == p.Committed.Number {
+			if cursor, err = json.Marshal(p.Cursor); err != nil { // may be past what is out of range
+				return fmt.Errorf("encode cursor: %w", err)
+			}
+		} else if r.Agreed > 0 {
+			err := tx.QueryRowContext(ctx, `SELECT next_cursor FROM runs WHERE pipeline = ? AND number = ?`, p.ID, r.Agreed).Scan(&cursor)
+			if err != nil {
+				return fmt.Errorf("cursor behind run %d: %w", r.Agreed, err)
+			}
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM runs WHERE pipeline = ? AND (state <> 'succeeded' OR number > ?)`, p.ID, r.Agreed)
+		if err != nil {
+			return err
+		}
+		result, err := tx.ExecContext(ctx, `UPDATE pipelines SET cursor = ?, last_run = MAX(last_run, ?), committed_run = ?, committed_content = ?,
+			fence = MAX(fence, ?), planned_at = 0 WHERE id = ? AND last_run = ? AND fence = ?`,
+			cursor, r.Last.Number, r.Last.Number, r.Last.Content, r.Fence, p.ID, p.LastRun, p.Fence)
+		return oneRow(result, err, ErrRunPlanned)
+	})
+	if err != nil {
+		return fmt.Errorf("restart pipeline %s: %w", p.Name, err)
+	}
+	return nil
 }
 
 // A run's extents are stored as varints: sequence, index, both dates, rows,

@@ -456,8 +456,8 @@ func TestContentAndPreparedReceipt(t *testing.T) {
 	if err := c.RecordPrepared(t.Context(), stale, prepared); !errors.Is(err, pipeline.ErrLeaseLost) {
 		t.Errorf("an older fence: %v", err)
 	}
-	if got := reload(t, c).Committed; got != "" {
-		t.Errorf("content %q is committed before the receipt", got)
+	if got := reload(t, c).Committed; got != (pipeline.Committed{}) {
+		t.Errorf("%+v is committed before the receipt", got)
 	}
 	if err := c.RecordReceipt(t.Context(), lease, prepared); err != nil {
 		t.Fatal(err)
@@ -465,8 +465,8 @@ func TestContentAndPreparedReceipt(t *testing.T) {
 	if got := latest(t, c, p); got.Prepared != nil || got.Receipt == nil {
 		t.Errorf("the run is %+v", got.Run)
 	}
-	if got := reload(t, c).Committed; got != "c1" {
-		t.Errorf("content %q is committed, want c1", got)
+	if got := reload(t, c).Committed; got != (pipeline.Committed{Number: 1, Content: "c1"}) {
+		t.Errorf("%+v is committed, want run 1 with content c1", got)
 	}
 }
 
@@ -532,5 +532,65 @@ func TestIdentity(t *testing.T) {
 	}
 	if first, other := id(path), id(filepath.Join(t.TempDir(), "catalog.db")); first == other {
 		t.Errorf("two catalogs have identity %s", first)
+	}
+}
+
+// A pipeline goes on behind its destination's last run, from the cursor behind
+// the last run that both have; the numbers of the others are not used again.
+func TestRestartPipeline(t *testing.T) {
+	for name, tt := range map[string]struct {
+		restart  Restart
+		cursor   int64 // sequence of the live phase
+		next     int64 // number
+		runs     int
+		dropOpen bool
+	}{
+		"the destination is ahead":   {Restart{Agreed: 2, Last: pipeline.Committed{Number: 5, Content: "theirs"}, Fence: 40}, 2, 6, 2, true},
+		"its last run is another":    {Restart{Agreed: 1, Last: pipeline.Committed{Number: 2, Content: "theirs"}}, 1, 4, 1, true},
+		"it lost a run":              {Restart{Agreed: 1, Last: pipeline.Committed{Number: 1, Content: "c1"}}, 1, 4, 1, true},
+		"it lost all runs":           {Restart{}, 0, 4, 0, true},
+		"it lost all, none was open": {Restart{}, 0, 3, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCatalog(t)
+			p := register(t, c, definition(t, "events", "2026-01-01", ""), nil)
+			for number := int64(1); number <= 3; number++ {
+				if number == 3 && !tt.dropOpen {
+					break
+				}
+				run := unplanned(nil, pipeline.Cursor{BackfillDone: true, Live: pipeline.Position{Seq: number}})
+				run.Content = fmt.Sprintf("c%d", number)
+				if err := c.InsertRun(t.Context(), reload(t, c), run); err != nil {
+					t.Fatal(err)
+				}
+				lease, err := c.AcquireRun(t.Context(), p.ID, number, "a", time.Hour)
+				if err == nil && number < 3 {
+					err = c.RecordReceipt(t.Context(), lease, pipeline.Receipt{})
+				} else if err == nil {
+					err = c.RecordFailure(t.Context(), lease, "diverged", true)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			stale := *reload(t, c)
+			if err := c.RestartPipeline(t.Context(), &stale, tt.restart); err != nil {
+				t.Fatal(err)
+			}
+			got := reload(t, c)
+			if got.Committed != tt.restart.Last || got.Cursor.Live.Seq != tt.cursor || got.Fence < tt.restart.Fence || !got.PlannedAt.IsZero() {
+				t.Errorf("the pipeline is %+v", got)
+			}
+			if runs, err := c.Runs(t.Context(), p.ID, 10); err != nil || len(runs) != tt.runs {
+				t.Errorf("%d runs, want %d: %v", len(runs), tt.runs, err)
+			}
+			run := unplanned(nil, pipeline.Cursor{})
+			if err := c.InsertRun(t.Context(), got, run); err != nil || run.Number != tt.next {
+				t.Errorf("the next run is %d, want %d: %v", run.Number, tt.next, err)
+			}
+			if err := c.RestartPipeline(t.Context(), &stale, tt.restart); tt.next != stale.LastRun+1 && !errors.Is(err, ErrRunPlanned) {
+				t.Errorf("restarted from an old state: %v", err)
+			}
+		})
 	}
 }

@@ -28,8 +28,9 @@ func permanent(format string, args ...any) error {
 func Retryable(err error) bool {
 	var p *permanentError
 	var d *DivergedError
+	var l *LostError
 	switch {
-	case errors.As(err, &p), errors.As(err, &d), errors.Is(err, context.Canceled):
+	case errors.As(err, &p), errors.As(err, &d), errors.As(err, &l), errors.Is(err, context.Canceled):
 		return false
 	case errors.Is(err, pipeline.ErrLeased), errors.Is(err, pipeline.ErrLeaseLost):
 		return true

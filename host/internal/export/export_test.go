@@ -516,7 +516,7 @@ func TestADestinationThatLostItsHistoryIsNotWrittenTo(t *testing.T) {
 	b.done(receipt, err)
 	b.next("content-2")
 	b.place.last = protocol.LastRun{}
-	b.stops("last committed run is 0", "is gone")
+	b.stops("last committed run is run 0", "up to run 1", "emptied")
 }
 
 // The number of the run is taken by another content: of a host that the backup

@@ -29,6 +29,19 @@ func (e *DivergedError) Error() string {
 		e.Detail, e.Pipeline, e.Last.Number)
 }
 
+// LostError says that the destination no longer holds runs that the catalog has
+// recorded: it was emptied, or restored from a backup of its own.
+type LostError struct {
+	Pipeline       string
+	Last, Recorded int64 // number of the last run: the destination's, and the catalog's
+}
+
+func (e *LostError) Error() string {
+	return fmt.Sprintf("the destination's last committed run is run %d, and this catalog has exported up to run %d: it was emptied, or restored "+
+		"from a backup; nothing was sent. Restore what it held, or have 'penstock pipelines recover %s' send again what is missing",
+		e.Last, e.Recorded, e.Pipeline)
+}
+
 // diverged makes a DivergedError of this run.
 func (t *transfer) diverged(last protocol.LastRun, format string, args ...any) error {
 	return &DivergedError{
@@ -36,18 +49,20 @@ func (t *transfer) diverged(last protocol.LastRun, format string, args ...any) e
 	}
 }
 
-// follows reports, as an error, why the run may not be sent to a destination
-// whose last committed run is last, an earlier one. An unknown content is that
-// of a run from before contents were kept.
+// follows returns nil when a destination whose last committed run is last, an
+// earlier one than this run, holds what the catalog has recorded. A content
+// that one of them does not know is that of a run from before contents were
+// kept, and is not compared.
 func (t *transfer) follows(last protocol.LastRun) error {
-	number, recorded := t.job.Run.Number, t.job.Pipeline.Committed
+	recorded := t.job.Pipeline.Committed
 	switch {
-	case last.Number < number-1:
-		return permanent("the destination's last committed run is %d, and this is run %d: "+
-			"what it held of the runs between is gone; restore it, or export anew under another pipeline name", last.Number, number)
-	case last.Content != "" && recorded != "" && last.Content != recorded:
+	case last.Number < recorded.Number:
+		return &LostError{Pipeline: t.job.Pipeline.Name, Last: last.Number, Recorded: recorded.Number}
+	case last.Number > recorded.Number:
+		return t.diverged(last, "the destination has committed run %d, and the last one of this catalog is run %d", last.Number, recorded.Number)
+	case last.Content != "" && recorded.Content != "" && last.Content != recorded.Content:
 		return t.diverged(last, "the destination's last committed run is run %d with content %s, and this catalog exported run %d with content %s",
-			last.Number, last.Content, last.Number, recorded)
+			last.Number, last.Content, last.Number, recorded.Content)
 	}
 	return nil
 }

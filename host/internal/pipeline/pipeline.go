@@ -62,11 +62,17 @@ type Pipeline struct {
 	Cursor  Cursor
 	Fence   int64 // of the latest attempt at any of its runs
 	LastRun int64 // number of the latest planned run; 0: none
-	// Committed is Run.Content of the latest run that succeeded; empty: none has,
-	// or it was recorded by an older host.
-	Committed string
+	// Committed is the run that is the destination's last one, as far as the
+	// catalog knows: the latest that succeeded, or the one that a recovery found.
+	Committed Committed
 	CreatedAt time.Time
 	PlannedAt time.Time // of the latest run; zero: never
+}
+
+// Committed names a committed run.
+type Committed struct {
+	Number  int64  // 0: none
+	Content string // Run.Content; empty: not known
 }
 
 // Unchanged returns an error that names the first attribute of def that must

@@ -92,8 +92,8 @@ func (l *Lake) Commit(ctx context.Context, run sdk.Run, _ sdk.Receipt) error {
 	if err != nil {
 		return l.committedBefore(ctx, run, err)
 	}
-	if a.manifest.Run >= run.Number {
-		return l.end(ctx, a)
+	if done, err := a.manifest.last().Holds(run); done || err != nil {
+		return errors.Join(err, l.end(ctx, a))
 	}
 	if a.pending != nil {
 		if err := l.switchSet(ctx, a); err != nil {
@@ -128,10 +128,14 @@ func (l *Lake) committedBefore(ctx context.Context, run sdk.Run, notOpen error) 
 	if err != nil {
 		return err
 	}
-	if m == nil || m.Run < run.Number {
+	if m == nil {
 		return notOpen
 	}
-	return nil
+	done, err := m.last().Holds(run)
+	if err == nil && !done {
+		err = notOpen
+	}
+	return err
 }
 
 // overtaken turns the error of an upload that another attempt has ended into
@@ -159,9 +163,11 @@ func (l *Lake) lost(ctx context.Context, run sdk.Run, conflict error) error {
 		return adopted(m, run)
 	case m.Fence > run.Fence:
 		return fenced(m.Fence, run.Fence)
-	default:
-		return sdk.Retryable(conflict, 0)
 	}
+	if _, err := m.last().Holds(run); err != nil {
+		return err
+	}
+	return sdk.Retryable(conflict, 0)
 }
 
 // Abort ends the attempt. With discard it removes the run's objects, unless

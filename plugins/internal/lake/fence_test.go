@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
 	"github.com/penstock-io/penstock/sdk"
@@ -62,6 +64,69 @@ func TestZombieCannotCommit(t *testing.T) {
 				if before[name] != content {
 					t.Errorf("the zombie changed %s", name)
 				}
+			}
+		}
+	}
+}
+
+// Two copies of a catalog export runs of one number, and give them the same
+// fence: one of them commits, and the other neither commits nor takes that
+// commit for its own.
+func TestCopiesCannotCommitOneNumber(t *testing.T) {
+	for _, kind := range []func(number, fence int64) sdk.Run{events, people} {
+		for _, laterFirst := range []bool{false, true} {
+			d := someDays
+			if kind(1, 1).Mode == sdk.Replace {
+				d = days{"": 2}
+			}
+			s := laketest.NewMemory()
+			mustExport(t, newLake(s), kind(1, 1), d)
+			ours, theirs := kind(2, 2), kind(2, 2)
+			theirs.Content = "theirs"
+			earlier, later := newLake(s), newLake(s)
+			r, err := attempt(t.Context(), earlier, ours, d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			opened := s.Objects()
+			q, err := attempt(t.Context(), later, theirs, d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, content := range s.Objects() {
+				// Versions may follow from the bytes, as S3's do.
+				if strings.HasSuffix(name, "c0ffee.json") && opened[name] == content {
+					t.Errorf("%s: opening a copy's run has not changed the manifest", ours.Stream)
+				}
+			}
+			commitLater := func() {
+				if err := later.Commit(t.Context(), theirs, q); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want := protocol.Retryable // the later attempt may still fail
+			if laterFirst {
+				commitLater()
+				want = protocol.Permanent
+			}
+			before := s.Objects()
+			if err := earlier.Commit(t.Context(), ours, r); err == nil || protocol.ClassOf(err) != want {
+				t.Errorf("%s: commit of the copy that opened first: %v, want it %s", ours.Stream, err, want)
+			}
+			if diff := cmp.Diff(before, s.Objects()); diff != "" {
+				t.Errorf("%s: the refused commit changed objects:\n%s", ours.Stream, diff)
+			}
+			if !laterFirst {
+				commitLater()
+			}
+			for run, want := range map[*sdk.Run]string{&ours: "theirs", &theirs: "theirs"} {
+				status, err := newLake(s).Status(t.Context(), *run)
+				if err != nil || status.State != sdk.Committed || status.Content != want || status.Last != theirs.Last() {
+					t.Errorf("%s: status %+v, %v", run.Stream, status, err)
+				}
+			}
+			if last, err := newLake(s).Open(t.Context(), ours); err != nil || last != theirs.Last() {
+				t.Errorf("%s: opened again, the last run is %+v, %v", ours.Stream, last, err)
 			}
 		}
 	}

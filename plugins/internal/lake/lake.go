@@ -198,7 +198,7 @@ func (l *Lake) attempt(run sdk.Run) (*attempt, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.attempts[attemptKey{run.Stream, run.PipelineID}]
-	if a == nil || a.run.Number != run.Number || a.run.Fence != run.Fence {
+	if a == nil || a.run.Last() != run.Last() || a.run.Fence != run.Fence {
 		return nil, sdk.Permanent(fmt.Errorf("run %d of pipeline %s is not open", run.Number, run.Pipeline))
 	}
 	return a, nil
@@ -223,18 +223,23 @@ func (l *Lake) end(ctx context.Context, a *attempt) error {
 func (a *attempt) runReceipt() *RunReceipt {
 	return &RunReceipt{
 		Format: receiptFormat, Version: manifestVersion,
-		Run: a.run.Number, Fence: a.run.Fence, CompleteAsOf: timestamp(a.run.AsOf), Partitions: a.receipts,
+		Run: a.run.Number, Content: a.run.Content, Fence: a.run.Fence, CompleteAsOf: timestamp(a.run.AsOf), Partitions: a.receipts,
 	}
 }
 
-// inner is the file name in the gzip header of a fixed object: it tells which
-// run and fence the object is of. It is a name and no comment because some
-// readers, DuckDB for one, refuse comments.
-func (l layout) inner(run, fence int64) string {
-	return fmt.Sprintf("%s-%08d-%08d.json", l.stem, run, fence)
+// inner is the file name in the gzip header of a fixed object: it tells of
+// which run, fence and content the object is. The content is part of it because
+// two copies of a catalog give the same fences. It is a name, not a comment:
+// some readers, DuckDB for one, refuse comments.
+func (l layout) inner(run, fence int64, content string) string {
+	name := fmt.Sprintf("%s-%08d-%08d", l.stem, run, fence)
+	if content != "" {
+		name += "-" + content
+	}
+	return name + ".json"
 }
 
-func (a *attempt) inner() string { return a.lay.inner(a.run.Number, a.run.Fence) }
+func (a *attempt) inner() string { return a.lay.inner(a.run.Number, a.run.Fence, a.run.Content) }
 
 func addRun(runs []int64, run int64) []int64 {
 	if slices.Contains(runs, run) {

@@ -90,7 +90,8 @@ type RunReceipt struct {
 	Format       string             `json:"format,omitempty"`
 	Version      int                `json:"version,omitempty"`
 	Run          int64              `json:"run"`
-	Fence        int64              `json:"fence"` // of the attempt whose receipt it is
+	Content      string             `json:"content,omitempty"` // sdk.Run.Content of the run
+	Fence        int64              `json:"fence"`             // of the attempt whose receipt it is
 	CompleteAsOf string             `json:"complete_as_of,omitempty"`
 	Partitions   []PartitionReceipt `json:"partitions"`
 }
@@ -184,6 +185,16 @@ func (m *Manifest) check(lay layout) error {
 
 func (m *Manifest) foreign(lay layout, what string) error {
 	return sdk.Permanent(fmt.Errorf("manifest %s names %s, which is not its own: it was edited or moved; restore it from a copy or a version", lay.manifest(), what))
+}
+
+// last returns the last committed run. One that an older version has committed
+// has no content.
+func (m *Manifest) last() sdk.LastRun {
+	last := sdk.LastRun{Number: m.Run}
+	if m.Receipt != nil && m.Receipt.Run == m.Run {
+		last.Content = m.Receipt.Content
+	}
+	return last
 }
 
 // holds says whether the pipeline has anything committed.

@@ -47,7 +47,7 @@ func (l *Lake) Open(ctx context.Context, run sdk.Run) (sdk.LastRun, error) {
 	l.mu.Lock()
 	l.attempts[attemptKey{run.Stream, run.PipelineID}] = a
 	l.mu.Unlock()
-	return sdk.LastRun{Number: a.manifest.Run}, nil
+	return a.manifest.last(), nil
 }
 
 func (l *Lake) dropOpen(ctx context.Context, run sdk.Run) error {

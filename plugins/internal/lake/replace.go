@@ -17,7 +17,7 @@ import (
 // uploads it unseen; Prepare seals it and then notes the receipt in the
 // manifest; Commit switches the object and then says so in the manifest. A
 // crash between the two is found by the file name in the object's gzip header,
-// which tells run and fence.
+// which tells run, fence and content.
 //
 // An attempt that was overtaken cannot switch back, because of the order:
 //
@@ -183,7 +183,7 @@ func (l *Lake) switched(ctx context.Context, lay layout, p *RunReceipt) (bool, e
 		return false, nil
 	}
 	inner, err := l.readInner(ctx, lay)
-	return inner == lay.inner(p.Run, p.Fence), err
+	return inner == lay.inner(p.Run, p.Fence, p.Content), err
 }
 
 // recover fences the fixed object when a run is opened, completes a commit

@@ -52,7 +52,7 @@ func TestReplace(t *testing.T) {
 		t.Error("the set is not that of run 2")
 	}
 	// Readers differ in what they take of a gzip header; a file name is taken by all.
-	if head := s.Objects()[setName]; head[3] != 1<<3 || !strings.HasPrefix(head[10:], "events_to_out-c0ffee-00000002-00000002.json\x00") {
+	if head := s.Objects()[setName]; head[3] != 1<<3 || !strings.HasPrefix(head[10:], "events_to_out-c0ffee-00000002-00000002-content-2.json\x00") {
 		t.Errorf("the object begins with %q", head[:50])
 	}
 	mustExport(t, l, people(3, 3), days{}) // the empty set

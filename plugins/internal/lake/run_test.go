@@ -33,7 +33,7 @@ const (
 func events(number, fence int64) sdk.Run {
 	return sdk.Run{
 		ProjectID: 42, Pipeline: "events_to_out", PipelineID: "c0ffee", Stream: sdk.Events, Mode: sdk.Append,
-		Number: number, Fence: fence, AsOf: time.Date(2026, 6, 3, 4, 5, 6, 0, time.UTC),
+		Number: number, Content: fmt.Sprintf("content-%d", number), Fence: fence, AsOf: time.Date(2026, 6, 3, 4, 5, 6, 0, time.UTC),
 	}
 }
 
@@ -196,14 +196,15 @@ func TestStatusAndInventory(t *testing.T) {
 	l := newLake(s)
 	first := mustExport(t, l, events(1, 1), days{"2026-06-01": 2})
 	second := mustExport(t, l, events(2, 2), days{"2026-06-01": 1, "2026-06-02": 9})
+	last := events(2, 2).Last()
 
 	for _, c := range []struct {
 		run  sdk.Run
 		want sdk.Status
 	}{
-		{events(1, 9), sdk.Status{State: sdk.Committed, Receipt: &first, Last: sdk.LastRun{Number: 2}, Fence: 2}},
-		{events(2, 1), sdk.Status{State: sdk.Committed, Receipt: &second, Last: sdk.LastRun{Number: 2}, Fence: 2}},
-		{events(3, 1), sdk.Status{State: sdk.Absent, Last: sdk.LastRun{Number: 2}, Fence: 2}},
+		{events(1, 9), sdk.Status{State: sdk.Committed, Receipt: &first, Content: "content-1", Last: last, Fence: 2}},
+		{events(2, 1), sdk.Status{State: sdk.Committed, Receipt: &second, Content: "content-2", Last: last, Fence: 2}},
+		{events(3, 1), sdk.Status{State: sdk.Absent, Last: last, Fence: 2}},
 	} {
 		got, err := newLake(s).Status(t.Context(), c.run)
 		if err != nil {

@@ -31,13 +31,15 @@ func (l *Lake) Status(ctx context.Context, run sdk.Run) (sdk.Status, error) {
 			m.commit(p.Run, p.CompleteAsOf, p)
 		}
 	}
-	s := sdk.Status{State: sdk.Absent, Last: sdk.LastRun{Number: m.Run}, Fence: m.Fence}
+	s := sdk.Status{State: sdk.Absent, Last: m.last(), Fence: m.Fence}
 	if m.Run < run.Number {
 		return s, nil
 	}
 	s.State = sdk.Committed
 	r, err := l.receipt(ctx, lay, m, run.Number)
-	s.Receipt = r.receipt()
+	if r != nil {
+		s.Receipt, s.Content = r.receipt(), r.Content
+	}
 	return s, err
 }
 
