@@ -45,7 +45,7 @@ type Reject struct {
 	Endpoint string // "track", "import", "engage" or "groups"
 	Reason   schema.Reason
 	Detail   string
-	Record   []byte // the record, or the body when it is not JSON, whole
+	Record   []byte // the record, or the body when it is not JSON, whole and as sent
 }
 
 // Further reasons why records are refused.

@@ -18,8 +18,8 @@ type parameters struct {
 	seenVerbose, seenIP, seenImg, seenRule bool
 }
 
-// parse reads the pairs of a query or form, in place: text is used up, and data
-// is a part of it.
+// parse reads the pairs of a query or form. data is a part of text, decoded in
+// place; nothing else of text is changed.
 func (p *parameters) parse(text []byte) {
 	for len(text) > 0 {
 		pair, rest, _ := bytes.Cut(text, []byte("&"))
@@ -28,7 +28,7 @@ func (p *parameters) parse(text []byte) {
 		if len(name) > 3*len("project_id") {
 			continue
 		}
-		p.set(string(unescape(name)), value)
+		p.set(unescaped(name), value)
 	}
 }
 
@@ -59,15 +59,23 @@ func (p *parameters) set(name string, value []byte) {
 
 func yes(to, seen *bool, value []byte) {
 	if !*seen {
-		v := string(unescape(value))
+		v := unescaped(value)
 		*to, *seen = v == "1" || v == "true", true
 	}
 }
 
 func word(to *string, value []byte) {
 	if *to == "" {
-		*to = string(unescape(value))
+		*to = unescaped(value)
 	}
+}
+
+// unescaped is what a name or a value stands for.
+func unescaped(text []byte) string {
+	if bytes.IndexAny(text, "%+") < 0 {
+		return string(text)
+	}
+	return string(unescape(bytes.Clone(text)))
 }
 
 // unescape resolves percent escapes and pluses, in place. What is no escape
@@ -107,56 +115,6 @@ var hexes = func() (h [256]byte) {
 	return h
 }()
 
-// decodeBase64 decodes text in place: the usual alphabet or that of URLs, with
-// padding or without, a space for each plus, and line breaks. Text with
-// other characters stays as it is.
-func decodeBase64(text []byte) ([]byte, bool) {
-	for _, c := range text {
-		if sextets[c] == unknown && c != '=' {
-			return nil, false
-		}
-	}
-	n, bits, have := 0, uint32(0), 0
-	ended := false
-	for _, c := range text {
-		v := sextets[c]
-		switch {
-		case v < 64 && !ended:
-			bits = bits<<6 | uint32(v)
-			if have += 6; have >= 8 {
-				have -= 8
-				text[n] = byte(bits >> have)
-				n++
-			}
-		case v == skipped || c == ' ':
-		case c == '=':
-			ended = true
-		default:
-			return nil, false
-		}
-	}
-	// One character alone stands for nothing.
-	return text[:n], have != 6
-}
-
-const (
-	unknown = 64
-	skipped = 65
-)
-
-// sextets are the values of the characters of base64.
-var sextets = func() (s [256]byte) {
-	for i := range s {
-		s[i] = unknown
-	}
-	for i, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
-		s[c] = byte(i)
-	}
-	s['-'], s['_'], s[' '] = 62, 63, 62
-	s['\n'], s['\r'], s['\t'] = skipped, skipped, skipped
-	return s
-}()
-
 // isJSON says whether a body begins as JSON does that may be records.
 func isJSON(body []byte) bool {
 	body = bytes.TrimLeft(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), " \t\r\n")
@@ -164,16 +122,16 @@ func isJSON(body []byte) bool {
 }
 
 // records finds the JSON of records in a parameter data, or returns what is
-// there instead.
-func (p *parameters) records() ([]byte, bool) {
+// there instead, as it was sent.
+func (p *parameters) records() (text []byte, isRecords bool) {
 	if isJSON(p.data) {
 		return p.data, true
 	}
-	decoded, ok := decodeBase64(bytes.TrimSpace(p.data))
-	if !ok {
+	e, ok := parseBase64(bytes.TrimSpace(p.data))
+	if !ok || !isJSON(e.start()) {
 		return p.data, false
 	}
-	return joinSurrogates(decoded), isJSON(decoded)
+	return joinSurrogates(e.decode()), true
 }
 
 // joinSurrogates makes UTF-8 of what mixpanel-browser encodes as base64, in

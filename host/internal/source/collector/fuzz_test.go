@@ -87,12 +87,24 @@ func FuzzBase64(f *testing.F) {
 			std, base64.RawStdEncoding.EncodeToString(data), base64.URLEncoding.EncodeToString(data), base64.RawURLEncoding.EncodeToString(data),
 			strings.ReplaceAll(std, "+", " "),
 		} {
-			if got, ok := decodeBase64([]byte(text)); !ok || !bytes.Equal(got, data) {
-				t.Fatalf("%q becomes %q, %v, not %q", text, got, ok, data)
+			e, ok := parseBase64([]byte(text))
+			if !ok {
+				t.Fatalf("%q is not base64", text)
+			}
+			if start := e.start(); !bytes.HasPrefix(data, start) || len(start) < min(len(data), 3*startStep/4) {
+				t.Fatalf("%q begins with %q, not with %q", text, start, data)
+			}
+			if got := e.decode(); !bytes.Equal(got, data) {
+				t.Fatalf("%q becomes %q, not %q", text, got, data)
 			}
 		}
 		before := bytes.Clone(data)
-		if got, ok := decodeBase64(data); ok {
+		e, ok := parseBase64(data)
+		if !bytes.Equal(data, before) {
+			t.Fatalf("%q was changed to %q", before, data)
+		}
+		if ok {
+			got := e.decode()
 			if want, err := base64.StdEncoding.DecodeString(string(before)); err == nil && !bytes.Equal(got, want) {
 				t.Fatalf("%q becomes %q, not %q", before, got, want)
 			}

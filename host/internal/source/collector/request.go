@@ -39,7 +39,7 @@ type request struct {
 
 	body    []byte // the buffer that text is a part of
 	query   []byte // memory for the query
-	text    []byte // the records, or what should be them
+	text    []byte // the records, or what came in their place
 	json    bool   // they came as such, not in a form
 	lines   bool   // one a line
 	decoded bool   // text is what should be JSON
@@ -129,7 +129,9 @@ func (q *request) read() *failure {
 			return f
 		}
 	}
-	q.text, q.decoded = q.records()
+	if q.data != nil {
+		q.text, q.decoded = q.records()
+	}
 	return nil
 }
 
@@ -146,6 +148,7 @@ func (q *request) readBody() *failure {
 		return nil
 	}
 	q.parse(text)
+	q.text = text // to be kept, if it is no form with data
 	return nil
 }
 

@@ -156,7 +156,7 @@ func (q *request) collect() *failure {
 	}()
 	switch {
 	case q.decoded:
-	case len(q.text) > 0:
+	case q.data != nil:
 		return q.spoiled("the parameter data is neither JSON nor the base64 of JSON")
 	default:
 		return q.spoiled("there is neither a JSON body nor a parameter data")
