@@ -42,6 +42,7 @@ const (
 type collecting struct {
 	config  *config.Collector
 	wal     *wal.Log
+	lost    *wal.Loss // what was found missing when the log was opened; nil: nothing
 	log     *rowlog.Log
 	handler *collector.Collector // nil: nothing listens
 	server  *http.Server
@@ -58,11 +59,7 @@ func (h *Host) collectorPath(c *config.Collector) string {
 
 // openCollector opens a collector's log. The caller closes it.
 func (h *Host) openCollector(ctx context.Context, c *config.Collector) (*collecting, error) {
-	var ids []int64
-	for _, p := range h.config.Projects {
-		ids = append(ids, p.ID)
-	}
-	sealed, err := rowlog.Sealed(ctx, h.catalog, c.Reference(), ids...)
+	sealed, err := h.sealedEntries(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -75,14 +72,18 @@ func (h *Host) openCollector(ctx context.Context, c *config.Collector) (*collect
 	if err != nil {
 		return nil, err
 	}
-	l, found, err := wal.Open(wal.Options{FileSystem: dir, After: sealed})
+	var lost *wal.Loss
+	l, found, err := wal.Open(wal.Options{FileSystem: dir, After: sealed, Lost: func(loss wal.Loss) error {
+		lost = &loss
+		return h.noteLoss(c, loss)
+	}})
 	if err != nil {
 		return nil, fmt.Errorf("source %s: %w", c.Reference(), err)
 	}
-	if found.Cut > 0 {
-		h.log.Warn("the end of a write-ahead log was torn and is cut: nobody was told that it is stored", "source", c.Reference(), "bytes", found.Cut)
+	if found.Cut > 0 && lost == nil {
+		h.log.Warn("the end of a write-ahead log was torn and is cut: no client was told that it is stored", "source", c.Reference(), "bytes", found.Cut)
 	}
-	return &collecting{config: c, wal: l, log: rowlog.New(l, c.Reference(), h.catalog)}, nil
+	return &collecting{config: c, wal: l, lost: lost, log: rowlog.New(l, c.Reference(), h.catalog)}, nil
 }
 
 // startCollectors listens for all collectors. end is told of what none of them
@@ -230,10 +231,16 @@ func (h *Host) stopCollector(ctx context.Context, l *collecting) error {
 
 // collectorStatus says what collectors have done since the host began, and,
 // where none listens, what waits in their logs.
-func (h *Host) collectorStatus() ([]CollectorStatus, error) {
+func (h *Host) collectorStatus(ctx context.Context) ([]CollectorStatus, error) {
 	counts, err := h.quarantine.Counts()
 	if err != nil {
 		return nil, err
+	}
+	lost := map[*config.Collector][]LogLoss{}
+	for _, c := range h.config.Collectors {
+		if lost[c], err = h.losses(ctx, c); err != nil {
+			return nil, fmt.Errorf("source %s: %w", c.Reference(), err)
+		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -241,7 +248,7 @@ func (h *Host) collectorStatus() ([]CollectorStatus, error) {
 	for _, c := range h.config.Collectors {
 		s := CollectorStatus{
 			Name: c.Reference(), Listen: c.Listen, TLS: c.TLSCert != "", Requests: []RequestCount{}, Records: []RecordCount{},
-			Quarantined: refusedTotals(counts[c.Reference()]),
+			Quarantined: refusedTotals(counts[c.Reference()]), Lost: lost[c],
 		}
 		for _, l := range h.collectors {
 			if l.config == c && l.handler != nil {

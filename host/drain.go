@@ -50,12 +50,15 @@ func (h *Host) drainCollectors(ctx context.Context, summary *Summary) error {
 
 func (h *Host) drainCollector(ctx context.Context, c *config.Collector) (SourceSummary, error) {
 	done := SourceSummary{Name: c.Reference()}
-	if _, err := os.Stat(h.collectorPath(c)); errors.Is(err, fs.ErrNotExist) {
-		return done, nil // nothing was ever collected
+	if ever, err := h.everCollected(ctx, c); err != nil || !ever {
+		return done, err
 	}
 	l, err := h.openCollector(ctx, c)
 	if err != nil {
 		return done, err
+	}
+	if l.lost != nil {
+		done.lost = &lossError{c.Reference(), *l.lost, h.lossPath(c)}
 	}
 	before := h.collected(c)
 	if last := l.log.Last(); last > 0 {
@@ -67,6 +70,15 @@ func (h *Host) drainCollector(ctx context.Context, c *config.Collector) (SourceS
 	after := h.collected(c)
 	done.Records, done.Rows, done.Duplicates = after.Rows-before.Rows, after.Kept-before.Kept, after.Duplicates-before.Duplicates
 	return done, errors.Join(err, l.wal.Close())
+}
+
+// everCollected reports whether a collector has a log, or has had one.
+func (h *Host) everCollected(ctx context.Context, c *config.Collector) (bool, error) {
+	if _, err := os.Stat(h.collectorPath(c)); !errors.Is(err, fs.ErrNotExist) {
+		return true, nil // whatever else is wrong with it, opening it says so
+	}
+	sealed, err := h.sealedEntries(ctx, c)
+	return sealed > 0, err
 }
 
 // collected sums what was done in the journals of a collector's projects.

@@ -36,7 +36,7 @@ func (h *Host) Status(ctx context.Context) (*Status, error) {
 	if s.Sources, err = h.sourceStatus(ctx); err != nil {
 		return nil, err
 	}
-	if s.Collectors, err = h.collectorStatus(); err != nil {
+	if s.Collectors, err = h.collectorStatus(ctx); err != nil {
 		return nil, err
 	}
 	if s.Quarantine, err = h.quarantineStatus(); err != nil {
@@ -425,6 +425,9 @@ func (h *Host) VerifyJournal(ctx context.Context) (*JournalReport, error) {
 		if err := h.verifyStates(ctx, p, report); err != nil {
 			return nil, err
 		}
+	}
+	if err := h.verifyLogs(ctx, report); err != nil {
+		return nil, err
 	}
 	return report, h.verifyQuarantine(ctx, report)
 }

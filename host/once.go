@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/config"
@@ -32,6 +33,8 @@ type SourceSummary struct {
 	Bytes       int64             `json:"bytes"`
 	Quarantined []QuarantineCount `json:"quarantined,omitempty"`
 	Error       string            `json:"error,omitempty"`
+
+	lost error // what is missing of a collector's log, which keeps nothing else from being done
 }
 
 // PipelineSummary is what was exported by a pipeline.
@@ -86,7 +89,14 @@ func (h *Host) runOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
 		return nil, err
 	}
 	summary := &Summary{}
-	failed := errors.Join(h.drainCollectors(ctx, summary), h.readAll(ctx, summary))
+	failed := h.drainCollectors(ctx, summary)
+	for i := range summary.Sources {
+		if s := &summary.Sources[i]; s.lost != nil {
+			failed = errors.Join(failed, s.lost)
+			s.Error = strings.TrimPrefix(s.Error+"; "+s.lost.Error(), "; ")
+		}
+	}
+	failed = errors.Join(failed, h.readAll(ctx, summary))
 	for _, p := range h.config.Pipelines {
 		done := PipelineSummary{Name: p.Name, Destination: p.Destination.Reference()}
 		if err := h.catchUp(ctx, p, o.RetryFor, &done); err != nil {

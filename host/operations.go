@@ -121,6 +121,19 @@ type CollectorStatus struct {
 	Requests    []RequestCount   `json:"requests"`
 	Records     []RecordCount    `json:"records"`
 	Quarantined map[string]int64 `json:"quarantined,omitempty"` // by reason, over all time
+	Lost        []LogLoss        `json:"lost,omitempty"`
+}
+
+// LogLoss says that a part of a collector's write-ahead log is missing that
+// clients were told is stored.
+type LogLoss struct {
+	Source string    `json:"source"`         // "collector.web"
+	Time   time.Time `json:"time"`           // when it was found
+	First  uint64    `json:"first"`          // requests that are missing, by their number in the log
+	Last   uint64    `json:"last,omitempty"` // 0: it is not known how many there were
+	Detail string    `json:"detail"`
+	Cut    string    `json:"cut,omitempty"`   // file that holds half an entry that was cut
+	Noted  string    `json:"noted,omitempty"` // file that says so until it is removed; "": the next start of a host notes it
 }
 
 // RequestCount counts requests by how they were answered.
@@ -235,6 +248,8 @@ type JournalReport struct {
 	// QuarantineFiles is how many files of quarantined records were read.
 	QuarantineFiles int64    `json:"quarantine_files"`
 	Damages         []Damage `json:"damages"`
+	// Lost is what is missing of the write-ahead logs of collectors.
+	Lost []LogLoss `json:"lost,omitempty"`
 }
 
 // Damage is one thing that is not as it was written.

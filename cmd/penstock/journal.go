@@ -85,10 +85,11 @@ func (c *cli) printJournalReport(report *host.JournalReport) error {
 		for _, d := range report.Damages {
 			fmt.Fprintf(c.out, "DAMAGED %s, %s: %s\n", d.Blob, d.Place, d.Detail)
 		}
+		c.printLosses(report.Lost)
 		fmt.Fprintf(c.out, "%d segments, %d blocks, %s read, and %d files of the quarantine: %d damages\n",
 			report.Segments, report.Blocks, size(report.Bytes), report.QuarantineFiles, len(report.Damages))
 	}
-	if len(report.Damages) > 0 {
+	if len(report.Damages)+len(report.Lost) > 0 {
 		return &shownError{exitDifferences}
 	}
 	return nil

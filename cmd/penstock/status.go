@@ -136,6 +136,23 @@ func (c *cli) printCollectors(collectors []host.CollectorStatus) {
 		fmt.Fprintln(c.out)
 		c.table([]string{"collector", "project", "endpoint", "outcome", "records"}, counts)
 	}
+	for _, s := range collectors {
+		c.printLosses(s.Lost)
+	}
+}
+
+// printLosses says what is missing of write-ahead logs, and how that is no
+// longer said.
+func (c *cli) printLosses(losses []host.LogLoss) {
+	for _, l := range losses {
+		fmt.Fprintf(c.out, "LOST %s, found %s: %s\n", l.Source, l.Time.UTC().Format("2006-01-02 15:04:05 UTC"), l.Detail)
+		if l.Cut != "" {
+			fmt.Fprintf(c.out, "  half an entry was cut: %s\n", l.Cut)
+		}
+		if l.Noted != "" {
+			fmt.Fprintf(c.out, "  remove %s when you have dealt with it\n", l.Noted)
+		}
+	}
 }
 
 // reasons lists counts by reason, most first.

@@ -429,6 +429,97 @@ func TestStatusOfACollector(t *testing.T) {
 	c.Says(c.Penstock(nil, "status"), 0, "does not listen", "1 unknown_token")
 }
 
+// What is missing of a log that was acknowledged is said aloud, by every command
+// that looks, until an operator removes the note of it; what is left is exported.
+func TestALogThatLostRecords(t *testing.T) {
+	t.Parallel()
+	remove := func(t *testing.T, path string) {
+		t.Helper()
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, test := range map[string]struct {
+		harm func(*testing.T, *collecting)
+		said string // what is missing
+		rows int    // of those that are left
+	}{
+		"deleted": {func(t *testing.T, c *collecting) {
+			remove(t, filepath.Join(c.Dir, "data", "collector", "web"))
+		}, "requests that were acknowledged after entry 1, the last one in the journal, may be lost", 1},
+		"files deleted": {func(t *testing.T, c *collecting) {
+			for _, file := range c.logFiles() {
+				remove(t, file)
+			}
+		}, "entries 2 to 3 are lost; their 2 requests were acknowledged", 1},
+		"emptied": {func(t *testing.T, c *collecting) {
+			for _, file := range c.logFiles() {
+				if err := os.Truncate(file, 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}, "entries 2 to 3 are lost; their 2 requests were acknowledged", 1},
+		"cut": {func(t *testing.T, c *collecting) {
+			files := c.logFiles()
+			last := files[len(files)-1]
+			info, err := os.Stat(last)
+			if err == nil {
+				err = os.Truncate(last, info.Size()-5)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}, "entry 3 is lost; its request was acknowledged", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCollecting(t)
+			sent := 0
+			send := func() {
+				t.Helper()
+				sent++
+				body := fmt.Sprintf(`{"event":"e","properties":{"token":"tok-7c1d","distinct_id":"u-%d"}}`, sent)
+				if status, answer, err := c.post("/track", "application/json", "", body); err != nil || status != http.StatusOK || answer != "1" {
+					t.Fatal(status, answer, err)
+				}
+			}
+			h := c.serve()
+			send()
+			if status := h.Stop(syscall.SIGTERM); status.ExitStatus() != 0 {
+				t.Fatalf("it ended with %v:\n%s", status, h.Said())
+			}
+			h = c.serve()
+			send()
+			send()
+			h.Stop(syscall.SIGKILL)
+			c.Says(c.Penstock(nil, "journal", "verify"), 0, "0 damages")
+			test.harm(t, c)
+			note := filepath.Join(c.Dir, "data", "collector", "web", "lost.ndjson")
+			c.Says(c.Penstock(nil, "status"), 0, "LOST collector.web", test.said)
+			c.Says(c.Penstock(nil, "journal", "verify"), 3, "LOST collector.web", test.said)
+			c.Says(c.Penstock(nil, "run", "--once"), 1, test.said, "lost.ndjson")
+			if rows := c.Rows("out"); len(rows) != test.rows {
+				t.Errorf("rows %q", rows)
+			}
+			// It is found once, and said until the note is removed.
+			c.Once()
+			c.Says(c.Penstock(nil, "status"), 0, "LOST collector.web", test.said, note)
+			c.Says(c.Penstock(nil, "journal", "verify"), 3, test.said, note)
+			h = c.serve()
+			c.Says(c.Penstock(nil, "status"), 0, test.said, note)
+			c.Says(c.Penstock(nil, "journal", "verify"), 3, test.said, note)
+			send()
+			h.Stop(syscall.SIGKILL)
+			remove(t, note)
+			c.Says(c.Penstock(nil, "journal", "verify"), 0, "0 damages")
+			c.Once()
+			if rows := c.Rows("out"); len(rows) != test.rows+1 {
+				t.Errorf("rows %q", rows)
+			}
+		})
+	}
+}
+
 // Clients that close or reset their connection behind the last byte of a
 // request, as PHP's socket consumer and pages that are left do, have their
 // events stored.
@@ -651,7 +742,7 @@ func TestEmptiedQuarantineIsMissed(t *testing.T) {
 // logFiles are the files of the collector's log, the newest last.
 func (c *collecting) logFiles() []string {
 	c.t.Helper()
-	files, err := filepath.Glob(filepath.Join(c.Dir, "data", "collector", "web", "*"))
+	files, err := filepath.Glob(filepath.Join(c.Dir, "data", "collector", "web", "*.wal"))
 	if err != nil || len(files) == 0 {
 		c.t.Fatal(files, err)
 	}
@@ -711,6 +802,8 @@ func TestALogThatIsGone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// All of it was in the journal, and the log's mark says so: nothing is lost.
+	c.Says(c.Penstock(nil, "journal", "verify"), 0, "0 damages")
 	h = c.serve()
 	before := c.count(c.acked)
 	stop = c.load(2, 20)

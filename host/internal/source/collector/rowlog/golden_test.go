@@ -44,18 +44,19 @@ func testGolden(t *testing.T, golden string, mark func(*journal.Row)) {
 	fresh := filepath.Join(t.TempDir(), "fresh")
 	writeGolden(t, fresh, mark)
 	dir := filepath.Join(t.TempDir(), "log")
-	files, err := os.ReadDir(golden)
+	files, err := filepath.Glob(filepath.Join(golden, "*.wal"))
 	if err != nil || len(files) != 1 {
 		t.Fatal(files, err)
 	}
-	data, err := os.ReadFile(filepath.Join(golden, files[0].Name()))
+	name := filepath.Base(files[0])
+	data, err := os.ReadFile(files[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	if written, err := os.ReadFile(filepath.Join(fresh, files[0].Name())); err != nil || !bytes.Equal(written, data) {
+	if written, err := os.ReadFile(filepath.Join(fresh, name)); err != nil || !bytes.Equal(written, data) {
 		t.Errorf("%v: the format is another one and has the same version", err)
 	}
-	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, files[0].Name()), data, 0o600)); err != nil {
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, name), data, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	w, found, err := wal.Open(wal.Options{FileSystem: wal.Dir(dir)})

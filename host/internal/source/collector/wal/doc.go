@@ -26,5 +26,8 @@
 //   - the torn tail that a crash leaves is cut and reported when the log is
 //     opened; damage to what was durable is an error, and never cut: the field
 //     synced tells the two apart;
+//   - entries that were acknowledged and are missing, because files were removed,
+//     emptied or cut off, are reported before the log is used again: a mark beside
+//     the log (markName) and Options.After tell of them;
 //   - memory is bounded by the entries that wait.
 package wal

@@ -18,6 +18,8 @@ type FileSystem interface {
 	Create(name string) (File, error)
 	// Open opens a file for reading and writing.
 	Open(name string) (File, error)
+	// OpenReader opens a file for reading alone.
+	OpenReader(name string) (File, error)
 	// Remove removes a file, durably.
 	Remove(name string) error
 	// SyncDir makes the names of files durable.
@@ -81,6 +83,15 @@ func (d Dir) Create(name string) (File, error) {
 // Open implements FileSystem.
 func (d Dir) Open(name string) (File, error) {
 	f, err := private.OpenFile(filepath.Join(string(d), name), os.O_RDWR)
+	if err != nil {
+		return nil, err
+	}
+	return local{f}, nil
+}
+
+// OpenReader implements FileSystem.
+func (d Dir) OpenReader(name string) (File, error) {
+	f, err := os.Open(filepath.Join(string(d), name))
 	if err != nil {
 		return nil, err
 	}

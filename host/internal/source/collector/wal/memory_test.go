@@ -141,6 +141,8 @@ func (m *memory) Open(name string) (File, error) {
 	return nil, fs.ErrNotExist
 }
 
+func (m *memory) OpenReader(name string) (File, error) { return m.Open(name) }
+
 func (m *memory) Remove(name string) error {
 	return m.operate(func() error {
 		delete(m.files, name)

@@ -17,6 +17,9 @@ type Options struct {
 	// After is an index up to which entries were in the journal already: a log
 	// without files begins behind it, and one that ends before it is refused.
 	After uint64
+	// Lost is told of entries that are missing, before the log is changed: after
+	// Open nothing tells of them any more. An error ends Open. nil: nobody is told.
+	Lost func(Loss) error
 }
 
 // MaxEntry is the most bytes of an entry.
@@ -48,6 +51,7 @@ type Log struct {
 
 	// The writer's own.
 	active File
+	mark   *mark
 	buffer []byte
 
 	mu      sync.Mutex
@@ -76,7 +80,7 @@ type request struct {
 type Recovery struct {
 	First, Last uint64 // indexes; Last+1 == First: the log is empty
 	// Cut is how many bytes of a torn tail were cut: entries that no caller was
-	// told of.
+	// told of, unless Options.Lost was told of them.
 	Cut int64
 }
 
@@ -94,7 +98,7 @@ func Open(o Options) (*Log, Recovery, error) {
 		requests: make(chan *request), closing: make(chan struct{}), done: make(chan struct{}),
 		changed: make(chan struct{}),
 	}
-	cut, err := l.recover(o.After)
+	cut, err := l.recover(o.After, o.Lost)
 	if err != nil {
 		return nil, Recovery{}, fmt.Errorf("open write-ahead log: %w", err)
 	}
@@ -209,10 +213,12 @@ func (l *Log) store(batch []*request) error {
 	if cap(l.buffer) > int(2*l.batch) {
 		l.buffer = nil // of an entry as large as entries seldom are
 	}
+	last := batch[len(batch)-1].index
+	l.mark.set(last)
 	l.publish(func() {
 		f := &l.files[len(l.files)-1]
 		f.size = current.size + size
-		l.last = batch[len(batch)-1].index
+		l.last = last
 	})
 	return nil
 }
@@ -322,7 +328,7 @@ func (l *Log) Close() error {
 		close(l.closing)
 	}
 	<-l.done
-	if err := l.active.Close(); err != nil {
+	if err := errors.Join(l.active.Close(), l.mark.file.Close()); err != nil {
 		return fmt.Errorf("close write-ahead log: %w", err)
 	}
 	return nil
