@@ -271,7 +271,7 @@ func (l *collecting) describe(s *CollectorStatus) {
 	waiting := int64(l.log.Waiting())
 	s.LogBytes, s.Waiting = l.log.Size(), &waiting
 	for _, n := range l.handler.Requests() {
-		s.Requests = append(s.Requests, RequestCount{Endpoint: n.Endpoint, Status: n.Status, Requests: n.Requests})
+		s.Requests = append(s.Requests, RequestCount{Endpoint: n.Endpoint, Status: n.Status, Reason: n.Reason, Requests: n.Requests})
 	}
 	for _, n := range l.handler.Counts() {
 		r := RecordCount{Endpoint: n.Endpoint, Outcome: n.Outcome, Records: n.Records}

@@ -138,8 +138,9 @@ type LogLoss struct {
 
 // RequestCount counts requests by how they were answered.
 type RequestCount struct {
-	Endpoint string `json:"endpoint"` // track, import, engage, groups
+	Endpoint string `json:"endpoint"` // track, import, engage, groups; other: a path that is not served
 	Status   int    `json:"status"`
+	Reason   string `json:"reason,omitempty"` // why they were refused as a whole; "": they were not
 	Requests int64  `json:"requests"`
 }
 

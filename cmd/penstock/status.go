@@ -105,7 +105,7 @@ func (c *cli) printMissing(q host.QuarantineLosses) {
 }
 
 func (c *cli) printCollectors(collectors []host.CollectorStatus) {
-	var rows, counts [][]string
+	var rows, refused, counts [][]string
 	for _, s := range collectors {
 		listen := "does not listen"
 		if s.Listening {
@@ -117,6 +117,9 @@ func (c *cli) printCollectors(collectors []host.CollectorStatus) {
 		var requests int64
 		for _, n := range s.Requests {
 			requests += n.Requests
+			if n.Reason != "" {
+				refused = append(refused, []string{s.Name, endpoint(n.Endpoint), fmt.Sprint(n.Status), n.Reason, thousands(n.Requests)})
+			}
 		}
 		waiting := "not known"
 		if s.Waiting != nil {
@@ -132,6 +135,10 @@ func (c *cli) printCollectors(collectors []host.CollectorStatus) {
 		}
 	}
 	c.table([]string{"collector", "listens", "requests", "waiting", "log", "in quarantine"}, rows)
+	if len(refused) > 0 {
+		fmt.Fprintln(c.out)
+		c.table([]string{"collector", "endpoint", "status", "refused because", "requests"}, refused)
+	}
 	if len(counts) > 0 {
 		fmt.Fprintln(c.out)
 		c.table([]string{"collector", "project", "endpoint", "outcome", "records"}, counts)
@@ -139,6 +146,14 @@ func (c *cli) printCollectors(collectors []host.CollectorStatus) {
 	for _, s := range collectors {
 		c.printLosses(s.Lost)
 	}
+}
+
+// endpoint is a path as clients ask for it.
+func endpoint(name string) string {
+	if name == "other" {
+		return "other paths"
+	}
+	return "/" + name
 }
 
 // printLosses says what is missing of write-ahead logs, and how that is no

@@ -399,12 +399,15 @@ func TestStatusOfACollector(t *testing.T) {
 			t.Fatal(status, answer, err)
 		}
 	}
+	if status, answer, err := c.post("/trak", "application/json", "", "{}"); err != nil || status != http.StatusNotFound {
+		t.Fatal(status, answer, err)
+	}
 	var status struct {
 		Collectors []struct {
 			Name, Listen string
 			Listening    bool
 			Requests     []struct {
-				Endpoint         string
+				Endpoint, Reason string
 				Status, Requests int
 			}
 			Records []struct {
@@ -418,10 +421,13 @@ func TestStatusOfACollector(t *testing.T) {
 		t.Fatalf("%v in %s%s", err, r.Out, r.Err)
 	}
 	got := fmt.Sprint(status.Collectors)
-	if want := fmt.Sprintf("[{collector.web %s true [{track 200 2}] [{ track unknown_token 1} {shop track accepted 1}]}]", *c.address.Load()); got != want {
+	if want := fmt.Sprintf("[{collector.web %s true [{other unknown_path 404 1} {track  200 2}] [{ track unknown_token 1} {shop track accepted 1}]}]", *c.address.Load()); got != want {
 		t.Errorf("status is %s, want %s", got, want)
 	}
-	c.Says(c.Penstock(nil, "status"), 0, "http://"+*c.address.Load(), "unknown_token")
+	c.Says(c.Penstock(nil, "status"), 0, "http://"+*c.address.Load(), "unknown_token", "other paths", "unknown_path")
+	if !strings.Contains(h.Said(), "reason=unknown_path") || !strings.Contains(h.Said(), "path=/trak") {
+		t.Errorf("a refused request is not logged:\n%s", h.Said())
+	}
 	c.Says(c.Penstock(nil, "quarantine", "list"), 0, "collector.web", "/track", "unknown_token", "no-token")
 	if status := h.Stop(syscall.SIGTERM); status.ExitStatus() != 0 {
 		t.Fatalf("it ended with %v:\n%s", status, h.Said())

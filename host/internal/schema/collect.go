@@ -156,8 +156,7 @@ func NewCollector(seed [32]byte) *Collector {
 func (c *Collector) AppendEvent(dst []byte, a *Arrival) ([]byte, Collected, error) {
 	e, row, refused := c.event(a)
 	if refused != nil {
-		refused.InsertID = c.insertIDAsSent()
-		return dst, Collected{}, refused
+		return dst, Collected{}, c.WithID(refused)
 	}
 	if e.Ignored {
 		return dst, e, nil
@@ -173,12 +172,13 @@ func (c *Collector) AppendEvent(dst []byte, a *Arrival) ([]byte, Collected, erro
 	return dst, e, nil
 }
 
-func (c *Collector) insertIDAsSent() string {
-	if c.refused != nil {
-		return ""
+// WithID adds the insert id of the record, as sent, to why it is refused.
+func (c *Collector) WithID(r *Refused) *Refused {
+	if c.refused == nil {
+		id, _ := appendValueText(nil, c.Property("$insert_id"))
+		r.InsertID = string(id[:min(len(id), 256)])
 	}
-	id, _ := appendValueText(nil, c.Property("$insert_id"))
-	return string(id[:min(len(id), 256)])
+	return r
 }
 
 // row is what the columns of an event's row hold. Ids are the insides of JSON

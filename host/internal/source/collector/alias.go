@@ -53,11 +53,13 @@ func (q *request) alias(project int64, id string) (string, bool) {
 	return "", false
 }
 
-// addAlias has the request's later events of an alias stored under an id. One
-// that is known, or would stand for itself, is refused when links are folded.
-func (q *request) addAlias(project *Project, l schema.Link) {
+// addAlias has the request's later events of an alias stored under an id, and
+// reports whether it does: an alias that is known, or would stand for itself, is
+// refused when links are folded.
+func (q *request) addAlias(project *Project, l schema.Link) bool {
 	if _, known := q.alias(project.ID, l.AnonymousID); known || q.resolve(project.ID, l.IdentifiedID) == l.AnonymousID {
-		return
+		return false
 	}
 	q.aliases = append(q.aliases, Alias{Project: project.ID, Alias: l.AnonymousID, ID: l.IdentifiedID})
+	return true
 }

@@ -35,11 +35,6 @@ type grant struct {
 	project *Project
 }
 
-var (
-	errCredentials = &failure{status: http.StatusUnauthorized, message: "Invalid credentials"}
-	errProjectID   = &failure{status: http.StatusBadRequest, message: "project_id is required with a service account"}
-)
-
 // authorize says what the request may import into.
 func (q *request) authorize() (grant, *failure) {
 	c := q.collector

@@ -127,7 +127,7 @@ type Collector struct {
 	flights flights
 
 	draining   atomic.Bool
-	complained atomic.Int64 // when a failure was logged last, in unix nanoseconds
+	complaints complaints
 }
 
 // New returns a collector.
@@ -142,7 +142,7 @@ func New(o Options) (*Collector, error) {
 	c := &Collector{
 		o: o, log: o.Logger, byToken: map[string]*Project{}, byID: map[string]*Project{},
 		cors: origins(o.CORSOrigins), redirect: origins(o.RedirectOrigins),
-		budget: newBudget(o.InFlight, o.Wait),
+		budget: newBudget(o.InFlight, o.Wait), complaints: complaints{log: o.Logger},
 	}
 	for i := range o.Projects {
 		p := &o.Projects[i]

@@ -11,7 +11,7 @@ const (
 	Accepted = "accepted" // rows of them are in the log
 	Repaired = "repaired" // of those accepted: U+FFFD replaces surrogates that have no partner
 	Ignored  = "ignored"  // the client asked for it
-	Links    = "links"    // rows of identity links, beside those of events
+	Links    = "links"    // identity links that link something, beside rows of events
 	Grouped  = "groups"   // operations on group profiles: valid, and in no stream
 	// InvalidLink are events of identity management without the ids that they
 	// need: the events are kept, and link nobody.
@@ -33,14 +33,16 @@ type countKey struct {
 
 // RequestCount is how many requests had an answer.
 type RequestCount struct {
-	Endpoint string
-	Status   int // of HTTP
+	Endpoint string // as of Count, or "other" for paths that are not served
+	Status   int    // of HTTP
+	Reason   string // why they were refused as a whole; "": they were not
 	Requests int64
 }
 
 type requestKey struct {
 	endpoint string
 	status   int
+	reason   string
 }
 
 type counts struct {
@@ -49,13 +51,13 @@ type counts struct {
 	requests map[requestKey]int64
 }
 
-func (c *counts) answered(endpoint string, status int) {
+func (c *counts) answered(endpoint string, status int, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.requests == nil {
 		c.requests = map[requestKey]int64{}
 	}
-	c.requests[requestKey{endpoint, status}]++
+	c.requests[requestKey{endpoint, status, reason}]++
 }
 
 func (c *counts) add(tally []Count) {
@@ -91,10 +93,10 @@ func (c *Collector) Requests() []RequestCount {
 	defer c.counts.mu.Unlock()
 	all := make([]RequestCount, 0, len(c.counts.requests))
 	for k, n := range c.counts.requests {
-		all = append(all, RequestCount{k.endpoint, k.status, n})
+		all = append(all, RequestCount{k.endpoint, k.status, k.reason, n})
 	}
 	slices.SortFunc(all, func(a, b RequestCount) int {
-		return cmp.Or(cmp.Compare(a.Endpoint, b.Endpoint), cmp.Compare(a.Status, b.Status))
+		return cmp.Or(cmp.Compare(a.Endpoint, b.Endpoint), cmp.Compare(a.Status, b.Status), cmp.Compare(a.Reason, b.Reason))
 	})
 	return all
 }

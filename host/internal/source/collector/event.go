@@ -10,13 +10,13 @@ func (q *request) event(p *schema.Collector) {
 	project, reason := q.projectOf(plain(p, p.Property("token")))
 	switch reason {
 	case UnknownToken:
-		q.refuse(p, nil, refused(UnknownToken, "properties.token", "no project has this token"))
+		q.refuse(p, nil, p.WithID(refused(UnknownToken, "properties.token", "no project has this token")))
 		if q.endpoint == track {
 			q.good++ // whether a token is known is not said
 		}
 		return
 	case NoToken:
-		q.refuse(p, nil, refused(NoToken, "properties.token", "'properties.token' is invalid: must not be missing"))
+		q.refuse(p, nil, p.WithID(refused(NoToken, "properties.token", "'properties.token' is invalid: must not be missing")))
 		return
 	}
 	q.arrival.Identity, q.arrival.Alias = project.Identity, nil
@@ -49,7 +49,7 @@ func (q *request) event(p *schema.Collector) {
 	q.accept(p, project)
 	if project.Identity == schema.Simplified {
 		if e.User != nil {
-			q.link(project, schema.Link{AnonymousID: "$device:" + string(e.Device), IdentifiedID: string(e.User), Verb: schema.VerbLink})
+			q.link(project, schema.Link{AnonymousID: "$device:" + string(e.Device), IdentifiedID: string(e.User), Verb: schema.VerbLink}, true)
 		}
 		return
 	}
@@ -88,10 +88,14 @@ func (q *request) verb(p *schema.Collector, project *Project, verb string) {
 		q.count(project, InvalidLink)
 		return
 	}
-	if l.Verb == schema.VerbAlias && project.Identity == schema.Legacy {
-		q.addAlias(project, l)
+	switch {
+	case project.Identity != schema.Legacy:
+		q.link(project, l, l.IdentifiedID != l.AnonymousID)
+	case l.Verb == schema.VerbAlias:
+		q.link(project, l, q.addAlias(project, l))
+	default:
+		// Nothing else links ids in a legacy project.
 	}
-	q.link(project, l)
 }
 
 // firstID is the first of these properties that stands for somebody.

@@ -42,8 +42,9 @@ func (l *linked) add(k linkKey) {
 // fewLinks is among how many links of a request an equal one is looked for.
 const fewLinks = 64
 
-// link takes a link, unless it is known to be there.
-func (q *request) link(project *Project, l schema.Link) {
+// link takes a link, unless it is known to be there, and counts it if it links
+// something.
+func (q *request) link(project *Project, l schema.Link, links bool) {
 	l.Time = q.received.Unix()
 	key := l.Key()
 	var text [32]byte
@@ -65,5 +66,7 @@ func (q *request) link(project *Project, l schema.Link) {
 	flags := schema.TextFlags(len(q.rendered)-start, l.AnonymousID, l.IdentifiedID)
 	q.append(project, journal.KindLinks, start, journal.Row{Time: l.Time, Key: key, Flags: flags})
 	q.links = append(q.links, k)
-	q.count(project, Links)
+	if links {
+		q.count(project, Links)
+	}
 }

@@ -1,12 +1,14 @@
 package collector
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
+
+	"github.com/penstock-io/penstock/host/internal/schema"
 )
 
 const (
@@ -29,9 +31,10 @@ func write(w http.ResponseWriter, status int, contentType, body string) {
 	_, _ = w.Write([]byte(body))
 }
 
-// write answers with a body, and counts the answer.
-func (q *request) write(status int, contentType, body string) {
-	q.collector.counts.answered(q.endpoint, status)
+// write answers with a body, and counts the answer; reason is why the request is
+// refused, or "".
+func (q *request) write(status int, reason, contentType, body string) {
+	q.collector.counts.answered(q.endpoint, status, reason)
 	write(q.w, status, contentType, body)
 }
 
@@ -65,13 +68,13 @@ func (q *request) reply() {
 	switch {
 	case q.redirect != "":
 		q.w.Header().Set("Location", q.redirect)
-		q.write(http.StatusFound, contentType, body)
+		q.write(http.StatusFound, "", contentType, body)
 	case q.img:
-		q.write(http.StatusOK, "image/gif", pixel)
+		q.write(http.StatusOK, "", "image/gif", pixel)
 	case q.callback != "":
-		q.write(http.StatusOK, "text/javascript; charset=utf-8", q.callback+"("+body+")")
+		q.write(http.StatusOK, "", "text/javascript; charset=utf-8", q.callback+"("+body+")")
 	default:
-		q.write(http.StatusOK, contentType, body)
+		q.write(http.StatusOK, "", contentType, body)
 	}
 }
 
@@ -85,7 +88,7 @@ func (q *request) replyImport() {
 		Status   string `json:"status"`
 	}
 	const invalid = "some data points in the request failed validation"
-	a := answer{Code: http.StatusOK, Imported: q.good, Status: "OK"}
+	a, reason := answer{Code: http.StatusOK, Imported: q.good, Status: "OK"}, ""
 	switch {
 	case q.verbs > 0:
 		texts := make([]string, q.verbs)
@@ -93,46 +96,42 @@ func (q *request) replyImport() {
 			texts[i] = verbProblem
 		}
 		a = answer{Code: http.StatusBadRequest, Error: invalid, Failed: texts, Status: "Bad Request"}
+		reason = string(schema.IdentityVerb)
 	case len(q.failed) > 0:
 		a = answer{Code: http.StatusBadRequest, Error: invalid, Failed: q.failed, Imported: q.good, Status: "Bad Request"}
+		reason = invalidRecords
 	}
-	q.write(a.Code, jsonType, encode(a))
+	if reason != "" {
+		q.collector.complaints.add(q.received, q.endpoint, "", &failure{status: a.Code, reason: reason, message: invalid + ": " + cmp.Or(q.problem, verbProblem)})
+	}
+	q.write(a.Code, reason, jsonType, encode(a))
 }
 
 const verbProblem = "identity events are not allowed when project is using simplified identity management"
 
 // fail answers a request that is refused as a whole.
 func (q *request) fail(f *failure) {
-	c := q.collector
-	if f.err != nil && c.complain(q.received) {
-		c.log.Error("records were not stored, and clients are asked to try again", "endpoint", q.endpoint, "error", f.err)
-	}
+	q.collector.complaints.add(q.received, q.endpoint, "", f)
 	if f.retry > 0 {
 		q.w.Header().Set("Retry-After", strconv.Itoa(int(f.retry.Seconds())))
 	}
-	body := ""
+	body := f.text()
 	if q.endpoint == imports {
 		body = encode(struct {
 			Code   int    `json:"code"`
 			Error  string `json:"error"`
 			Status string `json:"status"`
 		}{f.status, f.message, http.StatusText(f.status)})
-	} else {
-		body = encode(struct {
-			Error  string `json:"error"`
-			Status string `json:"status"`
-		}{f.message, "error"})
 	}
-	q.write(f.status, jsonType, body)
+	q.write(f.status, f.reason, jsonType, body)
 }
 
-// complainEvery is how often the same trouble is logged.
-const complainEvery = 10 * time.Second
-
-// complain says whether a failure is logged: one of many.
-func (c *Collector) complain(now time.Time) bool {
-	last := c.complained.Load()
-	return now.UnixNano()-last >= int64(complainEvery) && c.complained.CompareAndSwap(last, now.UnixNano())
+// text is the body of the answer.
+func (f *failure) text() string {
+	return encode(struct {
+		Error  string `json:"error"`
+		Status string `json:"status"`
+	}{f.message, "error"})
 }
 
 // encode renders an answer as clients expect it: without escapes for HTML,

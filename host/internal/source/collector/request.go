@@ -2,16 +2,12 @@ package collector
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/schema"
-	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
 )
 
 // The endpoints, as Reject and Count name them.
@@ -20,6 +16,7 @@ const (
 	imports = "import"
 	engage  = "engage"
 	groups  = "groups"
+	other   = "other" // a path that is not served
 )
 
 // request is a request that is being answered. It is used again for another.
@@ -72,54 +69,6 @@ func (q *request) end() {
 	c.scratch.Put(q)
 }
 
-// failure is why a request is refused as a whole.
-type failure struct {
-	status  int
-	message string
-	retry   time.Duration // 0: trying again is of no use
-	err     error         // for the log; nil: it is the client's matter
-}
-
-var (
-	errTooMany    = &failure{status: http.StatusRequestEntityTooLarge, message: fmt.Sprintf("request exceeds max limit of %d records", MaxRecords)}
-	errMedia      = &failure{status: http.StatusUnsupportedMediaType, message: "the content encoding must be gzip, deflate or none"}
-	errUnpackable = &failure{status: http.StatusBadRequest, message: "the body does not decompress"}
-	errTimeout    = &failure{status: http.StatusRequestTimeout, message: "the body came too slowly"}
-	errIncomplete = &failure{status: http.StatusBadRequest, message: "the body did not come whole"}
-	errCallback   = &failure{status: http.StatusBadRequest, message: "callback must be the name of a function"}
-	errRedirect   = &failure{status: http.StatusBadRequest, message: "redirect must lead to an origin that is allowed"}
-)
-
-// How long clients are asked to wait.
-const (
-	waitBusy = 2 * time.Second
-	waitLog  = 5 * time.Second
-	waitFull = 60 * time.Second
-)
-
-// unavailable asks the client to try again.
-func unavailable(err error) *failure {
-	f := &failure{status: http.StatusServiceUnavailable, message: "the records could not be stored, try again", retry: waitLog, err: err}
-	switch {
-	case errors.Is(err, wal.ErrFull):
-		f.retry = waitFull
-	case errors.Is(err, wal.ErrTooLarge):
-		f = &failure{status: http.StatusRequestEntityTooLarge, message: "the records take more room than one request may"}
-	}
-	return f
-}
-
-// busy is the failure of a request that there is no room for.
-func (q *request) busy() *failure {
-	if q.endpoint == imports {
-		return &failure{
-			status: http.StatusTooManyRequests, retry: waitBusy,
-			message: "Project exceeded rate limits. Please retry the request with exponential backoff.",
-		}
-	}
-	return &failure{status: http.StatusServiceUnavailable, message: "too many requests are in flight, try again", retry: waitBusy}
-}
-
 // read reads parameters and records.
 func (q *request) read() *failure {
 	q.query = append(q.query[:0], q.r.URL.RawQuery...)
@@ -150,25 +99,6 @@ func (q *request) readBody() *failure {
 	q.parse(text)
 	q.text = text // to be kept, if it is no form with data
 	return nil
-}
-
-// notRead says why a body was not read.
-func (q *request) notRead(err error) *failure {
-	switch {
-	case errors.Is(err, errTooLarge):
-		// Some clients look at the answer only when they have sent all.
-		_, _ = io.CopyN(io.Discard, q.r.Body, 2*q.collector.o.MaxBody)
-		return &failure{status: http.StatusRequestEntityTooLarge, message: fmt.Sprintf("request exceeds max limit of %d bytes", q.collector.o.MaxBody)}
-	case errors.Is(err, errEncoding):
-		return errMedia
-	case errors.Is(err, errCorrupt):
-		return errUnpackable
-	case errors.Is(err, errSlow):
-		return errTimeout
-	case errors.Is(err, errBusy):
-		return q.busy()
-	}
-	return errIncomplete
 }
 
 // arrive fills in what the records have in common.

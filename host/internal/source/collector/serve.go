@@ -43,7 +43,7 @@ func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case harmless[first] != "" && (!deeper || first != "decide"):
 		write(w, http.StatusOK, jsonType, harmless[first])
 	default:
-		write(w, http.StatusNotFound, jsonType, `{"error":"there is nothing at this path","status":"error"}`)
+		c.refuse(w, r, other, errPath)
 	}
 }
 
@@ -73,7 +73,7 @@ func (c *Collector) Wait(ctx context.Context) error { return c.flights.wait(ctx)
 func (c *Collector) take(w http.ResponseWriter, r *http.Request, endpoint string) {
 	if r.Method != http.MethodPost && r.Method != http.MethodGet {
 		w.Header().Set("Allow", "GET, POST, OPTIONS")
-		write(w, http.StatusMethodNotAllowed, jsonType, `{"error":"the method must be GET or POST","status":"error"}`)
+		c.refuse(w, r, endpoint, errMethod)
 		return
 	}
 	c.flights.begin()
@@ -85,6 +85,13 @@ func (c *Collector) take(w http.ResponseWriter, r *http.Request, endpoint string
 		return
 	}
 	q.reply()
+}
+
+// refuse answers a request that is not even begun.
+func (c *Collector) refuse(w http.ResponseWriter, r *http.Request, endpoint string, f *failure) {
+	c.complaints.add(c.o.Now(), endpoint, r.URL.Path, f)
+	c.counts.answered(endpoint, f.status, f.reason)
+	write(w, f.status, jsonType, f.text())
 }
 
 // handle does what a request asks for, but for its answer.
@@ -202,7 +209,7 @@ func (q *request) spoiled(detail string) *failure {
 	q.count(nil, string(schema.InvalidJSON))
 	if q.endpoint == imports {
 		q.collector.counts.add(q.tally)
-		return &failure{status: http.StatusBadRequest, message: detail}
+		return notJSON(detail)
 	}
 	if len(q.text) > 0 {
 		q.rejects = append(q.rejects, Reject{Endpoint: q.endpoint, Reason: schema.InvalidJSON, Detail: detail, Record: q.text})
