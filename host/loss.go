@@ -17,8 +17,9 @@ import (
 	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
 )
 
-// lossFile keeps, beside a collector's write-ahead log, what was found missing
-// of it: one LogLoss a line. Operators remove it when they have read it.
+// lossFile lies in the directory of a collector's write-ahead log and lists
+// entries that were found missing: one LogLoss a line. Operators remove it when
+// they have read it.
 const lossFile = "lost.ndjson"
 
 func (h *Host) lossPath(c *config.Collector) string {
@@ -39,7 +40,7 @@ func (h *Host) noteLoss(c *config.Collector, l wal.Loss) error {
 	_, err = f.Write(append(line, '\n'))
 	err = errors.Join(err, f.Sync(), f.Close(), wal.Dir(h.collectorPath(c)).SyncDir())
 	if err != nil {
-		return fmt.Errorf("note what is missing of the write-ahead log: %w", err)
+		return fmt.Errorf("note entries that are missing from the write-ahead log: %w", err)
 	}
 	h.log.Error("records that were acknowledged are missing", "source", c.Reference(), "reason", l.String(), "noted_in", h.lossPath(c))
 	return nil
@@ -118,7 +119,7 @@ func (h *Host) sealedEntries(ctx context.Context, c *config.Collector) (uint64, 
 }
 
 // verifyLogs reads every byte of the logs of collectors that this host does not
-// have open, and adds what is missing or damaged to a report.
+// have open, and adds missing and damaged entries to a report.
 func (h *Host) verifyLogs(ctx context.Context, report *JournalReport) error {
 	for _, c := range h.config.Collectors {
 		noted, err := h.notedLosses(c)
@@ -157,8 +158,8 @@ func (h *Host) verifyLogs(ctx context.Context, report *JournalReport) error {
 	return nil
 }
 
-// lossError says what a run has found missing of a collector's log. The run goes
-// on without it.
+// lossError reports entries that a run found missing from a collector's log. The
+// run goes on without them.
 type lossError struct {
 	source string
 	loss   wal.Loss
