@@ -49,9 +49,15 @@ func shorten(text string) string {
 func (x *Index) Failures(limit int) ([]Failure, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.db == nil {
-		return nil, errClosed
-	}
+	var list []Failure
+	err := x.retryRebuilt(func() (err error) {
+		list, err = x.failures(limit)
+		return err
+	})
+	return list, err
+}
+
+func (x *Index) failures(limit int) ([]Failure, error) {
 	stored, err := x.db.NewIter(&pebble.IterOptions{LowerBound: []byte{spaceFailure}, UpperBound: []byte{spaceFailure + 1}})
 	if err != nil {
 		return nil, fmt.Errorf("list refused links: %w", err)

@@ -23,7 +23,7 @@ import (
 func (x *Index) Fold(ctx context.Context, seq int64) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.mend(func() error { return x.fold(ctx, seq) })
+	return x.retryRebuilt(func() error { return x.fold(ctx, seq) })
 }
 
 func (x *Index) fold(ctx context.Context, seq int64) error {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
 	"sync"
 	"syscall"
 
@@ -42,6 +41,7 @@ type Options struct {
 	Cache    *Cache       // shared with other indexes; one of its own
 	Memory   int64        // bytes of a cache of its own, and four times what was written last; 48 MiB
 	Reserve  int64        // bytes that must be free on the disk, or nothing is folded; 32 MiB
+	FS       vfs.FS       // that Dir is in; the operating system's, with files for their user alone
 	Log      *slog.Logger // nil: nothing is said
 }
 
@@ -60,6 +60,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Reserve == 0 {
 		o.Reserve = 32 << 20
+	}
+	if o.FS == nil {
+		o.FS = private{vfs.Default}
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -80,11 +83,14 @@ func (c *Cache) Close() { c.blocks.Unref() }
 // Index is a project's links, folded. It may be used concurrently; one process
 // at a time has its directory. The caller closes it.
 type Index struct {
-	o     Options
-	rules rules
+	o       Options
+	rules   rules
+	closers sync.WaitGroup // of goroutines that close a store whose fuse is blown
 
-	mu    sync.Mutex // held by folds
-	state state
+	mu     sync.Mutex // held by folds
+	state  state
+	closed bool
+	fuse   *fuse // of db
 
 	look  sync.RWMutex // of what may be looked at while a fold is under way; held to change it
 	db    *pebble.DB   // nil: it could not be opened, or was closed; changed under mu, too
@@ -146,27 +152,51 @@ func isDamage(err error) bool {
 var errClosed = errors.New("the identity index is closed")
 
 // Open opens an index. One that is not as it was written, of another version or
-// of other rules, is begun anew.
+// of other rules, is rebuilt; one that the disk does not let it read or write
+// now is an error, and is left as it is.
 func Open(o Options) (*Index, error) {
 	o = o.withDefaults()
 	x := &Index{o: o, rules: rulesOf(o.Rules, o.Limit)}
-	if err := x.open(); err != nil {
-		x.o.Log.Warn("the identity index cannot be used and is made anew", "directory", o.Dir, "error", err)
-		if err := x.reset(); err != nil {
-			return nil, err
-		}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if err := x.openOrReset(); err != nil {
+		return nil, err
 	}
 	return x, nil
 }
 
+// openOrReset opens what is there, or begins an empty index where that is of no
+// use. x.mu is held.
+func (x *Index) openOrReset() error {
+	err := x.open()
+	if err == nil || x.fuse.Fault() != nil {
+		return err
+	}
+	x.o.Log.Warn("the identity index cannot be used and is rebuilt", "directory", x.o.Dir, "error", err)
+	return x.reset()
+}
+
 // open opens what is there.
 func (x *Index) open() error {
-	if err := os.MkdirAll(x.o.Dir, 0o700); err != nil {
-		return fmt.Errorf("open identity index: %w", err)
+	x.fuse = &fuse{FS: x.o.FS}
+	x.fuse.blown = x.closeLater(x.fuse)
+	err := x.openStore()
+	if fault := x.fuse.Fault(); fault != nil {
+		err = fault // whatever came of it
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("open identity index %s: %w", x.o.Dir, err), x.close())
+	}
+	return nil
+}
+
+func (x *Index) openStore() error {
+	if err := x.fuse.MkdirAll(x.o.Dir, 0o700); err != nil {
+		return err
 	}
 	db, err := pebble.Open(x.o.Dir, x.pebbleOptions())
 	if err != nil {
-		return fmt.Errorf("open identity index: %w", err)
+		return err
 	}
 	x.look.Lock()
 	x.db, x.whole = db, false
@@ -177,14 +207,30 @@ func (x *Index) open() error {
 	found, err := t.load(stateKey, func(value []byte) error { return json.Unmarshal(value, &stored) })
 	switch {
 	case err != nil:
-		return errors.Join(fmt.Errorf("open identity index: %w", err), x.close())
+		return err
 	case !found:
 		return nil
 	case stored.Version != stateVersion || stored.Rules != x.o.Rules || stored.Limit != x.o.Limit:
-		return errors.Join(errors.New("it was made by another version or for other rules"), x.close())
+		return errors.New("it was made by another version or for other rules")
 	}
 	x.is(stored)
 	return nil
+}
+
+// closeLater returns what a blown fuse calls, from any goroutine: the store that
+// is behind the fuse is closed as soon as no fold uses it, because it would try
+// again and again what cannot succeed.
+func (x *Index) closeLater(f *fuse) func(error) {
+	return func(fault error) {
+		x.o.Log.Error("could not read or write the identity index; will open it again", "directory", x.o.Dir, "error", fault)
+		x.closers.Go(func() {
+			x.mu.Lock()
+			defer x.mu.Unlock()
+			if x.fuse == f {
+				_ = x.close()
+			}
+		})
+	}
 }
 
 // pebbleOptions: no log is written, because what a crash takes is folded again;
@@ -193,7 +239,7 @@ func (x *Index) open() error {
 // filters keep look-ups from most of what waits for it.
 func (x *Index) pebbleOptions() *pebble.Options {
 	o := &pebble.Options{
-		FS:                          private{vfs.Default},
+		FS:                          x.fuse,
 		DisableWAL:                  true,
 		CacheSize:                   x.o.Memory,
 		MemTableSize:                uint64(x.o.Memory / 4),
@@ -203,7 +249,7 @@ func (x *Index) pebbleOptions() *pebble.Options {
 		LBaseMaxBytes:               512 << 20,
 		MaxOpenFiles:                256,
 		FormatMajorVersion:          pebble.FormatNewest,
-		Logger:                      logger{x.o.Log},
+		Logger:                      logger{x.o.Log, x.fuse},
 		// Damage is met where it is read, and the index made anew.
 		EventListener: &pebble.EventListener{DataCorruption: func(pebble.DataCorruptionInfo) {}},
 	}
@@ -218,29 +264,38 @@ func (x *Index) pebbleOptions() *pebble.Options {
 }
 
 // logger passes on what the key-value store has to say.
-type logger struct{ log *slog.Logger }
+type logger struct {
+	log  *slog.Logger
+	fuse *fuse
+}
 
+// Infof implements pebble.Logger.
 func (l logger) Infof(string, ...any) {}
 
+// Errorf implements pebble.Logger. Behind a blown fuse errors only repeat the
+// fault.
 func (l logger) Errorf(format string, args ...any) {
-	l.log.Warn("identity index", "error", fmt.Sprintf(format, args...))
+	if l.fuse.Fault() == nil {
+		l.log.Warn("identity index", "error", fmt.Sprintf(format, args...))
+	}
 }
 
-// Fatalf ends the process, as the store expects it.
+// Fatalf implements pebble.Logger. It returns: the store is given up, and what
+// it does until it is closed reaches no disk.
 func (l logger) Fatalf(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	l.log.Error("identity index", "error", text)
-	panic("identity index: " + text)
+	l.fuse.blow(fmt.Errorf(format, args...))
 }
 
-// reset begins an index anew.
+// reset begins an empty index.
 func (x *Index) reset() error {
-	if err := errors.Join(x.close(), os.RemoveAll(x.o.Dir)); err != nil {
-		return fmt.Errorf("begin the identity index anew: %w", err)
+	if err := errors.Join(x.close(), x.o.FS.RemoveAll(x.o.Dir)); err != nil {
+		return fmt.Errorf("rebuild identity index %s: %w", x.o.Dir, err)
 	}
 	return x.open()
 }
 
+// close closes the store, if it is open. Behind a blown fuse that cannot fail:
+// nothing is left to lose. x.mu is held.
 func (x *Index) close() error {
 	if x.db == nil {
 		return nil
@@ -249,48 +304,71 @@ func (x *Index) close() error {
 	defer x.look.Unlock()
 	err := x.db.Close()
 	x.db, x.whole = nil, false
+	if x.fuse.Fault() != nil {
+		return nil
+	}
 	return err
 }
 
 // Close closes the index. What was folded is kept.
 func (x *Index) Close() error {
+	err := x.shut()
+	x.closers.Wait()
+	return err
+}
+
+func (x *Index) shut() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.closed = true
 	if x.db == nil {
 		return nil
 	}
 	err := x.db.Flush()
-	return errors.Join(err, x.close())
+	closeErr := x.close()
+	if x.fuse.Fault() != nil {
+		return nil // it was logged, and what it took is folded again
+	}
+	return errors.Join(err, closeErr)
 }
 
-// room refuses to write to a disk that is nearly full: what the store writes
-// behind its caller's back cannot be refused any more.
+// room refuses to write to a disk that is nearly full: the disk has more to
+// keep than a cache.
 func (x *Index) room() error {
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(x.o.Dir, &fs); err != nil {
+	usage, err := x.o.FS.GetDiskUsage(x.o.Dir)
+	if err != nil {
 		return fmt.Errorf("%s: %w", x.o.Dir, err)
 	}
-	if free := fs.Bavail * uint64(fs.Bsize); free < uint64(x.o.Reserve) {
-		return fmt.Errorf("%s: %w: %d MiB must be free, and %d are", x.o.Dir, syscall.ENOSPC, x.o.Reserve>>20, free>>20)
+	if usage.AvailBytes < uint64(x.o.Reserve) {
+		return fmt.Errorf("%s: %w: %d MiB must be free, and %d are", x.o.Dir, syscall.ENOSPC, x.o.Reserve>>20, usage.AvailBytes>>20)
 	}
 	return nil
 }
 
-// mend does what an index is for; one that turns out to be damaged is made anew
-// before it is tried again. x.mu is held.
-func (x *Index) mend(do func() error) error {
-	if x.db == nil {
+// retryRebuilt runs fn on the open index. If the index turns out to be damaged,
+// it is rebuilt and fn runs once more. A fault of the disk is the error whatever
+// fn returned: the index is opened again by the next call. x.mu is held.
+func (x *Index) retryRebuilt(fn func() error) error {
+	if x.closed {
 		return errClosed
 	}
-	err := do()
-	if err == nil || !isDamage(err) {
-		return err
+	if x.db == nil || x.fuse.Fault() != nil {
+		if err := errors.Join(x.close(), x.openOrReset()); err != nil {
+			return err
+		}
 	}
-	x.o.Log.Warn("the identity index is damaged and made anew", "directory", x.o.Dir, "error", err)
-	if err := x.reset(); err != nil {
-		return err
+	err := fn()
+	if x.fuse.Fault() == nil && isDamage(err) {
+		x.o.Log.Warn("the identity index is damaged and is rebuilt", "directory", x.o.Dir, "error", err)
+		if err := x.reset(); err != nil {
+			return err
+		}
+		err = fn()
 	}
-	return do()
+	if fault := x.fuse.Fault(); fault != nil {
+		return fmt.Errorf("identity index %s: %w", x.o.Dir, fault)
+	}
+	return err
 }
 
 // Stats are counts of what was folded.

@@ -27,7 +27,7 @@ func (x *Index) Generation(ctx context.Context, store *generation.Store, last *p
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	var next *pipeline.Generation
-	err := x.mend(func() error {
+	err := x.retryRebuilt(func() error {
 		// What becomes of the changes is decided before there are more of them.
 		if err := x.settle(last); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/identity"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
+	"github.com/penstock-io/penstock/host/internal/journal/disk/disktest"
 	"github.com/penstock-io/penstock/host/internal/journal/segment"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/schema"
@@ -94,6 +95,16 @@ func newMappings(tb testing.TB) *mappings {
 		tb.Fatal(err)
 	}
 	return &mappings{tb, generation.New(store, project, batch.Identity).WithBlockSize(400)}
+}
+
+// inMemory is newMappings on a disk in memory, in few blocks.
+func inMemory(tb testing.TB) *mappings {
+	tb.Helper()
+	store, err := disk.OpenOn(disktest.New(nil), "/blobs")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return &mappings{tb, generation.New(store, project, batch.Identity)}
 }
 
 // of reads a generation, and checks what holds for each.
