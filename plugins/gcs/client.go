@@ -1,0 +1,192 @@
+package gcs
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"cloud.google.com/go/auth"
+	"cloud.google.com/go/auth/credentials"
+	"cloud.google.com/go/auth/credentials/impersonate"
+	"cloud.google.com/go/auth/httptransport"
+	"cloud.google.com/go/storage"
+	"github.com/googleapis/gax-go/v2"
+	"google.golang.org/api/option"
+	raw "google.golang.org/api/storage/v1"
+
+	"github.com/penstock-io/penstock/sdk"
+)
+
+const (
+	scope = "https://www.googleapis.com/auth/devstorage.read_write"
+
+	maxAttempts    = 6
+	initialBackoff = 200 * time.Millisecond
+	maxBackoff     = 5 * time.Second
+	dialTimeout    = 10 * time.Second
+	answerTimeout  = 60 * time.Second
+)
+
+// clients are two clients of one service with the same credentials.
+type clients struct {
+	*storage.Client
+	// api is for compose: storage.Client has no way to name the key that the
+	// composed object is encrypted with.
+	api *raw.Service
+}
+
+// connector makes the clients at the first call, since looking for application
+// default credentials may ask the machine's metadata server. It is safe for
+// concurrent use.
+type connector struct {
+	config config
+
+	mu    sync.Mutex
+	found *clients
+}
+
+// get returns the clients. An error is not kept: credentials may turn up. Two
+// first calls at one time may each make clients, and both use the same ones.
+func (c *connector) get(ctx context.Context) (*clients, error) {
+	if found := c.kept(nil); found != nil {
+		return found, nil
+	}
+	found, err := newClients(context.WithoutCancel(ctx), c.config)
+	if err != nil {
+		return nil, err
+	}
+	return c.kept(found), nil
+}
+
+// kept returns the clients that were kept first; without any it keeps found.
+func (c *connector) kept(found *clients) *clients {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.found == nil {
+		c.found = found
+	}
+	return c.found
+}
+
+func newClients(ctx context.Context, c config) (*clients, error) {
+	transport := &httptransport.Options{BaseRoundTripper: roundTripper()}
+	if c.anonymous() {
+		transport.DisableAuthentication = true
+	} else {
+		found, err := c.findCredentials()
+		if err != nil {
+			return nil, err
+		}
+		transport.Credentials = found
+	}
+	authorized, err := httptransport.NewClient(transport)
+	if err != nil {
+		return nil, sdk.Configuration(fmt.Errorf("set up the client: %w", err), "")
+	}
+	endpoint := []option.ClientOption{option.WithHTTPClient(authorized)}
+	if c.Endpoint != "" {
+		endpoint = append(endpoint, option.WithEndpoint(c.endpoint()))
+	}
+	client, err := storage.NewClient(ctx, append(endpoint, storage.WithJSONReads(), storage.WithDisabledClientMetrics())...)
+	if err != nil {
+		return nil, sdk.Configuration(fmt.Errorf("set up the client: %w", err), "")
+	}
+	client.SetRetry(
+		storage.WithPolicy(storage.RetryAlways), // names and bytes follow from the run; what is conditional is read back
+		storage.WithMaxAttempts(maxAttempts),
+		storage.WithBackoff(backoff()),
+	)
+	api, err := raw.NewService(ctx, endpoint...)
+	if err != nil {
+		return nil, sdk.Configuration(fmt.Errorf("set up the client: %w", err), "")
+	}
+	return &clients{Client: client, api: api}, nil
+}
+
+// endpoint is the base of the JSON API at the configured server.
+func (c config) endpoint() string { return strings.TrimSuffix(c.Endpoint, "/") + "/storage/v1/" }
+
+func backoff() gax.Backoff {
+	return gax.Backoff{Initial: initialBackoff, Max: maxBackoff, Multiplier: 2}
+}
+
+// retry calls f until it returns no error, or one that is not transient, or
+// for maxAttempts times.
+func retry(ctx context.Context, f func() error) error {
+	pause := backoff()
+	for attempt := 1; ; attempt++ {
+		err := f()
+		if err == nil || attempt == maxAttempts || !storage.ShouldRetry(err) {
+			return err
+		}
+		if err := gax.Sleep(ctx, pause.Pause()); err != nil {
+			return err
+		}
+	}
+}
+
+// anonymous reports whether requests carry no credentials: to an emulator on
+// this machine, when none are configured.
+func (c config) anonymous() bool {
+	u, err := url.Parse(c.Endpoint)
+	if err != nil || u.Scheme != "http" || c.Credentials != "" || c.Impersonate != "" {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() == "localhost" || (ip != nil && ip.IsLoopback())
+}
+
+// findCredentials makes no network call but, without a key file, to the
+// machine's metadata server.
+func (c config) findCredentials() (*auth.Credentials, error) {
+	base, err := c.baseCredentials()
+	if err != nil || c.Impersonate == "" {
+		return base, err
+	}
+	acting, err := impersonate.NewCredentials(&impersonate.CredentialsOptions{
+		TargetPrincipal: c.Impersonate, Scopes: []string{scope}, Credentials: base,
+	})
+	if err != nil {
+		return nil, sdk.Configuration(fmt.Errorf("act as %s: %w", c.Impersonate, err), "")
+	}
+	return acting, nil
+}
+
+func (c config) baseCredentials() (*auth.Credentials, error) {
+	scopes := []string{scope}
+	if c.Impersonate != "" {
+		scopes = []string{"https://www.googleapis.com/auth/cloud-platform"}
+	}
+	options := &credentials.DetectOptions{Scopes: scopes}
+	if c.Credentials == "" {
+		found, err := credentials.DetectDefault(options)
+		if err != nil {
+			return nil, sdk.Configuration(fmt.Errorf("find application default credentials: %w", err),
+				"set credentials = file(\"key.json\"), or GOOGLE_APPLICATION_CREDENTIALS for the host, or run it where a service account is attached")
+		}
+		return found, nil
+	}
+	kind, err := c.credentialType()
+	if err != nil {
+		return nil, sdk.Configuration(err, "")
+	}
+	found, err := credentials.NewCredentialsFromJSON(credentials.CredType(kind), []byte(c.Credentials), options)
+	if err != nil {
+		return nil, sdk.Configuration(fmt.Errorf("read the key file of attribute credentials: %w", err), "download the key again, or create a new one")
+	}
+	return found, nil
+}
+
+func roundTripper() http.RoundTripper {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.DialContext = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
+	t.ResponseHeaderTimeout = answerTimeout
+	t.MaxIdleConnsPerHost = 2 * bufferCount
+	t.WriteBufferSize = 128 << 10
+	return t
+}

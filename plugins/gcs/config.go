@@ -1,0 +1,112 @@
+package gcs
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"regexp"
+
+	"github.com/penstock-io/penstock/plugins/internal/lake"
+	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/schema"
+)
+
+// config is a destination block's body.
+type config struct {
+	Bucket      string `json:"bucket"`
+	Region      string `json:"region"`
+	Prefix      string `json:"prefix"`
+	Format      string `json:"format"`
+	Endpoint    string `json:"endpoint"`
+	Credentials string `json:"credentials"`
+	Impersonate string `json:"impersonate"`
+	KMSKey      string `json:"kms_key"`
+}
+
+func attributes() schema.Schema {
+	text := func(name, description string) schema.Attribute {
+		return schema.Attribute{Name: name, Type: schema.String, Description: description}
+	}
+	return schema.Schema{Attributes: []schema.Attribute{
+		{Name: "bucket", Type: schema.String, Required: true, Description: "The bucket to write to. It must exist."},
+		text("region", "The location that the bucket must be in, as in \"us-central1\"; check compares it. Without it any location."),
+		text("prefix", "What comes before the project's id in the names of objects: \"exports/mixpanel\"."),
+		{
+			Name: "format", Type: schema.String, Default: "json", Allowed: []string{"json"},
+			Description: "The format of the objects: json is gzip-compressed NDJSON.",
+		},
+		text("endpoint", "The URL of another server that speaks Cloud Storage's JSON API. Without it Google's."),
+		{
+			Name: "credentials", Type: schema.String, Sensitive: true,
+			Description: "The content of a key file, as in file(\"key.json\"). Without it application default credentials: GOOGLE_APPLICATION_CREDENTIALS, gcloud's login, workload identity, the machine's service account.",
+		},
+		text("impersonate", "The e-mail address of a service account to act as, with the credentials above."),
+		text("kms_key", "The Cloud KMS key that encrypts the objects: \"projects/P/locations/L/keyRings/R/cryptoKeys/K\". Without it the bucket's default."),
+	}}
+}
+
+var (
+	bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$`)
+	regionName = regexp.MustCompile(`^[a-zA-Z0-9-]+$`)
+	account    = regexp.MustCompile(`^[^@\s]+@[^@\s]+$`)
+	kmsKey     = regexp.MustCompile(`^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$`)
+)
+
+// check finds what the schema cannot.
+func (c config) check() error {
+	var found sdk.Diagnostics
+	add := func(attribute, summary, detail string) {
+		found = append(found, sdk.Diagnostic{Severity: sdk.SeverityError, Attribute: attribute, Summary: summary, Detail: detail})
+	}
+	wrong := func(value string, form *regexp.Regexp) bool { return value != "" && !form.MatchString(value) }
+	if !bucketName.MatchString(c.Bucket) {
+		add("bucket", "Bucket is not a bucket's name", fmt.Sprintf("%q: a name has 3 to 63 lower-case letters, digits, dots, hyphens and underscores, as in \"acme-lake\"; folders go into prefix.", c.Bucket))
+	}
+	if wrong(c.Region, regionName) {
+		add("region", "Region is not a location's name", fmt.Sprintf("%q: a name looks like \"us-central1\" or \"EU\".", c.Region))
+	}
+	if _, err := lake.CleanPrefix(c.Prefix); err != nil {
+		add("prefix", "Prefix cannot name objects", err.Error()+". Elements are separated by single slashes, as in \"exports/mixpanel\".")
+	}
+	if c.Endpoint != "" {
+		u, err := url.Parse(c.Endpoint)
+		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil {
+			add("endpoint", "Endpoint is not a URL", "An endpoint is http:// or https:// with a host and no user, as in \"http://127.0.0.1:4443\".")
+		} else if u.Path != "" && u.Path != "/" {
+			add("endpoint", "Endpoint has a path", "The path of the API is added to the endpoint: give scheme, host and port alone, as in \"http://127.0.0.1:4443\".")
+		}
+	}
+	if c.Credentials != "" {
+		if _, err := c.credentialType(); err != nil {
+			add("credentials", "Credentials are not a key file", err.Error()+". Give the whole content of the JSON file, as in credentials = file(\"key.json\").")
+		}
+	}
+	if wrong(c.Impersonate, account) {
+		add("impersonate", "Impersonate is not a service account", fmt.Sprintf("%q: an address looks like \"export@acme.iam.gserviceaccount.com\".", c.Impersonate))
+	}
+	if wrong(c.KMSKey, kmsKey) {
+		add("kms_key", "Key is not a Cloud KMS key's name", fmt.Sprintf("%q: a name looks like \"projects/acme/locations/us/keyRings/r/cryptoKeys/k\", without a version.", c.KMSKey))
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	return found
+}
+
+// credentialType reads the kind of a key file, and nothing else of it: an
+// error never shows its content.
+func (c config) credentialType() (string, error) {
+	var file struct {
+		Type string `json:"type"`
+	}
+	if err := json.Unmarshal([]byte(c.Credentials), &file); err != nil {
+		return "", fmt.Errorf("the value is not a JSON object")
+	}
+	switch file.Type {
+	case "service_account", "authorized_user", "external_account", "external_account_authorized_user", "impersonated_service_account":
+		return file.Type, nil
+	case "":
+		return "", fmt.Errorf("the object has no member \"type\"")
+	}
+	return "", fmt.Errorf("type %q is none that the client knows", file.Type)
+}

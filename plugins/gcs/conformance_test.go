@@ -1,0 +1,60 @@
+package gcs_test
+
+import (
+	"context"
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/fstest"
+
+	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
+	"github.com/penstock-io/penstock/sdk/destinationtest"
+	"github.com/penstock-io/penstock/test/standin/gcsserver"
+)
+
+func TestConformance(t *testing.T) {
+	server := &gcsserver.Server{Bucket: "lake", Location: "US"}
+	listening := httptest.NewServer(server)
+	t.Cleanup(listening.Close)
+	var places atomic.Int64
+	target := func(at destinationtest.Place) laketest.Target {
+		prefix, _ := at.Config["prefix"].(string)
+		files := make(fstest.MapFS)
+		for name, data := range server.Files() {
+			if rest, ok := strings.CutPrefix(name, prefix+"/"); ok {
+				files[rest] = &fstest.MapFile{Data: data}
+			}
+		}
+		return laketest.Target{
+			Files: files, ProjectID: at.Project.ID, Pipeline: at.Pipeline, PipelineID: at.PipelineID, Stream: at.Stream,
+		}
+	}
+	set := func(name string, value any) func(map[string]any) {
+		return func(c map[string]any) { c[name] = value }
+	}
+	destinationtest.Run(t, destinationtest.Harness{
+		Package: "github.com/penstock-io/penstock/cmd/penstock-destination-gcs",
+		Config: func(destinationtest.T) map[string]any {
+			return map[string]any{
+				"bucket": "lake", "endpoint": listening.URL, "prefix": fmt.Sprintf("place/%d", places.Add(1)),
+			}
+		},
+		Bad: []destinationtest.BadConfig{
+			{Name: "bucket with a folder", Change: set("bucket", "lake/a"), Attributes: []string{"bucket"}},
+			{Name: "endpoint without a scheme", Change: set("endpoint", "127.0.0.1:9000"), Attributes: []string{"endpoint"}},
+			{Name: "endpoint with a path", Change: set("endpoint", "http://127.0.0.1:9000/base"), Attributes: []string{"endpoint"}},
+			{Name: "credentials that are a path", Change: set("credentials", "/etc/key.json"), Attributes: []string{"credentials"}},
+			{Name: "key with a version", Change: set("kms_key", "projects/p/locations/us/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"), Attributes: []string{"kms_key"}},
+			{Name: "impersonate that is no address", Change: set("impersonate", "export"), Attributes: []string{"impersonate"}},
+			{Name: "two mistakes", Change: func(c map[string]any) { c["region"], c["prefix"] = "US West", "a//b" }, Attributes: []string{"region", "prefix"}},
+		},
+		Read: func(_ context.Context, at destinationtest.Place) (map[string][]string, error) {
+			return target(at).Committed()
+		},
+		Objects: func(_ context.Context, at destinationtest.Place) (map[string]string, error) {
+			return target(at).Objects()
+		},
+	})
+}

@@ -1,0 +1,123 @@
+package gcs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"cloud.google.com/go/auth"
+	"cloud.google.com/go/storage"
+	"google.golang.org/api/googleapi"
+
+	"github.com/penstock-io/penstock/plugins/internal/lake"
+	"github.com/penstock-io/penstock/sdk"
+)
+
+// throttleDelay is how long the host waits at least after the service said
+// that there were too many requests.
+const throttleDelay = 10 * time.Second
+
+// answer is the service's answer in an error; nil: there is none.
+func answer(err error) *googleapi.Error {
+	var e *googleapi.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return nil
+}
+
+// classify gives an error of the service its class, and the hint that names
+// what has to be granted or changed. permission is what the call needs.
+func (s *store) classify(permission string, err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	if class := new(sdk.Error); errors.As(err, &class) {
+		return err
+	}
+	if hint := credentialHint(err); hint != "" {
+		return sdk.Configuration(fmt.Errorf("get a token: %w", err), hint)
+	}
+	if errors.Is(err, storage.ErrBucketNotExist) {
+		return sdk.Configuration(err, s.bucketHint())
+	}
+	if errors.Is(err, storage.ErrObjectNotExist) {
+		return fmt.Errorf("%w: %w", lake.ErrNotFound, err)
+	}
+	e := answer(err)
+	if e == nil {
+		return sdk.Retryable(err, 0)
+	}
+	switch {
+	case e.Code == http.StatusNotFound && strings.Contains(e.Message, "bucket"):
+		return sdk.Configuration(err, s.bucketHint())
+	case e.Code == http.StatusNotFound:
+		return fmt.Errorf("%w: %w", lake.ErrNotFound, err)
+	case e.Code == http.StatusPreconditionFailed:
+		return fmt.Errorf("%w: %w", lake.ErrConflict, err)
+	case e.Code == http.StatusTooManyRequests:
+		return sdk.Retryable(err, throttleDelay)
+	case e.Code >= http.StatusInternalServerError || e.Code == http.StatusRequestTimeout || e.Code == http.StatusConflict:
+		return sdk.Retryable(err, 0)
+	}
+	if hint := s.hint(permission, e); hint != "" {
+		return sdk.Configuration(err, hint)
+	}
+	return sdk.Permanent(err)
+}
+
+func (s *store) bucketHint() string {
+	return fmt.Sprintf("create the bucket, for instance with `gcloud storage buckets create gs://%s --uniform-bucket-level-access`, or set bucket to one that exists", s.bucket)
+}
+
+// hint says how a person sets right what the service refused; empty: it is
+// nothing that a person can set right.
+func (s *store) hint(permission string, e *googleapi.Error) string {
+	text := strings.ToLower(e.Message + " " + e.Body)
+	switch {
+	case strings.Contains(text, "retention policy"), strings.Contains(text, "underactivehold"), strings.Contains(text, "under active"):
+		return "the bucket's retention policy or a hold forbids to overwrite and delete objects, which manifests and replaced sets need: remove the policy (`gcloud storage buckets update gs://" + s.bucket + " --clear-retention-period`), or use another bucket"
+	case strings.Contains(text, "cloud kms"), strings.Contains(text, "cloudkms"):
+		return "grant roles/cloudkms.cryptoKeyEncrypterDecrypter on the key to Cloud Storage's service agent (`gcloud storage service-agent --authorize-cmek=" + s.keyName() + "`); the key must be enabled and in the bucket's location"
+	case strings.Contains(text, "billing"), strings.Contains(text, "accountdisabled"):
+		return "enable billing for the project that owns the bucket"
+	case strings.Contains(text, "userproject"), strings.Contains(text, "requester pays"):
+		return "the bucket has requester pays on, which is not supported: turn it off, or use another bucket"
+	}
+	switch e.Code {
+	case http.StatusUnauthorized:
+		return "the credentials are not accepted: attribute credentials holds a key that was deleted or disabled, or there are no application default credentials"
+	case http.StatusForbidden:
+		return fmt.Sprintf("the service account lacks %s: `gcloud storage buckets add-iam-policy-binding gs://%s --member=serviceAccount:ACCOUNT --role=roles/storage.objectUser`", permission, s.bucket)
+	}
+	return ""
+}
+
+func (s *store) keyName() string {
+	if s.kmsKey != "" {
+		return s.kmsKey
+	}
+	return "KEY"
+}
+
+// credentialHint is not empty when the service that hands out tokens refused
+// them for good.
+func credentialHint(err error) string {
+	var e *auth.Error
+	if !errors.As(err, &e) {
+		return ""
+	}
+	if e.Response != nil && (e.Response.StatusCode >= http.StatusInternalServerError || e.Response.StatusCode == http.StatusTooManyRequests) {
+		return ""
+	}
+	if strings.Contains(string(e.Body), "iam.serviceAccounts.getAccessToken") {
+		return "grant roles/iam.serviceAccountTokenCreator on the account of attribute impersonate to the credentials' own account"
+	}
+	if strings.Contains(string(e.Body), "Invalid JWT") {
+		return "set this machine's clock; or the key was deleted: create a new one and set credentials to it"
+	}
+	return "the credentials were refused: the key of attribute credentials was deleted or disabled, or the account does not exist any more"
+}

@@ -1,0 +1,104 @@
+package gcs
+
+import (
+	"context"
+	"crypto/rand"
+	"net/url"
+	"strings"
+
+	"github.com/penstock-io/penstock/plugins/internal/lake"
+	"github.com/penstock-io/penstock/sdk"
+)
+
+// Version is the plugin's version.
+const Version = "0.1.0"
+
+// Plugin describes the destination for sdk.Serve. The destinations that it
+// makes share one set of buffers.
+func Plugin() sdk.Plugin {
+	shared := newBuffers()
+	return sdk.Plugin{
+		Name:         "gcs",
+		Version:      Version,
+		Schema:       attributes(),
+		Capabilities: lake.Capabilities(),
+		New: func(_ context.Context, c sdk.Config) (sdk.Destination, error) {
+			return open(c, shared)
+		},
+	}
+}
+
+// destination adds the bucket to what a lake does.
+type destination struct {
+	*lake.Lake
+	store   *store
+	config  config
+	project sdk.Project
+	root    string // of names
+}
+
+func open(c sdk.Config, shared *buffers) (sdk.Destination, error) {
+	var conf config
+	if err := c.Decode(&conf); err != nil {
+		return nil, err
+	}
+	if err := conf.check(); err != nil {
+		return nil, err
+	}
+	root, err := lake.CleanPrefix(conf.Prefix)
+	if err != nil {
+		return nil, sdk.Configuration(err, "")
+	}
+	s := newStore(conf, shared)
+	return &destination{
+		Lake:  lake.New(lake.Options{Store: s, Root: root, Logger: c.Logger}),
+		store: s, config: conf, project: c.Project, root: root,
+	}, nil
+}
+
+// Targets implements sdk.Destination.
+func (d *destination) Targets() []sdk.Target {
+	var targets []sdk.Target
+	for _, stream := range []sdk.Stream{sdk.Events, sdk.People, sdk.Identity} {
+		dir, err := lake.StreamDir(d.root, d.project.ID, stream)
+		if err != nil {
+			continue
+		}
+		targets = append(targets, sdk.Target{Stream: stream, URI: d.base() + dir})
+	}
+	return targets
+}
+
+// base is the bucket as a URI: gs://bucket/ at Google, where names of buckets
+// are unique, else gs://host:port/bucket/.
+func (d *destination) base() string {
+	u, err := url.Parse(d.config.Endpoint)
+	if err != nil || u.Host == "" || strings.HasSuffix(u.Hostname(), ".googleapis.com") {
+		return "gs://" + d.config.Bucket + "/"
+	}
+	return "gs://" + strings.ToLower(u.Host) + "/" + d.config.Bucket + "/"
+}
+
+// Check implements sdk.Checker.
+func (d *destination) Check(ctx context.Context) []sdk.CheckResult {
+	results := lake.Check(ctx, d.store, d.root, d.project.ID, rand.Text())
+	if d.config.Region != "" {
+		results = append(results, d.checkRegion(ctx))
+	}
+	return results
+}
+
+// checkRegion compares the bucket's location with the configured one.
+func (d *destination) checkRegion(ctx context.Context) sdk.CheckResult {
+	r := sdk.CheckResult{Action: "compare the bucket's location"}
+	location, err := d.store.location(ctx)
+	switch {
+	case err != nil:
+		r.Detail = err.Error() + "; it needs storage.buckets.get on the bucket; leave region out to do without"
+	case !strings.EqualFold(location, d.config.Region):
+		r.Detail = "the bucket is in " + location + ", region says " + d.config.Region + ": set region to the bucket's location"
+	default:
+		r.OK = true
+	}
+	return r
+}

@@ -1,0 +1,287 @@
+package gcs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"cloud.google.com/go/storage"
+	"google.golang.org/api/iterator"
+
+	"github.com/penstock-io/penstock/plugins/internal/lake"
+	"github.com/penstock-io/penstock/sdk"
+)
+
+const (
+	// callTimeout bounds one call with all its retries: the client itself
+	// retries without an end.
+	callTimeout = 3 * time.Minute
+	// deleters is how many objects are deleted at one time: the service has no
+	// call that deletes several.
+	deleters = 8
+)
+
+// fenceKey is the member of an object's metadata that a fence writes.
+const fenceKey = "penstock-fence"
+
+// castagnoli is the polynomial of the service's checksums.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// store is a bucket as a lake.Store. The version of an object is its
+// generation, which each write of its bytes moves on, and its metageneration,
+// which a fence moves on.
+type store struct {
+	connect *connector
+	bucket  string
+	kmsKey  string
+	buffers *buffers
+}
+
+func newStore(c config, shared *buffers) *store {
+	return &store{connect: &connector{config: c}, bucket: c.Bucket, kmsKey: c.KMSKey, buffers: shared}
+}
+
+func (s *store) object(ctx context.Context, name string) (*storage.ObjectHandle, error) {
+	client, err := s.connect.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return client.Bucket(s.bucket).Object(name), nil
+}
+
+func versionOf(generation, metageneration int64) lake.Version {
+	return lake.Version(fmt.Sprintf("%d/%d", generation, metageneration))
+}
+
+// conditions are those of a write that expects an object at prev.
+func conditions(prev lake.Version) (storage.Conditions, error) {
+	if prev == "" {
+		return storage.Conditions{DoesNotExist: true}, nil
+	}
+	var c storage.Conditions
+	if _, err := fmt.Sscanf(string(prev), "%d/%d", &c.GenerationMatch, &c.MetagenerationMatch); err != nil {
+		return c, sdk.Permanent(fmt.Errorf("%q is not a version of an object in Cloud Storage: %w", prev, err))
+	}
+	return c, nil
+}
+
+// location is where the bucket's data lie, as in "US-CENTRAL1".
+func (s *store) location(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	client, err := s.connect.get(ctx)
+	if err != nil {
+		return "", err
+	}
+	attrs, err := client.Bucket(s.bucket).Attrs(ctx)
+	if err != nil {
+		return "", s.classify("storage.buckets.get", err)
+	}
+	return attrs.Location, nil
+}
+
+// Read implements lake.Store.
+func (s *store) Read(ctx context.Context, name string, limit int64) ([]byte, lake.Version, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	o, err := s.object(ctx, name)
+	if err != nil {
+		return nil, "", err
+	}
+	r, err := o.NewRangeReader(ctx, 0, limit)
+	if status(err) == http.StatusRequestedRangeNotSatisfiable { // the object is empty
+		return s.readEmpty(ctx, o)
+	}
+	if err != nil {
+		return nil, "", s.classify("storage.objects.get", err)
+	}
+	defer func() { _ = r.Close() }()
+	data, err := io.ReadAll(io.LimitReader(r, limit))
+	if err != nil {
+		return nil, "", s.classify("storage.objects.get", err)
+	}
+	return data, versionOf(r.Attrs.Generation, r.Attrs.Metageneration), nil
+}
+
+func (s *store) readEmpty(ctx context.Context, o *storage.ObjectHandle) ([]byte, lake.Version, error) {
+	attrs, err := o.Attrs(ctx)
+	if err != nil {
+		return nil, "", s.classify("storage.objects.get", err)
+	}
+	if attrs.Size != 0 {
+		return nil, "", sdk.Retryable(fmt.Errorf("read %s: it was replaced while it was read", o.ObjectName()), 0)
+	}
+	return nil, versionOf(attrs.Generation, attrs.Metageneration), nil
+}
+
+// WriteIf implements lake.Store.
+func (s *store) WriteIf(ctx context.Context, name string, data []byte, prev lake.Version) (lake.Version, error) {
+	expected, err := conditions(prev)
+	if err != nil {
+		return "", err
+	}
+	o, err := s.object(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	attrs, err := s.insert(ctx, o.If(expected), data, "application/json")
+	if errors.Is(err, lake.ErrNotFound) {
+		err = fmt.Errorf("%w: %w", lake.ErrConflict, err) // a condition on an object that is gone
+	}
+	if err != nil {
+		return "", err
+	}
+	return versionOf(attrs.Generation, attrs.Metageneration), nil
+}
+
+// insert writes an object in one request, and again after a transient error.
+func (s *store) insert(ctx context.Context, o *storage.ObjectHandle, data []byte, contentType string) (*storage.ObjectAttrs, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	sum := crc32.Checksum(data, castagnoli)
+	w := o.NewWriter(ctx)
+	w.ChunkSize = requestSize(len(data))
+	w.ContentType, w.KMSKeyName = contentType, s.kmsKey
+	w.CRC32C, w.SendCRC32C = sum, true
+	if _, err := w.Write(data); err != nil {
+		return nil, s.classify("storage.objects.create", errors.Join(err, w.Close()))
+	}
+	if err := w.Close(); err != nil {
+		return nil, s.classify("storage.objects.create", err)
+	}
+	return w.Attrs(), compareCRC(o.ObjectName(), sum, w.Attrs())
+}
+
+// requestSize is the client's buffer for n bytes in one request that it can
+// send again: more than n, in units of 256 KiB.
+func requestSize(n int) int {
+	const unit = 256 << 10
+	return (n/unit + 1) * unit
+}
+
+func compareCRC(name string, sent uint32, stored *storage.ObjectAttrs) error {
+	if stored.CRC32C == sent {
+		return nil
+	}
+	return sdk.Retryable(fmt.Errorf("write %s: the service stored bytes with CRC-32C %08x, sent were bytes with %08x", name, stored.CRC32C, sent), 0)
+}
+
+// List implements lake.Store.
+func (s *store) List(ctx context.Context, prefix string, deep bool, yield func(lake.Object) error) error {
+	client, err := s.connect.get(ctx)
+	if err != nil {
+		return err
+	}
+	query := &storage.Query{Prefix: prefix, Projection: storage.ProjectionNoACL}
+	if !deep {
+		query.Delimiter = "/"
+	}
+	if err := query.SetAttrSelection([]string{"Name", "Size"}); err != nil {
+		return sdk.Permanent(fmt.Errorf("list %s: %w", prefix, err))
+	}
+	objects := client.Bucket(s.bucket).Objects(ctx, query)
+	for {
+		o, err := objects.Next()
+		if errors.Is(err, iterator.Done) {
+			return nil
+		}
+		if err != nil {
+			return s.classify("storage.objects.list", err)
+		}
+		if o.Prefix != "" {
+			continue // a directory
+		}
+		if err := yield(lake.Object{Name: o.Name, Size: o.Size}); err != nil {
+			return err
+		}
+	}
+}
+
+// Delete implements lake.Store. All names are tried before an error is
+// returned.
+func (s *store) Delete(ctx context.Context, names []string) error {
+	var (
+		mu     sync.Mutex
+		first  error
+		wg     sync.WaitGroup
+		places = make(chan struct{}, deleters)
+	)
+	for _, name := range names {
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			if err := s.deleteOne(ctx, name); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				if first == nil {
+					first = err
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return first
+}
+
+func (s *store) deleteOne(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	o, err := s.object(ctx, name)
+	if err != nil {
+		return err
+	}
+	err = s.classify("storage.objects.delete", o.Delete(ctx))
+	if errors.Is(err, lake.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// Fence implements lake.Store. It deletes what was sealed aside, which a
+// switch needs, and then moves the object's metageneration on, which a switch
+// names.
+func (s *store) Fence(ctx context.Context, name string, by lake.Attempt) (lake.Version, error) {
+	if err := s.emptyAside(ctx, name); err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	o, err := s.object(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	attrs, err := o.Update(ctx, storage.ObjectAttrsToUpdate{Metadata: map[string]string{fenceKey: by.String()}})
+	err = s.classify("storage.objects.update", err)
+	if errors.Is(err, lake.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return versionOf(attrs.Generation, attrs.Metageneration), nil
+}
+
+func (s *store) emptyAside(ctx context.Context, name string) error {
+	var names []string
+	err := s.List(ctx, lake.AsideDir(name), true, func(o lake.Object) error {
+		names = append(names, o.Name)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.Delete(ctx, names)
+}
+
+// status is the HTTP status of a service's answer; 0: there was none.
+func status(err error) int {
+	if e := answer(err); e != nil {
+		return e.Code
+	}
+	return 0
+}
