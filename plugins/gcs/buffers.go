@@ -36,7 +36,7 @@ func (b *buffers) get(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// put takes a buffer back; nil is none.
+// put takes a buffer back. It ignores nil.
 func (b *buffers) put(buf []byte) {
 	if buf != nil {
 		b.free <- buf

@@ -97,7 +97,7 @@ func newClients(ctx context.Context, c config) (*clients, error) {
 		return nil, sdk.Configuration(fmt.Errorf("set up the client: %w", err), "")
 	}
 	client.SetRetry(
-		storage.WithPolicy(storage.RetryAlways), // names and bytes follow from the run; what is conditional is read back
+		storage.WithPolicy(storage.RetryAlways), // names and bytes follow from the run; conditional writes are read back
 		storage.WithMaxAttempts(maxAttempts),
 		storage.WithBackoff(backoff()),
 	)

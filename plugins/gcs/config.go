@@ -30,7 +30,7 @@ func attributes() schema.Schema {
 	return schema.Schema{Attributes: []schema.Attribute{
 		{Name: "bucket", Type: schema.String, Required: true, Description: "The bucket to write to. It must exist."},
 		text("region", "The location that the bucket must be in, as in \"us-central1\"; check compares it. Without it any location."),
-		text("prefix", "What comes before the project's id in the names of objects: \"exports/mixpanel\"."),
+		text("prefix", "Text before the project's id in the names of objects: \"exports/mixpanel\"."),
 		{
 			Name: "format", Type: schema.String, Default: "json", Allowed: []string{"json"},
 			Description: "The format of the objects: json is gzip-compressed NDJSON.",
@@ -52,7 +52,7 @@ var (
 	kmsKey     = regexp.MustCompile(`^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$`)
 )
 
-// check finds what the schema cannot.
+// check finds the mistakes that the schema cannot find.
 func (c config) check() error {
 	var found sdk.Diagnostics
 	add := func(attribute, summary, detail string) {
@@ -108,5 +108,5 @@ func (c config) credentialType() (string, error) {
 	case "":
 		return "", fmt.Errorf("the object has no member \"type\"")
 	}
-	return "", fmt.Errorf("type %q is none that the client knows", file.Type)
+	return "", fmt.Errorf("the client does not know type %q", file.Type)
 }

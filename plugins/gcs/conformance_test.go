@@ -47,7 +47,7 @@ func TestConformance(t *testing.T) {
 			{Name: "endpoint with a path", Change: set("endpoint", "http://127.0.0.1:9000/base"), Attributes: []string{"endpoint"}},
 			{Name: "credentials that are a path", Change: set("credentials", "/etc/key.json"), Attributes: []string{"credentials"}},
 			{Name: "key with a version", Change: set("kms_key", "projects/p/locations/us/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"), Attributes: []string{"kms_key"}},
-			{Name: "impersonate that is no address", Change: set("impersonate", "export"), Attributes: []string{"impersonate"}},
+			{Name: "impersonate without an at sign", Change: set("impersonate", "export"), Attributes: []string{"impersonate"}},
 			{Name: "two mistakes", Change: func(c map[string]any) { c["region"], c["prefix"] = "US West", "a//b" }, Attributes: []string{"region", "prefix"}},
 		},
 		Read: func(_ context.Context, at destinationtest.Place) (map[string][]string, error) {

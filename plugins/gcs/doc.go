@@ -1,7 +1,7 @@
 // Package gcs is the destination that writes to Google Cloud Storage, in
 // Mixpanel's bucket layout.
 //
-// Its memory is bounded whatever the size of what it writes: objects of up to
+// Its memory does not grow with the size of an export: objects of up to
 // 4 MiB are collected in a fixed number of shared buffers and sent in one
 // request; larger ones go through resumable uploads with one chunk in memory
 // each. The service's CRC-32C of every object is compared with that of the

@@ -29,8 +29,8 @@ func answer(err error) *googleapi.Error {
 	return nil
 }
 
-// classify gives an error of the service its class, and the hint that names
-// what has to be granted or changed. permission is what the call needs.
+// classify gives an error of the service its class, and a hint that names the
+// grant or the change that is missing. The call needs permission.
 func (s *store) classify(permission string, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
@@ -73,8 +73,8 @@ func (s *store) bucketHint() string {
 	return fmt.Sprintf("create the bucket, for instance with `gcloud storage buckets create gs://%s --uniform-bucket-level-access`, or set bucket to one that exists", s.bucket)
 }
 
-// hint says how a person sets right what the service refused; empty: it is
-// nothing that a person can set right.
+// hint tells a person how to mend a refusal. It is empty when a person cannot
+// mend it.
 func (s *store) hint(permission string, e *googleapi.Error) string {
 	text := strings.ToLower(e.Message + " " + e.Body)
 	switch {

@@ -28,7 +28,7 @@ func Plugin() sdk.Plugin {
 	}
 }
 
-// destination adds the bucket to what a lake does.
+// destination is a lake in a bucket.
 type destination struct {
 	*lake.Lake
 	store   *store

@@ -170,8 +170,8 @@ func TestTheErrorOfTheLastRequestIsReturned(t *testing.T) {
 	}
 }
 
-// Every object is written with the configured key: parts, manifests, what is
-// sealed aside, and the composed set, which does not inherit it.
+// Every object is written with the configured key: parts, manifests, sets
+// that are sealed aside, and the composed set, which does not inherit it.
 func TestEveryObjectIsEncryptedWithTheKey(t *testing.T) {
 	const key = "projects/p/locations/us/keyRings/r/cryptoKeys/k"
 	server, s := newServer(t, func(_ *gcsserver.Server, c *config) { c.KMSKey = key })
@@ -217,11 +217,11 @@ func TestARetentionPolicyIsExplained(t *testing.T) {
 		}
 	}
 	if !strings.Contains(failed["delete"], "has left") {
-		t.Errorf("what was left is not said: %q", failed["delete"])
+		t.Errorf("the objects that are left are not named: %q", failed["delete"])
 	}
 	before := len(proxy.Requests())
 	if _, err := s.WriteIf(t.Context(), "7/_penstock/mp_master_event/check-unique", nil, ""); err == nil {
-		t.Error("an object that is there was written anew")
+		t.Error("an existing object was written")
 	}
 	err := create(t.Context(), s, "7/_penstock/mp_master_event/check-unique", []byte("again"))
 	if protocol.ClassOf(err) != protocol.Configuration {
@@ -271,8 +271,8 @@ func TestNoAccessControlListIsSent(t *testing.T) {
 	}
 }
 
-// A service account's key makes a signed assertion, and the token that it is
-// exchanged for is what requests carry.
+// A service account's key makes a signed assertion, and requests carry the token that
+// it is exchanged for.
 func TestServiceAccountKey(t *testing.T) {
 	var asked int
 	tokens := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -351,7 +351,7 @@ func keyFile(t *testing.T, url string) string {
 	return string(file)
 }
 
-// What the service refuses for good names what to do.
+// A permanent refusal of the service comes with a remedy.
 func TestRefusalsNameTheRemedy(t *testing.T) {
 	for _, tt := range []struct {
 		status     int

@@ -242,7 +242,7 @@ func (s *store) deleteOne(ctx context.Context, name string) error {
 	return err
 }
 
-// Fence implements lake.Store. It deletes what was sealed aside, which a
+// Fence implements lake.Store. It deletes the objects aside, which a
 // switch needs, and then moves the object's metageneration on, which a switch
 // names.
 func (s *store) Fence(ctx context.Context, name string, by lake.Attempt) (lake.Version, error) {

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// chunkSize is what one request of a resumable upload carries, and what each
-	// such upload holds in memory.
+	// chunkSize is the size of one request of a resumable upload, in bytes. Each
+	// such upload holds one chunk in memory.
 	chunkSize = 8 << 20
 	// chunkTimeout bounds one request of a resumable upload, chunkDeadline the
 	// request with its retries.
@@ -33,7 +33,7 @@ type upload struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	buf    []byte          // what was collected; nil: no buffer is borrowed
+	buf    []byte          // the bytes so far; nil: no buffer is borrowed
 	writer *storage.Writer // of a resumable upload; nil: none begun
 	sum    uint32          // CRC-32C of everything so far
 	size   int64           // bytes so far
@@ -72,7 +72,7 @@ func (u *upload) Write(p []byte) (int, error) {
 }
 
 // place sees to it that n more bytes can be taken: by the buffer, or else by a
-// resumable upload that begins with what the buffer holds.
+// resumable upload that begins with the bytes of the buffer.
 func (u *upload) place(n int) error {
 	if u.writer != nil || (u.buf != nil && len(u.buf)+n <= cap(u.buf)) {
 		return nil
@@ -110,7 +110,7 @@ func (u *upload) finish() (*storage.ObjectAttrs, error) {
 
 // Abort implements lake.Upload. The client stops sending when its context
 // ends, and the session is never finished: the service drops it after a week.
-// Closing the writer instead would store what was sent as a short object.
+// Closing the writer instead would store the bytes so far as a short object.
 func (u *upload) Abort(context.Context) error {
 	u.end()
 	return nil
@@ -173,7 +173,7 @@ func (r *replacement) Switch(ctx context.Context) error {
 }
 
 // compose makes the object aside the object of the name, in one step. It names
-// the generation of the object aside, so that nothing but what was sealed can
+// the generation of the object aside, so that nothing but the sealed bytes can
 // be composed, and the key, which an object does not inherit from its source.
 func (r *replacement) compose(ctx context.Context) error {
 	expected, err := conditions(r.prev)

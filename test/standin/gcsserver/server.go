@@ -47,7 +47,7 @@ type object struct {
 	attrs          attributes
 }
 
-// attributes are what a client may set.
+// attributes are the part of an object that a client may set.
 type attributes struct {
 	Name        string            `json:"name"`
 	ContentType string            `json:"contentType,omitempty"`
@@ -61,7 +61,7 @@ type session struct {
 	attrs attributes
 	query url.Values
 	data  []byte
-	done  *object // what it made; nil: it is not finished
+	done  *object // the finished object; nil: the upload is not finished
 }
 
 // failure is an answer that refuses.
@@ -118,7 +118,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) *failure {
 	return unknown(r)
 }
 
-// target splits what follows the bucket: "", "o", "o/NAME" or "o/NAME/ACTION".
+// target splits the path behind the bucket: "", "o", "o/NAME" or "o/NAME/ACTION".
 func target(rest string) (name, action string, ok bool) {
 	if rest == "" || rest == "o" {
 		return "", "", true

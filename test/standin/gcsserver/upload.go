@@ -87,7 +87,7 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request) *failure {
 }
 
 // resume takes the next chunk: "bytes 0-99/*", "bytes 100-149/150", or, to ask
-// what has arrived, "bytes */150".
+// for the length so far, "bytes */150".
 func (s *Server) resume(w http.ResponseWriter, r *http.Request, id string) *failure {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
