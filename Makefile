@@ -102,6 +102,7 @@ test: tools build verify lint ## everything that must pass before a change lands
 	go test -timeout 45m ./host/... ./sdk/... ./plugins/... ./cmd/... ./examples/... ./test/...
 	go test -race -timeout 45m ./host/internal/ingest ./host/internal/export ./host/internal/api ./host/internal/journal
 	$(MAKE) test-queries
+	cd test/bench && go test ./...
 
 # Under a minute, and the download of DuckDB's module (31 MB) once.
 .PHONY: test-queries
@@ -118,11 +119,21 @@ test-all: tools build ## test, with the race detector everywhere and every fuzz 
 	test/race.sh $(RACE_SECONDS)
 	test/fuzz.sh $(FUZZ_SECONDS)
 
+# BASE is a commit, whose binaries make bench measures in turns with these.
+BASE ?=
+BASE_DIR = $(CURDIR)/.cache/base/$(shell git rev-parse --short "$(BASE)^{commit}")
+
+.PHONY: base
+base:
+	@mkdir -p $(BASE_DIR)
+	git archive "$(BASE)" | tar -x -C $(BASE_DIR)
+	$(MAKE) -C $(BASE_DIR) build VERSION=$(notdir $(BASE_DIR))
+
 # DuckDB is a yardstick where cgo and its module are to be had.
 .PHONY: bench
-bench: build $(TOOLS)/.versitygw@$(VERSITYGW) ## measure speed and memory beside yardsticks (about 40 minutes, 20 GB of disk)
+bench: build $(TOOLS)/.versitygw@$(VERSITYGW) $(if $(BASE),base) ## measure speed and memory beside yardsticks (about 40 minutes, 20 GB of disk); BASE=COMMIT compares with that commit
 	cd test/bench && { CGO_ENABLED=1 go build -tags duckdb -o ../../.cache/bin/bench . || go build -o ../../.cache/bin/bench .; }
-	$(TOOLS)/bench -root $(CURDIR) $(BENCHFLAGS)
+	$(TOOLS)/bench -root $(CURDIR) $(if $(BASE),-base $(BASE_DIR)) $(BENCHFLAGS)
 
 .PHONY: clean
 clean: ## remove what was built and what the demo made

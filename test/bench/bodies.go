@@ -17,7 +17,7 @@ import (
 // collectToken is the token of the project that is collected for.
 const collectToken = "bench-token"
 
-// request is what a client sends, rendered before anything is measured.
+// request is one HTTP request. It is rendered before anything is measured.
 type request struct {
 	head   string // its header, but for the host
 	body   []byte
@@ -37,7 +37,8 @@ type kind struct {
 	render  func(number int, events []byte) request
 }
 
-// sdk is what SDKs do: browsers send a form with base64, phones JSON.
+// sdk sends as SDKs do: every second request is a form with base64, as from
+// browsers, the others are JSON, as from phones.
 func sdk(events int) kind {
 	return kind{"/track", events, 2, true, `"status":1`, func(number int, body []byte) request {
 		contentType := "application/json"
@@ -49,7 +50,7 @@ func sdk(events int) kind {
 	}}
 }
 
-// imports is what servers do: /import, strict and gzipped.
+// imports sends as servers do: /import, strict and gzipped.
 func imports(events int) kind {
 	credentials := base64.StdEncoding.EncodeToString([]byte(collectToken + ":"))
 	return kind{"/import, gzip", events, 30, false, fmt.Sprintf(`"num_records_imported":%d,`, events), func(_ int, body []byte) request {

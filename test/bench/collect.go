@@ -22,27 +22,73 @@ const (
 	pacedRate   = 10_000           // events/s
 )
 
-// point is a way of sending events that is measured, and what was measured.
+// point is a way of sending events, and the measurements of it.
 type point struct {
 	load
 	paced bool
 
-	host, bare []served
-	disk       []loaded
+	host [][]served // by build and round
+	bare []served
+	disk []loaded
 }
 
-// served is a load and what the server took for it.
+// String names the point in tables.
+func (p *point) String() string {
+	name := fmt.Sprintf("`%s`, batches of %s, ", p.name, thousands(int64(p.kind.events)))
+	switch {
+	case p.paced:
+		return name + thousands(pacedRate) + " events/s"
+	case p.connections == 1:
+		return name + "1 connection"
+	default:
+		return name + fmt.Sprintf("%d connections", p.connections)
+	}
+}
+
+// overDisk is by how much the host's p99 is above the disk's in the same rounds.
+func (p *point) overDisk(host []served) []float64 {
+	var quotients []float64
+	for i := range host {
+		quotients = append(quotients, host[i].p99()/p.disk[i].p99())
+	}
+	return quotients
+}
+
+// served is a load, and the time and memory that the server took for it.
 type served struct {
 	loaded
 	usage
+	limit perEvent // around it; zero: not measured
 }
 
-// collecting measures what the collector acknowledges, in batches as SDKs and
-// as importers send them, beside the disk's syncs of such batches and a server
-// that only reads them.
-func collecting(ctx context.Context, o options, work string, r *report) error {
+// collecting measures how a host collects over HTTP, in batches as SDKs and as
+// importers send them. The disk's syncs of such batches and a server that only
+// reads them are measured in the same round.
+func collecting(ctx context.Context, b *runner, r *report) error {
+	month, err := b.month()
+	if err != nil {
+		return err
+	}
+	points := b.points()
+	rounds := min(b.n, 3)
+	for round := range rounds {
+		for _, p := range points {
+			if err := p.measure(ctx, b, month, round); err != nil {
+				return fmt.Errorf("collect, %s, round %d: %w", p, round+1, err)
+			}
+			last := p.host[len(p.host)-1][round]
+			progress("collect, %s, %d/%d: %.0f events/s, p99 %.1f ms, CPU %.2f times the limit", p, round+1, rounds, last.rate(), last.p99(), last.limit.ratio(last.cpuPerEvent()))
+		}
+	}
+	r.collectTable(points, b.builds, rounds)
+	r.collectBars(points)
+	return nil
+}
+
+// points are the ways of sending that are measured.
+func (b *runner) points() []*point {
 	small, large := sdk(50), imports(2000)
-	smallRequests, largeRequests := small.requests(500_000/o.scale), large.requests(1_500_000/o.scale)
+	smallRequests, largeRequests := small.requests(500_000/b.scale), large.requests(1_500_000/b.scale)
 	var points []*point
 	for _, connections := range []int{1, 8, 64} {
 		points = append(points,
@@ -54,49 +100,63 @@ func collecting(ctx context.Context, o options, work string, r *report) error {
 		requests []request
 	}{{small, smallRequests}, {large, largeRequests}} {
 		rate := pacedRate / float64(k.events)
-		n := min(int(rate*pacedTime.Seconds())/o.scale, len(k.requests))
+		n := min(int(rate*pacedTime.Seconds())/b.scale, len(k.requests))
 		points = append(points, &point{paced: true, load: load{kind: k.kind, requests: k.requests[:n], connections: 64, due: schedule(n, rate)}})
 	}
-	rounds := min(o.n, 3)
-	for round := range rounds {
-		for _, p := range points {
-			if err := p.measure(ctx, o, work); err != nil {
-				return fmt.Errorf("collect, %s, %d connections, round %d: %w", p.kind.name, p.connections, round+1, err)
-			}
-			last := p.host[round]
-			fmt.Fprintf(os.Stderr, "collect %s, batches of %d, %d connections %d/%d: %.0f events/s, p99 %.1f ms, %.2f µs CPU per event\n",
-				p.kind.name, p.kind.events, p.connections, round+1, rounds, last.rate(), last.percentile(0.99), last.cpuPerEvent())
-		}
+	for _, p := range points {
+		p.host = make([][]served, len(b.builds))
 	}
-	r.collectTable(points, rounds)
-	r.collectBars(points)
-	return nil
+	return points
 }
 
 // cpuPerEvent is the server's, in µs.
 func (s served) cpuPerEvent() float64 { return s.usage.cpu.Seconds() * 1e6 / float64(s.events) }
+
+// senderPerEvent is this program's, in µs.
+func (s served) senderPerEvent() float64 { return s.loaded.cpu.Seconds() * 1e6 / float64(s.events) }
 
 // mib is the server's peak of resident memory.
 func (s served) mib() float64 {
 	return float64(s.peakOf(func(string) bool { return true })) / (1 << 20)
 }
 
-// measure measures the yardsticks and the host, one after another.
-func (p *point) measure(ctx context.Context, o options, work string) error {
-	dir, err := os.MkdirTemp(work, "collect-*")
-	if err != nil {
+// measure measures the yardsticks and each build, one after another.
+func (p *point) measure(ctx context.Context, b *runner, month *input, round int) error {
+	if err := p.measureDisk(b.dir); err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	if err := p.measureBare(ctx, b.dir); err != nil {
+		return fmt.Errorf("bare server: %w", err)
+	}
+	for i := range b.builds {
+		which := (round + i) % len(b.builds)
+		var host served
+		limit, err := b.bracket(ctx, month, func() (err error) {
+			host, err = p.measureHost(ctx, b.dir, b.builds[which])
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("%s build: %w", b.builds[which].name, err)
+		}
+		host.limit = limit
+		p.host[which] = append(p.host[which], host)
+	}
+	return nil
+}
+
+// measureDisk syncs batches as the log would, without group commit, for a while.
+func (p *point) measureDisk(work string) error {
 	limit := syncTime
 	if p.paced {
 		limit = pacedTime / 2
 	}
-	disk, err := syncs(dir, p.requests[0].raw, limit, p.due)
-	if err != nil {
-		return err
-	}
+	disk, err := syncs(work, p.requests[0].raw, limit, p.due)
 	p.disk = append(p.disk, disk)
+	return err
+}
+
+// measureBare sends a part of the load to the server that only reads.
+func (p *point) measureBare(ctx context.Context, work string) error {
 	short := p.load
 	short.limit = bareTime
 	if p.paced {
@@ -108,23 +168,30 @@ func (p *point) measure(ctx context.Context, o options, work string) error {
 		if err != nil {
 			return nil, err
 		}
-		return start(ctx, 100*time.Millisecond, dir, nil, self, "discard", addr, "{"+p.kind.want+"}")
+		return start(ctx, 100*time.Millisecond, work, nil, self, "discard", addr, "{"+p.kind.want+"}")
 	})
-	if err != nil {
-		return fmt.Errorf("bare server: %w", err)
-	}
 	p.bare = append(p.bare, bare)
+	return err
+}
+
+// measureHost sends the load to a host, has it export the events, and compares
+// them with those that it acknowledged.
+func (p *point) measureHost(ctx context.Context, work string, of build) (served, error) {
+	dir, err := os.MkdirTemp(work, "collect-*")
+	if err != nil {
+		return served{}, err
+	}
+	defer os.RemoveAll(dir)
 	host, err := serve(ctx, p.load, func(addr string) (*process, error) {
-		if err := os.WriteFile(filepath.Join(dir, "penstock.hcl"), []byte(collectConfig(o.root, dir, addr)), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "penstock.hcl"), []byte(collectConfig(of, dir, addr)), 0o600); err != nil {
 			return nil, err
 		}
-		return start(ctx, 100*time.Millisecond, dir, nil, filepath.Join(o.root, "bin", "penstock"), "run", "--config", "penstock.hcl")
+		return start(ctx, 100*time.Millisecond, dir, nil, of.penstock(), "run", "--config", "penstock.hcl")
 	})
 	if err != nil {
-		return err
+		return host, err
 	}
-	p.host = append(p.host, host)
-	return p.export(ctx, o.root, dir, host.loaded)
+	return host, p.export(ctx, of, dir, host.loaded)
 }
 
 // serve starts a server, sends the load, and ends the server.
@@ -146,7 +213,7 @@ func serve(ctx context.Context, l load, begin func(addr string) (*process, error
 	if err == nil {
 		err = ended
 	}
-	return served{result, u}, err
+	return served{loaded: result, usage: u}, err
 }
 
 // awaitReady waits until a server says that it is ready.
@@ -174,7 +241,7 @@ func awaitReady(ctx context.Context, addr string) error {
 }
 
 // collectConfig is a host that collects.
-func collectConfig(root, dir, addr string) string {
+func collectConfig(of build, dir, addr string) string {
 	return fmt.Sprintf(`host {
   data_dir   = %q
   plugin_dir = %q
@@ -189,12 +256,12 @@ source "collector" "in" {
   project = "bench"
   listen  = %q
 }
-`, filepath.Join(dir, "data"), filepath.Join(root, "bin", "plugins"), collectToken, addr)
+`, filepath.Join(dir, "data"), of.plugins(), collectToken, addr)
 }
 
-// export has the host export what it has collected, and compares it with what
-// was acknowledged.
-func (p *point) export(ctx context.Context, root, dir string, l loaded) error {
+// export has the host export the events that it collected, and compares them with
+// those that it acknowledged.
+func (p *point) export(ctx context.Context, of build, dir string, l loaded) error {
 	config := filepath.Join(dir, "penstock.hcl")
 	f, err := os.OpenFile(config, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
@@ -216,7 +283,7 @@ pipeline "to_out" {
 	if err != nil {
 		return err
 	}
-	if _, err := measure(ctx, dir, nil, filepath.Join(root, "bin", "penstock"), "run", "--once", "--config", config); err != nil {
+	if _, err := measure(ctx, dir, nil, of.penstock(), "run", "--once", "--config", config); err != nil {
 		return err
 	}
 	return p.compare(filepath.Join(dir, "out"), l)
@@ -226,7 +293,7 @@ pipeline "to_out" {
 func (p *point) compare(out string, l loaded) error {
 	const member = `"insert_id":"`
 	seen, rows := make([]bool, len(p.requests)*p.kind.events), 0
-	err := eachObject(out, func(r io.Reader) error {
+	err := eachObject(out, func(r io.Reader, _ int64) error {
 		lines := bufio.NewScanner(r)
 		lines.Buffer(make([]byte, 64<<10), 2<<20)
 		for lines.Scan() {
@@ -234,9 +301,9 @@ func (p *point) compare(out string, l loaded) error {
 			number, err := strconv.ParseUint(string(lines.Bytes()[at:at+numberDigits]), 16, 64)
 			switch {
 			case err != nil || number >= uint64(len(seen)) || !l.acked[int(number)/p.kind.events]:
-				return fmt.Errorf("a row that nobody has sent: %s", lines.Bytes())
+				return fmt.Errorf("a row that was not sent: %s", lines.Bytes())
 			case seen[number]:
-				return fmt.Errorf("a row is there twice: %s", lines.Bytes())
+				return fmt.Errorf("a row arrived twice: %s", lines.Bytes())
 			}
 			seen[number] = true
 			rows++

@@ -19,6 +19,18 @@ type input struct {
 	days  int
 	first time.Time // midnight UTC of the first day
 	bytes int64
+	// limitBytes is how many bytes the limit compresses the file to, once it has
+	// been measured.
+	limitBytes int64
+}
+
+// inputName is the name of an input's file.
+func inputName(rows, days int, shuffled bool) string {
+	order := "ordered"
+	if shuffled {
+		order = "shuffled"
+	}
+	return fmt.Sprintf("%d-events-%d-days-%s.ndjson", rows, days, order)
 }
 
 const (
@@ -41,12 +53,8 @@ var (
 // generate writes rows events over days days that end yesterday: in order of
 // time, as an export has them, or shuffled, each event of any day.
 func generate(dir string, rows, days int, shuffled bool) (*input, error) {
-	order := "ordered"
-	if shuffled {
-		order = "shuffled"
-	}
 	in := &input{
-		path: filepath.Join(dir, fmt.Sprintf("%d-events-%d-days-%s.ndjson", rows, days, order)),
+		path: filepath.Join(dir, inputName(rows, days, shuffled)),
 		rows: rows, days: days,
 		first: time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -days),
 	}

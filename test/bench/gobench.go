@@ -42,76 +42,110 @@ func goBench(ctx context.Context, root, pkg, pattern string, n int, env ...strin
 	return values, nil
 }
 
-// dedup measures what it costs to keep 20,000,000 keys of 2,000 seals apart.
-func dedup(ctx context.Context, o options, r *report) error {
-	values, err := goBench(ctx, o.root, "./host/internal/journal/keys", "^BenchmarkDedup$", min(o.n, 3))
+// dedup measures how 20,000,000 keys of 2,000 seals are kept apart.
+func dedup(ctx context.Context, b *runner, r *report) error {
+	rounds := min(b.n, 3)
+	values, limit, err := b.goBench(ctx, "./host/internal/journal/keys", "^BenchmarkDedup$", rounds)
 	if err != nil {
 		return err
 	}
 	v := values["Dedup"]
-	fmt.Printf("\nDedup: %.0f keys over %.0f seals, medians of %d\n", median(v["keys"]), median(v["seals"]), min(o.n, 3))
-	fmt.Printf("  new keys: %.2f µs CPU each over the first tenth, %.2f over the last, %.2f over all, merges included\n",
-		median(v["µs/first-tenth"]), median(v["µs/last-tenth"]), median(v["µs/new-key"]))
-	fmt.Printf("  re-pull of 200 days: %.2f µs CPU per key\n", median(v["µs/known-key"]))
-	r.atMost("dedup, a new key", median(v["µs/new-key"]), 1, "µs CPU")
-	r.atMost("dedup, a known key of a re-pull", median(v["µs/known-key"]), 1, "µs CPU")
+	head(fmt.Sprintf("dedup, %s keys over %s seals, n = %d", number(median(v["keys"])), number(median(v["seals"])), rounds), "CPU per key ÷ limit per event", "µs CPU")
+	for _, line := range []struct{ name, unit string }{
+		{"new keys, merges included", "µs/new-key"}, {"new keys, first tenth", "µs/first-tenth"}, {"new keys, last tenth", "µs/last-tenth"},
+		{"known keys, of a re-pull of 200 days", "µs/known-key"},
+	} {
+		row(line.name, number(limit.ratio(median(v[line.unit]))), number(median(v[line.unit])))
+	}
+	r.atMost("dedup, a new key", limit.ratio(median(v["µs/new-key"])), 1, ratio)
+	r.atMost("dedup, a known key of a re-pull", limit.ratio(median(v["µs/known-key"])), 1, ratio)
 	r.atMost("dedup, last tenth of the keys ÷ first", median(v["µs/last-tenth"])/median(v["µs/first-tenth"]), 1.5, "×")
 	return nil
 }
 
+// goBench runs a Go benchmark as the function goBench does, and measures the
+// limit around it.
+func (b *runner) goBench(ctx context.Context, pkg, pattern string, n int, env ...string) (map[string]map[string][]float64, perEvent, error) {
+	month, err := b.month()
+	if err != nil {
+		return nil, perEvent{}, err
+	}
+	var values map[string]map[string][]float64
+	limit, err := b.bracket(ctx, month, func() (err error) {
+		values, err = goBench(ctx, b.root, pkg, pattern, n, env...)
+		return err
+	})
+	return values, limit, err
+}
+
+// planTime is how long a plan may take: the limit's time for as many events.
+const planTime = 100_000
+
 // planning measures a run's plan over 10,000 segments of 30 extents.
-func planning(ctx context.Context, o options, r *report) error {
-	values, err := goBench(ctx, o.root, "./host/internal/catalog", "^BenchmarkPlan$", o.n)
+func planning(ctx context.Context, b *runner, r *report) error {
+	values, limit, err := b.goBench(ctx, "./host/internal/catalog", "^BenchmarkPlan$", b.n)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nPlanning over 10,000 segments of 30 extents, medians of %d\n", o.n)
-	for _, name := range []string{"Plan/live", "Plan/backfill", "Plan/all"} {
-		if v := values[name]; v != nil {
-			fmt.Printf("  %s: %.1f ms\n", strings.TrimPrefix(name, "Plan/"), median(v["ns/op"])/1e6)
-			r.atMost("planning, "+strings.TrimPrefix(name, "Plan/"), median(v["ns/op"])/1e6, 50, "ms")
-		}
+	head(fmt.Sprintf("planning over 10,000 segments of 30 extents, n = %d", b.n), "the limit's time for so many events", "ms")
+	for _, name := range []string{"live", "backfill", "all"} {
+		nanoseconds := median(values["Plan/"+name]["ns/op"])
+		row(name, number(nanoseconds/1e3/limit.wall), number(nanoseconds/1e6))
+		r.atMost("planning, "+name, nanoseconds/1e3/limit.wall/planTime, 1, "× the limit's time for "+thousands(planTime)+" events")
 	}
 	return nil
 }
 
 // fold is a fold over the journal that is measured.
 type fold struct {
-	what, pkg, name           string
-	wall, cpu, next, resident string // units
-	seconds                   float64
+	name                      string
+	rows                      int
+	pkg, bench                string
+	wall, cpu, next, resident string  // units that the benchmark reports
+	times                     float64 // of the limit's time for as many events, at most
 }
 
 // hostMemory is how a host is built and how it begins to collect garbage.
 var hostMemory = []string{"CGO_ENABLED=0", "GOGC=800", "GOMEMLIMIT=140MiB"}
 
-// folds measure how operations become profiles, and links mappings, each time
-// in a process of its own.
-func folds(ctx context.Context, o options, r *report) error {
-	rounds := min(o.n, 3)
-	fmt.Printf("\nFolds, medians of %d\n", rounds)
+// folds measure how operations become profiles, and links mappings, each time in a
+// process of its own.
+func folds(ctx context.Context, b *runner, r *report) error {
+	rounds := min(b.n, 3)
+	head(fmt.Sprintf("folds, n = %d", rounds), "CPU ÷ limit", "time ÷ limit", "MiB", "s", "one hundredth more, s")
 	for _, f := range []fold{
-		{"1,000,000 profiles of 5,000,000 operations", "profile", "Fold", "s/fold", "CPU-s/fold", "s/next", "MiB/fold", 60},
-		{"2,000,000 links, simplified", "identity", "Fold/simplified", "s/fold", "s-CPU/fold", "s/more", "MiB", 30},
-		{"2,000,000 links, original", "identity", "Fold/original", "s/fold", "s-CPU/fold", "s/more", "MiB", 30},
+		{"5,000,000 operations on 1,000,000 profiles", 5_000_000, "profile", "Fold", "s/fold", "CPU-s/fold", "s/next", "MiB/fold", 24},
+		{"2,000,000 links, simplified", 2_000_000, "identity", "Fold/simplified", "s/fold", "s-CPU/fold", "s/more", "MiB", 30},
+		{"2,000,000 links, original", 2_000_000, "identity", "Fold/original", "s/fold", "s-CPU/fold", "s/more", "MiB", 30},
 	} {
-		of := map[string][]float64{}
-		for range rounds {
-			values, err := goBench(ctx, o.root, "./host/internal/"+f.pkg, "^Benchmark"+strings.ReplaceAll(f.name, "/", "$/^")+"$", 1, hostMemory...)
-			if err != nil {
-				return err
-			}
-			for _, unit := range []string{f.wall, f.cpu, f.next, f.resident} {
-				if len(values[f.name][unit]) != 1 {
-					return fmt.Errorf("the benchmark %s of %s does not report %s", f.name, f.pkg, unit)
-				}
-				of[unit] = append(of[unit], values[f.name][unit][0])
-			}
+		if err := f.measure(ctx, b, r, rounds); err != nil {
+			return err
 		}
-		fmt.Printf("  %s: %.1f s, %.1f s CPU, %.0f MiB; one hundredth more: %.1f s\n",
-			f.what, median(of[f.wall]), median(of[f.cpu]), median(of[f.resident]), median(of[f.next]))
-		r.atMost(f.what, median(of[f.wall]), f.seconds, "s")
-		r.atMost(f.what+", memory", median(of[f.resident]), 300, "MiB")
 	}
+	return nil
+}
+
+func (f fold) measure(ctx context.Context, b *runner, r *report, rounds int) error {
+	of := map[string][]float64{}
+	var cpu, wall []float64 // multiples of the limit
+	for range rounds {
+		values, limit, err := b.goBench(ctx, "./host/internal/"+f.pkg, "^Benchmark"+strings.ReplaceAll(f.bench, "/", "$/^")+"$", 1, hostMemory...)
+		if err != nil {
+			return err
+		}
+		v := values[f.bench]
+		for _, unit := range []string{f.wall, f.cpu, f.next, f.resident} {
+			if len(v[unit]) != 1 {
+				return fmt.Errorf("the benchmark %s of %s does not report %s", f.bench, f.pkg, unit)
+			}
+			of[unit] = append(of[unit], v[unit][0])
+		}
+		cpu = append(cpu, limit.ratio(v[f.cpu][0]*1e6/float64(f.rows)))
+		wall = append(wall, v[f.wall][0]*1e6/float64(f.rows)/limit.wall)
+		progress("%s: %.1f s, CPU %.2f times the limit", f.name, v[f.wall][0], cpu[len(cpu)-1])
+	}
+	row(f.name, number(median(cpu)), number(median(wall)), mib(median(of[f.resident])), number(median(of[f.wall])), number(median(of[f.next])))
+	r.atMost(f.name+", time", median(wall), f.times, "× the limit's for as many events")
+	r.atMost(f.name+", memory", median(of[f.resident]), 300, "MiB")
 	return nil
 }

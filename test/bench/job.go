@@ -14,47 +14,90 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// job is one way of running the host over an input.
+// job is the host over an input, with its destinations.
 type job struct {
 	name    string
-	targets []string // destinations in HCL, "localfs" or "s3"
+	targets []string // types of destinations: "localfs" or "s3"
 }
 
-// run works through the input in a new data directory and counts what
-// arrived.
-func (j job) run(ctx context.Context, root, work string, in *input, store *s3server) (usage, error) {
+// run works through the input with a new data directory, and counts the rows
+// that arrived.
+func (j job) run(ctx context.Context, work string, of build, in *input, store *s3server) (usage, error) {
 	dir, err := os.MkdirTemp(work, "job-*")
 	if err != nil {
 		return usage{}, err
 	}
 	defer os.RemoveAll(dir)
-	if store != nil {
-		defer store.empty()
-	}
-	if err := os.WriteFile(filepath.Join(dir, "penstock.hcl"), []byte(j.config(root, dir, in, store)), 0o600); err != nil {
-		return usage{}, err
-	}
-	u, err := measure(ctx, dir, []string{"S3_SECRET=" + s3Secret}, filepath.Join(root, "bin", "penstock"), "run", "--once", "--config", "penstock.hcl")
+	defer store.empty()
+	u, err := runOnce(ctx, dir, of, j.config(of, dir, in, store))
 	if err != nil {
 		return u, err
 	}
 	for i, target := range j.targets {
-		place := filepath.Join(dir, fmt.Sprintf("out%d", i))
+		place := outDir(dir, i)
 		if target == "s3" {
 			place = filepath.Join(store.dir, fmt.Sprintf("bucket%d", i))
 		}
-		rows, err := countRows(place)
-		if err != nil {
+		if err := u.count(j.name, in, place); err != nil {
 			return u, err
-		}
-		if rows != in.rows {
-			return u, fmt.Errorf("%s: %d rows arrived in %s of %d", j.name, rows, target, in.rows)
 		}
 	}
 	return u, nil
 }
 
-func (j job) config(root, dir string, in *input, store *s3server) string {
+// runOnce runs the host once with a configuration.
+func runOnce(ctx context.Context, dir string, of build, config string) (usage, error) {
+	if err := os.WriteFile(filepath.Join(dir, "penstock.hcl"), []byte(config), 0o600); err != nil {
+		return usage{}, err
+	}
+	return measure(ctx, dir, []string{"S3_SECRET=" + s3Secret}, of.penstock(), "run", "--once", "--config", "penstock.hcl")
+}
+
+func outDir(dir string, i int) string { return filepath.Join(dir, fmt.Sprintf("out%d", i)) }
+
+// count compares the rows that arrived in a directory with the input's, and notes
+// how many bytes their objects have.
+func (u *usage) count(name string, in *input, dir string) error {
+	rows, size, err := countRows(dir)
+	if err == nil && rows != in.rows {
+		err = fmt.Errorf("%d rows arrived of %d", rows, in.rows)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	u.stored = size
+	return nil
+}
+
+// split is a job in two: the host first reads the input into its journal, without
+// any pipeline, and then exports it. Each half is a subject of its own.
+type split struct {
+	dirs map[build]string // between the halves
+}
+
+// read measures the first half.
+func (s *split) read(ctx context.Context, work string, of build, in *input) (usage, error) {
+	dir, err := os.MkdirTemp(work, "split-*")
+	if err != nil {
+		return usage{}, err
+	}
+	s.dirs[of] = dir
+	return runOnce(ctx, dir, of, job{}.config(of, dir, in, nil))
+}
+
+// export measures the second half of the work that the same build has read.
+func (s *split) export(ctx context.Context, of build, in *input) (usage, error) {
+	dir := s.dirs[of]
+	defer os.RemoveAll(dir)
+	u, err := runOnce(ctx, dir, of, job{targets: []string{"localfs"}}.config(of, dir, in, nil))
+	if err == nil {
+		err = u.count("exporting alone", in, outDir(dir, 0))
+	}
+	return u, err
+}
+
+// config is the host's configuration.
+func (j job) config(of build, dir string, in *input, store *s3server) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `host {
   data_dir     = %q
@@ -70,11 +113,11 @@ source "files" "in" {
   project = "bench"
   path    = %q
 }
-`, filepath.Join(dir, "data"), filepath.Join(root, "bin", "plugins"), in.path)
+`, filepath.Join(dir, "data"), of.plugins(), in.path)
 	for i, target := range j.targets {
 		switch target {
 		case "localfs":
-			fmt.Fprintf(&b, "destination \"localfs\" \"out%d\" {\n  path = %q\n}\n", i, filepath.Join(dir, fmt.Sprintf("out%d", i)))
+			fmt.Fprintf(&b, "destination \"localfs\" \"out%d\" {\n  path = %q\n}\n", i, outDir(dir, i))
 		case "s3":
 			fmt.Fprintf(&b, `destination "s3" "out%d" {
   bucket            = "bucket%d"
@@ -97,11 +140,12 @@ source "files" "in" {
 	return b.String()
 }
 
-// countRows counts the lines of all gzip objects below a directory.
-func countRows(dir string) (int, error) {
-	rows := 0
+// countRows counts the rows in all gzip objects below a directory, and the bytes
+// of the objects.
+func countRows(dir string) (rows int, size int64, err error) {
 	buffer := make([]byte, 1<<20)
-	err := eachObject(dir, func(r io.Reader) error {
+	err = eachObject(dir, func(r io.Reader, stored int64) error {
+		size += stored
 		for {
 			n, err := r.Read(buffer)
 			rows += bytes.Count(buffer[:n], []byte{'\n'})
@@ -113,13 +157,18 @@ func countRows(dir string) (int, error) {
 			}
 		}
 	})
-	return rows, err
+	return rows, size, err
 }
 
-// eachObject calls fn with what each gzip object below a directory holds.
-func eachObject(dir string, fn func(io.Reader) error) error {
+// eachObject calls fn with the rows of each gzip object below a directory, and
+// with the object's size.
+func eachObject(dir string, fn func(rows io.Reader, size int64) error) error {
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".json.gz") {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
 			return err
 		}
 		f, err := os.Open(path)
@@ -129,7 +178,7 @@ func eachObject(dir string, fn func(io.Reader) error) error {
 		defer f.Close()
 		z, err := gzip.NewReader(f)
 		if err == nil {
-			err = fn(z)
+			err = fn(z, info.Size())
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)

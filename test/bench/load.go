@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// load is what is sent to a server, and how.
+// load is requests for a server, and the way in which they are sent.
 type load struct {
 	kind
 	requests    []request
@@ -29,7 +29,7 @@ type load struct {
 	due   []time.Duration
 }
 
-// loaded is what came of it.
+// loaded is the outcome of a load.
 type loaded struct {
 	wall      time.Duration
 	cpu       time.Duration // of this process
@@ -40,6 +40,9 @@ type loaded struct {
 }
 
 func (l loaded) rate() float64 { return float64(l.events) / l.wall.Seconds() }
+
+func (l loaded) p50() float64 { return l.percentile(0.5) }
+func (l loaded) p99() float64 { return l.percentile(0.99) }
 
 // percentile is the latency in milliseconds that a share of the requests kept.
 func (l loaded) percentile(share float64) float64 {

@@ -9,28 +9,46 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// options are what the command line says.
+// options are the command line's.
 type options struct {
-	root  string
-	work  string
-	n     int // rounds at 1 M and of the Go benchmarks
-	large int // rounds at 10 M; 0: none
-	scale int // divides every number of rows, to try the bench itself
-	only  string
+	root  string // checkout of Penstock, with its binaries
+	base  string // another one, to compare with; empty: none
+	work  string // directory for inputs and outputs; empty: a temporary one
+	n     int    // rounds at 1 M, and of the Go benchmarks
+	large int    // rounds at 10 M; 0: none
+	scale int    // divides every number of rows, to try the bench itself
+	only  string // part or parts, separated by commas; empty: all
+}
+
+// part is a part of the bench that can run alone.
+type part struct {
+	name string
+	run  func(context.Context, *runner, *report) error
+}
+
+// parts run in this order.
+var parts = []part{
+	{"process", processes},
+	{"collect", collecting},
+	{"folds", folds},
+	{"dedup", dedup},
+	{"planning", planning},
 }
 
 func main() {
 	var o options
 	flag.StringVar(&o.root, "root", "../..", "checkout of Penstock, built")
+	flag.StringVar(&o.base, "base", "", "another checkout, or a directory with its bin: its binaries are measured in turns with those of -root, and compared")
 	flag.StringVar(&o.work, "work", "", "directory for inputs and outputs (about 20 GB); default: a temporary one")
 	flag.IntVar(&o.n, "n", 5, "rounds")
 	flag.IntVar(&o.large, "large", 3, "rounds with 10 million events; 0: none")
 	flag.IntVar(&o.scale, "scale", 1, "divide every number of rows by this")
-	flag.StringVar(&o.only, "only", "", "process, collect, folds, dedup or planning; default: all")
+	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: process, collect, folds, dedup, planning; default: all")
 	flag.Parse()
 	if err := command(o, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -38,8 +56,9 @@ func main() {
 	}
 }
 
-// command runs the bench, or, in a process of its own, one yardstick:
-// limit FILE, duckdb FILE DIR, discard ADDRESS ANSWER; or it generates: DIR ROWS DAYS ordered|shuffled.
+// command runs the bench. With arguments it runs a yardstick instead, in a
+// process of its own: limit FILE, duckdb FILE DIR, discard ADDRESS ANSWER; or it
+// generates an input: generate DIR ROWS DAYS ordered|shuffled.
 func command(o options, args []string) error {
 	switch {
 	case len(args) == 2 && args[0] == "limit":
@@ -76,155 +95,48 @@ func generateOnly(dir, rows, days, order string) error {
 }
 
 func bench(ctx context.Context, o options) (err error) {
-	if o.root, err = filepath.Abs(o.root); err != nil {
-		return err
+	var chosen []string
+	if o.only != "" {
+		chosen = strings.Split(o.only, ",")
+	}
+	for _, name := range chosen {
+		if !slices.ContainsFunc(parts, func(p part) bool { return p.name == name }) {
+			return fmt.Errorf("there is no part %q", name)
+		}
 	}
 	work, err := os.MkdirTemp(o.work, "penstock-bench-*")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	r := &report{}
-	fmt.Printf("%d processors, %s, %s\n", runtime.NumCPU(), cpuModel(), runtime.Version())
-	if o.only == "" || o.only == "process" {
-		if err := processes(ctx, o, work, r); err != nil {
-			return err
-		}
+	b, err := newRunner(o, work)
+	if err != nil {
+		return err
 	}
-	if o.only == "" || o.only == "collect" {
-		if err := collecting(ctx, o, work, r); err != nil {
-			return err
+	r := &report{compare: len(b.builds) > 1}
+	fmt.Printf("%d processors, %s, %s; load average %s at the beginning\n", runtime.NumCPU(), cpuModel(), runtime.Version(), loadAverage())
+	for _, p := range parts {
+		if chosen != nil && !slices.Contains(chosen, p.name) {
+			continue
 		}
-	}
-	if o.only == "" || o.only == "folds" {
-		if err := folds(ctx, o, r); err != nil {
-			return err
-		}
-	}
-	if o.only == "" || o.only == "dedup" {
-		if err := dedup(ctx, o, r); err != nil {
-			return err
-		}
-	}
-	if o.only == "" || o.only == "planning" {
-		if err := planning(ctx, o, r); err != nil {
+		if err := p.run(ctx, b, r); err != nil {
 			return err
 		}
 	}
 	r.printBars()
+	fmt.Printf("\nLoad average %s at the end.\n", loadAverage())
 	return nil
 }
 
-// processes measures the host and its plugins over generated files.
-func processes(ctx context.Context, o options, work string, r *report) error {
-	store, err := startS3(ctx, o.root, work)
+// loadAverage is the kernel's, over one, five and fifteen minutes. Other work on
+// the machine makes numbers less certain.
+func loadAverage() string {
+	b, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
-		return err
+		return "unknown"
 	}
-	defer store.stop()
-	b := &runner{ctx: ctx, root: o.root, work: work, store: store}
-
-	month, err := generate(work, 1_000_000/o.scale, 30, false)
-	if err != nil {
-		return err
-	}
-	year, err := generate(work, 1_000_000/o.scale, 400, true)
-	if err != nil {
-		return err
-	}
-	small := []*subject{
-		b.yardstick("limit", month),
-		b.job("localfs", month, "localfs"),
-		b.job("localfs, twice", month, "localfs", "localfs"),
-		b.job("s3", month, "s3"),
-		b.job("localfs, 400 days", year, "localfs"),
-	}
-	if duckdbPresent {
-		small = append(small, b.yardstick("duckdb", month))
-	}
-	if err := alternate(small, o.n); err != nil {
-		return err
-	}
-	r.table(fmt.Sprintf("%d events of %d bytes, medians of %d", month.rows, month.bytes/int64(month.rows), o.n), small)
-
-	var large []*subject
-	if o.large > 0 {
-		if err := os.Remove(year.path); err != nil {
-			return err
-		}
-		decade, err := generate(work, 10_000_000/o.scale, 30, false)
-		if err != nil {
-			return err
-		}
-		large = []*subject{b.yardstick("limit", decade), b.job("localfs", decade, "localfs"), b.job("s3", decade, "s3")}
-		if err := alternate(large, o.large); err != nil {
-			return err
-		}
-		r.table(fmt.Sprintf("%d events of %d bytes, medians of %d", decade.rows, decade.bytes/int64(decade.rows), o.large), large)
-	}
-	r.processBars(small, large)
-	return nil
-}
-
-// subject is something that is measured once per round.
-type subject struct {
-	name   string
-	rows   int
-	run    func() (usage, error)
-	usages []usage
-}
-
-type runner struct {
-	ctx   context.Context
-	root  string
-	work  string
-	store *s3server
-}
-
-func (b *runner) job(name string, in *input, targets ...string) *subject {
-	return &subject{name: name, rows: in.rows, run: func() (usage, error) {
-		return job{name, targets}.run(b.ctx, b.root, b.work, in, b.store)
-	}}
-}
-
-// yardstick runs this program again, so that it is measured as the product is.
-func (b *runner) yardstick(name string, in *input) *subject {
-	return &subject{name: name, rows: in.rows, run: func() (usage, error) {
-		self, err := os.Executable()
-		if err != nil {
-			return usage{}, err
-		}
-		args := []string{name, in.path}
-		out := filepath.Join(b.work, name)
-		if name == "duckdb" {
-			args = append(args, out)
-			defer os.RemoveAll(out)
-		}
-		u, err := measure(b.ctx, b.work, nil, self, args...)
-		if err == nil && name == "duckdb" {
-			rows, counted := countRows(out)
-			if err = counted; err == nil && rows != in.rows {
-				err = fmt.Errorf("duckdb wrote %d rows of %d", rows, in.rows)
-			}
-		}
-		return u, err
-	}}
-}
-
-// alternate runs every subject once per round, so that a slow spell of the
-// machine falls on all of them.
-func alternate(subjects []*subject, rounds int) error {
-	for round := range rounds {
-		for _, s := range subjects {
-			u, err := s.run()
-			if err != nil {
-				return fmt.Errorf("%s, round %d: %w", s.name, round+1, err)
-			}
-			s.usages = append(s.usages, u)
-			fmt.Fprintf(os.Stderr, "%s %d/%d: %.2f s, %.2f µs CPU per event\n", s.name, round+1, rounds, u.wall.Seconds(), s.cpu(u))
-		}
-	}
-	return nil
+	fields := strings.Fields(string(b))
+	return strings.Join(fields[:min(3, len(fields))], " ")
 }
 
 func cpuModel() string {
@@ -238,4 +150,26 @@ func cpuModel() string {
 		}
 	}
 	return runtime.GOARCH
+}
+
+// build is one set of binaries.
+type build struct {
+	name string
+	root string // directory that has bin/penstock and bin/plugins
+}
+
+func (b build) penstock() string { return filepath.Join(b.root, "bin", "penstock") }
+func (b build) plugins() string  { return filepath.Join(b.root, "bin", "plugins") }
+
+// newBuild finds the binaries of a checkout, or of a directory with its bin.
+func newBuild(name, dir string) (build, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return build{}, err
+	}
+	b := build{name, dir}
+	if _, err := os.Stat(b.penstock()); err != nil {
+		return build{}, fmt.Errorf("%s has no bin/penstock: run make build there (%w)", dir, err)
+	}
+	return b, nil
 }

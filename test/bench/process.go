@@ -15,13 +15,20 @@ import (
 	"time"
 )
 
-// usage is what a process and the processes it started and waited for took.
+// usage is the time and memory of a process and of the processes that it started
+// and waited for.
 type usage struct {
 	wall time.Duration
 	cpu  time.Duration
 	// peak is the largest resident memory of each program seen, in bytes.
-	peak map[string]int64
-	out  string // what it printed
+	peak   map[string]int64
+	out    string // its output
+	stored int64  // bytes of the objects that it wrote; 0: not counted
+}
+
+// perEvent is the time of one of so many events.
+func (u usage) perEvent(events int) perEvent {
+	return perEvent{u.cpu.Seconds() * 1e6 / float64(events), u.wall.Seconds() * 1e6 / float64(events)}
 }
 
 // process is a command that runs.
@@ -35,7 +42,7 @@ type process struct {
 }
 
 // start starts a command. Memory is read from the kernel's own high-water mark
-// at intervals of every; what a process took after its last reading is not
+// at intervals of every; growth after the last reading of a process is not
 // seen.
 func start(ctx context.Context, every time.Duration, dir string, env []string, name string, args ...string) (*process, error) {
 	p := &process{cmd: exec.CommandContext(ctx, name, args...), begun: time.Now(), peak: map[string]int64{}, stop: make(chan struct{}), stopped: make(chan struct{})}
@@ -75,7 +82,7 @@ func (p *process) wait() (usage, error) {
 
 // end asks the process to end, and waits for it.
 func (p *process) end() (usage, error) {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // wait says what became of it
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // wait returns how it ended
 	return p.wait()
 }
 

@@ -51,7 +51,7 @@ func startS3(ctx context.Context, root, work string) (*s3server, error) {
 	return nil, errors.New("start versitygw: does not listen")
 }
 
-// empty removes what the buckets hold.
+// empty removes all objects from the buckets.
 func (s *s3server) empty() {
 	for _, bucket := range []string{"bucket0", "bucket1"} {
 		entries, _ := os.ReadDir(filepath.Join(s.dir, bucket))
@@ -66,7 +66,7 @@ func (s *s3server) stop() {
 	_ = s.cmd.Wait()
 }
 
-// freeAddress is an address of this machine that nobody listens at.
+// freeAddress is an address of this machine that is free now.
 func freeAddress() (string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -34,7 +34,7 @@ func discard(addr, answer string) error {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, answer) // the client sees what is missing
+		_, _ = io.WriteString(w, answer) // the client sees a short answer
 	})}
 	go func() {
 		<-ctx.Done()
@@ -86,7 +86,8 @@ func syncs(dir string, size int, limit time.Duration, due []time.Duration) (load
 	return l, nil
 }
 
-// waiting waits until something is due, and splits off what is.
+// waiting waits until the next piece is due, and returns the pieces that are due
+// by then and the others.
 func waiting(due []time.Duration, start time.Time) (now, later []time.Duration) {
 	if len(due) == 0 {
 		return nil, nil
