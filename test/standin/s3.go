@@ -36,7 +36,8 @@ func StartS3(t testing.TB, buckets ...string) *S3 {
 	return s
 }
 
-// StartS3TLS is StartS3 over TLS, with a certificate that nobody trusts yet.
+// StartS3TLS is StartS3 over TLS, with a self-signed certificate. The client must
+// be given Certificate to trust it.
 func StartS3TLS(t testing.TB, buckets ...string) *S3 {
 	t.Helper()
 	s := newS3(t, buckets)
