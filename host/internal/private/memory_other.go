@@ -1,0 +1,6 @@
+//go:build !linux
+
+package private
+
+// HideMemory does nothing here.
+func HideMemory() error { return nil }
