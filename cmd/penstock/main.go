@@ -16,6 +16,9 @@ import (
 
 func main() {
 	limitCommand()
+	if err := host.HideMemory(); err != nil {
+		fmt.Fprintf(os.Stderr, "penstock: warning: %v\n", err)
+	}
 	os.Exit(run(os.Args[1:]))
 }
 

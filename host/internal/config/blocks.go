@@ -75,9 +75,9 @@ var nameLabel, typeLabel = `"NAME"`, `"TYPE"`
 
 var apiBlock = &blockType{name: "api", late: true, attributes: []attribute{
 	text("listen").of(addressForm),
-	text("token").secret(),
-	typed("tls_cert", schema.Path),
-	typed("tls_key", schema.Path),
+	text("token").secret().of(notEmpty),
+	typed("tls_cert", schema.Path).of(notEmpty),
+	typed("tls_key", schema.Path).of(notEmpty),
 }}
 
 var hostBlock = &blockType{name: "host", blocks: []*blockType{apiBlock}, attributes: []attribute{
@@ -109,20 +109,20 @@ var filesBlock = &blockType{name: "files", labels: []string{typeLabel, nameLabel
 
 var accountAttributes = []attribute{
 	text("username").of(notEmpty).required("the service account's user name"),
-	text("secret").secret().required("the service account's secret"),
+	text("secret").secret().of(notEmpty).required("the service account's secret"),
 }
 
 var collectorBlock = &blockType{name: "collector", labels: []string{typeLabel, nameLabel}, attributes: []attribute{
 	text("project"),
 	typed("projects", schema.ListOfString),
 	text("listen").of(addressForm).required(`the address to listen on, such as "127.0.0.1:8080"`),
-	typed("tls_cert", schema.Path),
-	typed("tls_key", schema.Path),
+	typed("tls_cert", schema.Path).of(notEmpty),
+	typed("tls_key", schema.Path).of(notEmpty),
 	typed("insecure", schema.Bool).or(false),
-	text("api_secret").secret(),
+	text("api_secret").secret().of(notEmpty),
 	typed("cors_origins", schema.ListOfString).of(urlForm("http", "https")),
 	typed("redirect_origins", schema.ListOfString).of(urlForm("http", "https")),
-	typed("geoip", schema.Path),
+	typed("geoip", schema.Path).of(notEmpty),
 	typed("max_body", schema.Size).or("10MB").atLeast(1),
 }, blocks: []*blockType{{name: "service_account", labels: []string{nameLabel}, attributes: accountAttributes}}}
 
@@ -130,7 +130,7 @@ var mixpanelBlock = &blockType{name: "mixpanel", labels: []string{typeLabel, nam
 	text("project").required("the name of the project to pull"),
 	text("region").among("us", "eu", "in").or("us"),
 	text("endpoint").of(urlForm("http", "https")),
-	text("api_secret").secret(),
+	text("api_secret").secret().of(notEmpty),
 	text("from_date").of(dateForm),
 	typed("lookback", schema.Duration).or("10d"),
 	typed("people", schema.Bool).or(true),
