@@ -190,8 +190,6 @@ func (h *Host) guarded(source string, handler http.Handler) http.Handler {
 // stopCollectors ends requests in flight, takes no more, and brings everything
 // that was acknowledged into journals, where it is not sealed yet.
 func (h *Host) stopCollectors(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
-	defer cancel()
 	errs := make([]error, len(h.collectors))
 	var wg sync.WaitGroup
 	for i, l := range h.collectors {

@@ -44,6 +44,7 @@ type Host struct {
 	places     *destinations
 	owner      string
 	serving    bool
+	stopBy     time.Time // when a host that serves was to have stopped; zero: it was not told to
 
 	mu         sync.Mutex
 	journals   map[int64]*projectJournal
@@ -146,7 +147,7 @@ func (h *Host) open(ctx context.Context) error {
 
 // Close gives the data directory back.
 func (h *Host) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	ctx, cancel := h.stopping()
 	defer cancel()
 	if h.plugins != nil {
 		h.plugins.Stop(ctx)
@@ -176,8 +177,27 @@ func (h *Host) Close() error {
 	return errors.Join(err, h.lock.Close())
 }
 
-// stopTimeout is how long plugins may take to drain.
-const stopTimeout = 20 * time.Second
+// stopTimeout is how long a host may take to stop, from the signal to its end:
+// less than the ten seconds after which container runtimes kill. stopGrace is
+// left for plugins, whatever else took how long.
+const (
+	stopTimeout = 7 * time.Second
+	stopGrace   = 2 * time.Second
+)
+
+// stopping returns the context of what a host does while it stops. All of it has
+// one deadline, which begins when Serve is told to stop.
+func (h *Host) stopping() (context.Context, context.CancelFunc) {
+	now := time.Now()
+	deadline := now.Add(stopTimeout)
+	if !h.stopBy.IsZero() {
+		deadline = h.stopBy
+	}
+	if least := now.Add(stopGrace); deadline.Before(least) {
+		deadline = least
+	}
+	return context.WithDeadline(context.Background(), deadline)
+}
 
 // journal opens a project's journal, once; but again when it failed of what
 // passes.

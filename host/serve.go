@@ -61,10 +61,11 @@ func (h *Host) serve(ctx context.Context) error {
 		wg.Go(func() { h.servePipeline(ctx, p) })
 	}
 	<-ctx.Done()
-	err = h.stopCollectors(context.WithoutCancel(ctx))
-	wg.Wait()
-	closing, stop := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	h.stopBy = time.Now().Add(stopTimeout)
+	closing, stop := h.stopping()
 	defer stop()
+	err = h.stopCollectors(closing)
+	wg.Wait()
 	err = errors.Join(err, h.sealAll(closing), server.Close(closing))
 	h.trim(closing)
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {

@@ -1,11 +1,14 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/penstock-io/penstock/test/penstocktest"
 )
@@ -126,4 +129,63 @@ func TestDiskFullWhileServing(t *testing.T) {
 	s.Once()
 	penstocktest.SameRows(t, s.Rows("out"), want.Rows("out"))
 	checkNothingMore(t, s)
+}
+
+// children are the processes that a process has started.
+func children(t *testing.T, parent int) (pids []int) {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range stats {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		var state string
+		var ppid int
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		if _, err := fmt.Sscan(rest, &state, &ppid); err == nil && ppid == parent {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// A host stops soon although a plugin is frozen, before container runtimes kill
+// it, and the next one exports what is left.
+func TestStopWithAFrozenPlugin(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.follow()
+	s.grow("a.ndjson", 0, 0, 1000)
+	h := s.Serve()
+	h.Until("the file is exported", func() bool { return len(s.Objects("out")) > 0 })
+	plugins := children(t, h.PID())
+	if len(plugins) == 0 {
+		t.Skip("SKIPPED: there is no /proc to find the plugin in")
+	}
+	for _, pid := range plugins {
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.grow("a.ndjson", 1, 1000, 1500)
+	h.Until("what has grown is read", func() bool { return h.Reported("import files.import") == 1500 })
+	began := time.Now()
+	if status := h.Stop(syscall.SIGTERM); status.ExitStatus() != 0 {
+		t.Fatalf("it ended with %v:\n%s", status, h.Said())
+	}
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("the host took %s to stop", took)
+	}
+	if left := children(t, h.PID()); len(left) > 0 {
+		t.Errorf("processes are left: %v", left)
+	}
+	s.Once()
+	if n := len(s.Rows("out")); n != 1500 {
+		t.Errorf("%d rows", n)
+	}
 }

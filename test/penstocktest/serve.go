@@ -108,6 +108,9 @@ func (h *Host) Ended() bool {
 	}
 }
 
+// PID returns the host's process id.
+func (h *Host) PID() int { return h.command.Process.Pid }
+
 // Stop sends a signal and returns how the host ended.
 func (h *Host) Stop(signal syscall.Signal) syscall.WaitStatus {
 	h.t.Helper()

@@ -14,6 +14,10 @@ import (
 // the plugin.
 const abortTimeout = 5 * time.Second
 
+// stopTimeout is abortTimeout for an attempt that was told to stop: a frozen
+// plugin must not keep its host from stopping.
+const stopTimeout = time.Second
+
 // permanentError is what no further attempt will mend.
 type permanentError struct{ message string }
 

@@ -55,7 +55,11 @@ func (t *transfer) run(ctx context.Context, x *Exporter) (pipeline.Receipt, erro
 	defer session.Close()
 	receipt, err := t.converse(ctx, session, x)
 	if err != nil {
-		abort, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+		limit := abortTimeout
+		if ctx.Err() != nil {
+			limit = stopTimeout
+		}
+		abort, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 		defer cancel()
 		// The attempt's error says what is wrong; that the stream is then also
 		// hard to end adds nothing.

@@ -194,7 +194,11 @@ func (p *process) stop(ctx context.Context) {
 
 // drain asks the plugin to finish what it has open, and says whether it has.
 func (p *process) drain(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, p.timeouts.Drain)
+	limit := p.timeouts.Drain
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(deadline)/2) // the rest is for SIGTERM
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err := p.rpc.Drain(ctx)
 	if err != nil && p.alive() {

@@ -303,3 +303,22 @@ func TestExecutesTheVerifiedFile(t *testing.T) {
 	writeProgram(t, l.binary.Path, []byte("#!/bin/sh\nexit 7\n"), 0o700)
 	mustStart(t, l)
 }
+
+// A plugin that does not run at all is gone when the time to stop is over.
+func TestStopOfAFrozenPlugin(t *testing.T) {
+	t.Parallel()
+	l := testLaunch(t, install(t, "good"), "good")
+	l.timeouts.Heartbeat, l.timeouts.Drain, l.timeouts.Term = time.Hour, time.Hour, time.Hour
+	p, err := startProcess(t.Context(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.run.signal(syscall.SIGSTOP)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	began := time.Now()
+	p.stop(ctx)
+	if took := time.Since(began); p.alive() || took > patience {
+		t.Errorf("alive %t after %s", p.alive(), took)
+	}
+}
