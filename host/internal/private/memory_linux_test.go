@@ -82,7 +82,7 @@ func TestHideMemory(t *testing.T) {
 		defer cancel()
 		c := exec.CommandContext(ctx, fmt.Sprintf("/proc/self/fd/%d", exe.Fd()))
 		c.Env, c.Dir = []string{asHost + "=" + mode}, "/"
-		if os.Geteuid() == 0 { // who may read everything
+		if os.Geteuid() == 0 { // root may read everything
 			c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		}
 		out, err := c.CombinedOutput()
