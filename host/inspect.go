@@ -57,12 +57,13 @@ func (h *Host) sourceStatus(ctx context.Context) ([]SourceStatus, error) {
 		if err != nil {
 			return nil, err
 		}
-		repaired, err := files.Repaired(cursors)
+		told, err := files.Describe(cursors)
 		if err != nil {
 			return nil, fmt.Errorf("source %s: %w", source.Reference(), err)
 		}
 		sources = append(sources, SourceStatus{
-			Name: source.Reference(), Positions: int64(len(cursors)), Repaired: repaired, Quarantined: refusedTotals(counts[source.Reference()]),
+			Name: source.Reference(), Positions: told.Files, Repaired: told.Repaired, Waiting: told.Waiting,
+			Quarantined: refusedTotals(counts[source.Reference()]),
 		})
 	}
 	return sources, nil

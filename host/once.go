@@ -31,6 +31,9 @@ type SourceSummary struct {
 	Duplicates  int64             `json:"duplicates"`
 	Repaired    int64             `json:"repaired"` // records in which U+FFFD replaces half characters
 	Bytes       int64             `json:"bytes"`
+	Recognised  int               `json:"recognised,omitempty"` // files that hold records that were read under another name
+	Waiting     []string          `json:"waiting,omitempty"`    // files whose last record is not complete
+	Skipped     []string          `json:"skipped,omitempty"`    // what the path names and could not be read, and why
 	Quarantined []QuarantineCount `json:"quarantined,omitempty"`
 	Error       string            `json:"error,omitempty"`
 

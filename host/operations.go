@@ -107,6 +107,7 @@ type SourceStatus struct {
 	Name        string           `json:"name"` // "files.import"
 	Positions   int64            `json:"positions"`
 	Repaired    int64            `json:"repaired"`              // records in which U+FFFD replaces half characters
+	Waiting     []string         `json:"waiting,omitempty"`     // files whose last record is not complete
 	Quarantined map[string]int64 `json:"quarantined,omitempty"` // by reason
 }
 

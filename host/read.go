@@ -32,7 +32,7 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 	}
 	tick, stop := ticker(followEvery)
 	defer stop()
-	source, err := files.Open(ctx, files.Options{Name: s.Reference(), Pattern: s.Pattern, Follow: follow, Cursors: cursors, Tick: tick})
+	source, err := files.Open(ctx, files.Options{Name: s.Reference(), Pattern: s.Pattern, Follow: follow, Cursors: cursors, Tick: tick, Keep: s.Records == "people", Now: time.Now})
 	if err != nil {
 		return done, err
 	}
@@ -52,6 +52,8 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 	done.Rows, done.Duplicates = after.Kept-before.Kept, after.Duplicates-before.Duplicates
 	done.Repaired = counters.Repaired.Load()
 	done.Quarantined = refused.list(s.Reference())
+	report := source.Report()
+	done.Recognised, done.Waiting, done.Skipped = report.Recognised, report.Waiting, report.Skipped
 	if err == nil {
 		h.observer.Report(Report{
 			Stage: "import", Name: s.Reference(), Rows: done.Rows, Bytes: done.Bytes,

@@ -81,6 +81,15 @@ func (c *cli) printSummary(s *host.Summary) error {
 		if source.Repaired > 0 {
 			fmt.Fprintf(c.out, "  repaired: in %s records U+FFFD replaces half characters (escaped surrogates without partner)\n", thousands(source.Repaired))
 		}
+		if source.Recognised > 0 {
+			fmt.Fprintf(c.out, "  recognised: %d files hold records that were read under another name\n", source.Recognised)
+		}
+		for _, w := range source.Waiting {
+			fmt.Fprintf(c.out, "  waits: %s\n", w)
+		}
+		for _, x := range source.Skipped {
+			fmt.Fprintf(c.out, "  not read: %s\n", x)
+		}
 		for _, q := range source.Quarantined {
 			fmt.Fprintf(c.out, "  in quarantine: %s %s\n", thousands(q.Count), q.Reason)
 		}

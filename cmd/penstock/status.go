@@ -62,6 +62,11 @@ func (c *cli) printStatus(s *host.Status) {
 	}
 	if len(rows) > 0 {
 		c.table([]string{"source", "files", "repaired", "in quarantine"}, rows)
+		for _, source := range s.Sources {
+			for _, path := range source.Waiting {
+				fmt.Fprintf(c.out, "%s waits for the rest of the last record of %s\n", source.Name, path)
+			}
+		}
 		fmt.Fprintln(c.out)
 	}
 	if len(s.Collectors) > 0 {

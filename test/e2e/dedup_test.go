@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/penstock-io/penstock/test/penstocktest"
 )
@@ -83,7 +84,12 @@ func TestWhatIsMalformedIsSetAside(t *testing.T) {
 		`{"event":"long","properties":{"time":1780000000,"x":"` + strings.Repeat("y", 1<<20) + `"}}`,
 		event(0, 3, ""),
 	}, "\n"))
-	writeCut(t, filepath.Join(s.Dir, "events", "cut.ndjson.gz"))
+	cut := filepath.Join(s.Dir, "events", "cut.ndjson.gz")
+	writeCut(t, cut)
+	// Nothing more is expected of a file that is this old.
+	if old := time.Now().Add(-2 * time.Hour); os.Chtimes(cut, old, old) != nil {
+		t.Fatal("the time of the file cannot be set")
+	}
 	r := s.Once()
 	for _, reason := range []string{"invalid_json", "invalid_utf8", "no_event_name", "no_time", "too_long", "truncated_file"} {
 		if !strings.Contains(r.Out, reason) {

@@ -33,10 +33,10 @@ type Piece struct {
 	Arrived time.Time
 	// Refused are records that the source itself could not hand on.
 	Refused []Refusal
-	// Cursor returns the cursor's move past the piece, nil if it does not move.
+	// Cursor returns the moves of cursors past the piece, if any.
 	// Run calls it once per piece, in the order of the pieces, with the number of
 	// records that were repaired. May be nil.
-	Cursor func(repaired int64) *journal.CursorMove
+	Cursor func(repaired int64) []journal.CursorMove
 	// Read is how many bytes of input were read for it.
 	Read int64
 	// Release gives Data back; may be nil.
@@ -230,9 +230,7 @@ func (o *Options) take(ctx context.Context, t *task) error {
 	}
 	chunk := journal.Chunk{Rows: r.rows, Data: r.data}
 	if p.Cursor != nil {
-		if move := p.Cursor(r.repaired); move != nil {
-			chunk.Cursors = []journal.CursorMove{*move}
-		}
+		chunk.Cursors = p.Cursor(r.repaired)
 	}
 	if err := o.Appender.Append(ctx, chunk); err != nil {
 		return fmt.Errorf("append rows of %s: %w", p.File, err)

@@ -115,8 +115,8 @@ func TestOrderIsThatOfTheSource(t *testing.T) {
 }
 
 // moved is the cursor of a piece that moves it whatever was repaired.
-func moved(m *journal.CursorMove) func(int64) *journal.CursorMove {
-	return func(int64) *journal.CursorMove { return m }
+func moved(m *journal.CursorMove) func(int64) []journal.CursorMove {
+	return func(int64) []journal.CursorMove { return []journal.CursorMove{*m} }
 }
 
 // Refused records are set aside before the cursor passes them.
@@ -241,7 +241,7 @@ func TestRepairedRecordsAreCounted(t *testing.T) {
 	}
 	data.WriteString(`{"event":"refused","properties":{"a":"` + lone + `"}}` + "\n")
 	var cursor int64
-	piece := &Piece{Data: []byte(data.String()), File: "f", Cursor: func(repaired int64) *journal.CursorMove {
+	piece := &Piece{Data: []byte(data.String()), File: "f", Cursor: func(repaired int64) []journal.CursorMove {
 		cursor += repaired
 		return nil
 	}}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/journal"
@@ -74,9 +75,17 @@ func peopleParser(clock func() time.Time) parser {
 	}
 }
 
+// content names the content that a file held at a time.
+func content(p *Piece) string {
+	if p.Edition == 0 {
+		return p.File
+	}
+	return fmt.Sprintf("%s\x00%d", p.File, p.Edition)
+}
+
 // parse makes rows of a piece.
 func (r *result) parse(p parser, piece *Piece) {
-	r.rows, r.data, r.refused, r.records, r.file = r.rows[:0], r.data[:0], r.refused[:0], int64(len(piece.Refused)), piece.File
+	r.rows, r.data, r.refused, r.records, r.file = r.rows[:0], r.data[:0], r.refused[:0], int64(len(piece.Refused)), content(piece)
 	r.refused = append(r.refused, piece.Refused...)
 	r.arrived, r.repaired = piece.Arrived, 0
 	if piece.Records != nil {
@@ -98,8 +107,14 @@ func (r *result) parse(p parser, piece *Piece) {
 }
 
 // line takes one line: a record, an array of records, a part of an array that
-// has a record on each line, or nothing.
+// has a record on each line, or nothing. Zero bytes, the hole that a truncated
+// log begins with, end a record as a newline does.
 func (r *result) line(p parser, line []byte, at int64) {
+	for i := bytes.IndexByte(line, 0); i >= 0; i = bytes.IndexByte(line, 0) {
+		r.line(p, line[:i], at)
+		rest := bytes.TrimLeft(line[i:], "\x00")
+		line, at = rest, at+int64(len(line)-len(rest))
+	}
 	trimmed := bytes.TrimLeft(line, " \t\r")
 	switch {
 	case len(trimmed) == 0:

@@ -11,7 +11,8 @@ import (
 //   - the bracket that closes it, when only its inside is not JSON,
 //   - an object whose first key is the element's own or one that records begin
 //     with, unless it is the value of a member,
-//   - a line that begins with an object or with an array of objects.
+//   - a line that begins with an object or with an array of objects,
+//   - a zero byte.
 //
 // The end of an element that is not an object is that of its line, or the next
 // object behind a comma or bracket.
@@ -56,7 +57,7 @@ func (r *resync) find(window []byte, final bool) bool {
 			}
 		}
 		first = false
-		if r.text && c == '\n' {
+		if c == 0 || r.text && c == '\n' {
 			return true
 		}
 		if closed := r.follow(c); closed && !r.adrift && !r.text {
@@ -66,7 +67,7 @@ func (r *resync) find(window []byte, final bool) bool {
 		if c != ' ' && c != '\t' && c != '\r' && c != '\n' {
 			r.last = c
 		}
-		r.newline = c == '\n'
+		r.newline = c == '\n' || c == 0
 	}
 	return false
 }
@@ -102,7 +103,7 @@ func (r *resync) begins(window []byte, c byte) (begins, known bool) {
 // A newline ends a string: JSON does not allow it there.
 func (r *resync) follow(c byte) (closed bool) {
 	switch {
-	case c == '\n':
+	case c == '\n' || c == 0:
 		r.quoted, r.escaped = false, false
 	case r.escaped:
 		r.escaped = false

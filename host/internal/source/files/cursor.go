@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 // cursor is how far a file is read. It is stored as JSON; fields are only ever
@@ -33,6 +34,18 @@ type cursor struct {
 	// not complete; Cut, that its compressed stream was not.
 	Waiting bool `json:"waiting,omitempty"`
 	Cut     bool `json:"cut,omitempty"`
+	// Sum is a hash of the first Offset bytes after decompression, and Start of the
+	// first StartSize of them: the same content is recognised by them under
+	// another name, or in another compression.
+	Sum       string `json:"sum,omitempty"`
+	Start     string `json:"start,omitempty"`
+	StartSize int    `json:"start_size,omitempty"`
+	// Inode and Changed, the time of the last change of the inode, tell a file
+	// that was written from one that only has the same size and time. Racy says
+	// that it was changed so recently that another change need not show.
+	Inode   uint64 `json:"inode,omitempty"`
+	Changed int64  `json:"changed,omitempty"`
+	Racy    bool   `json:"racy,omitempty"`
 	// Repaired is how many records were repaired of all files that had this path.
 	Repaired int64 `json:"repaired,omitempty"`
 }
@@ -56,9 +69,19 @@ func decodeCursor(data []byte) (cursor, error) {
 	return c, nil
 }
 
-// unchanged says whether a file is as it was when the cursor was made.
+// unchanged reports whether a file is as it was when the cursor was made.
 func (c cursor) unchanged(e entry) bool {
-	return c.Size == e.size && c.ModTime == e.modTime && c.ETag == e.etag
+	return c.Size == e.size && c.ModTime == e.modTime && c.ETag == e.etag && !c.Racy && (c.Changed == 0 || c.Changed == e.changed && c.Inode == e.inode)
+}
+
+// racyTime is how long after a change of a file another one may have the same
+// time: file systems count it in steps.
+const racyTime = 2 * time.Second
+
+// see notes how a file is stored, as of now.
+func (c *cursor) see(e entry, now time.Time) {
+	c.Size, c.ModTime, c.ETag, c.Inode, c.Changed = e.size, e.modTime, e.etag, e.inode, e.changed
+	c.Racy = e.changed != 0 && now.Sub(time.Unix(0, e.changed)) < racyTime
 }
 
 // read notes what was read last.

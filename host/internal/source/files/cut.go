@@ -18,10 +18,16 @@ func (r *reader) cut(p *ingest.Piece, data []byte) int {
 	if r.skipping {
 		return r.skipLine(p, data)
 	}
-	if r.ended != nil && errors.Is(r.ended, io.EOF) && !r.source.o.Follow {
+	whole := bytes.LastIndexByte(data, '\n') + 1
+	if whole == 0 {
+		// Zero bytes separate records, too: a file that was truncated while it was
+		// written begins with a hole.
+		whole = bytes.LastIndexByte(data, 0) + 1
+	}
+	if r.final() && (r.finished() || compressed(r.entry.path) || complete(data[whole:])) {
 		return len(data)
 	}
-	if whole := bytes.LastIndexByte(data, '\n') + 1; whole > 0 || len(data) <= schema.MaxRecord {
+	if whole > 0 || len(data) <= schema.MaxRecord {
 		return whole
 	}
 	if trimmed := bytes.TrimLeft(data, " \t\r"); len(trimmed) > 0 && trimmed[0] == '[' {
@@ -32,6 +38,22 @@ func (r *reader) cut(p *ingest.Piece, data []byte) int {
 	r.skipping = true
 	p.Refused = append(p.Refused, tooLong(p.Base, data))
 	return r.skipLine(p, data)
+}
+
+// final reports whether the file was read to its end, and no more is waited for
+// in this reading.
+func (r *reader) final() bool { return errors.Is(r.ended, io.EOF) && !r.source.o.Follow }
+
+// complete reports whether a last line is a whole record, or an array of them,
+// although its newline is missing.
+func complete(line []byte) bool {
+	line = bytes.Trim(line, " \t\r\n\x00")
+	if len(line) == 0 || line[0] != '{' && line[0] != '[' {
+		return len(line) == 0
+	}
+	var b schema.Bounds
+	end, extent := b.Value(line)
+	return extent == schema.Whole && end == len(line)
 }
 
 func tooLong(at int64, record []byte) ingest.Refusal {
@@ -45,7 +67,7 @@ func tooLong(at int64, record []byte) ingest.Refusal {
 // dropped is part of the piece, as no record.
 func (r *reader) skipLine(p *ingest.Piece, data []byte) int {
 	p.Records = []ingest.Span{}
-	end := bytes.IndexByte(data, '\n') + 1
+	end := bytes.IndexAny(data, "\n\x00") + 1
 	if end == 0 {
 		return len(data)
 	}
@@ -57,7 +79,7 @@ func (r *reader) skipLine(p *ingest.Piece, data []byte) int {
 func (r *reader) cutArray(p *ingest.Piece, data []byte) int {
 	s := r.splitter
 	p.Records = []ingest.Span{}
-	final := errors.Is(r.ended, io.EOF) && !r.source.o.Follow
+	final := r.final() && (r.finished() || compressed(r.entry.path))
 	for {
 		switch span, state := s.Next(data, final); state {
 		case ingest.Complete:

@@ -88,7 +88,7 @@ func (r *reading) take(t *testing.T, p *ingest.Piece) {
 			after[k] = v
 		}
 	}
-	if m := p.Cursor(0); m != nil {
+	for _, m := range p.Cursor(0) {
 		if !bytes.Equal(m.From, after[m.Position]) {
 			t.Errorf("the cursor moves from %s, and stood at %s", m.From, after[m.Position])
 		}
@@ -111,6 +111,9 @@ func (r *reading) last() map[string][]byte {
 func open(t *testing.T, o Options, size int) *Source {
 	t.Helper()
 	o.Name = "files.test"
+	if o.Now == nil {
+		o.Now = later
+	}
 	s, err := Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -123,6 +126,9 @@ func open(t *testing.T, o Options, size int) *Source {
 	})
 	return s
 }
+
+// later is a clock by which all files are finished.
+func later() time.Time { return time.Now().Add(2 * time.Hour) }
 
 // readAll reads what is there, from cursors on.
 func readAll(t *testing.T, pattern string, cursors map[string][]byte, size int) *reading {

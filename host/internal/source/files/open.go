@@ -1,20 +1,23 @@
 package files
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	kgzip "github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/zeebo/xxh3"
 
 	"github.com/penstock-io/penstock/host/internal/ingest"
 )
 
-// counter counts what is read of the file as it is stored, and keeps what went
-// wrong there: that is no fault of the file's contents.
+// counter counts the bytes that are read of a file as it is stored, and keeps
+// the error of its place: the content is not at fault for it.
 type counter struct {
 	io.ReadCloser
 	n   int64
@@ -30,27 +33,54 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// open opens a file where its cursor stands, or at its beginning when it is
-// new or another one.
+// open opens a file where its cursor stands, where the cursor of the same
+// content under another name stands, or at its beginning when it is new.
 func (s *Source) open(ctx context.Context, e entry) (*reader, error) {
-	edition := 0
-	if value := s.cursors[e.path]; value != nil {
-		c, err := decodeCursor(value)
-		if err != nil {
-			return nil, err
-		}
-		r, err := s.resume(ctx, e, c)
-		if r != nil || err != nil {
-			return r, err
-		}
-		edition = c.Edition + 1
+	value := s.cursors[e.path]
+	if value == nil {
+		return s.begin(ctx, e, 0, nil)
 	}
-	c := cursor{Size: e.size, ModTime: e.modTime, ETag: e.etag, Edition: edition}
-	var err error
-	if c.Head, c.HeadSize, err = s.head(ctx, e, maxHead); err != nil {
+	c, err := decodeCursor(value)
+	if err != nil {
 		return nil, err
 	}
-	return s.openAt(ctx, e, c, 0)
+	r, err := s.resume(ctx, e, c)
+	if r != nil || err != nil {
+		return r, err
+	}
+	return s.begin(ctx, e, c.Edition+1, &c)
+}
+
+// begin opens a file whose path has no cursor yet, or that of the content
+// before.
+func (s *Source) begin(ctx context.Context, e entry, edition int, before *cursor) (*reader, error) {
+	c, err := s.recognise(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	recognised := c != nil
+	if !recognised {
+		c = &cursor{}
+		if c.Head, c.HeadSize, err = s.head(ctx, e, maxHead); err != nil {
+			return nil, err
+		}
+	}
+	c.Edition, c.Repaired, c.Done, c.Waiting, c.Cut = edition, 0, false, false, false
+	c.see(e, s.o.Now())
+	r, err := s.openAt(ctx, e, *c)
+	if err != nil {
+		return nil, err
+	}
+	if r == nil {
+		return nil, fmt.Errorf("the file changed while it was opened")
+	}
+	if recognised {
+		s.report.Recognised++
+	}
+	if before != nil && s.o.Keep {
+		r.retire = before
+	}
+	return r, nil
 }
 
 func (s *Source) head(ctx context.Context, e entry, size int) (sum string, n int, err error) {
@@ -62,59 +92,121 @@ func (s *Source) head(ctx context.Context, e entry, size int) (sum string, n int
 	return readSum(f, size)
 }
 
-// resume opens a file that was read before where the cursor stands; nil when
-// it is another file by now. It is the same when it is not shorter and both its
-// beginning and what was read last are as they were.
+// resume opens a file that was read before where the cursor stands; nil if it
+// is another file now. It is the same if it begins with the bytes that were read.
 func (s *Source) resume(ctx context.Context, e entry, c cursor) (*reader, error) {
-	if e.size < c.Size {
-		return nil, nil
-	}
-	sum, n, err := s.head(ctx, e, c.HeadSize)
-	if err != nil {
-		return nil, err
-	}
-	if n != c.HeadSize || sum != c.Head {
-		return nil, nil
-	}
-	c.Size, c.ModTime, c.ETag, c.Done, c.Waiting, c.Cut = e.size, e.modTime, e.etag, false, false, false
-	r, err := s.openAt(ctx, e, c, c.Offset-int64(c.TailSize))
-	if err != nil {
-		return nil, err
-	}
-	if r.ended == nil {
-		if sum, n, err = readSum(r.plain, c.TailSize); err == nil && n == c.TailSize && sum == c.Tail {
-			return r, nil
+	if c.Sum == "" {
+		// The cursor is that of an earlier version.
+		if e.size < c.Size {
+			return nil, nil
+		}
+		sum, n, err := s.head(ctx, e, c.HeadSize)
+		if err != nil || n != c.HeadSize || sum != c.Head {
+			return nil, err
 		}
 	}
-	if r.stored.err != nil {
-		err = r.stored.err
-	} else {
-		err = nil
+	c.Done, c.Waiting, c.Cut = false, false, false
+	c.see(e, s.o.Now())
+	if h := s.hashes[e.path]; h != nil && h.inode == e.inode && h.offset == c.Offset && c.TailSize > 0 {
+		if r, err := s.resumeHere(ctx, e, c, h); r != nil || err != nil {
+			return r, err
+		}
 	}
-	return nil, errors.Join(err, r.close())
+	return s.openAt(ctx, e, c)
 }
 
-// openAt opens a file for reading from a position on, after decompression.
-func (s *Source) openAt(ctx context.Context, e entry, c cursor, at int64) (*reader, error) {
-	from := at
-	if compressed(e.path) {
-		from = 0
-	}
-	stored, err := s.place.open(ctx, e.path, from)
+// hashState is the hash of what was read of a plain file. A file that grows is
+// then read on without reading all of it again.
+type hashState struct {
+	hash   xxh3.Hasher
+	start  []byte
+	inode  uint64
+	offset int64
+}
+
+// resumeHere opens a plain file at its cursor, after a look at the bytes before
+// it; nil if these are others.
+func (s *Source) resumeHere(ctx context.Context, e entry, c cursor, h *hashState) (*reader, error) {
+	stored, err := s.place.open(ctx, e.path, c.Offset-int64(c.TailSize))
 	if err != nil {
 		return nil, err
 	}
 	r := &reader{source: s, entry: e, cursor: c, skipping: c.Skipping, stored: &counter{ReadCloser: stored}, free: func() {}}
-	if r.ended = r.decompress(); r.ended == nil && from < at {
-		_, r.ended = io.CopyN(io.Discard, r.plain, at)
+	r.plain = r.stored
+	sum, n, err := readSum(r.plain, c.TailSize)
+	if err != nil || n != c.TailSize || sum != c.Tail {
+		return nil, errors.Join(err, r.close())
 	}
-	if r.ended != nil && r.stored.err != nil {
+	r.hash, r.start = h.hash, h.start
+	return r.prepare(), nil
+}
+
+// openAt opens a file, reads it up to the cursor's offset, and compares what it
+// read with the cursor; nil if it is other content.
+func (s *Source) openAt(ctx context.Context, e entry, c cursor) (*reader, error) {
+	r, err := s.openStored(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	r.cursor, r.skipping = c, c.Skipping
+	if c.Offset > 0 {
+		same := r.ended == nil && r.pass(c.Offset) == nil && (c.Sum == "" || c.Sum == r.sum())
+		if r.stored.err != nil {
+			return nil, errors.Join(r.stored.err, r.close())
+		}
+		if !same {
+			return nil, r.close()
+		}
+	} else if r.ended != nil && r.stored.err != nil {
 		return nil, errors.Join(r.stored.err, r.close())
 	}
-	if c.Arrays {
-		r.splitter = ingest.Resume(c.InArray)
+	return r.prepare(), nil
+}
+
+// openStored opens a file at its beginning.
+func (s *Source) openStored(ctx context.Context, e entry) (*reader, error) {
+	stored, err := s.place.open(ctx, e.path, 0)
+	if err != nil {
+		return nil, err
 	}
+	r := &reader{source: s, entry: e, stored: &counter{ReadCloser: stored}, free: func() {}}
+	r.ended = r.decompress()
 	return r, nil
+}
+
+// prepare makes a reader ready that stands at its cursor.
+func (r *reader) prepare() *reader {
+	if r.cursor.Arrays {
+		r.splitter = ingest.Resume(r.cursor.InArray)
+	}
+	return r
+}
+
+// pass reads n bytes and hashes them; io.EOF if there are fewer.
+func (r *reader) pass(n int64) error {
+	buffer := make([]byte, min(n, 256<<10))
+	for n > 0 {
+		k, err := r.plain.Read(buffer[:min(n, int64(len(buffer)))])
+		r.note(buffer[:k])
+		n -= int64(k)
+		if err != nil && n > 0 {
+			return err
+		}
+	}
+	return nil
+}
+
+// note hashes bytes that were read.
+func (r *reader) note(data []byte) {
+	_, _ = r.hash.Write(data) // never fails
+	if room := maxHead - len(r.start); room > 0 {
+		r.start = append(r.start, data[:min(room, len(data))]...)
+	}
+}
+
+func (r *reader) sum() string {
+	sum := r.hash.Sum128().Bytes()
+	return fmt.Sprintf("%x", sum[:])
 }
 
 func compressed(path string) bool {
@@ -128,7 +220,7 @@ const maxWindow = 64 << 20
 func (r *reader) decompress() error {
 	switch path := r.entry.path; {
 	case strings.HasSuffix(path, ".gz"):
-		z, err := kgzip.NewReader(r.stored)
+		z, err := newMembers(r.stored)
 		if err != nil {
 			return err
 		}
@@ -145,7 +237,77 @@ func (r *reader) decompress() error {
 	return nil
 }
 
+// members reads the members of a gzip file, which zero bytes may follow: tapes
+// and block devices pad files with them.
+type members struct {
+	in *bufio.Reader
+	z  *kgzip.Reader
+}
+
+func newMembers(in io.Reader) (*members, error) {
+	m := &members{in: bufio.NewReaderSize(in, 64<<10)}
+	var err error
+	if m.z, err = kgzip.NewReader(m.in); err != nil {
+		return nil, err
+	}
+	m.z.Multistream(false)
+	return m, nil
+}
+
+func (m *members) Read(p []byte) (int, error) {
+	for {
+		n, err := m.z.Read(p)
+		if n > 0 || !errors.Is(err, io.EOF) {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return n, err
+		}
+		if err := m.next(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// next goes to the next member; io.EOF if there is none.
+func (m *members) next() error {
+	padded := false
+	for {
+		b, err := m.in.ReadByte()
+		switch {
+		case err != nil:
+			return err
+		case b == 0:
+			padded = true
+			continue
+		case padded:
+			return kgzip.ErrHeader
+		}
+		if err := m.in.UnreadByte(); err != nil {
+			return err
+		}
+		if err := m.z.Reset(m.in); err != nil {
+			return err
+		}
+		m.z.Multistream(false)
+		return nil
+	}
+}
+
 func (r *reader) close() error {
 	r.free()
 	return r.stored.Close()
 }
+
+// finishedAfter is how long a file is not modified before it is taken for
+// finished.
+const finishedAfter = time.Hour
+
+// finished reports whether nothing is expected to be added to the file: it is an
+// object of a bucket, or was not modified for a while. If more comes all the
+// same, reading goes on.
+func (r *reader) finished() bool {
+	return r.entry.age(r.source.o.Now()) >= finishedAfter || strings.Contains(r.entry.path, "://")
+}
+
+func (e entry) age(now time.Time) time.Duration { return now.Sub(time.Unix(0, e.modTime)) }

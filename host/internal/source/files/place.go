@@ -13,6 +13,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"cloud.google.com/go/storage"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
@@ -29,8 +30,10 @@ import (
 type entry struct {
 	path    string // names it in cursors and to people
 	size    int64
-	modTime int64
+	modTime int64 // unix nanoseconds
 	etag    string
+	inode   uint64 // 0: not known
+	changed int64  // when the inode was changed last, in unix nanoseconds; 0: not known
 	// settled says that it has not changed for a while.
 	settled bool
 }
@@ -87,7 +90,11 @@ func (d directory) list(context.Context) ([]entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		entries = append(entries, entry{path: path, size: info.Size(), modTime: info.ModTime().UnixNano()})
+		e := entry{path: path, size: info.Size(), modTime: info.ModTime().UnixNano()}
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+			e.inode, e.changed = stat.Ino, changeTime(stat)
+		}
+		entries = append(entries, e)
 	}
 	return entries, nil
 }

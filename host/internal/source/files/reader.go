@@ -8,6 +8,8 @@ import (
 	"io"
 
 	"github.com/penstock-io/penstock/host/internal/ingest"
+	"github.com/zeebo/xxh3"
+
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
@@ -30,6 +32,10 @@ type reader struct {
 	stored *counter  // the file as it is stored
 	plain  io.Reader // decompressed
 	free   func()
+
+	hash   xxh3.Hasher // of the bytes before the cursor's offset
+	start  []byte      // the first of them
+	retire *cursor     // of the content that the path had before; nil: none, or done
 
 	carry    []byte // behind the last piece
 	ended    error  // why nothing is read any more: io.EOF, or what cut the file
@@ -73,6 +79,7 @@ const byteOrderMark = "\ufeff"
 func (r *reader) begin(p *ingest.Piece, data []byte) []byte {
 	if bytes.HasPrefix(data, []byte(byteOrderMark)) {
 		n := len(byteOrderMark)
+		r.note(data[:n])
 		r.cursor.Offset, p.Base = int64(n), int64(n)
 		data = data[:copy(data, data[n:])]
 	}
@@ -101,6 +108,11 @@ func (r *reader) finish(p *ingest.Piece, data []byte, whole int) (*ingest.Piece,
 	}
 	r.cursor.Offset += int64(whole)
 	r.cursor.read(data[:whole])
+	r.note(data[:whole])
+	r.cursor.Sum = r.sum()
+	if len(r.start) != r.cursor.StartSize {
+		r.cursor.Start, r.cursor.StartSize = sum(r.start), len(r.start)
+	}
 	p.Data, p.End = data[:whole], r.cursor.Offset
 	p.Read, r.read = r.stored.n-r.read, r.stored.n
 	// Behind a line that was too long there may be whole records in what is left.
@@ -111,36 +123,56 @@ func (r *reader) finish(p *ingest.Piece, data []byte, whole int) (*ingest.Piece,
 		}
 	}
 	r.cursor.Skipping = r.skipping
-	// A reading cannot be taken up within an element of an array.
-	path, c, resumable := r.entry.path, r.cursor, r.splitter == nil || !r.skipping || r.cursor.Done
-	if resumable {
-		r.source.cursors[path] = c.encode()
-	}
-	p.Cursor = func(repaired int64) *journal.CursorMove { return r.source.passed.move(path, c, resumable, repaired) }
+	r.moveCursor(p)
 	if atEnd {
 		return p, io.EOF
 	}
 	return p, nil
 }
 
-// conclude says in the cursor how the file ended, and refuses what it was cut
-// in.
+// moveCursor gives the piece the cursor's move. Reading cannot be taken up within
+// an element of an array.
+func (r *reader) moveCursor(p *ingest.Piece) {
+	s, path, c, retire := r.source, r.entry.path, r.cursor, r.retire
+	resumable := r.splitter == nil || !r.skipping || c.Done
+	if resumable {
+		if retire != nil {
+			retire.Repaired = 0
+			s.setCursor(retiredAs(path, retire.Edition), *retire)
+			r.retire = nil
+		}
+		s.setCursor(path, c)
+		if s.o.Follow && !compressed(path) && r.entry.inode != 0 {
+			s.hashes[path] = &hashState{hash: r.hash, start: r.start, inode: r.entry.inode, offset: c.Offset}
+		}
+	}
+	p.Cursor = func(repaired int64) []journal.CursorMove { return s.passed.move(path, c, retire, resumable, repaired) }
+}
+
+// conclude notes in the cursor how the file ended. A last record that is not
+// complete waits for its rest until the file is finished, and is refused then.
 func (r *reader) conclude(p *ingest.Piece) error {
-	follow, rest := r.source.o.Follow, len(bytes.TrimSpace(r.carry)) > 0
+	follow, rest := r.source.o.Follow, len(bytes.Trim(r.carry, " \t\r\n\x00")) > 0
+	finished := r.finished()
 	var reason schema.Reason
 	detail := fmt.Sprintf("the compressed file ends or breaks here (%v); the records before are kept", r.ended)
 	switch {
 	case r.stored.err != nil:
 		return r.stored.err
 	case errors.Is(r.ended, io.EOF) && follow && (rest || r.skipping):
-		r.cursor.Waiting = true
+		r.wait("its last record is not complete")
 		return nil
 	case errors.Is(r.ended, io.EOF) && !follow && (r.cursor.InArray || rest):
+		if !finished && !compressed(r.entry.path) {
+			r.wait("its last record or array is not complete")
+			return nil
+		}
 		reason, detail = truncatedFile, "the file ends before its array or last record does; the records before are kept"
 	case errors.Is(r.ended, io.EOF):
-	case errors.Is(r.ended, io.ErrUnexpectedEOF) && follow && !r.entry.settled:
+	case errors.Is(r.ended, io.ErrUnexpectedEOF) && (follow && !r.entry.settled || !follow && !finished):
 		// Perhaps it is still being written.
-		r.cursor.Waiting, r.cursor.Cut = true, true
+		r.wait("its compressed stream is not complete")
+		r.cursor.Cut = true
 		return nil
 	case errors.Is(r.ended, io.ErrUnexpectedEOF):
 		reason = truncatedFile
@@ -149,7 +181,15 @@ func (r *reader) conclude(p *ingest.Piece) error {
 	}
 	r.cursor.Done = true
 	if reason != "" {
-		p.Refused = append(p.Refused, ingest.Refusal{At: r.cursor.Offset, Reason: reason, Bytes: bytes.Clone(r.carry), Detail: detail})
+		p.Refused = append(p.Refused, ingest.Refusal{
+			At: r.cursor.Offset, Reason: reason, Bytes: bytes.Clone(r.carry), Detail: detail,
+		})
 	}
 	return nil
+}
+
+// wait notes that the file's last record is waited for.
+func (r *reader) wait(why string) {
+	r.cursor.Waiting = true
+	r.source.report.Waiting = append(r.source.report.Waiting, fmt.Sprintf("%s, from byte %d: %s", r.entry.path, r.cursor.Offset, why))
 }

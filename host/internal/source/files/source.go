@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,18 @@ type Options struct {
 	Cursors map[string][]byte
 	// Tick is when to look again, with Follow.
 	Tick <-chan time.Time
+	// Keep remembers content also when another file has taken its path, and
+	// waits for copies that are being made: for records that must not be read
+	// twice, such as operations on profiles. Events are told apart by their keys.
+	Keep bool
+	Now  func() time.Time // nil: time.Now
+}
+
+// Report is what a source has to say of its files, beside their records.
+type Report struct {
+	Recognised int      // files that hold what was read under another name
+	Waiting    []string // files whose last record is not complete, and why it is waited for
+	Skipped    []string // what the pattern names and could not be read, and why
 }
 
 // Source reads files. It is for one goroutine, except Total. The caller closes
@@ -32,8 +45,12 @@ type Options struct {
 type Source struct {
 	o       Options
 	place   place
-	cursors map[string][]byte // up to where files are read
-	passed  passed            // up to where pieces have passed
+	cursors map[string][]byte  // up to where files are read
+	passed  passed             // up to where pieces have passed
+	starts  map[start][]string // positions by how their content begins
+	sizes   map[int]bool       // of starts
+	hashes  map[string]*hashState
+	report  Report
 	waiting []entry
 	current *reader
 	buffers sync.Pool
@@ -47,16 +64,31 @@ func Open(ctx context.Context, o Options) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{o: o, place: p, cursors: map[string][]byte{}, size: pieceSize}
-	if err := s.begin(o.Cursors); err != nil {
+	s := newSource(o, p)
+	if err := s.load(o.Cursors); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
-	s.buffers.New = func() any { b := make([]byte, 0, s.size); return &b }
 	if err := s.look(ctx); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
 	return s, nil
 }
+
+func newSource(o Options, p place) *Source {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Source{
+		o: o, place: p, cursors: map[string][]byte{}, starts: map[start][]string{}, sizes: map[int]bool{}, hashes: map[string]*hashState{},
+		size: pieceSize,
+	}
+	s.buffers.New = func() any { b := make([]byte, 0, s.size); return &b }
+	return s
+}
+
+// Report returns what the source has to say of its files. It may be called when
+// Next is not.
+func (s *Source) Report() Report { return s.report }
 
 // Close closes what is open.
 func (s *Source) Close() error {
@@ -136,6 +168,10 @@ func (s *Source) advance(ctx context.Context) error {
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // gone since it was listed
 			}
+			if errors.Is(err, errWaits) {
+				s.report.Waiting = append(s.report.Waiting, e.path+": "+errWaits.Error())
+				continue
+			}
 			if err != nil {
 				return fmt.Errorf("open %s: %w", e.path, err)
 			}
@@ -156,28 +192,43 @@ func (s *Source) advance(ctx context.Context) error {
 	}
 }
 
-// Repaired returns how many records were repaired, over all time, of a source
-// that has these cursors.
-func Repaired(cursors map[string][]byte) (int64, error) {
-	var n int64
+// Description is what the cursors of a source tell.
+type Description struct {
+	Files    int64    // that were read, or are being read
+	Repaired int64    // records, over all time
+	Waiting  []string // files whose last record is not complete, sorted
+}
+
+// Describe describes a source that has these cursors.
+func Describe(cursors map[string][]byte) (Description, error) {
+	var d Description
 	for path, value := range cursors {
 		c, err := decodeCursor(value)
 		if err != nil {
-			return 0, fmt.Errorf("%s: %w", path, err)
+			return d, fmt.Errorf("%s: %w", path, err)
 		}
-		n += c.Repaired
+		d.Repaired += c.Repaired
+		if !IsFile(path) {
+			continue
+		}
+		d.Files++
+		if c.Waiting {
+			d.Waiting = append(d.Waiting, path)
+		}
 	}
-	return n, nil
+	slices.Sort(d.Waiting)
+	return d, nil
 }
 
-// begin takes up what the catalog holds.
-func (s *Source) begin(cursors map[string][]byte) error {
+// load takes up what the catalog holds.
+func (s *Source) load(cursors map[string][]byte) error {
 	s.passed = passed{source: s.o.Name, cursors: map[string][]byte{}, repaired: map[string]int64{}}
 	for path, value := range cursors {
 		c, err := decodeCursor(value)
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
+		s.setCursor(path, c)
 		s.cursors[path], s.passed.cursors[path], s.passed.repaired[path] = value, value, c.Repaired
 	}
 	return nil
@@ -192,16 +243,24 @@ type passed struct {
 	repaired map[string]int64
 }
 
-// move returns the move of a path's cursor to c past a piece; nil when a reading
-// could not be taken up there.
-func (p *passed) move(path string, c cursor, resumable bool, repaired int64) *journal.CursorMove {
+// move returns the moves of cursors past a piece: that of its path to c, unless
+// reading could not be taken up there, and that of the content before if c is
+// the first cursor of another.
+func (p *passed) move(path string, c cursor, retire *cursor, resumable bool, repaired int64) []journal.CursorMove {
 	p.repaired[path] += repaired
 	if !resumable {
 		return nil
 	}
+	var moves []journal.CursorMove
+	if retire != nil {
+		moves = append(moves, p.to(retiredAs(path, retire.Edition), retire.encode()))
+	}
 	c.Repaired = p.repaired[path]
-	to := c.encode()
-	m := &journal.CursorMove{Source: p.source, Position: path, From: p.cursors[path], To: to}
-	p.cursors[path] = to
+	return append(moves, p.to(path, c.encode()))
+}
+
+func (p *passed) to(position string, value []byte) journal.CursorMove {
+	m := journal.CursorMove{Source: p.source, Position: position, From: p.cursors[position], To: value}
+	p.cursors[position] = value
 	return m
 }

@@ -1,0 +1,125 @@
+package files
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// retired begins the positions of cursors whose content is not known under any
+// path: another file has taken the path.
+const retired = "retired:"
+
+// retiredAs is the position of the cursor of an edition of a path.
+func retiredAs(path string, edition int) string {
+	return retired + path + "#" + strconv.Itoa(edition)
+}
+
+// IsFile reports whether a cursor's position is a file, and not content that
+// another file has replaced.
+func IsFile(position string) bool { return !strings.HasPrefix(position, retired) }
+
+// start is the beginning of some content.
+type start struct {
+	size int
+	sum  string
+}
+
+// setCursor notes how far a position is read, and where its content is found by
+// its beginning.
+func (s *Source) setCursor(position string, c cursor) {
+	s.cursors[position] = c.encode()
+	if c.Sum == "" || c.StartSize == 0 {
+		return
+	}
+	key := start{c.StartSize, c.Start}
+	if !slices.Contains(s.starts[key], position) {
+		s.starts[key] = append(s.starts[key], position)
+		s.sizes[c.StartSize] = true
+	}
+}
+
+// copyTime is how long a file that is a part of known content may be a copy that
+// is being made.
+const copyTime = time.Minute
+
+// errWaits says that a file is looked at again later.
+var errWaits = errors.New("the file may be an unfinished copy of one that was read")
+
+// recognise looks for content that was read under another name, or before this
+// file was compressed: the longest that the file begins with. It returns nil if
+// there is none.
+func (s *Source) recognise(ctx context.Context, e entry) (*cursor, error) {
+	if len(s.starts) == 0 {
+		return nil, nil
+	}
+	r, err := s.openStored(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.match(r)
+	if r.stored.err != nil {
+		err = r.stored.err
+	}
+	return found, errors.Join(err, r.close())
+}
+
+func (s *Source) match(r *reader) (*cursor, error) {
+	if r.ended != nil {
+		return nil, nil
+	}
+	head := make([]byte, maxHead)
+	n, err := io.ReadFull(r.plain, head)
+	short := err != nil
+	candidates, err := s.candidates(head[:n], r.entry.path)
+	if len(candidates) == 0 || err != nil {
+		return nil, err
+	}
+	at, left := int64(0), head[:n]
+	var found *cursor
+	for _, c := range candidates {
+		k := min(int64(len(left)), c.Offset-at)
+		r.note(left[:k])
+		left, at = left[k:], at+k
+		if at < c.Offset && (short || r.pass(c.Offset-at) != nil) {
+			// It is shorter than what was read.
+			if s.o.Keep && found == nil && r.entry.age(s.o.Now()) < copyTime {
+				return nil, errWaits
+			}
+			break
+		}
+		at = c.Offset
+		if r.sum() == c.Sum {
+			found = &c
+		}
+	}
+	return found, nil
+}
+
+// candidates returns the cursors whose content begins as head does, by growing
+// offset.
+func (s *Source) candidates(head []byte, path string) ([]cursor, error) {
+	var all []cursor
+	for size := range s.sizes {
+		if size > len(head) {
+			continue
+		}
+		key := start{size, sum(head[:size])}
+		for _, position := range s.starts[key] {
+			c, err := decodeCursor(s.cursors[position])
+			if err != nil {
+				return nil, err
+			}
+			if position != path && c.Start == key.sum && c.StartSize == size {
+				all = append(all, c)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b cursor) int { return cmp.Compare(a.Offset, b.Offset) })
+	return all, nil
+}
