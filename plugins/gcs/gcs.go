@@ -22,6 +22,8 @@ func Plugin() sdk.Plugin {
 		Version:      Version,
 		Schema:       attributes(),
 		Capabilities: lake.Capabilities(),
+		// Application default credentials, and the project that pays for them.
+		Environment: []string{"GOOGLE_*", "CLOUDSDK_CONFIG", "GCE_METADATA_*"},
 		New: func(_ context.Context, c sdk.Config) (sdk.Destination, error) {
 			return open(c, shared)
 		},
