@@ -15,11 +15,10 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/geoip"
 	"github.com/penstock-io/penstock/host/internal/source/collector"
+	"github.com/penstock-io/penstock/host/internal/source/collector/listener"
 	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
 )
@@ -121,7 +120,7 @@ func (h *Host) startCollector(ctx context.Context, l *collecting, end context.Ca
 	if err != nil {
 		return err
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.config.Listen)
+	inner, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.config.Listen)
 	if err != nil {
 		return err
 	}
@@ -134,17 +133,17 @@ func (h *Host) startCollector(ctx context.Context, l *collecting, end context.Ca
 	secure := l.config.TLSCert != ""
 	if secure {
 		if server.TLSConfig, err = certificates(l.config.TLSCert, l.config.TLSKey, h.log.With("source", l.config.Reference())); err != nil {
-			return errors.Join(err, listener.Close())
+			return errors.Join(err, inner.Close())
 		}
 	}
 	h.mu.Lock()
-	l.handler, l.server, l.address, l.drained = handler, server, listener.Addr().String(), make(chan struct{})
+	l.handler, l.server, l.address, l.drained = handler, server, inner.Addr().String(), make(chan struct{})
 	h.mu.Unlock()
 	draining, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	l.cancel = cancel
 	go h.drain(draining, l, end)
 	go func() {
-		limited := netutil.LimitListener(listener, maxConnections)
+		limited := listener.Limit(inner, maxConnections)
 		serve := server.Serve
 		if secure {
 			serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }

@@ -26,15 +26,19 @@ var (
 	errBroken   = errors.New("the body did not come whole")
 )
 
-// firstRead is the memory that reading a body begins with.
-const firstRead = 16 << 10
+// The memory that reading a body begins with, and goes on with when a body is
+// longer than that.
+const (
+	firstRead  = 1 << 10
+	secondRead = 16 << 10
+)
 
 // read reads the body, decompressed: at most limit bytes. It takes memory as
 // they come, so that a client that sends slowly, or says that it will send
-// much, holds no more than it has sent. A compressed body is decompressed once
-// it is there. The buffer, of which the text is a part, is the caller's to
-// release, also after an error.
-func read(ctx context.Context, r *http.Request, s *share, limit int64) (text, buffer []byte, err error) {
+// much, holds no more than about twice what it has sent. A compressed body is
+// decompressed once it is there. The buffer, of which the text is a part, is the
+// caller's to release, also after an error.
+func read(ctx context.Context, r *http.Request, body io.Reader, s *share, limit int64) (text, buffer []byte, err error) {
 	encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding")))
 	plain := encoding == "" || encoding == "identity"
 	if plain && r.ContentLength > limit {
@@ -44,7 +48,8 @@ func read(ctx context.Context, r *http.Request, s *share, limit int64) (text, bu
 	if r.ContentLength >= 0 {
 		most = min(limit, r.ContentLength)
 	}
-	sent, buffer, err := fill(ctx, source{r.Body}, s, firstRead, most)
+	sent, buffer, err := fill(ctx, source{body}, s, firstRead, most)
+	s.arrived()
 	if err != nil || plain {
 		return sent, buffer, err
 	}
@@ -72,8 +77,12 @@ func fill(ctx context.Context, r io.Reader, s *share, size, limit int64) (text, 
 	n := 0
 	for {
 		if n == len(buffer) {
+			next := max(size, 2*int64(n))
+			if n > 0 {
+				next = max(next, secondRead)
+			}
 			// One byte more than there may be: that is how the end is seen.
-			grown, err := s.buffer(ctx, min(max(size, 2*int64(n)), limit+1))
+			grown, err := s.buffer(ctx, min(next, limit+1))
 			if err != nil {
 				return nil, buffer, err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/bits"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -13,20 +14,36 @@ import (
 var errBusy = errors.New("too much is in flight")
 
 // budget bounds the bytes that requests in flight hold together, and keeps
-// buffers that were given back. One request at a time may go beyond it, so that
-// requests that each hold a part of what they need do not wait for each other
-// for ever: limit, the largest request and a quarter for idle buffers are the
-// bound.
+// buffers that were given back.
+//
+//   - Large requests leave a reserve to small ones: bodies of megabytes that do
+//     not end keep no ordinary request waiting.
+//   - Bodies that are still arriving from one address hold a quarter of the budget
+//     and one body at most, whatever the number of its connections.
+//   - Requests get memory in the order in which they came, large and small ones
+//     each among themselves.
+//   - One large request, one small one and one of each address may go beyond their
+//     bound, so that requests that each hold a part of what they need do not wait
+//     for each other for ever. So limit, the largest request, a small one and a
+//     quarter of limit for idle buffers are the bound of all.
 type budget struct {
-	limit int64
-	wait  time.Duration // how long a request waits for room
+	limit   int64
+	reserve int64         // the part of limit that large requests leave to small ones
+	wait    time.Duration // how long a request waits for room
 
-	mu    sync.Mutex
-	used  int64
-	over  *share
-	queue []*waiter // those who wait, in the order in which they came
-	idle  map[int][][]byte
-	kept  int64 // bytes of idle buffers
+	mu       sync.Mutex
+	large    pool
+	small    pool
+	arriving map[netip.Prefix]*pool // of bodies that are still arriving, by address
+	queue    []*waiter              // in the order in which they came
+	idle     map[int][][]byte
+	kept     int64 // bytes of idle buffers
+}
+
+// pool is what some requests hold together.
+type pool struct {
+	used int64
+	over *share // that may go beyond the bound; nil: none does
 }
 
 // waiter waits for n bytes.
@@ -36,28 +53,68 @@ type waiter struct {
 	granted chan struct{}
 }
 
+// smallRequest is the most bytes that a small request holds.
+const smallRequest = 256 << 10
+
 func newBudget(limit int64, wait time.Duration) *budget {
-	return &budget{limit: limit, wait: wait, idle: map[int][][]byte{}}
+	return &budget{limit: limit, reserve: limit / 4, wait: wait, arriving: map[netip.Prefix]*pool{}, idle: map[int][][]byte{}}
 }
 
 // share is what one request holds.
 type share struct {
-	budget *budget
-	held   int64
+	budget  *budget
+	held    int64
+	isLarge bool // it has held more than smallRequest
+	// from is the address that the body is arriving from; not valid: it has
+	// arrived, or nothing is known of it.
+	from netip.Prefix
+}
+
+// addressBits are how many bits of an address tell clients apart: one network
+// has as many addresses of IPv6 as it likes.
+func addressBits(a netip.Addr) int {
+	if a.Is4() {
+		return 32
+	}
+	return 64
+}
+
+// arrives says where the request's body is arriving from.
+func (s *share) arrives(from netip.Addr) {
+	if !from.IsValid() {
+		return
+	}
+	s.from, _ = from.Prefix(addressBits(from))
+}
+
+// arrived says that the request's body is there: from now on it is the server
+// alone that the request waits for.
+func (s *share) arrived() {
+	if !s.from.IsValid() {
+		return
+	}
+	b := s.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.leave(s, s.held, true)
+	s.from = netip.Prefix{}
+	b.serve()
 }
 
 // take takes n bytes more, and waits for them behind those who came before.
 // errBusy, or why ctx has ended.
 func (s *share) take(ctx context.Context, n int64) error {
 	b := s.budget
-	b.mu.Lock()
-	if (len(b.queue) == 0 || b.over == s) && b.grant(s, n) {
-		b.mu.Unlock()
-		return nil
-	}
 	w := &waiter{share: s, n: n, granted: make(chan struct{})}
+	b.mu.Lock()
 	b.queue = append(b.queue, w)
+	b.serve()
 	b.mu.Unlock()
+	select {
+	case <-w.granted:
+		return nil
+	default:
+	}
 	timer := time.NewTimer(b.wait)
 	defer timer.Stop()
 	err := errBusy
@@ -72,31 +129,125 @@ func (s *share) take(ctx context.Context, n int64) error {
 	defer b.mu.Unlock()
 	i := slices.Index(b.queue, w)
 	if i < 0 {
-		return nil // it was granted meanwhile
+		return nil // it was granted just now
 	}
 	b.queue = slices.Delete(b.queue, i, i+1)
 	b.serve()
 	return err
 }
 
-// grant gives n bytes to s, unless it has to wait.
-func (b *budget) grant(s *share, n int64) bool {
-	if b.used+n > b.limit && b.over != s {
-		if b.over != nil {
+// serve grants what those want who have waited longest. Who waits because of its
+// address keeps nobody else waiting.
+func (b *budget) serve() {
+	var full [2]bool // a small request waits, a large one does
+	b.queue = slices.DeleteFunc(b.queue, func(w *waiter) bool {
+		s := w.share
+		size := 0
+		if s.isLarge || s.held+w.n > smallRequest {
+			size = 1
+		}
+		p := b.poolOf(size == 1)
+		if full[size] && p.over != s || !b.addressHasRoom(s, w.n) {
 			return false
 		}
-		b.over = s
+		if !b.grant(s, w.n, size == 1) {
+			full[size] = true
+			return false
+		}
+		close(w.granted)
+		return true
+	})
+}
+
+func (b *budget) poolOf(isLarge bool) *pool {
+	if isLarge {
+		return &b.large
 	}
-	b.used += n
+	return &b.small
+}
+
+// room is how many bytes requests of a size may hold together.
+func (b *budget) room(isLarge bool) int64 {
+	if isLarge {
+		return b.limit - max(b.reserve, b.small.used)
+	}
+	return max(b.reserve, b.limit-b.large.used)
+}
+
+// grant gives n bytes to s, unless it has to wait. A small request that becomes
+// large takes what it holds along.
+func (b *budget) grant(s *share, n int64, isLarge bool) bool {
+	p, moved := b.poolOf(isLarge), int64(0)
+	if isLarge && !s.isLarge {
+		moved = s.held
+	}
+	if p.used+moved+n > b.room(isLarge) && p.over != s {
+		if p.over != nil {
+			return false
+		}
+		p.over = s
+	}
+	if moved > 0 {
+		b.small.used -= moved
+		if b.small.over == s {
+			b.small.over = nil
+		}
+	}
+	s.isLarge = isLarge
+	p.used += moved + n
 	s.held += n
+	if s.from.IsValid() {
+		a := b.arriving[s.from]
+		if a == nil {
+			a = &pool{}
+			b.arriving[s.from] = a
+		}
+		if !a.fits(n, b.limit/4) && a.over == nil {
+			a.over = s
+		}
+		a.used += n
+	}
 	return true
 }
 
-// serve grants what those want who have waited longest.
-func (b *budget) serve() {
-	for len(b.queue) > 0 && b.grant(b.queue[0].share, b.queue[0].n) {
-		close(b.queue[0].granted)
-		b.queue = slices.Delete(b.queue, 0, 1)
+// addressHasRoom reports whether the bodies that arrive from the address of s
+// may hold n bytes more.
+func (b *budget) addressHasRoom(s *share, n int64) bool {
+	a := b.arriving[s.from]
+	return !s.from.IsValid() || a == nil || a.fits(n, b.limit/4) || a.over == nil || a.over == s
+}
+
+// fits reports whether an address that may hold room bytes, and one body that
+// may be larger, may hold n bytes more.
+func (p *pool) fits(n, room int64) bool {
+	others := p.used
+	if p.over != nil {
+		others -= p.over.held
+	}
+	return others+n <= room
+}
+
+// give takes n bytes of s off a pool; room is its bound.
+func (p *pool) give(s *share, n, room int64) {
+	p.used -= n
+	if p.used <= room || p.over == s && s.held == 0 {
+		p.over = nil
+	}
+}
+
+// leave takes n bytes of s off what arrives from its address; last says that s
+// holds no more of it.
+func (b *budget) leave(s *share, n int64, last bool) {
+	a := b.arriving[s.from]
+	if a == nil {
+		return
+	}
+	a.used -= n
+	if a.over == s && last {
+		a.over = nil
+	}
+	if a.used == 0 {
+		delete(b.arriving, s.from)
 	}
 }
 
@@ -110,9 +261,12 @@ func (s *share) give(n int64) {
 
 func (b *budget) giveBack(s *share, n int64) {
 	s.held -= n
-	b.used -= n
-	if b.used <= b.limit || b.over == s && s.held == 0 {
-		b.over = nil
+	if s.from.IsValid() {
+		b.leave(s, n, s.held == 0)
+	}
+	b.poolOf(s.isLarge).give(s, n, b.room(s.isLarge))
+	if s.held == 0 {
+		s.isLarge = false
 	}
 	b.serve()
 }

@@ -85,6 +85,8 @@ type Options struct {
 	MaxBody  int64         // bytes of a body, decompressed; 10,000,000
 	InFlight int64         // bytes that all requests in flight hold together; 24 MiB
 	Wait     time.Duration // how long a request waits for room in that; 5 s
+	BodyTime time.Duration // how long a body may take; 60 s
+	BodyStep time.Duration // how long the next 16 KiB of a body, or its rest, may take; 10 s
 	// OldestTrack is how far back an event through /track may lie; 5 days. Older
 	// ones are refused: they are for /import.
 	OldestTrack time.Duration
@@ -180,6 +182,12 @@ func defaults(o *Options) {
 	}
 	if o.Wait == 0 {
 		o.Wait = 5 * time.Second
+	}
+	if o.BodyTime == 0 {
+		o.BodyTime = 60 * time.Second
+	}
+	if o.BodyStep == 0 {
+		o.BodyStep = 10 * time.Second
 	}
 	if o.OldestTrack == 0 {
 		o.OldestTrack = 5 * 24 * time.Hour

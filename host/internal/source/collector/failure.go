@@ -3,7 +3,6 @@ package collector
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -95,8 +94,6 @@ func (q *request) busy() *failure {
 func (q *request) notRead(err error) *failure {
 	switch {
 	case errors.Is(err, errTooLarge):
-		// Some clients look at the answer only when they have sent all.
-		_, _ = io.CopyN(io.Discard, q.r.Body, 2*q.collector.o.MaxBody)
 		return &failure{
 			http.StatusRequestEntityTooLarge, bodyTooLarge, fmt.Sprintf("request exceeds max limit of %d bytes", q.collector.o.MaxBody), 0, nil,
 		}

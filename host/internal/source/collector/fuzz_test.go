@@ -43,8 +43,8 @@ func FuzzRequest(f *testing.F) {
 		if w.Header().Get("Content-Type") == jsonType && !json.Valid(w.Body.Bytes()) {
 			t.Fatalf("not JSON: %s", w.Body)
 		}
-		if c.budget.used != 0 {
-			t.Fatalf("%d bytes are not given back", c.budget.used)
+		if c.budget.usedNow() != 0 || len(c.budget.arriving) != 0 {
+			t.Fatalf("%d bytes are not given back", c.budget.usedNow())
 		}
 		lines, counted := b.taken(), int64(0)
 		for _, n := range c.Counts() {

@@ -26,7 +26,7 @@ import (
 func (b *budget) usedNow() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.used
+	return b.small.used + b.large.used
 }
 
 // until waits for what happens by itself.
@@ -48,7 +48,7 @@ func until(t *testing.T, what string, done func() bool) {
 func TestSlowClientsHoldWhatTheyHaveSent(t *testing.T) {
 	b := &book{}
 	o := options(b)
-	o.MaxBody, o.InFlight = 10_000_000, 8<<20
+	o.MaxBody, o.InFlight = 10_000_000, 24<<20
 	c := newCollector(t, o)
 	server := httptest.NewServer(c)
 	defer server.Close()

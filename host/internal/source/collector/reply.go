@@ -3,10 +3,12 @@ package collector
 import (
 	"cmp"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
@@ -123,7 +125,30 @@ func (q *request) fail(f *failure) {
 			Status string `json:"status"`
 		}{f.status, f.message, http.StatusText(f.status)})
 	}
+	if !q.unread {
+		q.write(f.status, f.reason, jsonType, body)
+		return
+	}
+	q.failEarly(f, body)
+}
+
+// drainTime is how long a client may go on sending a body that was refused.
+const drainTime = 10 * time.Second
+
+// failEarly answers before the body is there, and then lets the client send what
+// it is sending: some look at the answer only when they have sent all. The
+// connection is closed afterwards.
+func (q *request) failEarly(f *failure, body string) {
+	control := http.NewResponseController(q.w)
+	// Otherwise the answer would wait for the body.
+	_ = control.EnableFullDuplex()
+	q.w.Header().Set("Connection", "close")
 	q.write(f.status, f.reason, jsonType, body)
+	_ = control.Flush()
+	if f == errTimeout || f == errIncomplete {
+		return // nothing more comes
+	}
+	_, _ = io.CopyN(io.Discard, newPace(q.w, q.r, &q.collector.o, drainTime), 2*q.collector.o.MaxBody)
 }
 
 // text is the body of the answer.

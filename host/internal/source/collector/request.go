@@ -43,6 +43,7 @@ type request struct {
 	grant   grant  // of /import
 	arrival schema.Arrival
 
+	unread  bool   // the body has not arrived
 	room    []byte // the buffer that rows are rendered into
 	outcome        // of the records
 }
@@ -55,6 +56,10 @@ func (c *Collector) begin(ctx context.Context, w http.ResponseWriter, r *http.Re
 	}
 	q.collector, q.ctx, q.w, q.r, q.endpoint, q.received = c, ctx, w, r, endpoint, c.o.Now()
 	q.share.budget = c.budget
+	if r.Method == http.MethodPost && r.Body != http.NoBody {
+		q.unread = true
+		q.share.arrives(c.o.Address(r))
+	}
 	return q
 }
 
@@ -71,8 +76,6 @@ func (q *request) end() {
 
 // read reads parameters and records.
 func (q *request) read() *failure {
-	q.query = append(q.query[:0], q.r.URL.RawQuery...)
-	q.parse(q.query)
 	if q.r.Method == http.MethodPost {
 		if f := q.readBody(); f != nil || q.json {
 			return f
@@ -86,11 +89,12 @@ func (q *request) read() *failure {
 
 // readBody reads the body: JSON, or a form.
 func (q *request) readBody() *failure {
-	text, buffer, err := read(q.ctx, q.r, &q.share, q.collector.o.MaxBody)
+	text, buffer, err := read(q.ctx, q.r, newPace(q.w, q.r, &q.collector.o, q.collector.o.BodyTime), &q.share, q.collector.o.MaxBody)
 	q.body = buffer
 	if err != nil {
 		return q.notRead(err)
 	}
+	q.unread = false
 	if isJSON(text) {
 		q.text, q.json, q.decoded = text, true, true
 		q.lines = strings.Contains(q.r.Header.Get("Content-Type"), "ndjson")

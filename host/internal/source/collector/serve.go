@@ -96,6 +96,9 @@ func (c *Collector) refuse(w http.ResponseWriter, r *http.Request, endpoint stri
 
 // handle does what a request asks for, but for its answer.
 func (q *request) handle() *failure {
+	if f := q.checkEarly(); f != nil {
+		return f
+	}
 	if f := q.read(); f != nil {
 		return f
 	}
@@ -115,6 +118,31 @@ func (q *request) handle() *failure {
 		return f
 	}
 	return q.store()
+}
+
+// checkEarly refuses, before the body is read, what header and query tell to be
+// wrong: who has no credentials sends no body.
+func (q *request) checkEarly() *failure {
+	q.query = append(q.query[:0], q.r.URL.RawQuery...)
+	q.parse(q.query)
+	if f := q.checkAnswer(); f != nil || q.endpoint != imports {
+		return f
+	}
+	_, f := q.authorize()
+	if f == nil || !q.mayBeForm() {
+		return f
+	}
+	// A form may have the key, or the project, that is missing.
+	if f == errProjectID || q.apiKey == "" && q.r.Header.Get("Authorization") == "" {
+		return nil
+	}
+	return f
+}
+
+// mayBeForm reports whether the body may be a form, of which parameters are
+// known only when it is there.
+func (q *request) mayBeForm() bool {
+	return q.unread && !strings.Contains(q.r.Header.Get("Content-Type"), "json")
 }
 
 // checkAnswer refuses an answer that would lead a browser where it should not
