@@ -57,7 +57,7 @@ type Operation struct {
 	LastSeen bool
 	// Value is JSON:
 	//
-	//	$set, $set_once, $append  an object
+	//	$set, $set_once, $append  an object; here and below an empty list is one
 	//	$add                      an object of numbers
 	//	$union                    an object of arrays
 	//	$remove                   an object of strings, numbers, booleans and nulls
@@ -85,6 +85,9 @@ func (o Operation) Check() error {
 		return invalidValue(s)
 	}
 	value := o.Value[s.body.from:s.body.to]
+	if o.Verb.takesObject() && emptyList(value) {
+		return nil // AppendOperation makes an object of it
+	}
 	if !compact(value) {
 		value = Compact(nil, value)
 	}
@@ -158,6 +161,23 @@ func (v Verb) check(value []byte) error {
 	return nil
 }
 
+// takesObject reports whether the value of a verb is an object.
+func (v Verb) takesObject() bool {
+	switch v {
+	case Set, SetOnce, Add, Append, Union, Remove:
+		return true
+	}
+	return false
+}
+
+// emptyList reports whether value is a list without elements. PHP encodes an
+// empty object so: its arrays are both.
+func emptyList(value []byte) bool {
+	const space = " \t\r\n"
+	inner, ok := bytes.CutPrefix(bytes.TrimLeft(value, space), []byte("["))
+	return ok && bytes.HasPrefix(bytes.TrimLeft(inner, space), []byte("]"))
+}
+
 func isNumber(value []byte) bool { return value[0] == '-' || value[0]-'0' <= 9 }
 
 func listOfStrings(value []byte) bool {
@@ -184,7 +204,11 @@ func AppendOperation(dst []byte, o Operation) []byte {
 	dst = append(dst, operationLastSeen...)
 	dst = strconv.AppendBool(dst, o.LastSeen)
 	dst = append(dst, operationValue...)
-	dst = Compact(dst, o.Value)
+	if o.Verb.takesObject() && emptyList(o.Value) {
+		dst = append(dst, "{}"...)
+	} else {
+		dst = Compact(dst, o.Value)
+	}
 	return append(dst, operationEnd...)
 }
 

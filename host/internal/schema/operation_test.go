@@ -81,7 +81,7 @@ func TestOperationsThatAreRefused(t *testing.T) {
 		{"U", Set, 1, `{"a":NaN}`, InvalidJSON},
 		{"U", Set, 1, "{\"a\":\"\xff\"}", InvalidUTF8},
 		{"U", Set, 1, `{"a":` + big + `}`, TooLong},
-		{"U", Set, 1, `[]`, InvalidValue},
+		{"U", Set, 1, `[1]`, InvalidValue},
 		{"U", Set, 1, `"a"`, InvalidValue},
 		{"U", SetOnce, 1, `null`, InvalidValue},
 		{"U", Append, 1, `[{"a":1}]`, InvalidValue},

@@ -56,6 +56,9 @@ func (p *Profiles) Repaired() bool { return p.c.Repaired() }
 // operations completes the record's operations.
 func (p *Profiles) operations(now time.Time) ([]Operation, error) {
 	id, at, seen := p.who(), now.UnixMilli(), !True(p.c.Member("$ignore_time"))
+	if id == "" {
+		return nil, p.noID(p.c.Member("$distinct_id"))
+	}
 	// A time of its own may not lie ahead.
 	if own, ok := p.c.Milliseconds(p.c.Member("$time")); ok && own >= 0 && own < at {
 		at = own
@@ -97,10 +100,22 @@ func (p *Profiles) profile(now time.Time) ([]Operation, error) {
 	if properties == nil {
 		return nil, reject(UnknownOperation, "the record is neither a profile, with $properties, nor an operation on one, such as $set")
 	}
-	o := Operation{DistinctID: p.c.Text(id), Verb: Set, Time: now.UnixMilli(), Value: properties}
+	o := Operation{DistinctID: p.c.ID(id), Verb: Set, Time: now.UnixMilli(), Value: properties}
+	if o.DistinctID == "" {
+		return nil, p.noID(id)
+	}
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
 	p.all = append(p.all, o)
 	return p.all, nil
+}
+
+// noID is the rejection of a record whose id stands for nobody: the same ids
+// are refused in every shape.
+func (p *Profiles) noID(sent []byte) error {
+	if id := p.c.Text(sent); id != "" {
+		return reject(InvalidDistinctID, "distinct_id must not be %.40q: clients send it by mistake, and it would make one profile of many", id)
+	}
+	return reject(NoProfileID, "the record has no distinct_id, or an empty one")
 }

@@ -238,6 +238,24 @@ func TestOperationsBecomeRows(t *testing.T) {
 	}
 }
 
+// PHP encodes an empty object as an empty list, in each operation that takes an
+// object.
+func TestPHPsEmptyObjects(t *testing.T) {
+	b := &book{}
+	c := newCollector(t, options(b))
+	for _, verb := range []string{"$set", "$set_once", "$add", "$append", "$union", "$remove"} {
+		for _, value := range []string{"[]", "[ ]", "{}"} {
+			says(t, send(c, post("/engage", "", `{"$token":"shop-token","$distinct_id":"u","`+verb+`":`+value+`}`)), http.StatusOK, "1")
+			want := `1001 profiles {"distinct_id":"u","operation":"` + verb + `","time":1780315200000,"last_seen":true,"value":{}}` + "\n"
+			if lines := b.taken(); len(lines) != 1 || lines[0] != want {
+				t.Errorf("%s %s: %q, want %q", verb, value, lines, want)
+			}
+		}
+		says(t, send(c, post("/engage", "", `{"$token":"shop-token","$distinct_id":"u","`+verb+`":[1]}`)), http.StatusOK, "0")
+	}
+	says(t, send(c, post("/groups", "", `{"$token":"shop-token","$group_key":"k","$group_id":"g","$set":[]}`)), http.StatusOK, "1")
+}
+
 // What the log does not take is not answered with success, and counted by
 // nobody.
 func TestALogThatFails(t *testing.T) {
