@@ -27,7 +27,7 @@ send 'track?verbose=1' '[{"event":"Lost","properties":{"token":"of nobody"}}]'
 echo
 echo "\$ penstock status --config examples/collector"
 $penstock status --config .
-kill "$host" # what was acknowledged is in the journal when it has ended
+kill "$host" # acknowledged records are in the journal when it has ended
 wait "$host"
 
 echo
