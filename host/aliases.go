@@ -12,8 +12,8 @@ import (
 	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 )
 
-// isLegacy says whether events of a project are stored under what their ids are
-// aliases for.
+// isLegacy reports whether events of a project are stored under the ids that
+// their ids are aliases for.
 func isLegacy(p *config.Project) bool { return p.Identity == "legacy" }
 
 // aliasesOf are the aliases of legacy projects, by project. It implements
@@ -48,8 +48,8 @@ func (a aliasesOf) Store(list []collector.Alias, store func() error) error {
 	return store()
 }
 
-// aliases are those of the legacy ones among projects, folded up to what is
-// sealed; nil when there is none.
+// aliases returns the aliases of the legacy ones among projects, folded up to the
+// last seal; nil when no project is legacy.
 func (h *Host) aliases(ctx context.Context, projects []*config.Project) (collector.Aliases, error) {
 	list := aliasesOf{}
 	for _, p := range projects {
@@ -79,9 +79,9 @@ func (h *Host) aliases(ctx context.Context, projects []*config.Project) (collect
 	return list, nil
 }
 
-// learnAliases brings what logs of collectors hold into journals, and folds the
-// aliases of legacy projects: only then is it known under which ids events are
-// stored. Nothing listens meanwhile.
+// learnAliases drains the logs of collectors into journals and folds the aliases
+// of legacy projects: only then is it known under which ids events are stored.
+// It runs before collectors listen.
 func (h *Host) learnAliases(ctx context.Context) error {
 	if !slices.ContainsFunc(h.config.Projects, isLegacy) || len(h.config.Collectors) == 0 {
 		return nil
@@ -111,7 +111,7 @@ func (h *Host) settleAliases(ctx context.Context, p *config.Project, due *aliasM
 	if !isLegacy(p) || known == nil {
 		return nil
 	}
-	sealed := due.sealed() // looked up before the fold, which goes up to what is sealed by then
+	sealed := due.sealed() // before the fold, which goes up to the last seal
 	if _, err := h.foldLinks(ctx, p); err != nil {
 		if ctx.Err() == nil {
 			h.log.Error("could not fold aliases; will retry", "project", p.Name, "error", err, "pause", sealEvery)
@@ -157,8 +157,8 @@ func (m *aliasMark) sealed() bool {
 	return true
 }
 
-// forget has aliases that are folded by now forgotten.
-func (h *Host) forget(p *config.Project) error {
+// dropFolded removes aliases from memory that the index holds already.
+func (h *Host) dropFolded(p *config.Project) error {
 	h.mu.Lock()
 	known := h.known[p.ID]
 	h.mu.Unlock()

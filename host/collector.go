@@ -26,7 +26,7 @@ import (
 // collectorDir holds the write-ahead logs, by name of their source.
 const collectorDir = "collector"
 
-// Limits of what clients of a collector may hold.
+// Limits of connections, requests and headers of clients.
 const (
 	headerTime     = 10 * time.Second
 	readTime       = 60 * time.Second // headers and body
@@ -37,11 +37,11 @@ const (
 	maxStreams     = 16 // of HTTP/2, in each connection
 )
 
-// collecting is a collector's log and, in a host that serves, what listens.
+// collecting is a collector's log and, in a host that serves, its server.
 type collecting struct {
 	config  *config.Collector
 	wal     *wal.Log
-	lost    *wal.Loss // what was found missing when the log was opened; nil: nothing
+	lost    *wal.Loss // entries that were missing when the log was opened; nil: none
 	log     *rowlog.Log
 	handler *collector.Collector // nil: nothing listens
 	server  *http.Server
@@ -80,13 +80,13 @@ func (h *Host) openCollector(ctx context.Context, c *config.Collector) (*collect
 		return nil, fmt.Errorf("source %s: %w", c.Reference(), err)
 	}
 	if found.Cut > 0 && lost == nil {
-		h.log.Warn("the end of a write-ahead log was torn and is cut: no client was told that it is stored", "source", c.Reference(), "bytes", found.Cut)
+		h.log.Warn("cut the torn end of a write-ahead log; it was not acknowledged to clients", "source", c.Reference(), "bytes", found.Cut)
 	}
 	return &collecting{config: c, wal: l, lost: lost, log: rowlog.New(l, c.Reference(), h.catalog)}, nil
 }
 
-// startCollectors listens for all collectors. end is told of what none of them
-// survives. The caller stops them.
+// startCollectors listens for all collectors. end receives the errors that end
+// the host. The caller stops the collectors.
 func (h *Host) startCollectors(ctx context.Context, end context.CancelCauseFunc) error {
 	for _, c := range h.config.Collectors {
 		l, err := h.openCollector(ctx, c)
@@ -127,7 +127,7 @@ func (h *Host) startCollector(ctx context.Context, l *collecting, end context.Ca
 	server := &http.Server{
 		Handler: h.guarded(l.config.Reference(), handler), ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime,
 		IdleTimeout: idleTime, MaxHeaderBytes: maxHeader, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
-		// What is said there names addresses of clients.
+		// Its messages name addresses of clients.
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
 	secure := l.config.TLSCert != ""
@@ -156,8 +156,8 @@ func (h *Host) startCollector(ctx context.Context, l *collecting, end context.Ca
 	return nil
 }
 
-// collectorOptions are what a collector's configuration says, but for what it
-// writes to.
+// collectorOptions are the options of a collector's configuration, without the
+// stores that it writes to.
 func collectorOptions(c *config.Collector) collector.Options {
 	o := collector.Options{
 		APISecret: string(c.APISecret), CORSOrigins: c.CORSOrigins, RedirectOrigins: c.RedirectOrigins, MaxBody: c.MaxBody,
@@ -173,7 +173,7 @@ func collectorOptions(c *config.Collector) collector.Options {
 	return o
 }
 
-// guarded says what has gone wrong in a handler without naming the client.
+// guarded logs a panic of a handler without naming the client.
 func (h *Host) guarded(source string, handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
@@ -210,7 +210,7 @@ func (h *Host) stopCollector(ctx context.Context, l *collecting) error {
 	defer cancel()
 	var err error
 	if errors.Join(l.server.Shutdown(answering), l.handler.Wait(answering)) != nil {
-		h.log.Warn("requests that did not end are cut off: they were not acknowledged", "source", l.config.Reference())
+		h.log.Warn("closed connections of requests that did not end; they were not acknowledged", "source", l.config.Reference())
 		_ = l.server.Close() // its connections are of no more use
 	} else if l.places != nil {
 		err = l.places.Close()
@@ -219,15 +219,15 @@ func (h *Host) stopCollector(ctx context.Context, l *collecting) error {
 	select {
 	case <-l.drained:
 	case <-ctx.Done():
-		// What is left in the log is drained by the next host.
+		// The next host drains the rest of the log.
 	}
 	l.cancel()
 	<-l.drained
 	return err
 }
 
-// collectorStatus says what collectors have done since the host began, and,
-// where none listens, what waits in their logs.
+// collectorStatus reports the requests and records of collectors since the host
+// began, and the size of the logs of those that do not listen.
 func (h *Host) collectorStatus(ctx context.Context) ([]CollectorStatus, error) {
 	counts, err := h.quarantine.Counts()
 	if err != nil {
@@ -262,7 +262,7 @@ func (h *Host) collectorStatus(ctx context.Context) ([]CollectorStatus, error) {
 	return statuses, nil
 }
 
-// describe says what a collector that listens has done.
+// describe adds the counts of a collector that listens.
 func (l *collecting) describe(s *CollectorStatus) {
 	s.Listening, s.Listen = true, l.address
 	waiting := int64(l.log.Waiting())

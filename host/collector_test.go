@@ -22,11 +22,11 @@ func TestWhatPasses(t *testing.T) {
 		{nil, false},
 		{errors.New("damaged"), false},
 		{fmt.Errorf("seal: %w", syscall.ENOSPC), true},
-		{errRenewed, true},
+		{errReopened, true},
 		{fmt.Errorf("drain: %w: %w", wal.ErrBroken, syscall.ENOSPC), false},
 	} {
-		if got := h.passing(tt.err); got != tt.want {
-			t.Errorf("passing(%v) is %v", tt.err, got)
+		if got := h.isTransient(tt.err); got != tt.want {
+			t.Errorf("isTransient(%v) is %v", tt.err, got)
 		}
 	}
 }

@@ -33,8 +33,8 @@ func (h *Host) appender(source string) func(context.Context, int64) (rowlog.Appe
 	}
 }
 
-// drainCollectors brings what the logs of collectors hold into journals, and
-// seals. Nothing listens meanwhile.
+// drainCollectors drains the logs of collectors into journals and seals them. It
+// runs while no collector listens.
 func (h *Host) drainCollectors(ctx context.Context, summary *Summary) error {
 	var failed error
 	for _, c := range h.config.Collectors {
@@ -75,13 +75,13 @@ func (h *Host) drainCollector(ctx context.Context, c *config.Collector) (SourceS
 // everCollected reports whether a collector has a log, or has had one.
 func (h *Host) everCollected(ctx context.Context, c *config.Collector) (bool, error) {
 	if _, err := os.Stat(h.collectorPath(c)); !errors.Is(err, fs.ErrNotExist) {
-		return true, nil // whatever else is wrong with it, opening it says so
+		return true, nil // opening it reports other errors
 	}
 	sealed, err := h.sealedEntries(ctx, c)
 	return sealed > 0, err
 }
 
-// collected sums what was done in the journals of a collector's projects.
+// collected sums the rows in the journals of a collector's projects.
 func (h *Host) collected(c *config.Collector) (sum struct{ Rows, Kept, Duplicates int64 }) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -94,13 +94,13 @@ func (h *Host) collected(c *config.Collector) (sum struct{ Rows, Kept, Duplicate
 	return sum
 }
 
-// errRenewed says that a journal was opened again: what was handed to the one
-// before is to be handed on again.
-var errRenewed = errors.New("a journal that had failed is opened again")
+// errReopened says that a journal was opened again: entries that its predecessor
+// had not sealed are to be sent again.
+var errReopened = errors.New("a journal that had failed is opened again")
 
-// drain carries a log to journals until the log is closed, also what comes
+// drain carries a log to journals until the log is closed, also entries that come
 // while the host is stopping. A journal whose disk is full is opened again when
-// there is room: what clients were told is in the log.
+// there is room: acknowledged entries are in the log.
 func (h *Host) drain(ctx context.Context, l *collecting, end context.CancelCauseFunc) {
 	defer close(l.drained)
 	for ctx.Err() == nil {
@@ -108,12 +108,12 @@ func (h *Host) drain(ctx context.Context, l *collecting, end context.CancelCause
 		switch {
 		case errors.Is(err, wal.ErrClosed) || ctx.Err() != nil:
 			return
-		case !h.passing(err):
+		case !h.isTransient(err):
 			end(err)
 			return
 		}
-		h.log.Error("the journal takes nothing; what is collected stays in the write-ahead log", "source", l.config.Reference(), "error", err)
-		_ = wait(ctx, fullPause) // the loop looks at what has ended it
+		h.log.Error("the journal takes nothing; collected records stay in the write-ahead log; will retry", "source", l.config.Reference(), "error", err)
+		_ = wait(ctx, fullPause) // the loop looks at ctx
 	}
 }
 
@@ -129,8 +129,8 @@ func (h *Host) drainOnce(ctx context.Context, l *collecting) error {
 	if err == nil {
 		err = l.log.Drain(ctx, 0, h.appender(l.config.Reference()))
 	}
-	if cause := context.Cause(ctx); errors.Is(cause, errRenewed) {
-		return cause // whatever came of it
+	if cause := context.Cause(ctx); errors.Is(cause, errReopened) {
+		return cause // it comes before any other error
 	}
 	return err
 }
@@ -139,17 +139,16 @@ func (h *Host) drainOnce(ctx context.Context, l *collecting) error {
 // room.
 const fullPause = 5 * time.Second
 
-// passing says whether the host goes on behind an error of a journal: it
-// collects, and the disk is full.
-func (h *Host) passing(err error) bool {
+// isTransient reports whether the host keeps running after an error of a journal:
+// it collects, and the disk is full.
+func (h *Host) isTransient(err error) bool {
 	if err == nil || len(h.config.Collectors) == 0 || errors.Is(err, wal.ErrBroken) {
 		return false // a log that is broken is so until the next host opens it
 	}
-	return diskFailed(err) || errors.Is(err, journal.ErrClosed) || errors.Is(err, errRenewed)
+	return diskFailed(err) || errors.Is(err, journal.ErrClosed) || errors.Is(err, errReopened)
 }
 
-// settle seals what the journals of projects hold: each stands where its
-// cursors say.
+// settle seals the journals of projects: each stands where its cursors say.
 func (h *Host) settle(ctx context.Context, projects []*config.Project) error {
 	for _, p := range projects {
 		j, err := h.journal(ctx, p)
@@ -163,14 +162,14 @@ func (h *Host) settle(ctx context.Context, projects []*config.Project) error {
 	return nil
 }
 
-// trimCollectors drops from time to time what is in journals, and opens those
-// again that have failed.
+// trimCollectors drops sealed entries from logs from time to time, and opens
+// journals again that have failed.
 func (h *Host) trimCollectors(ctx context.Context) {
 	for wait(ctx, trimEvery) == nil {
 		for _, l := range h.collectors {
 			for _, p := range l.config.Projects {
 				if _, err := h.journal(ctx, p); err != nil && ctx.Err() == nil {
-					h.log.Warn("a journal that had failed cannot be opened yet", "project", p.Name, "error", err)
+					h.log.Warn("could not reopen a journal; will retry", "project", p.Name, "error", err)
 				}
 			}
 		}
@@ -181,7 +180,7 @@ func (h *Host) trimCollectors(ctx context.Context) {
 func (h *Host) trim(ctx context.Context) {
 	for _, l := range h.collectors {
 		if err := l.log.Trim(ctx); err != nil && ctx.Err() == nil {
-			h.log.Warn("a write-ahead log could not be trimmed", "source", l.config.Reference(), "error", err)
+			h.log.Warn("could not trim a write-ahead log; will retry", "source", l.config.Reference(), "error", err)
 		}
 	}
 }

@@ -205,13 +205,13 @@ func (h *Host) journal(ctx context.Context, p *config.Project) (*projectJournal,
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if j := h.journals[p.ID]; j != nil {
-		if !h.passing(j.writer.Err()) {
+		if !h.isTransient(j.writer.Err()) {
 			return j, nil
 		}
 		delete(h.journals, p.ID)
 		for _, l := range h.collectors {
 			if l.restart != nil {
-				l.restart(fmt.Errorf("%w: %w", errRenewed, j.writer.Err()))
+				l.restart(fmt.Errorf("%w: %w", errReopened, j.writer.Err()))
 			}
 		}
 		if err := j.writer.Close(); err != nil {

@@ -106,7 +106,7 @@ func (h *Host) foldLinks(ctx context.Context, p *config.Project) (*identity.Inde
 	if err := x.Fold(ctx, seq); err != nil {
 		return nil, fmt.Errorf("project %s: %w", p.Name, err)
 	}
-	return x, h.forget(p)
+	return x, h.dropFolded(p)
 }
 
 // IdentityFailures implements Operations.

@@ -17,7 +17,7 @@ type refusedByCollector struct {
 	projects []*config.Project
 
 	mu     sync.Mutex
-	next   *refusedBatch // what waits
+	next   *refusedBatch // the batch that waits
 	commit sync.Mutex
 }
 
@@ -41,7 +41,7 @@ func (r *refusedByCollector) Reject(_ context.Context, records []collector.Rejec
 	return b.err
 }
 
-// join adds records to what waits. Their bytes stay the caller's, who waits.
+// join adds records to the batch that waits. Their bytes stay the caller's.
 func (r *refusedByCollector) join(records []collector.Reject) *refusedBatch {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -58,7 +58,7 @@ func (r *refusedByCollector) join(records []collector.Reject) *refusedBatch {
 
 const forProject = " for project "
 
-// position says where a record was sent to.
+// position is the endpoint and the project that a record was sent to.
 func (r *refusedByCollector) position(x collector.Reject) string {
 	for _, p := range r.projects {
 		if p.ID == x.Project {

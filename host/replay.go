@@ -31,8 +31,8 @@ func (h *Host) replayCollected(ctx context.Context, c *config.Collector, some []
 
 func (h *Host) replayOne(ctx context.Context, c *config.Collector, e quarantine.Entry) (accepted bool, repaired int64, err error) {
 	o := collectorOptions(c)
-	o.Log, o.Rejects, o.Now = straight{h, c.Reference()}, dropped{}, func() time.Time { return e.Time }
-	// What is replayed twice, because of a crash, gets the same ids twice.
+	o.Log, o.Rejects, o.Now = journalLog{h, c.Reference()}, dropped{}, func() time.Time { return e.Time }
+	// A record that is replayed twice, because of a crash, gets the same ids twice.
 	o.Random = rand.NewChaCha8(sha256.Sum256(append([]byte(e.ID+"\n"), e.Bytes...)))
 	if o.Aliases, err = h.aliases(ctx, c.Projects); err != nil {
 		return false, 0, err
@@ -51,8 +51,7 @@ func (h *Host) replayOne(ctx context.Context, c *config.Collector, e quarantine.
 	return accepted, repaired, err
 }
 
-// sentTo is the inverse of where refusedByCollector says that a record was sent
-// to.
+// sentTo is the inverse of refusedByCollector.position.
 func (h *Host) sentTo(position string) (endpoint string, project int64) {
 	endpoint, name, _ := strings.Cut(strings.TrimPrefix(position, "/"), forProject)
 	for _, p := range h.config.Projects {
@@ -63,14 +62,14 @@ func (h *Host) sentTo(position string) (endpoint string, project int64) {
 	return endpoint, project
 }
 
-// straight is a collector's log that is the journal itself.
-type straight struct {
+// journalLog appends rows to the journal, without a write-ahead log.
+type journalLog struct {
 	host   *Host
 	source string
 }
 
 // Append implements collector.Log.
-func (s straight) Append(ctx context.Context, project int64, rows []journal.Row, data []byte) error {
+func (s journalLog) Append(ctx context.Context, project int64, rows []journal.Row, data []byte) error {
 	j, err := s.host.appender(s.source)(ctx, project)
 	if err != nil {
 		return err
@@ -78,7 +77,7 @@ func (s straight) Append(ctx context.Context, project int64, rows []journal.Row,
 	return j.Append(ctx, journal.Chunk{Rows: rows, Data: data})
 }
 
-// dropped are records that stay in quarantine as they are.
+// dropped leaves refused records in quarantine as they are.
 type dropped struct{}
 
 // Reject implements collector.Rejects.

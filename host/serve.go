@@ -88,7 +88,7 @@ func (h *Host) serveSource(ctx context.Context, s *config.Source, end context.Ca
 			h.log.Info("source was read to its end", "source", s.Reference())
 			return
 		}
-		if !h.passing(err) {
+		if !h.isTransient(err) {
 			if j, openErr := h.journal(ctx, s.Project); openErr != nil || j.writer.Err() != nil {
 				end(err)
 				return
@@ -109,7 +109,7 @@ func (h *Host) serveSeals(ctx context.Context, p *config.Project, end context.Ca
 		if err == nil {
 			err = j.writer.Seal(ctx)
 		}
-		if err != nil && ctx.Err() == nil && !h.passing(err) {
+		if err != nil && ctx.Err() == nil && !h.isTransient(err) {
 			end(err)
 			return
 		}

@@ -28,8 +28,8 @@ type Cursors interface {
 	Unrecorded(ctx context.Context, project int64) ([]journal.Seal, error)
 }
 
-// Log is an open log of rows. Append may be called concurrently, also beside
-// Drain and Trim, which are each for one goroutine.
+// Log is an open log of rows. Append may be called concurrently, also while
+// Drain and Trim run, which are each for one goroutine.
 type Log struct {
 	wal     *wal.Log
 	source  string
@@ -93,10 +93,10 @@ func (e *UnknownProjectError) Error() string {
 // *UnknownProjectError for a project that is not there.
 func (l *Log) Drain(ctx context.Context, upTo uint64, find func(ctx context.Context, project int64) (Appender, error)) error {
 	l.mu.Lock()
-	// What was handed to a journal that has failed is handed on again: the
-	// cursors tell what of it is durable.
+	// Entries that went to a journal that has failed are handed on again: the
+	// cursors tell which of them are durable.
 	clear(l.projects)
-	l.drained = l.wal.First() - 1 // what is not in the log any more is in journals
+	l.drained = l.wal.First() - 1 // earlier entries are in journals
 	l.mu.Unlock()
 	r := l.wal.Read(1)
 	defer r.Close()
@@ -145,7 +145,7 @@ func (l *Log) hand(ctx context.Context, index uint64, project int64, chunk journ
 	return nil
 }
 
-// project is a project's state; it begins with what its journal says.
+// project is a project's state; it begins at its journal's cursor.
 func (l *Log) project(ctx context.Context, id int64) (*state, error) {
 	l.mu.Lock()
 	p := l.projects[id]
@@ -238,10 +238,10 @@ func (l *Log) Err() error { return l.wal.Err() }
 
 // Trim drops entries that are durable in all journals they went to. It drops
 // nothing while one of these has a seal without its commit record: a catalog
-// that is made anew would not know the seal.
+// that is rebuilt would not know the seal.
 func (l *Log) Trim(ctx context.Context) error {
-	// What was handed on by now: a Drain that begins again meanwhile has another
-	// idea of it.
+	// A copy, because a Drain that begins again resets these fields while the
+	// cursors are read.
 	l.mu.Lock()
 	upTo := l.drained
 	appended := make(map[int64]uint64, len(l.projects))

@@ -2,7 +2,7 @@
 // order, durable when Append returns, read in the same order, and dropped from
 // the front once they are in the journal.
 //
-// It does not know what an entry is. It is for one process, which holds the
+// Entries are opaque bytes. A log is for one process, which holds the
 // lock of the data directory.
 //
 // Entries have consecutive indexes from 1. They lie in files that are named
@@ -15,8 +15,8 @@
 //	synced  uint64  how much of the file was durable before this entry's batch
 //	payload
 //
-// all little-endian. What several callers append at the same time is one batch:
-// one write, one sync.
+// all little-endian. Entries that several callers append at the same time are one
+// batch: one write, one sync.
 //
 // Promises:
 //
@@ -24,10 +24,10 @@
 //   - an entry whose Append failed is not there, unless the failure says that
 //     the outcome is unknown (ErrBroken);
 //   - the torn tail that a crash leaves is cut and reported when the log is
-//     opened; damage to what was durable is an error, and never cut: the field
+//     opened; damage to durable entries is an error, and never cut: the field
 //     synced tells the two apart;
 //   - entries that were acknowledged and are missing, because files were removed,
-//     emptied or cut off, are reported before the log is used again: a mark beside
+//     emptied or cut off, are reported before the log is used again: a mark next to
 //     the log (markName) and Options.After tell of them;
 //   - memory is bounded by the entries that wait.
 package wal

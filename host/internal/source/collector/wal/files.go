@@ -30,7 +30,7 @@ type FileSystem interface {
 type File interface {
 	io.ReaderAt
 	io.WriterAt
-	// Sync makes durable what was written.
+	// Sync makes written bytes durable.
 	Sync() error
 	Truncate(size int64) error
 	// Allocate reserves room for a file of size bytes, whose size it does not

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// found is what the files of a log hold.
+// found describes the files of a log.
 type found struct {
 	files   []file // that were begun, oldest first; sizes without a torn tail
 	torn    int64  // bytes behind the entries of the newest
@@ -17,7 +17,7 @@ type found struct {
 }
 
 // look reads a log and changes nothing: all of it, or its newest file alone.
-// *DamagedError when something that was durable is not what it was.
+// *DamagedError when durable entries are corrupt.
 func look(fs FileSystem, all bool) (*found, error) {
 	firsts, err := list(fs)
 	if err != nil {

@@ -17,17 +17,17 @@ type Loss struct {
 }
 
 func (l Loss) String() string {
-	what := "the end of the write-ahead log is missing"
+	event := "the end of the write-ahead log is missing"
 	if l.Gone {
-		what = "the files of the write-ahead log are gone or empty"
+		event = "the files of the write-ahead log are gone or empty"
 	}
 	switch l.Last {
 	case 0:
-		return fmt.Sprintf("%s: requests that were acknowledged after entry %d, the last one in the journal, may be lost", what, l.First-1)
+		return fmt.Sprintf("%s: requests that were acknowledged after entry %d, the last one in the journal, may be lost", event, l.First-1)
 	case l.First:
-		return fmt.Sprintf("%s: entry %d is lost; its request was acknowledged", what, l.First)
+		return fmt.Sprintf("%s: entry %d is lost; its request was acknowledged", event, l.First)
 	}
-	return fmt.Sprintf("%s: entries %d to %d are lost; their %d requests were acknowledged", what, l.First, l.Last, l.Last-l.First+1)
+	return fmt.Sprintf("%s: entries %d to %d are lost; their %d requests were acknowledged", event, l.First, l.Last, l.Last-l.First+1)
 }
 
 // loss compares the log with its mark and with the last entry that journals
@@ -51,7 +51,8 @@ func (f *found) loss(after uint64) *Loss {
 	return nil
 }
 
-// Missing reports what is missing of a log that is not open; nil when nothing is.
+// Missing reports the entries that are missing from a log that is not open; nil
+// when none are.
 // It reads the newest file alone, and changes nothing. after is the last entry
 // that journals hold. *DamagedError: see Open.
 func Missing(fs FileSystem, after uint64) (*Loss, error) {
@@ -62,7 +63,7 @@ func Missing(fs FileSystem, after uint64) (*Loss, error) {
 	return f.loss(after), nil
 }
 
-// Report is what Verify has found.
+// Report is the result of Verify.
 type Report struct {
 	First, Last uint64 // indexes; Last+1 == First: the log is empty
 	Bytes       int64

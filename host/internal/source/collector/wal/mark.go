@@ -60,7 +60,7 @@ func markCheck(index []byte) uint32 {
 	return crc32.Update(crc32.Checksum([]byte(markName), castagnoli), castagnoli, index)
 }
 
-// set moves the mark to an entry. An error is no reason to refuse entries: the
+// set moves the mark to an entry. Entries are not refused because of an error: the
 // mark stays where it was, and claims less than it could.
 func (m *mark) set(last uint64) {
 	_, _ = m.file.WriteAt(slotOf(last), m.slot*markSlot)

@@ -33,7 +33,7 @@ type DamagedError struct {
 
 func (e *DamagedError) Error() string {
 	return fmt.Sprintf("%s is damaged at byte %d, from entry %d on: %v. It holds records that were acknowledged and are perhaps not exported yet; "+
-		"restore the file, or move it and those behind it away to go on without them", e.File, e.Offset, e.Index, e.Err)
+		"restore the file, or move it and all later files away to go on without them", e.File, e.Offset, e.Index, e.Err)
 }
 
 func (e *DamagedError) Unwrap() error { return e.Err }
@@ -110,12 +110,12 @@ func (l *Log) recover(after uint64, lost func(Loss) error) (cut int64, err error
 	return cut, nil
 }
 
-// cutSuffix ends the names of files with what was cut from a log although it was
-// acknowledged.
+// cutSuffix ends the names of files with bytes that were cut from a log although
+// they were acknowledged.
 const cutSuffix = ".cut"
 
-// reopen opens the newest file for writing behind its entries, and cuts what is
-// torn. keep has that kept in a file of its own.
+// reopen opens the newest file for writing after its entries, and cuts a torn
+// tail. With keep the tail is copied to a file of its own first.
 func (l *Log) reopen(torn int64, keep bool) error {
 	newest := l.files[len(l.files)-1]
 	name := nameOf(newest.first)

@@ -18,7 +18,8 @@ type Options struct {
 	// without files begins behind it, and one that ends before it is refused.
 	After uint64
 	// Lost is told of entries that are missing, before the log is changed: after
-	// Open nothing tells of them any more. An error ends Open. nil: nobody is told.
+	// Open nothing tells of them any more. An error ends Open. nil: they are not
+	// reported.
 	Lost func(Loss) error
 }
 
@@ -29,9 +30,9 @@ var (
 	// ErrFull says that the disk is full. The entry is not in the log, and the
 	// log works again when there is room.
 	ErrFull = errors.New("the disk is full")
-	// ErrBroken says that a sync failed: what became of the entries of that
-	// batch is known when the log is opened again, and until then it takes
-	// nothing.
+	// ErrBroken says that a sync failed. Whether the entries of that batch are
+	// durable is known when the log is opened again; until then the log takes no
+	// entries.
 	ErrBroken = errors.New("the write-ahead log is broken until it is opened again")
 	// ErrClosed says that the log was closed.
 	ErrClosed = errors.New("the write-ahead log is closed")
@@ -55,7 +56,7 @@ type Log struct {
 	buffer []byte
 
 	mu      sync.Mutex
-	changed chan struct{} // closed, and made anew, when what follows changes
+	changed chan struct{} // closed and replaced when a field below changes
 	files   []file        // oldest first; the last is active
 	last    uint64        // index of the last durable entry
 	err     error         // ErrBroken or ErrClosed, with its reason
@@ -76,7 +77,7 @@ type request struct {
 	done    chan struct{}
 }
 
-// Recovery says what Open has found.
+// Recovery is the state that Open found.
 type Recovery struct {
 	First, Last uint64 // indexes; Last+1 == First: the log is empty
 	// Cut is how many bytes of a torn tail were cut: entries that no caller was
@@ -85,7 +86,7 @@ type Recovery struct {
 }
 
 // Open opens the log, or begins one. The caller closes it. *DamagedError when
-// something that was durable is not what it was.
+// durable entries are corrupt.
 func Open(o Options) (*Log, Recovery, error) {
 	if o.Segment == 0 {
 		o.Segment = 16 << 20
@@ -152,7 +153,7 @@ func (l *Log) write() {
 	}
 }
 
-// gather takes what waits, up to a batch.
+// gather takes the waiting requests, up to a batch.
 func (l *Log) gather(first *request) []*request {
 	batch, size := []*request{first}, first.size
 	for size < l.batch {
@@ -197,7 +198,7 @@ func (l *Log) store(batch []*request) error {
 		l.buffer = appendFrame(l.buffer, r.index, current.size, r.payload...)
 	}
 	if _, err := l.active.WriteAt(l.buffer, current.size); err != nil {
-		// What was written of it must not come back.
+		// A part of the batch that was written must not come back.
 		cutErr := l.active.Truncate(current.size)
 		if cutErr == nil {
 			cutErr = l.active.Sync()
@@ -272,7 +273,7 @@ func (l *Log) Drop(upTo uint64) error {
 	l.files = slices.Delete(l.files, 0, n)
 	l.mu.Unlock()
 	// The oldest first: a crash leaves no gap. Nor does an error: the next Drop
-	// begins with what is still there.
+	// begins with the files that are still there.
 	for i, f := range gone {
 		if err := l.fs.Remove(nameOf(f.first)); err != nil {
 			l.mu.Lock()
@@ -315,7 +316,7 @@ func (l *Log) Size() int64 {
 func (l *Log) Err() error { return l.failure() }
 
 // Close closes the log. Appends that wait are refused or carried out; readers
-// get ErrClosed behind what is durable.
+// get ErrClosed after the last durable entry.
 func (l *Log) Close() error {
 	l.publish(func() {
 		if l.err == nil || errors.Is(l.err, ErrBroken) {
