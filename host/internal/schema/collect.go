@@ -28,7 +28,7 @@ const (
 	IdentityVerb      Reason = "identity_verb"
 )
 
-// Refused says why a record that a client sent is refused, and where.
+// Refused is the reason why a record of a client is refused, and the place.
 type Refused struct {
 	Rejection
 	Field    string // "properties.time"; "" when it is the whole record
@@ -56,7 +56,7 @@ type Geo interface {
 	Locate(address netip.Addr) (Place, bool)
 }
 
-// Limits of what an event holds.
+// Limits of an event.
 const (
 	maxMembers     = 254 // of properties, and of objects within
 	maxElements    = 254
@@ -66,14 +66,14 @@ const (
 	maxInsertID    = 36
 )
 
-// Arrival is what the events of a request have in common.
+// Arrival holds the properties that the events of a request share.
 type Arrival struct {
 	Received  time.Time // the default time, and $mp_api_timestamp_ms
 	Processed time.Time // mp_processing_time_ms
 	Endpoint  string    // the name of the host that was asked
 	Import    bool      // through /import
-	// Strict refuses what is otherwise put right: times that lie ahead, ids that
-	// are not allowed or missing. Events of identity management may do without
+	// Strict refuses records that are otherwise corrected: times that lie ahead,
+	// ids that are not allowed or missing. Events of identity management may do without
 	// time, distinct_id and insert id all the same.
 	Strict   bool
 	Identity Identity
@@ -95,17 +95,17 @@ type Collected struct {
 	// Undated reports that the client sent an insert id and no time. Key holds
 	// no time then, and KeyTime is Time: that of the arrival.
 	Undated bool
-	// Ignored says that the client does not want the event kept: there is no
+	// Ignored means that the client does not want the event kept: there is no
 	// row.
 	Ignored bool
-	// Verb says that the event is one of identity management: its name.
+	// Verb is the name of an event of identity management; otherwise "".
 	Verb string
 	// Device and User are set when a simplified project's event links the two:
 	// without prefix, valid until the next record.
 	Device, User []byte
 }
 
-// Collector turns what clients send into rows: it validates like a Parser,
+// Collector turns records of clients into rows: it validates like a Parser,
 // derives ids, fills in defaults and adds the properties that a server adds. It
 // keeps its memory; it is not for concurrent use.
 type Collector struct {
@@ -118,7 +118,7 @@ type Collector struct {
 	mode    bodyMode
 	count   int
 	broken  *Rejection
-	refused *Refused // what is wrong with the whole record
+	refused *Refused // why the whole record is refused
 	// sentAt is the record's place in body; scanner.body, its place in the text
 	// that rows are made of, which is a copy when repaired is set.
 	sentAt   span
@@ -130,7 +130,7 @@ type Collector struct {
 	text   []byte
 	insert [maxInsertID]byte
 	ids    [3][]byte // memory for decoded ids
-	target []byte    // memory for what an alias stands for
+	target []byte    // memory for the id of an alias
 	clean  []byte
 }
 
@@ -181,15 +181,15 @@ func (c *Collector) WithID(r *Refused) *Refused {
 	return r
 }
 
-// row is what the columns of an event's row hold. Ids are the insides of JSON
+// row holds the columns of an event's row. Ids are the insides of JSON
 // strings; nil is null.
 type row struct {
 	event                          []byte
 	device, distinct, insert, user []byte
 	time                           int64
 	anonymous                      bool // "$device:" goes before distinct
-	// What was sent, for the key: an event that is sent again has the same key,
-	// whenever it comes and whatever aliases there are by then.
+	// The values as sent, for the key: an event that is sent again has the same
+	// key, whenever it comes and whichever aliases exist then.
 	sentTime     int64
 	undated      bool
 	sentDistinct []byte
@@ -232,7 +232,7 @@ func (c *Collector) event(a *Arrival) (Collected, row, *Refused) {
 	}
 	refused := c.when(&r, a, e.Verb != "")
 	if refused == nil {
-		refused = c.who(&r, a, &e)
+		refused = c.resolveIDs(&r, a, &e)
 	}
 	if refused == nil {
 		refused = c.insertID(&r, a.Strict, e.Verb != "")
@@ -269,7 +269,7 @@ func (c *Collector) name() []byte {
 	return name
 }
 
-// ignored says whether the client wants the event dropped.
+// ignored reports whether the client wants the event dropped.
 func (c *Collector) ignored() bool {
 	v := c.sent.ignore
 	return len(v) != 0 && (v[0] == 't' || v[0] == '"' && len(v) > 2)
@@ -312,7 +312,7 @@ func (c *Collector) when(r *row, a *Arrival, verb bool) *Refused {
 }
 
 // readTime reads a number of seconds, or of milliseconds when it is too large
-// for that. What is beyond any time is the latest there is.
+// for that. A number beyond any time is cut to the latest one.
 func readTime(raw []byte) (int64, bool) {
 	if len(raw) == 0 {
 		return 0, false

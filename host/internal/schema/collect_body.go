@@ -9,7 +9,7 @@ import (
 )
 
 // Begin begins a body: an array of records, one record, or records one after
-// another. With lines a line that is no record does not spoil the others. The
+// another. With lines an invalid line does not affect the others. The
 // body must not change until the last record was taken.
 func (c *Collector) Begin(body []byte, lines bool) {
 	c.body, c.count, c.broken, c.mode = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), 0, nil, oneAfterAnother
@@ -28,7 +28,7 @@ func (c *Collector) Begin(body []byte, lines bool) {
 	}
 }
 
-// End forgets the body, and memory beyond what most bodies need.
+// End forgets the body, and memory that most bodies do not need.
 func (c *Collector) End() {
 	c.body, c.refused, c.mode = nil, nil, ended
 	s := &c.scanner
@@ -48,7 +48,7 @@ const maxEscape = 12
 // manyMembers is for how many members memory is kept.
 const manyMembers = 8 << 10
 
-// space is the index of the first byte from i on that is no white space.
+// space is the index of the first byte from i on that is not white space.
 func (c *Collector) space(i int) int {
 	for i < len(c.body) && (c.body[i] == ' ' || c.body[i] == '\n' || c.body[i] == '\t' || c.body[i] == '\r') {
 		i++
@@ -64,7 +64,7 @@ func (c *Collector) end(i int) {
 	}
 }
 
-// spoil says that the body is not JSON at i.
+// spoil records that the body is not JSON at i.
 func (c *Collector) spoil(i int) bool {
 	c.mode = ended
 	if i >= len(c.body) {
@@ -75,7 +75,7 @@ func (c *Collector) spoil(i int) bool {
 	return false
 }
 
-// Err says what is wrong with the body, a *Rejection, once Next has returned
+// Err is the reason why the body is refused, a *Rejection, once Next has returned
 // false. The records before it are then of no use to anybody: the client
 // believes that none was taken.
 func (c *Collector) Err() error {
@@ -85,7 +85,7 @@ func (c *Collector) Err() error {
 	return c.broken
 }
 
-// Next goes to the next record, and says whether there is one.
+// Next goes to the next record, and reports whether there is one.
 func (c *Collector) Next() bool {
 	if c.mode == ended {
 		return false
@@ -263,7 +263,7 @@ func (c *Collector) Record() []byte { return c.body[c.sentAt.from:c.sentAt.to] }
 // properties are those after the repair.
 func (c *Collector) Repaired() bool { return c.repaired }
 
-// Refused says what is wrong with the record whatever it is for, or is nil.
+// Refused is the reason why the whole record is refused, or nil.
 func (c *Collector) Refused() *Refused { return c.refused }
 
 // Member returns the last member of that name of the record, as sent but for a
@@ -284,7 +284,7 @@ func (c *Collector) find(members []member, name string) []byte {
 	return nil
 }
 
-// appendValueText appends what a string or number stands for; ok is false for
+// appendValueText appends the text of a string or number; ok is false for
 // anything else.
 func appendValueText(dst, value []byte) (text []byte, ok bool) {
 	inner, ok := inside(value)

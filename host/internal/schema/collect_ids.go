@@ -8,10 +8,10 @@ import (
 
 var devicePrefix = []byte("$device:")
 
-// who finds the event's ids.
-func (c *Collector) who(r *row, a *Arrival, e *Collected) *Refused {
+// resolveIDs finds the event's ids.
+func (c *Collector) resolveIDs(r *row, a *Arrival, e *Collected) *Refused {
 	distinct, present := inside(c.sent.distinct)
-	// An id that is empty is allowed: the event is nobody's.
+	// An empty id is allowed: the event belongs to no user.
 	if c.denied(distinct) {
 		if a.Strict {
 			return refuse(InvalidDistinctID, "properties.distinct_id", "'properties.distinct_id' is invalid: must not be %q", distinct)
@@ -60,7 +60,7 @@ func (c *Collector) who(r *row, a *Arrival, e *Collected) *Refused {
 	return nil
 }
 
-// aliased is what an id stands for in a legacy project. Events of identity
+// aliased is the id that another one stands for in a legacy project. Events of identity
 // management speak of the ids themselves.
 func (c *Collector) aliased(id []byte, a *Arrival, e *Collected) []byte {
 	if a.Identity != Legacy || a.Alias == nil || e.Verb != "" || len(id) == 0 {
@@ -83,7 +83,7 @@ func (c *Collector) idOf(value []byte) []byte {
 	return id
 }
 
-// decode is what an id stands for.
+// decode resolves the escapes of an id.
 func (c *Collector) decode(i int, id []byte) []byte {
 	if bytes.IndexByte(id, '\\') < 0 {
 		return id
@@ -92,8 +92,8 @@ func (c *Collector) decode(i int, id []byte) []byte {
 	return c.ids[i]
 }
 
-// denied says whether an id is one of those that clients send by mistake, in
-// whatever case: they would make one person of many.
+// denied reports whether an id is one of those that clients send by mistake, in
+// any case: they would make one person of many.
 func (c *Collector) denied(id []byte) bool {
 	if len(id) == 0 || len(id) > 6*maxInsertID {
 		return false
@@ -157,7 +157,7 @@ func (c *Collector) insertID(row *row, strict, verb bool) *Refused {
 	}
 	row.insert, row.addInsert = c.insert[:], len(c.sent.insert) == 0
 	if ok && !c.denied(id) {
-		// What is sent again becomes the same id.
+		// The same id that is sent again is replaced by the same one.
 		c.derive(c.decode(2, id))
 		return nil
 	}
@@ -183,7 +183,7 @@ func wellFormed(id []byte) bool {
 	return true
 }
 
-// eventID is the id that mobile clients give an event beside its properties,
+// eventID is the id that mobile clients give an event next to its properties,
 // and send again with it.
 func (c *Collector) eventID() []byte {
 	metadata := c.Member("$mp_metadata")

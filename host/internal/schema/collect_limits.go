@@ -6,7 +6,7 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// sent is what an event's properties hold, as sent.
+// sent holds known properties of an event, as sent.
 type sent struct {
 	time, distinct, insert, device, user []byte
 	identified, address, ignore          []byte
@@ -62,7 +62,7 @@ func (c *Collector) look() *Refused {
 	return nil
 }
 
-// isID says whether value is that of an id, which is never cut: two might
+// isID reports whether value is that of an id, which is never cut: two might
 // become one.
 func (c *Collector) isID(value []byte) bool {
 	for _, id := range [...][]byte{c.sent.distinct, c.sent.insert, c.sent.device, c.sent.user} {
@@ -73,8 +73,8 @@ func (c *Collector) isID(value []byte) bool {
 	return false
 }
 
-// known notes a member that means something, and says whether it is not kept:
-// the token, the address, and what the server adds itself.
+// known notes a known member, and reports whether it is removed: the token, the
+// address, and properties that the server adds itself.
 func (c *Collector) known(m *member, value []byte) (remove bool) {
 	s := &c.scanner
 	name := s.data[m.key.from+1 : m.key.to-1]

@@ -55,7 +55,7 @@ func appendInside(dst, inside []byte) []byte {
 }
 
 // appendProperties appends the properties as they were sent, but for edits, and
-// what the server adds.
+// those that the server adds.
 func (c *Collector) appendProperties(dst []byte, a *Arrival, r row) []byte {
 	s := &c.scanner
 	from, end, removed := s.properties.from, s.properties.from+1, 0
@@ -66,7 +66,7 @@ func (c *Collector) appendProperties(dst []byte, a *Arrival, r row) []byte {
 		m := &s.inner[e.member]
 		if e.remove {
 			if e.member > removed {
-				// The comma behind the member before stays for what follows.
+				// The comma after the previous member stays for the next one.
 				dst = append(dst, s.data[from:m.previous]...)
 				from = m.value.to
 			} else {
@@ -101,7 +101,8 @@ func (c *Collector) appendProperties(dst []byte, a *Arrival, r row) []byte {
 	return append(dst, s.data[end:s.properties.to]...)
 }
 
-// appendAdded appends what the server adds, each with a comma before it.
+// appendAdded appends the properties that the server adds, each with a comma
+// before it.
 func (c *Collector) appendAdded(dst []byte, a *Arrival, r row) []byte {
 	if r.addInsert {
 		dst = append(dst, `,"$insert_id":`...)

@@ -5,7 +5,7 @@ import "github.com/penstock-io/penstock/host/internal/schema"
 // Aliases knows the aliases of legacy projects. It is used concurrently.
 type Aliases interface {
 	// Target is the id that an alias stands for, which may be an alias itself;
-	// false when it is none.
+	// false when the id is not an alias.
 	Target(project int64, alias string) (string, bool, error)
 	// Store calls store, which makes aliases durable, and makes them known when
 	// it has returned nil: to every request that comes after the answer. An alias
@@ -36,7 +36,8 @@ func (q *request) resolve(project int64, id string) string {
 	return id
 }
 
-// alias is what an id stands for by what is known, or by this request.
+// alias is the id that another one stands for, by known aliases or by those of
+// this request.
 func (q *request) alias(project int64, id string) (string, bool) {
 	target, ok, err := q.collector.o.Aliases.Target(project, id)
 	if err != nil && q.unresolved == nil {

@@ -109,7 +109,7 @@ var answers = []struct {
 	name    string
 	request func() *http.Request
 }{
-	// What clients send.
+	// Requests of clients.
 	{"node, single", func() *http.Request { return get("/track?ip=0&verbose=0&data=" + b64(ev(""))) }},
 	{"node, batch: base64 with pluses that arrive as spaces", func() *http.Request {
 		return post("/track", asForm, "ip=0&verbose=0&data="+strings.ReplaceAll(b64("["+ev(`,"x":"ûûû>>>???"`)+"]"), "+", " "))
@@ -187,11 +187,11 @@ var answers = []struct {
 	{"track, not UTF-8", func() *http.Request { return post("/track?verbose=1", asJSON, ev(",\"x\":\"\xff\"")) }},
 	{"track, records that are no objects", func() *http.Request { return post("/track?verbose=1", asJSON, `[1,"a",null,[]]`) }},
 	{"track, one of two", func() *http.Request { return post("/track?verbose=1", asJSON, "[1,"+ev("")+"]") }},
-	{"track, gzip that is none", func() *http.Request { return as(post("/track", asJSON, ev("")), "Content-Encoding", "gzip") }},
+	{"track, invalid gzip", func() *http.Request { return as(post("/track", asJSON, ev("")), "Content-Encoding", "gzip") }},
 	{"track, gzip that ends early", func() *http.Request {
 		return as(post("/track", asJSON, packed(ev(""), 6)[:30]), "Content-Encoding", "gzip")
 	}},
-	{"track, deflate that is none", func() *http.Request {
+	{"track, invalid deflate", func() *http.Request {
 		return as(post("/track", asJSON, "\xff\xff\xff\xff"), "Content-Encoding", "deflate")
 	}},
 	{"track, an encoding that is unknown", func() *http.Request { return as(post("/track", asJSON, ev("")), "Content-Encoding", "br") }},
@@ -210,13 +210,13 @@ var answers = []struct {
 	{"import, empty array", func() *http.Request { return imported("", asJSON, "[]") }},
 	{"import, too long", func() *http.Request { return imported("", asJSON, strings.Repeat(" ", 100_001)) }},
 	{"import, too many", func() *http.Request { return imported("", asJSON, "["+strings.Repeat("{},", MaxRecords)+"{}]") }},
-	{"import, lines of which one is none", func() *http.Request {
+	{"import, lines with an invalid one", func() *http.Request {
 		return imported("", asLines, whole("i-1")+"\nnot JSON\n"+whole("i-3"))
 	}},
 	{"import, a form that is not base64", func() *http.Request { return imported("", asForm, "data=!!") }},
 
-	// Who may import.
-	{"import, nobody", func() *http.Request { return post("/import", asJSON, "["+whole("i")+"]") }},
+	// Credentials of /import.
+	{"import, no credentials", func() *http.Request { return post("/import", asJSON, "["+whole("i")+"]") }},
 	{"import, a secret that is wrong", func() *http.Request { return user(post("/import", asJSON, "["+whole("i")+"]"), "wrong", "") }},
 	{"import, an account that is wrong", func() *http.Request {
 		return user(post("/import?project_id=1001", asJSON, "["+whole("i")+"]"), "ci.service", "wrong")
@@ -245,7 +245,7 @@ var answers = []struct {
 	{"import, a blank event name", func() *http.Request { return imported("", asJSON, `[{"event":"  ","properties":{}}]`) }},
 	{"import, no properties", func() *http.Request { return imported("", asJSON, `[{"event":"e"}]`) }},
 	{"import, no time", func() *http.Request { return imported("", asJSON, "["+ev(`,"distinct_id":"u","$insert_id":"i"`)+"]") }},
-	{"import, a time that is none", func() *http.Request {
+	{"import, an invalid time", func() *http.Request {
 		return imported("", asJSON, "["+ev(`,"time":"yesterday","distinct_id":"u","$insert_id":"i"`)+"]")
 	}},
 	{"import, before 1971", func() *http.Request {
@@ -261,7 +261,7 @@ var answers = []struct {
 	{"import, device instead of distinct_id", func() *http.Request {
 		return imported("", asJSON, "["+ev(`,"time":1780315000,"$insert_id":"i","$device_id":"d"`)+"]")
 	}},
-	{"import, an id that stands for nobody", func() *http.Request {
+	{"import, an id that is sent by mistake", func() *http.Request {
 		return imported("", asJSON, "["+ev(`,"time":1780315000,"$insert_id":"i","distinct_id":"Anonymous"`)+"]")
 	}},
 	{"import, no insert id", func() *http.Request { return imported("", asJSON, "["+ev(`,"time":1780315000,"distinct_id":"u"`)+"]") }},
@@ -300,7 +300,7 @@ var answers = []struct {
 	{"track, an unknown token", func() *http.Request {
 		return post("/track?verbose=1", asJSON, `{"event":"e","properties":{"token":"no-token"}}`)
 	}},
-	{"track, a token that is no text", func() *http.Request {
+	{"track, a token that is not a string", func() *http.Request {
 		return post("/track?verbose=1", asJSON, `{"event":"e","properties":{"token":{}}}`)
 	}},
 	{"track, six days ago", func() *http.Request { return post("/track?verbose=1", asJSON, ev(`,"time":1779796000`)) }},
@@ -320,7 +320,7 @@ var answers = []struct {
 	}},
 	{"engage, no operation", func() *http.Request { return post("/engage?verbose=1", asJSON, op("")) }},
 	{"engage, no id", func() *http.Request { return post("/engage?verbose=1", asJSON, `{"$token":"shop-token","$set":{}}`) }},
-	{"engage, an id that stands for nobody", func() *http.Request {
+	{"engage, an id that is sent by mistake", func() *http.Request {
 		return post("/engage?verbose=1", asJSON, `{"$token":"shop-token","$distinct_id":"undefined","$set":{}}`)
 	}},
 	{"engage, no token", func() *http.Request { return post("/engage?verbose=1", asJSON, `{"$distinct_id":"u","$set":{}}`) }},
@@ -388,8 +388,8 @@ var answers = []struct {
 	{"no origin", func() *http.Request { return as(post("/track/", asJSON, ev("")), "Origin", "null") }},
 }
 
-// Every answer, and what became of the records, is in the golden file. -update
-// writes what is then to be read.
+// Every answer, with the outcome of the records, is in the golden file. -update
+// writes it.
 func TestAnswers(t *testing.T) {
 	if len(answers) < 60 {
 		t.Fatalf("%d cases", len(answers))

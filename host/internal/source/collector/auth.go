@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// credentials are hashes: comparing them takes the same time whatever the
-// length of what they are of.
+// credentials are hashes: comparing them takes the same time for texts of any
+// length.
 type credentials struct {
 	username, secret [sha256.Size]byte
 }
@@ -29,13 +29,13 @@ func basic(r *http.Request) (username, password string, ok bool) {
 	return strings.Cut(strings.TrimSpace(header[len(scheme):]), ":")
 }
 
-// grant is what a request may import into: a project, or, without one, that
-// which each record's token names.
+// grant is the project that a request may import into; without one, each record
+// goes to the project that its token names.
 type grant struct {
 	project *Project
 }
 
-// authorize says what the request may import into.
+// authorize checks the credentials of a request to /import.
 func (q *request) authorize() (grant, *failure) {
 	c := q.collector
 	username, password, ok := basic(q.r)
@@ -66,7 +66,7 @@ func (q *request) authorize() (grant, *failure) {
 	}
 }
 
-// key says what an API secret or a token opens.
+// key checks an API secret or a token.
 func (q *request) key(key string) (grant, *failure) {
 	c := q.collector
 	if p := c.byToken[key]; p != nil {

@@ -7,7 +7,7 @@ import (
 
 // encoded is text that is certain to decode as base64: in the usual alphabet or
 // that of URLs, with padding or without, with a space for each plus of a form
-// that nobody escaped, and with line breaks.
+// that was not escaped, and with line breaks.
 type encoded struct {
 	digits   []byte           // without padding
 	encoding *base64.Encoding // nil: digits are of several spellings
@@ -18,7 +18,7 @@ const (
 	digit   = 1 << iota // of every alphabet
 	usual               // + and /
 	urlSafe             // - and _
-	plus                // a space: a plus that nobody escaped
+	plus                // a space: a plus that was not escaped
 	skipped             // line breaks
 	unknown
 )
@@ -76,8 +76,8 @@ const (
 	startStep  = 1 << 10 // digits of a start
 )
 
-// start decodes the beginning: enough to tell what it is, unless that begins
-// with much white space.
+// start decodes the beginning: enough to recognise JSON, unless much white space
+// comes first.
 func (e encoded) start() []byte {
 	e.digits = bytes.Clone(e.digits[:min(len(e.digits), startStep)])
 	return e.decode()
@@ -90,9 +90,9 @@ func (e encoded) decode() []byte {
 	for len(rest) > 0 {
 		taken, digits := e.next(step[:], rest)
 		rest = rest[taken:]
-		// What is written ends before what is still to be read. It decodes:
-		// parseBase64 has looked at it, and a digit that start has cut off from
-		// its others is left out.
+		// Decoded bytes end before the digits that are still to be read. They
+		// decode: parseBase64 has looked at them, and a digit that start has cut
+		// off from its group is left out.
 		encoding := e.encoding
 		if encoding == nil {
 			encoding = base64.RawStdEncoding

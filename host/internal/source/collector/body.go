@@ -35,7 +35,7 @@ const (
 
 // read reads the body, decompressed: at most limit bytes. It takes memory as
 // they come, so that a client that sends slowly, or says that it will send
-// much, holds no more than about twice what it has sent. A compressed body is
+// much, holds about twice as much as it has sent. A compressed body is
 // decompressed once it is there. The buffer, of which the text is a part, is the
 // caller's to release, also after an error.
 func read(ctx context.Context, r *http.Request, body io.Reader, s *share, limit int64) (text, buffer []byte, err error) {
@@ -122,10 +122,10 @@ func inflate(ctx context.Context, encoding string, sent []byte, s *share, limit 
 			return nil, nil, errCorrupt
 		}
 		r = z
-		// The end says how much it is, of what was compressed in one go.
+		// The trailer has the size of a body that is one gzip member.
 		size = min(int64(binary.LittleEndian.Uint32(sent[len(sent)-4:])), maxRatio*int64(len(sent))) + 1
 	case "deflate":
-		// Some send what zlib writes, as they should, others the bare stream.
+		// Some clients send the zlib format, as they should, others a bare stream.
 		r = flate.NewReader(from)
 		if len(sent) >= 2 && sent[0]&15 == 8 && (uint(sent[0])<<8|uint(sent[1]))%31 == 0 {
 			if r, err = zlib.NewReader(from); err != nil {

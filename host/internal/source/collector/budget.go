@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// errBusy says that requests in flight hold all the memory that they may.
+// errBusy says that requests in flight hold all of the budget.
 var errBusy = errors.New("too much is in flight")
 
 // budget bounds the bytes that requests in flight hold together, and keeps
@@ -23,8 +23,8 @@ var errBusy = errors.New("too much is in flight")
 //   - Requests get memory in the order in which they came, large and small ones
 //     each among themselves.
 //   - One large request, one small one and one of each address may go beyond their
-//     bound, so that requests that each hold a part of what they need do not wait
-//     for each other for ever. So limit, the largest request, a small one and a
+//     bound, so that requests that each hold a part of the memory they need do not
+//     wait for each other for ever. So limit, the largest request, a small one and a
 //     quarter of limit for idle buffers are the bound of all.
 type budget struct {
 	limit   int64
@@ -40,7 +40,7 @@ type budget struct {
 	kept     int64 // bytes of idle buffers
 }
 
-// pool is what some requests hold together.
+// pool counts the bytes that some requests hold together.
 type pool struct {
 	used int64
 	over *share // that may go beyond the bound; nil: none does
@@ -60,13 +60,13 @@ func newBudget(limit int64, wait time.Duration) *budget {
 	return &budget{limit: limit, reserve: limit / 4, wait: wait, arriving: map[netip.Prefix]*pool{}, idle: map[int][][]byte{}}
 }
 
-// share is what one request holds.
+// share counts the bytes that one request holds.
 type share struct {
 	budget  *budget
 	held    int64
 	isLarge bool // it has held more than smallRequest
-	// from is the address that the body is arriving from; not valid: it has
-	// arrived, or nothing is known of it.
+	// from is the address that the body is arriving from. It is not valid when
+	// the body has arrived, or when the address is unknown.
 	from netip.Prefix
 }
 
@@ -79,7 +79,7 @@ func addressBits(a netip.Addr) int {
 	return 64
 }
 
-// arrives says where the request's body is arriving from.
+// arrives sets the address that the request's body is arriving from.
 func (s *share) arrives(from netip.Addr) {
 	if !from.IsValid() {
 		return
@@ -87,8 +87,8 @@ func (s *share) arrives(from netip.Addr) {
 	s.from, _ = from.Prefix(addressBits(from))
 }
 
-// arrived says that the request's body is there: from now on it is the server
-// alone that the request waits for.
+// arrived records that the body is complete: from now on the request waits for
+// the server alone.
 func (s *share) arrived() {
 	if !s.from.IsValid() {
 		return
@@ -101,8 +101,8 @@ func (s *share) arrived() {
 	b.serve()
 }
 
-// take takes n bytes more, and waits for them behind those who came before.
-// errBusy, or why ctx has ended.
+// take takes n bytes more, and waits for them after earlier requests. errBusy, or
+// the cause of ctx's end.
 func (s *share) take(ctx context.Context, n int64) error {
 	b := s.budget
 	w := &waiter{share: s, n: n, granted: make(chan struct{})}
@@ -136,8 +136,8 @@ func (s *share) take(ctx context.Context, n int64) error {
 	return err
 }
 
-// serve grants what those want who have waited longest. Who waits because of its
-// address keeps nobody else waiting.
+// serve grants bytes to waiting requests, the longest waiting first. A request that
+// waits because of its address keeps no others waiting.
 func (b *budget) serve() {
 	var full [2]bool // a small request waits, a large one does
 	b.queue = slices.DeleteFunc(b.queue, func(w *waiter) bool {
@@ -175,7 +175,7 @@ func (b *budget) room(isLarge bool) int64 {
 }
 
 // grant gives n bytes to s, unless it has to wait. A small request that becomes
-// large takes what it holds along.
+// large moves its bytes to the large ones.
 func (b *budget) grant(s *share, n int64, isLarge bool) bool {
 	p, moved := b.poolOf(isLarge), int64(0)
 	if isLarge && !s.isLarge {
@@ -235,8 +235,8 @@ func (p *pool) give(s *share, n, room int64) {
 	}
 }
 
-// leave takes n bytes of s off what arrives from its address; last says that s
-// holds no more of it.
+// leave takes n bytes of s off the count of its address; last means that s holds
+// no more of it.
 func (b *budget) leave(s *share, n int64, last bool) {
 	a := b.arriving[s.from]
 	if a == nil {
@@ -271,7 +271,8 @@ func (b *budget) giveBack(s *share, n int64) {
 	b.serve()
 }
 
-// buffer takes a buffer of at least n bytes. What is in it is of somebody else.
+// buffer takes a buffer of at least n bytes. Its content is that of an earlier
+// request.
 func (s *share) buffer(ctx context.Context, n int64) ([]byte, error) {
 	size := roundUp(n)
 	if err := s.take(ctx, size); err != nil {

@@ -54,7 +54,7 @@ func TestMemoryIsGivenInOrder(t *testing.T) {
 	if b.usedNow() != 17 {
 		t.Fatalf("%d bytes are held", b.usedNow())
 	}
-	// Who may go beyond the limit waits for nobody.
+	// A request that may go beyond the limit does not wait.
 	if err := larger.take(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestWhoDoesNotWaitAnyMore(t *testing.T) {
 }
 
 // Buffers are used again, no more than a quarter of the limit waits for it,
-// and what is given back is what was taken.
+// and the budget has all bytes back in the end.
 func TestBuffersAreUsedAgain(t *testing.T) {
 	b := newBudget(1<<20, time.Hour)
 	s := &share{budget: b}

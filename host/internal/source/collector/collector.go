@@ -62,8 +62,7 @@ type Project struct {
 	ID       int64
 	Token    string // not empty; each has its own
 	Identity schema.Identity
-	// NoProfiles says that somebody else writes the project's profiles:
-	// operations are refused.
+	// NoProfiles refuses operations on profiles: another source writes them.
 	NoProfiles bool
 }
 
@@ -72,7 +71,7 @@ type Account struct {
 	Username, Secret string
 }
 
-// Options configure a Collector. Zero is the default, given behind each.
+// Options configure a Collector. Zero means the default, given after each field.
 type Options struct {
 	Projects  []Project // required
 	APISecret string    // of older clients, for all projects; none
@@ -95,10 +94,10 @@ type Options struct {
 	Rejects Rejects // required
 	Aliases Aliases // required when a project is of legacy identity
 	Geo     schema.Geo
-	// Address is the client's address; that of the connection. Something that
-	// stands behind a proxy knows better.
+	// Address is the client's address; that of the connection. A caller behind a
+	// proxy may know a better one.
 	Address func(*http.Request) netip.Addr
-	Ready   func() error // why nothing can be taken now; nil: always ready
+	Ready   func() error // why records cannot be taken now; nil: always ready
 	Now     func() time.Time
 	Random  io.Reader // for generated ids; crypto/rand
 	Logger  *slog.Logger
@@ -215,8 +214,8 @@ func remote(r *http.Request) netip.Addr {
 	return a.Addr().Unmap()
 }
 
-// serial numbers profile operations: what is unlike any other, also after a
-// restart.
+// serial numbers profile operations. A number differs from all others, also after
+// a restart.
 type serial struct {
 	prefix [16]byte
 	next   atomic.Uint64

@@ -186,7 +186,7 @@ func TestEventsMakeLinks(t *testing.T) {
 	r.SetBasicAuth("news-token", "")
 	says(t, send(c, r), http.StatusOK, "1")
 	sameLinks(t, "$merge", b.taken(), []string{`{"anonymous_id":"B","identified_id":"A","time":1780315200,"verb":"merge"}`})
-	// What is known to be there is not logged again that day.
+	// A known link is not logged again that day.
 	for range 3 {
 		says(t, send(c, post("/track", "", event("e", "shop-token", `"$device_id":"D","$user_id":"U"`))), http.StatusOK, "1")
 		sameLinks(t, "again", b.taken(), nil)
@@ -256,8 +256,8 @@ func TestPHPsEmptyObjects(t *testing.T) {
 	says(t, send(c, post("/groups", "", `{"$token":"shop-token","$group_key":"k","$group_id":"g","$set":[]}`)), http.StatusOK, "1")
 }
 
-// What the log does not take is not answered with success, and counted by
-// nobody.
+// Records that the log does not take are not answered with success, and not
+// counted.
 func TestALogThatFails(t *testing.T) {
 	b := &book{fail: errors.New("no luck")}
 	c := newCollector(t, options(b))
@@ -268,7 +268,7 @@ func TestALogThatFails(t *testing.T) {
 	}
 }
 
-// Whoever is not told which of its records were refused has them kept.
+// Refused records are kept when the answer does not name them.
 func TestRefusedRecordsAreKept(t *testing.T) {
 	b := &book{}
 	c := newCollector(t, options(b))

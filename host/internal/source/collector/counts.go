@@ -6,15 +6,15 @@ import (
 	"sync"
 )
 
-// What becomes of records, beside being refused for a reason.
+// Outcomes of records, in addition to the reasons why they are refused.
 const (
 	Accepted = "accepted" // rows of them are in the log
 	Repaired = "repaired" // of those accepted: U+FFFD replaces surrogates that have no partner
 	Ignored  = "ignored"  // the client asked for it
-	Links    = "links"    // identity links that link something, beside rows of events
+	Links    = "links"    // identity links that link something, in addition to rows of events
 	Grouped  = "groups"   // operations on group profiles: valid, and in no stream
 	// InvalidLink are events of identity management without the ids that they
-	// need: the events are kept, and link nobody.
+	// need: the events are kept, and do not link.
 	InvalidLink = "invalid_link"
 )
 
@@ -71,7 +71,7 @@ func (c *counts) add(tally []Count) {
 	}
 }
 
-// Counts says what became of all records since the collector began, sorted.
+// Counts lists the outcomes of all records since the collector began, sorted.
 // Records of requests that were not answered with success are counted when
 // they were refused, not when they were accepted.
 func (c *Collector) Counts() []Count {
@@ -87,7 +87,7 @@ func (c *Collector) Counts() []Count {
 	return all
 }
 
-// Requests says how requests were answered since the collector began, sorted.
+// Requests lists the answers to requests since the collector began, sorted.
 func (c *Collector) Requests() []RequestCount {
 	c.counts.mu.Lock()
 	defer c.counts.mu.Unlock()

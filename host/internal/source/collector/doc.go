@@ -1,4 +1,4 @@
-// Package collector is what Mixpanel's clients send to: an HTTP handler for
+// Package collector is the HTTP handler that Mixpanel's clients send to: for
 // /track, /import, /engage and /groups, as unmodified clients call them.
 //
 // It turns bodies into rows and answers; it knows neither listeners nor
@@ -8,11 +8,11 @@
 //
 // Promises:
 //
-//   - what was answered with success is in the log: rows of one request and
-//     project together, in the order in which they were sent;
+//   - records that were answered with success are in the log: rows of one request
+//     and project together, in the order in which they were sent;
 //   - insert ids are made and distinct ids derived before a row is logged, so
-//     that what happens to the log does not change them;
-//   - memory is bounded by Options.InFlight and the largest request, whatever
+//     that a log that is read again has the same ids;
+//   - memory is bounded by Options.InFlight and the largest request, however much
 //     clients send and however slowly: limits count decompressed bytes;
 //   - addresses of clients are never stored; tokens, secrets and addresses are
 //     never logged.

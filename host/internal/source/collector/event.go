@@ -7,7 +7,7 @@ import (
 
 // event takes the record as an event.
 func (q *request) event(p *schema.Collector) {
-	project, reason := q.projectOf(plain(p, p.Property("token")))
+	project, reason := q.projectOf(tokenOf(p, p.Property("token")))
 	switch reason {
 	case UnknownToken:
 		q.refuse(p, nil, p.WithID(refused(UnknownToken, "properties.token", "no project has this token")))

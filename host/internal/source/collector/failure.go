@@ -119,7 +119,7 @@ type complaints struct {
 	last map[requestKey]complaint
 }
 
-// complaint is what was logged of an endpoint and a reason.
+// complaint is the state of one endpoint and reason.
 type complaint struct {
 	at    time.Time
 	since int64 // requests that were refused and not logged

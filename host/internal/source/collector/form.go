@@ -9,8 +9,8 @@ import (
 // maxCallback is the most bytes of a callback's name.
 const maxCallback = 128
 
-// parameters are what a query or a form asks for. What is there twice counts
-// once: the first.
+// parameters are those of a query or a form. Of a parameter that is there twice
+// the first counts.
 type parameters struct {
 	data                                   []byte // nil: none
 	verbose, ip, img, strict               bool
@@ -70,7 +70,7 @@ func word(to *string, value []byte) {
 	}
 }
 
-// unescaped is what a name or a value stands for.
+// unescaped is a name or a value without its escapes.
 func unescaped(text []byte) string {
 	if bytes.IndexAny(text, "%+") < 0 {
 		return string(text)
@@ -78,8 +78,8 @@ func unescaped(text []byte) string {
 	return string(unescape(bytes.Clone(text)))
 }
 
-// unescape resolves percent escapes and pluses, in place. What is no escape
-// stands for itself.
+// unescape resolves percent escapes and pluses, in place. An invalid escape stays
+// as it is.
 func unescape(text []byte) []byte {
 	first := bytes.IndexAny(text, "%+")
 	if first < 0 {
@@ -101,7 +101,7 @@ func unescape(text []byte) []byte {
 	return text[:n]
 }
 
-// hexes are the values of hexadecimal digits; 16 is none.
+// hexes are the values of hexadecimal digits; 16 marks other characters.
 var hexes = func() (h [256]byte) {
 	for i := range h {
 		h[i] = 16
@@ -115,14 +115,14 @@ var hexes = func() (h [256]byte) {
 	return h
 }()
 
-// isJSON says whether a body begins as JSON does that may be records.
+// isJSON reports whether a body begins like JSON of records.
 func isJSON(body []byte) bool {
 	body = bytes.TrimLeft(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), " \t\r\n")
 	return len(body) > 0 && (body[0] == '{' || body[0] == '[')
 }
 
-// records finds the JSON of records in a parameter data, or returns what is
-// there instead, as it was sent.
+// records finds the JSON of records in the parameter data. It returns the
+// parameter as it was sent when that is something else.
 func (p *parameters) records() (text []byte, isRecords bool) {
 	if isJSON(p.data) {
 		return p.data, true
@@ -134,8 +134,8 @@ func (p *parameters) records() (text []byte, isRecords bool) {
 	return joinSurrogates(e.decode()), true
 }
 
-// joinSurrogates makes UTF-8 of what mixpanel-browser encodes as base64, in
-// place: there a character beyond U+FFFF is two surrogates of three bytes each.
+// joinSurrogates makes UTF-8 of the text that mixpanel-browser encodes as base64,
+// in place: there a character beyond U+FFFF is two surrogates of three bytes each.
 // One that stands alone, because the client has cut a string between the two,
 // becomes U+FFFD.
 func joinSurrogates(text []byte) []byte {

@@ -75,7 +75,7 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// What the standard library decodes is decoded to the same, in all the
+// Text that the standard library decodes is decoded to the same, in all the
 // spellings that clients have.
 func FuzzBase64(f *testing.F) {
 	f.Add([]byte("hello"))

@@ -15,8 +15,8 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal"
 )
 
-// patientLog is a log whose Append waits until the server has noticed what the
-// client did to its connection.
+// patientLog is a log whose Append waits until the server has noticed that the
+// client has closed its connection.
 type patientLog struct {
 	book
 	gone     chan (<-chan struct{}) // done channels of requests' contexts

@@ -14,8 +14,8 @@ import (
 type linkKey [2]uint64
 
 // linked remembers links that are in the log: clients send the same two ids
-// with each event, and one row a day is enough. What it has forgotten is
-// logged again, which is no harm.
+// with each event, and one row a day is enough. Links that it has
+// forgotten are logged again, which is harmless.
 type linked struct {
 	mu    sync.Mutex
 	slots []linkKey

@@ -29,7 +29,7 @@ func (b *budget) usedNow() int64 {
 	return b.small.used + b.large.used
 }
 
-// until waits for what happens by itself.
+// until waits for a condition that becomes true by itself.
 func until(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(time.Minute)
@@ -44,7 +44,7 @@ func until(t *testing.T, what string, done func() bool) {
 }
 
 // Clients that say that they will send much, and do not, hold what they have
-// sent; others are answered meanwhile.
+// sent; others are answered while they wait.
 func TestSlowClientsHoldWhatTheyHaveSent(t *testing.T) {
 	b := &book{}
 	o := options(b)
@@ -175,7 +175,7 @@ func TestThePixelIsAnImage(t *testing.T) {
 	}
 }
 
-// What the Node client sends arrives as it was, its pluses as spaces or not.
+// Base64 of the Node client decodes, with its pluses as spaces or not.
 func TestBase64ThatNobodyEscaped(t *testing.T) {
 	b := &book{}
 	c := newCollector(t, options(b))
@@ -307,7 +307,7 @@ func TestTheAnswerToALargeBodyArrives(t *testing.T) {
 	}
 }
 
-// A log's refusal is told as what it is.
+// An error of the log decides the answer.
 func TestRefusalsOfTheLog(t *testing.T) {
 	for err, want := range map[error]string{
 		wal.ErrFull:     `503 60 {"error":"the records could not be stored, try again","status":"error"}`,

@@ -5,8 +5,8 @@ import (
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
 
-// outcome is what becomes of a request's records: what is stored, what is
-// refused, and what the answer says. It is a value that is replaced whole, by
+// outcome holds the results of a request's records: rows to be stored, refusals,
+// and the content of the answer. It is a value that is replaced whole, by
 // discarded, when the body turns out to be refused after some of its records
 // were taken.
 type outcome struct {
@@ -24,7 +24,7 @@ type outcome struct {
 	unresolved error
 }
 
-// target is what a project gets of a request.
+// target holds the rows of a request for one project.
 type target struct {
 	project *Project
 	rows    []journal.Row
@@ -86,15 +86,15 @@ func (q *request) target(p *Project) *target {
 	return &q.targets[len(q.targets)-1]
 }
 
-// append notes the row that lies from start to the end of what is rendered.
+// append adds the row that lies from start to the end of rendered.
 func (q *request) append(project *Project, kind journal.Kind, start int, r journal.Row) {
 	t := q.target(project)
 	r.Kind, r.Offset, r.Length = kind, start, len(q.rendered)-start
 	t.rows = append(t.rows, r)
 }
 
-// refuse notes a record that is refused: the client is told which, or it is
-// kept.
+// refuse records a refusal: the answer names the record, or the quarantine keeps
+// it.
 func (q *request) refuse(p *schema.Collector, project *Project, r *schema.Refused) {
 	q.count(project, string(r.Reason))
 	if q.problem == "" {

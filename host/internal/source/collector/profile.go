@@ -9,14 +9,14 @@ import (
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
 
-// verbs are what a record of /engage or /groups may ask for.
+// verbs are the operations of records of /engage and /groups.
 var verbs = [...]schema.Verb{
 	schema.Set, schema.SetOnce, schema.Add, schema.Append, schema.Union, schema.Remove, schema.Unset, schema.Delete,
 }
 
 // operations takes the record as operations on one profile: one mostly.
 func (q *request) operations(p *schema.Collector) {
-	project, reason := q.projectOf(plain(p, p.Member("$token")))
+	project, reason := q.projectOf(tokenOf(p, p.Member("$token")))
 	switch {
 	case reason == UnknownToken:
 		q.refuse(p, nil, refused(UnknownToken, "$token", "no project has this token"))
@@ -65,7 +65,7 @@ func checkProfile(endpoint string, p *schema.Collector, id string) *schema.Refus
 	case endpoint == groups && id == "":
 		return refused(NoGroup, "$group_id", "'$group_id' is invalid: must not be missing")
 	case id == "" && len(p.Member("$distinct_id")) > 0:
-		return refused(schema.InvalidDistinctID, "$distinct_id", "'$distinct_id' is invalid: it stands for nobody")
+		return refused(schema.InvalidDistinctID, "$distinct_id", "'$distinct_id' is invalid: clients send it by mistake, and it would make one profile of many")
 	case id == "":
 		return refused(schema.NoDistinctID, "$distinct_id", "'$distinct_id' is invalid: must not be missing")
 	}

@@ -40,7 +40,7 @@ func (q *request) write(status int, reason, contentType, body string) {
 	write(q.w, status, contentType, body)
 }
 
-// contract says whether /import answers with its JSON contract: to bodies of
+// contract reports whether /import answers with its JSON contract: to bodies of
 // JSON, and to all that set strict; but text to those that set it to 0 and do
 // not ask for more.
 func (q *request) contract() bool {
@@ -80,7 +80,7 @@ func (q *request) reply() {
 	}
 }
 
-// replyImport answers as /import's contract says.
+// replyImport answers by /import's contract.
 func (q *request) replyImport() {
 	type answer struct {
 		Code     int    `json:"code"`
@@ -135,8 +135,8 @@ func (q *request) fail(f *failure) {
 // drainTime is how long a client may go on sending a body that was refused.
 const drainTime = 10 * time.Second
 
-// failEarly answers before the body is there, and then lets the client send what
-// it is sending: some look at the answer only when they have sent all. The
+// failEarly answers before the body is complete, and then discards the rest of it:
+// some clients look at the answer only when they have sent all. The
 // connection is closed afterwards.
 func (q *request) failEarly(f *failure, body string) {
 	control := http.NewResponseController(q.w)
@@ -171,8 +171,8 @@ func encode(v any) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// isFunction says whether text names a function, as scripts do that load
-// answers: names behind dots, and numbers in brackets.
+// isFunction reports whether text names a function, as scripts that load answers
+// do: names behind dots, and numbers in brackets.
 func isFunction(text string) bool {
 	if len(text) > maxCallback {
 		return false
@@ -247,7 +247,7 @@ func (c *Collector) allowOrigin(h http.Header, r *http.Request) {
 // maxAsked is the most bytes of header names that a script may ask for.
 const maxAsked = 1 << 10
 
-// preflight answers what a browser asks before it sends.
+// preflight answers the request by which a browser asks whether it may send.
 func preflight(h http.Header, r *http.Request) {
 	h.Set("Allow", "GET, POST, OPTIONS")
 	if h.Get("Access-Control-Allow-Origin") == "" {
@@ -260,7 +260,7 @@ func preflight(h http.Header, r *http.Request) {
 	}
 }
 
-// headerNames says whether text is a list of names of headers.
+// headerNames reports whether text is a list of names of headers.
 func headerNames(text string) bool {
 	for i := range len(text) {
 		if c := text[i]; c|0x20-'a' > 25 && c-'0' > 9 && !strings.ContainsRune("-_, ", rune(c)) {

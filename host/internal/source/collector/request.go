@@ -36,10 +36,10 @@ type request struct {
 
 	body    []byte // the buffer that text is a part of
 	query   []byte // memory for the query
-	text    []byte // the records, or what came in their place
+	text    []byte // the records, or the text that came in their place
 	json    bool   // they came as such, not in a form
 	lines   bool   // one a line
-	decoded bool   // text is what should be JSON
+	decoded bool   // text begins like JSON of records
 	grant   grant  // of /import
 	arrival schema.Arrival
 
@@ -48,7 +48,7 @@ type request struct {
 	outcome        // of the records
 }
 
-// begin takes a request's memory, but for what depends on its size.
+// begin takes a request from the pool and sets its fixed parts.
 func (c *Collector) begin(ctx context.Context, w http.ResponseWriter, r *http.Request, endpoint string) *request {
 	q, _ := c.scratch.Get().(*request)
 	if q == nil {
@@ -101,11 +101,11 @@ func (q *request) readBody() *failure {
 		return nil
 	}
 	q.parse(text)
-	q.text = text // to be kept, if it is no form with data
+	q.text = text // to be kept, unless it is a form with data
 	return nil
 }
 
-// arrive fills in what the records have in common.
+// arrive sets the properties that the records share.
 func (q *request) arrive() {
 	c := q.collector
 	host := q.r.Host
@@ -126,8 +126,8 @@ func (q *request) arrive() {
 	}
 }
 
-// store makes durable what became of the records: those that are refused
-// first, so that a failure leaves none of the others behind twice.
+// store makes the outcome durable: refused records first, so that a client that
+// sends again after a failure does not store the others twice.
 func (q *request) store() *failure {
 	c := q.collector
 	if len(q.rejects) > 0 {

@@ -10,7 +10,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
 
-// harmless are answers for what clients also ask for, by the first part of the
+// harmless are the answers to other requests of clients, by the first part of the
 // path.
 var harmless = map[string]string{
 	"decide":   `{"notifications":[],"config":{}}`,
@@ -47,7 +47,7 @@ func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// ready says whether records can be taken.
+// ready reports whether records can be taken.
 func (c *Collector) ready(w http.ResponseWriter) {
 	switch err := c.o.Ready(); {
 	case c.draining.Load():
@@ -60,9 +60,8 @@ func (c *Collector) ready(w http.ResponseWriter) {
 	}
 }
 
-// Drain says that no more requests should come: /readyz says no, and
-// connections are closed behind their answers. Requests that come all the same
-// are answered as ever.
+// Drain asks clients to stop: /readyz answers 503, and connections are closed after
+// their answers. Requests that come all the same are answered as before.
 func (c *Collector) Drain() { c.draining.Store(true) }
 
 // Wait returns when no request is being handled, also none whose client is gone
@@ -94,7 +93,7 @@ func (c *Collector) refuse(w http.ResponseWriter, r *http.Request, endpoint stri
 	write(w, f.status, jsonType, f.text())
 }
 
-// handle does what a request asks for, but for its answer.
+// handle carries out a request, up to its answer.
 func (q *request) handle() *failure {
 	if f := q.checkEarly(); f != nil {
 		return f
@@ -120,8 +119,8 @@ func (q *request) handle() *failure {
 	return q.store()
 }
 
-// checkEarly refuses, before the body is read, what header and query tell to be
-// wrong: who has no credentials sends no body.
+// checkEarly refuses a request before its body is read when the header or the query
+// is wrong: a client without credentials sends no body.
 func (q *request) checkEarly() *failure {
 	q.query = append(q.query[:0], q.r.URL.RawQuery...)
 	q.parse(q.query)
@@ -164,11 +163,11 @@ func (q *request) checkAnswer() *failure {
 	return nil
 }
 
-// rowRoom is what a row needs beyond its record.
+// rowRoom is the number of bytes that a row needs beyond its record.
 const rowRoom = 700
 
-// makeRoom takes the memory that rows need, before one of the parsers is taken:
-// who has one does not wait for memory.
+// makeRoom takes the memory that rows need, before one of the parsers is taken: a
+// request with a parser does not wait for memory.
 func (q *request) makeRoom() (err error) {
 	records := bytes.Count(q.text, []byte("{")) // at most
 	q.room, err = q.share.buffer(q.ctx, int64(len(q.text)+rowRoom*min(MaxRecords, records)))
@@ -228,9 +227,8 @@ func (q *request) collect() *failure {
 	return nil
 }
 
-// spoiled is what becomes of a body that is not JSON: none of its records
-// counts, and the client learns it by /import's status, or by an answer that
-// says that none was taken.
+// spoiled refuses a body that is not JSON: none of its records counts, and the
+// client learns it by /import's status, or by the answer 0.
 func (q *request) spoiled(detail string) *failure {
 	q.outcome = q.discarded(q.collector)
 	q.problem = detail
@@ -264,8 +262,8 @@ func (q *request) projectOf(token []byte) (*Project, schema.Reason) {
 	}
 }
 
-// plain is what a token's value stands for.
-func plain(p *schema.Collector, value []byte) []byte {
+// tokenOf decodes the value of a token.
+func tokenOf(p *schema.Collector, value []byte) []byte {
 	if n := len(value); n >= 2 && value[0] == '"' && bytes.IndexByte(value, '\\') < 0 {
 		return value[1 : n-1]
 	}

@@ -32,10 +32,10 @@ func begin(t *testing.T, c net.Conn, headers string, length int, sent string) {
 	}
 }
 
-// Bodies that do not end, large ones and very many small ones, keep no client
-// waiting that sends what others send: it is answered while they are all open,
-// though a request may wait for room for an hour.
-func TestUnfinishedBodiesKeepNobodyWaiting(t *testing.T) {
+// Bodies that do not end, large ones and very many small ones, keep no ordinary
+// client waiting: it is answered while they are all open, though a request may
+// wait for room for an hour.
+func TestUnfinishedBodiesKeepOthersServed(t *testing.T) {
 	for name, from := range map[string]func(i int) string{
 		"one address":       func(int) string { return "127.0.0.2" },
 		"several addresses": func(i int) string { return fmt.Sprintf("127.0.0.%d", 2+i%50) },
@@ -142,7 +142,7 @@ func TestCredentialsAreCheckedBeforeTheBody(t *testing.T) {
 	c := newCollector(t, o)
 	server := httptest.NewServer(c)
 	defer server.CloseClientConnections()
-	const wrong = "Authorization: Basic bm9ib2R5Ondyb25n\r\n" // nobody:wrong
+	const wrong = "Authorization: Basic bm9ib2R5Ondyb25n\r\n"
 	for name, head := range map[string]string{
 		"a wrong password":       "POST /import HTTP/1.1\r\n" + wrong,
 		"a wrong secret":         "POST /import HTTP/1.1\r\nAuthorization: Basic bm9ib2R5Og==\r\n",

@@ -262,7 +262,7 @@ func TestRowsReachTheirJournalsOnce(t *testing.T) {
 }
 
 // one appends entries of one row each for project 1.
-func one(t *testing.T, l *Log, lines ...string) {
+func appendRows(t *testing.T, l *Log, lines ...string) {
 	t.Helper()
 	for _, line := range lines {
 		rows, data := rowsOf(line)
@@ -308,7 +308,7 @@ func first(t *testing.T, w *wal.Log) uint64 {
 func TestTrimBesideADrainThatBeginsAgain(t *testing.T) {
 	b := newBooks()
 	l, w := newLog(t, b)
-	one(t, l, "a", "b", "c")
+	appendRows(t, l, "a", "b", "c")
 	if err := l.Drain(t.Context(), 1, b.find); err != nil {
 		t.Fatal(err)
 	}
@@ -319,7 +319,7 @@ func TestTrimBesideADrainThatBeginsAgain(t *testing.T) {
 	b.asked = func() {
 		b.asked = nil
 		b.crash()
-		// It reads what is sealed already, and no more.
+		// It reads sealed rows alone.
 		if err := l.Drain(t.Context(), 1, b.find); err != nil {
 			t.Error(err)
 		}
@@ -340,11 +340,11 @@ func TestTrimBesideADrainThatBeginsAgain(t *testing.T) {
 }
 
 // A seal is visible before its commit record is written: until then the log is
-// the only place from which a catalog that is made anew gets the rows.
+// the only place from which a catalog that is rebuilt gets the rows.
 func TestNothingIsDroppedBeforeItsCommitRecord(t *testing.T) {
 	b := newBooks()
 	l, w := newLog(t, b)
-	one(t, l, "a", "b", "c")
+	appendRows(t, l, "a", "b", "c")
 	if err := l.Drain(t.Context(), 3, b.find); err != nil {
 		t.Fatal(err)
 	}

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Indexes are never given twice: what the journal holds up to an index would
-// swallow new entries.
+// Indexes are never given twice: new entries with the indexes of sealed ones would
+// be passed over.
 func TestALogThatEndsBeforeTheJournal(t *testing.T) {
 	dir := directory(t)
 	l, found, err := Open(Options{FileSystem: dir, After: 7})

@@ -98,7 +98,7 @@ func TestWhatIsMissingIsReported(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, &Loss{First: 5, Last: 5, Cut: nameOf(4) + cutSuffix}, 5},
-		{"a torn entry that nobody was told of", 2, func(t *testing.T, dir Dir, size int64) {
+		{"a torn entry that was not acknowledged", 2, func(t *testing.T, dir Dir, size int64) {
 			frame := appendFrame(nil, 6, size+frameHeader+4, []byte("six"))
 			appendTo(t, filepath.Join(string(dir), nameOf(4)), frame[:len(frame)-1])
 		}, nil, 6},
@@ -131,7 +131,7 @@ func TestWhatIsMissingIsReported(t *testing.T) {
 				}
 				return nil
 			}
-			// What could not be noted is told again: nothing was changed.
+			// A loss that could not be noted is reported again: nothing was changed.
 			l, _, err := Open(Options{FileSystem: dir, After: test.after, Lost: tell})
 			if test.want != nil {
 				if !errors.Is(err, refused) {

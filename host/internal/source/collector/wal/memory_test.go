@@ -13,14 +13,14 @@ import (
 
 var errInjected = errors.New("the disk failed")
 
-// memory is a FileSystem that fails on demand and forgets what was not synced.
+// memory is a FileSystem that fails on demand and forgets unsynced bytes.
 type memory struct {
 	mu     sync.Mutex
 	files  map[string]*memoryFile
 	names  map[string]*memoryFile // as they are durable
 	failAt int                    // the operation that fails; 0: none
 	effect bool                   // it has its effect nevertheless
-	kills  bool                   // those behind it fail too
+	kills  bool                   // all later ones fail too
 	count  int
 	failed bool
 	room   int64 // bytes that may still be taken; negative: any
@@ -61,7 +61,7 @@ func (m *memory) operate(do func() error) error {
 	return errInjected
 }
 
-// crash keeps what was synced and, of what was written since, any part.
+// crash keeps synced bytes and any part of those that were written since.
 func (m *memory) crash(r *rand.Rand) {
 	m.failAt = 0
 	for name, f := range m.files {
@@ -100,7 +100,7 @@ func (m *memory) crash(r *rand.Rand) {
 	}
 }
 
-// losePower keeps what was synced and nothing else.
+// losePower keeps synced bytes alone.
 func (m *memory) losePower() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -22,7 +22,7 @@ func firstOf(name string) (uint64, bool) {
 	return first, err == nil
 }
 
-// DamagedError says that entries which were durable are not what they were.
+// DamagedError says that durable entries are corrupt or missing.
 // Nothing was changed.
 type DamagedError struct {
 	File   string

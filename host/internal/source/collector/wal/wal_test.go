@@ -49,7 +49,7 @@ func appendAll(t testing.TB, l *Log, entries ...string) {
 	}
 }
 
-// all reads what the log holds from an index on.
+// all reads the entries of a log from an index on.
 func all(t testing.TB, l *Log, from uint64) []string {
 	t.Helper()
 	r := l.Read(from)
@@ -230,7 +230,7 @@ func TestATornTailIsCut(t *testing.T) {
 		appendAll(t, l, want...)
 		size := l.Size()
 		shut(t, l)
-		frame := appendFrame(nil, 6, size, []byte("the last one, which nobody was told of"))
+		frame := appendFrame(nil, 6, size, []byte("the last one, which was not acknowledged"))
 		if cut >= int64(len(frame)) {
 			return
 		}
@@ -274,9 +274,8 @@ func TestATornBatchIsCut(t *testing.T) {
 	shut(t, l)
 }
 
-// Whatever bit is flipped in what was durable: it is found when the log is
-// opened, and nothing is cut. What is behind the last entry that another
-// batch has followed cannot be told from a torn tail.
+// Any bit that is flipped in a durable entry is found when the log is opened, and
+// nothing is cut. Entries of the last batch cannot be told from a torn tail.
 func TestDamageIsNotCut(t *testing.T) {
 	dir := directory(t)
 	l, _ := open(t, dir)
@@ -407,9 +406,9 @@ func TestANewerLogIsRefused(t *testing.T) {
 }
 
 // A disk that fails at any operation, with or without its effect, and a crash
-// behind it that keeps all, some or nothing of what was not synced: what was
-// acknowledged is there, once, in order, and nothing else but the entries of
-// the one batch whose outcome was unknown.
+// after it that keeps all, some or nothing of the unsynced bytes: acknowledged
+// entries are there, once, in order, and nothing else but the entries of the one
+// batch whose outcome was unknown.
 func TestEveryOperationMayFail(t *testing.T) {
 	for n := 1; ; n++ {
 		reached := false
@@ -455,9 +454,9 @@ func TestEveryOperationMayFail(t *testing.T) {
 	}
 }
 
-// A process is killed at any operation, what it wrote is read by the next one,
-// which appends something or not, and then the power fails: what was read and
-// what was appended is still there.
+// A process is killed at any operation, the next one reads its entries and appends
+// something or not, and then the power fails: entries that were read and that were
+// appended are still there.
 func TestWhatIsReadIsDurable(t *testing.T) {
 	for n := 1; ; n++ {
 		for _, more := range [][]string{nil, {"after"}} {
@@ -487,7 +486,7 @@ func TestWhatIsReadIsDurable(t *testing.T) {
 	}
 }
 
-// A file that cannot be removed is removed before those behind it: a gap would
+// A file that cannot be removed is removed before later ones: a gap would
 // be taken for damage.
 func TestADropThatFailsLeavesNoGap(t *testing.T) {
 	m := newMemory()
