@@ -28,27 +28,29 @@ func TestConformance(t *testing.T) {
 
 // readCommitted reads as a consumer would: the files that the ledger names.
 func readCommitted(_ context.Context, at destinationtest.Place) (map[string][]string, error) {
-	dir := at.Config["path"].(string)
+	dir := projectDir(at.Config["path"].(string), at.Project.ID)
 	l, err := (&store{dir: dir}).read()
 	if err != nil {
 		return nil, err
 	}
 	rows := make(map[string][]string)
-	for _, name := range l.Files {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			return nil, err
-		}
-		date := strings.TrimSuffix(name, ".ndjson")[len("00000001-0001-"):]
-		for line := range strings.Lines(string(data)) {
-			rows[date] = append(rows[date], strings.TrimSuffix(line, "\n"))
+	for _, s := range l.Pipelines {
+		for _, name := range s.Files {
+			data, err := os.ReadFile(filepath.Join(dir, name))
+			if err != nil {
+				return nil, err
+			}
+			date := name[len(name)-len("2026-06-01.ndjson") : len(name)-len(".ndjson")]
+			for line := range strings.Lines(string(data)) {
+				rows[date] = append(rows[date], strings.TrimSuffix(line, "\n"))
+			}
 		}
 	}
 	return rows, nil
 }
 
 func fingerprints(_ context.Context, at destinationtest.Place) (map[string]string, error) {
-	files, err := filepath.Glob(filepath.Join(at.Config["path"].(string), "*.ndjson"))
+	files, err := filepath.Glob(filepath.Join(projectDir(at.Config["path"].(string), at.Project.ID), "*.ndjson"))
 	if err != nil {
 		return nil, err
 	}

@@ -12,43 +12,72 @@ import (
 	"github.com/penstock-io/penstock/sdk"
 )
 
-// ledger is the file ledger.json: who owns the directory, the newest fence,
-// the last committed run and the files of all committed runs.
+// ledger is the file ledger.json: the pipeline that holds the directory, and
+// the state of each pipeline that has ever held it, by id.
 type ledger struct {
-	PipelineID string      `json:"pipeline_id"`
-	Fence      int64       `json:"fence"`
-	LastRun    sdk.LastRun `json:"last_run"`
-	Files      []string    `json:"files"`
+	Owner     string            `json:"owner"`
+	Pipelines map[string]*state `json:"pipelines"`
 }
 
+// state is what one pipeline has done in the directory. It stays when another
+// pipeline adopts the directory, and so do the files.
+type state struct {
+	Fence   int64       `json:"fence"`    // the newest
+	Content string      `json:"content"`  // of the run that holds the fence
+	LastRun sdk.LastRun `json:"last_run"` // the last committed one
+	Files   []string    `json:"files"`    // of all committed runs
+}
+
+// of returns a pipeline's state, an empty one when there is none.
+func (l *ledger) of(run sdk.Run) *state {
+	if s := l.Pipelines[run.PipelineID]; s != nil {
+		return s
+	}
+	return new(state)
+}
+
+// claim gives the directory to a run and its fence.
 func (l *ledger) claim(run sdk.Run) error {
-	if l.PipelineID != "" && l.PipelineID != run.PipelineID && !run.Adopt {
+	if l.Owner != "" && l.Owner != run.PipelineID && !run.Adopt {
 		return sdk.Configuration(
-			fmt.Errorf("the directory holds the rows of a pipeline with id %s", l.PipelineID),
+			fmt.Errorf("the directory holds the rows of a pipeline with id %s", l.Owner),
 			"give this pipeline a path of its own, or set adopt = true on it")
 	}
-	if l.PipelineID == run.PipelineID && l.Fence > run.Fence {
-		return sdk.Fenced(fmt.Errorf("fence %d is older than %d", run.Fence, l.Fence))
+	s := l.of(run)
+	if err := s.refuse(run); err != nil {
+		return err
 	}
-	if l.PipelineID != run.PipelineID {
-		l.PipelineID, l.LastRun = run.PipelineID, sdk.LastRun{}
-	}
-	l.Fence = run.Fence
+	s.Fence, s.Content = run.Fence, run.Content
+	l.Owner, l.Pipelines[run.PipelineID] = run.PipelineID, s
 	return nil
 }
 
-// commit refuses a host that has lost the directory to another since it
-// opened it.
+// refuse returns an error for a run whose fence is older than the newest one.
+// A host whose data directory was copied may give the newest fence to another
+// run: the content tells them apart.
+func (s *state) refuse(run sdk.Run) error {
+	if s.Fence > run.Fence || s.Fence == run.Fence && s.Content != run.Content {
+		return sdk.Fenced(fmt.Errorf("fence %d of run %d was overtaken by fence %d", run.Fence, run.Number, s.Fence))
+	}
+	return nil
+}
+
+// commit makes the run the last committed one, unless another host or pipeline
+// has taken the directory since the run was opened.
 func (l *ledger) commit(run sdk.Run, receipt sdk.Receipt) error {
-	if l.PipelineID != run.PipelineID || l.Fence > run.Fence {
-		return sdk.Fenced(fmt.Errorf("fence %d is older than %d", run.Fence, l.Fence))
+	s := l.of(run)
+	if l.Owner != run.PipelineID {
+		return sdk.Fenced(fmt.Errorf("pipeline %s has taken over the directory", l.Owner))
 	}
-	if done, err := l.LastRun.Holds(run); done || err != nil {
-		return err // a repeated commit, or a run of another host
+	if err := s.refuse(run); err != nil {
+		return err
 	}
-	l.LastRun = run.Last()
+	if done, err := s.LastRun.Holds(run); done || err != nil {
+		return err // a repeated commit, or another host's run of this number
+	}
+	s.LastRun = run.Last()
 	for _, p := range receipt.Partitions {
-		l.Files = append(l.Files, p.Objects...)
+		s.Files = append(s.Files, p.Objects...)
 	}
 	return nil
 }
@@ -80,19 +109,22 @@ func (s *store) edit(change func(*ledger) error) error {
 func (s *store) read() (*ledger, error) {
 	l := new(ledger)
 	data, err := os.ReadFile(filepath.Join(s.dir, "ledger.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return l, nil
-	}
-	if err == nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = nil
+	case err == nil:
 		err = json.Unmarshal(data, l)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
+	if l.Pipelines == nil {
+		l.Pipelines = make(map[string]*state)
+	}
 	return l, nil
 }
 
-// replace writes the ledger beside the old one and renames it: a reader sees
+// replace writes the ledger next to the old one and renames it: a reader sees
 // one or the other. The directory is synced last, so that the rename, and the
 // files that Write has made, outlive a power failure.
 func (s *store) replace(l *ledger) error {

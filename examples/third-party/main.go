@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"strconv"
 
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/sdk/schema"
@@ -26,6 +27,11 @@ func main() {
 	})
 }
 
+// projectDir keeps the projects of one destination apart.
+func projectDir(path string, project int64) string {
+	return filepath.Join(path, strconv.FormatInt(project, 10))
+}
+
 func open(_ context.Context, c sdk.Config) (sdk.Destination, error) {
 	var config struct {
 		Path string `json:"path"`
@@ -39,5 +45,5 @@ func open(_ context.Context, c sdk.Config) (sdk.Destination, error) {
 			Summary: "Path is not absolute", Detail: "Write the path from the root of the file system on.",
 		}}
 	}
-	return &store{dir: config.Path}, nil
+	return &store{dir: projectDir(config.Path, c.Project.ID)}, nil
 }

@@ -38,16 +38,24 @@ func (s *store) Open(_ context.Context, run sdk.Run) (last sdk.LastRun, err erro
 		if err := l.claim(run); err != nil {
 			return err
 		}
-		last = l.LastRun
+		last = l.of(run).LastRun
 		return nil
 	})
 	return last, err
 }
 
-// Write stores a partition under a name made of run, date and index. A retry
-// has the same name and the same rows, so it overwrites itself.
+// stem is the beginning of a run's file names: pipeline, number and content. A
+// retry has the same names and the same rows, so it overwrites itself, and
+// nothing but itself: neither the files of a pipeline whose directory was
+// adopted, nor those of a host that was copied.
+func stem(run sdk.Run) string {
+	return fmt.Sprintf("%s-%08d-%s", run.PipelineID, run.Number, run.Content)
+}
+
+// Write stores a partition. The index is part of the name: a date may come more
+// than once in a run.
 func (s *store) Write(_ context.Context, run sdk.Run, p sdk.Partition, r *batch.Reader) (sdk.PartitionReceipt, error) {
-	name := fmt.Sprintf("%08d-%04d-%s.ndjson", run.Number, p.Index, p.Date)
+	name := fmt.Sprintf("%s-%04d-%s.ndjson", stem(run), p.Index, p.Date)
 	f, err := os.OpenFile(filepath.Join(s.dir, name), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return sdk.PartitionReceipt{}, fmt.Errorf("create %s: %w", name, err)
@@ -98,10 +106,8 @@ func (s *store) Status(_ context.Context, run sdk.Run) (sdk.Status, error) {
 	if err != nil {
 		return sdk.Status{}, err
 	}
-	if l.PipelineID != run.PipelineID {
-		return sdk.Status{}, nil
-	}
-	return sdk.Status{Last: l.LastRun, Fence: l.Fence}, nil
+	of := l.of(run)
+	return sdk.Status{Last: of.LastRun, Fence: of.Fence}, nil
 }
 
 // Abort removes the run's files when the host gives the run up. Otherwise they
@@ -111,10 +117,10 @@ func (s *store) Abort(_ context.Context, run sdk.Run, discard bool) error {
 		return nil
 	}
 	return s.edit(func(l *ledger) error {
-		if l.PipelineID != run.PipelineID || l.Fence > run.Fence || l.LastRun.Number >= run.Number {
+		if of := l.of(run); of.refuse(run) != nil || of.LastRun.Number >= run.Number {
 			return nil // another attempt has taken over, or the run is committed
 		}
-		files, err := filepath.Glob(filepath.Join(s.dir, fmt.Sprintf("%08d-*.ndjson", run.Number)))
+		files, err := filepath.Glob(filepath.Join(s.dir, stem(run)+"-*.ndjson"))
 		for _, name := range files {
 			err = errors.Join(err, os.Remove(name))
 		}

@@ -48,8 +48,15 @@ func (b *bench) elsewhere() *bench { return newBench(b.T, b.h) }
 func (b *bench) run(number, fence int64) sdk.Run {
 	return sdk.Run{
 		ProjectID: b.h.Project.ID, Pipeline: pipeline, PipelineID: pipelineID, Stream: sdk.Events, Mode: sdk.Append,
-		Number: number, Fence: fence, AsOf: firstDay.AddDate(0, 0, 7),
+		Number: number, Content: fmt.Sprintf("%032x", number), Fence: fence, AsOf: firstDay.AddDate(0, 0, 7),
 	}
+}
+
+// copied is the run of the same number and fence that a host plans whose data
+// directory was copied: its content is another.
+func copied(run sdk.Run) sdk.Run {
+	run.Content = fmt.Sprintf("c%031x", run.Number)
+	return run
 }
 
 func (b *bench) place(run sdk.Run) Place {

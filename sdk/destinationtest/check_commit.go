@@ -171,7 +171,7 @@ func wrongTotals(b *bench) {
 		func(t *batch.Totals) { t.PayloadBytes++ },
 		func(t *batch.Totals) { t.RowsCRC32 ^= 1 },
 	} {
-		b.refuses("a partition with wrong totals", func(s *session) error {
+		b.refuses("a partition with wrong totals", d, func(s *session) error {
 			ctx, cancel := b.call()
 			defer cancel()
 			if err := s.sendOne(d); err != nil {
@@ -188,7 +188,7 @@ func wrongTotals(b *bench) {
 			return err
 		})
 	}
-	b.refuses("a run with wrong totals", func(s *session) error {
+	b.refuses("a run with wrong totals", d, func(s *session) error {
 		if err := s.send(d[:1]); err != nil {
 			return err
 		}
@@ -199,8 +199,8 @@ func wrongTotals(b *bench) {
 }
 
 // refuses asserts that an export that goes wrong is refused and leaves
-// nothing, and that a correct one is taken afterwards.
-func (b *bench) refuses(what string, export func(*session) error, classes ...protocol.Class) {
+// nothing, and that a retry, which sends the run's rows d, is taken.
+func (b *bench) refuses(what string, d data, export func(*session) error, classes ...protocol.Class) {
 	b.Helper()
 	if len(classes) == 0 {
 		classes = []protocol.Class{protocol.Permanent, protocol.Retryable}
@@ -217,15 +217,14 @@ func (b *bench) refuses(what string, export func(*session) error, classes ...pro
 	p.expectState(run, sdk.Absent, 0)
 	b.expectNothing(run, nil, "after "+what)
 	run.Fence++
-	d := days("correct", 1, 2)
 	p.mustExport(run, d)
-	b.expectRows(run, d.lines(), "after "+what+" and a correct run")
+	b.expectRows(run, d.lines(), "after "+what+" and a retry")
 }
 
 func damagedPayload(b *bench) {
 	d := days("damaged", 1, 3)
 	good := NewBatch(d[0].rows()...)
-	b.refuses("a payload that differs from its checksum", func(s *session) error {
+	b.refuses("a payload that differs from its checksum", d, func(s *session) error {
 		if err := s.beginRaw(d[0].date); err != nil {
 			return err
 		}
@@ -234,7 +233,7 @@ func damagedPayload(b *bench) {
 		}
 		return s.finish(good)
 	})
-	b.refuses("a payload without its sync flush", func(s *session) error {
+	b.refuses("a payload without its sync flush", d, func(s *session) error {
 		bad := *good
 		bad.Payload = bad.Payload[:len(bad.Payload)-1]
 		if err := s.beginRaw(d[0].date); err != nil {
@@ -248,13 +247,14 @@ func damagedPayload(b *bench) {
 }
 
 func oversizePayload(b *bench) {
-	date := firstDay.Format("2006-01-02")
+	d := days("oversize", 1, 2)
+	date := d[0].date
 	big := NewBatch(Row{Line: `{}`})
 	stored := []byte{0, 0, 0, 0xff, 0xff} // an empty stored block
 	for len(big.Payload) <= batch.MaxPayload {
 		big.Payload = append(big.Payload, stored...)
 	}
-	b.refuses("a payload over the limit", func(s *session) error {
+	b.refuses("a payload over the limit", d, func(s *session) error {
 		if err := s.beginRaw(date); err != nil {
 			return err
 		}
@@ -263,7 +263,7 @@ func oversizePayload(b *bench) {
 		}
 		return s.finish(big)
 	})
-	b.refuses("a batch that claims more rows than any may have", func(s *session) error {
+	b.refuses("a batch that claims more rows than any may have", d, func(s *session) error {
 		bomb := NewBatch(Row{Line: `{}`})
 		bomb.RowsBytes = batch.MaxRowsBytes + 1
 		if err := s.beginRaw(date); err != nil {
@@ -346,4 +346,5 @@ func otherPipeline(b *bench) {
 	other.Adopt = true
 	p.mustExport(other, second)
 	p.expectState(other, sdk.Committed, 1)
+	b.expectRows(other, union(first, second), "after another pipeline has adopted the target")
 }

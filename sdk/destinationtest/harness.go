@@ -106,9 +106,24 @@ type Place struct {
 func Run(t *testing.T, h Harness) {
 	t.Helper()
 	h = h.withDefaults(t)
+	answers(newBench(t, h))
 	for _, c := range checks {
-		t.Run(c.name, func(t *testing.T) { c.run(newBench(t, h)) })
+		t.Run(c.name, func(t *testing.T) { c.hold(newBench(t, h)) })
 	}
+}
+
+// answers ends the suite when the plugin does not start, or does not answer
+// Configure within Harness.Timeout: each check would wait for as long.
+func answers(b *bench) { b.start().kill() }
+
+// hold runs the check. A failure names the rule and where to read it.
+func (c check) hold(b *bench) {
+	b.Cleanup(func() {
+		if b.Failed() {
+			b.Logf("the rule: %s (%s)", c.rule, c.read)
+		}
+	})
+	c.run(b)
 }
 
 // withDefaults builds the plugin and returns a complete copy.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -65,7 +66,7 @@ func (b *bench) launch(env ...string) *process {
 		SkipHostEnv:      true,
 		StartTimeout:     b.h.Timeout,
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir},
-		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: &b.log}),
+		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: &b.log, Exclude: ownKill}),
 	})
 	b.Cleanup(func() {
 		p.kill()
@@ -81,6 +82,15 @@ func (b *bench) launch(env ...string) *process {
 	}
 	p.Client = raw.(*protocol.Client)
 	return p
+}
+
+// ownKill reports whether a log entry is that of a process that the suite has
+// killed: it is not the plugin's error.
+func ownKill(_ hclog.Level, message string, args ...any) bool {
+	if !strings.Contains(message, "plugin process exited") {
+		return false
+	}
+	return slices.ContainsFunc(args, func(a any) bool { return strings.Contains(fmt.Sprint(a), "signal: killed") })
 }
 
 // start launches a process and configures it.
@@ -100,13 +110,17 @@ func (b *bench) start(env ...string) *process {
 }
 
 func (p *process) configure(config map[string]any) (protocol.Configured, error) {
+	return p.configureProject(p.bench.h.Project, config)
+}
+
+func (p *process) configureProject(project protocol.Project, config map[string]any) (protocol.Configured, error) {
 	data, err := json.Marshal(config)
 	if err != nil {
 		return protocol.Configured{}, fmt.Errorf("configuration of the harness: %w", err)
 	}
 	ctx, cancel := p.bench.call()
 	defer cancel()
-	return p.Configure(ctx, p.bench.h.Project, "under_test", data)
+	return p.Configure(ctx, project, "under_test", data)
 }
 
 // kill ends the process at once and waits until it is gone. It may have ended

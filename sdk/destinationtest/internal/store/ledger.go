@@ -13,9 +13,10 @@ import (
 
 // ledger says what is committed in one directory.
 type ledger struct {
-	Fences map[string]int64       // by pipeline id
-	Last   map[string]sdk.LastRun // by pipeline id
-	Runs   []committedRun         // in order of their commits
+	Fences   map[string]int64       // by pipeline id
+	Contents map[string]string      // of the runs that hold the fences, by pipeline id
+	Last     map[string]sdk.LastRun // by pipeline id
+	Runs     []committedRun         // in order of their commits
 }
 
 type committedRun struct {
@@ -60,7 +61,7 @@ func edit(dir string, change func(*ledger) error) (*ledger, error) {
 		return nil, err
 	}
 	path := filepath.Join(dir, "ledger.json")
-	l := &ledger{Fences: make(map[string]int64), Last: make(map[string]sdk.LastRun)}
+	l := &ledger{Fences: make(map[string]int64), Contents: make(map[string]string), Last: make(map[string]sdk.LastRun)}
 	data, err := os.ReadFile(path)
 	if err == nil {
 		err = json.Unmarshal(data, l)

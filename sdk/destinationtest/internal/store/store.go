@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/sdk/batch"
@@ -23,6 +24,8 @@ type Store struct {
 	Dir       string
 	ProjectID int64
 	Lie       string
+
+	writing sync.Mutex // held by a lie
 }
 
 var _ interface {
@@ -38,6 +41,9 @@ var _ interface {
 func (s *Store) lies(lie string) bool { return s.Lie == lie }
 
 func (s *Store) base(stream sdk.Stream) string {
+	if s.lies("one_project") {
+		return filepath.Join(s.Dir, "2195193", stream.String())
+	}
 	return filepath.Join(s.Dir, strconv.FormatInt(s.ProjectID, 10), stream.String())
 }
 
@@ -72,7 +78,7 @@ func (s *Store) Targets() []sdk.Target {
 // Open implements sdk.Opener.
 func (s *Store) Open(_ context.Context, run sdk.Run) (sdk.LastRun, error) {
 	l, err := edit(s.base(run.Stream), func(l *ledger) error {
-		if l.Fences[run.PipelineID] > run.Fence && !s.lies("ignores_fence_in_open") {
+		if s.overtaken(l, run) && !s.lies("ignores_fence_in_open") {
 			return fenced(l, run)
 		}
 		for id := range l.Last {
@@ -81,7 +87,10 @@ func (s *Store) Open(_ context.Context, run sdk.Run) (sdk.LastRun, error) {
 			}
 		}
 		if !s.lies("records_no_fence") {
-			l.Fences[run.PipelineID] = run.Fence
+			l.Fences[run.PipelineID], l.Contents[run.PipelineID] = run.Fence, run.Content
+		}
+		if s.lies("adopt_forgets_rows") && run.Adopt {
+			l.Runs = nil
 		}
 		if s.lies("hole_in_replace") && run.Mode == sdk.Replace {
 			l.Runs = nil
@@ -94,12 +103,23 @@ func (s *Store) Open(_ context.Context, run sdk.Run) (sdk.LastRun, error) {
 	return l.Last[run.PipelineID], nil
 }
 
+// overtaken reports whether a newer fence, or the same one with another
+// content, holds the pipeline.
+func (s *Store) overtaken(l *ledger, run sdk.Run) bool {
+	fence, content := l.Fences[run.PipelineID], l.Contents[run.PipelineID]
+	return fence > run.Fence || fence == run.Fence && content != run.Content && !s.lies("compares_numbers_only")
+}
+
 func fenced(l *ledger, run sdk.Run) error {
 	return sdk.Fenced(fmt.Errorf("fence %d is older than %d", run.Fence, l.Fences[run.PipelineID]))
 }
 
 // Write implements sdk.Destination.
 func (s *Store) Write(_ context.Context, run sdk.Run, p sdk.Partition, r *batch.Reader) (sdk.PartitionReceipt, error) {
+	if s.lies("status_waits") {
+		s.writing.Lock()
+		defer s.writing.Unlock()
+	}
 	receipt := sdk.PartitionReceipt{}
 	var data []byte
 	for {
@@ -132,7 +152,11 @@ func (s *Store) write(run sdk.Run, p sdk.Partition, mode int, data []byte, recei
 	if s.lies("one_day_for_all") {
 		date = "2026-06-01"
 	}
-	name := filepath.Join(s.runDir(run), fmt.Sprintf("%04d-%s.ndjson", p.Index, date))
+	index := p.Index
+	if s.lies("one_file_for_a_date") {
+		index = 0
+	}
+	name := filepath.Join(s.runDir(run), fmt.Sprintf("%04d-%s.ndjson", index, date))
 	receipt.Objects = []string{filepath.Base(name)}
 	receipt.StoredBytes += uint64(len(data))
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
@@ -231,10 +255,14 @@ var inMemory sdk.LastRun
 
 func (s *Store) commit(run sdk.Run, receipt sdk.Receipt) error {
 	_, err := edit(s.base(run.Stream), func(l *ledger) error {
-		if l.Fences[run.PipelineID] > run.Fence && !s.lies("ignores_fence_in_commit") {
+		last := l.Last[run.PipelineID]
+		if s.lies("compares_numbers_only") && last.Number == run.Number {
+			return nil
+		}
+		if s.overtaken(l, run) && !s.lies("ignores_fence_in_commit") {
 			return fenced(l, run)
 		}
-		if done, err := l.Last[run.PipelineID].Holds(run); done || err != nil {
+		if done, err := last.Holds(run); done || err != nil {
 			return err
 		}
 		l.Last[run.PipelineID] = run.Last()
@@ -260,6 +288,10 @@ func (s *Store) Abort(_ context.Context, run sdk.Run, discard bool) error {
 
 // Status implements sdk.Destination.
 func (s *Store) Status(_ context.Context, run sdk.Run) (sdk.Status, error) {
+	if s.lies("status_waits") {
+		s.writing.Lock()
+		defer s.writing.Unlock()
+	}
 	l, err := edit(s.base(run.Stream), nil)
 	if err != nil {
 		return sdk.Status{}, err
@@ -280,6 +312,9 @@ func (s *Store) Status(_ context.Context, run sdk.Run) (sdk.Status, error) {
 		if c := l.find(run.PipelineID, run.Number); c != nil {
 			status.Receipt, status.Content = &c.Receipt, c.Content
 		}
+	}
+	if s.lies("forgets_content") {
+		status.Content, status.Last.Content = "", ""
 	}
 	return status, nil
 }
