@@ -251,8 +251,8 @@ func (p *process) expectState(run sdk.Run, want sdk.RunState, lastCommitted int6
 	}
 }
 
-// expectRows asserts what a consumer sees.
-func (b *bench) expectRows(run sdk.Run, want map[string][]string, when string) {
+// read returns what a consumer sees, by date.
+func (b *bench) read(run sdk.Run, when string) map[string][]string {
 	b.Helper()
 	ctx, cancel := b.call()
 	defer cancel()
@@ -260,7 +260,13 @@ func (b *bench) expectRows(run sdk.Run, want map[string][]string, when string) {
 	if err != nil {
 		b.Fatalf("read back %s: %v", when, err)
 	}
-	if diff := compare(want, got); diff != "" {
+	return got
+}
+
+// expectRows asserts what a consumer sees.
+func (b *bench) expectRows(run sdk.Run, want map[string][]string, when string) {
+	b.Helper()
+	if diff := compare(want, b.read(run, when)); diff != "" {
 		b.Errorf("rows at the destination %s:%s", when, diff)
 	}
 }

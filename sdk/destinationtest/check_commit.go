@@ -346,5 +346,11 @@ func otherPipeline(b *bench) {
 	other.Adopt = true
 	p.mustExport(other, second)
 	p.expectState(other, sdk.Committed, 1)
-	b.expectRows(other, union(first, second), "after another pipeline has adopted the target")
+	const adopted = "after another pipeline has adopted the target"
+	if compare(union(first, second), b.read(other, adopted)) == "" {
+		return
+	}
+	// The harness may read the rows of one pipeline at a time.
+	b.expectRows(b.run(1, 1), first.lines(), adopted)
+	b.expectRows(other, second.lines(), adopted)
 }
