@@ -1,0 +1,42 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The example that authors copy keeps no receipts. A host that is killed
+// between the commit and its record takes the run by its content.
+func TestTheExampleDestinationSurvivesAKillBehindTheCommit(t *testing.T) {
+	t.Parallel()
+	s := newSiteWith(t, "\ndestination \"ndjson\" \"out\" {\n  path = \"./out\"\n}\n", "ndjson.out")
+	s.events("a.ndjson", 0, 3, 900)
+	s.Penstock([]string{"PENSTOCK_CRASH_AT=export.committed:1"}, "run", "--once")
+	s.Once()
+	s.events("b.ndjson", 3, 2, 100)
+	s.Once()
+	files, err := filepath.Glob(filepath.Join(s.Dir, "out", "*", "*.ndjson"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]int{}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(data)) {
+			rows[line]++
+		}
+	}
+	if len(rows) != 1000 {
+		t.Errorf("%d rows at the destination, want 1000", len(rows))
+	}
+	for line, n := range rows {
+		if n != 1 {
+			t.Fatalf("%d times: %s", n, line)
+		}
+	}
+}
