@@ -10,7 +10,7 @@ import (
 	"github.com/penstock-io/penstock/test/penstocktest"
 )
 
-// session is what a test does with a browser, a host and a relay between.
+// session drives a browser that sends to a host through a relay.
 type session struct {
 	*shop
 	browser   *browser
@@ -34,7 +34,8 @@ func (s *session) visit(page string, interval int) {
 	s.browser.visit(page, s.origin, s.collector, interval)
 }
 
-// track runs what tracks so many events, and waits until the host has them.
+// track runs a script that tracks so many events, and waits until the host has
+// them.
 func (s *session) track(page string, events int, js string) {
 	s.t.Helper()
 	s.browser.run(page, js)
@@ -48,8 +49,8 @@ func (s *session) arrive(events int) {
 	s.shop.arrive(s.host, s.tracked)
 }
 
-// operate has a page change a profile, and waits until the host has taken what
-// the sign tells.
+// operate has a page change a profile, and waits until the host has taken the
+// request that contains sign.
 func (s *session) operate(page, js, sign string) {
 	s.t.Helper()
 	count := func() (n int) {
@@ -67,7 +68,7 @@ func (s *session) operate(page, js, sign string) {
 
 func (s *session) device(page string) string {
 	s.t.Helper()
-	return plain(s.browser.run(page, `return mixpanel.get_property('$device_id')`))
+	return textOf(s.browser.run(page, `return mixpanel.get_property('$device_id')`))
 }
 
 // A page of another origin sends whatever mixpanel-browser can send.
@@ -100,7 +101,7 @@ func TestBrowser(t *testing.T) {
 		"$transactions": [], "company": ["acme"], "$last_seen": "seen"}`}))
 }
 
-// anonymous tracks events of nobody, one batch after another.
+// anonymous tracks events before identify, one batch after another.
 func (s *session) anonymous() (device string) {
 	s.t.Helper()
 	s.track("shop", 122, `
@@ -112,8 +113,8 @@ func (s *session) anonymous() (device string) {
 	return s.device("shop")
 }
 
-// identified is what somebody known does to a profile, to a group and to the
-// own id. Operations wait until then.
+// identified changes profile, group and id of an identified user. Operations wait
+// until then.
 func (s *session) identified() {
 	s.t.Helper()
 	s.operate("shop", `
@@ -180,7 +181,7 @@ func (s *session) otherWays() {
 }
 
 // leaving sends a beacon, and coming back the same again: the client does not
-// know what became of the beacon.
+// know the outcome of the beacon.
 func (s *session) leaving() {
 	s.t.Helper()
 	b, sent := s.browser, s.relay.beacons()
@@ -220,7 +221,8 @@ func (s *session) stranger() {
 		while (problems.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));`)
 }
 
-// curious asks for what there is not, and is told so.
+// curious asks for features that the collector does not have, and gets empty
+// answers.
 func (s *session) curious() {
 	s.t.Helper()
 	s.browser.open("curious", s.origin+pagePath)

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// What a page's server answers: a page, and Mixpanel's client in it.
+// Paths of the server of pages: a page, and Mixpanel's client in it.
 const (
 	pagePath   = "/page"
 	scriptPath = "/mixpanel.js"
@@ -93,7 +93,7 @@ func startBrowser(t *testing.T) *browser {
 	return b
 }
 
-// ask has the browser do something and returns what came of it.
+// ask sends the browser a command and returns the result.
 func (b *browser) ask(command object) json.RawMessage {
 	b.t.Helper()
 	line, err := json.Marshal(command)
@@ -134,8 +134,8 @@ func (b *browser) run(page, js string) json.RawMessage {
 	return b.ask(object{"do": "run", "page": page, "js": js})
 }
 
-// visit opens a page and begins to use the client there, which sends what it
-// has when the interval, in milliseconds, has passed.
+// visit opens a page and begins to use the client there, which sends its queue
+// when the interval, in milliseconds, has passed.
 func (b *browser) visit(page, origin, collector string, interval int) {
 	b.t.Helper()
 	b.open(page, origin+pagePath)
@@ -146,7 +146,7 @@ func (b *browser) visit(page, origin, collector string, interval int) {
 		});`, shopToken, collector, interval))
 }
 
-// Intervals of visits: what is tracked is sent soon, or only on leaving.
+// Intervals of visits: events are sent soon, or only on leaving.
 const (
 	soon  = 100
 	never = 1e6

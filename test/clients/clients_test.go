@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	os.Exit(penstocktest.Main(m, map[string]string{"localfs": "./cmd/penstock-destination-localfs"}))
 }
 
-// What the configuration below says.
+// Values of the configuration below.
 const (
 	shopToken = "tok-7c1d" // penstocktest.Environment
 	shopID    = "2195193"
@@ -128,7 +128,7 @@ func (s *shop) serve() *penstocktest.Host {
 	return h
 }
 
-// finish stops the host and exports what it has taken.
+// finish stops the host and exports the records that it has taken.
 func (s *shop) finish(h *penstocktest.Host) {
 	s.t.Helper()
 	if status := h.Stop(syscall.SIGTERM); status.ExitStatus() != 0 {
@@ -165,7 +165,8 @@ func (s *shop) counted(outcome string) (n int64) {
 	return n
 }
 
-// certificate makes one for the loopback address, which nobody trusts yet.
+// certificate makes a certificate for the loopback address, which clients do not
+// trust yet.
 func (s *shop) certificate() {
 	s.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

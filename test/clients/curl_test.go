@@ -8,7 +8,7 @@ import (
 )
 
 // curl calls, as Mixpanel's documentation shows them, are answered as it says,
-// to the byte, and what they bring is exported.
+// to the byte, and their records are exported.
 func TestCurl(t *testing.T) {
 	t.Parallel()
 	curl, err := exec.LookPath("curl")
@@ -102,7 +102,7 @@ func TestCurl(t *testing.T) {
 		{"profile set", "/engage#profile-set", append(asJSON, "--data", profile(`"$set": {"$name": "Ada", "logins": 3}`)), "1" + ok},
 		{"profile add", "/engage?verbose=1#profile-numerical-add", append(asJSON, "--data", profile(`"$add": {"logins": 4}`)), `{"status":1,"error":null}HTTP 200 application/json`},
 		{"profile append, as a form", "/engage", []string{"--data-urlencode", "data=" + profile(`"$append": {"list": "x"}`)}, "1" + ok},
-		{"profile of nobody", "/engage", append(asJSON, "--data", `[{"$token": "`+shopToken+`", "$set": {"a": 1}}]`), "0" + ok},
+		{"profile without an id", "/engage", append(asJSON, "--data", `[{"$token": "`+shopToken+`", "$set": {"a": 1}}]`), "0" + ok},
 		{"group set", "/groups#group-set", append(asJSON, "--data", `[{"$token": "`+shopToken+`", "$group_key": "company", "$group_id": "Mixpanel", "$set": {"a": 1}}]`), "1" + ok},
 	} {
 		if strings.Contains(strings.Join(tt.args, " "), "@tracked") {

@@ -44,12 +44,12 @@ func (s *shop) describeRow(line string) string {
 	}
 	insert, at := row.Insert, row.Time.String()
 	switch own := row.Properties["$insert_id"]; {
-	case made.MatchString(insert) && plain(own) == insert:
+	case made.MatchString(insert) && textOf(own) == insert:
 		delete(row.Properties, "$insert_id")
 		fallthrough
 	case made.MatchString(insert):
 		insert = "made"
-	case plain(own) != insert:
+	case textOf(own) != insert:
 		t.Errorf("the insert id is not that of the properties: %s", line)
 	}
 	if _, sent := row.Properties["time"]; !sent {
@@ -59,7 +59,7 @@ func (s *shop) describeRow(line string) string {
 		at = "arrival"
 	}
 	imported := string(row.Properties["$import"]) == "true"
-	if host := plain(row.Properties["$mp_api_endpoint"]); host != "127.0.0.1" {
+	if host := textOf(row.Properties["$mp_api_endpoint"]); host != "127.0.0.1" {
 		t.Errorf("$mp_api_endpoint is %q in %s", host, line)
 	}
 	for _, name := range []string{"$mp_api_timestamp_ms", "mp_processing_time_ms"} {
@@ -85,7 +85,7 @@ func text(s *string) string {
 	return *s
 }
 
-// same fails the test unless what was exported is what was sent, each once.
+// same fails the test unless exported and sent records are equal, each once.
 func same(t *testing.T, what string, exported, sent []string) {
 	t.Helper()
 	for len(exported) > 0 || len(sent) > 0 {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// script is what node/drive.js is given.
+// script is the input of node/drive.js.
 type script struct {
 	Token          string         `json:"token"`
 	Config         map[string]any `json:"config"`
@@ -21,8 +21,8 @@ type script struct {
 	Calls [][]any `json:"calls"`
 }
 
-// drive makes calls with Mixpanel's client for Node.js and returns what it
-// made of the answers, "" for success. after is called behind each.
+// drive makes calls with Mixpanel's client for Node.js and returns the errors that
+// it reports, "" for success. after is called after each call.
 func drive(t *testing.T, sc script, after func(n int), env ...string) []string {
 	t.Helper()
 	input, err := json.Marshal(sc)
@@ -87,7 +87,7 @@ func wide(n int) object {
 	}
 }
 
-func with(properties object, more ...any) object {
+func extend(properties object, more ...any) object {
 	for i := 0; i < len(more); i += 2 {
 		properties[more[i].(string)] = more[i+1]
 	}
@@ -118,20 +118,20 @@ func TestNode(t *testing.T) {
 	h := s.serve()
 	now, old := time.Now(), time.Now().AddDate(0, 0, -30)
 	plainHTTP := func(more ...any) object {
-		return with(object{"protocol": "http", "host": s.relay.address}, more...)
+		return extend(object{"protocol": "http", "host": s.relay.address}, more...)
 	}
 
 	calls := [][]any{
 		{"track", "no properties"},
 		{"track", "Ünïcode 🏔", wide(1)},
-		{"track", "with a Date", with(wide(2), "time", date(now.Add(-time.Hour)))},
-		{"track", "with milliseconds", with(wide(3), "time", now.Add(-time.Minute).UnixMilli())},
-		{"track", "with seconds", with(wide(4), "time", now.Add(-time.Minute).Unix())},
-		{"track", "with an insert id", with(wide(5), "$insert_id", "5f1e-aa", "time", now.UnixMilli())},
+		{"track", "with a Date", extend(wide(2), "time", date(now.Add(-time.Hour)))},
+		{"track", "with milliseconds", extend(wide(3), "time", now.Add(-time.Minute).UnixMilli())},
+		{"track", "with seconds", extend(wide(4), "time", now.Add(-time.Minute).Unix())},
+		{"track", "with an insert id", extend(wide(5), "$insert_id", "5f1e-aa", "time", now.UnixMilli())},
 		{"track", "of a device", object{"$device_id": "d-1", "n": 6}},
 		{"track", "of a device and a user", object{"$device_id": "d-1", "$user_id": "ada", "n": 7}},
 		{"track", "of an anonymous id", object{"distinct_id": "$device:d-2", "n": 8}},
-		{"track", "a long one", with(wide(9), "more", strings.Repeat("0123456789abcdef", 15), "list", strings.Split(strings.Repeat("élan,", 200), ","))},
+		{"track", "a long one", extend(wide(9), "more", strings.Repeat("0123456789abcdef", 15), "list", strings.Split(strings.Repeat("élan,", 200), ","))},
 		{"track_batch", list("batch", 120, nil)},
 		{"track_batch", list("batch with times", 50, date(now.Add(-2*time.Hour))), object{"max_batch_size": 20}},
 		{"track_batch", list("batch of one", 1, now.Add(-time.Minute).Unix())},
@@ -197,7 +197,7 @@ func TestNodeTLS(t *testing.T) {
 	s := newShop(t, "http://localhost:1")
 	h := s.serve()
 	old := time.Now().AddDate(0, 0, -20)
-	config := func(more ...any) object { return with(object{"host": s.secure}, more...) }
+	config := func(more ...any) object { return extend(object{"host": s.secure}, more...) }
 	trusted := "NODE_EXTRA_CA_CERTS=" + filepath.Join(s.Dir, "cert.pem")
 	for i, sc := range []script{
 		{Config: config(), ServiceAccount: []string{username, password, shopID}},

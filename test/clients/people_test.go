@@ -97,7 +97,7 @@ func profile(s *shop, id string, properties map[string]any) string {
 	return id + " " + strings.TrimSpace(b.String())
 }
 
-// profiles describe what profiles should hold, by id, as JSON.
+// profiles describe the expected profiles, by id, as JSON.
 func (s *shop) profiles(want map[string]string) []string {
 	var all []string
 	for id, text := range want {

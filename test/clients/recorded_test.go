@@ -23,7 +23,7 @@ import (
 
 // recorded is a request as one of the official clients sends it, from
 // testdata/requests: its head, its records, and how they are packed into its
-// body. Only what cannot stay the same is filled in: times, the host, lengths.
+// body. Times, the host and lengths are filled in.
 type recorded struct {
 	name    string
 	request []byte // all of its bytes
@@ -163,14 +163,15 @@ func imported(body []byte) bool {
 	return json.Unmarshal(body, &answer) == nil && answer.Code == 200 && answer.Status == "OK" && answer.Imported > 0
 }
 
-// identified says whether a record can be told from all others: then it may be
+// identified reports whether a record can be told from all others: then it may be
 // sent again.
 func identified(record json.RawMessage) bool {
 	return bytes.Contains(record, []byte(`"$insert_id"`)) || bytes.Contains(record, []byte(`"$mp_event_id"`))
 }
 
-// The other clients' requests, byte by byte: each client is content, and what
-// it has sent is exported, once, though all that carries an id is sent twice.
+// The other clients' requests, byte by byte: each client takes the answer
+// for a success, and its records are exported once, though records with an id are
+// sent twice.
 func TestRecordedRequests(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/requests/*.txt")
@@ -203,7 +204,7 @@ func TestRecordedRequests(t *testing.T) {
 			}
 			e := parseEvent(t, record)
 			e.imported = r.path == "import"
-			token := plain(e.properties["token"])
+			token := textOf(e.properties["token"])
 			sent[token] = append(sent[token], e.row(token != clubToken))
 		}
 	}

@@ -15,19 +15,19 @@ import (
 )
 
 // relay stands between clients and a host. It hands on requests and answers as
-// they are, byte by byte, and writes them down. What the host does not answer
-// it answers with 502, as a gateway does.
+// they are, byte by byte, and writes them down. It answers 502, as a gateway does,
+// when the host does not answer.
 type relay struct {
 	address string
 	to      string
-	pages   http.Handler // what it answers itself; nil: nothing
+	pages   http.Handler // for requests that it answers itself; nil: none
 
 	mu        sync.Mutex
 	exchanges []exchange
 	lose      bool // the next answer to /track
 }
 
-// exchange is a request and what became of it.
+// exchange is a request and its answer.
 type exchange struct {
 	method, path, query string
 	header              http.Header
@@ -114,10 +114,10 @@ func (r *relay) serve(client net.Conn) {
 	}
 }
 
-// unanswered is what a client is told that gets no answer.
+// unanswered is the answer to a client when the host gives none.
 const unanswered = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
 
-// note writes an exchange down, and says whether its answer is to be lost.
+// note writes an exchange down, and reports whether its answer is to be lost.
 func (r *relay) note(e *exchange) (lost bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -212,7 +212,7 @@ func (b *backend) close() {
 	}
 }
 
-// answer is what a page's handler writes.
+// answer is the output of a page's handler.
 type answer struct {
 	header http.Header
 	status int

@@ -12,8 +12,8 @@ import (
 )
 
 // While the host is killed and stopped again and again, pages go on. They send
-// to the gateway that they came from, which says 502 meanwhile, and once before
-// each SIGKILL loses an answer: what was taken is sent again.
+// to the gateway that they came from, which answers 502 while the host is down, and
+// once before each SIGKILL loses an answer: records that were taken are sent again.
 func TestBrowserRestarts(t *testing.T) {
 	t.Parallel()
 	b := startBrowser(t)
@@ -70,7 +70,7 @@ func TestNodeRestarts(t *testing.T) {
 		if n%40 != 0 || n == calls {
 			return
 		}
-		// The client goes on meanwhile.
+		// The client goes on while the host is down.
 		signal := []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}[n/40%2]
 		if status := h.Stop(signal); signal == syscall.SIGTERM && status.ExitStatus() != 0 {
 			t.Errorf("it ended with %v:\n%s", status, h.Said())

@@ -53,7 +53,7 @@ func (e exchange) records(t *testing.T) []json.RawMessage {
 	return split(t, text)
 }
 
-// split splits what is an array of records, or records one after another.
+// split splits an array of records, or records one after another.
 func split(t *testing.T, text []byte) []json.RawMessage {
 	t.Helper()
 	var all []json.RawMessage
@@ -89,9 +89,9 @@ func unpack(t *testing.T, data string) []byte {
 	return repaired(text)
 }
 
-// repaired turns what mixpanel-browser makes of a character beyond the basic
-// plane before it encodes base64, two surrogates of three bytes each, into what
-// the character is in UTF-8. A half alone becomes the replacement character.
+// repaired joins the two surrogates of three bytes each that mixpanel-browser makes
+// of a character beyond the basic plane before it encodes base64. A half alone
+// becomes the replacement character.
 func repaired(text []byte) []byte {
 	half := func(i int) rune {
 		if i+2 < len(text) && text[i] == 0xed && text[i+1] >= 0xa0 {
@@ -118,7 +118,7 @@ func repaired(text []byte) []byte {
 }
 
 // events are those that clients sent to a project and the host has taken, as
-// they should be exported. What was sent again is there once.
+// they should be exported. Events that were sent again are there once.
 func (r *relay) events(t *testing.T, token string) []string {
 	t.Helper()
 	once := map[string]bool{}
@@ -133,7 +133,7 @@ func (r *relay) events(t *testing.T, token string) []string {
 			sent := parseEvent(t, text)
 			sent.imported = path == "import"
 			row := sent.row(token == shopToken)
-			to := plain(sent.properties["token"])
+			to := textOf(sent.properties["token"])
 			if to == "" {
 				to = shopToken // by its credentials
 			}
@@ -176,8 +176,8 @@ func parseEvent(t *testing.T, text []byte) event {
 	return event{name: e.Event, properties: e.Properties}
 }
 
-// plain is what a string or number stands for.
-func plain(value json.RawMessage) string {
+// textOf is the text of a string or number.
+func textOf(value json.RawMessage) string {
 	var text string
 	if json.Unmarshal(value, &text) == nil {
 		return text
@@ -201,8 +201,8 @@ func (e event) row(simplified bool) string {
 	for _, name := range slices.Concat(added, taken) {
 		delete(properties, name)
 	}
-	device, user := plain(properties["$device_id"]), plain(properties["$user_id"])
-	distinct := plain(properties["distinct_id"])
+	device, user := textOf(properties["$device_id"]), textOf(properties["$user_id"])
+	distinct := textOf(properties["distinct_id"])
 	if simplified {
 		device = strings.TrimPrefix(device, "$device:")
 		switch rest, anonymous := strings.CutPrefix(distinct, "$device:"); {
@@ -219,9 +219,9 @@ func (e event) row(simplified bool) string {
 		}
 	}
 	if !simplified && e.name == "$identify" && distinct == "" {
-		distinct = plain(properties["$identified_id"])
+		distinct = textOf(properties["$identified_id"])
 	}
-	insert := plain(properties["$insert_id"])
+	insert := textOf(properties["$insert_id"])
 	if !wellFormed.MatchString(insert) {
 		insert = "made"
 	}
