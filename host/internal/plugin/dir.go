@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Prefix is what the name of every destination plugin's binary begins with.
@@ -58,6 +59,7 @@ type Dir struct {
 	path string
 	// probe runs a verified binary and asks what it is.
 	probe Prober
+	sums  sums // of binaries that Open has read
 }
 
 // Prober runs a binary that a person has just decided to trust and returns
@@ -106,7 +108,7 @@ func (d *Dir) Open(typ string) (*Binary, error) {
 	}
 	file := Prefix + typ
 	pin, pinned := lock.find(file)
-	b, err := openBinary(filepath.Join(dir, file))
+	b, err := openBinary(filepath.Join(dir, file), &d.sums)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, missing(dir, typ, pinned)
 	}
@@ -167,7 +169,7 @@ func entry(dir string, lock Lock, file string) Entry {
 	if !pinned {
 		e.State = Unpinned
 	}
-	b, err := openBinary(filepath.Join(dir, file))
+	b, err := openBinary(filepath.Join(dir, file), nil)
 	switch {
 	case err == nil:
 		defer b.Close()
@@ -229,7 +231,32 @@ func (b *Binary) Type() string { return strings.TrimPrefix(filepath.Base(b.Path)
 // Close closes the file. A process that was started from it runs on.
 func (b *Binary) Close() error { return b.f.Close() }
 
-func openBinary(path string) (*Binary, error) {
+// openBinary opens a binary and reads it, unless known says that the open file is
+// as it was when it was read last. known may be nil. What is executed later is
+// this open file.
+func openBinary(path string, known *sums) (*Binary, error) {
+	f, err := openChecked(path)
+	if err != nil {
+		return nil, err
+	}
+	if sum := known.get(path, f); sum != "" {
+		return &Binary{Path: path, SHA256: sum, f: f}, nil
+	}
+	began := time.Now()
+	before, _ := identify(f)
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("read plugin %s: %w", path, err)
+	}
+	b := &Binary{Path: path, SHA256: hex.EncodeToString(h.Sum(nil)), f: f}
+	if after, ok := identify(f); ok && before == after {
+		known.put(path, b.SHA256, after, began)
+	}
+	return b, nil
+}
+
+func openChecked(path string) (*os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open plugin: %w", err)
@@ -238,10 +265,5 @@ func openBinary(path string) (*Binary, error) {
 		_ = f.Close()
 		return nil, err
 	}
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("read plugin %s: %w", path, err)
-	}
-	return &Binary{Path: path, SHA256: hex.EncodeToString(h.Sum(nil)), f: f}, nil
+	return f, nil
 }

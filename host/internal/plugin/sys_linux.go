@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,6 +33,21 @@ func setExecutable(cmd *exec.Cmd, b *Binary) {
 	if _, err := os.Stat("/proc/self/fd"); err != nil {
 		cmd.Path, cmd.ExtraFiles = b.Path, nil
 	}
+}
+
+// identify returns the identity of an open file.
+func identify(f *os.File) (is identity, ok bool) {
+	info, err := f.Stat()
+	if err != nil {
+		return identity{}, false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return identity{}, false
+	}
+	return identity{
+		device: stat.Dev, inode: stat.Ino, size: stat.Size, modified: info.ModTime(), changed: time.Unix(stat.Ctim.Unix()),
+	}, true
 }
 
 // waitExit waits until the process has ended and leaves it as a zombie: its id,

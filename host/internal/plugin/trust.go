@@ -130,7 +130,7 @@ func (d *Dir) WriteLock(ctx context.Context) ([]Entry, error) {
 }
 
 func (d *Dir) makePin(ctx context.Context, path string) (Pin, error) {
-	b, err := openBinary(path)
+	b, err := openBinary(path, nil)
 	if err != nil {
 		return Pin{}, err
 	}
