@@ -16,12 +16,12 @@ type certificate struct {
 
 	mu     sync.Mutex
 	loaded *tls.Certificate
-	stamp  [2]time.Time // when the files of loaded, or those that could not be loaded, were written
+	stamp  [2]time.Time // times of modification of the files that were read last
 }
 
 // certificates are the settings of a listener with a certificate and its key.
-// They are read again when they were written since; while they do not fit, the
-// ones before are used.
+// The files are read again when they were written since the last time; while
+// they do not fit each other, the certificate that was loaded last is used.
 func certificates(cert, key string, log *slog.Logger) (*tls.Config, error) {
 	c := &certificate{cert: cert, key: key, log: log}
 	if err := c.load(); err != nil {
@@ -35,7 +35,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	defer c.mu.Unlock()
 	if stamp := c.written(); stamp != c.stamp {
 		if err := c.load(); err != nil {
-			c.log.Warn("the certificate was written anew and is not used yet", "error", err)
+			c.log.Warn("could not load the renewed certificate; the one before is still used", "error", err)
 		}
 	}
 	return c.loaded, nil

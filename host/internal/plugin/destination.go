@@ -102,7 +102,7 @@ func (d *Destination) restart(ctx context.Context) (*process, error) {
 	}
 	p, err := d.begin(ctx)
 	if err != nil {
-		if ctx.Err() == nil && mayPass(err) {
+		if ctx.Err() == nil && isTransient(err) {
 			d.budget.crashed(d.m.opts.Clock.Now(), err)
 		}
 		return nil, err
@@ -111,9 +111,8 @@ func (d *Destination) restart(ctx context.Context) (*process, error) {
 	return p, nil
 }
 
-// mayPass says that a start failed for a reason that another start may not
-// find again.
-func mayPass(err error) bool { return protocol.ClassOf(err) == protocol.Retryable }
+// isTransient reports whether another start may succeed after err.
+func isTransient(err error) bool { return protocol.ClassOf(err) == protocol.Retryable }
 
 // pause waits until the next start is due.
 func (d *Destination) pause(ctx context.Context) error {
@@ -125,7 +124,7 @@ func (d *Destination) pause(ctx context.Context) error {
 	if pause == 0 {
 		return nil
 	}
-	d.m.opts.Logger.Info("plugin is started again after a pause", "plugin", d.name, "pause", pause)
+	d.m.opts.Logger.Info("restarting plugin after a pause", "plugin", d.name, "pause", pause)
 	select {
 	case <-clock.After(pause):
 		return nil

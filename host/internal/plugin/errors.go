@@ -72,7 +72,7 @@ func (e *ProtocolError) Error() string {
 		e.Plugin, e.Theirs, versionList(e.Ours), fix)
 }
 
-// CrashError says that a plugin process ended without having been asked to.
+// CrashError says that a plugin process ended unexpectedly.
 type CrashError struct {
 	Plugin string
 	During string // the call that it cut; empty: none
@@ -113,7 +113,7 @@ func (e *FrozenError) Error() string {
 
 func (e *FrozenError) Unwrap() error { return e.Err }
 
-// Timeout makes FrozenError look like a timeout to whoever asks.
+// Timeout reports true: callers treat FrozenError as a timeout.
 func (e *FrozenError) Timeout() bool { return true }
 
 // DeadlineError says that a call took too long. The plugin lives on.
@@ -127,7 +127,7 @@ func (e *DeadlineError) Error() string {
 	return fmt.Sprintf("plugin %s: %s did not end within %s", e.Plugin, e.During, e.After)
 }
 
-// Timeout makes DeadlineError look like a timeout to whoever asks.
+// Timeout reports true: callers treat DeadlineError as a timeout.
 func (e *DeadlineError) Timeout() bool { return true }
 
 // BudgetError says that a plugin crashed too often to be started again now.
@@ -171,9 +171,9 @@ func versionList(versions []int) string {
 	return "versions " + strings.Join(parts, ", ")
 }
 
-// The errors of this package have a class for those who decide about another
-// attempt by it: what a person has to mend is a matter of configuration, the
-// rest may pass.
+// The errors of this package have a class, by which callers decide about another
+// attempt: errors that a person must correct are of class configuration, the
+// others are retryable.
 
 // As gives the error as a *protocol.Error.
 func (e *RefusedError) As(target any) bool {

@@ -179,7 +179,7 @@ func (m *Manager) describe(ctx context.Context, p *process, b *Binary) (protocol
 		}
 	}
 	if err := m.cache.put(b.SHA256, d); err != nil {
-		m.opts.Logger.Warn("a plugin's description could not be kept", "plugin", b.Type(), "error", err)
+		m.opts.Logger.Warn("could not cache the description of a plugin; it will be asked again", "plugin", b.Type(), "error", err)
 	}
 	return d, nil
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-// unkillable is how long a process may take to end after SIGKILL. Longer means
-// that it hangs in the kernel, where nobody reaches it.
+// unkillable is how long a process may take to end after SIGKILL. A process that
+// takes longer hangs in the kernel, where no signal reaches it.
 const unkillable = 10 * time.Second
 
 // launch says how to start one process.
@@ -32,7 +32,7 @@ type launch struct {
 	timeouts Timeouts
 }
 
-// process is one start of a plugin. Whoever has it stops it.
+// process is one start of a plugin. Its owner stops it.
 type process struct {
 	name     string
 	timeouts Timeouts
@@ -99,7 +99,7 @@ func (p *process) bury() {
 	unexpected := !p.asked && p.cause == nil
 	p.mu.Unlock()
 	if unexpected {
-		p.logger.Error("plugin ended without having been asked to", "status", p.run.status)
+		p.logger.Error("plugin process ended unexpectedly", "status", p.run.status)
 	}
 	p.watching.Wait()
 	p.cleanup()
@@ -111,7 +111,7 @@ func (p *process) cleanup() {
 	p.run.signal(syscall.SIGKILL)
 	if p.run.ID() != "" {
 		if !waitFor(p.run.joined, unkillable) {
-			p.logger.Error("the plugin's process does not end, not even by SIGKILL; it is left behind", "pid", p.run.ID())
+			p.logger.Error("plugin process did not end after SIGKILL; it is left running", "pid", p.run.ID())
 			return
 		}
 	}
@@ -122,7 +122,7 @@ func (p *process) cleanup() {
 	}
 	p.conn.close()
 	if err := p.dir.remove(); err != nil {
-		p.logger.Warn("a plugin's private directory could not be removed", "path", p.dir.path, "error", err)
+		p.logger.Warn("could not remove the private directory of a plugin", "path", p.dir.path, "error", err)
 	}
 }
 
@@ -161,7 +161,7 @@ func (p *process) kill(cause *FrozenError) {
 	p.mu.Lock()
 	if p.cause == nil && !p.asked {
 		p.cause = cause
-		p.logger.Error("plugin is frozen and is killed", "during", cause.During, "after", cause.After)
+		p.logger.Error("killing a plugin that does not answer", "during", cause.During, "after", cause.After)
 	}
 	p.mu.Unlock()
 	p.run.signal(syscall.SIGKILL)
@@ -188,7 +188,7 @@ func (p *process) stop(ctx context.Context) {
 		p.run.signal(syscall.SIGKILL)
 	}
 	if !waitFor(p.gone, unkillable+2*pipeGrace) {
-		p.logger.Error("plugin does not end", "pid", p.run.ID())
+		p.logger.Error("plugin process did not end", "pid", p.run.ID())
 	}
 }
 
@@ -202,7 +202,7 @@ func (p *process) drain(ctx context.Context) bool {
 	defer cancel()
 	err := p.rpc.Drain(ctx)
 	if err != nil && p.alive() {
-		p.logger.Warn("plugin did not finish what it had open", "error", p.logs.red.clean(err.Error()))
+		p.logger.Warn("plugin did not finish its open work in time", "error", p.logs.red.clean(err.Error()))
 	}
 	return err == nil
 }

@@ -17,8 +17,8 @@ type source struct {
 	store     *Store
 	name, dir string
 
-	// writing is held by whoever changes files. It is held over I/O: there is one
-	// writer at a time.
+	// writing is held while files change, also over I/O: there is one writer at a
+	// time.
 	writing sync.Mutex
 	spans   map[string][]int64 // where the spans of a position begin, by prefix; guarded by writing
 
@@ -191,8 +191,8 @@ func (x *source) append(entries []Entry) error {
 		return err
 	}
 	if r.Bytes != before {
-		// Somebody has changed the file, which may end in half a line. The next check
-		// finds out what it has lost.
+		// The file was changed by another program, and may end in half a line. The
+		// next check finds the records that it has lost.
 		return x.create(tailPrefix, number+1, b)
 	}
 	if err := b.extend(x.path(name), before); err != nil {
