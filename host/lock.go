@@ -31,7 +31,7 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("the directory %s is in use by another penstock (process %s)", e.DataDir, e.Owner)
 }
 
-// within says whether a directory lies in another one.
+// within reports whether a directory lies in another one.
 func within(dir, other string) bool {
 	relative, err := filepath.Rel(other, dir)
 	return err == nil && filepath.IsLocal(relative)

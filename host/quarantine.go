@@ -212,7 +212,7 @@ func (h *Host) matching(f QuarantineFilter) iter.Seq2[quarantine.Entry, error] {
 	return func(yield func(quarantine.Entry, error) bool) {
 		entries := h.quarantine.Entries(f.Source)
 		if f.ID != "" {
-			entries = h.one(f.ID)
+			entries = h.entry(f.ID)
 		}
 		for e, err := range entries {
 			if (err != nil || f.matches(e)) && !yield(e, err) {
@@ -222,8 +222,8 @@ func (h *Host) matching(f QuarantineFilter) iter.Seq2[quarantine.Entry, error] {
 	}
 }
 
-// one is the record of an id, without looking at any other's file.
-func (h *Host) one(id string) iter.Seq2[quarantine.Entry, error] {
+// entry yields the record of an id, without looking at any other's file.
+func (h *Host) entry(id string) iter.Seq2[quarantine.Entry, error] {
 	return func(yield func(quarantine.Entry, error) bool) {
 		e, err := h.quarantine.Get(id)
 		var missing *quarantine.NotFoundError
@@ -233,7 +233,7 @@ func (h *Host) one(id string) iter.Seq2[quarantine.Entry, error] {
 	}
 }
 
-// ReplayQuarantine implements Operations: records that the schema takes by now
+// ReplayQuarantine implements Operations: records that the schema takes
 // become rows, and leave the quarantine once these are durable. Rows that a
 // destination refused stay: they are in the journal already.
 func (h *Host) ReplayQuarantine(ctx context.Context, f QuarantineFilter) (*ReplayReport, error) {
@@ -279,7 +279,7 @@ func (h *Host) ReplayQuarantine(ctx context.Context, f QuarantineFilter) (*Repla
 // again, and how many of the others were repaired.
 type replayer func(ctx context.Context, some []quarantine.Entry) (refused map[string]bool, repaired int64, err error)
 
-// What is replayed between two seals, and held in memory.
+// Bounds of the records that are replayed between two seals, and held in memory.
 const (
 	replayBytes   = 16 << 20
 	replayRecords = 20_000
@@ -368,7 +368,8 @@ func (s *replaySource) Next(context.Context) (*ingest.Piece, error) {
 	}
 	e := s.entries[s.next]
 	s.next++
-	// As of when it came: what is replayed twice, because of a crash, is the same.
+	// As of when it came: a record that is replayed twice, because of a crash, is the
+	// same.
 	return &ingest.Piece{Data: e.Bytes, Records: []ingest.Span{{From: 0, To: len(e.Bytes)}}, File: e.ID, Arrived: e.Time}, nil
 }
 

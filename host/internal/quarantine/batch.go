@@ -18,7 +18,7 @@ type batch struct {
 	now     time.Time
 	entries []Entry
 
-	// What became of the entries.
+	// Written by write.
 	bytes int64  // that were written, and reserved in the store
 	kept  counts // in the file
 	over  counts // there was no room for them

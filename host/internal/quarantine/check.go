@@ -12,7 +12,7 @@ import (
 type depth int
 
 const (
-	sizes    depth = iota // a file of the size that it had holds what it held
+	sizes    depth = iota // a file of the same size as before holds the same records
 	contents              // every line is read
 )
 
@@ -81,7 +81,7 @@ func (x *source) verify(ctx context.Context) (files int, err error) {
 }
 
 // compareAll compares the source's files with the ledger, one after another in
-// the order of their names, and counts what they hold.
+// the order of their names, and counts their records.
 func (x *source) compareAll(d depth) error {
 	names, err := x.files()
 	if err != nil {

@@ -45,8 +45,8 @@ type line struct {
 	Counted map[string]int64 `json:"counted,omitempty"`
 }
 
-// maxText is the most bytes of an entry's texts: destinations say what they
-// like as a reason.
+// maxText is the most bytes of an entry's texts: a destination may say
+// anything as a reason.
 const maxText = 4 << 10
 
 // limit truncates an entry's record and texts.

@@ -10,7 +10,7 @@ import (
 	"sync"
 )
 
-// Ledger remembers what the files of a store hold. It lies outside of the
+// Ledger remembers how many records the files of a store hold. It lies outside of the
 // store's directory, so that files that were emptied or deleted are missed. It
 // may be used concurrently.
 type Ledger interface {
@@ -32,7 +32,7 @@ const (
 	countedKey    = "counted"  // numbers by reason: records beyond the store's cap
 )
 
-// record is what the ledger knows of a file. A crash leaves a file that holds
+// record describes a file in the ledger. A crash leaves a file that holds
 // more than its record, never less: a record is made after the file was
 // written, and lowered before the file is.
 type record struct {
@@ -58,7 +58,7 @@ func unmarshal(source, key string, data []byte, v any) error {
 }
 
 // setJSON changes values of the ledger; nil removes one. A file that was
-// changed is recorded whatever becomes of the caller: there is no context.
+// changed is recorded also when the caller has given up: there is no context.
 func setJSON(l Ledger, source string, values map[string]any) error {
 	encoded := map[string][]byte{}
 	for key, v := range values {

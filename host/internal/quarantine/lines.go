@@ -7,7 +7,7 @@ import (
 )
 
 // maxLine is the most bytes of a line: a record of MaxRecord bytes in base64,
-// and what stands before it.
+// and the members before it.
 const maxLine = MaxRecord/3*4 + 1<<20
 
 // errLine says that a file holds a line that no store has written.

@@ -34,7 +34,7 @@ func only(t *testing.T, dir, source string) string {
 	return found[0]
 }
 
-// Files that have lost records are missed, whatever became of them, by a
+// Files that have lost records are missed, however they lost them, by a
 // process that had them open and by the next one, until they are found again.
 func TestLostRecordsAreMissed(t *testing.T) {
 	lose := func(change func(path string, data []byte) error) func(t *testing.T, dir string) {
@@ -122,7 +122,7 @@ func TestLostRecordsAreMissed(t *testing.T) {
 					if kept != want-n {
 						t.Errorf("%d entries are left of %d without %d", kept, want, n)
 					}
-					// What is appended from then on is kept, and does not hide the loss.
+					// Entries that are appended from then on are kept, and do not hide the loss.
 					appendTo(t, s, bad("r", "new"))
 					want++
 					s = openWith(t, dir, o)

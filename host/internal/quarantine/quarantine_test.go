@@ -74,8 +74,8 @@ func countsOf(t *testing.T, s *Store) map[string]map[string]Count {
 	return c
 }
 
-// totals are counts without the difference between what is kept and what is
-// only counted.
+// totals are counts without the difference between records that are kept and
+// records that are only counted.
 func totals(t *testing.T, s *Store) map[string]map[string]int64 {
 	t.Helper()
 	totals := map[string]map[string]int64{}
@@ -102,7 +102,7 @@ func used(t *testing.T, s *Store) {
 			t.Errorf("%s: %d bytes are accounted for, %d are there", how, s.used, again.used)
 		}
 		want := countsOf(t, s)
-		if ledger == nil { // which alone knows what is only counted
+		if ledger == nil { // which alone counts records that are not kept
 			for source, reasons := range want {
 				for reason, n := range s.source(source).over {
 					counts(reasons).add(reason, n.negative())
@@ -190,7 +190,7 @@ func TestLine(t *testing.T) {
 	}
 }
 
-// What is read again, in the same pieces or in others, is there once.
+// Records that are read again, in the same pieces or in others, are there once.
 func TestReadingAgainReplaces(t *testing.T) {
 	for _, reopen := range []bool{false, true} {
 		s := open(t, t.TempDir(), 0)
@@ -237,7 +237,7 @@ func TestCap(t *testing.T) {
 	}
 }
 
-// A record is kept whole up to MaxRecord, whatever it is made of. Of a longer
+// A record of any bytes is kept whole up to MaxRecord. Of a longer
 // one the beginning is kept, and the entry says so.
 func TestLongRecords(t *testing.T) {
 	s := open(t, t.TempDir(), 0)
@@ -326,7 +326,7 @@ func TestMemoryIsThatOfOneRecord(t *testing.T) {
 	}
 }
 
-// A file that is no quarantine file, however long, does not fill the memory.
+// A file that no store has written, however long, does not fill the memory.
 func TestALineWithoutEnd(t *testing.T) {
 	s := open(t, t.TempDir(), 0)
 	put(t, s, "files.in", Span{"a", 0, 1}, bad("r", "x"))
@@ -440,7 +440,8 @@ func TestRun(t *testing.T) {
 	used(t, s)
 }
 
-// What an attempt could only count is counted once, however often it is made.
+// Rows that an attempt could only count are counted once, however often it is
+// made.
 func TestRunBeyondTheCap(t *testing.T) {
 	s := open(t, t.TempDir(), 1000)
 	var rows []string
@@ -457,7 +458,7 @@ func TestRunBeyondTheCap(t *testing.T) {
 	used(t, s)
 }
 
-// What a killed process has left half-written goes.
+// Files that a killed process has left half-written go.
 func TestHalfWrittenFilesGo(t *testing.T) {
 	s := open(t, t.TempDir(), 0)
 	r, err := s.Run("to_lake", 7)
@@ -526,7 +527,7 @@ func BenchmarkPut(b *testing.B) {
 	}
 }
 
-// A ref means the entry that was read, not what lies in its place by now.
+// A ref means the entry that was read, not one that took its place later.
 func TestRemoveMeansWhatWasRead(t *testing.T) {
 	s := open(t, t.TempDir(), 0)
 	put(t, s, "files.in", Span{"a", 0, 9}, bad("r", "old"))

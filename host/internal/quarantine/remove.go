@@ -13,7 +13,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/private"
 )
 
-// remainder is what is left of a file.
+// remainder describes the lines that are left of a file.
 type remainder struct {
 	any    bool // a line that is not empty
 	counts counts

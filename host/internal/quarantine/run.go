@@ -112,7 +112,7 @@ func (r *Run) writeCounted() error {
 	return r.write(append(data, '\n'))
 }
 
-// Discard frees what was not committed.
+// Discard frees rows that were not committed.
 func (r *Run) Discard() error {
 	if r.file == nil {
 		return nil

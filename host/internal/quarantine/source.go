@@ -106,8 +106,8 @@ func (x *source) create(prefix string, from int64, b *batch) error {
 	return x.countOver(b.over)
 }
 
-// record tells the ledger what a file holds that was written, and counts what
-// it has gained. A ledger that cannot be written is told when the file is
+// record tells the ledger which records a file holds that was written, and counts
+// those that it gained. A ledger that cannot be written is told when the file is
 // checked: until then a loss would go unnoticed, and nothing is lost.
 func (x *source) record(name string, r record, gained counts) {
 	x.add(gained)
@@ -240,7 +240,7 @@ func (x *source) replace(name string, f *os.File, holds counts) error {
 	placed := place(f, x.path(name))
 	after, err := fileSize(x.path(name))
 	if err != nil || placed != nil {
-		// The check finds out what the file holds.
+		// The next check counts the records of the file.
 		return errors.Join(placed, err)
 	}
 	x.store.resize(x, after-before)

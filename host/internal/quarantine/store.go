@@ -32,7 +32,7 @@ type Store struct {
 	dir string
 	o   Options
 
-	mu      sync.Mutex // guards what follows; never held over I/O
+	mu      sync.Mutex // guards the fields below; never held over I/O
 	used    int64      // bytes of all files
 	full    bool       // an entry was only counted since there was room last
 	sources map[string]*source
@@ -87,7 +87,7 @@ func (s *Store) open() error {
 	return nil
 }
 
-// Close ends the use of the store. What it holds is durable before.
+// Close ends the use of the store. All entries are durable before.
 func (s *Store) Close() error { return nil }
 
 // source returns a source, which is made when there is none of that name.
