@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -35,13 +36,29 @@ const (
 	refreshBefore = 5 * time.Minute
 )
 
+// withEnvironment takes the endpoint from where AWS's tools take it, when the
+// block has none. From there on it is the attribute: the region may be left
+// out, the path holds the bucket, and targets name the server.
+func (c config) withEnvironment(lookup func(string) (string, bool)) config {
+	if ignored, _ := lookup("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"); strings.EqualFold(ignored, "true") || c.Endpoint != "" {
+		return c
+	}
+	for _, name := range []string{"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"} {
+		if url, _ := lookup(name); url != "" {
+			c.Endpoint, c.endpointFrom = url, name
+			return c
+		}
+	}
+	return c
+}
+
 // newClient makes no network call: credentials are fetched when the first
 // request is signed.
 func newClient(ctx context.Context, c config, project sdk.Project) (*s3.Client, error) {
 	options := []func(*awsconfig.LoadOptions) error{
 		// A BuildableClient, so that AWS_CA_BUNDLE is honoured.
 		awsconfig.WithHTTPClient(httpClient()),
-		awsconfig.WithRetryer(func() aws.Retryer { return newRetryer() }),
+		awsconfig.WithRetryer(func() aws.Retryer { return newRetryer(c.maxBackoff) }),
 		awsconfig.WithLogger(logging.Nop{}),
 	}
 	if c.Region != "" {
@@ -72,8 +89,14 @@ func newClient(ctx context.Context, c config, project sdk.Project) (*s3.Client, 
 // apply sets what concerns S3 alone.
 func (c config) apply(o *s3.Options) {
 	if c.Endpoint != "" {
-		o.BaseEndpoint = aws.String(c.Endpoint)
+		o.BaseEndpoint = aws.String(strings.TrimRight(c.Endpoint, "/"))
 		o.UsePathStyle = true
+	}
+	// The SDK adds no checksum of its own: as a trailer, which it would be, many
+	// servers refuse it.
+	o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+	if c.Checksums == checksumMD5 || c.Checksums == checksumNone {
+		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 	}
 	if c.PathStyle != nil {
 		o.UsePathStyle = *c.PathStyle
@@ -128,10 +151,14 @@ func httpClient() *awshttp.BuildableClient {
 		})
 }
 
-func newRetryer() aws.Retryer {
+// newRetryer waits at most most between two attempts; 0: maxBackoff.
+func newRetryer(most time.Duration) aws.Retryer {
+	if most == 0 {
+		most = maxBackoff
+	}
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = maxAttempts
-		o.MaxBackoff = maxBackoff
+		o.MaxBackoff = most
 		// The host decides when to stop; a budget shared by all calls would end
 		// the calls that are well with those that are not.
 		o.RateLimiter = ratelimit.None

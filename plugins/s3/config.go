@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"strings"
+	"time"
 
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/sdk"
@@ -15,6 +17,13 @@ const (
 	encryptNone = "none"
 	encryptAES  = "aes"
 	encryptKMS  = "kms"
+)
+
+// The values of checksums.
+const (
+	checksumCRC32 = "crc32"
+	checksumMD5   = "md5"
+	checksumNone  = "none"
 )
 
 // config is a destination block's body.
@@ -33,6 +42,10 @@ type config struct {
 	Encryption          string `json:"encryption"`
 	KMSKeyID            string `json:"kms_key_id"`
 	ExpectedBucketOwner string `json:"expected_bucket_owner"`
+	Checksums           string `json:"checksums"`
+
+	endpointFrom string        // the variable that Endpoint is from; empty: the attribute
+	maxBackoff   time.Duration // between two attempts at a call; 0: the default
 }
 
 func attributes() schema.Schema {
@@ -50,7 +63,7 @@ func attributes() schema.Schema {
 			Name: "format", Type: schema.String, Default: "json", Allowed: []string{"json"},
 			Description: "The format of the objects: json is gzip-compressed NDJSON.",
 		},
-		text("endpoint", "The URL of a server that speaks S3's protocol. Without it Amazon's of the region."),
+		text("endpoint", "The URL of a server that speaks S3's protocol. Without it AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, else Amazon's of the region."),
 		{
 			Name: "path_style", Type: schema.Bool,
 			Description: "Put the bucket into the URL's path rather than into its host name. Without it: true when endpoint is set.",
@@ -66,6 +79,11 @@ func attributes() schema.Schema {
 		},
 		text("kms_key_id", "The id, alias or ARN of the KMS key. Without it the account's default key for S3."),
 		text("expected_bucket_owner", "The account id that must own the bucket; a bucket of another account is refused."),
+		{
+			Name: "checksums", Type: schema.String, Default: checksumCRC32, Allowed: []string{checksumCRC32, checksumMD5, checksumNone},
+			Description: "The checksum that each request carries for the service to compare: crc32 (x-amz-checksum-crc32), " +
+				"md5 (Content-MD5) for servers that refuse the former, none for those that refuse both.",
+		},
 	}}
 }
 
@@ -93,16 +111,15 @@ var (
 	accountID  = regexp.MustCompile(`^[0-9]{12}$`)
 )
 
-// check finds what the schema cannot.
-func (c config) check() error {
-	var m mistakes
-	m = c.checkForms(m)
+// check finds what the schema cannot, and adds it to what was found before.
+func (c config) check(found sdk.Diagnostics) error {
+	m := c.checkForms(mistakes{found})
 	if (c.AccessKeyID == "") != (c.SecretAccessKey == "") {
 		missing, other := "access_key_id", "secret_access_key"
 		if c.SecretAccessKey == "" {
 			missing, other = other, missing
 		}
-		m = m.add(missing, "A static key has two parts", fmt.Sprintf("%s is set and %s is not: set both, or neither to use AWS's default chain.", other, missing))
+		m = m.add(missing, "Static key lacks its other part", fmt.Sprintf("%s is set and %s is not: set both, or neither to use AWS's default chain.", other, missing))
 	}
 	if c.SessionToken != "" && c.AccessKeyID == "" {
 		m = m.add("session_token", "A session token without its key", "session_token belongs to access_key_id and secret_access_key; set all three.")
@@ -134,11 +151,54 @@ func (c config) checkForms(m mistakes) mistakes {
 	if _, err := lake.CleanPrefix(c.Prefix); err != nil {
 		m = m.add("prefix", "Prefix cannot name objects", err.Error()+". Elements are separated by single slashes, as in \"exports/mixpanel\".")
 	}
-	if c.Endpoint != "" {
-		u, err := url.Parse(c.Endpoint)
-		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil {
-			m = m.add("endpoint", "Endpoint is not a URL", "An endpoint is http:// or https:// with a host and no user, as in \"http://127.0.0.1:9000\".")
+	m = c.checkService(m)
+	return c.checkEndpoint(m)
+}
+
+// checkService refuses the services that look like S3 and do not keep what a
+// lake needs.
+func (c config) checkService(m mistakes) mistakes {
+	if strings.HasSuffix(c.Bucket, "--x-s3") {
+		m = m.add("bucket", "Bucket is a directory bucket", fmt.Sprintf("%q is a bucket of S3 Express One Zone, which lists objects without order and "+
+			"whose ETags tell no versions apart: use a general purpose bucket.", c.Bucket))
+	}
+	if u, err := url.Parse(c.Endpoint); err == nil && (u.Hostname() == googleHost || strings.HasSuffix(u.Hostname(), "."+googleHost)) {
+		m = m.add("endpoint", "Endpoint is Google Cloud Storage", "Its S3 interface knows neither If-Match nor the list of uploads that a fence needs: "+
+			"use destination \"gcs\" with the same bucket and prefix.")
+	}
+	return m
+}
+
+const googleHost = "storage.googleapis.com"
+
+func (c config) checkEndpoint(m mistakes) mistakes {
+	if c.Endpoint == "" {
+		return m
+	}
+	found := len(m.found)
+	if m = c.checkURL(m); c.endpointFrom != "" {
+		for i := range m.found[found:] {
+			m.found[found+i].Detail += fmt.Sprintf(" This one is the value of %s in the environment, since endpoint is not set.", c.endpointFrom)
 		}
+	}
+	return m
+}
+
+func (c config) checkURL(m mistakes) mistakes {
+	u, err := url.Parse(c.Endpoint)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil {
+		return m.add("endpoint", "Endpoint is not a URL", "An endpoint is http:// or https:// with a host and no user, as in \"http://127.0.0.1:9000\".")
+	}
+	if u.RawQuery != "" || u.Fragment != "" {
+		m = m.add("endpoint", "Endpoint has a query", fmt.Sprintf("%q: an endpoint is scheme, host, port and, where the server has one, a path.", c.Endpoint))
+	}
+	path := strings.Trim(u.Path, "/")
+	switch {
+	case path == "":
+	case path == c.Bucket || strings.HasSuffix(path, "/"+c.Bucket) || strings.HasPrefix(path, c.Bucket+"/"):
+		m = m.add("endpoint", "Endpoint names the bucket", fmt.Sprintf("%q: leave %q out of the endpoint; it is what bucket says already. Folders go into prefix.", c.Endpoint, "/"+path))
+	case c.PathStyle != nil && !*c.PathStyle:
+		m = m.add("path_style", "Endpoint has a path", fmt.Sprintf("%q: with a path in the endpoint the bucket can only be part of the path too: leave path_style out.", c.Endpoint))
 	}
 	return m
 }

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/sdk"
@@ -25,19 +25,14 @@ func (s *store) classify(action, name string, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
-	if hint := credentialHint(err); hint != "" {
-		return sdk.Configuration(fmt.Errorf("get credentials: %w", err), hint)
+	if failed := credentialError(err); failed != nil {
+		return failed
 	}
 	var api smithy.APIError
 	if !errors.As(err, &api) {
 		return sdk.Retryable(err, 0)
 	}
-	status := 0
-	var response *awshttp.ResponseError
-	if errors.As(err, &response) {
-		status = response.HTTPStatusCode()
-	}
-	return s.classifyCode(action, name, api.ErrorCode(), status, err)
+	return s.classifyCode(action, name, api.ErrorCode(), status(err), err)
 }
 
 // code is the service's word for an error; empty: it has said none.
@@ -62,13 +57,34 @@ func (s *store) classifyCode(action, name, code string, status int, err error) e
 	case "RequestTimeout", "BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "IncompleteBody", "OperationAborted":
 		return sdk.Retryable(err, 0)
 	}
-	if hint := s.hint(action, name, code, status); hint != "" {
+	hint := s.checksumHint(code, status, err)
+	if hint == "" {
+		hint = s.hint(action, name, code, status)
+	}
+	if hint != "" {
 		return sdk.Configuration(err, hint)
 	}
 	if status == 0 || status >= http.StatusInternalServerError || status == http.StatusTooManyRequests {
 		return sdk.Retryable(err, 0)
 	}
 	return sdk.Permanent(err)
+}
+
+// checksumHint is not empty when the service refuses the checksum that
+// requests carry, or asks for one.
+func (s *store) checksumHint(code string, status int, err error) string {
+	text := strings.ToLower(err.Error())
+	about := strings.Contains(text, "checksum") || strings.Contains(text, "content-md5")
+	notKnown := code == "NotImplemented" || status == http.StatusNotImplemented
+	switch {
+	case s.sums.crc32 && (notKnown || about && status == http.StatusBadRequest):
+		return "if the server does not know x-amz-checksum-crc32, set checksums = \"md5\", or \"none\" if it refuses Content-MD5 too"
+	case s.sums.md5 && notKnown:
+		return "if the server does not know Content-MD5, set checksums = \"none\""
+	case !s.sums.crc32 && !s.sums.md5 && (about || strings.Contains(text, "object lock")):
+		return "the bucket asks for a checksum, as one with Object Lock does: set checksums = \"crc32\" or \"md5\""
+	}
+	return ""
 }
 
 // hint says how to set right what a person has to; empty: it is nothing of
@@ -106,24 +122,40 @@ func (s *store) resource(action, name string) string {
 	if strings.HasPrefix(action, "s3:ListBucket") {
 		return "arn:aws:s3:::" + s.bucket
 	}
-	project, _, _ := strings.Cut(name, "mp_")
-	return "arn:aws:s3:::" + s.bucket + "/" + project + "*"
+	for _, mark := range []string{"_penstock/", "mp_"} {
+		if project, _, ok := strings.Cut(name, mark); ok {
+			return "arn:aws:s3:::" + s.bucket + "/" + project + "*"
+		}
+	}
+	return "arn:aws:s3:::" + s.bucket + "/*"
 }
 
-// credentialHint is not empty when no credentials could be had.
-func credentialHint(err error) string {
+// credentialError is nil when the error is not about getting credentials. What
+// a person has to mend is of the class configuration; an outage of the service
+// that hands them out is not.
+func credentialError(err error) error {
 	for _, service := range services(err) {
 		switch service {
 		case "STS":
-			if !fault(err) {
-				return ""
-			}
-			return "the role's trust policy must allow sts:AssumeRole to these credentials, with the condition sts:ExternalId equal to external_id (the project's token when it is not set)"
+			return noCredentials(err, fault(err), "the role's trust policy must allow sts:AssumeRole to these credentials, "+
+				"with the condition sts:ExternalId equal to external_id (the project's token when it is not set)")
+		case "SSO", "SSO OIDC":
+			return noCredentials(err, fault(err), "log in again: aws sso login")
 		case "ec2imds":
-			return "no credentials were found: set access_key_id and secret_access_key, or give the host a profile, a web identity or an instance role"
+			return noCredentials(err, status(err) == http.StatusNotFound,
+				"set access_key_id and secret_access_key, or give the host a profile, a web identity or an instance role")
 		}
 	}
-	return ""
+	return nil
+}
+
+// noCredentials is the error of credentials that could not be had. One that may
+// pass has no hint on the wire, so its text says it.
+func noCredentials(err error, mend bool, hint string) error {
+	if mend {
+		return sdk.Configuration(fmt.Errorf("get credentials: %w", err), hint)
+	}
+	return sdk.Retryable(fmt.Errorf("get credentials: %w; if it does not pass by itself: %s", err, hint), 0)
 }
 
 // services lists the services of all calls in an error, outermost first.
@@ -140,9 +172,22 @@ func services(err error) []string {
 	return found
 }
 
-// fault says whether the service that answered holds the caller at fault.
+// status is the HTTP status of an answer; 0: there was none.
+func status(err error) int {
+	var response *smithyhttp.ResponseError
+	if !errors.As(err, &response) || response.Response == nil {
+		return 0
+	}
+	return response.HTTPStatusCode()
+}
+
+// fault reports whether a service has answered that the caller is at fault.
 func fault(err error) bool {
-	var response *awshttp.ResponseError
-	return errors.As(err, &response) && response.HTTPStatusCode() < http.StatusInternalServerError &&
-		response.HTTPStatusCode() != http.StatusTooManyRequests
+	switch code(err) {
+	case "Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestThrottled", "IDPCommunicationError", "RequestTimeout":
+		return false
+	}
+	s := status(err)
+	return s >= http.StatusBadRequest && s < http.StatusInternalServerError &&
+		s != http.StatusTooManyRequests && s != http.StatusRequestTimeout
 }

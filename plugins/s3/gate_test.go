@@ -33,12 +33,23 @@ type gate struct {
 	mu       sync.Mutex
 	requests []*http.Request
 	refuse   func(n int, r *http.Request) (status int, code string)
+	message  string // of what is refused
+	// lose drops the answer to a request that it carries out.
+	lose     func(*http.Request) bool
 	sessions *fakeSTS
+	// Certificate of a gate with TLS, DER.
+	Certificate []byte
 }
 
 func startGate(t *testing.T, s *standin.S3) *gate {
 	t.Helper()
-	g := new(gate)
+	return startGateAt(t, s, "", false)
+}
+
+// startGateAt starts a gate below a path, and with TLS.
+func startGateAt(t *testing.T, s *standin.S3, path string, secure bool) *gate {
+	t.Helper()
+	g := &gate{message: "said by the gate"}
 	to, err := url.Parse(s.Endpoint)
 	if err != nil {
 		t.Fatal(err)
@@ -46,23 +57,41 @@ func startGate(t *testing.T, s *standin.S3) *gate {
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		r.Out.URL.Scheme, r.Out.URL.Host = to.Scheme, to.Host
 		r.Out.Host = r.In.Host // it is signed
-		if g.sessions != nil {
+		if path != "" {
+			r.Out.URL.Path = strings.TrimPrefix(r.Out.URL.Path, path)
+			r.Out.URL.RawPath = ""
+			r.Out.Host = to.Host
+		}
+		if g.sessions != nil || path != "" {
 			r.Out.Header.Del("X-Amz-Security-Token")
 			resign(t, r.Out, aws.Credentials{AccessKeyID: s.AccessKey, SecretAccessKey: s.SecretKey}, "s3")
 		}
 	}}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, path+"/") {
+			t.Errorf("%s %s is not below %s", r.Method, r.URL, path)
+		}
 		if status, code := g.judge(r); status != 0 {
 			_, _ = io.Copy(io.Discard, r.Body)
 			w.Header().Set("Content-Type", "application/xml")
 			w.WriteHeader(status)
-			_, _ = fmt.Fprintf(w, "<Error><Code>%s</Code><Message>said by the gate</Message></Error>", code)
+			_, _ = fmt.Fprintf(w, "<Error><Code>%s</Code><Message>%s</Message></Error>", code, g.message)
 			return
+		}
+		if g.lose != nil && g.lose(r) {
+			proxy.ServeHTTP(httptest.NewRecorder(), r)
+			panic(http.ErrAbortHandler) // closes the connection
 		}
 		proxy.ServeHTTP(w, r)
 	}))
+	if secure {
+		server.StartTLS()
+		g.Certificate = server.Certificate().Raw
+	} else {
+		server.Start()
+	}
 	t.Cleanup(server.Close)
-	g.URL = server.URL
+	g.URL = server.URL + path
 	return g
 }
 
@@ -123,8 +152,10 @@ type fakeSTS struct {
 	Caller     aws.Credentials
 	// Lifetime of the sessions it hands out.
 	Lifetime time.Duration
-	// Down makes it answer 503.
-	Down bool
+	// fault makes it answer with this status and code; -1: it cuts the connection.
+	fault int
+	code  string
+	stop  func()
 
 	mu       sync.Mutex
 	sessions map[string]session // by access key
@@ -145,7 +176,7 @@ func startSTS(t *testing.T) *fakeSTS {
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.serve(t, w, r) }))
 	t.Cleanup(server.Close)
-	f.URL = server.URL
+	f.URL, f.stop = server.URL, server.Close
 	return f
 }
 
@@ -163,8 +194,10 @@ func (f *fakeSTS) serve(t *testing.T, w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprintf(w, `<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error></ErrorResponse>`, code, message)
 	}
 	switch {
-	case f.Down:
-		fail(http.StatusServiceUnavailable, "ServiceUnavailable", "try again")
+	case f.fault < 0:
+		panic(http.ErrAbortHandler)
+	case f.fault > 0:
+		fail(f.fault, f.code, "try again")
 	case !f.signed(t, r, body):
 		fail(http.StatusForbidden, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided.")
 	case form.Get("Action") != "AssumeRole" || form.Get("Version") != "2011-06-15":

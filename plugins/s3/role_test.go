@@ -3,6 +3,7 @@ package s3
 import (
 	"encoding/pem"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,12 +24,13 @@ func roleConfig(t *testing.T) (config, *fakeSTS, *gate) {
 	return config{
 		Bucket: "lake", Endpoint: gate.URL, Region: "us-east-1", RoleARN: sts.RoleARN,
 		AccessKeyID: sts.Caller.AccessKeyID, SecretAccessKey: sts.Caller.SecretAccessKey,
+		maxBackoff: time.Millisecond,
 	}, sts, gate
 }
 
 func TestRoleIsAssumedWithTheProjectsToken(t *testing.T) {
 	c, sts, _ := roleConfig(t)
-	if err := export(t.Context(), lakeOf(newStore(t, c)), eventsRun(1, 1), 1); err != nil {
+	if err := export(t.Context(), lakeOf(storeFor(t, c)), eventsRun(1, 1), 1); err != nil {
 		t.Fatal(err)
 	}
 	sessions := sts.granted()
@@ -45,7 +47,7 @@ func TestRoleIsAssumedWithTheProjectsToken(t *testing.T) {
 func TestSessionsAreRenewedBeforeTheyEnd(t *testing.T) {
 	c, sts, gate := roleConfig(t)
 	sts.Lifetime = time.Minute // shorter than what is left when one is renewed
-	s := newStore(t, c)
+	s := storeFor(t, c)
 	for number := range int64(3) {
 		if err := export(t.Context(), lakeOf(s), eventsRun(number+1, number+1), 1); err != nil {
 			t.Fatal(err)
@@ -67,7 +69,7 @@ func TestRoleThatIsNotGranted(t *testing.T) {
 	} {
 		c, sts, _ := roleConfig(t)
 		change(&c)
-		err := export(t.Context(), lakeOf(newStore(t, c)), eventsRun(1, 1), 1)
+		err := export(t.Context(), lakeOf(storeFor(t, c)), eventsRun(1, 1), 1)
 		if protocol.ClassOf(err) != protocol.Configuration || !strings.Contains(err.Error(), "AssumeRole") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -77,12 +79,58 @@ func TestRoleThatIsNotGranted(t *testing.T) {
 	}
 }
 
+// What an outage of STS looks like: no server, no answer, a server that says
+// that it is too much. None of it is the caller's fault.
 func TestSTSThatIsDownIsWaitedFor(t *testing.T) {
-	c, sts, _ := roleConfig(t)
-	sts.Down = true
-	err := export(t.Context(), lakeOf(newStore(t, c)), eventsRun(1, 1), 1)
-	if protocol.ClassOf(err) != protocol.Retryable {
-		t.Errorf("with STS down: %v", err)
+	for name, down := range map[string]func(*fakeSTS){
+		"503":           func(f *fakeSTS) { f.fault = http.StatusServiceUnavailable },
+		"429":           func(f *fakeSTS) { f.fault = http.StatusTooManyRequests },
+		"throttled":     func(f *fakeSTS) { f.fault, f.code = http.StatusBadRequest, "Throttling" },
+		"no connection": func(f *fakeSTS) { f.stop() },
+		"cut":           func(f *fakeSTS) { f.fault = -1 },
+	} {
+		c, sts, _ := roleConfig(t)
+		down(sts)
+		err := export(t.Context(), lakeOf(storeFor(t, c)), eventsRun(1, 1), 1)
+		if protocol.ClassOf(err) != protocol.Retryable || !strings.Contains(err.Error(), "get credentials") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The instance's metadata service that does not answer, or is overloaded, may
+// come back; one that knows no role has none.
+func TestInstanceMetadata(t *testing.T) {
+	server := standin.StartS3(t, "lake")
+	for status, want := range map[int]protocol.Class{
+		http.StatusServiceUnavailable: protocol.Retryable,
+		0:                             protocol.Retryable,
+		http.StatusNotFound:           protocol.Configuration,
+	} {
+		imds := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if status == 0 {
+				panic(http.ErrAbortHandler)
+			}
+			if r.Method == http.MethodPut && status == http.StatusNotFound { // the session's token
+				w.Header().Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "21600")
+				_, _ = w.Write([]byte("token"))
+				return
+			}
+			w.WriteHeader(status)
+		}))
+		t.Cleanup(imds.Close)
+		t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", imds.URL)
+		for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ROLE_ARN", "AWS_CONTAINER_CREDENTIALS_FULL_URI"} {
+			t.Setenv(name, "")
+		}
+		t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+		t.Setenv("AWS_CONFIG_FILE", "/nonexistent")
+		c := configFor(server)
+		c.AccessKeyID, c.SecretAccessKey, c.maxBackoff = "", "", time.Millisecond
+		err := export(t.Context(), lakeOf(storeFor(t, c)), eventsRun(1, 1), 1)
+		if got := protocol.ClassOf(err); got != want || !strings.Contains(err.Error(), "get credentials") {
+			t.Errorf("metadata answers %d: class %v, %v", status, got, err)
+		}
 	}
 }
 
@@ -100,7 +148,7 @@ func TestOwnCertificateAuthority(t *testing.T) {
 			value = bundle
 		}
 		t.Setenv("AWS_CA_BUNDLE", value)
-		err := export(t.Context(), lakeOf(newStore(t, c)), eventsRun(1, 1), 1)
+		err := export(t.Context(), lakeOf(storeFor(t, c)), eventsRun(1, 1), 1)
 		if (err == nil) != set {
 			t.Errorf("AWS_CA_BUNDLE set %v: %v", set, err)
 		}

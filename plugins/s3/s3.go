@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"net/url"
+	"os"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/penstock-io/penstock/plugins/internal/lake"
@@ -46,7 +48,8 @@ func open(ctx context.Context, c sdk.Config, shared *buffers) (sdk.Destination, 
 	if err := c.Decode(&conf); err != nil {
 		return nil, err
 	}
-	if err := conf.check(); err != nil {
+	conf = conf.withEnvironment(os.LookupEnv)
+	if err := conf.check(lake.EmptyAttributes(c, "prefix", "session_token")); err != nil {
 		return nil, err
 	}
 	root, err := lake.CleanPrefix(conf.Prefix)
@@ -57,7 +60,7 @@ func open(ctx context.Context, c sdk.Config, shared *buffers) (sdk.Destination, 
 	if err != nil {
 		return nil, err
 	}
-	s := &store{client: client, bucket: conf.Bucket, encrypt: conf.encryption(), buffers: shared, forData: conf.unsigned()}
+	s := newStore(client, conf, shared)
 	return &destination{
 		Lake:    lake.New(lake.Options{Store: s, Root: root, Logger: c.Logger}),
 		store:   s,
@@ -65,6 +68,13 @@ func open(ctx context.Context, c sdk.Config, shared *buffers) (sdk.Destination, 
 		project: c.Project,
 		root:    root,
 	}, nil
+}
+
+func newStore(client *s3.Client, c config, shared *buffers) *store {
+	return &store{
+		client: client, bucket: c.Bucket, encrypt: c.encryption(), sums: newSums(c.Checksums),
+		buffers: shared, forData: c.unsigned(),
+	}
 }
 
 func (c config) encryption() encryption {
@@ -96,13 +106,13 @@ func (d *destination) Targets() []sdk.Target {
 }
 
 // base is the bucket as a URI: s3://bucket/ at Amazon, where names of buckets
-// are unique, else s3://host:port/bucket/.
+// are unique, else s3://host:port/path/bucket/.
 func (d *destination) base() string {
 	u, err := url.Parse(d.config.Endpoint)
 	if err != nil || u.Host == "" || strings.HasSuffix(u.Hostname(), ".amazonaws.com") {
 		return "s3://" + d.config.Bucket + "/"
 	}
-	return "s3://" + strings.ToLower(u.Host) + "/" + d.config.Bucket + "/"
+	return "s3://" + strings.ToLower(u.Host) + strings.TrimRight(u.Path, "/") + "/" + d.config.Bucket + "/"
 }
 
 // Check implements sdk.Checker.

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
@@ -101,7 +102,7 @@ func rowsOf(t *testing.T, object string) int {
 
 func TestRunsReachTheServer(t *testing.T) {
 	server := standin.StartS3(t, "lake")
-	l := lakeOf(newStore(t, configFor(server)))
+	l := lakeOf(storeFor(t, configFor(server)))
 	for _, run := range []sdk.Run{eventsRun(1, 1), eventsRun(2, 2), peopleRun(1, 1), peopleRun(2, 2)} {
 		if err := export(t.Context(), l, run, 3); err != nil {
 			t.Fatal(err)
@@ -125,7 +126,7 @@ func TestRunsReachTheServer(t *testing.T) {
 
 func TestZombieCannotSwitchBack(t *testing.T) {
 	server := standin.StartS3(t, "lake")
-	s := newStore(t, configFor(server))
+	s := storeFor(t, configFor(server))
 	for _, kind := range []func(int64, int64) sdk.Run{eventsRun, peopleRun} {
 		zombie, newer := lakeOf(s), lakeOf(s)
 		if _, err := zombie.Open(t.Context(), kind(1, 1)); err != nil {
@@ -155,7 +156,7 @@ func TestZombieCannotSwitchBack(t *testing.T) {
 func TestServerStopsMidRun(t *testing.T) {
 	t.Parallel()
 	server := standin.StartS3(t, "lake")
-	s := newStore(t, configFor(server))
+	s := storeFor(t, configFor(server))
 	l := lakeOf(s)
 	run := eventsRun(1, 1)
 	if _, err := l.Open(t.Context(), run); err != nil {
@@ -181,7 +182,7 @@ func TestServerStopsMidRun(t *testing.T) {
 	}
 
 	undisturbed := standin.StartS3(t, "lake")
-	if err := export(t.Context(), lakeOf(newStore(t, configFor(undisturbed))), eventsRun(1, 1), 2); err != nil {
+	if err := export(t.Context(), lakeOf(storeFor(t, configFor(undisturbed))), eventsRun(1, 1), 2); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(objects(t, undisturbed), objects(t, server)); diff != "" {
@@ -203,8 +204,8 @@ func TestShortOutagesPassUnnoticed(t *testing.T) {
 		return 0, ""
 	}
 	c := configFor(server)
-	c.Endpoint = gate.URL
-	if err := export(t.Context(), lakeOf(newStore(t, c)), eventsRun(1, 1), 2); err != nil {
+	c.Endpoint, c.maxBackoff = gate.URL, time.Millisecond
+	if err := export(t.Context(), lakeOf(storeFor(t, c)), eventsRun(1, 1), 2); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(objects(t, server)); n != 2 {
@@ -223,7 +224,7 @@ func TestEncryptionIsAskedForOnEveryObject(t *testing.T) {
 		gate := startGate(t, server)
 		conf := configFor(server)
 		conf.Endpoint, conf.Encryption, conf.KMSKeyID, conf.Prefix = gate.URL, c.encryption, c.key, c.wantKey
-		s := newStore(t, conf)
+		s := storeFor(t, conf)
 		run := eventsRun(1, 1)
 		run.PipelineID = "id" + c.encryption + fmt.Sprint(len(c.key))
 		run.Adopt = true
@@ -255,7 +256,7 @@ func TestEveryRequestNamesTheExpectedOwner(t *testing.T) {
 	gate := startGate(t, server)
 	conf := configFor(server)
 	conf.Endpoint, conf.ExpectedBucketOwner = gate.URL, "123456789012"
-	_ = export(t.Context(), lakeOf(newStore(t, conf)), eventsRun(1, 1), 1) // the stand-in's owner is another
+	_ = export(t.Context(), lakeOf(storeFor(t, conf)), eventsRun(1, 1), 1) // the stand-in's owner is another
 	all := gate.seen(func(*http.Request) bool { return true })
 	if len(all) == 0 {
 		t.Error("no request was made")
@@ -265,7 +266,7 @@ func TestEveryRequestNamesTheExpectedOwner(t *testing.T) {
 			t.Errorf("%s %s names no owner", r.Method, r.URL)
 		}
 	}
-	err := export(t.Context(), lakeOf(newStore(t, conf)), eventsRun(1, 1), 1)
+	err := export(t.Context(), lakeOf(storeFor(t, conf)), eventsRun(1, 1), 1)
 	if protocol.ClassOf(err) != protocol.Configuration {
 		t.Errorf("a bucket of another owner: %v", err)
 	}
@@ -276,7 +277,7 @@ func TestPartsAreSmallAndChecked(t *testing.T) {
 	gate := startGate(t, server)
 	conf := configFor(server)
 	conf.Endpoint = gate.URL
-	s := newStore(t, conf)
+	s := storeFor(t, conf)
 	u, err := s.Create(t.Context(), "big", lake.NewAttempt(1, 1))
 	if err != nil {
 		t.Fatal(err)
@@ -313,7 +314,8 @@ func TestCheckNamesTheMissingPermission(t *testing.T) {
 		}},
 		{"s3:ListBucket", func(r *http.Request) bool { return r.URL.Query().Has("list-type") }},
 		{"s3:ListBucketMultipartUploads", func(r *http.Request) bool { return r.Method == http.MethodGet && r.URL.Query().Has("uploads") }},
-		{"s3:DeleteObject", func(r *http.Request) bool { return r.URL.Query().Has("delete") }},
+		{"s3:DeleteObject", func(r *http.Request) bool { return r.Method == http.MethodDelete && !r.URL.Query().Has("uploadId") }},
+		{"s3:AbortMultipartUpload", func(r *http.Request) bool { return r.Method == http.MethodDelete && r.URL.Query().Has("uploadId") }},
 		{"", func(*http.Request) bool { return false }},
 	} {
 		gate := startGate(t, server)
@@ -325,7 +327,7 @@ func TestCheckNamesTheMissingPermission(t *testing.T) {
 		}
 		conf := configFor(server)
 		conf.Endpoint = gate.URL
-		d := &destination{Lake: nil, store: newStore(t, conf), config: conf, project: sdk.Project{ID: 7}}
+		d := &destination{Lake: nil, store: storeFor(t, conf), config: conf, project: sdk.Project{ID: 7}}
 		var failed []string
 		for _, r := range d.Check(t.Context()) {
 			if !r.OK {
@@ -347,7 +349,7 @@ func TestMistakesOfPeople(t *testing.T) {
 	} {
 		conf := configFor(server)
 		change(&conf)
-		err := export(t.Context(), lakeOf(newStore(t, conf)), eventsRun(1, 1), 1)
+		err := export(t.Context(), lakeOf(storeFor(t, conf)), eventsRun(1, 1), 1)
 		if protocol.ClassOf(err) != protocol.Configuration {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -372,7 +374,8 @@ func TestTargets(t *testing.T) {
 	for want, c := range map[string]config{
 		"s3://lake/7/mp_master_event/":                  {Bucket: "lake"},
 		"s3://lake/a/b/7/mp_master_event/":              {Bucket: "lake", Prefix: "a/b", Endpoint: "https://s3.eu-west-1.amazonaws.com"},
-		"s3://minio.local:9000/lake/7/mp_master_event/": {Bucket: "lake", Endpoint: "http://MINIO.local:9000"},
+		"s3://minio.local:9000/lake/7/mp_master_event/": {Bucket: "lake", Endpoint: "http://MINIO.local:9000/"},
+		"s3://h/storage/v1/s3/lake/7/mp_master_event/":  {Bucket: "lake", Endpoint: "https://h/storage/v1/s3/"},
 	} {
 		if got := uris(c); got != want {
 			t.Errorf("target is %s, want %s", got, want)

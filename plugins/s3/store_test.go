@@ -9,19 +9,16 @@ import (
 	"github.com/penstock-io/penstock/test/standin"
 )
 
-func newStore(t *testing.T, c config) *store {
+func storeFor(t *testing.T, c config) *store {
 	t.Helper()
-	if err := c.check(); err != nil {
+	if err := c.check(nil); err != nil {
 		t.Fatal(err)
 	}
 	client, err := newClient(t.Context(), c, sdk.Project{ID: 7, Token: "project-token"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &store{
-		client: client, bucket: c.Bucket, encrypt: c.encryption(),
-		buffers: newBuffers(partBuffers), forData: c.unsigned(),
-	}
+	return newStore(client, c, newBuffers(partBuffers))
 }
 
 func configFor(s *standin.S3) config {
@@ -33,7 +30,7 @@ func configFor(s *standin.S3) config {
 
 func TestStore(t *testing.T) {
 	server := standin.StartS3(t, "lake")
-	s := newStore(t, configFor(server))
+	s := storeFor(t, configFor(server))
 	for i, c := range laketest.Checks() {
 		t.Run(c.Name, func(t *testing.T) {
 			if err := c.Run(t.Context(), s, fmt.Sprintf("a/b%d/", i)); err != nil {

@@ -89,14 +89,14 @@ func (u *upload) room() (err error) {
 func (u *upload) begin() error {
 	ctx, cancel := context.WithTimeout(u.ctx, callTimeout)
 	defer cancel()
-	out, err := u.store.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
+	in := &s3.CreateMultipartUploadInput{
 		Bucket: u.store.target(), Key: &u.name,
 		ContentType:          aws.String("application/gzip"),
-		ChecksumAlgorithm:    types.ChecksumAlgorithmCrc32,
-		ChecksumType:         types.ChecksumTypeFullObject,
 		ServerSideEncryption: u.store.encrypt.algorithm,
 		SSEKMSKeyId:          u.store.encrypt.kmsKey,
-	})
+	}
+	u.store.sums.create(in)
+	out, err := u.store.client.CreateMultipartUpload(ctx, in)
 	if err != nil {
 		return u.store.classify("s3:PutObject", u.name, err)
 	}
@@ -128,10 +128,10 @@ func (u *upload) flush() error {
 func (u *upload) sendPart(number int32, data []byte) (types.CompletedPart, error) {
 	ctx, cancel := context.WithTimeout(u.ctx, callTimeout)
 	defer cancel()
-	sum := aws.String(encodeCRC(crc32.ChecksumIEEE(data)))
+	sum, contentMD5 := u.store.sums.of(data)
 	out, err := u.store.client.UploadPart(ctx, &s3.UploadPartInput{
 		Bucket: u.store.target(), Key: &u.name, UploadId: &u.id, PartNumber: &number,
-		Body: bytes.NewReader(data), ChecksumCRC32: sum,
+		Body: bytes.NewReader(data), ChecksumCRC32: sum, ContentMD5: contentMD5,
 	}, u.store.forData...)
 	if err != nil {
 		return types.CompletedPart{}, u.store.classify("s3:PutObject", u.name, err)
@@ -155,7 +155,7 @@ func (u *upload) sent(part types.CompletedPart, err error) {
 // Finish implements lake.Upload.
 func (u *upload) Finish(ctx context.Context) error {
 	if u.id == "" {
-		_, err := u.store.putObject(ctx, u.store.putInput(u.name, u.buf, u.sum), u.store.forData...)
+		_, err := u.store.putObject(ctx, u.store.putInput(u.name, u.buf), u.store.forData...)
 		if err == nil {
 			u.release()
 		}
@@ -204,14 +204,16 @@ func (u *upload) complete(ctx context.Context, ifMatch, ifNoneMatch *string) err
 	slices.SortFunc(u.parts, func(a, b types.CompletedPart) int { return int(*a.PartNumber - *b.PartNumber) })
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	sum := aws.String(encodeCRC(u.sum))
-	out, err := u.store.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+	in := &s3.CompleteMultipartUploadInput{
 		Bucket: u.store.target(), Key: &u.name, UploadId: &u.id,
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: u.parts},
-		ChecksumCRC32:   sum, ChecksumType: types.ChecksumTypeFullObject,
-		IfMatch: ifMatch, IfNoneMatch: ifNoneMatch,
-	})
+		IfMatch:         ifMatch, IfNoneMatch: ifNoneMatch,
+	}
+	u.store.sums.complete(in, u.sum)
+	out, err := u.store.client.CompleteMultipartUpload(ctx, in)
 	switch code(err) {
+	case "ConditionalRequestConflict":
+		return fmt.Errorf("%w: another write of %s was on its way, and the service has dropped the upload: %w", lake.ErrAborted, u.name, err)
 	case "InvalidPart", "InvalidPartOrder", "InvalidRequest":
 		// Not the parts that were sent: the upload was ended while some of them
 		// were on their way.
@@ -232,15 +234,17 @@ func (u *upload) complete(ctx context.Context, ifMatch, ifNoneMatch *string) err
 		}
 	}
 	u.release()
-	return compareCRC(u.name, sum, out.ChecksumCRC32)
+	return compareCRC(u.name, in.ChecksumCRC32, out.ChecksumCRC32)
 }
 
 // there reports whether the object is the one that was uploaded, by size and
 // checksum or, where the service has none, ETag.
 func (u *upload) there(ctx context.Context) (bool, error) {
-	out, err := u.store.client.HeadObject(ctx, &s3.HeadObjectInput{
-		Bucket: u.store.target(), Key: &u.name, ChecksumMode: types.ChecksumModeEnabled,
-	})
+	in := &s3.HeadObjectInput{Bucket: u.store.target(), Key: &u.name}
+	if u.store.sums.crc32 {
+		in.ChecksumMode = types.ChecksumModeEnabled
+	}
+	out, err := u.store.client.HeadObject(ctx, in)
 	err = u.store.classify("s3:GetObject", u.name, err)
 	if errors.Is(err, lake.ErrNotFound) {
 		return false, nil
@@ -249,7 +253,7 @@ func (u *upload) there(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	if out.ChecksumCRC32 != nil && out.ChecksumType == types.ChecksumTypeFullObject {
-		return *out.ChecksumCRC32 == encodeCRC(u.sum), nil
+		return *out.ChecksumCRC32 == *encodeCRC(u.sum), nil
 	}
 	return aws.ToString(out.ETag) == u.etag(), nil
 }

@@ -18,12 +18,13 @@ type S3 struct {
 	// Certificate is the server's own, DER; with StartS3TLS.
 	Certificate []byte
 
-	t    testing.TB
-	path string
-	addr string
-	iam  string
-	args []string
-	p    process
+	t       testing.TB
+	path    string
+	addr    string
+	iam     string
+	args    []string
+	backend []string // options of the directory behind it
+	p       process
 }
 
 // StartS3 starts a server with the given buckets. It is stopped when the
@@ -49,6 +50,17 @@ func StartS3TLS(t testing.TB, buckets ...string) *S3 {
 	return s
 }
 
+// StartS3Versioned is StartS3 with a server whose buckets can keep versions and
+// have Object Lock; each is to be told so.
+func StartS3Versioned(t testing.TB, buckets ...string) *S3 {
+	t.Helper()
+	s := newS3(t, buckets)
+	s.Endpoint = "http://" + s.addr
+	s.backend = []string{"--versioning-dir", t.TempDir()}
+	s.Start()
+	return s
+}
+
 func newS3(t testing.TB, buckets []string) *S3 {
 	t.Helper()
 	s := &S3{
@@ -70,7 +82,8 @@ func newS3(t testing.TB, buckets []string) *S3 {
 func (s *S3) Start() {
 	s.t.Helper()
 	args := append([]string{"--access", s.AccessKey, "--secret", s.SecretKey, "--port", s.addr, "--iam-dir", s.iam}, s.args...)
-	err := s.p.start(s.path, append(args, "posix", s.Dir)...)
+	args = append(append(args, "posix"), s.backend...)
+	err := s.p.start(s.path, append(args, s.Dir)...)
 	if err == nil {
 		err = s.p.await(s.addr)
 	}

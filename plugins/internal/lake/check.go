@@ -10,8 +10,9 @@ import (
 
 // Check tries on small objects what an export will need: to write, read, list,
 // overwrite, write on condition, fence and replace, and delete. unique tells
-// two checks apart that run at one time. It leaves nothing behind but
-// directories, or says what it could not delete.
+// two checks apart that run at one time. One thing that fails does not keep the
+// others from being tried. It leaves nothing behind but directories, or says
+// what it could not delete.
 //
 // root is that of the lake's Options.
 func Check(ctx context.Context, s Store, root string, projectID int64, unique string) []sdk.CheckResult {
@@ -20,10 +21,7 @@ func Check(ctx context.Context, s Store, root string, projectID int64, unique st
 		ctx: ctx, store: s, by: NewAttempt(1, 1),
 		name: dir + "check-" + unique, set: dir + "check-set-" + unique,
 	}
-	c.try("write", func() error { return put(ctx, s, c.name, []byte("check"), c.by) })
-	if !c.results[0].OK {
-		return c.results
-	}
+	c.written = c.try("write", func() error { return put(ctx, s, c.name, []byte("check"), c.by) })
 	c.try("read", c.read)
 	c.try("overwrite", func() error { return put(ctx, s, c.name, []byte("check again"), c.by) })
 	c.try("list", c.list)
@@ -39,19 +37,24 @@ type check struct {
 	by      Attempt
 	name    string // of an object that is written
 	set     string // of an object that is replaced
+	written bool   // name is there
 	results []sdk.CheckResult
 }
 
-func (c *check) try(action string, f func() error) {
+func (c *check) try(action string, f func() error) bool {
 	r := sdk.CheckResult{Action: action, OK: true}
 	if err := f(); err != nil {
 		r.OK, r.Detail = false, detail(err)
 	}
 	c.results = append(c.results, r)
+	return r.OK
 }
 
 func (c *check) read() error {
 	_, _, err := c.store.Read(c.ctx, c.name, 16)
+	if !c.written && errors.Is(err, ErrNotFound) {
+		return nil // one may read, and there is nothing
+	}
 	return err
 }
 
@@ -61,7 +64,7 @@ func (c *check) list() error {
 		found = found || o.Name == c.name
 		return nil
 	})
-	if err == nil && !found {
+	if err == nil && c.written && !found {
 		err = fmt.Errorf("%s was written and is not listed", c.name)
 	}
 	if ender, ok := c.store.(UploadEnder); ok && err == nil {
@@ -93,22 +96,38 @@ func (c *check) conditions() error {
 	return nil
 }
 
+// replace replaces an object, behind a fence that ends what an earlier attempt
+// has sealed.
 func (c *check) replace() error {
 	version, err := c.store.Fence(c.ctx, c.set, c.by)
 	if err != nil {
 		return err
 	}
-	r, err := c.store.Replace(c.ctx, c.set, version, c.by)
+	if _, err := c.seal(version); err != nil {
+		return err
+	}
+	if version, err = c.store.Fence(c.ctx, c.set, c.by); err != nil {
+		return err
+	}
+	r, err := c.seal(version)
 	if err != nil {
 		return err
+	}
+	return errors.Join(r.Switch(c.ctx), r.Abort(context.WithoutCancel(c.ctx)))
+}
+
+func (c *check) seal(version Version) (Replacement, error) {
+	r, err := c.store.Replace(c.ctx, c.set, version, NewAttempt(1, 1))
+	if err != nil {
+		return nil, err
 	}
 	if _, err = r.Write([]byte("check")); err == nil {
 		err = r.Seal(c.ctx)
 	}
-	if err == nil {
-		err = r.Switch(c.ctx)
+	if err != nil {
+		return nil, errors.Join(err, r.Abort(context.WithoutCancel(c.ctx)))
 	}
-	return errors.Join(err, r.Abort(context.WithoutCancel(c.ctx)))
+	return r, nil
 }
 
 func (c *check) remove() error {
