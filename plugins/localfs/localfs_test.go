@@ -113,6 +113,47 @@ func TestOpenRemovesWhatACrashHasLeft(t *testing.T) {
 	}
 }
 
+// A process that dies while it writes a manifest, a target's record or a
+// receipt leaves a temporary file, and the next attempt leaves none.
+func TestTemporaryFilesOfManifestsDoNotStay(t *testing.T) {
+	dir := t.TempDir()
+	s := &store{root: dir}
+	export := func(number int64) {
+		t.Helper()
+		l := lake.New(lake.Options{Store: s})
+		receipt, err := begin(t.Context(), l, eventsRun(number, number), 1)
+		if err == nil {
+			err = l.Commit(t.Context(), eventsRun(number, number), receipt)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	export(1)
+	for _, name := range []string{
+		"7/_penstock/" + uploadSuffix,
+		"7/_penstock/mp_master_event/" + uploadSuffix,
+		"7/_penstock/mp_master_event/runs/events_to_out-c0ffee/.00000002.json.abcdefgh23456" + uploadSuffix,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, "7/_penstock/mp_master_event.target.json")); err != nil {
+		t.Fatal(err) // so that it is written again
+	}
+	export(2)
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if strings.HasSuffix(path, uploadSuffix) {
+			t.Errorf("%s is left", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Writers that race through WriteIf count exactly.
 func TestConditionalWritesDoNotLoseUpdates(t *testing.T) {
 	dir := t.TempDir()

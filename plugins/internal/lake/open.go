@@ -20,9 +20,6 @@ func (l *Lake) Open(ctx context.Context, run sdk.Run) (sdk.LastRun, error) {
 	if err := l.dropOpen(ctx, run); err != nil {
 		return sdk.LastRun{}, err
 	}
-	if err := l.refuseFormerPlace(ctx, lay); err != nil {
-		return sdk.LastRun{}, err
-	}
 	target, err := l.hold(ctx, run, lay)
 	if err != nil {
 		return sdk.LastRun{}, err

@@ -141,6 +141,9 @@ func (l *Lake) enter(ctx context.Context, run sdk.Run, lay layout, t *Target) (*
 func (l *Lake) first(ctx context.Context, run sdk.Run, lay layout, me Holder) (*Target, error) {
 	t := newTarget(run)
 	t.Holders = []Holder{me}
+	if err := l.refuseFormerPlace(ctx, lay); err != nil {
+		return nil, err
+	}
 	others, err := l.others(ctx, lay)
 	if err != nil {
 		return nil, err
