@@ -1,8 +1,8 @@
-// Package localfs is the destination that writes to a directory: Mixpanel's
-// bucket layout on a disk.
+// Package localfs is the destination that writes Mixpanel's bucket layout to a
+// directory.
 //
-// A file appears under its name whole, after it was synced, or not at all;
-// so does every change of the manifest, which is made under a lock. It makes
-// files with mode 0600 and directories with mode 0700, and leaves the mode of
-// what exists alone. docs/destinations/localfs.md is its guide.
+// A file appears under its name only after it was synced as a whole. Manifests
+// and replaced sets change under a lock of their directory. New files have mode
+// 0600 and new directories mode 0700; the modes of existing files and
+// directories are not changed. docs/destinations/localfs.md is the guide.
 package localfs

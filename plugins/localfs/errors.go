@@ -11,11 +11,11 @@ import (
 	"github.com/penstock-io/penstock/sdk"
 )
 
-// diskFullDelay is how long the host waits at least for someone to make room.
+// diskFullDelay is the shortest time before the host tries again on a full disk.
 const diskFullDelay = 30 * time.Second
 
-// classify gives an error of the file system its class. The error names the
-// operation and the path already.
+// classify gives an error of the file system its class. The error already names
+// the operation and the path.
 func classify(err error) error {
 	switch {
 	case err == nil:
@@ -23,11 +23,11 @@ func classify(err error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w: %w", lake.ErrNotFound, err)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return sdk.Retryable(fmt.Errorf("%w: free some space or raise the quota; the run is tried again and overwrites what it has written", err), diskFullDelay)
+		return sdk.Retryable(fmt.Errorf("%w: free some space or raise the quota; the run will be retried and overwrites its own files", err), diskFullDelay)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return sdk.Configuration(err, "let the user that runs penstock create, read and remove files below the path, or choose another path")
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.ENAMETOOLONG):
-		return sdk.Configuration(err, "path must be a directory, or one that can be made")
+		return sdk.Configuration(err, "set path to a directory that exists or can be created")
 	default:
 		return sdk.Retryable(err, 0)
 	}

@@ -30,11 +30,11 @@ func attributes() schema.Schema {
 	return schema.Schema{Attributes: []schema.Attribute{
 		{
 			Name: "path", Type: schema.Path, Required: true,
-			Description: "The directory to write to. It is created when it is not there.",
+			Description: "The directory to write to. It is created if it does not exist.",
 		},
 		{
 			Name: "prefix", Type: schema.String,
-			Description: "What comes before the project's id in the names of files: \"exports/mixpanel\".",
+			Description: "The directories between path and the project's id, as in \"exports/mixpanel\".",
 		},
 		{
 			Name: "format", Type: schema.String, Default: "json", Allowed: []string{"json"},
@@ -49,7 +49,8 @@ type config struct {
 	Format string `json:"format"`
 }
 
-// destination adds the directory to what a lake does.
+// destination is a Lake over a directory, with the targets and checks of one
+// project.
 type destination struct {
 	*lake.Lake
 	store   *store
@@ -88,8 +89,8 @@ func open(_ context.Context, c sdk.Config) (sdk.Destination, error) {
 	}, nil
 }
 
-// Targets implements sdk.Destination. A path that goes through a symbolic
-// link is the path that the link leads to.
+// Targets implements sdk.Destination. Symbolic links in the path are resolved, so
+// that two names of one directory give the same target.
 func (d *destination) Targets() []sdk.Target {
 	var targets []sdk.Target
 	base := resolve(d.store.root)
@@ -104,7 +105,7 @@ func (d *destination) Targets() []sdk.Target {
 	return targets
 }
 
-// resolve follows the links in as much of the path as exists.
+// resolve follows the symbolic links in the part of the path that exists.
 func resolve(path string) string {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		return real

@@ -113,8 +113,8 @@ func TestOpenRemovesWhatACrashHasLeft(t *testing.T) {
 	}
 }
 
-// A process that dies while it writes a manifest, a target's record or a
-// receipt leaves a temporary file, and the next attempt leaves none.
+// A process that dies while it writes a manifest, a target's record or a receipt
+// leaves a temporary file. The next run must remove it.
 func TestTemporaryFilesOfManifestsDoNotStay(t *testing.T) {
 	dir := t.TempDir()
 	s := &store{root: dir}

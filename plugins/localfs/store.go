@@ -22,14 +22,14 @@ const (
 	fileMode = 0o600
 	dirMode  = 0o700
 	lockName = ".penstock.lock"
-	// uploadSuffix ends the name of a file that is being written, in the
-	// directory of its name: .<name>.<random>.penstock-upload, or that alone for
-	// a small file that is written under the directory's lock.
+	// uploadSuffix ends the names of temporary files, which lie in the directory
+	// of the final file: .<name>.<random>.penstock-upload for an upload, and the
+	// suffix alone for a small file that is written under the directory's lock.
 	uploadSuffix = ".penstock-upload"
 )
 
-// store is a directory as a lake.Store. Names that start with a dot are its
-// own and are never listed.
+// store implements lake.Store over a directory. Files whose names start with a
+// dot belong to the store and are never listed.
 type store struct {
 	root string // absolute
 }
@@ -51,8 +51,8 @@ func (s *store) Read(_ context.Context, name string, limit int64) ([]byte, lake.
 	return data, v, err
 }
 
-// version tells apart the states of a file: each has an inode of its own, and
-// where an inode is used again, another time or another start.
+// version returns the version of an open file. Each state of a file has its own
+// inode; if an inode number is used again, the time or the first bytes differ.
 func version(f *os.File) (lake.Version, error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -82,9 +82,9 @@ func (s *store) versionOf(name string) (lake.Version, error) {
 	return version(f)
 }
 
-// WriteIf implements lake.Store. The directory's lock is held from the first
-// byte on, so that one name does for all temporary files: a crash leaves at
-// most one of them, and the next write takes it.
+// WriteIf implements lake.Store. It holds the directory's lock while it writes,
+// so one name suffices for all temporary files: a crash leaves at most one of
+// them, and the next write overwrites it.
 func (s *store) WriteIf(ctx context.Context, name string, data []byte, prev lake.Version) (lake.Version, error) {
 	path := s.path(name)
 	dir := filepath.Dir(path)
@@ -106,7 +106,8 @@ func (s *store) WriteIf(ctx context.Context, name string, data []byte, prev lake
 	return writeFile(path, data)
 }
 
-// writeFile writes a file whole; the caller holds the directory's lock.
+// writeFile writes a file atomically and returns its version. The caller holds
+// the directory's lock.
 func writeFile(path string, data []byte) (lake.Version, error) {
 	f, err := createFile(filepath.Dir(path), uploadSuffix)
 	if err != nil {
@@ -128,8 +129,9 @@ func writeFile(path string, data []byte) (lake.Version, error) {
 	return v, nil
 }
 
-// Fence implements lake.Store: without its file a replacement cannot be
-// switched. The lock keeps away one that is just being switched.
+// Fence implements lake.Store: it removes the files of the name's replacements,
+// which cannot be switched without them. The lock excludes a switch that is in
+// progress.
 func (s *store) Fence(_ context.Context, name string, _ lake.Attempt) (lake.Version, error) {
 	path := s.path(name)
 	dir := filepath.Dir(path)
@@ -156,7 +158,8 @@ func (s *store) Fence(_ context.Context, name string, _ lake.Attempt) (lake.Vers
 	return s.versionOf(name)
 }
 
-// lockDir takes the lock of a directory.
+// lockDir takes the lock of a directory. It waits for other processes that hold
+// it; unlock releases it.
 func lockDir(dir string) (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, fileMode)
 	if err != nil {
@@ -191,8 +194,8 @@ func (s *store) List(ctx context.Context, prefix string, deep bool, yield func(l
 	})
 }
 
-// walk visits the files whose names start with prefix, in the order of the
-// names' elements.
+// walk visits the files whose names start with prefix, and the store's own files
+// in the same directories, ordered by the elements of their paths.
 func (s *store) walk(ctx context.Context, prefix string, deep bool, visit func(string, fs.DirEntry) error) error {
 	dir := prefix[:strings.LastIndexByte(prefix, '/')+1]
 	start := s.path(dir)
@@ -248,8 +251,8 @@ func (s *store) Delete(_ context.Context, names []string) error {
 
 var uploadName = regexp.MustCompile(`^\.(.+)\.[0-9a-z]+` + regexp.QuoteMeta(uploadSuffix) + `$`)
 
-// uploadOf is the name that an upload's file is to get; empty: it is no
-// upload's.
+// uploadOf returns the final base name of an upload's temporary file. It is empty
+// for all other files.
 func uploadOf(file string) string {
 	m := uploadName.FindStringSubmatch(file)
 	if m == nil {
@@ -258,8 +261,8 @@ func uploadOf(file string) string {
 	return m[1]
 }
 
-// EndUploads implements lake.UploadEnder: without its file an upload cannot be
-// finished.
+// EndUploads implements lake.UploadEnder: it removes the temporary files, without
+// which an upload cannot be finished.
 func (s *store) EndUploads(ctx context.Context, prefix string, match func(string) bool) error {
 	return s.walk(ctx, prefix, true, func(name string, d fs.DirEntry) error {
 		of := uploadOf(d.Name())

@@ -21,8 +21,8 @@ func TestStore(t *testing.T) {
 	}
 }
 
-// Many write one object in turns: each learns the version that it has made
-// itself, and never one that came behind.
+// Several writers write one object in turns. Each must learn the version of its
+// own write, and never a later one.
 func TestAVersionIsItsWriters(t *testing.T) {
 	s := &store{root: t.TempDir()}
 	var mu sync.Mutex

@@ -12,7 +12,7 @@ import (
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 )
 
-// upload is a file beside its final name: a lake.Upload and a
+// upload is a temporary file next to its final name. It is a lake.Upload and a
 // lake.Replacement.
 type upload struct {
 	store *store
@@ -50,7 +50,8 @@ func (s *store) create(name string, prev lake.Version, by lake.Attempt) (*upload
 	return &upload{store: s, name: name, prev: prev, file: f}, nil
 }
 
-// createFile starts an empty file, in place of any other.
+// createFile opens a file for writing, creates its directory if needed, and
+// truncates an existing file.
 func createFile(dir, base string) (*os.File, error) {
 	if err := makeDirs(filepath.Clean(dir)); err != nil {
 		return nil, err
@@ -110,7 +111,7 @@ func (u *upload) rename() error {
 	return err
 }
 
-// rename gives a synced file its name, durably, and closes it.
+// rename moves a synced file to its final name, durably, and closes it.
 func rename(f *os.File, to string) error {
 	err := os.Rename(f.Name(), to)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -134,7 +135,7 @@ func (u *upload) Abort(context.Context) error {
 	return drop(u.file)
 }
 
-// drop removes a file that was not renamed.
+// drop removes and closes a temporary file.
 func drop(f *os.File) error {
 	err := os.Remove(f.Name())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -143,7 +144,7 @@ func drop(f *os.File) error {
 	return classify(errors.Join(err, f.Close()))
 }
 
-// makeDirs creates a directory and its parents, each durably.
+// makeDirs creates a directory and its missing parents, each durably.
 func makeDirs(dir string) error {
 	info, err := os.Stat(dir)
 	if err == nil && !info.IsDir() {

@@ -11,18 +11,18 @@ import (
 )
 
 const (
-	// partSize is what one request uploads at most; S3 takes no part but the
-	// last under 5 MiB, some servers none over 16 MiB.
+	// partSize is the largest upload of one request, in bytes. S3 accepts parts
+	// under 5 MiB only as the last one, and some servers refuse parts over 16 MiB.
 	partSize = 5 << 20
-	// partBuffers bounds the parts in memory: one being filled, the others on
-	// their way.
+	// partBuffers is the number of parts in memory: one is filled while the others
+	// are sent.
 	partBuffers = 4
 )
 
-// buffers lends out part buffers. They are mapped beside Go's heap, which
-// would otherwise keep as much again free for the next collection: all of them
-// when the first one is needed, so that a process that has uploaded much is as
-// large as one that has uploaded little. They are kept until it ends.
+// buffers is a pool of part buffers, shared by all uploads of the process. The
+// buffers are mapped outside of Go's heap, which would otherwise keep the same
+// amount free for its next collection. All of them are mapped when the first one
+// is needed, and kept until the process ends.
 type buffers struct {
 	most int
 	free chan []byte
@@ -35,7 +35,7 @@ func newBuffers(most int) *buffers {
 	return &buffers{most: most, free: make(chan []byte, most)}
 }
 
-// get waits for a buffer; it is empty, with room for one part.
+// get waits for a free buffer and returns it empty, with the capacity of a part.
 func (b *buffers) get(ctx context.Context) ([]byte, error) {
 	if err := b.fill(); err != nil {
 		return nil, sdk.Retryable(fmt.Errorf("map %d part buffers of %d bytes: %w", b.most, partSize, err), 0)
@@ -48,7 +48,7 @@ func (b *buffers) get(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// fill maps the buffers, once.
+// fill maps the buffers on its first call.
 func (b *buffers) fill() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -59,7 +59,7 @@ func (b *buffers) fill() error {
 	if err != nil {
 		return err
 	}
-	clear(all) // a page is there when it was written to
+	clear(all) // writing makes the pages resident
 	for i := range b.most {
 		b.free <- all[i*partSize : (i+1)*partSize : (i+1)*partSize]
 	}
@@ -67,7 +67,7 @@ func (b *buffers) fill() error {
 	return nil
 }
 
-// lent is how many buffers are in use.
+// lent returns the number of buffers in use.
 func (b *buffers) lent() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -77,7 +77,7 @@ func (b *buffers) lent() int {
 	return b.most - len(b.free)
 }
 
-// put takes a buffer back; nil is none.
+// put returns a buffer to the pool; nil is ignored.
 func (b *buffers) put(buf []byte) {
 	if buf != nil {
 		b.free <- buf

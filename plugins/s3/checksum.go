@@ -1,7 +1,7 @@
 package s3
 
 import (
-	"crypto/md5" //nolint:gosec // what S3 and its servers compare
+	"crypto/md5" //nolint:gosec // S3 servers compare it
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -14,8 +14,8 @@ import (
 	"github.com/penstock-io/penstock/sdk"
 )
 
-// sums puts into requests the checksum that the service is to compare, as a
-// header: never as a trailer.
+// sums selects the checksums that requests carry for the service to compare. They
+// are sent as headers, never as trailers.
 type sums struct{ crc32, md5 bool }
 
 func newSums(attribute string) sums {
@@ -29,7 +29,7 @@ func newSums(attribute string) sums {
 	}
 }
 
-// of returns the checksums of one request's data; nil for those not sent.
+// of returns the checksums of one request's data. nil: the checksum is not sent.
 func (s sums) of(data []byte) (crc, contentMD5 *string) {
 	if s.crc32 {
 		crc = encodeCRC(crc32.ChecksumIEEE(data))
@@ -41,27 +41,27 @@ func (s sums) of(data []byte) (crc, contentMD5 *string) {
 	return crc, contentMD5
 }
 
-// create asks for a checksum of the whole object.
+// create asks the service for a checksum of the whole object.
 func (s sums) create(in *s3.CreateMultipartUploadInput) {
 	if s.crc32 {
 		in.ChecksumAlgorithm, in.ChecksumType = types.ChecksumAlgorithmCrc32, types.ChecksumTypeFullObject
 	}
 }
 
-// complete lets the service compare the checksum of the whole object.
+// complete sends the checksum of the whole object for the service to compare.
 func (s sums) complete(in *s3.CompleteMultipartUploadInput, whole uint32) {
 	if s.crc32 {
 		in.ChecksumCRC32, in.ChecksumType = encodeCRC(whole), types.ChecksumTypeFullObject
 	}
 }
 
-// encodeCRC is the form that S3 takes: base64 of the big-endian bytes.
+// encodeCRC encodes a CRC-32 for S3: base64 of the big-endian bytes.
 func encodeCRC(sum uint32) *string {
 	return aws.String(base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum)))
 }
 
-// compareCRC holds the service's checksum against ours. A server that returns
-// none has still checked the one that was sent, or knows no checksums.
+// compareCRC compares the service's checksum with the one that was sent. A server
+// that returns none has checked the one it received, or supports no checksums.
 func compareCRC(name string, sent, returned *string) error {
 	if sent == nil || returned == nil || *returned == *sent {
 		return nil

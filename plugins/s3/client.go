@@ -32,13 +32,14 @@ const (
 	maxBackoff    = 5 * time.Second
 	dialTimeout   = 10 * time.Second
 	answerTimeout = 60 * time.Second
-	// refreshBefore is how long before its end a session is renewed.
+	// refreshBefore is the time before its end when a session is renewed.
 	refreshBefore = 5 * time.Minute
 )
 
-// withEnvironment takes the endpoint from where AWS's tools take it, when the
-// block has none. From there on it is the attribute: the region may be left
-// out, the path holds the bucket, and targets name the server.
+// withEnvironment returns the configuration with the endpoint of the environment
+// variables of AWS's tools, unless the block sets one. The endpoint then has all
+// effects of the attribute: the region is optional, the path holds the bucket,
+// and targets name the server.
 func (c config) withEnvironment(lookup func(string) (string, bool)) config {
 	if ignored, _ := lookup("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"); strings.EqualFold(ignored, "true") || c.Endpoint != "" {
 		return c
@@ -52,8 +53,8 @@ func (c config) withEnvironment(lookup func(string) (string, bool)) config {
 	return c
 }
 
-// newClient makes no network call: credentials are fetched when the first
-// request is signed.
+// newClient returns a client for the configuration. It makes no network call:
+// credentials are fetched when the first request is signed.
 func newClient(ctx context.Context, c config, project sdk.Project) (*s3.Client, error) {
 	options := []func(*awsconfig.LoadOptions) error{
 		// A BuildableClient, so that AWS_CA_BUNDLE is honoured.
@@ -74,7 +75,7 @@ func newClient(ctx context.Context, c config, project sdk.Project) (*s3.Client, 
 			"look at AWS_PROFILE, AWS_CA_BUNDLE and the files in ~/.aws of the user that runs penstock")
 	}
 	if conf.Region == "" && c.Endpoint != "" {
-		conf.Region = "us-east-1" // what other servers sign with
+		conf.Region = "us-east-1" // the default of other servers
 	}
 	if conf.Region == "" {
 		return nil, mistakes{}.add("region", "Region is missing",
@@ -86,14 +87,14 @@ func newClient(ctx context.Context, c config, project sdk.Project) (*s3.Client, 
 	return s3.NewFromConfig(conf, func(o *s3.Options) { c.apply(o) }), nil
 }
 
-// apply sets what concerns S3 alone.
+// apply sets the options of the S3 client.
 func (c config) apply(o *s3.Options) {
 	if c.Endpoint != "" {
 		o.BaseEndpoint = aws.String(strings.TrimRight(c.Endpoint, "/"))
 		o.UsePathStyle = true
 	}
-	// The SDK adds no checksum of its own: as a trailer, which it would be, many
-	// servers refuse it.
+	// Keeps the SDK from adding a checksum of its own, which would be a trailer
+	// over TLS: many servers refuse trailers.
 	o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 	if c.Checksums == checksumMD5 || c.Checksums == checksumNone {
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
@@ -108,9 +109,10 @@ func (c config) apply(o *s3.Options) {
 	}
 }
 
-// unsigned leaves the SHA-256 of the data out of the signature, where nobody
-// stands between to change it; over TLS the SDK does the same by itself. The
-// service still checks the CRC-32, which is signed.
+// unsigned returns options that leave the SHA-256 of the data out of the
+// signature on a loopback connection, where the data cannot be changed on its
+// way. Over TLS the SDK does the same by itself. The service still checks the
+// CRC-32, which is signed.
 func (c config) unsigned() []func(*s3.Options) {
 	u, err := url.Parse(c.Endpoint)
 	if err != nil || u.Scheme != "http" {
@@ -122,8 +124,8 @@ func (c config) unsigned() []func(*s3.Options) {
 	return []func(*s3.Options){s3.WithAPIOptions(v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware)}
 }
 
-// assumeRole takes the role with the credentials found so far, and again
-// before a session ends.
+// assumeRole returns a provider that assumes the role with the credentials of
+// conf, and again before each session ends.
 func assumeRole(conf aws.Config, c config, project sdk.Project) aws.CredentialsProvider {
 	external := c.ExternalID
 	if external == "" {
@@ -151,7 +153,8 @@ func httpClient() *awshttp.BuildableClient {
 		})
 }
 
-// newRetryer waits at most most between two attempts; 0: maxBackoff.
+// newRetryer returns a retryer that waits at most the given time between two
+// attempts at a call; 0: maxBackoff.
 func newRetryer(most time.Duration) aws.Retryer {
 	if most == 0 {
 		most = maxBackoff
@@ -159,8 +162,8 @@ func newRetryer(most time.Duration) aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = maxAttempts
 		o.MaxBackoff = most
-		// The host decides when to stop; a budget shared by all calls would end
-		// the calls that are well with those that are not.
+		// The host decides when to stop. A retry budget shared by all calls would
+		// fail healthy calls together with the failing ones.
 		o.RateLimiter = ratelimit.None
 	})
 }

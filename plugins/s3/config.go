@@ -26,7 +26,8 @@ const (
 	checksumNone  = "none"
 )
 
-// config is a destination block's body.
+// config is the body of a destination block, with the endpoint of the environment
+// filled in.
 type config struct {
 	Bucket              string `json:"bucket"`
 	Region              string `json:"region"`
@@ -58,7 +59,7 @@ func attributes() schema.Schema {
 	return schema.Schema{Attributes: []schema.Attribute{
 		{Name: "bucket", Type: schema.String, Required: true, Description: "The bucket to write to. It must exist."},
 		text("region", "The bucket's region, as in \"us-west-2\". Without it AWS_REGION or the profile's."),
-		text("prefix", "What comes before the project's id in the names of objects: \"exports/mixpanel\"."),
+		text("prefix", "The start of all object names, before the project's id, as in \"exports/mixpanel\"."),
 		{
 			Name: "format", Type: schema.String, Default: "json", Allowed: []string{"json"},
 			Description: "The format of the objects: json is gzip-compressed NDJSON.",
@@ -87,7 +88,7 @@ func attributes() schema.Schema {
 	}}
 }
 
-// mistakes collects what is wrong with a configuration.
+// mistakes collects the diagnostics of a configuration.
 type mistakes struct{ found sdk.Diagnostics }
 
 func (m mistakes) add(attribute, summary, detail string) mistakes {
@@ -111,7 +112,8 @@ var (
 	accountID  = regexp.MustCompile(`^[0-9]{12}$`)
 )
 
-// check finds what the schema cannot, and adds it to what was found before.
+// check finds the mistakes that the schema cannot find, and returns them together
+// with those found before.
 func (c config) check(found sdk.Diagnostics) error {
 	m := c.checkForms(mistakes{found})
 	if (c.AccessKeyID == "") != (c.SecretAccessKey == "") {
@@ -133,11 +135,11 @@ func (c config) check(found sdk.Diagnostics) error {
 	return m.err()
 }
 
-// checkForms looks at each value by itself.
+// checkForms checks the form of each value by itself.
 func (c config) checkForms(m mistakes) mistakes {
 	wrong := func(value string, form *regexp.Regexp) bool { return value != "" && !form.MatchString(value) }
 	if !bucketName.MatchString(c.Bucket) {
-		m = m.add("bucket", "Bucket is not a bucket's name", fmt.Sprintf("%q: a name has 3 to 63 letters, digits, dots and hyphens, as in \"acme-lake\"; folders go into prefix.", c.Bucket))
+		m = m.add("bucket", "Bucket is not a bucket's name", fmt.Sprintf("%q: a name has 3 to 63 letters, digits, dots and hyphens, as in \"acme-lake\"; folders belong in prefix.", c.Bucket))
 	}
 	if wrong(c.Region, regionName) {
 		m = m.add("region", "Region is not a region's name", fmt.Sprintf("%q: a name looks like \"us-west-2\".", c.Region))
@@ -155,8 +157,8 @@ func (c config) checkForms(m mistakes) mistakes {
 	return c.checkEndpoint(m)
 }
 
-// checkService refuses the services that look like S3 and do not keep what a
-// lake needs.
+// checkService refuses services that resemble S3 and lack the conditional calls
+// that a lake needs.
 func (c config) checkService(m mistakes) mistakes {
 	if strings.HasSuffix(c.Bucket, "--x-s3") {
 		m = m.add("bucket", "Bucket is a directory bucket", fmt.Sprintf("%q is a bucket of S3 Express One Zone, which lists objects without order and "+
@@ -196,7 +198,7 @@ func (c config) checkURL(m mistakes) mistakes {
 	switch {
 	case path == "":
 	case path == c.Bucket || strings.HasSuffix(path, "/"+c.Bucket) || strings.HasPrefix(path, c.Bucket+"/"):
-		m = m.add("endpoint", "Endpoint names the bucket", fmt.Sprintf("%q: leave %q out of the endpoint; it is what bucket says already. Folders go into prefix.", c.Endpoint, "/"+path))
+		m = m.add("endpoint", "Endpoint names the bucket", fmt.Sprintf("%q: remove %q from the endpoint; the attribute bucket names the bucket. Folders belong in prefix.", c.Endpoint, "/"+path))
 	case c.PathStyle != nil && !*c.PathStyle:
 		m = m.add("path_style", "Endpoint has a path", fmt.Sprintf("%q: with a path in the endpoint the bucket can only be part of the path too: leave path_style out.", c.Endpoint))
 	}

@@ -63,8 +63,8 @@ func TestEveryMistakeAtOnce(t *testing.T) {
 	}
 }
 
-// An env() whose variable has no content is no attribute that was left out: the
-// instance's role would write in place of the key's user.
+// An env() of an empty variable must not act as an absent attribute: the
+// instance's role would write instead of the key's user.
 func TestEmptyAttributesAreRefused(t *testing.T) {
 	for attribute, refused := range map[string]bool{
 		"access_key_id": true, "secret_access_key": true, "role_arn": true, "kms_key_id": true, "expected_bucket_owner": true,

@@ -40,7 +40,7 @@ func TestConformance(t *testing.T) {
 			{Name: "endpoint without a scheme", Change: set("endpoint", "127.0.0.1:9000"), Attributes: []string{"endpoint"}},
 			{Name: "unknown encryption", Change: set("encryption", "rot13"), Attributes: []string{"encryption"}},
 			{Name: "key without kms", Change: set("kms_key_id", "alias/x"), Attributes: []string{"kms_key_id"}},
-			{Name: "role that is none", Change: set("role_arn", "export"), Attributes: []string{"role_arn"}},
+			{Name: "role without an ARN", Change: set("role_arn", "export"), Attributes: []string{"role_arn"}},
 			{Name: "half a key", Change: func(c map[string]any) { delete(c, "secret_access_key") }, Attributes: []string{"secret_access_key"}},
 			{Name: "two mistakes", Change: func(c map[string]any) { c["region"], c["prefix"] = "US West", "a//b" }, Attributes: []string{"region", "prefix"}},
 		},

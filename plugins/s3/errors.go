@@ -15,12 +15,12 @@ import (
 	"github.com/penstock-io/penstock/sdk"
 )
 
-// throttleDelay is how long the host waits at least after the service said
-// that it was too much.
+// throttleDelay is the shortest time before the host tries again after the
+// service has throttled a request.
 const throttleDelay = 10 * time.Second
 
-// classify gives an error of the service its class, and says which IAM action
-// or which attribute it is about.
+// classify gives an error of the service its class, and a hint that names the IAM
+// action or the attribute to correct.
 func (s *store) classify(action, name string, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
@@ -35,7 +35,7 @@ func (s *store) classify(action, name string, err error) error {
 	return s.classifyCode(action, name, api.ErrorCode(), status(err), err)
 }
 
-// code is the service's word for an error; empty: it has said none.
+// code returns the service's code of an error; empty if the error has none.
 func code(err error) string {
 	var api smithy.APIError
 	if !errors.As(err, &api) {
@@ -70,8 +70,8 @@ func (s *store) classifyCode(action, name, code string, status int, err error) e
 	return sdk.Permanent(err)
 }
 
-// checksumHint is not empty when the service refuses the checksum that
-// requests carry, or asks for one.
+// checksumHint returns a hint about the attribute checksums if the service refuses
+// the checksum of a request, or requires one. It is empty for other errors.
 func (s *store) checksumHint(code string, status int, err error) string {
 	text := strings.ToLower(err.Error())
 	about := strings.Contains(text, "checksum") || strings.Contains(text, "content-md5")
@@ -87,8 +87,8 @@ func (s *store) checksumHint(code string, status int, err error) string {
 	return ""
 }
 
-// hint says how to set right what a person has to; empty: it is nothing of
-// that kind.
+// hint returns the action for a person who can correct the error. It is empty for
+// errors that need no person.
 func (s *store) hint(action, name, code string, status int) string {
 	switch code {
 	case "NoSuchBucket":
@@ -117,7 +117,7 @@ func (s *store) hint(action, name, code string, status int) string {
 	return hint + "; expected_bucket_owner, where it is set, must be the account that owns the bucket"
 }
 
-// resource is what a policy names for an action.
+// resource returns the ARN that a policy must name for an action.
 func (s *store) resource(action, name string) string {
 	if strings.HasPrefix(action, "s3:ListBucket") {
 		return "arn:aws:s3:::" + s.bucket
@@ -130,9 +130,9 @@ func (s *store) resource(action, name string) string {
 	return "arn:aws:s3:::" + s.bucket + "/*"
 }
 
-// credentialError is nil when the error is not about getting credentials. What
-// a person has to mend is of the class configuration; an outage of the service
-// that hands them out is not.
+// credentialError classifies an error of getting credentials; it returns nil for
+// other errors. A refusal has the class configuration; an outage of the service
+// that issues credentials is retryable.
 func credentialError(err error) error {
 	for _, service := range services(err) {
 		switch service {
@@ -149,16 +149,18 @@ func credentialError(err error) error {
 	return nil
 }
 
-// noCredentials is the error of credentials that could not be had. One that may
-// pass has no hint on the wire, so its text says it.
-func noCredentials(err error, mend bool, hint string) error {
-	if mend {
+// noCredentials returns the error of a failed attempt to get credentials. refused
+// selects the class configuration. Retryable errors carry no hint, so their text
+// holds it.
+func noCredentials(err error, refused bool, hint string) error {
+	if refused {
 		return sdk.Configuration(fmt.Errorf("get credentials: %w", err), hint)
 	}
-	return sdk.Retryable(fmt.Errorf("get credentials: %w; if it does not pass by itself: %s", err, hint), 0)
+	return sdk.Retryable(fmt.Errorf("get credentials: %w; if this continues: %s", err, hint), 0)
 }
 
-// services lists the services of all calls in an error, outermost first.
+// services returns the names of the services whose calls are in an error,
+// outermost first.
 func services(err error) []string {
 	var found []string
 	for err != nil {
@@ -172,7 +174,7 @@ func services(err error) []string {
 	return found
 }
 
-// status is the HTTP status of an answer; 0: there was none.
+// status returns the HTTP status of the answer in an error; 0 if there was none.
 func status(err error) int {
 	var response *smithyhttp.ResponseError
 	if !errors.As(err, &response) || response.Response == nil {
@@ -181,7 +183,7 @@ func status(err error) int {
 	return response.HTTPStatusCode()
 }
 
-// fault reports whether a service has answered that the caller is at fault.
+// fault reports whether the service answered that the caller is at fault.
 func fault(err error) bool {
 	switch code(err) {
 	case "Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestThrottled", "IDPCommunicationError", "RequestTimeout":

@@ -25,15 +25,15 @@ import (
 	"github.com/penstock-io/penstock/test/standin"
 )
 
-// gate stands before the S3 server: it records what passes, refuses what it
-// is told to, and takes the sessions of an sts in place of the server's key.
+// gate is a proxy in front of the S3 server. It records all requests, refuses
+// those that refuse selects, and accepts the sessions of a fake STS.
 type gate struct {
 	URL string
 
 	mu       sync.Mutex
 	requests []*http.Request
 	refuse   func(n int, r *http.Request) (status int, code string)
-	message  string // of what is refused
+	message  string // of the answer to refused requests
 	// lose drops the answer to a request that it carries out.
 	lose     func(*http.Request) bool
 	sessions *fakeSTS
@@ -131,7 +131,7 @@ func resign(t *testing.T, r *http.Request, c aws.Credentials, service string) {
 		return
 	}
 	r.Header.Del("Authorization")
-	for name := range r.Header { // what a proxy adds is not signed
+	for name := range r.Header { // headers that the proxy adds are not signed
 		if strings.HasPrefix(name, "X-Forwarded") || name == "Accept-Encoding" || name == "User-Agent" {
 			r.Header.Del(name)
 		}
@@ -252,7 +252,7 @@ func (f *fakeSTS) grant(w http.ResponseWriter) {
 	}{AssumeRoleResult: result{credentials{key, "session-secret", s.token, s.expires.UTC().Format(time.RFC3339Nano)}}})
 }
 
-// judge is what S3 says to a request that is signed with a session.
+// judge returns S3's answer to a request that is signed with a session.
 func (f *fakeSTS) judge(r *http.Request) (int, string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -25,7 +25,7 @@ import (
 	"github.com/penstock-io/penstock/test/standin"
 )
 
-// What people have reported of programs that write to S3, each as a test.
+// Each test below is a public report about a program that writes to S3.
 
 // exportAll does a run of events and one of people, and a set of several parts
 // that is replaced.
@@ -66,8 +66,8 @@ func exportAll(t *testing.T, s *store) {
 	}
 }
 
-// apache/opendal 6741: 409 is another write on its way, and not another's
-// object.
+// apache/opendal 6741: a 409 means that another write is in progress, not that
+// another writer's object exists.
 func TestConflictOfAManifestIsTriedAgain(t *testing.T) {
 	server := standin.StartS3(t, "lake")
 	for _, suffix := range []string{".json", ".target.json"} {
@@ -86,7 +86,7 @@ func TestConflictOfAManifestIsTriedAgain(t *testing.T) {
 		run.PipelineID += strings.Trim(suffix, ".")[:4]
 		run.Adopt = true
 		if err := export(t.Context(), lakeOf(storeFor(t, c)), run, 1); err != nil {
-			t.Errorf("behind a 409 of %s: %v", suffix, err)
+			t.Errorf("after a 409 of %s: %v", suffix, err)
 		}
 		if !refused {
 			t.Errorf("nothing ends in %s", suffix)
@@ -94,8 +94,8 @@ func TestConflictOfAManifestIsTriedAgain(t *testing.T) {
 	}
 }
 
-// The upload of a CompleteMultipartUpload that met another write is gone: the
-// attempt ends as one that may be tried again, and the next one begins anew.
+// After a 409 of CompleteMultipartUpload the upload is gone: the attempt ends with
+// a retryable error, and the next attempt uploads the set again.
 func TestConflictOfASetBeginsAnew(t *testing.T) {
 	server := standin.StartS3(t, "lake")
 	gate := startGate(t, server)
@@ -112,7 +112,7 @@ func TestConflictOfASetBeginsAnew(t *testing.T) {
 	s := storeFor(t, c)
 	err := export(t.Context(), lakeOf(s), peopleRun(1, 1), 2)
 	if protocol.ClassOf(err) != protocol.Retryable || refused != 1 {
-		t.Errorf("behind a 409: %v", err)
+		t.Errorf("after a 409: %v", err)
 	}
 	if err := export(t.Context(), lakeOf(s), peopleRun(1, 2), 2); err != nil {
 		t.Fatal(err)
@@ -122,8 +122,8 @@ func TestConflictOfASetBeginsAnew(t *testing.T) {
 	}
 }
 
-// A client that loses the answer of CompleteMultipartUpload sends it again, and
-// is told that there is no such upload: the object is there.
+// A client that loses the answer to CompleteMultipartUpload sends it again and
+// gets NoSuchUpload, although the object exists.
 func TestLostAnswerOfAnUploadIsFoundDone(t *testing.T) {
 	server := standin.StartS3(t, "lake")
 	for i, checksums := range []string{checksumCRC32, checksumNone, checksumCRC32, checksumNone} {
@@ -151,7 +151,7 @@ func TestLostAnswerOfAnUploadIsFoundDone(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := u.Finish(t.Context()); err != nil || !lost {
-			t.Errorf("%s: behind a lost answer: %v", checksums, err)
+			t.Errorf("%s: after a lost answer: %v", checksums, err)
 		}
 	}
 }
@@ -318,7 +318,7 @@ func TestErrorInTheMiddleCompletesNothing(t *testing.T) {
 	}
 }
 
-// incompressible is a batch of so many bytes that no one will inflate.
+// incompressible returns a batch of n bytes whose payload is never inflated.
 func incompressible(n int) *batch.Batch {
 	return &batch.Batch{Rows: 1, RowsBytes: n, Payload: append(make([]byte, n), 0, 0, 0xff, 0xff)}
 }
@@ -381,8 +381,8 @@ func TestEndpointsWithAPath(t *testing.T) {
 	}
 }
 
-// An endpoint that has the wrong path, a bucket's say, writes where nobody
-// looks: check fails and leaves nothing there, and no run writes.
+// With a wrong path in the endpoint, such as another bucket's name, the check must
+// fail and leave no object, and no run may commit.
 func TestWrongPathLeavesNothing(t *testing.T) {
 	server := standin.StartS3(t, "lake")
 	conf := configFor(server)
@@ -409,9 +409,8 @@ func TestWrongPathLeavesNothing(t *testing.T) {
 	}
 }
 
-// Buckets that keep versions, and that keep them under Object Lock, show the
-// live objects alone; a bucket with Object Lock takes nothing without a
-// checksum.
+// Buckets with versioning, and with Object Lock, must list only live objects after
+// several replacements.
 func TestVersionedAndLockedBuckets(t *testing.T) {
 	for _, locked := range []bool{false, true} {
 		server := standin.StartS3Versioned(t)
@@ -460,7 +459,7 @@ func TestVersionedAndLockedBuckets(t *testing.T) {
 	}
 }
 
-// What Amazon answers to a PUT without a checksum where Object Lock holds.
+// Amazon refuses a PUT without a checksum to a bucket with Object Lock.
 func TestLockedBucketAsksForAChecksum(t *testing.T) {
 	server := standin.StartS3(t, "lake")
 	gate := startGate(t, server)

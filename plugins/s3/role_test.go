@@ -79,8 +79,8 @@ func TestRoleThatIsNotGranted(t *testing.T) {
 	}
 }
 
-// What an outage of STS looks like: no server, no answer, a server that says
-// that it is too much. None of it is the caller's fault.
+// An outage of STS has many forms: no server, no answer, a throttled request. None
+// of them is the caller's fault.
 func TestSTSThatIsDownIsWaitedFor(t *testing.T) {
 	for name, down := range map[string]func(*fakeSTS){
 		"503":           func(f *fakeSTS) { f.fault = http.StatusServiceUnavailable },
@@ -98,8 +98,8 @@ func TestSTSThatIsDownIsWaitedFor(t *testing.T) {
 	}
 }
 
-// The instance's metadata service that does not answer, or is overloaded, may
-// come back; one that knows no role has none.
+// A metadata service that does not answer or is overloaded is a transient error;
+// one that has no role is a configuration error.
 func TestInstanceMetadata(t *testing.T) {
 	server := standin.StartS3(t, "lake")
 	for status, want := range map[int]protocol.Class{

@@ -18,8 +18,8 @@ import (
 // Version is the plugin's version.
 const Version = "0.1.0"
 
-// Plugin describes the destination for sdk.Serve. The destinations that it
-// makes share one set of part buffers.
+// Plugin describes the destination for sdk.Serve. All destinations of the process
+// share one pool of part buffers.
 func Plugin() sdk.Plugin {
 	shared := newBuffers(partBuffers)
 	return sdk.Plugin{
@@ -34,7 +34,7 @@ func Plugin() sdk.Plugin {
 	}
 }
 
-// destination adds the bucket to what a lake does.
+// destination is a Lake over a bucket, with the targets and checks of one project.
 type destination struct {
 	*lake.Lake
 	store   *store
@@ -105,8 +105,8 @@ func (d *destination) Targets() []sdk.Target {
 	return targets
 }
 
-// base is the bucket as a URI: s3://bucket/ at Amazon, where names of buckets
-// are unique, else s3://host:port/path/bucket/.
+// base returns the bucket's URI: s3://bucket/ at Amazon, where bucket names are
+// unique, and s3://host:port/path/bucket/ at other servers.
 func (d *destination) base() string {
 	u, err := url.Parse(d.config.Endpoint)
 	if err != nil || u.Host == "" || strings.HasSuffix(u.Hostname(), ".amazonaws.com") {

@@ -17,22 +17,22 @@ import (
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 )
 
-// callTimeout bounds one call with all its retries, so that a server that
-// stopped in the middle is an error and not a wait.
+// callTimeout bounds one call with all its retries, so that a server that hangs
+// leads to an error.
 const callTimeout = 3 * time.Minute
 
-// store is a bucket as a lake.Store. The version of an object is its ETag.
+// store implements lake.Store over a bucket. The version of an object is its ETag.
 type store struct {
 	client  *s3.Client
 	bucket  string
 	encrypt encryption
 	sums    sums
 	buffers *buffers
-	// forData are options of the calls that carry rows.
+	// forData are the additional options of calls that carry rows.
 	forData []func(*s3.Options)
 }
 
-// encryption is what the store asks of the service for new objects.
+// encryption is the server-side encryption that requests ask for.
 type encryption struct {
 	algorithm types.ServerSideEncryption // empty: the bucket's default
 	kmsKey    *string
@@ -49,7 +49,7 @@ func (s *store) Read(ctx context.Context, name string, limit int64) ([]byte, lak
 		in.Range = aws.String(fmt.Sprintf("bytes=0-%d", limit-1))
 	}
 	out, err := s.client.GetObject(ctx, in)
-	if code(err) == "InvalidRange" { // the object is empty
+	if code(err) == "InvalidRange" { // an empty object has no ranges
 		in.Range = nil
 		out, err = s.client.GetObject(ctx, in)
 	}
@@ -79,9 +79,9 @@ func (s *store) WriteIf(ctx context.Context, name string, data []byte, prev lake
 	return lake.Version(aws.ToString(out.ETag)), nil
 }
 
-// retryConflicts lets the client send a conditional request again that met
-// another one on its way: the condition is then judged anew. The upload of a
-// CompleteMultipartUpload is gone behind that answer, so it is not for those.
+// retryConflicts makes the client repeat a conditional PUT that collided with
+// another request; the service then checks the condition again. It must not be
+// used for CompleteMultipartUpload, whose upload is gone after such a collision.
 func retryConflicts(o *s3.Options) {
 	o.Retryer = retry.AddWithErrorCodes(o.Retryer, "ConditionalRequestConflict")
 }
@@ -138,8 +138,8 @@ func (s *store) List(ctx context.Context, prefix string, deep bool, yield func(l
 	return nil
 }
 
-// manyDeletes is from how many objects on they are deleted by the thousand. One
-// by one needs no checksum of a body and works wherever writing does.
+// manyDeletes is the number of objects from which one request deletes up to a
+// thousand of them. Fewer are deleted one by one, which needs no checksum.
 const manyDeletes = 10
 
 // Delete implements lake.Store.
@@ -178,10 +178,11 @@ func (s *store) deleteMany(ctx context.Context, names []string) error {
 	return nil
 }
 
-// Fence implements lake.Store. It needs two permissions that plain writing
-// does not; without them no fence would hold. An upload that is just being
-// completed escapes the list, and moves the object on from the version that
-// is returned or from one before it: either way the condition finds it.
+// Fence implements lake.Store. It needs the permissions to list and to abort
+// uploads. An upload that is being completed during the call may escape the list.
+// It then changes the object's version before or after the call reads it: in the
+// first case the caller starts from the new version, in the second the caller's
+// own switch fails.
 func (s *store) Fence(ctx context.Context, name string, _ lake.Attempt) (lake.Version, error) {
 	if err := s.EndUploads(ctx, name, func(of string) bool { return of == name }); err != nil {
 		return "", err

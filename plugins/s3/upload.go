@@ -3,7 +3,7 @@ package s3
 import (
 	"bytes"
 	"context"
-	"crypto/md5" //nolint:gosec // what S3's ETags are made of
+	"crypto/md5" //nolint:gosec // S3's ETags consist of it
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -20,23 +20,23 @@ import (
 	"github.com/penstock-io/penstock/sdk"
 )
 
-// maxParts is what S3 takes for one object.
+// maxParts is the largest number of parts of one object in S3.
 const maxParts = 10_000
 
-// upload is one object on its way: a single PUT when it fits into one part
-// and replaces no certain version, else a multipart upload whose parts go out
-// while the next one fills. It is a lake.Upload and a lake.Replacement.
+// upload is a lake.Upload and a lake.Replacement. An upload that fits in one part
+// is a single PUT. A larger one, and every replacement, is a multipart upload,
+// whose parts are sent while the next part is filled.
 type upload struct {
 	store *store
 	ctx   context.Context
 	name  string
 	prev  lake.Version // of a replacement
 
-	buf   []byte // the part that fills; nil: none borrowed
+	buf   []byte // the part that is being filled; nil: no buffer is held
 	sum   uint32 // CRC-32 of everything so far
 	size  int64  // bytes so far
-	next  int32  // number of the next part, from 1
-	id    string // of the multipart upload; empty: none begun
+	next  int32  // number of the next part; the first is 1
+	id    string // of the multipart upload; empty before it is created
 	ended bool
 
 	wg    sync.WaitGroup
@@ -50,13 +50,13 @@ func (s *store) Create(ctx context.Context, name string, _ lake.Attempt) (lake.U
 	return &upload{store: s, ctx: ctx, name: name, next: 1}, nil
 }
 
-// Replace implements lake.Store. A multipart upload has an id of its own:
-// attempts at one name are apart without any further mark.
+// Replace implements lake.Store. Each multipart upload has its own id, which keeps
+// the attempts at one name apart.
 func (s *store) Replace(ctx context.Context, name string, prev lake.Version, _ lake.Attempt) (lake.Replacement, error) {
 	return &upload{store: s, ctx: ctx, name: name, prev: prev, next: 1}, nil
 }
 
-// Write implements lake.Upload. It waits while all buffers are on their way.
+// Write implements lake.Upload. It waits while all buffers are being sent.
 func (u *upload) Write(p []byte) (int, error) {
 	written := 0
 	for len(p) > 0 {
@@ -72,7 +72,7 @@ func (u *upload) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-// room sees to it that the buffer can take a byte.
+// room ensures that the buffer has space for at least one byte.
 func (u *upload) room() (err error) {
 	if u.buf != nil && len(u.buf) == cap(u.buf) {
 		if err := u.flush(); err != nil {
@@ -104,7 +104,7 @@ func (u *upload) begin() error {
 	return nil
 }
 
-// flush sends the buffer as the next part, beside the writer.
+// flush sends the buffer as the next part, in the background.
 func (u *upload) flush() error {
 	if u.id == "" {
 		if err := u.begin(); err != nil {
@@ -168,7 +168,7 @@ func (u *upload) Finish(ctx context.Context) error {
 	if !errors.Is(err, lake.ErrAborted) {
 		return err
 	}
-	// It may have been completed by a call whose answer was lost.
+	// A request whose answer was lost may have completed the upload.
 	if there, lookErr := u.there(ctx); lookErr != nil || !there {
 		return errors.Join(err, lookErr)
 	}
@@ -176,8 +176,8 @@ func (u *upload) Finish(ctx context.Context) error {
 	return nil
 }
 
-// Seal implements lake.Replacement: it sends what is left. The upload is then
-// in the list that Fence goes by, whatever its size.
+// Seal implements lake.Replacement. It sends the last part, so that the upload is
+// in the list that Fence reads, even if it is small.
 func (u *upload) Seal(context.Context) error {
 	if u.buf != nil || u.next == 1 { // the one part of an empty object is empty
 		if err := u.flush(); err != nil {
@@ -198,8 +198,8 @@ func (u *upload) Switch(ctx context.Context) error {
 	return err
 }
 
-// complete makes the parts one object. The service compares the checksum of
-// the whole.
+// complete joins the parts to one object. The service compares the checksum of
+// the whole object.
 func (u *upload) complete(ctx context.Context, ifMatch, ifNoneMatch *string) error {
 	slices.SortFunc(u.parts, func(a, b types.CompletedPart) int { return int(*a.PartNumber - *b.PartNumber) })
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
@@ -213,21 +213,21 @@ func (u *upload) complete(ctx context.Context, ifMatch, ifNoneMatch *string) err
 	out, err := u.store.client.CompleteMultipartUpload(ctx, in)
 	switch code(err) {
 	case "ConditionalRequestConflict":
-		return fmt.Errorf("%w: another write of %s was on its way, and the service has dropped the upload: %w", lake.ErrAborted, u.name, err)
+		return fmt.Errorf("%w: another write of %s was in progress, and the service dropped the upload: %w", lake.ErrAborted, u.name, err)
 	case "InvalidPart", "InvalidPartOrder", "InvalidRequest":
-		// Not the parts that were sent: the upload was ended while some of them
-		// were on their way.
+		// The service lacks some of the parts: the upload was ended while they were
+		// being sent.
 		return fmt.Errorf("%w: %w", lake.ErrAborted, err)
 	}
 	if err != nil {
 		return u.store.classify("s3:PutObject", u.name, err)
 	}
 	if out.ChecksumCRC32 == nil {
-		// Some servers say that all is well of an upload that they do not have,
-		// when there is an object of its name (versitygw 1.8).
+		// Some servers report success for an upload that they do not have, if an
+		// object of its name exists (versitygw 1.8).
 		there, err := u.there(ctx)
 		if err == nil && !there {
-			err = fmt.Errorf("%w: the service answered that %s is complete, and has another object there", lake.ErrAborted, u.name)
+			err = fmt.Errorf("%w: the service reported %s as complete, but another object is stored there", lake.ErrAborted, u.name)
 		}
 		if err != nil {
 			return err
@@ -237,8 +237,8 @@ func (u *upload) complete(ctx context.Context, ifMatch, ifNoneMatch *string) err
 	return compareCRC(u.name, in.ChecksumCRC32, out.ChecksumCRC32)
 }
 
-// there reports whether the object is the one that was uploaded, by size and
-// checksum or, where the service has none, ETag.
+// there reports whether the stored object is the uploaded one. It compares the
+// size and the checksum, or the ETag if the service returns no checksum.
 func (u *upload) there(ctx context.Context) (bool, error) {
 	in := &s3.HeadObjectInput{Bucket: u.store.target(), Key: &u.name}
 	if u.store.sums.crc32 {
@@ -258,8 +258,8 @@ func (u *upload) there(ctx context.Context) (bool, error) {
 	return aws.ToString(out.ETag) == u.etag(), nil
 }
 
-// etag is that of an object of these parts: the MD5 of their MD5s. With
-// SSE-KMS a service has others, and checksums.
+// etag returns the ETag of an object made of the parts: the MD5 of their MD5s. It
+// is not valid with SSE-KMS, where the service returns checksums instead.
 func (u *upload) etag() string {
 	var sums []byte
 	for _, p := range u.parts {
@@ -272,7 +272,7 @@ func (u *upload) etag() string {
 	return fmt.Sprintf(`"%x-%d"`, md5.Sum(sums), len(u.parts))
 }
 
-// release ends the upload and gives back the buffer.
+// release marks the upload as ended and returns its buffer to the pool.
 func (u *upload) release() {
 	u.ended = true
 	u.store.buffers.put(u.buf)

@@ -8,11 +8,11 @@ import (
 	"github.com/penstock-io/penstock/sdk"
 )
 
-// Check tries on small objects what an export will need: to write, read, list,
-// overwrite, write on condition, fence and replace, and delete. unique tells
-// two checks apart that run at one time. One thing that fails does not keep the
-// others from being tried. It leaves nothing behind but directories, or says
-// what it could not delete.
+// Check tries every operation of an export on small objects: write, read, list,
+// overwrite, conditional write, fence and replace, delete. A failed operation
+// does not keep the others from being tried. unique distinguishes two checks
+// that run at the same time. Check removes its objects; a failed removal is
+// reported with their names.
 //
 // root is that of the lake's Options.
 func Check(ctx context.Context, s Store, root string, projectID int64, unique string) []sdk.CheckResult {
@@ -37,7 +37,7 @@ type check struct {
 	by      Attempt
 	name    string // of an object that is written
 	set     string // of an object that is replaced
-	written bool   // name is there
+	written bool   // whether name exists
 	results []sdk.CheckResult
 }
 
@@ -53,7 +53,7 @@ func (c *check) try(action string, f func() error) bool {
 func (c *check) read() error {
 	_, _, err := c.store.Read(c.ctx, c.name, 16)
 	if !c.written && errors.Is(err, ErrNotFound) {
-		return nil // one may read, and there is nothing
+		return nil // reading is allowed; the object does not exist
 	}
 	return err
 }
@@ -73,8 +73,8 @@ func (c *check) list() error {
 	return err
 }
 
-// conditions finds stores that take a conditional write for a plain one: on
-// those no fence would hold.
+// conditions detects stores that ignore the condition of a write: a fence would
+// not hold on them.
 func (c *check) conditions() error {
 	name := c.set
 	version, err := c.store.WriteIf(c.ctx, name, []byte("check"), "")
@@ -96,8 +96,8 @@ func (c *check) conditions() error {
 	return nil
 }
 
-// replace replaces an object, behind a fence that ends what an earlier attempt
-// has sealed.
+// replace replaces an object after a fence has ended a sealed replacement of an
+// earlier attempt.
 func (c *check) replace() error {
 	version, err := c.store.Fence(c.ctx, c.set, c.by)
 	if err != nil {
@@ -137,7 +137,7 @@ func (c *check) remove() error {
 	return nil
 }
 
-// detail is an error with its hint.
+// detail returns the text of an error with its hint, if it has one.
 func detail(err error) string {
 	var e *sdk.Error
 	if errors.As(err, &e) && e.Hint != "" {

@@ -9,8 +9,8 @@ import (
 	"github.com/penstock-io/penstock/sdk"
 )
 
-// Prepare waits until all objects are durable, removes what earlier attempts
-// have left beside them and keeps the run's receipt.
+// Prepare waits until all objects are durable, removes the objects that earlier
+// attempts left, and stores the run's receipt.
 func (l *Lake) Prepare(ctx context.Context, run sdk.Run, _ sdk.Receipt) error {
 	a, err := l.attempt(run)
 	if err != nil {
@@ -36,13 +36,14 @@ func (l *Lake) Prepare(ctx context.Context, run sdk.Run, _ sdk.Receipt) error {
 	return put(ctx, l.store, a.lay.receipt(run.Number), data, a.by)
 }
 
-// voidSwept is for how many runs behind a void one its objects are looked for:
-// a zombie may finish one after the first of them has removed the others.
+// voidSwept is the number of runs after a void run that look for its objects. A
+// zombie may finish an object after the first of these runs has removed the
+// others.
 const voidSwept = 8
 
-// removeLeftovers deletes the objects of unfinished and void runs that are not
-// in this run's receipt. A run that is the first attempt after a commit lists
-// nothing.
+// removeLeftovers deletes the objects of unfinished and void runs that this
+// run's receipt does not name. The first attempt after a commit has none to look
+// for and skips the listing.
 func (l *Lake) removeLeftovers(ctx context.Context, a *attempt) error {
 	stale := slices.DeleteFunc(slices.Clone(a.manifest.Unfinished), func(run int64) bool {
 		return run == a.run.Number && !a.again
@@ -66,7 +67,8 @@ func (l *Lake) removeLeftovers(ctx context.Context, a *attempt) error {
 	})
 }
 
-// remove deletes the pipeline's parts that match.
+// remove lists the pipeline's parts and deletes those for which match returns
+// true.
 func (l *Lake) remove(ctx context.Context, lay layout, match func(name string, run int64) bool) error {
 	var names []string
 	err := l.store.List(ctx, lay.dir, true, func(o Object) error {
@@ -84,9 +86,9 @@ func (l *Lake) remove(ctx context.Context, lay layout, match func(name string, r
 	return nil
 }
 
-// Commit writes the manifest that names run as the last committed one, if the
-// manifest is still what Open has written. A run that is committed already
-// stays as it is.
+// Commit switches a replaced set and writes the manifest that names run as the
+// last committed one, on condition that the manifest is unchanged since Open or
+// Prepare wrote it. Committing a run that is already committed does nothing.
 func (l *Lake) Commit(ctx context.Context, run sdk.Run, _ sdk.Receipt) error {
 	a, err := l.attempt(run)
 	if err != nil {
@@ -138,8 +140,8 @@ func (l *Lake) committedBefore(ctx context.Context, run sdk.Run, notOpen error) 
 	return err
 }
 
-// overtaken turns the error of an upload that another attempt has ended into
-// what that attempt means for this one.
+// overtaken classifies the error of an upload that another attempt has ended, by
+// the manifest of that attempt.
 func (l *Lake) overtaken(ctx context.Context, run sdk.Run, err error) error {
 	if errors.Is(err, ErrAborted) {
 		return l.lost(ctx, run, err)
@@ -147,7 +149,8 @@ func (l *Lake) overtaken(ctx context.Context, run sdk.Run, err error) error {
 	return err
 }
 
-// lost finds out what a conditional write that failed means.
+// lost reads the manifest to classify a conditional write that failed: a newer
+// fence, an adoption, or a conflict that another attempt can resolve.
 func (l *Lake) lost(ctx context.Context, run sdk.Run, conflict error) error {
 	lay, err := newLayout(l.root, run)
 	if err != nil {

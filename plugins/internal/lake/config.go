@@ -10,13 +10,13 @@ import (
 )
 
 // EmptyAttributes returns a mistake for each attribute that is set to an empty
-// string, but for those that may be empty. An env() whose variable has no
-// content would otherwise read as an attribute that was left out: a static key
-// would fall through to another identity, an encryption key to the default.
+// string, except those listed in may. An env() of an empty variable would
+// otherwise act as an absent attribute: a static key would fall through to the
+// instance's role, an encryption key to the default.
 func EmptyAttributes(c sdk.Config, may ...string) sdk.Diagnostics {
 	var values map[string]json.RawMessage
 	if err := json.Unmarshal(c.JSON, &values); err != nil {
-		return nil // Decode says so
+		return nil // Decode reports the error
 	}
 	var found sdk.Diagnostics
 	for _, name := range slices.Sorted(maps.Keys(values)) {

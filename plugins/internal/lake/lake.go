@@ -26,19 +26,21 @@ const conflictTries = 10
 // Options of a Lake.
 type Options struct {
 	Store Store
-	// Root is what names start with, from CleanPrefix; may be empty.
+	// Root is the prefix of all names, as CleanPrefix returns it. Empty: names
+	// start with the project's id.
 	Root string
-	// PartSize is about how many compressed bytes one object of a run takes: a
-	// new one is begun at the batch that would pass it. 0: 256 MiB. Another
-	// size between two attempts at a run gives its objects other borders.
+	// PartSize is the approximate size of one object of a run, in compressed
+	// bytes: the batch that would exceed it starts the next object. 0: 256 MiB.
+	// Attempts with different sizes cut a run into different objects.
 	PartSize int64
-	// ObjectLimit is the most bytes that a replaced set may have as one object.
-	// 0: 4 GB, the most that BigQuery and others load from one gzip file.
+	// ObjectLimit is the largest size in bytes of a replaced set that is stored as
+	// one object. 0: 4 GB, the limit of BigQuery and others for one gzip file.
 	ObjectLimit int64
-	// Finishers is how many objects are finished beside the one that is being
-	// written. 0: 4.
+	// Finishers is the number of objects that are finished in the background
+	// while the next one is written. 0: 4.
 	Finishers int
-	// Logger may be nil.
+	// Logger receives warnings about files that could not be removed. nil: they
+	// are dropped.
 	Logger hclog.Logger
 }
 
@@ -56,13 +58,14 @@ type Lake struct {
 	attempts map[attemptKey]*attempt
 }
 
-// attemptKey tells apart the runs that may be open at one time.
+// attemptKey identifies a pipeline's attempt among those that are open at the
+// same time.
 type attemptKey struct {
 	stream sdk.Stream
 	id     string
 }
 
-// New makes a Lake. It touches nothing.
+// New returns a Lake over a Store. It makes no call of the store.
 func New(o Options) *Lake {
 	l := &Lake{
 		store: o.Store, root: o.Root, partSize: o.PartSize, objectLimit: o.ObjectLimit,
@@ -84,7 +87,7 @@ func New(o Options) *Lake {
 	return l
 }
 
-// Capabilities are those of every lake.
+// Capabilities returns the capabilities that all destinations over a Lake have.
 func Capabilities() sdk.Capabilities {
 	return sdk.Capabilities{
 		Streams:      []sdk.Stream{sdk.Events, sdk.People, sdk.Identity},
@@ -97,7 +100,8 @@ func Capabilities() sdk.Capabilities {
 	}
 }
 
-// readManifest returns nil, and the empty version, when there is none.
+// readManifest reads the manifest of a pipeline. It returns nil and the empty
+// version if the manifest does not exist.
 func (l *Lake) readManifest(ctx context.Context, lay layout) (*Manifest, Version, error) {
 	name := lay.manifest()
 	data, version, err := l.store.Read(ctx, name, manifestLimit)
@@ -117,8 +121,9 @@ func (l *Lake) readManifest(ctx context.Context, lay layout) (*Manifest, Version
 	return m, version, nil
 }
 
-// writeManifest returns ErrConflict when the manifest is not at prev. A write
-// whose answer was lost is found to be done.
+// writeManifest writes a manifest on condition that it is at prev, and returns
+// ErrConflict if it is not. After a conflict it reads the manifest back: a write
+// of this attempt whose answer was lost counts as done.
 func (l *Lake) writeManifest(ctx context.Context, name string, m *Manifest, prev Version) (Version, error) {
 	data, err := encodeJSON(m)
 	if err != nil {
@@ -141,8 +146,9 @@ func (l *Lake) writeManifest(ctx context.Context, name string, m *Manifest, prev
 	return "", fmt.Errorf("write manifest %s: %w", name, err)
 }
 
-// update reads the manifest, lets change edit it and writes it, again when
-// another writer was faster. A newer fence ends it with sdk.Fenced.
+// update reads the manifest, calls change to edit it, and writes it; it starts
+// over when another writer was faster. It returns an error of class Fenced if
+// the manifest holds a newer fence.
 func (l *Lake) update(ctx context.Context, lay layout, run sdk.Run, change func(*Manifest) error) (*Manifest, Version, error) {
 	for try := 1; ; try++ {
 		m, version, err := l.readManifest(ctx, lay)
@@ -173,7 +179,8 @@ func fenced(theirs, ours int64) error {
 	return sdk.Fenced(fmt.Errorf("%w: fence %d, this one has %d", errNewerFence, theirs, ours))
 }
 
-// attempt is one open run.
+// attempt is the state of one open run. Open creates it; Write, Prepare and
+// Commit, which never run concurrently, change it; end releases it.
 type attempt struct {
 	run      sdk.Run
 	by       Attempt
@@ -181,17 +188,17 @@ type attempt struct {
 	target   *Target
 	manifest *Manifest
 	version  Version
-	again    bool    // an earlier attempt at the run may have left objects
-	current  Version // of the fixed object, behind this attempt's fence
+	again    bool    // whether an earlier attempt at the run may have left objects
+	current  Version // of the fixed object, as this attempt's Fence returned it
 
-	// ctx lives until the attempt ends; the uploads hang on it.
+	// ctx is the context of all uploads. end cancels it.
 	ctx    context.Context
 	cancel context.CancelFunc
 	tasks  *tasks
 
 	parts    map[string]int // by date: the number of the last part
 	receipts []PartitionReceipt
-	pending  Replacement // of the fixed object, switched by Commit
+	pending  Replacement // of the fixed object; nil until Write starts it
 }
 
 func (l *Lake) attempt(run sdk.Run) (*attempt, error) {
@@ -204,7 +211,7 @@ func (l *Lake) attempt(run sdk.Run) (*attempt, error) {
 	return a, nil
 }
 
-// end forgets the attempt and stops what it still uploads.
+// end removes the attempt from the open ones and stops its uploads.
 func (l *Lake) end(ctx context.Context, a *attempt) error {
 	l.mu.Lock()
 	key := attemptKey{a.run.Stream, a.run.PipelineID}
@@ -227,10 +234,10 @@ func (a *attempt) runReceipt() *RunReceipt {
 	}
 }
 
-// inner is the file name in the gzip header of a fixed object: it tells of
-// which run, fence and content the object is. The content is part of it because
-// two copies of a catalog give the same fences. It is a name, not a comment:
-// some readers, DuckDB for one, refuse comments.
+// inner returns the file name for the gzip header of a fixed object. It holds
+// the run, fence and content of the attempt that wrote the object; two copies of
+// a catalog use the same fences and differ in content. The header's comment field
+// cannot hold them: some readers, such as DuckDB, refuse comments.
 func (l layout) inner(run, fence int64, content string) string {
 	name := fmt.Sprintf("%s-%08d-%08d", l.stem, run, fence)
 	if content != "" {

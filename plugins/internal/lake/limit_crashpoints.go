@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// defaultObjectLimit is what the environment says, in a build for tests, so that
-// a small set is a large one.
+// defaultObjectLimit reads the limit from the environment. Tests set it low, so
+// that a small set is split into parts.
 func defaultObjectLimit() int64 {
 	if limit, err := strconv.ParseInt(os.Getenv("PENSTOCK_OBJECT_LIMIT"), 10, 64); err == nil {
 		return limit

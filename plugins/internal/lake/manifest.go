@@ -13,19 +13,20 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// The format and version of what is written. A higher version is refused;
-// members may be added within one.
+// The format names and the version of manifests and receipts. A manifest with a
+// higher version is refused; new members do not change the version.
 const (
 	manifestFormat  = "penstock-manifest"
 	receiptFormat   = "penstock-receipt"
 	manifestVersion = 1
-	// manifestLimit bounds what is read: some 300,000 days.
+	// manifestLimit is the largest manifest that is read, in bytes: about 300,000
+	// days.
 	manifestLimit = 64 << 20
 )
 
-// Manifest is the record of what a pipeline has committed to a target. It is
-// the commit: what it does not name is not committed. docs/manifest.md
-// describes each member to readers.
+// Manifest is the record of the runs that a pipeline has committed to a target.
+// Writing it is the commit: objects that it does not name or count are not
+// committed. docs/manifest.md describes each member for readers.
 type Manifest struct {
 	Format     string `json:"format"`
 	Version    int    `json:"version"`
@@ -34,29 +35,33 @@ type Manifest struct {
 	PipelineID string `json:"pipeline_id"`
 	Stream     string `json:"stream"`
 	Fence      int64  `json:"fence"`
-	// Attempt wrote this: no two of them write the same bytes.
+	// Attempt identifies the attempt that wrote the manifest, so that two attempts
+	// never write the same bytes.
 	Attempt      string `json:"attempt,omitempty"`
 	Run          int64  `json:"last_committed_run"`
 	CompleteAsOf string `json:"complete_as_of,omitempty"`
 	// Days by UTC date; events only.
 	Days map[string]Day `json:"days,omitempty"`
-	// Files are the current set; people and identity only.
+	// Files are the objects of the current set; people and identity only.
 	Files []File `json:"files,omitempty"`
 	// Layout of a replaced set: one object or parts.
 	Layout string `json:"layout,omitempty"`
 	// Receipt of the last committed run.
 	Receipt *RunReceipt `json:"receipt,omitempty"`
-	// Unfinished are runs that were begun and not committed: some of their
-	// objects may be there.
+	// Unfinished are runs that were opened and are not committed. Some of their
+	// objects may exist.
 	Unfinished []int64 `json:"unfinished_runs,omitempty"`
-	// Void are runs below the last committed one that were begun and never
-	// committed, and no longer can be. A zombie may still finish an object of one.
+	// Void are runs below the last committed one that were opened and never
+	// committed. They can no longer commit, but a zombie may finish one of their
+	// objects; readers ignore such objects.
 	Void []int64 `json:"void_runs,omitempty"`
-	// Prepared is a replaced set that the commit is about to switch to.
+	// Prepared is the receipt of a replaced set that was sealed and not yet
+	// committed.
 	Prepared *RunReceipt `json:"prepared,omitempty"`
-	// Adopted are the ids of pipelines whose target was taken over.
+	// Adopted are the ids of the pipelines whose target this one has taken over.
 	Adopted []string `json:"adopted,omitempty"`
-	// AdoptedBy is the id of a pipeline that has taken over this one's target.
+	// AdoptedBy is the id of the pipeline that has taken over this one's target.
+	// Empty: the pipeline may write.
 	AdoptedBy string `json:"adopted_by,omitempty"`
 }
 
@@ -66,7 +71,7 @@ const (
 	inParts   = "parts"
 )
 
-// Day is what a pipeline has committed of one day.
+// Day holds the totals that a pipeline has committed of one UTC day.
 type Day struct {
 	Rows         uint64 `json:"rows"`
 	RowsBytes    uint64 `json:"rows_bytes"`
@@ -76,7 +81,8 @@ type Day struct {
 	Run          int64  `json:"last_run"`
 }
 
-// File is one object.
+// File describes one stored object: its name, its rows before compression and
+// its size.
 type File struct {
 	Name        string `json:"name"`
 	Rows        uint64 `json:"rows"`
@@ -85,18 +91,20 @@ type File struct {
 	StoredBytes uint64 `json:"stored_bytes"`
 }
 
-// RunReceipt is what one run has put at the target.
+// RunReceipt lists the objects of one run. It is stored as a file of its own
+// for events, and in the manifest for the last committed run.
 type RunReceipt struct {
 	Format       string             `json:"format,omitempty"`
 	Version      int                `json:"version,omitempty"`
 	Run          int64              `json:"run"`
 	Content      string             `json:"content,omitempty"` // sdk.Run.Content of the run
-	Fence        int64              `json:"fence"`             // of the attempt whose receipt it is
+	Fence        int64              `json:"fence"`             // of the attempt that wrote it
 	CompleteAsOf string             `json:"complete_as_of,omitempty"`
 	Partitions   []PartitionReceipt `json:"partitions"`
 }
 
-// PartitionReceipt is what one run has put at the target in one partition.
+// PartitionReceipt lists the objects of one partition of a run, in the order of
+// their rows.
 type PartitionReceipt struct {
 	Index int    `json:"index"`
 	Date  string `json:"date,omitempty"`
@@ -135,7 +143,8 @@ func encodeJSON(v any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// decodeManifest reads a manifest and refuses what this version cannot keep.
+// decodeManifest parses a manifest. It refuses other formats and higher versions,
+// whose members a rewrite would lose.
 func decodeManifest(name string, data []byte) (*Manifest, error) {
 	m := new(Manifest)
 	if err := json.Unmarshal(data, m); err != nil {
@@ -150,8 +159,8 @@ func decodeManifest(name string, data []byte) (*Manifest, error) {
 	return m, nil
 }
 
-// check refuses a manifest that names what is not its pipeline's: believed, it
-// would make a sweep remove the set that it should name.
+// check refuses a manifest that names objects of other pipelines, such as one
+// that was edited by hand: a sweep that trusted it would remove the current set.
 func (m *Manifest) check(lay layout) error {
 	if stem := m.Pipeline + "-" + m.PipelineID; stem != lay.stem {
 		return m.foreign(lay, "pipeline "+stem)
@@ -187,8 +196,8 @@ func (m *Manifest) foreign(lay layout, what string) error {
 	return sdk.Permanent(fmt.Errorf("manifest %s names %s, which is not its own: it was edited or moved; restore it from a copy or a version", lay.manifest(), what))
 }
 
-// last returns the last committed run. One that an older version has committed
-// has no content.
+// last returns the last committed run. Its content is empty if the manifest was
+// written by a version without contents.
 func (m *Manifest) last() sdk.LastRun {
 	last := sdk.LastRun{Number: m.Run}
 	if m.Receipt != nil && m.Receipt.Run == m.Run {
@@ -197,10 +206,11 @@ func (m *Manifest) last() sdk.LastRun {
 	return last
 }
 
-// holds says whether the pipeline has anything committed.
+// holds reports whether the pipeline has committed any object.
 func (m *Manifest) holds() bool { return len(m.Days) > 0 || len(m.Files) > 0 }
 
-// commit makes run the last committed one.
+// commit edits the manifest so that run is the last committed one. Unfinished
+// runs become void.
 func (m *Manifest) commit(run int64, asOf string, r *RunReceipt) {
 	m.Run, m.CompleteAsOf, m.Receipt = run, asOf, r
 	for _, other := range m.Unfinished {
@@ -249,7 +259,7 @@ func (m *Manifest) clone() (*Manifest, error) {
 	return c, json.Unmarshal(data, c)
 }
 
-// receipt in the host's terms.
+// receipt converts the receipt to the SDK's type; nil stays nil.
 func (r *RunReceipt) receipt() *sdk.Receipt {
 	if r == nil {
 		return nil

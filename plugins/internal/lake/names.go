@@ -11,9 +11,9 @@ import (
 	"github.com/penstock-io/penstock/sdk"
 )
 
-// Directories of the streams, as Mixpanel publishes them. Manifests lie beside
-// them and not within: query engines skip files that begin with an underscore,
-// and read what lies in such a directory.
+// Directories of the streams, with Mixpanel's published names. Manifests lie in
+// a separate directory: query engines skip files whose names begin with an
+// underscore, but read the files in a directory that is named so.
 const (
 	eventsDir   = "mp_master_event"
 	peopleDir   = "mp_people_data"
@@ -22,8 +22,8 @@ const (
 	extension   = ".json.gz"
 )
 
-// layout names the objects of one pipeline. All names are derived from the
-// project, the pipeline and the run, never from time.
+// layout names the objects of one pipeline. It derives all names from project,
+// pipeline and run, never from time, chance or fence.
 type layout struct {
 	dir  string // of the stream, with a slash at the end
 	stem string // <pipeline>-<id>
@@ -35,7 +35,7 @@ var (
 	partName     = regexp.MustCompile(`^([0-9]{8,18})-[0-9]{4,}\.json\.gz$`)
 )
 
-// streamDirs are the directories by the streams' names in manifests.
+// streamDirs maps a stream's name in manifests to its directory.
 var streamDirs = map[string]string{"events": eventsDir, "people": peopleDir, "identity": identityDir}
 
 // StreamDir returns the directory of a stream below root, with a slash at
@@ -62,7 +62,8 @@ func newLayout(root string, run sdk.Run) (layout, error) {
 	return layout{dir: dir, stem: run.Pipeline + "-" + run.PipelineID}, nil
 }
 
-// manifestsOf is the directory of the manifests of a stream's directory.
+// manifestsOf returns the directory of the manifests that belong to a stream's
+// directory.
 func manifestsOf(root string, projectID int64, stream string) string {
 	return path.Join(root, strconv.FormatInt(projectID, 10), manifestDir, stream) + "/"
 }
@@ -74,20 +75,21 @@ func (l layout) manifests() string {
 
 func (l layout) manifest() string { return l.manifests() + l.stem + ".json" }
 
-// target names the record of who may write here. It lies beside the directory
-// of the manifests, where every object that ends in .json is a manifest.
+// target names the target's record, which lists the pipelines that may write.
+// It lies next to the directory of manifests, not in it: every object there that
+// ends in .json is a manifest.
 func (l layout) target() string { return strings.TrimSuffix(l.manifests(), "/") + ".target.json" }
 
-// receipts is the directory of the runs' receipts.
+// receipts returns the directory of the runs' receipts.
 func (l layout) receipts() string { return l.manifests() + "runs/" + l.stem + "/" }
 
 // receipt names the object that keeps a run's receipt.
 func (l layout) receipt(run int64) string { return fmt.Sprintf("%s%08d.json", l.receipts(), run) }
 
-// fixed names the object of a replaced set that is one object.
+// fixed names the object of a replaced set that is stored as one object.
 func (l layout) fixed() string { return l.dir + l.stem + extension }
 
-// runStem is what the base names of a run's objects start with.
+// runStem returns the common start of the base names of a run's objects.
 func (l layout) runStem(run int64) string { return fmt.Sprintf("%s-%08d-", l.stem, run) }
 
 // part names a run's part-th object, from 1, of a date; the date is empty for
@@ -112,7 +114,8 @@ func checkDate(date string) error {
 	return nil
 }
 
-// owned says what a name is to this pipeline: the date and run of a part.
+// owned parses the name of a part of this pipeline into date and run. ok is
+// false for all other names.
 func (l layout) owned(name string) (date string, run int64, ok bool) {
 	rest, ok := strings.CutPrefix(name, l.dir)
 	if !ok {
@@ -134,8 +137,9 @@ func (l layout) owned(name string) (date string, run int64, ok bool) {
 	return strings.ReplaceAll(strings.TrimSuffix(dir, "/"), "/", "-"), run, true
 }
 
-// CleanPrefix turns a configured prefix into the form that names start with:
-// no slash at either end. It refuses what would leave the prefix or hide it.
+// CleanPrefix validates a configured prefix and removes the slashes at its ends.
+// It refuses empty elements, "." and "..", control characters and backslashes,
+// and more than 512 bytes.
 func CleanPrefix(prefix string) (string, error) {
 	trimmed := strings.Trim(prefix, "/")
 	if trimmed == "" {

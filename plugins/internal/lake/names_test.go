@@ -8,7 +8,7 @@ import (
 	"github.com/penstock-io/penstock/sdk"
 )
 
-// Names tell what they were made of, and nothing to another pipeline.
+// A name can be parsed by its own pipeline, and by no other.
 func TestNamesAreRead(t *testing.T) {
 	mine := layout{dir: "p/7/mp_master_event/", stem: "events-c0ffee"}
 	others := []layout{

@@ -9,9 +9,10 @@ import (
 	"github.com/penstock-io/penstock/sdk"
 )
 
-// Open claims the target: it refuses one that another pipeline holds, writes
-// the fence into the manifest, refuses an older one, and fences what earlier
-// attempts have left. An attempt of this process that is still open is dropped.
+// Open claims the target for a run. It refuses a target that another pipeline
+// holds, and a fence older than the manifest's; then it writes the fence and ends
+// the uploads and replacements of earlier attempts. An attempt of this process
+// that is still open is dropped.
 func (l *Lake) Open(ctx context.Context, run sdk.Run) (sdk.LastRun, error) {
 	lay, err := newLayout(l.root, run)
 	if err != nil {
@@ -57,11 +58,11 @@ func (l *Lake) dropOpen(ctx context.Context, run sdk.Run) error {
 	return l.end(ctx, a)
 }
 
-// claim edits the manifest for this attempt.
+// claim enters the attempt and its fence in the manifest.
 func (l *Lake) claim(ctx context.Context, a *attempt, m *Manifest) error {
 	if m.AdoptedBy != "" {
-		// Either the pipeline has adopted in turn, or it was adopted since its
-		// target was read: the record tells.
+		// Either this pipeline has adopted the target in turn, or another one has
+		// adopted it since the record was read. The record, read again, decides.
 		t, _, err := l.readTarget(ctx, a.lay)
 		if err != nil {
 			return err
@@ -85,17 +86,17 @@ func (l *Lake) claim(ctx context.Context, a *attempt, m *Manifest) error {
 	return nil
 }
 
-// adopted is the refusal of a pipeline whose target was taken over.
+// adopted returns the error for a pipeline whose target another one has adopted.
 func adopted(m *Manifest, run sdk.Run) error {
 	err := fmt.Errorf("pipeline with id %s has adopted the target of pipeline %s", m.AdoptedBy, run.Pipeline)
 	if run.Adopt {
 		return sdk.Retryable(err, 0)
 	}
-	return sdk.Configuration(err, "remove this pipeline, give it a destination or prefix of its own, or set adopt = true on it to write beside the other one")
+	return sdk.Configuration(err, "remove this pipeline, give it a destination or prefix of its own, or set adopt = true on it so that both pipelines write there")
 }
 
-// refuseFormerPlace refuses a target with manifests where versions before the
-// first release kept them: what they committed would not be known.
+// refuseFormerPlace refuses a target that has manifests in the directory where
+// unreleased versions kept them: the runs that they commit would be unknown.
 func (l *Lake) refuseFormerPlace(ctx context.Context, lay layout) error {
 	return l.store.List(ctx, lay.dir+manifestDir+"/", false, func(o Object) error {
 		if !strings.HasSuffix(o.Name, ".json") {
@@ -107,8 +108,9 @@ func (l *Lake) refuseFormerPlace(ctx context.Context, lay layout) error {
 	})
 }
 
-// endUploads ends what earlier attempts of the pipeline have begun, where the
-// service can list it: a writer with an older fence then finishes nothing.
+// endUploads ends the unfinished uploads of the pipeline's earlier attempts, if
+// the service can list them. A writer with an older fence then cannot finish
+// them.
 func (l *Lake) endUploads(ctx context.Context, lay layout) error {
 	s, ok := l.store.(UploadEnder)
 	if !ok {

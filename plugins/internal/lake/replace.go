@@ -24,9 +24,9 @@ import (
 //	older:  Seal ─► manifest, on condition ─► Switch, on condition ─► manifest
 //	newer:  manifest, with its fence ─► Fence of the object ─► …
 //
-// Either the older attempt's first write of the manifest comes behind the
-// newer one's and fails; or its replacement was sealed before the newer one's
-// Fence, which ends it.
+// Either the older attempt's first write of the manifest comes after the newer
+// one's and fails, or its replacement was sealed before the newer one's Fence,
+// which ends it.
 //
 // A larger set is parts named by run. The manifest is the switch.
 
@@ -63,8 +63,8 @@ func (l *Lake) writeSet(a *attempt, p sdk.Partition, r *batch.Reader) ([]File, e
 	return a.closeSet(o)
 }
 
-// createSet starts the fixed object's next state; the attempt switches or
-// aborts it.
+// createSet starts a replacement of the fixed object, which the attempt switches
+// or aborts.
 func (l *Lake) createSet(a *attempt) (*object, error) {
 	name := a.lay.fixed()
 	u, err := l.store.Replace(a.ctx, name, a.current, a.by)
@@ -84,8 +84,9 @@ func (a *attempt) closeSet(o *object) ([]File, error) {
 	return []File{o.file}, nil
 }
 
-// outgrow notes that the set no longer fits into one object. The next attempt
-// writes it in parts: what is uploaded under the fixed name cannot be renamed.
+// outgrow records in the manifest that the set no longer fits in one object, and
+// fails the attempt. The next attempt writes parts: bytes that were uploaded for
+// the fixed name cannot be renamed.
 func (l *Lake) outgrow(a *attempt) error {
 	next, err := a.manifest.clone()
 	if err != nil {
@@ -99,8 +100,8 @@ func (l *Lake) outgrow(a *attempt) error {
 	return sdk.Retryable(fmt.Errorf("the set is larger than the %d bytes of one object; the next attempt writes it in parts", l.objectLimit), 0)
 }
 
-// prepareSet notes in the manifest what Commit will switch to. A run without
-// a partition is the empty set.
+// prepareSet seals the replacement and records its receipt in the manifest. A run
+// without a partition is the empty set.
 func (l *Lake) prepareSet(ctx context.Context, a *attempt) error {
 	if a.manifest.Layout == inParts {
 		return l.removeLeftovers(ctx, a)
@@ -138,8 +139,8 @@ func (l *Lake) conflict(ctx context.Context, a *attempt, err error) error {
 	return err
 }
 
-// switchSet switches the fixed object. That it was switched before, by a call
-// whose answer was lost, is found by reading it.
+// switchSet switches the fixed object. After a conflict it reads the object: a
+// switch of this attempt whose answer was lost counts as done.
 func (l *Lake) switchSet(ctx context.Context, a *attempt) error {
 	err := a.pending.Switch(ctx)
 	if err == nil {
@@ -158,8 +159,8 @@ func (l *Lake) switchSet(ctx context.Context, a *attempt) error {
 	return l.lost(ctx, a.run, fmt.Errorf("switch %s: %w", a.lay.fixed(), err))
 }
 
-// readInner returns what the header of the fixed object says; empty when there
-// is none, or none of ours.
+// readInner returns the file name in the gzip header of the fixed object. It is
+// empty if the object does not exist or is not a gzip file.
 func (l *Lake) readInner(ctx context.Context, lay layout) (string, error) {
 	head, _, err := l.store.Read(ctx, lay.fixed(), 1024)
 	if errors.Is(err, ErrNotFound) {
@@ -170,14 +171,14 @@ func (l *Lake) readInner(ctx context.Context, lay layout) (string, error) {
 	}
 	z, err := gzip.NewReader(bytes.NewReader(head))
 	if err != nil {
-		// Not ours, or damaged: it is of no run, and will be replaced.
-		return "", nil //nolint:nilerr // said above
+		// A foreign or damaged object belongs to no run and will be replaced.
+		return "", nil //nolint:nilerr // see above
 	}
 	return z.Name, nil
 }
 
-// switched reports whether the fixed object is the set that p was prepared
-// for: its commit was cut before the manifest said so.
+// switched reports whether the fixed object is the set of the prepared receipt
+// p: its commit was cut after the switch and before the manifest.
 func (l *Lake) switched(ctx context.Context, lay layout, p *RunReceipt) (bool, error) {
 	if p == nil {
 		return false, nil
@@ -186,9 +187,9 @@ func (l *Lake) switched(ctx context.Context, lay layout, p *RunReceipt) (bool, e
 	return inner == lay.inner(p.Run, p.Fence, p.Content), err
 }
 
-// recover fences the fixed object when a run is opened, completes a commit
-// that was cut between the switch and the manifest, and removes files that a
-// cut commit has left.
+// recover runs when a run is opened. It fences the fixed object, completes a
+// commit that was cut between the switch and the manifest, and removes files
+// that a cut commit left.
 func (l *Lake) recover(ctx context.Context, a *attempt) error {
 	var err error
 	if a.current, err = l.store.Fence(ctx, a.lay.fixed(), a.by); err != nil {
@@ -219,8 +220,8 @@ func (l *Lake) recover(ctx context.Context, a *attempt) error {
 	return l.relayout(a)
 }
 
-// relayout chooses one object again for a set that has shrunk to half of what
-// one object takes.
+// relayout returns to the layout of one object when the set has shrunk to half
+// of the object limit.
 func (l *Lake) relayout(a *attempt) error {
 	if a.manifest.Layout != inParts || a.manifest.Run == 0 || a.manifest.Receipt == nil || a.again {
 		return nil
@@ -241,8 +242,8 @@ func (l *Lake) relayout(a *attempt) error {
 	return nil
 }
 
-// replaced are the pipelines whose sets this one's takes the place of: its own
-// and those of all others here.
+// replaced returns the layouts of all pipelines whose sets this attempt's set
+// replaces: its own pipeline and all present and former holders of the target.
 func (a *attempt) replaced() []layout {
 	layouts := []layout{a.lay}
 	for _, h := range slices.Concat(a.target.Holders, a.target.Former) {
@@ -253,8 +254,9 @@ func (a *attempt) replaced() []layout {
 	return layouts
 }
 
-// sweep deletes the files of pipelines that are not in the current set. What
-// it cannot delete the next Open will.
+// sweep deletes the files of the given pipelines that are not in the current
+// set. It deletes nothing if a file of the current set is missing. A failure is
+// logged; the next Open sweeps again.
 func (l *Lake) sweep(ctx context.Context, a *attempt, layouts []layout) {
 	current := make([]string, 0, len(a.manifest.Files))
 	for _, f := range a.manifest.Files {
@@ -277,7 +279,7 @@ func (l *Lake) sweep(ctx context.Context, a *attempt, layouts []layout) {
 		return nil
 	})
 	if err == nil && there < len(current) {
-		err = fmt.Errorf("of the %d files that the manifest names %d are not there: nothing is removed beside them", len(current), len(current)-there)
+		err = fmt.Errorf("%d files are named by the manifest and %d of them are missing: no other file is removed", len(current), len(current)-there)
 	}
 	if err == nil && len(stale) > 0 {
 		err = l.store.Delete(ctx, stale)
@@ -286,12 +288,12 @@ func (l *Lake) sweep(ctx context.Context, a *attempt, layouts []layout) {
 		a.current = ""
 	}
 	if err != nil {
-		l.log.Warn("old files of a replaced set are still there; the next run removes them",
+		l.log.Warn("could not remove old files of a replaced set; the next run will retry",
 			"directory", a.lay.dir, "files", len(stale), "error", err)
 	}
 }
 
-// nameWriter sets the file name of the gzip header that passes through it.
+// nameWriter inserts a file name in the gzip header that is written through it.
 type nameWriter struct {
 	w    io.Writer
 	name string

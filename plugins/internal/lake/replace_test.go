@@ -18,7 +18,7 @@ import (
 
 const setManifest = "exports/42/_penstock/mp_people_data/events_to_out-c0ffee.json"
 
-// listed is the set as one who lists the directory reads it.
+// listed returns the rows that a reader finds who lists the directory.
 func listed(t *testing.T, objects map[string]string) string {
 	t.Helper()
 	var rows strings.Builder
@@ -51,7 +51,7 @@ func TestReplace(t *testing.T) {
 	if listed(t, s.Objects()) != set(t, people(2, 2), 2) {
 		t.Error("the set is not that of run 2")
 	}
-	// Readers differ in what they take of a gzip header; a file name is taken by all.
+	// A file name is the one optional field of a gzip header that all readers accept.
 	if head := s.Objects()[setName]; head[3] != 1<<3 || !strings.HasPrefix(head[10:], "events_to_out-c0ffee-00000002-00000002-content-2.json\x00") {
 		t.Errorf("the object begins with %q", head[:50])
 	}
@@ -142,7 +142,7 @@ func TestPartsThatReplaceParts(t *testing.T) {
 	}
 	everyFault(t, func(t *testing.T, s *laketest.Memory, faulty *laketest.Faults) {
 		start(t, s)
-		// Whoever follows the manifest has every file that it names.
+		// All files that the manifest names must exist at every instant.
 		s.Observe = func(s *laketest.Memory) {
 			for _, f := range readManifest(t, s, setManifest).Files {
 				if _, ok := s.Objects()[f.Name]; !ok {
@@ -175,7 +175,7 @@ func TestAdoptedSetIsReplaced(t *testing.T) {
 	}
 }
 
-// cutting fails every conditional write of a small object from now on.
+// cutting fails every conditional write of a small object while now is set.
 type cutting struct {
 	*laketest.Memory
 	now bool
@@ -217,8 +217,8 @@ func TestCommitCutBehindTheSwitch(t *testing.T) {
 	}
 }
 
-// stubborn neither ends the uploads of others nor what was sealed: what is
-// left is the condition.
+// stubborn neither ends uploads nor fences: only the condition of the switch is
+// left.
 type stubborn struct{ *laketest.Memory }
 
 func (stubborn) EndUploads(context.Context, string, func(string) bool) error { return nil }

@@ -159,13 +159,13 @@ func TestManifestAddsUp(t *testing.T) {
 		t.Errorf("the day is %+v", d)
 	}
 
-	// A run that more runs are due behind says nothing of when it is complete.
+	// A run that is followed by more runs of a backlog has no time of completeness.
 	part := events(3, 4)
 	part.AsOf = time.Time{}
 	mustExport(t, l, part, days{"2026-06-01": 1, "2026-06-03": 1})
 	m = readManifest(t, s, manifest)
 	if m.CompleteAsOf != "" || m.Days["2026-06-01"].CompleteAsOf == "" || m.Days["2026-06-03"].CompleteAsOf != "" {
-		t.Errorf("behind a part of a backlog the manifest is %+v", m)
+		t.Errorf("after a part of a backlog the manifest is %+v", m)
 	}
 }
 

@@ -9,7 +9,8 @@ import (
 	"github.com/penstock-io/penstock/sdk"
 )
 
-// Status reads the manifest.
+// Status reports from the manifest whether a run is committed. A commit that was
+// cut between the switch and the manifest counts as committed.
 func (l *Lake) Status(ctx context.Context, run sdk.Run) (sdk.Status, error) {
 	lay, err := newLayout(l.root, run)
 	if err != nil {
@@ -43,7 +44,7 @@ func (l *Lake) Status(ctx context.Context, run sdk.Run) (sdk.Status, error) {
 	return s, err
 }
 
-// receipt of a committed run; nil when it is not kept.
+// receipt returns the receipt of a committed run, or nil if it is not stored.
 func (l *Lake) receipt(ctx context.Context, lay layout, m *Manifest, run int64) (*RunReceipt, error) {
 	if m.Receipt != nil && m.Receipt.Run == run {
 		return m.Receipt, nil
@@ -62,8 +63,8 @@ func (l *Lake) receipt(ctx context.Context, lay layout, m *Manifest, run int64) 
 	return r, nil
 }
 
-// Inventory lists the pipeline's objects, those of an uncommitted run too.
-// Rows are known for runs whose receipt is kept.
+// Inventory lists the pipeline's objects, including those of uncommitted runs.
+// The number of rows is known for runs whose receipt is stored.
 func (l *Lake) Inventory(ctx context.Context, run sdk.Run, yield func(sdk.InventoryItem) error) error {
 	lay, err := newLayout(l.root, run)
 	if err != nil {

@@ -14,10 +14,10 @@ import (
 // targetFormat names the format of a target's record.
 const targetFormat = "penstock-target"
 
-// Target is the record of which pipelines may write to the directory of one
-// stream. A pipeline enters itself, with a conditional write, before it writes
-// anything else: of two that come at one time one is first, and the other one
-// has written nothing.
+// Target is the record of the pipelines that may write to the directory of one
+// stream. A pipeline enters itself with a conditional write before it writes any
+// other object. If two pipelines start at the same time, one of them is first;
+// the other is refused and has written nothing.
 //
 //	holders [a]                          pipeline a came first
 //	holders [b]      former [a]          b has adopted; a is refused from now on
@@ -27,15 +27,16 @@ type Target struct {
 	Version   int    `json:"version"`
 	ProjectID int64  `json:"project_id"`
 	Stream    string `json:"stream"`
-	// Holders may write.
+	// Holders are the pipelines that may write.
 	Holders []Holder `json:"holders"`
-	// Former are the pipelines whose place a holder has taken over.
+	// Former are the pipelines whose target a holder has adopted.
 	Former []Holder `json:"former,omitempty"`
-	// Adopting are those of Former whose manifests may not say so yet.
+	// Adopting is the part of Former whose manifests may not record the adoption
+	// yet.
 	Adopting []Holder `json:"adopting,omitempty"`
 }
 
-// Holder is a pipeline that holds a target.
+// Holder names a pipeline that holds, or held, a target.
 type Holder struct {
 	Pipeline   string `json:"pipeline"`
 	PipelineID string `json:"pipeline_id"`
@@ -45,7 +46,7 @@ func (h Holder) layout(of layout) layout {
 	return layout{dir: of.dir, stem: h.Pipeline + "-" + h.PipelineID}
 }
 
-// index of the pipeline with an id, or -1.
+// index returns the position of the pipeline with an id, or -1.
 func index(holders []Holder, id string) int {
 	return slices.IndexFunc(holders, func(h Holder) bool { return h.PipelineID == id })
 }
@@ -58,7 +59,8 @@ func newTarget(run sdk.Run) *Target {
 	return &Target{Format: targetFormat, Version: manifestVersion, ProjectID: run.ProjectID, Stream: streamName(run.Stream)}
 }
 
-// readTarget returns nil, and the empty version, when there is none.
+// readTarget reads the target's record. It returns nil and the empty version if
+// the record does not exist.
 func (l *Lake) readTarget(ctx context.Context, lay layout) (*Target, Version, error) {
 	data, version, err := l.store.Read(ctx, lay.target(), manifestLimit)
 	if errors.Is(err, ErrNotFound) {
@@ -77,8 +79,8 @@ func (l *Lake) readTarget(ctx context.Context, lay layout) (*Target, Version, er
 	return t, version, nil
 }
 
-// hold enters the run's pipeline as a holder of the target, or refuses it, and
-// returns the target as it is then. Nothing else is written before that.
+// hold makes the run's pipeline a holder of the target, or refuses it, and
+// returns the record. It comes before every other write of a run.
 func (l *Lake) hold(ctx context.Context, run sdk.Run, lay layout) (*Target, error) {
 	for range conflictTries {
 		t, version, err := l.readTarget(ctx, lay)
@@ -102,13 +104,14 @@ func (l *Lake) hold(ctx context.Context, run sdk.Run, lay layout) (*Target, erro
 		if _, err = l.store.WriteIf(ctx, lay.target(), data, version); err != nil && !errors.Is(err, ErrConflict) {
 			return nil, fmt.Errorf("write %s: %w", lay.target(), err)
 		}
-		// The next turn reads what was written, whoever wrote it.
+		// The next turn reads the record again, whichever writer was first.
 	}
-	return nil, sdk.Retryable(fmt.Errorf("%s changes all the time", lay.target()), 0)
+	return nil, sdk.Retryable(fmt.Errorf("%s keeps changing: other writers were faster in every attempt", lay.target()), 0)
 }
 
-// enter returns the target as the pipeline wants it; nil when it has nothing
-// to add.
+// enter returns the record with the run's pipeline as a holder, or nil if the
+// record needs no change. It refuses a target that other pipelines hold, unless
+// the run adopts it.
 func (l *Lake) enter(ctx context.Context, run sdk.Run, lay layout, t *Target) (*Target, error) {
 	me := Holder{Pipeline: run.Pipeline, PipelineID: run.PipelineID}
 	if t == nil {
@@ -136,8 +139,8 @@ func (l *Lake) enter(ctx context.Context, run sdk.Run, lay layout, t *Target) (*
 	return &next, nil
 }
 
-// first makes the record of a target that has none. Manifests that are there
-// all the same are of holders whose record was lost.
+// first returns the first record of a target. Manifests of other pipelines that
+// exist without a record count as holders: their record was lost.
 func (l *Lake) first(ctx context.Context, run sdk.Run, lay layout, me Holder) (*Target, error) {
 	t := newTarget(run)
 	t.Holders = []Holder{me}
@@ -159,7 +162,7 @@ func (l *Lake) first(ctx context.Context, run sdk.Run, lay layout, me Holder) (*
 	return t, nil
 }
 
-// held is the refusal of a target that another pipeline holds.
+// held returns the error for a target that another pipeline holds.
 func (l *Lake) held(ctx context.Context, lay layout, by Holder) error {
 	what := "has claimed " + lay.dir + " and committed nothing there yet"
 	m, _, err := l.readManifest(ctx, by.layout(lay))
@@ -174,8 +177,8 @@ func (l *Lake) held(ctx context.Context, lay layout, by Holder) error {
 			"if that pipeline is gone, set adopt = true on this one to add to what is there")
 }
 
-// tellAdopted notes in the manifests of adopted pipelines that they are: an
-// attempt of theirs that is still open cannot commit any more.
+// tellAdopted records the adoption in the manifests of the adopted pipelines, so
+// that an attempt of theirs that is still open cannot commit.
 func (l *Lake) tellAdopted(ctx context.Context, run sdk.Run, lay layout, t *Target) error {
 	for _, h := range t.Adopting {
 		if err := l.markAdopted(ctx, run, h, h.layout(lay)); err != nil {
@@ -201,11 +204,11 @@ func (l *Lake) markAdopted(ctx context.Context, run sdk.Run, of Holder, lay layo
 			return err
 		}
 	}
-	return sdk.Retryable(fmt.Errorf("%s changes all the time", lay.manifest()), 0)
+	return sdk.Retryable(fmt.Errorf("%s keeps changing: other writers were faster in every attempt", lay.manifest()), 0)
 }
 
-// others reads the manifests of other pipelines that hold something here, or
-// have begun to.
+// others reads the manifests of the other pipelines that have committed objects
+// to the target or have an unfinished run there.
 func (l *Lake) others(ctx context.Context, lay layout) ([]*Manifest, error) {
 	var names []string
 	err := l.store.List(ctx, lay.manifests(), false, func(o Object) error {

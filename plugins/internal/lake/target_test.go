@@ -40,7 +40,7 @@ func TestAnotherPipelinesTargetIsRefused(t *testing.T) {
 		before := s.Objects()
 		refused(t, s, of("decaf", kind(1, 1), false), "c0ffee has claimed")
 		if diff := cmp.Diff(before, s.Objects()); diff != "" {
-			t.Errorf("the one that was refused has written:\n%s", diff)
+			t.Errorf("the refused pipeline has written:\n%s", diff)
 		}
 		d := someDays
 		if kind(1, 1).Mode == sdk.Replace {
@@ -67,8 +67,8 @@ func TestAdoptedTarget(t *testing.T) {
 	refused(t, s, of("0ther", events(1, 1), false), "")
 }
 
-// A pipeline that is adopted while it writes does not commit any more, however
-// far it has come, and whether its adopter gets through or is cut anywhere.
+// A pipeline that is adopted while it writes cannot commit, whichever call of its
+// adopter fails.
 func TestAdoptedWhileItWrites(t *testing.T) {
 	everyFault(t, func(t *testing.T, s *laketest.Memory, faulty *laketest.Faults) {
 		adoptee := newLake(s)
@@ -100,8 +100,8 @@ func TestTargetWhoseRecordIsGone(t *testing.T) {
 	refused(t, s, of("decaf", events(1, 1), false), "c0ffee")
 }
 
-// turns lets one of several callers go on at a time, the one that choose names.
-// Callers are bubbled: whoever waits, waits for it.
+// turns is a scheduler: of several goroutines in a synctest bubble it lets one
+// continue at a time.
 type turns struct{ waiting chan chan struct{} }
 
 func (s turns) wait() {
@@ -110,7 +110,8 @@ func (s turns) wait() {
 	<-mine
 }
 
-// run calls all fs, and returns when they have.
+// run calls all functions concurrently and returns when all have ended. choose
+// selects the waiting goroutine that continues.
 func (s turns) run(choose func(n int) int, fs ...func()) {
 	running := len(fs)
 	ended := make(chan struct{}, running)
@@ -123,7 +124,7 @@ func (s turns) run(choose func(n int) int, fs ...func()) {
 	}
 	var queue []chan struct{}
 	for running > 0 {
-		synctest.Wait() // everyone waits for a turn, or has ended
+		synctest.Wait() // all goroutines wait for a turn, or have ended
 		for more := true; more; {
 			select {
 			case w := <-s.waiting:
@@ -145,7 +146,7 @@ func (s turns) run(choose func(n int) int, fs ...func()) {
 	}
 }
 
-// inTurns is a store whose calls wait for their turn.
+// inTurns is a store whose calls wait for their turn before they run.
 type inTurns struct {
 	*laketest.Memory
 	turns turns
@@ -176,8 +177,8 @@ func (s inTurns) List(ctx context.Context, prefix string, deep bool, yield func(
 	return s.Memory.List(ctx, prefix, deep, yield)
 }
 
-// Hosts with one configuration and data directories of their own begin at one
-// time: whatever the order of their calls, one of them exports, and the others
+// Several hosts with one configuration and separate data directories start at the
+// same time. For every order of their calls exactly one exports, and the others
 // have written nothing.
 func TestHostsThatClaimATargetAtOneTime(t *testing.T) {
 	for _, hosts := range []int{2, 3} {
@@ -226,8 +227,8 @@ func claimAtOneTime(t *testing.T, hosts int, seed uint64) {
 	}
 }
 
-// A manifest that was edited by hand to name a file of somebody else, or one
-// that is not there, does not make the set go away.
+// A manifest that was edited to name a foreign or missing file must not lead to
+// the removal of the set.
 func TestEditedManifestRemovesNothing(t *testing.T) {
 	for name, edit := range map[string]func(string) string{
 		"another file":     func(m string) string { return strings.ReplaceAll(m, setName, setDir+"other.json.gz") },

@@ -2,8 +2,8 @@ package lake
 
 import "sync"
 
-// tasks run beside the writer, a few at a time. The first error is kept, and
-// stops nothing by itself.
+// tasks runs functions in the background, a limited number at a time. It keeps
+// the first error; an error does not stop the other functions.
 type tasks struct {
 	slots chan struct{}
 	wg    sync.WaitGroup
@@ -13,7 +13,8 @@ type tasks struct {
 
 func newTasks(most int) *tasks { return &tasks{slots: make(chan struct{}, most)} }
 
-// start runs f; it blocks while the most tasks are running.
+// start runs f in a goroutine. It blocks while the limit of running functions is
+// reached.
 func (t *tasks) start(f func() error) {
 	t.slots <- struct{}{}
 	t.wg.Go(func() {
@@ -28,14 +29,14 @@ func (t *tasks) start(f func() error) {
 	})
 }
 
-// failed returns the first error so far.
+// failed returns the first error of the functions that have ended.
 func (t *tasks) failed() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.err
 }
 
-// wait returns when no task runs, with the first error.
+// wait waits until all functions have ended and returns the first error.
 func (t *tasks) wait() error {
 	t.wg.Wait()
 	return t.failed()

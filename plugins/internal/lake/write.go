@@ -11,8 +11,8 @@ import (
 )
 
 // Write stores one partition as the run's next objects of its date, or as the
-// set that Commit will switch to. The last objects may still be on their way
-// when it returns; Prepare waits for them.
+// replacement of the set. The last objects may still be uploading when it
+// returns; Prepare waits for them.
 func (l *Lake) Write(ctx context.Context, run sdk.Run, p sdk.Partition, r *batch.Reader) (sdk.PartitionReceipt, error) {
 	a, err := l.attempt(run)
 	if err != nil {
@@ -37,8 +37,8 @@ func (l *Lake) Write(ctx context.Context, run sdk.Run, p sdk.Partition, r *batch
 	return receipt.receipt(), nil
 }
 
-// writeParts cuts the batches into objects. Where it cuts follows from the
-// batches and PartSize alone.
+// writeParts cuts the batches into objects. The borders depend only on the
+// batches and on PartSize.
 func (l *Lake) writeParts(a *attempt, date string, r *batch.Reader) ([]File, error) {
 	var files []File
 	var open *object
@@ -82,7 +82,7 @@ func (l *Lake) writeParts(a *attempt, date string, r *batch.Reader) ([]File, err
 
 // object is one gzip object that is being written.
 type object struct {
-	upload Upload // nil for the fixed object, which is the attempt's to end
+	upload Upload // nil for the fixed object, which the attempt ends
 	gzip   *batch.GzipWriter
 	file   File
 }
@@ -113,7 +113,7 @@ func (o *object) close() error {
 	return nil
 }
 
-// finish closes the object and lets the attempt's tasks make it visible.
+// finish closes the object and finishes its upload in the background.
 func (o *object) finish(a *attempt) error {
 	if err := o.close(); err != nil {
 		return err
@@ -127,7 +127,8 @@ func (o *object) finish(a *attempt) error {
 	return nil
 }
 
-// abandon drops an object after an error that is reported elsewhere.
+// abandon aborts the upload of an object after an error, which the caller
+// reports. A nil object is ignored.
 func (o *object) abandon(a *attempt) {
 	if o == nil {
 		return
@@ -135,7 +136,7 @@ func (o *object) abandon(a *attempt) {
 	a.tasks.start(func() error { return o.upload.Abort(context.WithoutCancel(a.ctx)) })
 }
 
-// put writes a small object whole, in place of any other.
+// put writes a small object and replaces any other of its name.
 func put(ctx context.Context, s Store, name string, data []byte, by Attempt) error {
 	u, err := s.Create(ctx, name, by)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// writers are used again: to make one costs more than to compress a batch.
+// writers is a pool: creating a writer costs more than compressing a batch.
 var writers = sync.Pool{New: func() any {
 	w, err := flate.NewWriter(nil, flate.BestSpeed)
 	if err != nil {
@@ -21,7 +21,7 @@ var writers = sync.Pool{New: func() any {
 	return w
 }}
 
-// Batch makes a batch of rows as the journal would.
+// Batch compresses rows into a batch, in the same form as the journal.
 func Batch(rows []byte) (*batch.Batch, error) {
 	var b bytes.Buffer
 	w, _ := writers.Get().(*flate.Writer)
@@ -39,7 +39,7 @@ func Batch(rows []byte) (*batch.Batch, error) {
 	}, nil
 }
 
-// Rows makes n rows that tell their tag and number.
+// Rows returns n rows, each with the tag and its number.
 func Rows(tag string, n int) []byte {
 	var b bytes.Buffer
 	for i := range n {
@@ -48,12 +48,13 @@ func Rows(tag string, n int) []byte {
 	return b.Bytes()
 }
 
-// linesOf are rows without their newlines.
+// linesOf splits rows into lines without their newlines.
 func linesOf(rows []byte) []string {
 	return strings.Split(strings.TrimSuffix(string(rows), "\n"), "\n")
 }
 
-// Reader yields count batches of size rows each, always the same for a tag.
+// Reader returns a reader of count batches with size rows each. The same tag
+// always yields the same rows.
 func Reader(tag string, count, size int) *batch.Reader {
 	next := 0
 	return batch.NewReader(func() (*batch.Batch, error) {

@@ -1,9 +1,10 @@
 // Package laketest is the test kit of lakes.
 //
-// Checks are what every lake.Store must pass, each over a directory of its
-// own, and what a lake over that store must do: the same run after any fault,
-// two attempts in turns, a conditional write that was one's own. A store's test
-// runs them over the process that plays its service:
+// Checks returns the checks that every lake.Store must pass, each in a directory
+// of its own. They cover the store's contract and a lake over the store: a run
+// that survives any fault, two attempts in turns, a conditional write whose
+// answer was lost. A store's test runs them over the process that stands in for
+// its service:
 //
 //	for i, c := range laketest.Checks() {
 //		t.Run(c.Name, func(t *testing.T) {
@@ -14,6 +15,6 @@
 //	}
 //
 // Memory is a store in memory that treats uploads as one of the services does.
-// Faults stands before any store and lets one of its calls fail. Target reads
-// what was exported, as one who knows docs/manifest.md alone.
+// Faults wraps any store and makes one of its calls fail. Target reads exported
+// rows by the rules of docs/manifest.md, without the lake's code.
 package laketest

@@ -7,27 +7,23 @@ import (
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 )
 
-// Fault is how a call fails.
+// Fault is a way in which a call fails.
 type Fault int
 
 // The faults.
 const (
 	// Refused fails the call before it has done anything.
 	Refused Fault = iota
-	// LostAnswer lets the call do its work and then fails it.
+	// LostAnswer makes the call and then returns an error.
 	LostAnswer
-	// Repeated makes a call that a client may send again twice, as one does that
-	// has lost the first answer: what is returned is the second one's outcome.
+	// Repeated makes the call twice, as a client does that has lost the first
+	// answer, and returns the outcome of the second. It applies only to calls that
+	// a client may send again.
 	Repeated
 )
 
-// AllFaults are all of them, for tests that go through each.
-func AllFaults() map[string]Fault {
-	return map[string]Fault{"refused": Refused, "lost answer": LostAnswer, "repeated": Repeated}
-}
-
-// Faults is a Store before another one. It counts the calls, those of uploads
-// too, and lets one of them fail.
+// Faults is a Store that wraps another one. It counts all calls, including those
+// of uploads, and makes one of them fail.
 type Faults struct {
 	lake.Store
 	fault Fault
@@ -38,7 +34,8 @@ type Faults struct {
 	failed bool
 }
 
-// NewFaults makes the failAt-th call fail, from 1; 0: none.
+// NewFaults returns a store over s whose call number failAt fails; the first call
+// is 1. 0: no call fails.
 func NewFaults(s lake.Store, failAt int, fault Fault) *Faults {
 	return &Faults{Store: s, fault: fault, failAt: failAt}
 }
@@ -50,7 +47,7 @@ func (f *Faults) Failed() bool {
 	return f.failed
 }
 
-// due counts a call and reports whether it is the one that fails.
+// due counts a call and reports whether that call must fail.
 func (f *Faults) due() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -60,7 +57,7 @@ func (f *Faults) due() bool {
 	return due
 }
 
-// call makes one call that a client may repeat.
+// call makes a call that a client may send again by itself.
 func (f *Faults) call(do func() error) error {
 	if !f.due() {
 		return do()
@@ -79,7 +76,7 @@ func (f *Faults) call(do func() error) error {
 	}
 }
 
-// once makes one call that no client repeats by itself.
+// once makes a call that a client never sends again by itself.
 func (f *Faults) once(do func() error) error {
 	if due := f.due(); due && f.fault == Refused {
 		return ErrInjected
@@ -150,8 +147,8 @@ func (f *Faults) Delete(ctx context.Context, names []string) error {
 	return f.call(func() error { return f.Store.Delete(ctx, names) })
 }
 
-// EndUploads implements lake.UploadEnder; it finds none where the store behind
-// it does not.
+// EndUploads implements lake.UploadEnder. It does nothing if the wrapped store
+// does not implement it.
 func (f *Faults) EndUploads(ctx context.Context, prefix string, match func(string) bool) error {
 	ender, ok := f.Store.(lake.UploadEnder)
 	if !ok {

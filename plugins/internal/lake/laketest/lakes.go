@@ -17,7 +17,7 @@ import (
 	"github.com/penstock-io/penstock/sdk"
 )
 
-// lakeChecks are about lakes over the store.
+// lakeChecks returns the checks of a lake over the store.
 func lakeChecks() []Check {
 	return []Check{
 		{"lake: events come through any fault once", checkEventsFaults},
@@ -28,7 +28,7 @@ func lakeChecks() []Check {
 	}
 }
 
-// place is where a check lets lakes write.
+// place is a prefix of a store, and a pipeline that exports to it.
 type place struct {
 	store lake.Store
 	root  string
@@ -48,14 +48,14 @@ func peopleAt(s lake.Store, root string) place {
 	return p
 }
 
-// number is a run of the place; fences grow with it.
+// number returns the place's run n. A run's fence is ten times its number.
 func (p place) number(n int64) sdk.Run {
 	run := p.run
 	run.Number, run.Fence = n, 10*n
 	return run
 }
 
-// days are those of a run: small, and different for every run.
+// days returns the partitions of run n: few rows, and different for each run.
 func (p place) days(n int64) Days {
 	if p.run.Mode == sdk.Replace {
 		return Days{"": int(n)}
@@ -63,7 +63,7 @@ func (p place) days(n int64) Days {
 	return Days{"2026-06-01": int(n), fmt.Sprintf("2026-05-%02d", n): 1}
 }
 
-// lake is a new process over a store that is, or stands before, the place's.
+// lake returns a new lake over s, which is the place's store or wraps it.
 func (p place) lake(s lake.Store) *lake.Lake {
 	return lake.New(lake.Options{Store: s, Root: p.root, PartSize: 2 << 10})
 }
@@ -73,7 +73,8 @@ func (p place) export(ctx context.Context, n int64) error {
 	return err
 }
 
-// expect compares the committed rows, and all objects, with those of the runs.
+// expect compares the committed rows with the rows of the runs, and fails if an
+// object is left that no run explains.
 func (p place) expect(ctx context.Context, runs ...int64) error {
 	objects, err := p.objects(ctx)
 	if err != nil {
@@ -104,7 +105,8 @@ func (p place) expect(ctx context.Context, runs ...int64) error {
 	return p.expectNoOthers(objects, files)
 }
 
-// expectNoOthers reports objects that no manifest or receipt explains.
+// expectNoOthers fails if an object in an aside directory, or a data object that
+// is not the current set, is left.
 func (p place) expectNoOthers(objects map[string][]byte, files fs.FS) error {
 	for name := range objects {
 		rel := strings.TrimPrefix(name, p.root+"/")
@@ -112,7 +114,7 @@ func (p place) expectNoOthers(objects map[string][]byte, files fs.FS) error {
 			return fmt.Errorf("%s is left", name)
 		}
 		if p.run.Mode == sdk.Replace && strings.HasSuffix(rel, ".json.gz") && path.Base(rel) != p.run.Pipeline+"-"+p.run.PipelineID+".json.gz" {
-			return fmt.Errorf("%s is left beside the set", name)
+			return fmt.Errorf("%s is left next to the set", name)
 		}
 	}
 	_, err := fs.Stat(files, ".")
@@ -131,7 +133,7 @@ func count(rows map[string][]string) string {
 	return "{" + strings.Join(text, ", ") + "}"
 }
 
-// objects reads everything below the place.
+// objects reads all objects below the place's prefix.
 func (p place) objects(ctx context.Context) (map[string][]byte, error) {
 	found := make(map[string][]byte)
 	var names []string
@@ -150,8 +152,8 @@ func (p place) objects(ctx context.Context) (map[string][]byte, error) {
 	return found, nil
 }
 
-// everyFault calls f with a store whose n-th call fails, for each n until
-// nothing fails any more, in each of the ways.
+// everyFault calls f with a store whose n-th call fails, for n = 1, 2, … until no
+// call fails any more, with each of the faults.
 func everyFault(faults []Fault, dir string, s lake.Store, f func(faulty *Faults, root string) error) error {
 	for _, fault := range faults {
 		for n := 1; ; n++ {
@@ -195,8 +197,7 @@ func checkSetFaults(ctx context.Context, s lake.Store, dir string) error {
 	})
 }
 
-// settle expects the set of run n, and nothing beside it once the next run has
-// opened.
+// settle opens the next run and expects the set of run n and no other object.
 func (p place) settle(ctx context.Context, n int64) error {
 	l, next := p.lake(p.store), p.number(n)
 	next.Number, next.Fence = n+1, next.Fence+9
@@ -206,8 +207,8 @@ func (p place) settle(ctx context.Context, n int64) error {
 	return errors.Join(l.Abort(ctx, next, false), p.expect(ctx, n))
 }
 
-// checkOwnWrites repeats each conditional call, as a client does that has lost
-// the answer: the attempt finds that the write was its own and goes on.
+// checkOwnWrites sends each conditional call twice, as a client does that has
+// lost the answer. The attempt must find that the write was its own, and commit.
 func checkOwnWrites(ctx context.Context, s lake.Store, dir string) error {
 	for name, at := range map[string]func(lake.Store, string) place{"events": eventsAt, "people": peopleAt} {
 		err := everyFault([]Fault{Repeated}, dir+name+"/", s, func(faulty *Faults, root string) error {
@@ -224,11 +225,11 @@ func checkOwnWrites(ctx context.Context, s lake.Store, dir string) error {
 	return nil
 }
 
-// checkOvertaken lets a newer attempt open and commit while an older one stands
-// at each of its steps: an attempt at the same run, and one at the next because
-// the older one's run was given up. The older one goes on and is refused. What
-// is committed is the newer one's run, and once a later run has committed
-// nothing else is there.
+// checkOvertaken lets a newer attempt open and commit while an older attempt is
+// between two of its steps. The newer attempt is at the same run, or at the next
+// run because the older one was given up. The older attempt then continues and
+// must be refused. Readers must see only the newer attempt's run, and after one
+// more run no object of another run may be left.
 func checkOvertaken(ctx context.Context, s lake.Store, dir string) error {
 	for name, at := range map[string]func(lake.Store, string) place{"events": eventsAt, "people": peopleAt} {
 		for _, before := range []int64{0, 1} { // runs that are committed before them
@@ -299,7 +300,7 @@ func (p place) overtake(ctx context.Context, before, ahead int64, step int) erro
 	return p.expectOnly(ctx, append(committed, next))
 }
 
-// expectOnly expects the runs' rows, and no data of any other run.
+// expectOnly expects the rows of the runs, and no data object of another run.
 func (p place) expectOnly(ctx context.Context, runs []int64) error {
 	if err := p.expect(ctx, runs...); err != nil {
 		return err
@@ -321,8 +322,9 @@ func (p place) expectOnly(ctx context.Context, runs []int64) error {
 	return nil
 }
 
-// checkClaims lets pipelines of one name and other ids, as hosts with one
-// configuration have, export to one target at one time.
+// checkClaims lets several pipelines export to one target at the same time. They
+// have the same name and different ids, as on hosts that share a configuration.
+// Exactly one must succeed.
 func checkClaims(ctx context.Context, s lake.Store, dir string) error {
 	const rounds, pipelines = 5, 3
 	for round := range rounds {
@@ -366,7 +368,7 @@ func checkClaims(ctx context.Context, s lake.Store, dir string) error {
 	return nil
 }
 
-// isFenced reports whether an error is of the class of sdk.Fenced.
+// isFenced reports whether err has the class that sdk.Fenced gives.
 func isFenced(err error) bool {
 	var fenced, e *sdk.Error
 	return errors.As(sdk.Fenced(errors.New("fenced")), &fenced) && errors.As(err, &e) && e.Class == fenced.Class

@@ -11,25 +11,26 @@ import (
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 )
 
-// Service is how a Memory treats what is not visible yet: after the services
-// that lakes are built on.
+// Service selects how a Memory treats uploads that are not visible yet. Each
+// value imitates one of the services that stores are built on.
 type Service int
 
 // The services.
 const (
-	// Handles gives each upload a handle of its own, which can be listed and
-	// ended, as S3 and a file system do. Fence ends the object's uploads.
+	// Handles imitates S3 and file systems: each upload has a handle that can be
+	// listed and ended. Fence ends the object's uploads.
 	Handles Service = iota
-	// Aside lists no uploads, as GCS: a replacement is an object aside when it
-	// is sealed. Fence deletes it and bumps the object's version.
+	// Aside imitates GCS: uploads cannot be listed. Seal stores the replacement as
+	// an object in lake.AsideDir; Fence deletes it and changes the version of the
+	// replaced object.
 	Aside
-	// Blocks keeps uncommitted blocks by the object's name, as Azure: whoever
-	// commits first discards those of all others. Fence discards them and bumps
-	// the object's version.
+	// Blocks imitates Azure: uncommitted blocks belong to the object's name, and a
+	// commit discards the blocks of all other uploads of the name. Fence discards
+	// all of them and changes the version of the object.
 	Blocks
 )
 
-// Services are all of them.
+// Services returns all services by name.
 func Services() map[string]Service {
 	return map[string]Service{"handles": Handles, "aside": Aside, "blocks": Blocks}
 }
@@ -40,11 +41,11 @@ type Memory struct {
 
 	mu      sync.Mutex
 	objects map[string]memoryObject
-	uploads map[*memoryUpload]bool              // unfinished, with a handle
-	blocks  map[string]map[string]*memoryUpload // by name and attempt: uncommitted
+	uploads map[*memoryUpload]bool              // unfinished uploads with a handle
+	blocks  map[string]map[string]*memoryUpload // uncommitted, by name and attempt
 	serial  int
 
-	// Observe, when set, is called after every change.
+	// Observe is called after every call of the store, without its lock; nil: not.
 	Observe func(*Memory)
 }
 
@@ -53,10 +54,10 @@ type memoryObject struct {
 	version lake.Version
 }
 
-// NewMemory returns an empty store of the kind Handles.
+// NewMemory returns an empty store that imitates the service Handles.
 func NewMemory() *Memory { return NewMemoryLike(Handles) }
 
-// NewMemoryLike returns an empty store that treats uploads as the service.
+// NewMemoryLike returns an empty store that imitates the given service.
 func NewMemoryLike(service Service) *Memory {
 	return &Memory{
 		service: service, objects: make(map[string]memoryObject),
@@ -75,7 +76,8 @@ func (m *Memory) Objects() map[string]string {
 	return all
 }
 
-// AsStore is the memory with no more methods than its service has calls for.
+// AsStore returns the memory as a store with only the methods that its service
+// supports: Aside does not implement lake.UploadEnder.
 func (m *Memory) AsStore() lake.Store {
 	if m.service == Aside {
 		return struct{ lake.Store }{m}
@@ -83,7 +85,7 @@ func (m *Memory) AsStore() lake.Store {
 	return m
 }
 
-// Uploads returns how many unfinished uploads the service knows.
+// Uploads returns the number of unfinished uploads that the service can list.
 func (m *Memory) Uploads() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -97,7 +99,7 @@ func (m *Memory) Uploads() int {
 	return n
 }
 
-// call does f under the lock.
+// call calls f with the lock held, and then Observe without it.
 func (m *Memory) call(f func() error) error {
 	m.mu.Lock()
 	err := f()
@@ -210,8 +212,8 @@ func (m *Memory) Delete(_ context.Context, names []string) error {
 	return nil
 }
 
-// EndUploads implements lake.UploadEnder; it finds none of a service that
-// lists none.
+// EndUploads implements lake.UploadEnder. It does nothing for a service that
+// cannot list uploads.
 func (m *Memory) EndUploads(_ context.Context, prefix string, match func(string) bool) error {
 	return m.call(func() error {
 		m.end(func(name string) bool { return strings.HasPrefix(name, prefix) && match(name) })
@@ -232,7 +234,7 @@ func (m *Memory) end(match func(name string) bool) {
 	}
 }
 
-// memoryUpload is an upload or a replacement.
+// memoryUpload is a lake.Upload and a lake.Replacement.
 type memoryUpload struct {
 	store *Memory
 	name  string
@@ -242,7 +244,7 @@ type memoryUpload struct {
 	ended bool
 }
 
-// begin makes the upload known, as its service knows uploads.
+// begin registers the upload, if its service has handles.
 func (u *memoryUpload) begin() error {
 	if u.store.service != Blocks {
 		u.store.uploads[u] = true
@@ -250,12 +252,12 @@ func (u *memoryUpload) begin() error {
 	return nil
 }
 
-// Write implements io.Writer. The blocks of one name are apart by attempt.
+// Write implements io.Writer. Blocks of one name are kept apart by attempt.
 func (u *memoryUpload) Write(p []byte) (int, error) {
 	err := u.store.call(func() error {
 		first := u.data == nil
 		u.data = append(u.data, p...)
-		if first { // else earlier blocks may be gone, and the commit will fail
+		if first { // otherwise earlier blocks may be gone, and the commit must fail
 			u.block()
 		}
 		return nil
@@ -263,7 +265,7 @@ func (u *memoryUpload) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// block stores the first block.
+// block registers the upload's first uncommitted block.
 func (u *memoryUpload) block() {
 	if u.store.service != Blocks {
 		return
@@ -274,7 +276,7 @@ func (u *memoryUpload) block() {
 	u.store.blocks[u.name][u.by] = u
 }
 
-// there reports whether the service still has what was written.
+// there reports whether the service still has the written bytes.
 func (u *memoryUpload) there() bool {
 	if u.store.service == Blocks {
 		return u.data == nil || u.store.blocks[u.name][u.by] == u
@@ -282,7 +284,8 @@ func (u *memoryUpload) there() bool {
 	return u.store.uploads[u]
 }
 
-// forget drops what the service has; a commit drops the blocks of others too.
+// forget removes the upload from the service. A commit also discards the blocks
+// of all other uploads of the name.
 func (u *memoryUpload) forget(committed bool) {
 	u.ended = true
 	delete(u.store.uploads, u)
@@ -353,5 +356,5 @@ func (u *memoryUpload) Abort(context.Context) error {
 	})
 }
 
-// ErrInjected is the error of a call that was made to fail.
+// ErrInjected is the error that Faults returns.
 var ErrInjected = errors.New("injected fault")

@@ -17,8 +17,8 @@ import (
 	"github.com/penstock-io/penstock/sdk"
 )
 
-// Target is where one pipeline writes: what a reader knows who has read
-// docs/manifest.md. It shares no code with the lake.
+// Target is the target of one pipeline. It reads exported rows by the rules of
+// docs/manifest.md and shares no code with the lake.
 type Target struct {
 	// Files is the directory or bucket below the prefix.
 	Files      fs.FS
@@ -38,8 +38,8 @@ func (t Target) project() string { return strconv.FormatInt(t.ProjectID, 10) }
 
 func (t Target) dir() string { return path.Join(t.project(), t.stream()) }
 
-// Committed returns the committed rows by date; the date of a replaced set
-// is empty.
+// Committed returns the committed rows by date. The date of a replaced set is
+// empty.
 func (t Target) Committed() (map[string][]string, error) {
 	stem := t.Pipeline + "-" + t.PipelineID
 	data, err := fs.ReadFile(t.Files, path.Join(t.project(), "_penstock", t.stream(), stem+".json"))
@@ -85,8 +85,8 @@ func (t Target) Committed() (map[string][]string, error) {
 	return rows, err
 }
 
-// Objects returns a fingerprint of every data object of the project by name,
-// with the pipeline's id left out.
+// Objects returns a fingerprint of every data object of the stream by name. The
+// pipeline's id in the names is replaced by "id".
 func (t Target) Objects() (map[string]string, error) {
 	found := make(map[string]string)
 	err := t.walk(func(name string) error {
@@ -98,8 +98,8 @@ func (t Target) Objects() (map[string]string, error) {
 	return found, err
 }
 
-// walk visits the data objects of the stream, as an engine does: what is below
-// its directory, but for files that start with a dot or an underscore.
+// walk visits the files that a query engine would read: all files below the
+// stream's directory whose names do not start with a dot or an underscore.
 func (t Target) walk(visit func(name string) error) error {
 	err := fs.WalkDir(t.Files, t.dir(), func(name string, d fs.DirEntry, err error) error {
 		switch {
@@ -120,7 +120,7 @@ func (t Target) walk(visit func(name string) error) error {
 	return nil
 }
 
-// read appends the rows of an object, which must be one gzip member.
+// read appends the rows of an object, which must be a single gzip member.
 func (t Target) read(name, date string, rows map[string][]string) error {
 	data, err := fs.ReadFile(t.Files, name)
 	if err != nil {

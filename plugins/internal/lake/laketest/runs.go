@@ -11,19 +11,19 @@ import (
 	"github.com/penstock-io/penstock/sdk"
 )
 
-// Days are a run's partitions by date, with the number of batches of each. A
-// set that is replaced has one partition with an empty date.
+// Days maps the dates of a run's partitions to their numbers of batches. A set
+// that is replaced has one partition with an empty date.
 type Days map[string]int
 
-// rowsPerBatch of runs.
+// rowsPerBatch is the number of rows in each batch of a run.
 const rowsPerBatch = 100
 
-// tag is what the rows of a partition begin with: they tell their run.
+// tag returns the start of all rows of a partition, which identifies their run.
 func tag(run sdk.Run, date string) string {
 	return fmt.Sprintf("%s-%d-%s", run.Pipeline, run.Number, date)
 }
 
-// Lines are the rows of a run by date, as a reader finds them.
+// Lines returns the rows of a run by date, in the order that a reader finds them.
 func Lines(run sdk.Run, days Days) map[string][]string {
 	lines := make(map[string][]string)
 	for date, batches := range days {
@@ -34,8 +34,8 @@ func Lines(run sdk.Run, days Days) map[string][]string {
 	return lines
 }
 
-// Attempt does all of a run up to Prepare, as the host would. Of a run that is
-// committed already it does nothing.
+// Attempt exports a run up to Prepare, with the calls of the host. It does
+// nothing for a run that is already committed.
 func Attempt(ctx context.Context, l *lake.Lake, run sdk.Run, days Days) (r sdk.Receipt, err error) {
 	last, err := l.Open(ctx, run)
 	if err != nil || last.Number >= run.Number {
@@ -59,7 +59,7 @@ func writeDays(ctx context.Context, l *lake.Lake, run sdk.Run, days Days) (r sdk
 	return r, nil
 }
 
-// Export does a run as the host would: an attempt that fails is aborted.
+// Export exports a run with the calls of the host. A failed attempt is aborted.
 func Export(ctx context.Context, l *lake.Lake, run sdk.Run, days Days) (sdk.Receipt, error) {
 	r, err := Attempt(ctx, l, run, days)
 	if err == nil {
@@ -71,9 +71,9 @@ func Export(ctx context.Context, l *lake.Lake, run sdk.Run, days Days) (sdk.Rece
 	return r, errors.Join(err, l.Abort(ctx, run, false))
 }
 
-// Retry exports a run as the host would behind every failure: with a new
-// process and a higher fence, and only if Status does not say committed. An
-// error that was not injected ends it.
+// Retry exports a run until it is committed. After each failure it asks Status,
+// as the host does, and tries again with a new lake and a higher fence. It gives
+// up on an error that was not injected.
 func Retry(ctx context.Context, newLake func() *lake.Lake, run sdk.Run, days Days) error {
 	const tries = 5
 	for range tries {

@@ -12,15 +12,15 @@ import (
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 )
 
-// Check is one property of a Store. Run returns an error where the store does
-// not have it. dir is a directory of its own, with a slash at the end.
+// Check is one property of a Store. Run returns an error if the store does not
+// have it. dir is a directory that only this check uses; it ends with a slash.
 type Check struct {
 	Name string
 	Run  func(ctx context.Context, s lake.Store, dir string) error
 }
 
-// Checks of what Store promises, and of what a lake over it does. Each store
-// runs all of them over the process that plays its service.
+// Checks returns the checks of the contract of Store and of a lake over a store.
+// Each store runs all of them over the process that stands in for its service.
 func Checks() []Check {
 	return append([]Check{
 		{"objects appear whole", checkWhole},
@@ -40,7 +40,7 @@ func Checks() []Check {
 	}, lakeChecks()...)
 }
 
-// Sizes of uploads: nothing, a little, and more than two parts of S3.
+// sizes of uploads in bytes: empty, small, and more than two parts of S3.
 var sizes = []int{0, 1, 100_000, 20 << 20}
 
 func checkWhole(ctx context.Context, s lake.Store, dir string) error {
@@ -164,7 +164,7 @@ func checkDelete(ctx context.Context, s lake.Store, dir string) error {
 			return err
 		}
 	}
-	for range 2 { // what does not exist is no error
+	for range 2 { // deleting a missing object is not an error
 		if err := s.Delete(ctx, names[:2]); err != nil {
 			return err
 		}
@@ -199,10 +199,10 @@ func put(ctx context.Context, s lake.Store, name, text string) error {
 	return u.Finish(ctx)
 }
 
-// attempt is one with the given fence.
+// attempt returns a new attempt with the given fence.
 func attempt(fence int64) lake.Attempt { return lake.NewAttempt(7, fence) }
 
-// write hands over data in pieces of no particular size.
+// write writes data in pieces whose size divides no part size.
 func write(w io.Writer, data []byte) error {
 	for chunk := range slices.Chunk(data, 150_001) {
 		if _, err := w.Write(chunk); err != nil {

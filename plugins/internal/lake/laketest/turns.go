@@ -9,13 +9,14 @@ import (
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 )
 
-// ended reports whether err is what a writer gets that another one has ended.
+// ended reports whether err is one of the errors for a replacement that another
+// writer has ended.
 func ended(err error) bool {
 	return errors.Is(err, lake.ErrConflict) || errors.Is(err, lake.ErrAborted)
 }
 
-// checkTurns lets two attempts write one name at one time, chunk by chunk. An
-// object is all of one or all of the other, never a mixture.
+// checkTurns lets two attempts write the same name in turns, chunk by chunk. The
+// object must have all bytes of one of them, never a mixture.
 func checkTurns(ctx context.Context, s lake.Store, dir string) error {
 	for _, size := range []int{1000, 12 << 20} {
 		for _, firstEnds := range []bool{true, false} {
@@ -65,7 +66,7 @@ func turns(ctx context.Context, s lake.Store, name string, size int, firstEnds b
 			return fmt.Errorf("abort number %d: %w", i+1, err)
 		}
 		if err := expect(ctx, s, name, stays); err != nil {
-			return fmt.Errorf("behind finish number %d: %w", i+1, err)
+			return fmt.Errorf("after finish number %d: %w", i+1, err)
 		}
 	}
 	return nil
@@ -97,7 +98,7 @@ func checkAbort(ctx context.Context, s lake.Store, dir string) error {
 		if err := leaves(ctx, s, dir); err != nil {
 			return err
 		}
-		// What was dropped is not in the way of what comes.
+		// Dropped uploads do not disturb the next replacement.
 		if err := replace(ctx, s, name, "", attempt(2), []byte("next")); err != nil {
 			return err
 		}
@@ -125,7 +126,7 @@ func checkEnded(ctx context.Context, s lake.Store, dir string) error {
 		if err := ender.EndUploads(ctx, dir, func(n string) bool { return n == name }); err != nil {
 			return err
 		}
-		// A small one may still be in memory, and unknown to the service.
+		// A small upload may still be in memory and unknown to the service.
 		if err := u.Finish(ctx); err != nil && !errors.Is(err, lake.ErrAborted) || err == nil && size > 10<<20 {
 			return fmt.Errorf("%d bytes: finish an ended upload: %w, want ErrAborted", size, err)
 		}
@@ -161,7 +162,7 @@ func checkMatching(ctx context.Context, s lake.Store, dir string) error {
 	return expect(ctx, s, dir+"b/kept", data)
 }
 
-// replace does a whole replacement.
+// replace makes a complete replacement: write, seal, switch.
 func replace(ctx context.Context, s lake.Store, name string, prev lake.Version, by lake.Attempt, data []byte) error {
 	r, err := sealed(ctx, s, name, prev, by, data)
 	if err != nil {
@@ -184,8 +185,8 @@ func sealed(ctx context.Context, s lake.Store, name string, prev lake.Version, b
 	return r, nil
 }
 
-// checkSwitch replaces an object of no state and of several sizes; until it is
-// switched the old state is there, then the new one.
+// checkSwitch creates an object and replaces it by others of several sizes. Before
+// each switch readers must see the old state, after it the new one.
 func checkSwitch(ctx context.Context, s lake.Store, dir string) error {
 	name := dir + "data/set.json.gz"
 	var now []byte
@@ -264,8 +265,9 @@ func checkStale(ctx context.Context, s lake.Store, dir string) error {
 	return leaves(ctx, s, dir)
 }
 
-// checkFence fences an object of no state, and of one, behind a replacement
-// that was sealed: it can no longer be switched, and nothing of it is left.
+// checkFence fences an object after a replacement of it was sealed, with and
+// without an existing state. The replacement must fail to switch and leave no
+// object.
 func checkFence(ctx context.Context, s lake.Store, dir string) error {
 	name := dir + "data/set.json.gz"
 	for round, size := range []int{1000, 12 << 20, 1000, 12 << 20} {
@@ -283,10 +285,10 @@ func checkFence(ctx context.Context, s lake.Store, dir string) error {
 			return err
 		}
 		if err := zombie.Switch(ctx); !ended(err) {
-			return fmt.Errorf("round %d: switch behind a fence: %w, want ErrConflict or ErrAborted", round, err)
+			return fmt.Errorf("round %d: switch after a fence: %w, want ErrConflict or ErrAborted", round, err)
 		}
 		if err := zombie.Abort(ctx); err != nil {
-			return fmt.Errorf("round %d: abort behind a fence: %w", round, err)
+			return fmt.Errorf("round %d: abort after a fence: %w", round, err)
 		}
 		if round < 2 {
 			err = leaves(ctx, s, dir)
@@ -309,7 +311,7 @@ func checkFence(ctx context.Context, s lake.Store, dir string) error {
 		if round == 1 {
 			continue
 		}
-		// A zombie's Abort may come late; it takes nothing of what is there.
+		// A late Abort of the zombie must not remove the new state.
 		if err := errors.Join(zombie.Abort(ctx), expect(ctx, s, name, data)); err != nil {
 			return err
 		}
@@ -317,10 +319,10 @@ func checkFence(ctx context.Context, s lake.Store, dir string) error {
 	return nil
 }
 
-// checkReplaceTurns lets an older and a newer attempt write one object at one
-// time. The newer one's fence comes while the older one writes. In the order
-// that a lake keeps (see lake.Replacement) the newer one wins, its bytes are
-// whole, and the older one leaves nothing.
+// checkReplaceTurns lets an older and a newer attempt replace one object in turns.
+// The newer one's fence comes while the older one writes. With the order of calls
+// that a lake uses, the newer attempt must win with all of its bytes, and the
+// older one must leave no object.
 func checkReplaceTurns(ctx context.Context, s lake.Store, dir string) error {
 	name := dir + "data/set.json.gz"
 	for round, size := range []int{1000, 12 << 20, 1000, 12 << 20} {
@@ -343,7 +345,7 @@ func checkReplaceTurns(ctx context.Context, s lake.Store, dir string) error {
 		if err != nil {
 			return err
 		}
-		// What the service has ended under the older one it may learn at any call.
+		// Any call of the older attempt may report that the service has ended it.
 		step := func(f func() error) {
 			if zombieErr == nil {
 				zombieErr = f()
@@ -384,7 +386,7 @@ func checkReplaceTurns(ctx context.Context, s lake.Store, dir string) error {
 	return nil
 }
 
-// leaves reports what is below dir beside the named objects.
+// leaves returns an error if the objects below dir are not exactly those named.
 func leaves(ctx context.Context, s lake.Store, dir string, want ...string) error {
 	var found []string
 	err := s.List(ctx, dir, true, func(o lake.Object) error {
