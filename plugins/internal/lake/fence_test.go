@@ -132,6 +132,22 @@ func TestCopiesCannotCommitOneNumber(t *testing.T) {
 	}
 }
 
+// A run that was prepared and given up is absent after a later run has committed,
+// although its receipt is stored.
+func TestRunThatWasGivenUpIsAbsent(t *testing.T) {
+	s := laketest.NewMemory()
+	if _, err := attempt(t.Context(), newLake(s), events(1, 1), someDays); err != nil {
+		t.Fatal(err)
+	}
+	mustExport(t, newLake(s), events(2, 2), days{"2026-06-01": 1})
+	for number, want := range map[int64]sdk.RunState{1: sdk.Absent, 2: sdk.Committed, 3: sdk.Absent} {
+		status, err := newLake(s).Status(t.Context(), events(number, 9))
+		if err != nil || status.State != want || status.Last.Number != 2 {
+			t.Errorf("run %d: %+v, %v", number, status, err)
+		}
+	}
+}
+
 func TestManifestInTheFormerPlaceIsRefused(t *testing.T) {
 	s := laketest.NewMemory()
 	former := dir + "_penstock/events_to_out-c0ffee.json"

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/penstock-io/penstock/sdk"
 )
 
-// Status reports from the manifest whether a run is committed. A commit that was
+// Status reports from the manifest whether a run is committed. A void run is not,
+// although a later run is and its own receipt may be stored. A commit that was
 // cut between the switch and the manifest counts as committed.
 func (l *Lake) Status(ctx context.Context, run sdk.Run) (sdk.Status, error) {
 	lay, err := newLayout(l.root, run)
@@ -33,7 +35,7 @@ func (l *Lake) Status(ctx context.Context, run sdk.Run) (sdk.Status, error) {
 		}
 	}
 	s := sdk.Status{State: sdk.Absent, Last: m.last(), Fence: m.Fence}
-	if m.Run < run.Number {
+	if m.Run < run.Number || slices.Contains(m.Void, run.Number) {
 		return s, nil
 	}
 	s.State = sdk.Committed
