@@ -61,8 +61,12 @@ func (h *Host) sourceStatus(ctx context.Context) ([]SourceStatus, error) {
 		if err != nil {
 			return nil, fmt.Errorf("source %s: %w", source.Reference(), err)
 		}
+		noFile := ""
+		if n, ok, err := files.Matched(ctx, source.Pattern); ok && err == nil && n == 0 {
+			noFile = source.Pattern
+		}
 		sources = append(sources, SourceStatus{
-			Name: source.Reference(), Positions: told.Files, Repaired: told.Repaired, Waiting: told.Waiting,
+			Name: source.Reference(), NoFile: noFile, Positions: told.Files, Repaired: told.Repaired, Waiting: told.Waiting,
 			Quarantined: refusedTotals(counts[source.Reference()]),
 		})
 	}

@@ -31,6 +31,8 @@ type SourceSummary struct {
 	Duplicates  int64             `json:"duplicates"`
 	Repaired    int64             `json:"repaired"` // records in which U+FFFD replaces half characters
 	Bytes       int64             `json:"bytes"`
+	Warning     string            `json:"warning,omitempty"`    // what in the data contradicts the configuration
+	Matched     int               `json:"matched"`              // files that the path names
 	Recognised  int               `json:"recognised,omitempty"` // files that hold records that were read under another name
 	Waiting     []string          `json:"waiting,omitempty"`    // files whose last record is not complete
 	Skipped     []string          `json:"skipped,omitempty"`    // what the path names and could not be read, and why
@@ -149,6 +151,9 @@ func (h *Host) readAll(ctx context.Context, summary *Summary) error {
 	var failed error
 	for _, s := range h.config.Sources {
 		done, err := h.read(ctx, s, false)
+		if n := len(done.Skipped); n > 0 {
+			err = errors.Join(err, fmt.Errorf("%d paths were not read, such as %s", n, done.Skipped[0]))
+		}
 		if err != nil {
 			err = fmt.Errorf("source %s: %w", s.Reference(), err)
 			done.Error = err.Error()

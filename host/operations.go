@@ -108,6 +108,7 @@ type SourceStatus struct {
 	Positions   int64            `json:"positions"`
 	Repaired    int64            `json:"repaired"`              // records in which U+FFFD replaces half characters
 	Waiting     []string         `json:"waiting,omitempty"`     // files whose last record is not complete
+	NoFile      string           `json:"no_file,omitempty"`     // the path, if it names no file
 	Quarantined map[string]int64 `json:"quarantined,omitempty"` // by reason
 }
 

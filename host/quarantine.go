@@ -347,7 +347,7 @@ func (h *Host) replayRead(ctx context.Context, s *config.Source, some []quaranti
 	refused := &refusedPieces{ids: map[string]bool{}}
 	var counters ingest.Counters
 	err = ingest.Run(ctx, ingest.Options{
-		Source: &replaySource{entries: some}, Records: records[s.Records], Appender: j.writer, Rejects: refused, Now: time.Now, Counters: &counters,
+		Source: &replaySource{entries: some}, Records: records[s.Records], Appender: j.writer, Rejects: refused, Now: time.Now, Counters: &counters, Times: times(s),
 	})
 	if err == nil {
 		err = j.writer.Seal(ctx)

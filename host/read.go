@@ -32,7 +32,12 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 	}
 	tick, stop := ticker(followEvery)
 	defer stop()
-	source, err := files.Open(ctx, files.Options{Name: s.Reference(), Pattern: s.Pattern, Follow: follow, Cursors: cursors, Tick: tick, Keep: s.Records == "people", Now: time.Now})
+	source, err := files.Open(ctx, files.Options{
+		Name: s.Reference(), Pattern: s.Pattern, Follow: follow, Cursors: cursors, Tick: tick, Keep: s.Records == "people", Now: time.Now,
+		Skipped: func(path, why string) {
+			h.log.Warn("a path of the source is not read", "source", s.Reference(), "path", path, "reason", why)
+		},
+	})
 	if err != nil {
 		return done, err
 	}
@@ -42,7 +47,7 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 	stopReports := h.reportReading(s, source, &counters)
 	err = ingest.Run(ctx, ingest.Options{
 		Source: source, Records: records[s.Records], Appender: j.writer, Rejects: rejects{h.quarantine, s.Reference()}, Now: time.Now,
-		Counters: &counters, Refused: refused.add,
+		Counters: &counters, Refused: refused.add, Times: times(s),
 	})
 	stopReports()
 	err = sealed(ctx, j.writer, err)
@@ -52,8 +57,11 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 	done.Rows, done.Duplicates = after.Kept-before.Kept, after.Duplicates-before.Duplicates
 	done.Repaired = counters.Repaired.Load()
 	done.Quarantined = refused.list(s.Reference())
+	if done.Warning = doubt(s, counters.TimesUTC.Load(), counters.TimesLocal.Load()); done.Warning != "" {
+		h.log.Warn(done.Warning, "source", s.Reference())
+	}
 	report := source.Report()
-	done.Recognised, done.Waiting, done.Skipped = report.Recognised, report.Waiting, report.Skipped
+	done.Matched, done.Recognised, done.Waiting, done.Skipped = report.Matched, report.Recognised, report.Waiting, report.Skipped
 	if err == nil {
 		h.observer.Report(Report{
 			Stage: "import", Name: s.Reference(), Rows: done.Rows, Bytes: done.Bytes,
@@ -61,6 +69,35 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 		})
 	}
 	return done, err
+}
+
+// times returns what the times of a source's events mean.
+func times(s *config.Source) schema.Times {
+	if s.Project.TimeZone == time.UTC {
+		return schema.Times{}
+	}
+	return schema.Times{Zone: s.Project.TimeZone, Local: s.Local}
+}
+
+// seemWrong is how many events must contradict data_timezone for each one that
+// agrees with it, and how many at least.
+const (
+	seemWrong      = 10
+	seemWrongLeast = 20
+)
+
+// doubt returns a warning if the times of a source's events contradict its
+// data_timezone, or "".
+func doubt(s *config.Source, utc, local int64) string {
+	right, wrong, is, other := utc, local, "utc", "project"
+	if s.Local {
+		right, wrong, is, other = local, utc, "project", "utc"
+	}
+	if wrong < seemWrongLeast || wrong < seemWrong*right {
+		return ""
+	}
+	return fmt.Sprintf("data_timezone is %q, but the times of %d events fit their $mp_api_timestamp_ms only with %q (%d fit as configured): "+
+		"check the setting before these rows are exported, since rows that are stored do not change", is, wrong, other, right)
 }
 
 // records are the kinds of records by their names in the configuration.

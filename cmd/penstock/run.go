@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -80,6 +81,12 @@ func (c *cli) printSummary(s *host.Summary) error {
 			source.Name, thousands(source.Records), thousands(source.Rows), thousands(source.Duplicates))
 		if source.Repaired > 0 {
 			fmt.Fprintf(c.out, "  repaired: in %s records U+FFFD replaces half characters (escaped surrogates without partner)\n", thousands(source.Repaired))
+		}
+		if source.Matched == 0 && source.Error == "" && strings.HasPrefix(source.Name, "files.") {
+			fmt.Fprintf(c.out, "  its path matches no file (yet)\n")
+		}
+		if source.Warning != "" {
+			fmt.Fprintf(c.out, "  warning: %s\n", source.Warning)
 		}
 		if source.Recognised > 0 {
 			fmt.Fprintf(c.out, "  recognised: %d files hold records that were read under another name\n", source.Recognised)

@@ -63,6 +63,9 @@ func (c *cli) printStatus(s *host.Status) {
 	if len(rows) > 0 {
 		c.table([]string{"source", "files", "repaired", "in quarantine"}, rows)
 		for _, source := range s.Sources {
+			if source.NoFile != "" {
+				fmt.Fprintf(c.out, "%s: %s matches no file (yet)\n", source.Name, source.NoFile)
+			}
 			for _, path := range source.Waiting {
 				fmt.Fprintf(c.out, "%s waits for the rest of the last record of %s\n", source.Name, path)
 			}

@@ -9,6 +9,7 @@ type attribute struct {
 	form    form     // of a string
 	least   int64    // of an integer or a size
 	address bool     // a Path may also be the address of a bucket
+	pattern bool     // a Path is a pattern: the directory of the configuration is escaped
 	late    bool     // only a serving host needs the value; secrets are late, too
 	offered []string // of Allowed, the values that this version supports; nil: all
 }
@@ -58,6 +59,11 @@ func (a attribute) among(values ...string) attribute {
 	return a
 }
 
+func (a attribute) asPattern() attribute {
+	a.pattern = true
+	return a
+}
+
 func (a attribute) orAddress() attribute {
 	a.address = true
 	return a
@@ -102,8 +108,9 @@ var projectBlock = &blockType{name: "project", labels: []string{nameLabel}, attr
 
 var filesBlock = &blockType{name: "files", labels: []string{typeLabel, nameLabel}, attributes: []attribute{
 	text("project").required("the name of the project that the records belong to"),
-	typed("path", schema.Path).orAddress().of(globForm).required(`the files to read, such as "./events/*.ndjson.gz"`).forServing(),
+	typed("path", schema.Path).orAddress().asPattern().of(globForm).required(`the files to read, such as "./events/*.ndjson.gz"`).forServing(),
 	text("records").among("events", "people").or("events"),
+	text("data_timezone").among("utc", "project").or("utc"),
 	typed("follow", schema.Bool).or(false),
 }}
 

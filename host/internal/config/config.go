@@ -105,6 +105,8 @@ type Source struct {
 	Pattern string // absolute, or with a scheme
 	Records string // events, people
 	Follow  bool
+	// Local says that times of events are the wall clock of the project's zone.
+	Local bool
 }
 
 // Reference is how other blocks and cursors name the source.

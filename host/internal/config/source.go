@@ -37,6 +37,7 @@ func (l *loader) decodeFiles(raw *hclsyntax.Block) {
 	b := l.read(raw, filesBlock)
 	l.config.Sources = append(l.config.Sources, &Source{
 		Place: b.place(), Name: raw.Labels[1], Project: b.project("project"), Pattern: b.text("path"), Records: b.text("records"), Follow: b.flag("follow"),
+		Local: b.text("data_timezone") == "project",
 	})
 }
 

@@ -143,6 +143,9 @@ func textConstant(a attribute, s, dir string) (any, string) {
 		if a.address && strings.Contains(s, "://") {
 			return s, ""
 		}
+		if a.pattern && !filepath.IsAbs(s) {
+			dir = escapePattern(dir)
+		}
 		return absolute(dir, s), ""
 	}
 	if len(a.Allowed) > 0 && !slices.Contains(a.Allowed, s) {
@@ -229,6 +232,22 @@ func size(n int64) string {
 		return fmt.Sprintf("%dMiB", n>>20)
 	}
 	return fmt.Sprintf("%dB", n)
+}
+
+// escapePattern returns a directory as a pattern that names it alone: none of its
+// characters has a meaning.
+func escapePattern(dir string) string {
+	if a, err := filepath.Abs(dir); err == nil {
+		dir = a
+	}
+	var b strings.Builder
+	for _, r := range dir {
+		if strings.ContainsRune(`*?[]{}\`, r) {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 // absolute makes a path absolute, from dir.

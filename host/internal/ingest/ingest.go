@@ -82,6 +82,8 @@ type Counters struct {
 	Refused  atomic.Int64
 	Repaired atomic.Int64 // records whose rows differ from them: see schema.Event
 	Read     atomic.Int64 // bytes of input
+	// Events by what their times seem to mean: see schema.Event.
+	TimesUTC, TimesLocal atomic.Int64
 }
 
 // Records says what a source's records are.
@@ -97,6 +99,7 @@ const (
 type Options struct {
 	Source   Source
 	Records  Records
+	Times    schema.Times // of events
 	Appender Appender
 	Rejects  Rejects
 	Now      func() time.Time
@@ -121,6 +124,7 @@ type result struct {
 	refused  []Refusal
 	records  int64
 	repaired int64
+	clocks   [schema.ClockLocal + 1]int64
 	file     string
 	arrived  time.Time
 }
@@ -239,6 +243,8 @@ func (o *Options) take(ctx context.Context, t *task) error {
 	o.Counters.Rows.Add(int64(len(r.rows)))
 	o.Counters.Refused.Add(int64(len(r.refused)))
 	o.Counters.Repaired.Add(r.repaired)
+	o.Counters.TimesUTC.Add(r.clocks[schema.ClockUTC])
+	o.Counters.TimesLocal.Add(r.clocks[schema.ClockLocal])
 	o.Counters.Read.Add(p.Read)
 	return nil
 }

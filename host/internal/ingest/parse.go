@@ -24,7 +24,7 @@ func (o *Options) parser() parser {
 	if o.Records == People {
 		return peopleParser(o.Now)
 	}
-	p := schema.NewParser(o.Now)
+	p := schema.NewZoneParser(o.Now, o.Times)
 	return func(r *result, record []byte, _ string, _ int64) error {
 		start := len(r.data)
 		data, e, err := p.AppendEvent(r.data, record)
@@ -32,6 +32,7 @@ func (o *Options) parser() parser {
 			return err
 		}
 		r.data = data
+		r.clocks[e.Clock]++
 		if e.Repaired {
 			r.repaired++
 		}
@@ -87,7 +88,7 @@ func content(p *Piece) string {
 func (r *result) parse(p parser, piece *Piece) {
 	r.rows, r.data, r.refused, r.records, r.file = r.rows[:0], r.data[:0], r.refused[:0], int64(len(piece.Refused)), content(piece)
 	r.refused = append(r.refused, piece.Refused...)
-	r.arrived, r.repaired = piece.Arrived, 0
+	r.arrived, r.repaired, r.clocks = piece.Arrived, 0, [len(r.clocks)]int64{}
 	if piece.Records != nil {
 		for _, s := range piece.Records {
 			r.record(p, piece.Data[s.From:s.To], piece.Base+int64(s.From))

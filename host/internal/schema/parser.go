@@ -61,12 +61,16 @@ type Event struct {
 	// Repaired reports whether the row differs from the record in that U+FFFD
 	// replaces escaped surrogates that have no partner.
 	Repaired bool
+	// Clock is the meaning that the event's time seems to have: only set where the
+	// parser knows a zone, and the record says when it was received.
+	Clock Clock
 }
 
 // Parser turns records into rows. It keeps its memory; it is not for
 // concurrent use.
 type Parser struct {
 	now     func() time.Time
+	times   Times
 	latest  int64 // of event times: the clock was found to be this far
 	scanner scanner
 	text    []byte
@@ -74,7 +78,11 @@ type Parser struct {
 }
 
 // NewParser returns a parser that takes now for the latest time but one hour.
-func NewParser(now func() time.Time) *Parser { return &Parser{now: now} }
+func NewParser(now func() time.Time) *Parser { return NewZoneParser(now, Times{}) }
+
+// NewZoneParser returns a parser for events whose times are not, or may not be,
+// UTC.
+func NewZoneParser(now func() time.Time, t Times) *Parser { return &Parser{now: now, times: t} }
 
 // AppendEvent validates a record in export shape, {"event":…,"properties":{…}},
 // and appends its row with a newline to dst. Row and key are those of the record
@@ -103,13 +111,13 @@ func (p *Parser) AppendEvent(dst, record []byte) ([]byte, Event, error) {
 	if s.properties.empty() || record[s.properties.from] != '{' {
 		return dst, Event{}, reject(NoProperties, "the record has no member \"properties\" that is an object")
 	}
-	seconds, err := p.time()
+	seconds, clock, err := p.time()
 	if err != nil {
 		return dst, Event{}, err
 	}
 	start := len(dst)
 	dst = p.render(slices.Grow(dst, len(record)+rowRoom), seconds)
-	e := Event{Time: seconds, Key: p.key(seconds), Flags: s.flags, Repaired: repaired}
+	e := Event{Time: seconds, Key: p.key(seconds), Flags: s.flags, Repaired: repaired, Clock: clock}
 	if len(dst)-start > longRow {
 		e.Flags |= batch.LongRow
 	}
@@ -140,35 +148,44 @@ func (p *Parser) invalid() error {
 
 // time reads properties.time: a number of seconds, or of milliseconds when it
 // is too large for that.
-func (p *Parser) time() (int64, error) {
+func (p *Parser) time() (int64, Clock, error) {
 	s := &p.scanner
 	if s.time.empty() || string(s.data[s.time.from:s.time.to]) == "null" {
-		return 0, reject(NoTime, "properties.time must not be missing")
+		return 0, 0, reject(NoTime, "properties.time must not be missing")
 	}
 	raw := s.data[s.time.from:s.time.to]
 	if c := raw[0]; c != '-' && (c < '0' || c > '9') {
-		return 0, reject(InvalidTime, "properties.time must be a number of seconds or milliseconds since 1970, and is %.40s", raw)
+		return 0, 0, reject(InvalidTime, "properties.time must be a number of seconds or milliseconds since 1970, and is %.40s", raw)
 	}
 	seconds, ok := integerSeconds(raw)
 	if !ok {
 		f, err := strconv.ParseFloat(string(raw), 64)
 		if err != nil || math.Abs(f) > 1e17 {
-			return 0, reject(TimeOutOfRange, "properties.time is %.40s", raw)
+			return 0, 0, reject(TimeOutOfRange, "properties.time is %.40s", raw)
 		}
 		if math.Abs(f) >= milliseconds {
 			f /= 1000
 		}
 		seconds = int64(math.Floor(f))
 	}
+	var clock Clock
+	if p.times.Zone != nil {
+		if arrived, ok := integerSeconds(s.data[s.received.from:s.received.to]); ok && !s.received.empty() {
+			clock = p.times.compare(seconds, arrived)
+		}
+		if p.times.Local {
+			seconds = instant(seconds, p.times.Zone)
+		}
+	}
 	if seconds > p.latest {
 		// The clock is read only for what is later than all before.
 		p.latest = p.now().Add(ahead).Unix()
 	}
 	if seconds < earliest || seconds > p.latest {
-		return 0, reject(TimeOutOfRange, "properties.time is %s, and must be from 1971-01-01 to an hour from now",
+		return 0, 0, reject(TimeOutOfRange, "properties.time is %s, and must be from 1971-01-01 to an hour from now",
 			time.Unix(seconds, 0).UTC().Format(time.RFC3339))
 	}
-	return seconds, nil
+	return seconds, clock, nil
 }
 
 // milliseconds is where a number of seconds would be in the year 5138: it is

@@ -30,6 +30,7 @@ type scanner struct {
 	event, properties      span
 	time, distinct, insert span
 	device, user           span
+	received               span     // $mp_api_timestamp_ms
 	tokens                 []member // of properties
 
 	// With every, all members of the record and of its properties are kept
@@ -83,7 +84,7 @@ func (s *scanner) reset(data []byte) {
 // forget drops what the members of properties have noted: another properties
 // object begins.
 func (s *scanner) forget() {
-	s.time, s.distinct, s.insert, s.device, s.user = span{}, span{}, span{}, span{}, span{}
+	s.time, s.distinct, s.insert, s.device, s.user, s.received = span{}, span{}, span{}, span{}, span{}, span{}
 	s.tokens, s.inner = s.tokens[:0], s.inner[:0]
 }
 
@@ -273,7 +274,7 @@ func (s *scanner) behind(i int, f *frame) (next int, more, ok bool) {
 
 // notedLengths has a bit for the length of each name that note looks for.
 const notedLengths = 1<<len("time") | 1<<len("token") | 1<<len("event") | 1<<len("$user_id") |
-	1<<len("properties") | 1<<len("$insert_id") | 1<<len("$device_id") | 1<<len("distinct_id")
+	1<<len("properties") | 1<<len("$mp_api_timestamp_ms") | 1<<len("$insert_id") | 1<<len("$device_id") | 1<<len("distinct_id")
 
 // note keeps a member that the row needs.
 func (s *scanner) note(f *frame) {
@@ -316,6 +317,8 @@ func (s *scanner) note(f *frame) {
 		s.device = m.value
 	case "$user_id":
 		s.user = m.value
+	case "$mp_api_timestamp_ms":
+		s.received = m.value
 	}
 }
 

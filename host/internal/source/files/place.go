@@ -6,14 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/url"
-	"os"
-	"path/filepath"
 	"sort"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"cloud.google.com/go/storage"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
@@ -38,10 +34,23 @@ type entry struct {
 	settled bool
 }
 
+// listing is what a pattern names.
+type listing struct {
+	entries []entry
+	skipped map[string]string // paths that are not read, and why
+}
+
+func (l *listing) skip(path, why string) {
+	if l.skipped == nil {
+		l.skipped = map[string]string{}
+	}
+	l.skipped[path] = why
+}
+
 // place is where files are: a directory tree or a bucket.
 type place interface {
 	// list returns what the pattern names, sorted by path.
-	list(ctx context.Context) ([]entry, error)
+	list(ctx context.Context) (listing, error)
 	// open opens a file as it is stored, from a position on.
 	open(ctx context.Context, path string, from int64) (io.ReadCloser, error)
 	close() error
@@ -55,7 +64,7 @@ func newPlace(ctx context.Context, pattern string) (place, error) {
 		if !doublestar.ValidatePathPattern(pattern) {
 			return nil, fmt.Errorf("%q is no pattern", pattern)
 		}
-		return directory{pattern}, nil
+		return directory{pattern: pattern}, nil
 	}
 	u, err := url.Parse(pattern)
 	if err != nil {
@@ -69,56 +78,13 @@ func newPlace(ctx context.Context, pattern string) (place, error) {
 	return &bucket{b: b, base: scheme + "://" + u.Host + "/", pattern: strings.TrimPrefix(u.Path, "/")}, nil
 }
 
-// directory is the local file system.
-type directory struct{ pattern string }
-
-func (d directory) list(context.Context) ([]entry, error) {
-	paths, err := doublestar.FilepathGlob(d.pattern, doublestar.WithFilesOnly(), doublestar.WithFailOnIOErrors())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("look for %s: %w", d.pattern, err)
-	}
-	sort.Strings(paths)
-	entries := make([]entry, 0, len(paths))
-	for _, path := range paths {
-		if strings.HasPrefix(filepath.Base(path), ".") {
-			continue // half-written by whoever puts files here
-		}
-		info, err := os.Stat(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		e := entry{path: path, size: info.Size(), modTime: info.ModTime().UnixNano()}
-		if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-			e.inode, e.changed = stat.Ino, changeTime(stat)
-		}
-		entries = append(entries, e)
-	}
-	return entries, nil
-}
-
-func (d directory) open(_ context.Context, path string, from int64) (io.ReadCloser, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := f.Seek(from, io.SeekStart); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
-}
-
-func (d directory) close() error { return nil }
-
 // bucket is an object store.
 type bucket struct {
 	b             *blob.Bucket
 	base, pattern string
 }
 
-func (b *bucket) list(ctx context.Context) ([]entry, error) {
+func (b *bucket) list(ctx context.Context) (listing, error) {
 	prefix, _ := doublestar.SplitPattern(b.pattern)
 	if prefix == "." {
 		prefix = ""
@@ -133,7 +99,7 @@ func (b *bucket) list(ctx context.Context) ([]entry, error) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("list %s%s: %w", b.base, prefix, err)
+			return listing{}, fmt.Errorf("list %s%s: %w", b.base, prefix, err)
 		}
 		if matched, err := doublestar.Match(b.pattern, o.Key); err != nil || !matched || o.IsDir {
 			continue
@@ -141,7 +107,7 @@ func (b *bucket) list(ctx context.Context) ([]entry, error) {
 		entries = append(entries, entry{path: b.base + o.Key, size: o.Size, modTime: o.ModTime.UnixNano(), etag: etag(o)})
 	}
 	sort.Slice(entries, func(i, j int) bool { return entries[i].path < entries[j].path })
-	return entries, nil
+	return listing{entries: entries}, nil
 }
 
 // etag tells versions of an object apart, where its store says so.

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/ingest"
@@ -31,10 +34,13 @@ type Options struct {
 	// twice, such as operations on profiles. Events are told apart by their keys.
 	Keep bool
 	Now  func() time.Time // nil: time.Now
+	// Skipped is told, once, of each path that is not read, and why; may be nil.
+	Skipped func(path, why string)
 }
 
 // Report is what a source has to say of its files, beside their records.
 type Report struct {
+	Matched    int      // files that the pattern names
 	Recognised int      // files that hold what was read under another name
 	Waiting    []string // files whose last record is not complete, and why it is waited for
 	Skipped    []string // what the pattern names and could not be read, and why
@@ -106,11 +112,15 @@ func (s *Source) Total() int64 { return s.total.Load() }
 
 // look lists the files that are new or have changed.
 func (s *Source) look(ctx context.Context) error {
-	entries, err := s.place.list(ctx)
+	found, err := s.place.list(ctx)
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
+	s.report.Matched = len(found.entries)
+	for _, path := range slices.Sorted(maps.Keys(found.skipped)) {
+		s.skip(path, found.skipped[path])
+	}
+	for _, e := range found.entries {
 		left := e.size
 		if value := s.cursors[e.path]; value != nil {
 			c, err := decodeCursor(value)
@@ -133,6 +143,24 @@ func (s *Source) look(ctx context.Context) error {
 	return nil
 }
 
+// skip notes that a path is not read, once for each reason.
+func (s *Source) skip(path, why string) {
+	text := path + ": " + why
+	if slices.Contains(s.report.Skipped, text) {
+		return
+	}
+	s.report.Skipped = append(s.report.Skipped, text)
+	if s.o.Skipped != nil {
+		s.o.Skipped(path, why)
+	}
+}
+
+// unreadable reports whether an error of opening a file concerns that file
+// alone.
+func unreadable(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, errNotRegular) || errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO)
+}
+
 // Next implements ingest.Source.
 func (s *Source) Next(ctx context.Context) (*ingest.Piece, error) {
 	for {
@@ -143,7 +171,7 @@ func (s *Source) Next(ctx context.Context) (*ingest.Piece, error) {
 		}
 		piece, err := s.current.next(ctx)
 		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("read %s: %w", s.current.entry.path, err)
+			return nil, fmt.Errorf("read %s: %w", s.current.entry.path, bare(err))
 		}
 		if errors.Is(err, io.EOF) {
 			if err := s.current.close(); err != nil {
@@ -172,8 +200,12 @@ func (s *Source) advance(ctx context.Context) error {
 				s.report.Waiting = append(s.report.Waiting, e.path+": "+errWaits.Error())
 				continue
 			}
+			if unreadable(err) {
+				s.skip(e.path, cause(err))
+				continue
+			}
 			if err != nil {
-				return fmt.Errorf("open %s: %w", e.path, err)
+				return fmt.Errorf("open %s: %w", e.path, bare(err))
 			}
 			s.current = r
 			return nil
@@ -218,6 +250,16 @@ func Describe(cursors map[string][]byte) (Description, error) {
 	}
 	slices.Sort(d.Waiting)
 	return d, nil
+}
+
+// Matched returns how many files a pattern of the local file system names; ok is
+// false for a bucket, which is not asked.
+func Matched(ctx context.Context, pattern string) (n int, ok bool, err error) {
+	if strings.Contains(pattern, "://") {
+		return 0, false, nil
+	}
+	found, err := directory{pattern: pattern}.list(ctx)
+	return len(found.entries), true, err
 }
 
 // load takes up what the catalog holds.

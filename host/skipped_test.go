@@ -1,0 +1,94 @@
+package host
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/penstock-io/penstock/host/internal/source/files"
+)
+
+// Paths that a source matches and that are not regular files, or cannot be read,
+// are named, and stop nothing else.
+func TestOnlyRegularFilesAreRead(t *testing.T) {
+	t.Parallel()
+	s := newFilesSite(t, "")
+	s.write("penstock.hcl", strings.Replace(s.read("penstock.hcl"), "./in/*", "./in/**/*", 1))
+	const record = `{"event":"%s","properties":{"time":1780000000}}` + "\n"
+	s.write("in/a.ndjson", fmt.Sprintf(record, "a"))
+	s.write("in/z.ndjson", fmt.Sprintf(record, "z"))
+	if err := syscall.Mkfifo(s.path("in/fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("unix", s.path("in/socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	for name, target := range map[string]string{"in/loop": "loop", "in/up": ".", "in/nowhere": "nothing"} {
+		if err := os.Symlink(target, s.path(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	events, _, err := s.once()
+	if err == nil || events.Rows != 2 {
+		t.Errorf("%+v, %v", events, err)
+	}
+	said := strings.Join(events.Skipped, "\n")
+	for _, want := range []string{
+		"in/fifo: it is a named pipe", "in/socket: it is a socket", "in/loop: too many levels of symbolic links", "in/up: it is a symbolic link to a directory",
+	} {
+		if strings.Count(said, want) != 1 {
+			t.Errorf("%q is not said once in\n%s", want, said)
+		}
+	}
+	if len(events.Skipped) != 4 {
+		t.Errorf("skipped\n%s", said)
+	}
+	// Root reads everything: a host without that right is tried where there is one.
+	if os.Getuid() != 0 {
+		if err := os.Chmod(s.path("in/a.ndjson"), 0); err != nil {
+			t.Fatal(err)
+		}
+		s.write("in/b.ndjson", fmt.Sprintf(record, "b"))
+		if events, _, err = s.once(); err == nil || events.Rows != 1 || strings.Count(strings.Join(events.Skipped, "\n"), "in/a.ndjson: permission denied") != 1 {
+			t.Errorf("%+v, %v", events, err)
+		}
+	}
+}
+
+// The directory of the configuration may have a name that would be a pattern,
+// and a path that names no file is said.
+func TestDirectoriesWithNamesOfPatterns(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"[prod]", "{eu,us}", "a*b?", `back\slash`} {
+		s := newFilesSite(t, "")
+		inner := &filesSite{t, filepath.Join(s.dir, name)}
+		if err := os.Rename(s.dir, s.dir+".moved"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(s.dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(s.dir+".moved", inner.dir); err != nil {
+			t.Fatal(err)
+		}
+		events, _, err := inner.once()
+		if status, _ := inner.status(); err != nil || events.Matched != 0 || status.NoFile == "" {
+			t.Errorf("%s without a file: %+v, %v, status %+v", name, events, err, status)
+		}
+		inner.write("in/a.ndjson", `{"event":"e","properties":{"time":1780000000}}`)
+		events, _, err = inner.once()
+		if status, _ := inner.status(); err != nil || events.Rows != 1 || events.Matched != 1 || status.NoFile != "" {
+			t.Errorf("%s: %+v, %v, status %+v", name, events, err, status)
+		}
+	}
+	dir := t.TempDir()
+	if n, ok, err := files.Matched(t.Context(), dir); n != 0 || !ok || err != nil {
+		t.Errorf("a directory: %d files, %v", n, err)
+	}
+}
