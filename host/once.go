@@ -13,17 +13,17 @@ import (
 
 // OnceOptions say how patient RunOnce is.
 type OnceOptions struct {
-	// RetryFor is how long what may pass is retried, for each pipeline.
+	// RetryFor is how long transient errors are retried, for each pipeline.
 	RetryFor time.Duration
 }
 
-// Summary is what RunOnce did.
+// Summary lists the work of RunOnce.
 type Summary struct {
 	Sources   []SourceSummary   `json:"sources"`
 	Pipelines []PipelineSummary `json:"pipelines"`
 }
 
-// SourceSummary is what was read of a source.
+// SourceSummary counts the records of one source.
 type SourceSummary struct {
 	Name        string            `json:"name"`
 	Records     int64             `json:"records"`
@@ -31,18 +31,18 @@ type SourceSummary struct {
 	Duplicates  int64             `json:"duplicates"`
 	Repaired    int64             `json:"repaired"` // records in which U+FFFD replaces half characters
 	Bytes       int64             `json:"bytes"`
-	Warning     string            `json:"warning,omitempty"`    // what in the data contradicts the configuration
+	Warning     string            `json:"warning,omitempty"`    // how the data contradicts the configuration
 	Matched     int               `json:"matched"`              // files that the path names
 	Recognised  int               `json:"recognised,omitempty"` // files that hold records that were read under another name
 	Waiting     []string          `json:"waiting,omitempty"`    // files whose last record is not complete
-	Skipped     []string          `json:"skipped,omitempty"`    // what the path names and could not be read, and why
+	Skipped     []string          `json:"skipped,omitempty"`    // paths that match and were not read, and why
 	Quarantined []QuarantineCount `json:"quarantined,omitempty"`
 	Error       string            `json:"error,omitempty"`
 
-	lost error // what is missing of a collector's log, which keeps nothing else from being done
+	lost error // entries that are missing in a collector's log; the other work is done all the same
 }
 
-// PipelineSummary is what was exported by a pipeline.
+// PipelineSummary counts the exported rows of one pipeline.
 type PipelineSummary struct {
 	Name        string   `json:"name"`
 	Destination string   `json:"destination"`
@@ -73,10 +73,10 @@ func (s *PipelineSummary) add(r *pipeline.Receipt) {
 	}
 }
 
-// RunOnce registers pipelines, brings what collectors have acknowledged into
+// RunOnce registers pipelines, brings acknowledged records of collectors into
 // journals, reads every source to its present end, seals, and runs every
 // pipeline until nothing is left to export. A source or pipeline that fails does
-// not keep the others from their work. The summary comes beside an error, unless
+// not keep the others from their work. The summary comes with an error, unless
 // nothing could begin.
 func (h *Host) RunOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
 	summary, err := h.runOnce(ctx, o)
@@ -116,8 +116,8 @@ func (h *Host) runOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
 	return summary, failed
 }
 
-// recover opens the journals of all projects, which finishes what a crash has
-// left.
+// recover opens the journals of all projects, which finishes the work that a
+// crash interrupted.
 func (h *Host) recover(ctx context.Context) error {
 	for _, p := range h.config.Projects {
 		if err := h.checkBlobs(ctx, p); err != nil {

@@ -71,7 +71,7 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 	return done, err
 }
 
-// times returns what the times of a source's events mean.
+// times returns the meaning of the times of a source's events.
 func times(s *config.Source) schema.Times {
 	if s.Project.TimeZone == time.UTC {
 		return schema.Times{}
@@ -103,9 +103,9 @@ func doubt(s *config.Source, utc, local int64) string {
 // records are the kinds of records by their names in the configuration.
 var records = map[string]ingest.Records{"events": ingest.Events, "people": ingest.People}
 
-// sealed seals behind a source that ended with err: what was read before it
-// failed becomes durable all the same. The journal may have failed behind the
-// last row, when nobody else was there to hear of it.
+// sealed seals the journal after a source has ended with err, so that the rows
+// read before a failure become durable. The journal may have failed after the
+// last row, and no other call would report it.
 func sealed(ctx context.Context, w interface{ Seal(context.Context) error }, err error) error {
 	if ctx.Err() != nil {
 		return err
@@ -171,8 +171,8 @@ type rejects struct {
 	source string
 }
 
-// Put implements ingest.Rejects. What was refused of an earlier file of the
-// same name stays.
+// Put implements ingest.Rejects. Records that were refused in an earlier file of
+// the same name stay.
 func (r rejects) Put(file string, edition int, from, to int64, refused []ingest.Refusal) error {
 	entries := make([]quarantine.Entry, 0, len(refused))
 	for _, x := range refused {

@@ -14,14 +14,14 @@ import (
 
 // How often a serving host looks at things.
 const (
-	sealEvery  = 30 * time.Second // what was read becomes durable
+	sealEvery  = 30 * time.Second // rows that were read become durable
 	lookEvery  = 10 * time.Second // whether a pipeline is due
 	retryPause = time.Minute      // after a run that failed
 )
 
 // Serve registers pipelines, collects, reads sources as they grow, seals, and
 // runs pipelines when they are due, until ctx is done. Then it answers the
-// requests in flight, seals what was collected and read, and returns nil.
+// requests in flight, seals collected and read rows, and returns nil.
 func (h *Host) Serve(ctx context.Context) error {
 	return explain(h.config, h.serve(ctx))
 }
@@ -76,7 +76,7 @@ func (h *Host) serve(ctx context.Context) error {
 }
 
 // serveSource reads a source until ctx is done. The end of one that does not
-// grow is no error; an error of reading is tried again, one of the journal ends
+// grow is not an error; an error of reading is retried, one of the journal ends
 // the host.
 func (h *Host) serveSource(ctx context.Context, s *config.Source, end context.CancelCauseFunc) {
 	for {
@@ -101,7 +101,7 @@ func (h *Host) serveSource(ctx context.Context, s *config.Source, end context.Ca
 	}
 }
 
-// serveSeals makes what was read durable from time to time.
+// serveSeals makes rows that were read durable from time to time.
 func (h *Host) serveSeals(ctx context.Context, p *config.Project, end context.CancelCauseFunc) {
 	var due *aliasMark
 	for wait(ctx, sealEvery) == nil {
@@ -144,7 +144,7 @@ func (h *Host) servePipeline(ctx context.Context, p *config.Pipeline) {
 	}
 }
 
-// due says whether a run is under way, a backlog is left, or the pipeline's
+// due reports whether a run is under way, a backlog is left, or the pipeline's
 // frequency has passed.
 func (h *Host) due(ctx context.Context, p *config.Pipeline) (bool, error) {
 	stored, err := h.registered(ctx, p)

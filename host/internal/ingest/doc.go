@@ -4,6 +4,6 @@
 // It knows neither files nor days: a Source gives it pieces of whole records
 // with the cursor that stands behind them, parsers work on several pieces at
 // once, and the pieces' rows reach the Appender in the order in which the
-// Source gave them, each with its cursor. What is refused reaches Rejects
-// before the cursor passes it. Memory is bounded by the pieces in flight.
+// Source gave them, each with its cursor. Refused records reach Rejects
+// before the cursor passes them. Memory is bounded by the pieces in flight.
 package ingest

@@ -82,11 +82,11 @@ type Counters struct {
 	Refused  atomic.Int64
 	Repaired atomic.Int64 // records whose rows differ from them: see schema.Event
 	Read     atomic.Int64 // bytes of input
-	// Events by what their times seem to mean: see schema.Event.
+	// Events by the meaning of their times: see schema.Event.
 	TimesUTC, TimesLocal atomic.Int64
 }
 
-// Records says what a source's records are.
+// Records is a kind of records.
 type Records int
 
 // The kinds of records.
@@ -117,7 +117,7 @@ type task struct {
 	done   chan struct{}
 }
 
-// result is what became of a piece.
+// result holds the rows and refusals of a piece.
 type result struct {
 	rows     []journal.Row
 	data     []byte
@@ -162,7 +162,7 @@ func Run(ctx context.Context, o Options) error {
 	err := appendAll(ctx, o, ordered, &results)
 	cancel(err)
 	wg.Wait()
-	// What is left in ordered is dropped: its cursor has not moved.
+	// Pieces left in ordered are dropped: their cursors have not moved.
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func (s *source) Next(ctx context.Context) (*Piece, error) {
 	return nil, io.EOF
 }
 
-// sink notes what happens, in order.
+// sink notes each call, in order.
 type sink struct {
 	log    []string
 	fail   error
@@ -142,7 +142,7 @@ func TestRefusalsComeBeforeTheCursor(t *testing.T) {
 		"1 rows, cursor a to b",
 	}
 	if diff := cmp.Diff(want, s.log); diff != "" {
-		t.Errorf("what happened (-want +got):\n%s", diff)
+		t.Errorf("calls (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"e1", "e2", "e3", "e4"}, s.events); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
@@ -265,7 +265,7 @@ func TestARecordThatIsTooLongIsKeptWhole(t *testing.T) {
 	}
 }
 
-// What was read before the source failed reaches the journal.
+// Rows read before the source failed reach the journal.
 func TestSourceThatFails(t *testing.T) {
 	broken := errors.New("broken")
 	src := &source{err: broken}
@@ -311,7 +311,7 @@ func TestCancel(t *testing.T) {
 	if _, err := run(ctx, src, s); !errors.Is(err, stop) {
 		t.Errorf("got %v", err)
 	}
-	// They are a beginning of what the source gave.
+	// They are the first rows of the source.
 	for i, e := range s.events {
 		if e != fmt.Sprintf("e%d", i) {
 			t.Fatalf("row %d is %s", i, e)

@@ -44,7 +44,7 @@ func (o *Options) parser() parser {
 }
 
 // peopleParser's rows are of the day on which they are read. An operation is
-// told from others by its place: what stands twice in a file is done twice.
+// told from others by its place: the same line twice in a file is done twice.
 func peopleParser(clock func() time.Time) parser {
 	p := schema.NewProfiles()
 	var id []byte

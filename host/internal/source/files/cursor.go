@@ -84,7 +84,7 @@ func (c *cursor) see(e entry, now time.Time) {
 	c.Racy = e.changed != 0 && now.Sub(time.Unix(0, e.changed)) < racyTime
 }
 
-// read notes what was read last.
+// read notes the bytes that were read last.
 func (c *cursor) read(data []byte) {
 	if len(data) == 0 {
 		return

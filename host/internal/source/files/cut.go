@@ -10,7 +10,8 @@ import (
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
 
-// cut says how much of data is whole records, and refuses what is too long.
+// cut returns how many bytes of data are whole records, and refuses a record that
+// is too long.
 func (r *reader) cut(p *ingest.Piece, data []byte) int {
 	if r.splitter != nil {
 		return r.cutArray(p, data)
@@ -63,8 +64,8 @@ func tooLong(at int64, record []byte) ingest.Refusal {
 	}
 }
 
-// skipLine drops data up to the end of a line that is too long. What is
-// dropped is part of the piece, as no record.
+// skipLine drops data up to the end of a line that is too long. The dropped
+// bytes are part of the piece, and of no record.
 func (r *reader) skipLine(p *ingest.Piece, data []byte) int {
 	p.Records = []ingest.Span{}
 	end := bytes.IndexAny(data, "\n\x00") + 1

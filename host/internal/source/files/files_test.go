@@ -51,7 +51,7 @@ func write(t testing.TB, dir, name, data string) {
 	}
 }
 
-// reading is what was read of a source.
+// reading holds the records of a source.
 type reading struct {
 	records []string // with their positions
 	refused []string
@@ -130,7 +130,7 @@ func open(t *testing.T, o Options, size int) *Source {
 // later is a clock by which all files are finished.
 func later() time.Time { return time.Now().Add(2 * time.Hour) }
 
-// readAll reads what is there, from cursors on.
+// readAll reads all files, from cursors on.
 func readAll(t *testing.T, pattern string, cursors map[string][]byte, size int) *reading {
 	t.Helper()
 	s := open(t, Options{Pattern: pattern, Cursors: cursors}, size)
@@ -202,7 +202,7 @@ func TestFilesComeInOrderOfTheirPaths(t *testing.T) {
 		t.Errorf("records (-want +got):\n%s", diff)
 	}
 	if _, err := Open(t.Context(), Options{Pattern: dir + "/[a"}); err == nil {
-		t.Error("a pattern that is none is taken")
+		t.Error("an invalid pattern is taken")
 	}
 }
 
@@ -331,7 +331,7 @@ func TestFilesThatAreCut(t *testing.T) {
 	}
 }
 
-// A record that is too long is refused and skipped, and what is around it is
+// A record that is too long is refused and skipped, and its neighbours are
 // kept, wherever it stands.
 func TestTooLongRecords(t *testing.T) {
 	for _, n := range []int{2 << 20, 5 << 20} {
@@ -398,8 +398,8 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-// An error of the place, also one that looks like the end, is no fault of the
-// file: nothing is refused, and what is missing is read the next time.
+// An error of the place, also one that looks like the end, is not a fault of the
+// file: nothing is refused, and the rest is read the next time.
 func TestErrorsOfThePlace(t *testing.T) {
 	data := strings.Repeat("{\"long\":\"line\"}\n", 2000)
 	for name, data := range map[string]string{"a.ndjson": data, "a.ndjson.gz": gz(data) + gz(data), "a.ndjson.zst": zst(data)} {

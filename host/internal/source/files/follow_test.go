@@ -48,7 +48,7 @@ func follow(t *testing.T) *follower {
 	return f
 }
 
-// look lets it look twice, and returns what it has found.
+// look lets it look twice, and returns the records that it found.
 func (f *follower) look() []string {
 	for range 3 { // the third is taken when the second was seen to
 		f.tick <- time.Time{}
@@ -60,10 +60,10 @@ func (f *follower) look() []string {
 	return found
 }
 
-func (f *follower) expect(what string, want ...string) {
+func (f *follower) expect(step string, want ...string) {
 	f.Helper()
 	if diff := cmp.Diff(want, f.look()); diff != "" {
-		f.Errorf("%s (-want +got):\n%s", what, diff)
+		f.Errorf("%s (-want +got):\n%s", step, diff)
 	}
 }
 

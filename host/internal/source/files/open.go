@@ -115,7 +115,7 @@ func (s *Source) resume(ctx context.Context, e entry, c cursor) (*reader, error)
 	return s.openAt(ctx, e, c)
 }
 
-// hashState is the hash of what was read of a plain file. A file that grows is
+// hashState is the hash of the bytes read from a plain file. A file that grows is
 // then read on without reading all of it again.
 type hashState struct {
 	hash   xxh3.Hasher
@@ -132,8 +132,8 @@ func (s *Source) resumeHere(ctx context.Context, e entry, c cursor, h *hashState
 		return nil, err
 	}
 	r := &reader{source: s, entry: e, cursor: c, skipping: c.Skipping, stored: &counter{ReadCloser: stored}, free: func() {}}
-	r.plain = r.stored
-	sum, n, err := readSum(r.plain, c.TailSize)
+	r.content = r.stored
+	sum, n, err := readSum(r.content, c.TailSize)
 	if err != nil || n != c.TailSize || sum != c.Tail {
 		return nil, errors.Join(err, r.close())
 	}
@@ -141,8 +141,8 @@ func (s *Source) resumeHere(ctx context.Context, e entry, c cursor, h *hashState
 	return r.prepare(), nil
 }
 
-// openAt opens a file, reads it up to the cursor's offset, and compares what it
-// read with the cursor; nil if it is other content.
+// openAt opens a file, reads it up to the cursor's offset, and compares these
+// bytes with the cursor; nil if it is other content.
 func (s *Source) openAt(ctx context.Context, e entry, c cursor) (*reader, error) {
 	r, err := s.openStored(ctx, e)
 	if err != nil {
@@ -186,7 +186,7 @@ func (r *reader) prepare() *reader {
 func (r *reader) pass(n int64) error {
 	buffer := make([]byte, min(n, 256<<10))
 	for n > 0 {
-		k, err := r.plain.Read(buffer[:min(n, int64(len(buffer)))])
+		k, err := r.content.Read(buffer[:min(n, int64(len(buffer)))])
 		r.note(buffer[:k])
 		n -= int64(k)
 		if err != nil && n > 0 {
@@ -224,15 +224,15 @@ func (r *reader) decompress() error {
 		if err != nil {
 			return err
 		}
-		r.plain = z
+		r.content = z
 	case strings.HasSuffix(path, ".zst"):
 		z, err := zstd.NewReader(r.stored, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			return fmt.Errorf("begin to decompress: %w", err)
 		}
-		r.plain, r.free = z, z.Close
+		r.content, r.free = z, z.Close
 	default:
-		r.plain = r.stored
+		r.content = r.stored
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ type entry struct {
 	settled bool
 }
 
-// listing is what a pattern names.
+// listing holds the files that a pattern matches.
 type listing struct {
 	entries []entry
 	skipped map[string]string // paths that are not read, and why
@@ -49,7 +49,7 @@ func (l *listing) skip(path, why string) {
 
 // place is where files are: a directory tree or a bucket.
 type place interface {
-	// list returns what the pattern names, sorted by path.
+	// list returns the files that the pattern matches, sorted by path.
 	list(ctx context.Context) (listing, error)
 	// open opens a file as it is stored, from a position on.
 	open(ctx context.Context, path string, from int64) (io.ReadCloser, error)
@@ -62,13 +62,13 @@ func newPlace(ctx context.Context, pattern string) (place, error) {
 	scheme, _, ok := strings.Cut(pattern, "://")
 	if !ok {
 		if !doublestar.ValidatePathPattern(pattern) {
-			return nil, fmt.Errorf("%q is no pattern", pattern)
+			return nil, fmt.Errorf("%q is not a pattern", pattern)
 		}
 		return directory{pattern: pattern}, nil
 	}
 	u, err := url.Parse(pattern)
 	if err != nil {
-		return nil, fmt.Errorf("%q is no address: %w", pattern, err)
+		return nil, fmt.Errorf("%q is not an address: %w", pattern, err)
 	}
 	address := url.URL{Scheme: scheme, Host: u.Host, RawQuery: u.RawQuery}
 	b, err := blob.OpenBucket(ctx, address.String())

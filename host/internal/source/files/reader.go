@@ -26,19 +26,19 @@ const (
 
 // reader reads one file.
 type reader struct {
-	source *Source
-	entry  entry
-	cursor cursor
-	stored *counter  // the file as it is stored
-	plain  io.Reader // decompressed
-	free   func()
+	source  *Source
+	entry   entry
+	cursor  cursor
+	stored  *counter  // the file as it is stored
+	content io.Reader // decompressed
+	free    func()
 
 	hash   xxh3.Hasher // of the bytes before the cursor's offset
 	start  []byte      // the first of them
 	retire *cursor     // of the content that the path had before; nil: none, or done
 
 	carry    []byte // behind the last piece
-	ended    error  // why nothing is read any more: io.EOF, or what cut the file
+	ended    error  // why reading ended: io.EOF, or the error that cut the file; nil: it goes on
 	splitter *ingest.Splitter
 	skipping bool // in a record that is too long
 	read     int64
@@ -71,7 +71,7 @@ func (r *reader) next(ctx context.Context) (*ingest.Piece, error) {
 	}
 }
 
-// byteOrderMark begins files that some editors write. It is no part of JSON.
+// byteOrderMark begins files that some editors write. It is not a part of JSON.
 const byteOrderMark = "\ufeff"
 
 // begin looks at a file's first bytes: whether it holds arrays. It returns data
@@ -92,7 +92,7 @@ func (r *reader) begin(p *ingest.Piece, data []byte) []byte {
 // fill reads until the buffer is full or the file ends.
 func (r *reader) fill(data []byte) []byte {
 	for r.ended == nil && len(data) < cap(data) {
-		n, err := r.plain.Read(data[len(data):cap(data)])
+		n, err := r.content.Read(data[len(data):cap(data)])
 		data = data[:len(data)+n]
 		r.ended = err
 	}
@@ -115,7 +115,7 @@ func (r *reader) finish(p *ingest.Piece, data []byte, whole int) (*ingest.Piece,
 	}
 	p.Data, p.End = data[:whole], r.cursor.Offset
 	p.Read, r.read = r.stored.n-r.read, r.stored.n
-	// Behind a line that was too long there may be whole records in what is left.
+	// Whole records may follow a line that was too long.
 	atEnd := r.ended != nil && (p.Records == nil || r.splitter != nil || len(r.carry) == 0 || r.skipping)
 	if atEnd {
 		if err := r.conclude(p); err != nil {

@@ -74,7 +74,7 @@ func (s *Source) match(r *reader) (*cursor, error) {
 		return nil, nil
 	}
 	head := make([]byte, maxHead)
-	n, err := io.ReadFull(r.plain, head)
+	n, err := io.ReadFull(r.content, head)
 	short := err != nil
 	candidates, err := s.candidates(head[:n], r.entry.path)
 	if len(candidates) == 0 || err != nil {
@@ -87,7 +87,7 @@ func (s *Source) match(r *reader) (*cursor, error) {
 		r.note(left[:k])
 		left, at = left[k:], at+k
 		if at < c.Offset && (short || r.pass(c.Offset-at) != nil) {
-			// It is shorter than what was read.
+			// It is shorter than the known content.
 			if s.o.Keep && found == nil && r.entry.age(s.o.Now()) < copyTime {
 				return nil, errWaits
 			}

@@ -137,7 +137,7 @@ func TestS3ObjectsThatArePutAgain(t *testing.T) {
 	b.put("in/other.ndjson", "{\"o\":2}\n") // as long as before, within the same second
 	b.put("in/same.ndjson", "{\"s\":1}\n")
 	second := readAll(t, address, first.last(), pieceSize)
-	// A compressed object begins otherwise when it is longer: it is read anew.
+	// A compressed object begins otherwise when it is longer: it is read again.
 	want := []string{`{"g":3}@16`, `{"z":1}@0`, `{"z":2}@8`, `{"o":2}@0`}
 	if diff := cmp.Diff(want, second.records); diff != "" {
 		t.Errorf("records (-want +got):\n%s", diff)
@@ -208,7 +208,7 @@ func TestS3ServerGoesAway(t *testing.T) {
 	}
 }
 
-// What is wrong is said, without the parameters that may hold secrets.
+// Errors are reported without the parameters that may hold secrets.
 func TestS3Mistakes(t *testing.T) {
 	b := newS3Bucket(t)
 	b.put("in/a.ndjson", "{}\n")

@@ -38,12 +38,12 @@ type Options struct {
 	Skipped func(path, why string)
 }
 
-// Report is what a source has to say of its files, beside their records.
+// Report holds findings about the files of a source.
 type Report struct {
 	Matched    int      // files that the pattern names
-	Recognised int      // files that hold what was read under another name
+	Recognised int      // files whose content was read under another name
 	Waiting    []string // files whose last record is not complete, and why it is waited for
-	Skipped    []string // what the pattern names and could not be read, and why
+	Skipped    []string // paths that match and were not read, and why
 }
 
 // Source reads files. It is for one goroutine, except Total. The caller closes
@@ -92,11 +92,11 @@ func newSource(o Options, p place) *Source {
 	return s
 }
 
-// Report returns what the source has to say of its files. It may be called when
+// Report returns the findings about the files. It may be called when
 // Next is not.
 func (s *Source) Report() Report { return s.report }
 
-// Close closes what is open.
+// Close closes the open file and the place.
 func (s *Source) Close() error {
 	var err error
 	if s.current != nil {
@@ -224,7 +224,7 @@ func (s *Source) advance(ctx context.Context) error {
 	}
 }
 
-// Description is what the cursors of a source tell.
+// Description summarises the cursors of a source.
 type Description struct {
 	Files    int64    // that were read, or are being read
 	Repaired int64    // records, over all time
@@ -262,7 +262,7 @@ func Matched(ctx context.Context, pattern string) (n int, ok bool, err error) {
 	return len(found.entries), true, err
 }
 
-// load takes up what the catalog holds.
+// load takes up the cursors of the catalog.
 func (s *Source) load(cursors map[string][]byte) error {
 	s.passed = passed{source: s.o.Name, cursors: map[string][]byte{}, repaired: map[string]int64{}}
 	for path, value := range cursors {
