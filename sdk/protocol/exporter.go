@@ -142,8 +142,8 @@ func (e *Exporter) Send(ctx context.Context, b *batch.Batch) error {
 	return e.SendWithChecksum(ctx, b, PayloadCRC32C(b.Payload))
 }
 
-// SendWithChecksum is Send for who knows the payload's CRC-32C from where it
-// was stored: damage since then is found by the plugin.
+// SendWithChecksum is Send with the CRC-32C that the payload had when it was
+// stored: the plugin then finds damage that happened since.
 func (e *Exporter) SendWithChecksum(ctx context.Context, b *batch.Batch, crc32c uint32) error {
 	m := e.batch.Batch
 	m.Rows, m.Codec, m.Payload = uint32(b.Rows), pb.Codec_CODEC_NDJSON_DEFLATE, b.Payload
