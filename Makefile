@@ -33,7 +33,7 @@ build: ## build bin/penstock and bin/plugins/*, and pin the plugins
 	@bin/penstock plugins trust --plugin-dir bin/plugins
 
 .PHONY: demo
-demo: build ## run the quickstart and show what landed where
+demo: build ## run the quickstart and list the files that it exported
 	@examples/quickstart/run.sh
 
 # A tool is installed again only when its version changes.
@@ -55,7 +55,7 @@ GENERATORS := $(TOOLS)/.buf@$(BUF) $(TOOLS)/.protoc-gen-go@$(PROTOC_GEN_GO) $(TO
 tools: $(GENERATORS) $(TOOLS)/.staticcheck@$(STATICCHECK) $(TOOLS)/.versitygw@$(VERSITYGW) $(TOOLS)/.fake-gcs-server@$(FAKE_GCS) clients ## install pinned tools, stand-ins and clients into .cache
 
 # Mixpanel's own clients, for test/clients, and Debian's packages that run them,
-# which only root can install. Tests of what is missing are skipped aloud, or
+# which only root can install. Tests of missing clients are skipped aloud, or
 # fail when CI is set.
 CLIENTS := $(CURDIR)/.cache/clients
 
@@ -80,7 +80,7 @@ generate: $(GENERATORS) ## generate Go from proto
 	PATH=$(TOOLS):$$PATH buf generate
 
 .PHONY: verify
-verify: generate ## generate and compare with what is committed
+verify: generate ## generate and compare with the committed files
 	git diff --exit-code -- proto
 
 .PHONY: lint
@@ -110,7 +110,7 @@ test-queries: ## run the documented queries over exported files, in DuckDB (cgo)
 	@cd test/queries && if go list -deps -test . >/dev/null; then go test -count=1 -timeout 10m ./...; \
 	else echo "SKIPPED: DuckDB's module is not to be had: run this once where there is a network"; [ -z "$${CI:-}" ]; fi
 
-# What test-all may take, in seconds: .ci/run gives what it has.
+# Time limits of test-all, in seconds; .ci/run sets them.
 RACE_SECONDS ?= 3600
 FUZZ_SECONDS ?= 600
 
@@ -131,10 +131,10 @@ base:
 
 # DuckDB is a yardstick where cgo and its module are to be had.
 .PHONY: bench
-bench: build $(TOOLS)/.versitygw@$(VERSITYGW) $(if $(BASE),base) ## measure speed and memory beside yardsticks (about 40 minutes, 20 GB of disk); BASE=COMMIT compares with that commit
+bench: build $(TOOLS)/.versitygw@$(VERSITYGW) $(if $(BASE),base) ## measure speed and memory in ratios to yardsticks (about 40 minutes, 20 GB of disk); BASE=COMMIT compares with that commit
 	cd test/bench && { CGO_ENABLED=1 go build -tags duckdb -o ../../.cache/bin/bench . || go build -o ../../.cache/bin/bench .; }
 	$(TOOLS)/bench -root $(CURDIR) $(if $(BASE),-base $(BASE_DIR)) $(BENCHFLAGS)
 
 .PHONY: clean
-clean: ## remove what was built and what the demo made
+clean: ## remove binaries and the files of the demo
 	rm -rf bin examples/*/data examples/*/out examples/quickstart/events

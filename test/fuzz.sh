@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes every target, in as many seconds as the first argument says, builds
-# included: each has its share of what is left, so that more targets take no
-# longer. What there was no time for is said.
+# included: each has its share of the time that is left, so that more targets take
+# no longer. Targets without any time left are named.
 set -euo pipefail
 deadline=$((SECONDS + $1))
 least=3 # seconds, for one target
@@ -9,7 +9,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
 # fuzz runs one target. The go command sometimes calls it a failure that the
-# time is over, golang.org/issue/48591; what a target finds, it names.
+# time is over, golang.org/issue/48591; a target names its findings.
 fuzz() {
 	local status=0
 	go test -run '^$' -fuzz "^$2\$" -fuzztime "$3s" -fuzzminimizetime 5s "$1" 2>&1 | tee "$log" || status=${PIPESTATUS[0]}

@@ -80,8 +80,8 @@ destination "s3" "lake" {
 	}
 }
 
-// A command asks for what it needs and no more, and works nowhere but where it
-// was told to.
+// A command needs only the secrets that it uses, and writes only in the
+// directories of its configuration.
 func TestCommandsNeedNoSecrets(t *testing.T) {
 	s := newSiteWith(t, `
 destination "s3" "lake" {
@@ -114,7 +114,7 @@ destination "s3" "lake" {
 	s.Says(s.Penstock([]string{"TEST_DATA=./data"}, "status"), 0, filepath.Join(s.Dir, "data"))
 }
 
-func TestCommandsBesideARunningHost(t *testing.T) {
+func TestCommandsWithARunningHost(t *testing.T) {
 	s := newSite(t)
 	fill(s)
 	command := exec.Command(filepath.Join(penstocktest.Binaries, "penstock"), "run", "--config", "penstock.hcl")
@@ -146,7 +146,7 @@ func TestCommandsBesideARunningHost(t *testing.T) {
 	for _, args := range [][]string{
 		{"plan"}, {"journal", "verify"}, {"quarantine", "list"}, {"runs", "list"}, {"destinations", "check"}, {"pipelines", "pause", "events_out"},
 	} {
-		// The host has what it needs, whatever the environment here.
+		// The host has the secrets; the command does not need them.
 		if r := s.Penstock([]string{"SHOP_TOKEN"}, args...); r.Status != 0 {
 			t.Errorf("%v: status %d\n%s%s", args, r.Status, r.Out, r.Err)
 		}
@@ -162,8 +162,8 @@ func TestCommandsBesideARunningHost(t *testing.T) {
 	}
 }
 
-// What a host keeps is for its own user, while it runs and after.
-func TestWhatIsKeptIsPrivate(t *testing.T) {
+// Only the host's user can read its files, while the host runs and after.
+func TestFilesArePrivate(t *testing.T) {
 	s := newSite(t)
 	s.Write("events/a.ndjson", event(0, 1, "")+"\nno json at all\n")
 	host := s.Serve()

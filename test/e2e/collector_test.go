@@ -96,7 +96,7 @@ func (c *collecting) batch(client, number, size int) (path, contentType, encodin
 	}
 }
 
-// padding is what an event holds, so that it takes some room on a disk.
+// padding is a property that does not compress, so that events fill a disk.
 func padding(id string) string {
 	var b []byte
 	for i := range 5 {
@@ -106,10 +106,10 @@ func padding(id string) string {
 	return base64.StdEncoding.EncodeToString(b)
 }
 
-// taken are the answers that say so.
+// taken are the answers that acknowledge a request.
 var taken = []string{"1", `{"status":1,"error":null}`}
 
-// post sends a request; an error says that nobody answered.
+// post sends a request. An error means that there was no answer.
 func (c *collecting) post(path, contentType, encoding, body string) (status int, answer string, err error) {
 	address := c.address.Load()
 	if address == nil {
@@ -131,7 +131,7 @@ func (c *collecting) post(path, contentType, encoding, body string) (status int,
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err == nil && response.StatusCode == http.StatusServiceUnavailable && response.Header.Get("Retry-After") == "" {
-		c.t.Error("nobody said when to come again")
+		c.t.Error("503 without Retry-After")
 	}
 	return response.StatusCode, string(text), err
 }
@@ -170,7 +170,7 @@ func (c *collecting) client(number, size int, more func() bool) {
 	}
 }
 
-// waitABit is what a client does before it tries again.
+// waitABit is the pause of a client before its next attempt.
 func waitABit() { <-time.After(5 * time.Millisecond) }
 
 // operation changes a profile, once.
@@ -301,8 +301,8 @@ func (c *collecting) found(h *penstocktest.Host) {
 	}
 }
 
-// SIGTERM answers the requests in flight and brings everything into the
-// journal: what was acknowledged is durable there when the host has ended.
+// On SIGTERM the host answers the requests in flight and drains the log: every
+// acknowledged record is durable in the journal when the host has ended.
 func TestACollectorDrains(t *testing.T) {
 	t.Parallel()
 	c := newCollecting(t)
@@ -323,8 +323,8 @@ func TestACollectorDrains(t *testing.T) {
 	c.check()
 }
 
-// Half an entry at the end of the log is cut, and that is said; what was
-// acknowledged before is there.
+// Half an entry at the end of the log is cut off and reported; the acknowledged
+// records before it are exported.
 func TestATornLog(t *testing.T) {
 	t.Parallel()
 	c := newCollecting(t)
@@ -386,8 +386,8 @@ func (c *collecting) refusals() int {
 	return c.full
 }
 
-// Status says where a collector listens and what it has done, and quarantine
-// what it has refused.
+// Status reports a collector's address and its counts; quarantine lists the
+// records that it refused.
 func TestStatusOfACollector(t *testing.T) {
 	t.Parallel()
 	c := newCollecting(t)
@@ -435,8 +435,8 @@ func TestStatusOfACollector(t *testing.T) {
 	c.Says(c.Penstock(nil, "status"), 0, "does not listen", "1 unknown_token")
 }
 
-// What is missing of a log that was acknowledged is said aloud, by every command
-// that looks, until an operator removes the note of it; what is left is exported.
+// Every command that looks reports acknowledged records that the log has lost,
+// until an operator removes the note of the loss; the other records are exported.
 func TestALogThatLostRecords(t *testing.T) {
 	t.Parallel()
 	remove := func(t *testing.T, path string) {
@@ -447,7 +447,7 @@ func TestALogThatLostRecords(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		harm func(*testing.T, *collecting)
-		said string // what is missing
+		said string // about the loss
 		rows int    // of those that are left
 	}{
 		"deleted": {func(t *testing.T, c *collecting) {
@@ -526,9 +526,8 @@ func TestALogThatLostRecords(t *testing.T) {
 	}
 }
 
-// Clients that close or reset their connection behind the last byte of a
-// request, as PHP's socket consumer and pages that are left do, have their
-// events stored.
+// The events of clients that close or reset their connection after the last byte
+// of a request, as PHP's socket consumer and closing pages do, are stored.
 func TestClientsThatDoNotWaitForAnAnswer(t *testing.T) {
 	t.Parallel()
 	const clients = 120
@@ -561,8 +560,8 @@ func TestClientsThatDoNotWaitForAnAnswer(t *testing.T) {
 	}
 }
 
-// Events that are sent again, because an answer was lost, count once: whatever
-// became of their time and their id on arrival, and over restarts.
+// Events that are sent again, because an answer was lost, count once, also when
+// the collector replaced their time or id, and after a restart.
 func TestEventsThatAreSentAgain(t *testing.T) {
 	t.Parallel()
 	c := newCollecting(t)
@@ -606,8 +605,9 @@ project "old" {
 	}
 }
 
-// What was refused because its token was not known is replayed once it is.
-func TestReplayOfWhatACollectorRefused(t *testing.T) {
+// Records that were refused for an unknown token are replayed once it is
+// configured.
+func TestReplayOfRefusedRecords(t *testing.T) {
 	t.Parallel()
 	c := newCollecting(t)
 	c.Says(c.Penstock(nil, "validate"), 0, "valid: 2 sources")
@@ -615,7 +615,7 @@ func TestReplayOfWhatACollectorRefused(t *testing.T) {
 	h := c.serve("SHOP_TOKEN=tok-other")
 	for n, r := range []struct{ path, body string }{
 		{"/track", `{"event":"late","properties":{"token":"tok-7c1d","$device_id":"D","$user_id":"U"}}`},
-		{"/track", `{"event":"of nobody","properties":{"token":"tok-nobody"}}`},
+		{"/track", `{"event":"of a stranger","properties":{"token":"tok-stranger"}}`},
 		{"/engage", `{"$token":"tok-7c1d","$distinct_id":"U","$set":{"a":1}}`},
 	} {
 		if status, answer, err := c.post(r.path, "application/json", "", r.body); err != nil || status != http.StatusOK || answer != "1" {
@@ -635,10 +635,10 @@ func TestReplayOfWhatACollectorRefused(t *testing.T) {
 	if rows := c.Rows("out"); len(rows) != 1 || !strings.Contains(rows[0], `"event_name":"late"`) {
 		t.Errorf("rows %s", rows)
 	}
-	c.Says(c.Penstock(nil, "quarantine", "list"), 0, "tok-nobody", "1")
+	c.Says(c.Penstock(nil, "quarantine", "list"), 0, "tok-stranger", "1")
 	c.Says(c.Penstock(nil, "quarantine", "list", "--source", "collector.app"), 0, "nothing in quarantine is of this source and reason")
 	if r := c.Penstock(nil, "quarantine", "list"); strings.Contains(r.Out, "late") {
-		t.Errorf("what was replayed is still there:\n%s", r.Out)
+		t.Errorf("replayed records are still in quarantine:\n%s", r.Out)
 	}
 }
 
@@ -686,7 +686,8 @@ func TestReplayOfALongRecord(t *testing.T) {
 	}
 }
 
-// Records that were kept and are gone are missed aloud, with what that means.
+// Every command that looks reports quarantined records that are gone, with the
+// consequence.
 func TestEmptiedQuarantineIsMissed(t *testing.T) {
 	t.Parallel()
 	c := newCollecting(t)
@@ -756,8 +757,9 @@ func (c *collecting) logFiles() []string {
 	return files
 }
 
-// Damage to what was acknowledged stops the host before it takes anything, and
-// changes nothing: with the file restored all is there.
+// A log that is damaged where it holds acknowledged records stops the host before
+// it takes a request, and is not changed: once the file is restored, every record
+// is exported.
 func TestADamagedLog(t *testing.T) {
 	t.Parallel()
 	c := newCollecting(t)
@@ -791,8 +793,8 @@ func TestADamagedLog(t *testing.T) {
 	c.check()
 }
 
-// A log whose files are gone, because somebody moved them away, begins behind
-// what the journal holds: new records are not taken for old ones.
+// A log whose files were moved away begins after the last entry that the journal
+// holds, so that new records are not taken for old ones.
 func TestALogThatIsGone(t *testing.T) {
 	t.Parallel()
 	c := newCollecting(t)

@@ -71,7 +71,7 @@ func TestLateDataBecomesNewObjectsInItsOwnDay(t *testing.T) {
 	penstocktest.SameRows(t, s.Rows("out"), all.Rows("out"))
 }
 
-func TestWhatIsMalformedIsSetAside(t *testing.T) {
+func TestMalformedRecordsAreSetAside(t *testing.T) {
 	s := newSite(t)
 	good := event(0, 1, "")
 	s.Write("events/bad.ndjson", strings.Join([]string{

@@ -18,9 +18,8 @@ import (
 // the binaries are that its parent has built.
 const insideEnv = "PENSTOCK_TEST_INSIDE"
 
-// inside runs the test again in namespaces of its own, in which it may mount
-// file systems, whoever runs it. It returns true there; the caller is done when
-// it returns false.
+// inside runs the test again in namespaces of its own, in which any user may mount
+// file systems. It returns true there; the caller returns when it is false.
 func inside(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(insideEnv) != "" {
@@ -73,7 +72,7 @@ func (s *site) smallDisk(name, size string) (resize func(string)) {
 }
 
 // The disk of the journal, or that of a destination, fills up while a host
-// works. It says so, and once there is room goes on to what would have been.
+// works. The host reports it, and once there is room the export is complete.
 func TestDiskFull(t *testing.T) {
 	if !inside(t) {
 		return
@@ -123,7 +122,7 @@ func TestFileTooLarge(t *testing.T) {
 	}
 }
 
-// room is what is said when a disk of the site is full.
+// room is the message about a full disk of the site.
 func (s *site) room(where string) string {
 	if where == "out" {
 		return "no space left on device: free some space" // the plugin's disk

@@ -87,7 +87,7 @@ source "collector" "web" {
 		}
 		h.Until("some operations are acknowledged", func() bool { return acked.Load() > int64(60+90*round) })
 		if round == 2 {
-			// What is sealed and exported meanwhile makes no difference.
+			// A seal and an export between the operations make no difference.
 			s.Penstock(nil, "pipelines", "run", "people_out")
 		}
 		h.Stop(syscall.SIGKILL)

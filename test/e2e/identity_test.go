@@ -30,7 +30,7 @@ const (
 func anonymousID(n int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012x", n) }
 
 // vector is one of the test vectors of Mixpanel's identity rules. Requests are
-// sent in their order; what is stored is listed in the order of events.
+// sent in their order; stored events are listed in the order of the requests.
 type vector struct {
 	name     string
 	rules    string
@@ -399,7 +399,7 @@ func (s *site) mapped(project int) map[string]string {
 	return rows
 }
 
-// check compares what was exported of each vector.
+// check compares the exported events and mappings of each vector.
 func (s *site) check(all []vector) {
 	s.t.Helper()
 	for i := range all {
@@ -493,8 +493,8 @@ var legacyVectors = []vector{
 		stored: []string{"é\"\\"}},
 }
 
-// In a legacy project, events that come after an alias are stored under what it
-// stands for, whatever happens to the host in between.
+// In a legacy project, events after an alias are stored under the id that it
+// stands for, also when the host was stopped or killed in between.
 func TestLegacyAliases(t *testing.T) {
 	t.Parallel()
 	for name, signal := range map[string]syscall.Signal{"one host": 0, "stopped": syscall.SIGTERM, "killed": syscall.SIGKILL} {
@@ -529,7 +529,8 @@ func TestLegacyAliases(t *testing.T) {
 	}
 }
 
-// Mappings in a bucket are replaced as on a disk, whatever is killed meanwhile.
+// Mappings in a bucket are replaced as on a disk, also when host or plugin are
+// killed during the replacement.
 func TestIdentityInABucket(t *testing.T) {
 	t.Parallel()
 	server := standin.StartS3(t, "lake")

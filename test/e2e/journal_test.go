@@ -41,8 +41,8 @@ func TestJournalVerifyFindsOneFlippedBit(t *testing.T) {
 	}
 }
 
-// A catalog that was lost is made anew: nothing is read again, what comes again
-// under another name is known, and a target that holds the old pipeline's rows
+// A lost catalog is rebuilt: no file is read again, records that come again under
+// another name are known, and a target that holds the old pipeline's rows
 // is not written to. Another one gets every row once.
 func TestRebuildCatalogRestoresJournalAndCursors(t *testing.T) {
 	s := newSite(t)
@@ -75,7 +75,7 @@ func TestRebuildCatalogRestoresJournalAndCursors(t *testing.T) {
 	s.Says(s.Penstock(nil, "runs", "retry", "events_out", "1"), 0)
 	again := s.Once()
 	if !strings.Contains(again.Out, "files.import: 6,001 records read, 1 rows new, 6,000 repeated") {
-		t.Errorf("what is known is not known any more:\n%s", again.Out)
+		t.Errorf("known records were taken for new ones:\n%s", again.Out)
 	}
 	rows := slices.DeleteFunc(s.Rows("elsewhere"), func(row string) bool { return strings.Contains(row, `"id-2-77777"`) })
 	penstocktest.SameRows(t, rows, want)

@@ -40,7 +40,7 @@ pipeline "people_out" {
 `, destination, more)
 }
 
-// newPeopleSite makes a site with a people pipeline beside that of events.
+// newPeopleSite makes a site with a people pipeline and an events pipeline.
 func newPeopleSite(t *testing.T, destination, reference string) *site {
 	t.Helper()
 	s := newSiteWith(t, destination, reference)
@@ -99,8 +99,8 @@ func (p profiles) clone() profiles {
 	return c
 }
 
-// People reads the set of people below out as anybody does who lists what is
-// there: each profile must be there once.
+// people reads the set of people below out as a reader does that lists the
+// directory: each profile must be there once.
 func (s *site) people(out string) profiles {
 	s.t.Helper()
 	found := profiles{}
@@ -172,13 +172,13 @@ func TestPeopleAreReplaced(t *testing.T) {
 	s.Says(s.Penstock(nil, "plan"), 0, "people_out: nothing to export")
 	s.Says(s.Penstock(nil, "journal", "verify"), 0)
 
-	// What is malformed waits in quarantine.
+	// Malformed operations wait in quarantine.
 	s.Write("people/3.ndjson", `{"$distinct_id":"user-1","$sett":{}}`+"\n"+`{"$distinct_id":"user-1","$ignore_time":true,"$set":{"m":1}}`+"\n{\n")
 	all["user-1"]["m"] = 1.0
 	s.Says(s.Once(), 0, "in quarantine: 1 unknown_operation", "in quarantine: 1 invalid_json")
 	s.samePeople(all)
 
-	// A lost catalog: the set is folded anew.
+	// A lost catalog: the set is folded again.
 	s.Says(s.Penstock(nil, "journal", "rebuild-catalog"), 0, "people and identity mappings")
 	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), peoplePipeline("localfs.out", ""), peoplePipeline("localfs.out", "  adopt = true\n"), 1))
 	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), `  stream      = "events"`, `  stream      = "events"`+"\n  adopt = true", 1))
@@ -202,7 +202,7 @@ func TestASetThatShrinksIsRefused(t *testing.T) {
 	r := s.Penstock(nil, "run", "--once", "--retry-for", "30s")
 	s.Says(r, 1, "would replace", "penstock pipelines run people_out --allow-shrink")
 	if strings.Contains(r.Err, "trying again") {
-		t.Errorf("what cannot pass is tried again:\n%s", r.Err)
+		t.Errorf("an error that needs an operator is retried:\n%s", r.Err)
 	}
 	s.samePeople(before)
 	s.Says(s.Penstock(nil, "pipelines", "list"), 0, "next run refused", "--allow-shrink")
@@ -213,7 +213,7 @@ func TestASetThatShrinksIsRefused(t *testing.T) {
 	s.samePeople(all)
 	s.Once()
 
-	// Nobody is left.
+	// Every profile is deleted.
 	b.Reset()
 	for id := range all {
 		fmt.Fprintf(&b, "{\"$distinct_id\":%q,\"$delete\":null}\n", id)
@@ -233,7 +233,7 @@ var peoplePoints = []string{
 	"export.streaming:1", "export.prepared:1", "export.committed:1",
 }
 
-// Whenever host or plugin die, somebody who lists finds the old set or the new
+// Whenever host or plugin die, a reader that lists finds the old set or the new
 // one.
 func TestPeopleSurviveKillsAtEachPoint(t *testing.T) {
 	t.Parallel()
@@ -271,7 +271,7 @@ func TestPeopleSurviveKillsAtEachPoint(t *testing.T) {
 				t.Errorf("the set is %q", objects)
 			}
 			checkNothingMore(t, s)
-			// What the crash has left of generations is gone.
+			// Files of generations that the crash left are gone.
 			if left, err := filepath.Glob(filepath.Join(s.Dir, "data", "blobs", "generations", "*", "people", "*.list")); err != nil || len(left) != 1 {
 				t.Errorf("lists %q, %v", left, err)
 			}
@@ -398,8 +398,7 @@ func versionsOf(dir string) (map[int]int, error) {
 	return versions, nil
 }
 
-// current reads the set that the manifest names: what a reader of a large set
-// does.
+// current reads the set that the manifest names, as a reader of a large set does.
 func (s *site) current() profiles {
 	s.t.Helper()
 	manifests, err := filepath.Glob(filepath.Join(s.Dir, "out", "*", "_penstock", "mp_people_data", "*.json"))
@@ -462,7 +461,7 @@ func TestALargeSetIsParts(t *testing.T) {
 		s.samePeople(all)
 		for _, object := range s.peopleObjects() {
 			if !strings.Contains(object, fmt.Sprintf("-%08d-", i+2)) {
-				t.Errorf("%s: %s is left of another run, or is no part", point, object)
+				t.Errorf("%s: %s is left of another run, or is not a part", point, object)
 			}
 		}
 	}
@@ -529,7 +528,7 @@ source "collector" "web" {
 	}
 	all["user-1"]["from"] = "web"
 	delete(all, "user-2")
-	// What was acknowledged reaches the journal soon, and a run seals it.
+	// Acknowledged operations reach the journal soon, and a run seals them.
 	h.Until("the operations are exported", func() bool {
 		r := s.Penstock(nil, "pipelines", "run", "people_out")
 		s.Says(r, 0, "people_out → localfs.out")

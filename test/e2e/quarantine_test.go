@@ -106,8 +106,8 @@ func TestQuarantineDrop(t *testing.T) {
 	s.Says(s.Penstock(nil, "journal", "verify"), 0, "0 files of the quarantine", "0 damages")
 }
 
-// Records that are taken by now are replayed, each once, also when the host
-// dies between the journal and the quarantine; what is refused again stays.
+// Records that have become valid are replayed, each once, also when the host dies
+// between the journal and the quarantine; records that are refused again stay.
 func TestReplayIsExactlyOnce(t *testing.T) {
 	s := newSite(t)
 	s.events("a.ndjson", 0, 1, 10)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Files of what clients send to /track are files of events: arrays, in one line
+// Bodies that clients send to /track are files of events: arrays, in one line
 // or several, and single records, with the project's token among the
 // properties.
 func TestRawRequestsAreEvents(t *testing.T) {

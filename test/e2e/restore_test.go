@@ -85,7 +85,7 @@ func TestARestoredBackupDoesNotTakeAnotherRunForItsOwn(t *testing.T) {
 	s.delivered("before the restore", slices.Concat(numbers(0, 5), numbers(100, 5))...)
 
 	s.restore()
-	s.remove("events/b.ndjson") // what the backup's host never saw is not to be read again
+	s.remove("events/b.ndjson") // unknown to the backup: it must not be read again
 	s.file("c.ndjson", 200, 5)
 	s.Says(s.Penstock(nil, "run", "--once"), 1, "run 2", "restored from a backup", "penstock pipelines recover events_out")
 	s.delivered("after the refusal", slices.Concat(numbers(0, 5), numbers(100, 5))...)
@@ -164,11 +164,11 @@ func TestACopiedDataDirectoryIsStopped(t *testing.T) {
 	}
 	s.file("d.ndjson", 300, 5)
 	s.Once()
-	s.delivered("beside a copy", slices.Concat(numbers(0, 5), numbers(100, 5), numbers(300, 5))...)
+	s.delivered("with a live copy", slices.Concat(numbers(0, 5), numbers(100, 5), numbers(300, 5))...)
 }
 
-// A destination is emptied, or restored from a backup of its own: what it lost
-// is sent again when a person says so.
+// A destination is emptied, or restored from a backup of its own: the runs that it
+// lost are sent again when an operator asks for it.
 func TestADestinationThatLostItsRunsIsSentThemAgain(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -88,7 +88,7 @@ func TestRowsSurviveKillsOnTheirWayToS3(t *testing.T) {
 			secret := "S3_SECRET=" + server.SecretKey
 			r := s.Penstock([]string{secret, "PENSTOCK_CRASH_AT=" + point}, "run", "--once", "--retry-for", "3s")
 			if died := r.Signal == syscall.SIGKILL; died != strings.HasPrefix(point, "export.") || !died && !strings.Contains(r.Err, "killed") {
-				t.Fatalf("nobody died at %s: status %d\n%s%s", point, r.Status, r.Out, r.Err)
+				t.Fatalf("no process died at %s: status %d\n%s%s", point, r.Status, r.Out, r.Err)
 			}
 			download(t, server, filepath.Join(s.Dir, "before"))
 			s.Once(secret)
@@ -189,6 +189,6 @@ func TestAWrongCredentialIsSaid(t *testing.T) {
 		t.Errorf("status %d\n%s%s", r.Status, r.Out, r.Err)
 	}
 	if strings.Contains(r.Err, "trying again") {
-		t.Errorf("what cannot pass is tried again:\n%s", r.Err)
+		t.Errorf("an error that needs an operator is retried:\n%s", r.Err)
 	}
 }

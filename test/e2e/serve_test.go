@@ -41,8 +41,9 @@ func (s *site) follow() {
 	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), `"./events/*"`, "\"./events/*\"\n  follow  = true", 1))
 }
 
-// Files that come and grow while the host serves are read as they do. SIGTERM
-// makes what was read durable, SIGKILL costs reading it again.
+// Files that appear and grow while the host serves are read as they do. On SIGTERM
+// the host makes the rows durable that it has read; after SIGKILL it reads them
+// again.
 func TestFollowedFiles(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -56,7 +57,7 @@ func TestFollowedFiles(t *testing.T) {
 	h.Until("the first file is exported", func() bool { return len(s.Objects("out")) > 0 })
 	s.grow("a.ndjson", 1, 1000, 1500)
 	s.grow("b.ndjson", 2, 0, 300)
-	h.Until("what has grown and what is new is read", imported(1800))
+	h.Until("new rows and the new file are read", imported(1800))
 	if status := h.Stop(syscall.SIGTERM); status.ExitStatus() != 0 {
 		t.Fatalf("it ended with %v:\n%s", status, h.Said())
 	}
@@ -66,7 +67,7 @@ func TestFollowedFiles(t *testing.T) {
 
 	s.grow("b.ndjson", 2, 300, 400)
 	h = s.Serve()
-	h.Until("what has grown meanwhile is read, and nothing else", imported(100))
+	h.Until("only rows that were added since are read", imported(100))
 	s.grow("b.ndjson", 2, 400, 500)
 	// A log is rotated: its content has a new name, and is recognised. The last
 	// line of another file is not complete.

@@ -76,7 +76,7 @@ func TestACollectorWithTLS(t *testing.T) {
 	}
 }
 
-// What a collector needs and does not find ends the host, with the reason.
+// A collector without its certificate or address ends the host, with the reason.
 func TestACollectorThatCannotListen(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")

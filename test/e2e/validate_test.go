@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// What only the plugins know is said together with what the host knows.
+// Mistakes that plugins find are printed together with those of the host.
 func TestPluginsMistakesComeWithTheHosts(t *testing.T) {
 	s := newSiteWith(t, `
 destination "localfs" "out" {
@@ -65,7 +65,8 @@ destination "localfss" "out" {
 	s.Says(s.Penstock(nil, "validate"), 2, `are "localfs", "picky" and "s3"`, `Did you mean "localfs"?`)
 }
 
-// What is fixed since a pipeline was registered is said where it was changed.
+// A change of an attribute that is fixed at registration is reported at that
+// attribute.
 func TestAChangedPipelineIsAMistakeInTheConfiguration(t *testing.T) {
 	s := newSite(t)
 	s.events("a.ndjson", 0, 1, 10)
@@ -110,7 +111,7 @@ func TestTheEarliestDateIsFixedAtRegistration(t *testing.T) {
 	text := strings.Replace(s.Read("penstock.hcl"), `"`+day+`"`, `"earliest"`, 1)
 	s.Write("penstock.hcl", text)
 	s.Once()
-	// What may be exported now no longer reaches back so far.
+	// from_date is now longer ago than max_backfill allows.
 	s.Write("penstock.hcl", strings.Replace(text, "host {", "host {\n  max_backfill = \"1d\"", 1))
 	s.Says(s.Penstock(nil, "validate"), 0, "valid")
 	s.Once()

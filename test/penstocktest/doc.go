@@ -2,6 +2,6 @@
 // processes, real plugins, real files.
 //
 // A test package builds the binaries once, in its TestMain, and each test makes
-// a Site of its own. What a test reads back it reads with the standard library,
-// so that no code of ours vouches for itself.
+// a Site of its own. Tests read exports with the standard library, so that no
+// code of the product vouches for itself.
 package penstocktest

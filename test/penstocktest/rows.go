@@ -92,7 +92,7 @@ func ReadObject(t *testing.T, path string) []string {
 		t.Fatalf("%s: %v", path, err)
 	}
 	if _, err := in.ReadByte(); err != io.EOF {
-		t.Errorf("%s: bytes behind the gzip member", path)
+		t.Errorf("%s: bytes after the gzip member", path)
 	}
 	if len(data) == 0 {
 		return nil

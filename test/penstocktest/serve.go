@@ -72,16 +72,17 @@ func (h *Host) Said() string {
 	return strings.Join(h.lines, "\n")
 }
 
-// Reported is how many rows were reported last of a stage and a name:
-// "import files.import".
-func (h *Host) Reported(what string) int64 {
+// Reported returns the number of rows in the latest report of a stage and a name,
+// such as "import files.import".
+func (h *Host) Reported(stage string) int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.rows[what]
+	return h.rows[stage]
 }
 
-// Until waits for what the host does.
-func (h *Host) Until(what string, done func() bool) {
+// Until waits until done returns true. It fails the test when the host ends
+// first, or after some minutes; event describes the condition.
+func (h *Host) Until(event string, done func() bool) {
 	h.t.Helper()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
@@ -91,14 +92,14 @@ func (h *Host) Until(what string, done func() bool) {
 		select {
 		case <-tick.C:
 		case <-h.ended:
-			h.t.Fatalf("the host ended before %s:\n%s", what, h.Said())
+			h.t.Fatalf("the host ended before %s:\n%s", event, h.Said())
 		case <-deadline.C:
-			h.t.Fatalf("%s did not happen:\n%s", what, h.Said())
+			h.t.Fatalf("%s did not happen:\n%s", event, h.Said())
 		}
 	}
 }
 
-// Ended says whether the host has ended.
+// Ended reports whether the host has ended.
 func (h *Host) Ended() bool {
 	select {
 	case <-h.ended:

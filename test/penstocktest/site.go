@@ -15,7 +15,7 @@ import (
 )
 
 // Site is one installation: a directory with a configuration, penstock.hcl, and
-// whatever that names.
+// the files that it names.
 type Site struct {
 	Dir string
 	t   *testing.T
@@ -54,7 +54,7 @@ func (s *Site) Append(name, content string) {
 	s.Write(name, s.Read(name)+content)
 }
 
-// Says checks how a command ended and what it said.
+// Says checks the exit status of a command, and that its output has the texts.
 func (s *Site) Says(r Result, status int, texts ...string) {
 	s.t.Helper()
 	if r.Status != status || r.Signal != 0 {
@@ -87,7 +87,7 @@ func Environment(env []string) []string {
 	return append(append(os.Environ(), "SHOP_TOKEN=tok-7c1d"), env...)
 }
 
-// patience is how long what must happen may take on a busy machine.
+// patience is how long a test waits for an event on a busy machine.
 const patience = 5 * time.Minute
 
 // Penstock runs a command of the host to its end.

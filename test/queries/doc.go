@@ -1,6 +1,7 @@
 // Package queries executes the queries of docs/queries.md over files that the
-// host has exported, in DuckDB, and compares what they say with what was sent.
+// host has exported, in DuckDB, and compares the results with the events and
+// profiles that were sent.
 //
 // It holds only tests, and is a module of its own: DuckDB needs cgo, which the
-// product does without. make test-queries says how to get what is missing.
+// product does not. make test-queries runs it, and names a missing module.
 package queries

@@ -14,8 +14,8 @@ type query struct {
 	text string
 }
 
-// documented are the page's blocks for DuckDB, in order, with what stands for
-// the bucket and the project filled in.
+// documented returns the page's blocks for DuckDB, in order, with the
+// placeholders of bucket and project filled in.
 func documented(t *testing.T, bucket, project string) []query {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/queries.md")

@@ -13,8 +13,8 @@ import (
 	_ "github.com/duckdb/duckdb-go/v2" // the driver "duckdb"
 )
 
-// Every query of the page says of what was exported what is true of what was
-// sent.
+// The result of every query of the page, over the exported files, agrees with the
+// events and profiles that were sent.
 func TestDocumentedQueries(t *testing.T) {
 	sent := newSample()
 	out := export(t, sent)
@@ -38,7 +38,7 @@ func TestDocumentedQueries(t *testing.T) {
 		}
 		t.Run(q.name, func(t *testing.T) {
 			if want[q.name] == nil {
-				t.Fatal("nobody has said what it must give")
+				t.Fatal("this test does not know the result of the query")
 			}
 			if q.name == "dedup" {
 				repeat(t, out)

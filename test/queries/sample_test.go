@@ -19,21 +19,21 @@ const (
 // first is the first day of the events.
 var first = time.Now().UTC().AddDate(0, 0, -20).Truncate(24 * time.Hour)
 
-// event is one that was sent. Without device and user it is nobody's: blank
-// says that it was sent with an id that is empty, and not without one.
+// event is an event that was sent. blank is set when it was sent with an empty
+// id; without it an event that has neither device nor user has no id at all.
 type event struct {
 	name, device, user, insert string
 	blank                      bool
 	at                         time.Time
 }
 
-// profile is one that was sent: under an id as events have it.
+// profile is a profile that was sent, under an id as events have it.
 type profile struct {
 	id, email string
 	seen      time.Time
 }
 
-// sample is what was sent, in order.
+// sample is the events and profiles that were sent, in order.
 type sample struct {
 	events   []event
 	profiles []profile
@@ -77,7 +77,7 @@ func newSample() *sample {
 }
 
 // withProfiles adds profiles: of most users, of devices, two of which may belong
-// to a user who has none, and of somebody who was never seen.
+// to a user without a profile, and of a user without events.
 func (s *sample) withProfiles(users int) *sample {
 	add := func(id string) {
 		s.profiles = append(s.profiles, profile{id, strings.Trim(id, "$") + "@example.com", first.Add(time.Duration(len(s.profiles)) * time.Hour)})
@@ -105,7 +105,7 @@ func (s *sample) owners() map[string]string {
 	return owners
 }
 
-// id is what the event has as distinct_id; "": none.
+// id is the event's distinct_id; empty when it has none.
 func (e event) id() string {
 	switch {
 	case e.user != "":
@@ -116,7 +116,7 @@ func (e event) id() string {
 	return ""
 }
 
-// person is who an id is.
+// person is the user that an id stands for: its owner, or the id itself.
 func person(owners map[string]string, id string) string { return cmp.Or(owners[id], id) }
 
 func (s *sample) uniqueUsers() []string {

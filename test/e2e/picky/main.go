@@ -93,7 +93,7 @@ func (d *picky) writeBatch(w io.Writer, b *batch.Batch, r *batch.Reader, receipt
 	return nil
 }
 
-// repeatsKey says whether a row's properties have the same key twice.
+// repeatsKey reports whether a row's properties have the same key twice.
 func repeatsKey(line []byte) bool {
 	var row struct {
 		Properties json.RawMessage `json:"properties"`
@@ -129,7 +129,7 @@ func repeatsKey(line []byte) bool {
 	}
 }
 
-// ledger is what the directory holds of committed runs.
+// ledger is the record of committed runs, in a file of the directory.
 type ledger struct {
 	Last    sdk.LastRun `json:"last"`
 	Receipt sdk.Receipt `json:"receipt"`
