@@ -89,7 +89,11 @@ func (h *Host) openCollector(ctx context.Context, c *config.Collector) (*collect
 // the host. The caller stops the collectors.
 func (h *Host) startCollectors(ctx context.Context, end context.CancelCauseFunc) error {
 	for _, c := range h.config.Collectors {
-		l, err := h.openCollector(ctx, c)
+		var l *collecting
+		err := h.retryTransient(ctx, "could not open the write-ahead log of a collector; will retry", func(ctx context.Context) (err error) {
+			l, err = h.openCollector(ctx, c)
+			return err
+		})
 		if err != nil {
 			return err
 		}

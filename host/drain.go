@@ -17,20 +17,53 @@ import (
 // journals.
 const trimEvery = 5 * time.Second
 
-// appender finds the journal that rows in a log are for.
-func (h *Host) appender(source string) func(context.Context, int64) (rowlog.Appender, error) {
-	return func(ctx context.Context, id int64) (rowlog.Appender, error) {
-		for _, p := range h.config.Projects {
-			if p.ID == id {
-				j, err := h.journal(ctx, p)
-				if err != nil {
-					return nil, err
-				}
-				return j.writer, nil
-			}
-		}
+// writer returns the journal of a project for rows that lie in a source's log.
+func (h *Host) writer(ctx context.Context, source string, id int64) (*journal.Writer, error) {
+	p := h.project(id)
+	if p == nil {
 		return nil, &rowlog.UnknownProjectError{Source: source, Project: id}
 	}
+	j, err := h.journal(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return j.writer, nil
+}
+
+// pinned hands out each project's journal as it was when it was asked for first.
+// If that journal fails, appending to it and sealing it fail, too: a journal that
+// was opened in its place lacks the rows before.
+type pinned struct {
+	host    *Host
+	source  string
+	writers map[int64]*journal.Writer
+}
+
+func (h *Host) pinned(source string) *pinned {
+	return &pinned{host: h, source: source, writers: map[int64]*journal.Writer{}}
+}
+
+// writer returns the journal of a project.
+func (p *pinned) writer(ctx context.Context, id int64) (*journal.Writer, error) {
+	if w := p.writers[id]; w != nil {
+		return w, nil
+	}
+	w, err := p.host.writer(ctx, p.source, id)
+	if err != nil {
+		return nil, err
+	}
+	p.writers[id] = w
+	return w, nil
+}
+
+// seal seals the journals that were handed out.
+func (p *pinned) seal(ctx context.Context) error {
+	for _, w := range p.writers {
+		if err := w.Seal(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // drainCollectors drains the logs of collectors into journals and seals them. It
@@ -60,14 +93,20 @@ func (h *Host) drainCollector(ctx context.Context, c *config.Collector) (SourceS
 	if l.lost != nil {
 		done.lost = &lossError{c.Reference(), *l.lost, h.lossPath(c)}
 	}
-	before := h.collected(c)
+	before := h.journals.stats(c.Projects)
+	journals := h.pinned(c.Reference())
 	if last := l.log.Last(); last > 0 {
-		err = l.log.Drain(ctx, last, h.appender(c.Reference()))
+		err = l.log.Drain(ctx, last, func(ctx context.Context, id int64) (rowlog.Appender, error) {
+			return journals.writer(ctx, id)
+		})
 	}
 	if err == nil {
-		err = errors.Join(h.sealAll(ctx), l.log.Trim(ctx))
+		err = journals.seal(ctx)
 	}
-	after := h.collected(c)
+	if err == nil {
+		err = l.log.Trim(ctx)
+	}
+	after := h.journals.stats(c.Projects)
 	done.Records, done.Rows, done.Duplicates = after.Rows-before.Rows, after.Kept-before.Kept, after.Duplicates-before.Duplicates
 	return done, errors.Join(err, l.wal.Close())
 }
@@ -81,39 +120,30 @@ func (h *Host) everCollected(ctx context.Context, c *config.Collector) (bool, er
 	return sealed > 0, err
 }
 
-// collected sums the rows in the journals of a collector's projects.
-func (h *Host) collected(c *config.Collector) (sum struct{ Rows, Kept, Duplicates int64 }) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, p := range c.Projects {
-		if j := h.journals[p.ID]; j != nil {
-			s := j.writer.Stats()
-			sum.Rows, sum.Kept, sum.Duplicates = sum.Rows+s.Rows, sum.Kept+s.Kept, sum.Duplicates+s.Duplicates
-		}
-	}
-	return sum
-}
-
-// errReopened says that a journal was opened again: entries that its predecessor
-// had not sealed are to be sent again.
-var errReopened = errors.New("a journal that had failed is opened again")
-
-// drain carries a log to journals until the log is closed, also entries that come
-// while the host is stopping. A journal whose disk is full is opened again when
-// there is room: acknowledged entries are in the log.
+// drain carries a log to journals until the log is closed, also the rows that
+// come while the host is stopping. While a journal takes nothing the rows wait in
+// the log.
 func (h *Host) drain(ctx context.Context, l *collecting, end context.CancelCauseFunc) {
 	defer close(l.drained)
+	pauses := backoff{first: reopenFirst, limit: reopenLimit}
 	for ctx.Err() == nil {
+		began := time.Now()
 		err := h.drainOnce(ctx, l)
+		var unknown *rowlog.UnknownProjectError
 		switch {
 		case errors.Is(err, wal.ErrClosed) || ctx.Err() != nil:
 			return
-		case !h.isTransient(err):
+		case errors.As(err, &unknown), errors.Is(err, wal.ErrBroken):
 			end(err)
 			return
 		}
-		h.log.Error("the journal takes nothing; collected records stay in the write-ahead log; will retry", "source", l.config.Reference(), "error", err)
-		_ = wait(ctx, fullPause) // the loop looks at ctx
+		if time.Since(began) > reopenLimit {
+			pauses.reset()
+		}
+		pause := pauses.pause()
+		h.log.Error("could not write collected rows to the journal: they wait in the write-ahead log; will retry",
+			"source", l.config.Reference(), "error", err, "pause", pause.Round(time.Millisecond))
+		_ = wait(ctx, pause) // the loop looks at ctx
 	}
 }
 
@@ -127,7 +157,9 @@ func (h *Host) drainOnce(ctx context.Context, l *collecting) error {
 	// Of all projects: the log may hold rows of one that is no longer the collector's.
 	err := h.settle(ctx, h.config.Projects)
 	if err == nil {
-		err = l.log.Drain(ctx, 0, h.appender(l.config.Reference()))
+		err = l.log.Drain(ctx, 0, func(ctx context.Context, id int64) (rowlog.Appender, error) {
+			return h.writer(ctx, l.config.Reference(), id)
+		})
 	}
 	if cause := context.Cause(ctx); errors.Is(cause, errReopened) {
 		return cause // it comes before any other error
@@ -135,17 +167,15 @@ func (h *Host) drainOnce(ctx context.Context, l *collecting) error {
 	return err
 }
 
-// fullPause is how long a host waits before it looks again whether a disk has
-// room.
-const fullPause = 5 * time.Second
-
-// isTransient reports whether the host keeps running after an error of a journal:
-// it collects, and the disk is full.
-func (h *Host) isTransient(err error) bool {
-	if err == nil || len(h.config.Collectors) == 0 || errors.Is(err, wal.ErrBroken) {
-		return false // a log that is broken is so until the next host opens it
+// drainAgain has all collectors drain again from where journals stand.
+func (h *Host) drainAgain(cause error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, l := range h.collectors {
+		if l.restart != nil {
+			l.restart(cause)
+		}
 	}
-	return diskFailed(err) || errors.Is(err, journal.ErrClosed) || errors.Is(err, errReopened)
 }
 
 // settle seals the journals of projects: each stands where its cursors say.
@@ -168,9 +198,7 @@ func (h *Host) trimCollectors(ctx context.Context) {
 	for wait(ctx, trimEvery) == nil {
 		for _, l := range h.collectors {
 			for _, p := range l.config.Projects {
-				if _, err := h.journal(ctx, p); err != nil && ctx.Err() == nil {
-					h.log.Warn("could not reopen a journal; will retry", "project", p.Name, "error", err)
-				}
+				_, _ = h.journal(ctx, p) // drain logs the error
 			}
 		}
 		h.trim(ctx)

@@ -46,23 +46,19 @@ type Host struct {
 	serving    bool
 	stopBy     time.Time // when a host that serves was to have stopped; zero: it was not told to
 
+	journals journals
+
 	mu         sync.Mutex
-	journals   map[int64]*projectJournal
-	readers    map[int64]*journal.Reader // of journals
-	collectors []*collecting             // of a host that serves
+	collectors []*collecting // of a host that serves
 	states     map[stateKey]*state
 	indexes    map[int64]*identity.Index   // of links, by project
 	indexCache *identity.Cache             // of all indexes; nil: none is open
 	known      map[int64]*identity.Aliases // of legacy projects
 	gates      map[string]gate             // of steps, by pipeline
-	folds      gate                        // of all states
-}
-
-// projectJournal is the journal of one project.
-type projectJournal struct {
-	project *config.Project
-	writer  *journal.Writer
-	reader  *journal.Reader
+	// isRegistered are the names of pipelines that this host has registered, or
+	// found registered as they are configured.
+	isRegistered map[string]bool
+	folds        gate // of all states
 }
 
 // nobody is an Observer that nobody looks at.
@@ -85,8 +81,7 @@ func Open(ctx context.Context, c *Config, o Options) (*Host, error) {
 func openLocked(ctx context.Context, c *Config, o Options, lock *os.File) (*Host, error) {
 	h := &Host{
 		config: c, log: o.Log, observer: o.Observer, lock: lock, owner: newOwner(),
-		journals: map[int64]*projectJournal{}, readers: map[int64]*journal.Reader{}, states: map[stateKey]*state{},
-		indexes: map[int64]*identity.Index{}, known: map[int64]*identity.Aliases{}, gates: map[string]gate{}, folds: newGate(),
+		states: map[stateKey]*state{}, indexes: map[int64]*identity.Index{}, known: map[int64]*identity.Aliases{}, gates: map[string]gate{}, isRegistered: map[string]bool{}, folds: newGate(),
 	}
 	if h.observer == nil {
 		h.observer = nobody{}
@@ -94,6 +89,7 @@ func openLocked(ctx context.Context, c *Config, o Options, lock *os.File) (*Host
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
+	h.journals = journals{openWriter: h.openWriter, openReader: h.openReader, now: time.Now, log: h.log, reopening: h.drainAgain}
 	if err := h.open(ctx); err != nil {
 		return nil, errors.Join(explain(c, err), h.Close())
 	}
@@ -159,12 +155,7 @@ func (h *Host) Close() error {
 	if h.indexCache != nil {
 		h.indexCache.Close()
 	}
-	for _, j := range h.journals {
-		err = errors.Join(err, j.writer.Close())
-	}
-	for _, r := range h.readers {
-		err = errors.Join(err, r.Close())
-	}
+	err = errors.Join(err, h.journals.close())
 	if h.quarantine != nil {
 		err = errors.Join(err, h.quarantine.Close())
 	}
@@ -199,39 +190,20 @@ func (h *Host) stopping() (context.Context, context.CancelFunc) {
 	return context.WithDeadline(context.Background(), deadline)
 }
 
-// journal opens a project's journal, once; but again when it failed of what
-// passes.
+// journal returns the project's journal. It opens it on first use, and again
+// after a failure.
 func (h *Host) journal(ctx context.Context, p *config.Project) (*projectJournal, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if j := h.journals[p.ID]; j != nil {
-		if !h.isTransient(j.writer.Err()) {
-			return j, nil
-		}
-		delete(h.journals, p.ID)
-		for _, l := range h.collectors {
-			if l.restart != nil {
-				l.restart(fmt.Errorf("%w: %w", errReopened, j.writer.Err()))
-			}
-		}
-		if err := j.writer.Close(); err != nil {
-			h.log.Warn("a journal that failed could not be closed", "project", p.Name, "error", err)
-		}
-	}
-	w, err := journal.Open(ctx, journal.Options{
+	return h.journals.get(ctx, p)
+}
+
+func (h *Host) openWriter(ctx context.Context, p *config.Project) (*journal.Writer, error) {
+	return journal.Open(ctx, journal.Options{
 		Project: p.ID, Zone: p.TimeZone, Store: h.store, Catalog: h.catalog, Now: time.Now, Memory: h.config.Host.Memory,
 	})
-	if err != nil {
-		return nil, err
-	}
-	// A reader is for whatever is sealed: runs that use it go on when the journal
-	// is opened again.
-	if h.readers[p.ID] == nil {
-		h.readers[p.ID] = journal.NewReader(p.ID, h.store, h.catalog)
-	}
-	j := &projectJournal{project: p, writer: w, reader: h.readers[p.ID]}
-	h.journals[p.ID] = j
-	return j, nil
+}
+
+func (h *Host) openReader(p *config.Project) *journal.Reader {
+	return journal.NewReader(p.ID, h.store, h.catalog)
 }
 
 // newOwner names this process in leases and announcements.

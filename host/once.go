@@ -117,14 +117,20 @@ func (h *Host) runOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
 }
 
 // recover opens the journals of all projects, which finishes the work that a
-// crash interrupted.
+// crash interrupted. A host that serves leaves a journal for later whose disk does
+// not let it.
 func (h *Host) recover(ctx context.Context) error {
 	for _, p := range h.config.Projects {
-		if err := h.checkBlobs(ctx, p); err != nil {
-			return err
+		err := h.checkBlobs(ctx, p)
+		if err == nil {
+			_, err = h.journal(ctx, p)
 		}
-		if _, err := h.journal(ctx, p); err != nil {
-			return err
+		if err != nil {
+			if !h.serving || !isTransient(err) {
+				return err
+			}
+			h.log.Error("could not open the journal; will retry", "project", p.Name, "error", explain(h.config, err))
+			continue
 		}
 		h.sweepStates(ctx, p)
 	}

@@ -30,11 +30,11 @@ func definition(p *config.Pipeline) pipeline.Definition {
 }
 
 // register registers all pipelines, or finds that they are as they were. It
-// starts their destinations. What is wrong in the configuration comes as one
-// *ConfigurationError.
+// starts their destinations. Mistakes in the configuration come as one
+// *ConfigurationError. A pipeline that cannot be registered for another reason
+// is registered by its next step.
 func (h *Host) register(ctx context.Context) error {
 	var wrong mistakes
-	var failed error
 	for _, p := range h.config.Pipelines {
 		err := h.registerPipeline(ctx, p)
 		var refused *ConfigurationError
@@ -45,16 +45,33 @@ func (h *Host) register(ctx context.Context) error {
 		case errors.As(err, &refused):
 			wrong.add(refused.Diagnostics.list...)
 		default:
-			failed = errors.Join(failed, err)
+			h.log.Error("could not register a pipeline; will retry", "pipeline", p.Name, "error", err)
 		}
 	}
 	if len(wrong.list) > 0 {
-		failed = errors.Join(&ConfigurationError{Diagnostics{list: wrong.list, sources: h.config.Files}}, failed)
+		return &ConfigurationError{Diagnostics{list: wrong.list, sources: h.config.Files}}
 	}
-	return failed
+	return nil
 }
 
+// registerPipeline registers a pipeline, once in the life of the host.
 func (h *Host) registerPipeline(ctx context.Context, p *config.Pipeline) error {
+	h.mu.Lock()
+	done := h.isRegistered[p.Name]
+	h.mu.Unlock()
+	if done {
+		return nil
+	}
+	if err := h.registerNow(ctx, p); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.isRegistered[p.Name] = true
+	return nil
+}
+
+func (h *Host) registerNow(ctx context.Context, p *config.Pipeline) error {
 	d, err := h.places.configured(ctx, p.Destination, p.Project)
 	if err != nil {
 		return err
@@ -223,6 +240,9 @@ func (h *Host) step(ctx context.Context, p *config.Pipeline, asOf time.Time) (*p
 		return nil, err
 	}
 	defer leave()
+	if err := h.registerPipeline(ctx, p); err != nil {
+		return nil, err
+	}
 	stored, err := h.registered(ctx, p)
 	if err != nil {
 		return nil, err
@@ -297,17 +317,16 @@ func (r refusals) Add(date string, row protocol.RejectedRow) error {
 	return r.Run.Add(date, row.Row, row.Reason, row.Line)
 }
 
-// ready starts what an operation on one pipeline needs. A host that serves has
-// started it.
+// ready starts what an operation on one pipeline needs, unless a host that serves
+// has started it.
 func (h *Host) ready(ctx context.Context, p *config.Pipeline) error {
-	if h.serving {
-		return nil
-	}
-	if err := h.plugins.Start(ctx); err != nil {
-		return err
-	}
-	if err := h.recover(ctx); err != nil {
-		return err
+	if !h.serving {
+		if err := h.plugins.Start(ctx); err != nil {
+			return err
+		}
+		if err := h.recover(ctx); err != nil {
+			return err
+		}
 	}
 	return h.registerPipeline(ctx, p)
 }

@@ -18,20 +18,21 @@ import (
 func (h *Host) replayCollected(ctx context.Context, c *config.Collector, some []quarantine.Entry) (map[string]bool, int64, error) {
 	refused := map[string]bool{}
 	var repaired int64
+	journals := h.pinned(c.Reference())
 	for _, e := range some {
-		accepted, n, err := h.replayOne(ctx, c, e)
+		accepted, n, err := h.replayOne(ctx, c, e, journals)
 		if err != nil {
 			return nil, 0, err
 		}
 		refused[e.ID] = !accepted
 		repaired += n
 	}
-	return refused, repaired, h.settle(ctx, c.Projects)
+	return refused, repaired, journals.seal(ctx)
 }
 
-func (h *Host) replayOne(ctx context.Context, c *config.Collector, e quarantine.Entry) (accepted bool, repaired int64, err error) {
+func (h *Host) replayOne(ctx context.Context, c *config.Collector, e quarantine.Entry, journals *pinned) (accepted bool, repaired int64, err error) {
 	o := collectorOptions(c)
-	o.Log, o.Rejects, o.Now = journalLog{h, c.Reference()}, dropped{}, func() time.Time { return e.Time }
+	o.Log, o.Rejects, o.Now = journalLog{journals}, dropped{}, func() time.Time { return e.Time }
 	// A record that is replayed twice, because of a crash, gets the same ids twice.
 	o.Random = rand.NewChaCha8(sha256.Sum256(append([]byte(e.ID+"\n"), e.Bytes...)))
 	if o.Aliases, err = h.aliases(ctx, c.Projects); err != nil {
@@ -62,19 +63,16 @@ func (h *Host) sentTo(position string) (endpoint string, project int64) {
 	return endpoint, project
 }
 
-// journalLog appends rows to the journal, without a write-ahead log.
-type journalLog struct {
-	host   *Host
-	source string
-}
+// journalLog is a collector's log that writes to journals.
+type journalLog struct{ journals *pinned }
 
 // Append implements collector.Log.
-func (s journalLog) Append(ctx context.Context, project int64, rows []journal.Row, data []byte) error {
-	j, err := s.host.appender(s.source)(ctx, project)
+func (l journalLog) Append(ctx context.Context, project int64, rows []journal.Row, data []byte) error {
+	w, err := l.journals.writer(ctx, project)
 	if err != nil {
 		return err
 	}
-	return j.Append(ctx, journal.Chunk{Rows: rows, Data: data})
+	return w.Append(ctx, journal.Chunk{Rows: rows, Data: data})
 }
 
 // dropped leaves refused records in quarantine as they are.

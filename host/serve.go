@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/api"
+	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/export"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 )
 
@@ -16,27 +18,36 @@ import (
 const (
 	sealEvery  = 30 * time.Second // rows that were read become durable
 	lookEvery  = 10 * time.Second // whether a pipeline is due
-	retryPause = time.Minute      // after a run that failed
+	retryPause = time.Minute      // the longest, after a source that failed
+)
+
+// The pauses after a pipeline failed: the first, and the longest.
+const (
+	retryFirst = 2 * time.Second
+	retryLimit = 15 * time.Minute
 )
 
 // Serve registers pipelines, collects, reads sources as they grow, seals, and
 // runs pipelines when they are due, until ctx is done. Then it answers the
 // requests in flight, seals collected and read rows, and returns nil.
+//
+// A disk that is full or fails, a journal that takes nothing and a plugin that
+// does not start are logged and tried again. Serve returns an error only when it
+// cannot begin, when an address cannot be listened on, and for mistakes that a
+// person must correct: in the configuration, or a catalog or write-ahead log
+// that is not the one of this data directory.
 func (h *Host) Serve(ctx context.Context) error {
 	return explain(h.config, h.serve(ctx))
 }
 
 func (h *Host) serve(ctx context.Context) error {
+	h.serving = true
 	if err := h.plugins.Start(ctx); err != nil {
-		return err
+		h.log.Warn("could not remove the directories that plugins of a dead host left behind", "error", err)
 	}
 	if err := h.recover(ctx); err != nil {
 		return err
 	}
-	if err := h.register(ctx); err != nil {
-		return err
-	}
-	h.serving = true
 	server, err := api.Listen(filepath.Join(h.config.Host.DataDir, socketFile), h.handlers())
 	if err != nil {
 		return err
@@ -44,29 +55,33 @@ func (h *Host) serve(ctx context.Context) error {
 	h.log.Info("serving", "data_dir", h.config.Host.DataDir, "sources", len(h.config.Sources)+len(h.config.Collectors), "pipelines", len(h.config.Pipelines))
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if err := h.learnAliases(ctx); err != nil {
-		cancel(err)
-	} else if err := h.startCollectors(ctx, cancel); err != nil {
-		cancel(err)
-	}
+	started := make(chan struct{})
+	go func() {
+		defer close(started)
+		if err := h.beginCollecting(ctx, cancel); err != nil {
+			cancel(err)
+		}
+	}()
 	var wg sync.WaitGroup
-	wg.Go(func() { h.trimCollectors(ctx) })
+	wg.Go(func() {
+		<-started
+		h.trimCollectors(ctx)
+	})
 	for _, s := range h.config.Sources {
-		wg.Go(func() { h.serveSource(ctx, s, cancel) })
+		wg.Go(func() { h.serveSource(ctx, s) })
 	}
 	for _, p := range h.config.Projects {
-		wg.Go(func() { h.serveSeals(ctx, p, cancel) })
+		wg.Go(func() { h.serveSeals(ctx, p) })
 	}
-	for _, p := range h.config.Pipelines {
-		wg.Go(func() { h.servePipeline(ctx, p) })
-	}
+	wg.Go(func() { h.servePipelines(ctx, cancel) })
 	<-ctx.Done()
+	<-started
 	h.stopBy = time.Now().Add(stopTimeout)
 	closing, stop := h.stopping()
 	defer stop()
 	err = h.stopCollectors(closing)
 	wg.Wait()
-	err = errors.Join(err, h.sealAll(closing), server.Close(closing))
+	err = errors.Join(err, h.journals.seal(closing), server.Close(closing))
 	h.trim(closing)
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
@@ -75,11 +90,39 @@ func (h *Host) serve(ctx context.Context) error {
 	return err
 }
 
-// serveSource reads a source until ctx is done. The end of one that does not
-// grow is not an error; an error of reading is retried, one of the journal ends
-// the host.
-func (h *Host) serveSource(ctx context.Context, s *config.Source, end context.CancelCauseFunc) {
+// beginCollecting starts the collectors, once the aliases of legacy projects are
+// known. A disk that does not let it delays it.
+func (h *Host) beginCollecting(ctx context.Context, end context.CancelCauseFunc) error {
+	if err := h.retryTransient(ctx, "could not fold the aliases of legacy projects; will retry", h.learnAliases); err != nil {
+		return err
+	}
+	return h.startCollectors(ctx, end)
+}
+
+// retryTransient calls do again, after pauses that grow, while its error is
+// transient.
+func (h *Host) retryTransient(ctx context.Context, message string, do func(context.Context) error) error {
+	pauses := backoff{first: reopenFirst, limit: reopenLimit}
 	for {
+		err := do(ctx)
+		if err == nil || !isTransient(err) || ctx.Err() != nil {
+			return err
+		}
+		pause := pauses.pause()
+		h.log.Error(message, "error", explain(h.config, err), "pause", pause.Round(time.Millisecond))
+		if err := wait(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// serveSource reads a source until ctx is done. The end of a source that does
+// not grow is not an error. After an error the source is read again, from where the
+// journal stands.
+func (h *Host) serveSource(ctx context.Context, s *config.Source) {
+	pauses := backoff{first: reopenFirst, limit: retryPause}
+	for {
+		began := time.Now()
 		_, err := h.read(ctx, s, s.Follow)
 		switch {
 		case ctx.Err() != nil:
@@ -88,48 +131,51 @@ func (h *Host) serveSource(ctx context.Context, s *config.Source, end context.Ca
 			h.log.Info("source was read to its end", "source", s.Reference())
 			return
 		}
-		if !h.isTransient(err) {
-			if j, openErr := h.journal(ctx, s.Project); openErr != nil || j.writer.Err() != nil {
-				end(err)
-				return
-			}
+		if time.Since(began) > retryPause {
+			pauses.reset()
 		}
-		h.log.Error("source failed and is read again", "source", s.Reference(), "error", err, "pause", retryPause)
-		if wait(ctx, retryPause) != nil {
+		pause := pauses.pause()
+		h.log.Error("could not read a source; will retry", "source", s.Reference(), "error", err, "pause", pause.Round(time.Millisecond))
+		if wait(ctx, pause) != nil {
 			return
 		}
 	}
 }
 
-// serveSeals makes rows that were read durable from time to time.
-func (h *Host) serveSeals(ctx context.Context, p *config.Project, end context.CancelCauseFunc) {
+// serveSeals makes rows durable from time to time.
+func (h *Host) serveSeals(ctx context.Context, p *config.Project) {
 	var due *aliasMark
 	for wait(ctx, sealEvery) == nil {
 		j, err := h.journal(ctx, p)
 		if err == nil {
 			err = j.writer.Seal(ctx)
 		}
-		if err != nil && ctx.Err() == nil && !h.isTransient(err) {
-			end(err)
-			return
+		if err != nil && ctx.Err() == nil {
+			h.log.Error("could not seal the journal; will retry", "project", p.Name, "error", err)
 		}
 		due = h.settleAliases(ctx, p, due)
 	}
 }
 
-func (h *Host) sealAll(ctx context.Context) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var err error
-	for _, j := range h.journals {
-		err = errors.Join(err, j.writer.Seal(ctx))
+// servePipelines registers pipelines, and runs each whenever it is due. A plugin
+// that hangs or crashes delays pipelines, and nothing else. end is told of
+// mistakes in the configuration.
+func (h *Host) servePipelines(ctx context.Context, end context.CancelCauseFunc) {
+	if err := h.register(ctx); err != nil {
+		end(err)
+		return
 	}
-	return err
+	var wg sync.WaitGroup
+	for _, p := range h.config.Pipelines {
+		wg.Go(func() { h.servePipeline(ctx, p) })
+	}
+	wg.Wait()
 }
 
 // servePipeline runs a pipeline whenever it is due. While a backlog is left,
 // it is due at once.
 func (h *Host) servePipeline(ctx context.Context, p *config.Pipeline) {
+	pauses := backoff{first: retryFirst, limit: retryLimit}
 	pause := time.Duration(0)
 	for wait(ctx, pause) == nil {
 		pause = lookEvery
@@ -137,9 +183,13 @@ func (h *Host) servePipeline(ctx context.Context, p *config.Pipeline) {
 		if err == nil && due {
 			pause, err = h.serveStep(ctx, p)
 		}
-		if err != nil && ctx.Err() == nil {
-			h.log.Error("pipeline failed", "pipeline", p.Name, "error", err)
-			pause = retryPause
+		if err == nil {
+			pauses.reset()
+			continue
+		}
+		if ctx.Err() == nil {
+			pause = max(pauses.pause(), export.RetryAfter(err))
+			h.log.Error("pipeline failed; will retry", "pipeline", p.Name, "error", err, "pause", pause.Round(time.Millisecond))
 		}
 	}
 }
@@ -148,6 +198,9 @@ func (h *Host) servePipeline(ctx context.Context, p *config.Pipeline) {
 // frequency has passed.
 func (h *Host) due(ctx context.Context, p *config.Pipeline) (bool, error) {
 	stored, err := h.registered(ctx, p)
+	if errors.Is(err, catalog.ErrUnknownPipeline) {
+		return true, nil // it could not be registered yet
+	}
 	if err != nil {
 		return false, err
 	}

@@ -30,6 +30,18 @@ func explain(c *Config, err error) error {
 		err, strings.Join(free, ", "))
 }
 
+// isTransient reports whether a host that serves should go on after err and try
+// again: the operating system refused something, such as room on a disk or
+// access to a file, which may pass without a change of the configuration. A file
+// that is missing does not come back by itself.
+func isTransient(err error) bool {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno != syscall.ENOENT && errno != syscall.ENOTDIR
+	}
+	return catalog.DiskFailed(err)
+}
+
 func diskFailed(err error) bool {
 	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
 		if errors.Is(err, full) {

@@ -42,14 +42,11 @@ func folding(t *testing.T) (*Host, *state) {
 	}
 	h := &Host{
 		config: &Config{}, log: slog.New(slog.DiscardHandler), observer: nobody{}, catalog: c, store: store, spill: spill,
-		journals: map[int64]*projectJournal{}, readers: map[int64]*journal.Reader{}, states: map[stateKey]*state{}, folds: newGate(),
+		states: map[stateKey]*state{}, folds: newGate(),
 	}
-	j, err := h.journal(t.Context(), p)
-	if err != nil {
-		t.Fatal(err)
-	}
+	h.journals = journals{openWriter: h.openWriter, openReader: h.openReader, now: time.Now, log: h.log, reopening: h.drainAgain}
 	t.Cleanup(func() {
-		if err := errors.Join(j.writer.Close(), j.reader.Close(), c.Close()); err != nil {
+		if err := errors.Join(h.journals.close(), c.Close()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -366,7 +366,7 @@ func TestACollectorOnAFullDisk(t *testing.T) {
 			stop := c.load(4, 200)
 			h.Until("there is no room", func() bool { return c.refusals() > 8 })
 			if journal {
-				h.Until("the journal's failure is said", func() bool { return strings.Contains(h.Said(), "the journal takes nothing") })
+				h.Until("the journal's failure is said", func() bool { return strings.Contains(h.Said(), "could not write collected rows to the journal") })
 			}
 			resize("256m")
 			before := c.count(c.acked)

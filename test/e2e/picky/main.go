@@ -29,7 +29,13 @@ func main() {
 		},
 		New: func(_ context.Context, config sdk.Config) (sdk.Destination, error) {
 			d := &picky{}
-			return d, config.Decode(d)
+			if err := config.Decode(d); err != nil {
+				return nil, err
+			}
+			if _, err := os.Stat(d.Path + ".crash"); err == nil {
+				os.Exit(3)
+			}
+			return d, nil
 		},
 	})
 }
