@@ -52,9 +52,8 @@ var (
 	kmsKey     = regexp.MustCompile(`^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$`)
 )
 
-// check finds the mistakes that the schema cannot find.
-func (c config) check() error {
-	var found sdk.Diagnostics
+// check adds the mistakes that the schema cannot find.
+func (c config) check(found sdk.Diagnostics) error {
 	add := func(attribute, summary, detail string) {
 		found = append(found, sdk.Diagnostic{Severity: sdk.SeverityError, Attribute: attribute, Summary: summary, Detail: detail})
 	}

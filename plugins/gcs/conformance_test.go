@@ -48,6 +48,7 @@ func TestConformance(t *testing.T) {
 			{Name: "credentials that are a path", Change: set("credentials", "/etc/key.json"), Attributes: []string{"credentials"}},
 			{Name: "key with a version", Change: set("kms_key", "projects/p/locations/us/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"), Attributes: []string{"kms_key"}},
 			{Name: "impersonate without an at sign", Change: set("impersonate", "export"), Attributes: []string{"impersonate"}},
+			{Name: "credentials from a variable that is not set", Change: set("credentials", ""), Attributes: []string{"credentials"}},
 			{Name: "two mistakes", Change: func(c map[string]any) { c["region"], c["prefix"] = "US West", "a//b" }, Attributes: []string{"region", "prefix"}},
 		},
 		Read: func(_ context.Context, at destinationtest.Place) (map[string][]string, error) {

@@ -44,7 +44,7 @@ func open(c sdk.Config, shared *buffers) (sdk.Destination, error) {
 	if err := c.Decode(&conf); err != nil {
 		return nil, err
 	}
-	if err := conf.check(); err != nil {
+	if err := conf.check(lake.EmptyAttributes(c, "prefix")); err != nil {
 		return nil, err
 	}
 	root, err := lake.CleanPrefix(conf.Prefix)
