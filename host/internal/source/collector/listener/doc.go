@@ -2,6 +2,6 @@
 // that one address does not use them up.
 //
 // Connections beyond the limits are accepted and wait; beyond as many waiting
-// ones they are closed. Behind a proxy all connections have its address: they
-// share what an address may have.
+// ones they are closed. Behind a proxy all connections have the proxy's address
+// and share its limit.
 package listener
