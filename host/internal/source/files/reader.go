@@ -191,5 +191,5 @@ func (r *reader) conclude(p *ingest.Piece) error {
 // wait notes that the file's last record is waited for.
 func (r *reader) wait(why string) {
 	r.cursor.Waiting = true
-	r.source.report.Waiting = append(r.source.report.Waiting, fmt.Sprintf("%s, from byte %d: %s", r.entry.path, r.cursor.Offset, why))
+	r.source.waits(fmt.Sprintf("%s, from byte %d: %s", r.entry.path, r.cursor.Offset, why))
 }

@@ -143,6 +143,14 @@ func (s *Source) look(ctx context.Context) error {
 	return nil
 }
 
+// waits notes a file that is waited for. With Follow that is an everyday matter,
+// which cursors tell, and a list of it would grow without end.
+func (s *Source) waits(text string) {
+	if !s.o.Follow {
+		s.report.Waiting = append(s.report.Waiting, text)
+	}
+}
+
 // skip notes that a path is not read, once for each reason.
 func (s *Source) skip(path, why string) {
 	text := path + ": " + why
@@ -197,7 +205,7 @@ func (s *Source) advance(ctx context.Context) error {
 				continue // gone since it was listed
 			}
 			if errors.Is(err, errWaits) {
-				s.report.Waiting = append(s.report.Waiting, e.path+": "+errWaits.Error())
+				s.waits(e.path + ": " + errWaits.Error())
 				continue
 			}
 			if unreadable(err) {
