@@ -117,8 +117,8 @@ pipeline "ids" {
   destination = destination.localfs.ids
 }
 `)
-			// There is room, but not for another file: what the index asks for before it
-			// writes does not tell.
+			// The disk has free bytes, but no inode for another file: the free space that
+			// the index asks for before it writes does not show the fault.
 			resize := c.smallDisk("data/identity", fmt.Sprintf("64m,nr_inodes=%d", inodes))
 			h := c.serve()
 			linked := func(n int) {
