@@ -21,7 +21,7 @@ import (
 // leaseTTL is how long a run stays leased to a host that has stopped renewing.
 const leaseTTL = 60 * time.Second
 
-// definition is what the configuration says of a pipeline.
+// definition converts the configuration of a pipeline.
 func definition(p *config.Pipeline) pipeline.Definition {
 	return pipeline.Definition{
 		Name: p.Name, ProjectID: p.Project.ID, Stream: p.Stream, Destination: p.Destination.Reference(),
@@ -29,10 +29,10 @@ func definition(p *config.Pipeline) pipeline.Definition {
 	}
 }
 
-// register registers all pipelines, or finds that they are as they were. It
-// starts their destinations. Mistakes in the configuration come as one
-// *ConfigurationError. A pipeline that cannot be registered for another reason
-// is registered by its next step.
+// register registers all pipelines that are not registered yet and checks the
+// others for changes. It starts their destinations. Mistakes in the
+// configuration are returned together, as one *ConfigurationError. A pipeline
+// that cannot be registered for another reason is registered by its next step.
 func (h *Host) register(ctx context.Context) error {
 	var wrong mistakes
 	for _, p := range h.config.Pipelines {
@@ -86,7 +86,8 @@ func (h *Host) registerNow(ctx context.Context, p *config.Pipeline) error {
 	return err
 }
 
-// registered is a pipeline as it stands now.
+// registered returns a pipeline's state from the catalog with its definition
+// from the configuration.
 func (h *Host) registered(ctx context.Context, p *config.Pipeline) (*pipeline.Pipeline, error) {
 	stored, err := h.catalog.Pipeline(ctx, p.Name)
 	if err != nil {
@@ -96,7 +97,7 @@ func (h *Host) registered(ctx context.Context, p *config.Pipeline) (*pipeline.Pi
 	return stored, nil
 }
 
-// limits bound a pipeline's next run.
+// limits returns the limits of a pipeline's next run; d may be nil.
 func (h *Host) limits(p *config.Pipeline, d *destination) pipeline.Limits {
 	limits := pipeline.Limits{Bytes: p.MaxRun}
 	if d != nil {
@@ -106,8 +107,8 @@ func (h *Host) limits(p *config.Pipeline, d *destination) pipeline.Limits {
 	return limits
 }
 
-// next picks the extents of a pipeline's next run, and says whether they are
-// all that is left.
+// next picks the extents of a pipeline's next run. all reports whether no
+// further extents are left to export.
 func (h *Host) next(ctx context.Context, stored *pipeline.Pipeline, limits pipeline.Limits) (extents []pipeline.Extent, cursor pipeline.Cursor, all bool, err error) {
 	seq, err := h.catalog.Sequence(ctx, stored.ProjectID)
 	if err != nil {
@@ -120,8 +121,8 @@ func (h *Host) next(ctx context.Context, stored *pipeline.Pipeline, limits pipel
 	return extents, cursor, cursor.Reached(seq), err
 }
 
-// run is a pipeline's run that is to be carried out: the one that was planned
-// before and is not done, or a new one; nil when there is nothing to export.
+// run returns the run that the pipeline has to carry out: the open one, or else
+// a new one; nil when there are no rows to export.
 func (h *Host) run(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, d *destination, asOf time.Time) (*pipeline.Run, error) {
 	open, err := h.catalog.OpenRun(ctx, stored.ID)
 	if err != nil {
@@ -141,13 +142,13 @@ func (h *Host) run(ctx context.Context, p *config.Pipeline, stored *pipeline.Pip
 		return nil, h.catalog.MoveCursor(ctx, stored, cursor)
 	}
 	if !all {
-		asOf = time.Time{} // what is left may be of the same dates
+		asOf = time.Time{} // the remaining extents may have the same dates
 	}
 	return h.plan(ctx, p, stored, &pipeline.Run{Extents: extents, Next: cursor, AsOf: asOf}, d.byZone())
 }
 
-// plan gives a run its content and fixes it in the catalog. zone says which
-// dates make the run's parts.
+// plan computes the run's content and inserts the run into the catalog. With
+// zone the run's parts have dates of the project's time zone, else UTC dates.
 func (h *Host) plan(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, run *pipeline.Run, zone bool) (*pipeline.Run, error) {
 	content, err := h.content(ctx, p, stored, run, zone)
 	if err != nil {
@@ -169,7 +170,7 @@ func (h *Host) identify(ctx context.Context, p *config.Pipeline, stored *pipelin
 	return h.catalog.SetContent(ctx, run, content)
 }
 
-// content is the digest that identifies a run: see pipeline.Content.
+// content returns the digest that identifies a run: see pipeline.Content.
 func (h *Host) content(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, run *pipeline.Run, zone bool) (string, error) {
 	id, err := h.catalog.ID(ctx)
 	if err != nil {
@@ -183,7 +184,7 @@ func (h *Host) content(ctx context.Context, p *config.Pipeline, stored *pipeline
 	return pipeline.Content(id, stored, parts, totals), nil
 }
 
-// totals are the rows, bytes and checksums of a run's parts, as the journal
+// totals returns the rows, bytes and checksums of a run's parts, as the journal
 // lists them.
 func (h *Host) totals(ctx context.Context, p *config.Pipeline, run *pipeline.Run, parts []pipeline.Part) ([]batch.Totals, error) {
 	if g := run.Generation; g != nil {
@@ -219,11 +220,12 @@ func (e *RunFailedError) Error() string {
 		e.Number, e.Pipeline, strings.TrimPrefix(e.Reason, fmt.Sprintf("run %d of pipeline %s: ", e.Number, e.Pipeline)), e.Pipeline, e.Number)
 }
 
-// replaced says whether each run exports all of a stream, in the place of what
-// was there.
+// replaced reports whether each run of the stream exports the whole set and
+// replaces the rows of the run before.
 func replaced(s batch.Stream) bool { return s != batch.Events }
 
-// modeOf is how a stream's runs relate to those before them.
+// modeOf returns the mode of a stream's runs: events are appended, people and
+// identity are replaced.
 func modeOf(s batch.Stream) protocol.Mode {
 	if replaced(s) {
 		return protocol.Replace
@@ -232,8 +234,8 @@ func modeOf(s batch.Stream) protocol.Mode {
 }
 
 // step carries out a pipeline's next run, if there is one, with one attempt.
-// asOf is when the journal was last sealed. A step waits for another one of the
-// same pipeline.
+// asOf is the time at which the journal was last sealed. Steps of one pipeline
+// run one after another.
 func (h *Host) step(ctx context.Context, p *config.Pipeline, asOf time.Time) (*pipeline.Receipt, error) {
 	leave, err := h.steps(p.Name).enter(ctx)
 	if err != nil {
@@ -271,7 +273,7 @@ func (h *Host) step(ctx context.Context, p *config.Pipeline, asOf time.Time) (*p
 	return h.attempt(ctx, p, stored, run, d, j)
 }
 
-// steps is the gate of a pipeline's steps.
+// steps returns the gate that a pipeline's steps pass one at a time.
 func (h *Host) steps(name string) gate {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -317,8 +319,9 @@ func (r refusals) Add(date string, row protocol.RejectedRow) error {
 	return r.Run.Add(date, row.Row, row.Reason, row.Line)
 }
 
-// ready starts what an operation on one pipeline needs, unless a host that serves
-// has started it.
+// ready prepares an operation on one pipeline: it registers the pipeline, after
+// it has started the plugins and recovered, unless a host that serves has done
+// both.
 func (h *Host) ready(ctx context.Context, p *config.Pipeline) error {
 	if !h.serving {
 		if err := h.plugins.Start(ctx); err != nil {
@@ -331,8 +334,8 @@ func (h *Host) ready(ctx context.Context, p *config.Pipeline) error {
 	return h.registerPipeline(ctx, p)
 }
 
-// RunPipeline implements Operations. What is not sealed is sealed first, and
-// sources are not read.
+// RunPipeline implements Operations. It seals open segments first, and does not
+// read sources.
 func (h *Host) RunPipeline(ctx context.Context, name string, allowShrink bool) (*PipelineSummary, error) {
 	done, err := h.runPipeline(ctx, name, allowShrink)
 	return done, explain(h.config, err)
@@ -388,8 +391,9 @@ func ticker(d time.Duration) (<-chan time.Time, func()) {
 	return t.C, t.Stop
 }
 
-// catchUp runs a pipeline until nothing is left to export. What may pass is
-// retried for as long as retryFor, counted from its first failure.
+// catchUp runs a pipeline until no rows are left to export. It retries a
+// transient error for at most retryFor, counted from the first failure in a
+// row.
 func (h *Host) catchUp(ctx context.Context, p *config.Pipeline, retryFor time.Duration, done *PipelineSummary) error {
 	asOf := time.Now().UTC()
 	var failing time.Time
@@ -412,7 +416,7 @@ func (h *Host) catchUp(ctx context.Context, p *config.Pipeline, retryFor time.Du
 		if !retryable(err) || time.Since(failing)+pause > retryFor {
 			return err
 		}
-		h.observer.Report(Report{Stage: "export", Name: p.Name, Text: fmt.Sprintf("%v; trying again in %s", err, pause)})
+		h.observer.Report(Report{Stage: "export", Name: p.Name, Text: fmt.Sprintf("%v; will retry in %s", err, pause)})
 		if err := wait(ctx, pause); err != nil {
 			return err
 		}
@@ -420,7 +424,7 @@ func (h *Host) catchUp(ctx context.Context, p *config.Pipeline, retryFor time.Du
 	}
 }
 
-// retryable says whether another step may succeed.
+// retryable reports whether another step may succeed after err.
 func retryable(err error) bool {
 	var failed *RunFailedError
 	var wrong *ConfigurationError

@@ -19,16 +19,17 @@ type ledger struct {
 	Pipelines map[string]*state `json:"pipelines"`
 }
 
-// state is what one pipeline has done in the directory. It stays when another
-// pipeline adopts the directory, and so do the files.
+// state holds the fence, the last run and the files of one pipeline in the
+// directory. State and files stay when another pipeline adopts the directory.
 type state struct {
-	Fence   int64       `json:"fence"`    // the newest
+	Fence   int64       `json:"fence"`    // the newest one that a run was opened with
 	Content string      `json:"content"`  // of the run that holds the fence
-	LastRun sdk.LastRun `json:"last_run"` // the last committed one
+	LastRun sdk.LastRun `json:"last_run"` // the last committed run; zero: no run is committed
 	Files   []string    `json:"files"`    // of all committed runs
 }
 
-// of returns a pipeline's state, an empty one when there is none.
+// of returns the state of the run's pipeline, or an empty state if the
+// pipeline has not written to the directory.
 func (l *ledger) of(run sdk.Run) *state {
 	if s := l.Pipelines[run.PipelineID]; s != nil {
 		return s

@@ -25,7 +25,7 @@ var _ interface {
 	sdk.Aborter
 } = (*store)(nil)
 
-// Targets says where it writes. Two destinations with the same path have the
+// Targets returns the directory that the store writes to. Two destinations with the same path have the
 // same target, and the host does not let two pipelines share it.
 func (s *store) Targets() []sdk.Target {
 	return []sdk.Target{{Stream: sdk.Events, URI: "ndjson:" + filepath.Clean(s.dir)}}
@@ -62,7 +62,7 @@ func (s *store) Write(_ context.Context, run sdk.Run, p sdk.Partition, r *batch.
 	}
 	w := bufio.NewWriterSize(f, 1<<20)
 	receipt, err := copyRows(w, r)
-	// The host commits what Write has returned: it has to be on the disk then.
+	// The host may commit once Write has returned: the rows must be on disk.
 	if err = errors.Join(err, w.Flush(), f.Sync(), f.Close()); err != nil {
 		return sdk.PartitionReceipt{}, fmt.Errorf("write %s: %w", name, err)
 	}
@@ -70,8 +70,9 @@ func (s *store) Write(_ context.Context, run sdk.Run, p sdk.Partition, r *batch.
 	return receipt, nil
 }
 
-// copyRows reads the partition to its end. An error of Next is a cut stream:
-// returning it is all that is to be done.
+// copyRows copies the partition's rows to w and returns a receipt for them. An
+// error of Next means that the stream was cut: copyRows returns the error, and
+// the host sends the run again.
 func copyRows(w io.Writer, r *batch.Reader) (sdk.PartitionReceipt, error) {
 	var rows []byte
 	for {
@@ -94,8 +95,8 @@ func copyRows(w io.Writer, r *batch.Reader) (sdk.PartitionReceipt, error) {
 	}
 }
 
-// Commit writes the run into the ledger, in one rename. That is what makes
-// its files count.
+// Commit writes the run into the ledger, in one rename. From then on the run's
+// files count.
 func (s *store) Commit(_ context.Context, run sdk.Run, receipt sdk.Receipt) error {
 	return s.edit(func(l *ledger) error { return l.commit(run, receipt) })
 }

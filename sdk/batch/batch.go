@@ -26,7 +26,8 @@ func (s Stream) String() string {
 	}
 }
 
-// Flags say what is unusual about some row of a batch.
+// Flags describe unusual rows of a batch. Only a batch with the flag set can
+// hold rows with the property.
 type Flags uint32
 
 // The flags; the values are those of the wire and of the journal.
@@ -40,16 +41,17 @@ const (
 )
 
 const (
-	// MaxPayload is the most bytes of a batch's payload: 4 MiB less what the
-	// message around it needs.
+	// MaxPayload is the largest size of a batch's payload in bytes: 4 MiB less
+	// room for the other fields of the message.
 	MaxPayload = 4<<20 - 64<<10
 
-	// MaxRowsBytes is the most bytes that a batch's rows have uncompressed. A
-	// block is about 1 MiB, or one row of at most 4 MiB.
+	// MaxRowsBytes is the largest size of a batch's rows in bytes, uncompressed.
+	// A block is about 1 MiB, or one row of at most 4 MiB.
 	MaxRowsBytes = 16 << 20
 )
 
-// Batch is some rows as they are shipped: one block of the journal.
+// Batch holds compressed rows of one stream and one date: one block of the
+// journal, as the host sends it.
 type Batch struct {
 	// First is the index of the batch's first row in its partition, from 0.
 	// Reader fills it in.

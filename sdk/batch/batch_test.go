@@ -265,7 +265,7 @@ func TestCombineCRC32IsThatOfTheWhole(t *testing.T) {
 func TestCombineCRC32OfHugeLengths(t *testing.T) {
 	t.Parallel()
 	// Doubling zeros from 1 MiB up to 2^40 bytes needs no data: a length in two
-	// halves must give what the whole gives.
+	// halves must give the same checksum as the whole.
 	zeros := crc32.ChecksumIEEE(make([]byte, 1<<20))
 	size := uint64(1 << 20)
 	for size < 1<<40 {
@@ -350,7 +350,7 @@ func FuzzAppendRows(f *testing.F) {
 		if len(data) != size || crc32.ChecksumIEEE(data) != sum {
 			t.Fatalf("accepted %d bytes with CRC-32 %08x", len(data), crc32.ChecksumIEEE(data))
 		}
-		// What is accepted makes a member that others accept.
+		// Accepted payloads make a gzip member that other readers accept.
 		var out bytes.Buffer
 		g := batch.NewGzipWriter(&out)
 		if err := errors.Join(g.WriteBatch(b), g.WriteBatch(b), g.Close()); err != nil {

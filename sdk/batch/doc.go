@@ -1,8 +1,8 @@
 // Package batch holds the unit that travels from the host to a destination:
 // some rows of one stream and one date, rendered and compressed once.
 //
-// A destination gets a Reader for each partition. What stores files copies the
-// payloads with a GzipWriter, which costs no compression:
+// A destination gets a Reader for each partition. A destination that stores
+// files copies the payloads with a GzipWriter, which compresses nothing:
 //
 //	for {
 //		b, err := r.Next()
@@ -17,10 +17,10 @@
 //		}
 //	}
 //
-// What needs rows asks for them, and they are decoded then:
+// A destination that needs single rows decodes them:
 //
 //	for line, err := range b.Lines() { … }
 //
-// The package is not a codec library: it reads and joins what the host has
-// written, and compresses nothing of its own.
+// The package is not a codec library: it reads and joins batches that the host
+// has written, and compresses no rows itself.
 package batch

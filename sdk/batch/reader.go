@@ -28,9 +28,9 @@ func NewReader(next func() (*Batch, error), reject func(row uint64, reason strin
 }
 
 // Next returns the next batch, valid until the next call. io.EOF is the
-// partition's end, after which Totals are what the host has sent. Any other
-// error means that the stream was cut: what was read so far is not the whole
-// partition, and Write returns the error.
+// partition's end: Totals then count all of its rows. Any other error means
+// that the stream was cut: the batches read so far are not the whole partition,
+// and Write returns the error.
 func (r *Reader) Next() (*Batch, error) {
 	if r.err != nil {
 		return nil, r.err
@@ -51,8 +51,8 @@ func (r *Reader) Next() (*Batch, error) {
 // Reject tells the host that the destination does not take a row: its index in
 // the partition (Batch.First plus its index in the batch), a short reason for
 // people and for counting ("string holds U+0000"), and the line as it came.
-// The row is left out of what is stored, is counted in
-// PartitionReceipt.Rejected, and the host sets it aside. line may be used
+// The destination does not store the row, PartitionReceipt.Rejected counts it,
+// and the host puts it into its quarantine. line may be used
 // again after the call.
 func (r *Reader) Reject(row uint64, reason string, line []byte) error {
 	if err := r.reject(row, reason, line); err != nil {
@@ -62,11 +62,11 @@ func (r *Reader) Reject(row uint64, reason string, line []byte) error {
 	return nil
 }
 
-// Totals count what Next has returned so far.
+// Totals returns the totals of the batches that Next has returned so far.
 func (r *Reader) Totals() Totals { return r.totals }
 
-// Rejected counts the calls of Reject so far.
+// Rejected returns the number of rows that were rejected so far.
 func (r *Reader) Rejected() uint64 { return r.rejected.Load() }
 
-// Done says whether the partition was read to its end.
+// Done reports whether the partition was read to its end.
 func (r *Reader) Done() bool { return errors.Is(r.err, io.EOF) }

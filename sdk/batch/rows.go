@@ -12,13 +12,14 @@ import (
 	"github.com/klauspost/compress/flate"
 )
 
-// ErrCorrupt says that a batch's payload is not what the batch says of it.
+// ErrCorrupt says that a batch's payload does not agree with the batch's other
+// fields: number of rows, size or checksum.
 var ErrCorrupt = errors.New("batch is corrupt")
 
-// syncFlush ends every fragment that holds anything: an empty stored block.
+// syncFlush is an empty stored block, the end of every fragment that has rows.
 var syncFlush = []byte{0x00, 0x00, 0xff, 0xff}
 
-// finalBlock is an empty block with the final bit. Behind a fragment it makes
+// finalBlock is an empty block with the final bit. A fragment followed by it is
 // a whole DEFLATE stream.
 var finalBlock = []byte{0x03, 0x00}
 
@@ -76,7 +77,8 @@ func (b *Batch) Lines() iter.Seq2[[]byte, error] {
 	}
 }
 
-// Check returns ErrCorrupt for what can be seen without decoding. Reader,
+// Check returns ErrCorrupt for faults that can be found without decoding: a
+// size over its limit, a missing payload, a missing sync flush. Reader,
 // AppendRows and GzipWriter call it.
 func (b *Batch) Check() error {
 	switch {

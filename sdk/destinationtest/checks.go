@@ -12,14 +12,14 @@ type check struct {
 // The places in the documents.
 const (
 	configure = "docs/protocol.md, Calls"
-	rows      = "docs/protocol.md, What a plugin must keep, 3"
-	replaced  = "docs/protocol.md, What a plugin must keep, 4"
+	rows      = "docs/protocol.md, Rules for plugins, 3"
+	replaced  = "docs/protocol.md, Rules for plugins, 4"
 	commits   = "docs/protocol.md, An export: Prepared, Commit, The end of the stream"
 	statuses  = "docs/protocol.md, Status"
 	batches   = "docs/protocol.md, An export: Batches, Totals"
-	retries   = "docs/protocol.md, What a plugin must keep, 1 and 2"
-	fences    = "docs/protocol.md, An export: Open; What a plugin must keep, 5"
-	contents  = "docs/protocol.md, An export: Content; What a plugin must keep, 6"
+	retries   = "docs/protocol.md, Rules for plugins, 1 and 2"
+	fences    = "docs/protocol.md, An export: Open; Rules for plugins, 5"
+	contents  = "docs/protocol.md, An export: Content; Rules for plugins, 6"
 )
 
 // checks are all of them, from the plainest on.

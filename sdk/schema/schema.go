@@ -12,7 +12,8 @@ type Attribute struct {
 	// Name is [a-z][a-z0-9_]*.
 	Name string
 	Type Type
-	// Required says that the attribute must be set. It has then no default.
+	// Required makes a configuration without the attribute a mistake. A required
+	// attribute has no default.
 	Required bool
 	// Sensitive says that the value is a secret: it is never printed, and a
 	// literal in a configuration earns a warning.
@@ -24,18 +25,18 @@ type Attribute struct {
 	Default any
 	// Allowed are the only values that a String may have. Empty: any.
 	Allowed []string
-	// Description says in a sentence or two, to the person who writes the
-	// configuration, what the attribute does.
+	// Description explains the attribute in a sentence or two to the person who
+	// writes the configuration. It must not be empty.
 	Description string
-	// Deprecated says what to use instead. Empty: the attribute is not
-	// deprecated.
+	// Deprecated names the replacement, for a warning. Empty: the attribute is
+	// not deprecated.
 	Deprecated string
 }
 
-// Type is what an attribute's value is.
+// Type is the type of an attribute's value.
 type Type int
 
-// The types, and what Config.Decode makes of them.
+// The types. The comment of each names the Go type that Config.Decode fills.
 const (
 	String       Type = iota + 1 // string
 	Bool                         // bool
@@ -61,7 +62,8 @@ func (t Type) String() string {
 	return fmt.Sprintf("type(%d)", int(t))
 }
 
-// Attribute returns the attribute of this name.
+// Attribute returns the attribute with the given name, and reports whether the
+// schema has it.
 func (s Schema) Attribute(name string) (Attribute, bool) {
 	for _, a := range s.Attributes {
 		if a.Name == name {

@@ -22,18 +22,18 @@ func TestValidateFindsTheAuthorsMistakes(t *testing.T) {
 		"no description":           {func(a *schema.Attribute) { a.Description = " " }, "no description"},
 		"required with default":    {func(a *schema.Attribute) { a.Required, a.Default = true, "x" }, "required and has a default"},
 		"sensitive with default":   {func(a *schema.Attribute) { a.Sensitive, a.Default = true, "x" }, "sensitive and has a default"},
-		"default of another type":  {func(a *schema.Attribute) { a.Default = 1 }, "is no string"},
+		"default of another type":  {func(a *schema.Attribute) { a.Default = 1 }, "is not of type string"},
 		"default not allowed":      {func(a *schema.Attribute) { a.Allowed, a.Default = []string{"a"}, "b" }, "not an allowed value"},
 		"allowed":                  {func(a *schema.Attribute) { a.Allowed, a.Default = []string{"a"}, "a" }, ""},
 		"allowed for an integer":   {func(a *schema.Attribute) { a.Type, a.Allowed = schema.Integer, []string{"1"} }, "for strings"},
 		"size":                     {func(a *schema.Attribute) { a.Type, a.Default = schema.Size, "64MiB" }, ""},
-		"size without unit":        {func(a *schema.Attribute) { a.Type, a.Default = schema.Size, "64" }, "is no size"},
+		"size without unit":        {func(a *schema.Attribute) { a.Type, a.Default = schema.Size, "64" }, "is not of type size"},
 		"duration":                 {func(a *schema.Attribute) { a.Type, a.Default = schema.Duration, "10d" }, ""},
-		"duration without unit":    {func(a *schema.Attribute) { a.Type, a.Default = schema.Duration, "10" }, "is no duration"},
+		"duration without unit":    {func(a *schema.Attribute) { a.Type, a.Default = schema.Duration, "10" }, "is not of type duration"},
 		"list":                     {func(a *schema.Attribute) { a.Type, a.Default = schema.ListOfString, []string{"a"} }, ""},
 		"map":                      {func(a *schema.Attribute) { a.Type, a.Default = schema.MapOfString, map[string]string{"a": "b"} }, ""},
 		"number":                   {func(a *schema.Attribute) { a.Type, a.Default = schema.Number, 1.5 }, ""},
-		"default of no known type": {func(a *schema.Attribute) { a.Default = struct{}{} }, "is no string"},
+		"default of no known type": {func(a *schema.Attribute) { a.Default = struct{}{} }, "is not of type string"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -31,7 +31,7 @@ func ParseSize(s string) (int64, error) {
 		}
 		return int64(n * u.bytes), nil
 	}
-	return 0, fmt.Errorf("%q is no size: write a number and B, kB, MB, GB, KiB, MiB or GiB, such as \"64MiB\"", s)
+	return 0, fmt.Errorf("%q is not a size: write a number and B, kB, MB, GB, KiB, MiB or GiB, such as \"64MiB\"", s)
 }
 
 // ParseDuration reads a duration as people write it: Go's notation, and days:
@@ -56,7 +56,7 @@ func ParseDuration(s string) (time.Duration, error) {
 }
 
 func durationError(s string) error {
-	return fmt.Errorf("%q is no duration: write a number and ms, s, m, h or d, such as \"90s\" or \"10d\"", s)
+	return fmt.Errorf("%q is not a duration: write a number and ms, s, m, h or d, such as \"90s\" or \"10d\"", s)
 }
 
 // parseNumber reads digits with at most one point: no sign, no exponent.

@@ -29,8 +29,8 @@ func (s Schema) Validate() error {
 	return errors.Join(errs...)
 }
 
-// ValidName says whether an attribute or a destination may be called so:
-// [a-z][a-z0-9_]*.
+// ValidName reports whether name can be the name of an attribute or of a
+// destination type: [a-z][a-z0-9_]*.
 func ValidName(name string) bool {
 	if name == "" || name[0] < 'a' || name[0] > 'z' {
 		return false
@@ -58,7 +58,7 @@ func (a Attribute) mistakes() (errs []error) {
 		return errs
 	}
 	if !a.Type.takes(a.Default) {
-		return append(errs, fmt.Errorf("its default %v is no %s", a.Default, a.Type))
+		return append(errs, fmt.Errorf("its default %v is not of type %s", a.Default, a.Type))
 	}
 	if s, ok := a.Default.(string); ok && len(a.Allowed) > 0 && !slices.Contains(a.Allowed, s) {
 		errs = append(errs, fmt.Errorf("its default %q is not an allowed value", s))
@@ -66,7 +66,8 @@ func (a Attribute) mistakes() (errs []error) {
 	return errs
 }
 
-// takes says whether a Go value can be a default of the type.
+// takes reports whether a Go value can be the default of an attribute of this
+// type.
 func (t Type) takes(v any) bool {
 	switch v := v.(type) {
 	case string:

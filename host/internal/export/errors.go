@@ -10,15 +10,16 @@ import (
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-// abortTimeout bounds how long an attempt that failed may take to say so to
-// the plugin.
+// abortTimeout bounds the Abort call that tells the plugin that an attempt has
+// failed.
 const abortTimeout = 5 * time.Second
 
 // stopTimeout is abortTimeout for an attempt that was told to stop: a frozen
 // plugin must not keep its host from stopping.
 const stopTimeout = time.Second
 
-// permanentError is what no further attempt will mend.
+// permanentError is a failure that no retry can fix, such as a receipt that
+// does not agree with the rows that were sent.
 type permanentError struct{ message string }
 
 func (e *permanentError) Error() string { return e.message }
@@ -27,8 +28,8 @@ func permanent(format string, args ...any) error {
 	return &permanentError{fmt.Sprintf(format, args...)}
 }
 
-// Retryable says whether another attempt at a run that ended with err may
-// help.
+// Retryable reports whether another attempt may succeed at a run whose attempt
+// ended with err.
 func Retryable(err error) bool {
 	var p *permanentError
 	var d *DivergedError
@@ -45,7 +46,7 @@ func Retryable(err error) bool {
 	}
 }
 
-// withHint adds what the destination advises to do about an error.
+// withHint appends the destination's hint to the text of err, if it has one.
 func withHint(err error) error {
 	var e *protocol.Error
 	if errors.As(err, &e) && e.Hint != "" {

@@ -17,20 +17,21 @@ import (
 type Store interface {
 	// AcquireRun leases the run to owner with a new fence.
 	AcquireRun(ctx context.Context, pipelineID string, number int64, owner string, ttl time.Duration) (pipeline.Lease, error)
-	// RenewRun extends a lease; pipeline.ErrLeaseLost when it is another's.
+	// RenewRun extends a lease by ttl; pipeline.ErrLeaseLost when another
+	// owner holds it.
 	RenewRun(ctx context.Context, lease pipeline.Lease, ttl time.Duration) error
-	// RaiseFence has the next lease take a fence above one that the destination
-	// has recorded; pipeline.ErrLeaseLost when the lease is not the catalog's
+	// RaiseFence makes the next lease's fence greater than recorded, the fence
+	// that the destination has; pipeline.ErrLeaseLost when the lease is not the catalog's
 	// latest.
 	RaiseFence(ctx context.Context, lease pipeline.Lease, recorded int64) error
-	// RecordPrepared keeps what the destination holds before the commit is asked
-	// for; pipeline.ErrLeaseLost when the fence is not the latest.
+	// RecordPrepared stores the receipt of the prepared run, before the commit
+	// is requested; pipeline.ErrLeaseLost when the fence is not the latest.
 	RecordPrepared(ctx context.Context, lease pipeline.Lease, receipt pipeline.Receipt) error
 	// RecordReceipt marks the run as succeeded and moves the pipeline's cursor,
 	// in one transaction; pipeline.ErrLeaseLost when the fence is not the latest.
 	RecordReceipt(ctx context.Context, lease pipeline.Lease, receipt pipeline.Receipt) error
-	// RecordFailure notes why an attempt ended, and releases the lease. With
-	// final the run is failed.
+	// RecordFailure stores the reason why an attempt ended, and releases the
+	// lease. With final the run's state becomes failed.
 	RecordFailure(ctx context.Context, lease pipeline.Lease, reason string, final bool) error
 }
 
@@ -74,11 +75,13 @@ type Destination interface {
 // Refusals keeps the rows that a destination refused, for one run.
 type Refusals interface {
 	Add(date string, row protocol.RejectedRow) error
-	// Commit makes them durable as the run's, in place of what an earlier
-	// attempt left. It comes before the destination's commit, so that no crash
-	// between loses them; a retry refuses the same rows again.
+	// Commit makes the added rows durable. They replace the rows of an earlier
+	// attempt at the run. The exporter calls it before the destination's commit,
+	// so that a crash between the two loses no row; a retry refuses the same
+	// rows again.
 	Commit() error
-	// Discard frees what was not committed.
+	// Discard removes the rows that were added and not committed. After Commit
+	// it does nothing.
 	Discard() error
 }
 
@@ -88,15 +91,17 @@ type Exporter struct {
 	Blocks      Blocks
 	Generations Generations   // needed for runs that have one
 	Owner       string        // of leases: unique to this process
-	LeaseTTL    time.Duration // at least a few times what a renewal takes
+	LeaseTTL    time.Duration // several times the duration of a renewal
 	Ticker      func(time.Duration) (tick <-chan time.Time, stop func())
-	// Wait returns after a while, or with the context's error.
+	// Wait returns nil after d, or earlier with the context's error.
 	Wait func(ctx context.Context, d time.Duration) error
-	// Progress is told of rows and bytes sent; may be nil.
+	// Progress is called after each block with the rows and the compressed bytes
+	// that the attempt has sent; nil: not called.
 	Progress func(run *pipeline.Run, rows, bytes int64)
 }
 
-// Job is what an attempt at a run needs.
+// Job names a planned run, the pipeline that it belongs to and the destination
+// that it goes to.
 type Job struct {
 	Pipeline    *pipeline.Pipeline
 	Run         *pipeline.Run
@@ -110,7 +115,7 @@ type Job struct {
 }
 
 // Do makes one attempt at the run. It returns the recorded receipt, or an
-// error; Retryable says whether another attempt may help.
+// error; Retryable reports whether another attempt may succeed.
 func (x *Exporter) Do(ctx context.Context, job Job) (*pipeline.Receipt, error) {
 	receipt, err := x.once(ctx, job)
 	if errors.Is(err, errRaised) {
@@ -145,8 +150,8 @@ func (x *Exporter) attempt(ctx context.Context, job Job, lease pipeline.Lease) (
 	}
 	t := newTransfer(job, lease, refusals, x)
 	receipt, err := t.run(ctx, x)
-	// What was refused is in its place since before the commit; if it is not,
-	// it goes.
+	// After a commit the refused rows are durable, and Discard does nothing;
+	// after a failed attempt it removes them.
 	if err := errors.Join(err, refusals.Discard()); err != nil {
 		return nil, err
 	}

@@ -37,7 +37,7 @@ type place struct {
 	commits int
 	mode    protocol.Mode
 
-	// What the place does wrong, or tells.
+	// Faults that a test plants, and calls that it observes.
 	refuse     map[string]string // reason by payload
 	loseRows   bool
 	loseReply  bool
@@ -46,7 +46,7 @@ type place struct {
 	atSend     func()
 	atPrepare  func()
 	statusFail error
-	inDoubt    int // for how many questions to come nobody knows
+	inDoubt    int // the number of next Status calls that answer InDoubt
 }
 
 func (p *place) Partitioning() protocol.Partitioning { return protocol.ByUTCDate }
@@ -164,7 +164,7 @@ func (s *session) Commit(context.Context) (protocol.Receipt, error) {
 func (s *session) Abort(context.Context, bool) error { return nil }
 func (s *session) Close()                            {}
 
-// refusals counts what is kept.
+// refusals counts the rows that were added and committed.
 type refusals struct{ added, committed int }
 
 func (r *refusals) Add(string, protocol.RejectedRow) error { r.added++; return nil }
@@ -253,7 +253,7 @@ func (b *bench) do(owner string, ttl time.Duration) (*pipeline.Receipt, error) {
 			return ctx.Err()
 		},
 	}
-	// A host reads the run anew for each attempt.
+	// A host reads the run from the catalog for each attempt.
 	runs, err := b.catalog.Runs(b.t.Context(), b.pipeline.ID, 1)
 	if err != nil {
 		b.t.Fatal(err)
@@ -329,7 +329,8 @@ func TestARunInDoubtIsAskedAboutAgain(t *testing.T) {
 	}
 }
 
-// Whoever never knows is not asked for ever, and the run is not given up.
+// A destination that stays in doubt is asked for about a minute. Then the
+// attempt ends with a transient error, and the next attempt asks again.
 func TestARunThatStaysInDoubtIsTriedAgain(t *testing.T) {
 	b := newBench(t)
 	b.place.loseReply, b.place.inDoubt = true, 1000
@@ -352,8 +353,9 @@ func TestARunThatStaysInDoubtIsTriedAgain(t *testing.T) {
 	}
 }
 
-// Whoever cannot be reached, which takes long to find out each time, is left to
-// the next attempt: until then nobody is told.
+// A destination that cannot be reached is asked three times only, because each
+// question may take a minute. Then the attempt ends, so that the error is
+// reported, and the next attempt asks again.
 func TestADestinationThatDoesNotAnswerIsLeftToTheNextAttempt(t *testing.T) {
 	b := newBench(t)
 	b.place.loseReply = true
@@ -380,7 +382,8 @@ func TestAStatusThatIsRefusedIsNotAskedForAgain(t *testing.T) {
 	}
 }
 
-// rotten is a journal whose first bytes change behind the check.
+// rotten is a journal whose blocks change after their checksum was verified:
+// the first byte of each payload.
 type rotten struct{ blocks }
 
 func (r rotten) Extent(ctx context.Context, ref journal.ExtentRef, fn func(journal.Block) error) error {
@@ -398,8 +401,8 @@ func TestTheChecksumIsThatOfWhatWasStored(t *testing.T) {
 	}
 }
 
-// The reply is lost and nobody answers: the next attempt finds the run
-// committed and sends nothing.
+// The reply to the commit is lost and Status fails: the next attempt finds the
+// run committed and sends nothing.
 func TestARunThatWasCommittedBeforeIsRecorded(t *testing.T) {
 	b := newBench(t)
 	b.place.loseReply, b.place.statusFail = true, errors.New("no answer")
@@ -554,8 +557,8 @@ func TestARunAfterAnotherHistoryIsNotSent(t *testing.T) {
 	b.stops("run 1 with content theirs", "run 1 with content content-1")
 }
 
-// A restored host that plans again what was exported since its backup finds
-// each run committed, and sends nothing.
+// A restored host plans the runs that were exported since its backup again. It
+// finds each of them committed, and sends nothing.
 func TestRunsThatAreCommittedWithTheSameContentAreAdopted(t *testing.T) {
 	b := newBench(t)
 	b.place.earlier = map[int64]string{1: "content-1"}
@@ -577,8 +580,8 @@ func TestRunsThatAreCommittedWithTheSameContentAreAdopted(t *testing.T) {
 	}
 }
 
-// A destination that keeps no receipt is allowed: what it held when the commit
-// was asked for is the receipt, with the rows that it rejected.
+// A destination need not keep receipts. The catalog then records the prepared
+// receipt, with the rows that the destination rejected.
 func TestACommitWithoutAReceiptIsTakenByItsContent(t *testing.T) {
 	for _, when := range []string{"asked at once", "asked by the next attempt"} {
 		t.Run(when, func(t *testing.T) {

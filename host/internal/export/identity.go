@@ -38,7 +38,7 @@ type LostError struct {
 
 func (e *LostError) Error() string {
 	return fmt.Sprintf("the destination's last committed run is run %d, and this catalog has exported up to run %d: it was emptied, or restored "+
-		"from a backup; nothing was sent. Restore what it held, or have 'penstock pipelines recover %s' send again what is missing",
+		"from a backup; nothing was sent. Restore what it held, or have 'penstock pipelines recover %s' send the missing runs again",
 		e.Last, e.Recorded, e.Pipeline)
 }
 
@@ -49,10 +49,10 @@ func (t *transfer) diverged(last protocol.LastRun, format string, args ...any) e
 	}
 }
 
-// follows returns nil when a destination whose last committed run is last, an
-// earlier one than this run, holds what the catalog has recorded. A content
-// that one of them does not know is that of a run from before contents were
-// kept, and is not compared.
+// follows returns nil if last, the destination's last committed run, is the
+// run that the catalog has recorded as committed. last comes before this run.
+// Contents are compared only if both sides know one: runs of old versions have
+// no content.
 func (t *transfer) follows(last protocol.LastRun) error {
 	recorded := t.job.Pipeline.Committed
 	switch {
@@ -68,8 +68,8 @@ func (t *transfer) follows(last protocol.LastRun) error {
 }
 
 // own returns the receipt of the committed run that has this run's number, or
-// an error when it is not this run. What a destination keeps no receipt of has
-// the one that was prepared, or that of the plan.
+// an error if that run has another content. If the destination keeps no
+// receipt, own returns the prepared receipt, or one made from the plan.
 func (t *transfer) own(ctx context.Context, status protocol.Status) (pipeline.Receipt, error) {
 	run := t.job.Run
 	switch {
@@ -97,9 +97,9 @@ func (t *transfer) own(ctx context.Context, status protocol.Status) (pipeline.Re
 	}
 }
 
-// sameRows compares the receipt of a committed run whose content the
-// destination does not know with what the journal holds: bytes and checksum of
-// each part.
+// sameRows compares the receipt of a committed run, whose content the
+// destination does not know, with the journal: bytes and checksum of each
+// part.
 func (t *transfer) sameRows(ctx context.Context, status protocol.Status) error {
 	number := t.job.Run.Number
 	if status.Receipt == nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-// part is one partition of a run and what was sent of it.
+// part is one partition of a run, with the totals of the rows that were sent.
 type part struct {
 	pipeline.Part
 	sent    protocol.Totals
@@ -61,8 +61,8 @@ func (t *transfer) run(ctx context.Context, x *Exporter) (pipeline.Receipt, erro
 		}
 		abort, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 		defer cancel()
-		// The attempt's error says what is wrong; that the stream is then also
-		// hard to end adds nothing.
+		// The attempt's error names the cause; an error of Abort would only hide
+		// it.
 		_ = session.Abort(abort, false)
 		return pipeline.Receipt{}, err
 	}
@@ -103,8 +103,8 @@ func (t *transfer) converse(ctx context.Context, session Session, x *Exporter) (
 	return t.commit(ctx, session, run)
 }
 
-// commit asks for the commit. When the answer is lost it asks what became of
-// the run.
+// commit requests the commit. If the answer is lost, it asks the destination
+// for the run's status.
 func (t *transfer) commit(ctx context.Context, session Session, run protocol.Run) (pipeline.Receipt, error) {
 	committed, err := session.Commit(ctx)
 	if err == nil {
@@ -132,7 +132,7 @@ func (t *transfer) committedEarlier(ctx context.Context, session Session, run pr
 		return pipeline.Receipt{}, fmt.Errorf("status of the committed run: %w", err)
 	}
 	if status.State != protocol.Committed {
-		return pipeline.Receipt{}, permanent("the destination said that run %d is committed when it was opened, and says now that it is %s", run.Number, status.State)
+		return pipeline.Receipt{}, permanent("the destination reported run %d as committed when it was opened, and now reports it as %s", run.Number, status.State)
 	}
 	receipt, err := t.own(ctx, status)
 	if err != nil {
@@ -141,20 +141,20 @@ func (t *transfer) committedEarlier(ctx context.Context, session Session, run pr
 	return receipt, session.Abort(ctx, false)
 }
 
-// statusPauses lie between two questions about a run that nobody knows about:
-// a minute in all. Then the attempt ends, and the next one claims the target
-// with a newer fence.
+// statusPauses are the pauses between Status calls while a run is in doubt: a
+// minute in all. Then the attempt ends, and the next one claims the target with
+// a newer fence.
 var statusPauses = []time.Duration{
 	250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second,
 	15 * time.Second, 30 * time.Second,
 }
 
-// statusFailures is how often in a row a destination may fail to answer, which
-// it does for a minute each: it is not to be reached, and the attempt that says
-// so and comes again asks too.
+// statusFailures is the number of consecutive Status calls that may fail before
+// the attempt ends. Each of them may take a minute. The next attempt asks
+// again.
 const statusFailures = 3
 
-// settled asks what became of a run until the destination knows.
+// settled asks for the status of a run until it is not in doubt.
 func (t *transfer) settled(ctx context.Context, run protocol.Run) (protocol.Status, error) {
 	failed := 0
 	for asked := 0; ; asked++ {
@@ -228,7 +228,7 @@ func (t *transfer) sendBlock(ctx context.Context, session Session, p *part, b jo
 	return nil
 }
 
-// reject keeps rows that the destination refuses.
+// reject adds rows that the destination refuses to the quarantine.
 func (t *transfer) reject(rows []protocol.RejectedRow) error {
 	for _, r := range rows {
 		if r.Partition < 0 || r.Partition >= len(t.parts) {

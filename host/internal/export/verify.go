@@ -5,8 +5,8 @@ import (
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-// verify compares a receipt with what this attempt sent: rows, refused rows,
-// and, where nothing was refused and the plugin knows them, bytes and
+// verify compares a receipt with the rows that this attempt sent: rows, refused
+// rows, and, if no row was refused and the plugin knows them, bytes and
 // checksum.
 func (t *transfer) verify(receipt protocol.Receipt) error {
 	if err := t.verifyRows(receipt); err != nil {
@@ -28,7 +28,7 @@ func (t *transfer) verify(receipt protocol.Receipt) error {
 	return nil
 }
 
-// verifyRows compares a receipt's rows with what the run was planned with.
+// verifyRows compares the row counts of a receipt with those of the plan.
 func (t *transfer) verifyRows(receipt protocol.Receipt) error {
 	if len(receipt.Partitions) != len(t.parts) {
 		return permanent("it lists %d partitions, the run has %d", len(receipt.Partitions), len(t.parts))
@@ -42,7 +42,7 @@ func (t *transfer) verifyRows(receipt protocol.Receipt) error {
 	return nil
 }
 
-// receipt is what the catalog keeps.
+// receipt converts the plugin's receipt to the one that the catalog keeps.
 func (t *transfer) receipt(r protocol.Receipt) pipeline.Receipt {
 	var out pipeline.Receipt
 	for i, p := range r.Partitions {

@@ -46,13 +46,13 @@ func (r *Run) Parts(zone bool) []Part {
 	return parts
 }
 
-// Content is the digest that identifies a run beside its number: equal for two
-// runs exactly when one catalog's pipeline sends the same rows, in the same
-// order, to the same dates. totals are the parts' rows, bytes and checksums.
-// It has 32 characters of [0-9a-f].
+// Content returns the digest that identifies a run together with its number.
+// Two runs have equal contents exactly when they send, for one catalog's
+// pipeline, the same rows in the same order to the same dates. totals are the
+// parts' rows, bytes and checksums. The digest has 32 characters of [0-9a-f].
 //
-// Blocks and compression do not enter: they may differ between two hosts that
-// have read the same file.
+// Blocks and compression have no influence: they may differ between two hosts
+// that have read the same file.
 func Content(catalog string, p *Pipeline, parts []Part, totals []batch.Totals) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "penstock run content 1\n%q %q %s\n", catalog, p.ID, p.Stream)

@@ -36,8 +36,8 @@ func TestParts(t *testing.T) {
 	}
 }
 
-// The content is another when anything is that the destination's rows follow
-// from, and the same when only the blocks differ.
+// The content changes with every input that changes the destination's rows. It
+// stays the same when only the blocks differ.
 func TestContent(t *testing.T) {
 	t.Parallel()
 	type input struct {

@@ -9,31 +9,31 @@ import (
 // Cursor is how far a pipeline has exported. It is stored as JSON; fields are
 // only ever added.
 type Cursor struct {
-	// Cut is the journal's sequence when the pipeline was registered: what was
-	// journaled up to it is the backfill, the rest is live.
+	// Cut is the journal's sequence when the pipeline was registered: extents up
+	// to it belong to the backfill, later ones to the live phase.
 	Cut int64 `json:"cut"`
-	// BackfillDone says that the backfill is over. Backfill is then of no
+	// BackfillDone is set when the backfill is over. Backfill then has no
 	// meaning.
 	BackfillDone bool `json:"backfill_done"`
 	// Backfill is the last extent exported by the backfill; nil: none.
 	Backfill *Position `json:"backfill,omitempty"`
 	// Live is the last extent considered by the live phase; everything up to
-	// it is exported or out of range. Its Day is of no meaning.
+	// it is exported or out of range. Its Day has no meaning.
 	Live Position `json:"live"`
 }
 
-// NewCursor is the cursor of a pipeline registered when the journal stood at
-// seq.
+// NewCursor returns the cursor of a pipeline that is registered when the
+// journal's sequence is seq.
 func NewCursor(seq int64) Cursor {
 	return Cursor{Cut: seq, BackfillDone: seq == 0, Live: Position{Seq: seq, Index: EndOfSegment}}
 }
 
-// Reached says that nothing that was journaled up to seq is left to export.
+// Reached reports whether all extents up to seq are exported or out of range.
 func (c Cursor) Reached(seq int64) bool {
 	return c.BackfillDone && !c.Live.before(Position{Seq: seq, Index: EndOfSegment})
 }
 
-// EndOfSegment is the Index of a position behind a segment's last extent.
+// EndOfSegment is the Index of a position after a segment's last extent.
 const EndOfSegment = 1<<31 - 1
 
 // Position is an extent's place in the order of a phase.

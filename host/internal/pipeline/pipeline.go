@@ -17,7 +17,7 @@ const (
 	Newest Order = "newest"
 )
 
-// State says whether a pipeline runs.
+// State is the state of a registered pipeline: only an active one runs.
 type State string
 
 // The pipeline states.
@@ -27,9 +27,9 @@ const (
 	Cancelled State = "cancelled"
 )
 
-// Definition is what the configuration says of a pipeline. Name, project,
-// stream, destination and dates are fixed when it is registered: they decide
-// which rows were exported already.
+// Definition holds a pipeline's settings from the configuration. Name, project,
+// stream, destination and dates are fixed when the pipeline is registered: they
+// decide which rows were exported already.
 type Definition struct {
 	Name        string
 	ProjectID   int64
@@ -62,8 +62,8 @@ type Pipeline struct {
 	Cursor  Cursor
 	Fence   int64 // of the latest attempt at any of its runs
 	LastRun int64 // number of the latest planned run; 0: none
-	// Committed is the run that is the destination's last one, as far as the
-	// catalog knows: the latest that succeeded, or the one that a recovery found.
+	// Committed is the destination's last committed run, as far as the catalog
+	// knows: the latest run that succeeded, or the one that a recovery found.
 	Committed Committed
 	CreatedAt time.Time
 	PlannedAt time.Time // of the latest run; zero: never
@@ -75,8 +75,9 @@ type Committed struct {
 	Content string // Run.Content; empty: not known
 }
 
-// Unchanged returns an error that names the first attribute of def that must
-// not differ from what was registered, and does.
+// Unchanged compares def with the registered definition. It returns a
+// *ChangedError for the first attribute that differs although it is fixed at
+// registration.
 func (p *Pipeline) Unchanged(def Definition) error {
 	for _, c := range []struct{ attribute, was, is string }{
 		{"project", fmt.Sprint(p.ProjectID), fmt.Sprint(def.ProjectID)},
@@ -92,8 +93,8 @@ func (p *Pipeline) Unchanged(def Definition) error {
 	return nil
 }
 
-// ChangedError says that a configuration changes what is fixed at
-// registration.
+// ChangedError says that a configuration changes an attribute of a pipeline
+// that is fixed at registration.
 type ChangedError struct {
 	Pipeline, Attribute, Was, Is string
 }
@@ -110,8 +111,10 @@ func dateOrOpen(d journal.Day) string {
 	return d.String()
 }
 
-// Due says whether a pipeline that last planned a run at last may plan one
-// now. A last that lies ahead is of a clock that was wrong.
+// Due reports whether a pipeline whose latest run was planned at last may plan
+// another one now; a zero last means that it has planned no run. If last is a
+// frequency or more in the future, the clock was wrong then, and Due returns
+// true.
 func Due(now, last time.Time, frequency time.Duration) bool {
 	return last.IsZero() || now.Sub(last).Abs() >= frequency
 }

@@ -65,9 +65,9 @@ type dayExtents struct {
 	extents []Extent
 }
 
-// backlog is what a backfill may take: the days that can still be in its run,
-// in its order. A day that is dropped, because those before it fill the run, is
-// the horizon: nothing from there on can be in the run.
+// backlog holds the days that can still be in a backfill's next run, in the
+// order of the backfill. If earlier days fill the run, later ones are dropped;
+// the first dropped day is the horizon: no day from there on can be in the run.
 type backlog struct {
 	order   Order
 	limits  Limits
@@ -145,8 +145,8 @@ func (b *backlog) trim() {
 	}
 }
 
-// take concatenates days, in order, up to the limits, and says whether that
-// was all.
+// take returns the extents of the days, in order, up to the limits of a run.
+// whole reports whether all of them fit.
 func (b *backlog) take() (taken []Extent, whole bool) {
 	run := bound{limits: b.limits}
 	for _, d := range b.days {
@@ -160,7 +160,8 @@ func (b *backlog) take() (taken []Extent, whole bool) {
 	return taken, true
 }
 
-// live takes what was journaled since, in order of sequence.
+// live returns the extents that follow the cursor in the order of the
+// sequence, up to the limits of a run, and the cursor after them.
 func live(ctx context.Context, p *Pipeline, limits Limits, seq int64, segments Segments) ([]Extent, Cursor, error) {
 	cursor := p.Cursor
 	b := bound{limits: limits}
@@ -197,7 +198,8 @@ func live(ctx context.Context, p *Pipeline, limits Limits, seq int64, segments S
 	return taken, cursor, nil
 }
 
-// bound counts what a run has taken.
+// bound counts the bytes, extents and days of a run while it is planned, and
+// holds them to the limits.
 type bound struct {
 	limits Limits
 	bytes  int64
@@ -205,7 +207,8 @@ type bound struct {
 	days   map[journal.Day]struct{}
 }
 
-// take says whether e still fits, and counts it if so. The first always fits.
+// take reports whether e still fits in the run, and counts it if it does. The
+// first extent always fits.
 func (b *bound) take(e *Extent) bool {
 	day := b.limits.day(e)
 	_, known := b.days[day]

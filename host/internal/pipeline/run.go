@@ -8,15 +8,15 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// RunState is where a run stands.
+// RunState is the state of a run in the catalog.
 //
 //	planned ──► running ──► succeeded
 //	   ▲           │ ▲
 //	   │           ▼ │ a retry, with a new fence
 //	retry ◄───── failed
 //
-// A run whose attempt ended with an error that may pass stays running; failed
-// is for errors that a person has to look at.
+// A run whose attempt ended with a transient error stays running; failed is for
+// errors that a person has to look at.
 type RunState string
 
 // The run states.
@@ -27,10 +27,11 @@ const (
 	RunFailed    RunState = "failed"
 )
 
-// Terminal says whether the run's extents need no longer be kept for it.
+// Terminal reports whether the run needs its extents no longer.
 func (s RunState) Terminal() bool { return s == RunSucceeded }
 
-// Extent is what planning knows of an extent of the journal.
+// Extent describes an extent of the journal for planning: where it is, which
+// dates its rows have, and how large it is.
 type Extent struct {
 	Ref       journal.ExtentRef
 	UTCDate   journal.Day
@@ -44,7 +45,7 @@ type Extent struct {
 // fold over the journal has left it.
 type Generation struct {
 	Blob      string `json:"blob"` // its list of blocks
-	Seq       int64  `json:"seq"`  // what was sealed up to it is in it
+	Seq       int64  `json:"seq"`  // the journal's sequence up to which rows were folded
 	Rows      int64  `json:"rows"`
 	RowsBytes int64  `json:"rows_bytes"` // uncompressed
 	Bytes     int64  `json:"bytes"`      // as stored
@@ -64,8 +65,8 @@ type Run struct {
 	PlannedAt  time.Time
 	FinishedAt time.Time
 	Error      string
-	// Prepared is what the destination held, uncommitted, when an attempt last
-	// asked for the commit; nil before.
+	// Prepared is the receipt of the prepared and not yet committed run, from
+	// the latest attempt that requested the commit; nil before the first one.
 	Prepared *Receipt
 	Receipt  *Receipt
 }
@@ -77,7 +78,8 @@ type Totals struct {
 	From, To               journal.Day
 }
 
-// Totals sums up what the run exports. A generation has no days.
+// Totals sums up the extents or the generation of the run. A generation has no
+// days.
 func (r *Run) Totals() Totals {
 	if g := r.Generation; g != nil {
 		return Totals{Rows: g.Rows, RowsBytes: g.RowsBytes, Bytes: g.Bytes}
@@ -105,15 +107,16 @@ func Sum(extents []Extent) Totals {
 	return t
 }
 
-// Receipt is what the catalog keeps of a run that succeeded.
+// Receipt records the rows that a successful run put at the destination. The
+// catalog keeps it as JSON.
 type Receipt struct {
 	Rows        int64              `json:"rows"`
 	Rejected    int64              `json:"rejected"`
 	RowsBytes   int64              `json:"rows_bytes"`
 	StoredBytes int64              `json:"stored_bytes"`
 	Partitions  []PartitionReceipt `json:"partitions"`
-	// Planned says that the rows are those that the run was planned with: the
-	// destination has committed it and keeps no receipt.
+	// Planned is set when the counts are those of the plan: the destination has
+	// committed the run and keeps no receipt.
 	Planned bool `json:"planned,omitempty"`
 }
 
@@ -126,8 +129,8 @@ type PartitionReceipt struct {
 	Objects     []string `json:"objects,omitempty"`
 }
 
-// Lease is the right to carry out a run: Fence says at the destination and in
-// the catalog which attempt is the latest.
+// Lease is the right to carry out a run. The destination and the catalog
+// recognize the latest attempt by the greatest Fence.
 type Lease struct {
 	PipelineID string
 	Number     int64
@@ -139,7 +142,7 @@ type Lease struct {
 var (
 	// ErrLeased says that another owner's lease on the run has not expired.
 	ErrLeased = errors.New("run is leased by another owner")
-	// ErrLeaseLost says that the lease expired and somebody else took it.
+	// ErrLeaseLost says that the lease expired and another owner took it.
 	ErrLeaseLost = errors.New("lease on the run was lost")
 )
 
