@@ -23,8 +23,8 @@ func (b *budget) expire(now time.Time) {
 	b.crashes = slices.DeleteFunc(b.crashes, func(t time.Time) bool { return now.Sub(t) >= b.rules.Window })
 }
 
-// wait says how long to wait before the next start, or that there is none
-// before until.
+// wait returns the pause before the next start. If the budget is spent there is no
+// start before until.
 func (b *budget) wait(now time.Time) (pause time.Duration, spent bool, until time.Time) {
 	b.expire(now)
 	n := len(b.crashes)

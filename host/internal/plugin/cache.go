@@ -13,15 +13,15 @@ import (
 	"github.com/penstock-io/penstock/sdk/schema"
 )
 
-// cacheVersion grows when what is kept, or what its numbers mean, changes. A
-// description of another version counts as none.
+// cacheVersion grows when the content of a cached description, or the meaning of
+// its numbers, changes. A description of another version is not used.
 const cacheVersion = 2
 
 // cache keeps descriptions by the checksum of the binary that gave them. They
 // hold no secret and can be had again by running the plugin.
 type cache struct{ dir string }
 
-// kept is a description as it lies in the cache.
+// kept is the file of one cached description.
 type kept struct {
 	Version     int                  `json:"version"`
 	SHA256      string               `json:"sha256"`
@@ -55,7 +55,8 @@ func (c cache) get(sum string) (protocol.Description, error) {
 	return k.Description, nil
 }
 
-// defaultOf gives a default back the type that JSON took from it.
+// defaultOf restores the Go type of an attribute's default. JSON has only one type
+// of number: without it an int64 would come back as a float64.
 func defaultOf(a schema.Attribute) (any, error) {
 	if a.Default == nil {
 		return nil, nil

@@ -8,12 +8,12 @@ import (
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-// callSpec says what a call is and how long it may take.
+// callSpec names a call and limits its duration.
 type callSpec struct {
 	name  string
 	limit time.Duration
-	// fatal: the call needs no network, or what it leaves half done must not go
-	// on; a plugin that does not answer it in time is killed.
+	// fatal: a plugin that does not answer in time is killed, because the call
+	// needs no network, or because its work must not continue in the background.
 	fatal bool
 }
 
@@ -34,15 +34,16 @@ func call[T any](ctx context.Context, p *process, spec callSpec, fn func(context
 	return zero, p.explain(ctx, spec.name, err)
 }
 
-// noDeadline keeps a context's deadline from gRPC. Otherwise the plugin's side
-// learns of it, may end the call a moment before this side does, and what was
-// our deadline looks like the plugin's answer.
+// noDeadline keeps a context's deadline from gRPC. gRPC would send it to the
+// plugin, which may end the call a moment before this side does: our deadline
+// would look like the plugin's answer.
 type noDeadline struct{ context.Context }
 
 func (noDeadline) Deadline() (time.Time, bool) { return time.Time{}, false }
 
-// explain says what an error of a call was: the caller's doing, the end of the
-// process, or what the plugin answered, without secrets.
+// explain returns the error of a call without secrets, and tells three causes
+// apart: ctx has ended, the process has ended, or the plugin answered with an
+// error.
 func (p *process) explain(ctx context.Context, during string, err error) error {
 	if ctx.Err() != nil {
 		return err

@@ -94,7 +94,7 @@ func firstMistake(c protocol.Configured) error {
 	return nil
 }
 
-// Check tries what an export of the project will need.
+// Check tries the permissions and resources that an export of the project needs.
 func (d *Destination) Check(ctx context.Context, projectID int64) ([]protocol.CheckResult, error) {
 	p, err := d.running(ctx)
 	if err != nil {
@@ -110,7 +110,8 @@ func (d *Destination) Check(ctx context.Context, projectID int64) ([]protocol.Ch
 	return results, err
 }
 
-// Status asks what became of a run.
+// Status asks the destination for the state of a run: committed, absent or in
+// doubt.
 func (d *Destination) Status(ctx context.Context, run protocol.Run) (protocol.Status, error) {
 	p, err := d.running(ctx)
 	if err != nil {
@@ -124,7 +125,8 @@ func (d *Destination) Status(ctx context.Context, run protocol.Run) (protocol.St
 	return status, err
 }
 
-// Inventory lists what the destination holds of run's pipeline and stream.
+// Inventory calls yield for each object that the destination holds of run's
+// pipeline and stream.
 func (d *Destination) Inventory(ctx context.Context, run protocol.Run, yield func(protocol.InventoryItem) error) error {
 	p, err := d.running(ctx)
 	if err != nil {
@@ -143,9 +145,9 @@ func (d *Destination) Inventory(ctx context.Context, run protocol.Run, yield fun
 	return nil
 }
 
-// Erase removes the rows of distinct ids from what was exported of run's
-// pipeline and stream. ids is called until it returns io.EOF; its own time does
-// not count.
+// Erase removes the rows of distinct ids from the exported data of run's pipeline
+// and stream. ids is called until it returns io.EOF; the time it takes does not
+// count towards the deadline.
 func (d *Destination) Erase(ctx context.Context, run protocol.Run, ids func() ([]string, error)) (protocol.EraseResult, error) {
 	p, err := d.running(ctx)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-// newClient makes a go-plugin client for one start; they cannot be started
+// newClient makes a go-plugin client for one start; a client cannot be started
 // twice.
 func newClient(p *process, timeout time.Duration) *goplugin.Client {
 	r := p.run
@@ -30,7 +30,7 @@ func newClient(p *process, timeout time.Duration) *goplugin.Client {
 		StartTimeout:     timeout,
 		SkipHostEnv:      true,
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: r.dir.path},
-		Logger:           hclog.NewNullLogger(), // what it would say is in our errors
+		Logger:           hclog.NewNullLogger(), // its messages are in our errors
 		// A Go plugin's os.Stdout and os.Stderr come through the connection.
 		SyncStdout: &writer{logs: p.logs, level: slog.LevelInfo},
 		SyncStderr: &writer{logs: p.logs, level: slog.LevelInfo},

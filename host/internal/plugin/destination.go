@@ -34,7 +34,7 @@ type Destination struct {
 	order   []int64                 // in which they were first configured
 }
 
-// configuration is what Configure was told for a project.
+// configuration is the last valid configuration of a project.
 type configuration struct {
 	project protocol.Project
 	json    []byte
@@ -180,8 +180,8 @@ func (d *Destination) prepare(ctx context.Context, p *process, desc protocol.Des
 	return nil
 }
 
-// Description is what the plugin said of itself when it was last started; the
-// zero Description before Start.
+// Description returns the plugin's description as of its last start; the zero
+// Description before Start.
 func (d *Destination) Description() protocol.Description {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -191,7 +191,8 @@ func (d *Destination) Description() protocol.Description {
 	return *d.desc
 }
 
-// Partitioning says which date makes a partition. It is known after Start.
+// Partitioning returns the date that partitions are made by. It is known after
+// Start.
 func (d *Destination) Partitioning() protocol.Partitioning {
 	return d.Description().Capabilities.Partitioning
 }

@@ -100,7 +100,7 @@ func TestDescribeIsCached(t *testing.T) {
 	if diff := cmp.Diff(first, second); diff != "" {
 		t.Error(diff)
 	}
-	// A changed binary is another plugin, also offline: what counts is the pin.
+	// A changed binary is another plugin, also offline: the pin decides.
 	path := filepath.Join(d.m.Dir().Path(), Prefix+"good")
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"), 0o700); err != nil {
 		t.Fatal(err)
@@ -191,7 +191,7 @@ func TestCrashBudget(t *testing.T) {
 	}
 }
 
-// fakeClock moves when somebody waits.
+// fakeClock moves when a caller waits.
 type fakeClock struct {
 	mu     sync.Mutex
 	now    time.Time
@@ -228,8 +228,8 @@ func (c *fakeClock) waits() []time.Duration {
 
 func TestDeadlines(t *testing.T) {
 	ctx := context.Background()
-	// Only what is to come to its deadline has a short one: a busy machine may
-	// keep the rest waiting.
+	// Only the call under test has a short deadline: on a busy machine the others
+	// may take longer.
 	const limit = 300 * time.Millisecond
 	describe := func(o *Options) { o.Timeouts.Describe = limit }
 	check := func(o *Options) { o.Timeouts.Check = limit }

@@ -13,7 +13,8 @@ import (
 	"syscall"
 )
 
-// diagnose says what can be seen of a binary that did not become a plugin.
+// diagnose returns notes for the user on a binary that did not become a plugin:
+// "the file is empty", "it is a script for python3, which has to be installed".
 func diagnose(f *os.File) []string {
 	var notes []string
 	info, err := f.Stat()

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// Prefix is what the name of every destination plugin's binary begins with.
+// Prefix begins the file name of every destination plugin's binary.
 const Prefix = "penstock-destination-"
 
 var typeName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
@@ -30,7 +30,7 @@ func TypeOf(file string) (string, error) {
 	return name, nil
 }
 
-// State is what plugins.lock says of a binary.
+// State compares a binary with its pin in plugins.lock.
 type State string
 
 // The states.
@@ -53,11 +53,11 @@ type Entry struct {
 	Problem   string `json:"problem,omitempty"`   // why a start would be refused, and what to do
 }
 
-// Dir is a plugin directory. It holds nothing open and reads the disk anew at
-// each call; changes by two processes at once end with one of the two.
+// Dir is a plugin directory. It keeps no file open and reads the disk at each
+// call. Of two changes by two processes at the same time, one is lost.
 type Dir struct {
 	path string
-	// probe runs a verified binary and asks what it is.
+	// probe runs a verified binary and asks for its version; may be nil.
 	probe Prober
 	sums  sums // of binaries that Open has read
 }
@@ -73,9 +73,9 @@ func NewDir(path string, probe Prober) *Dir { return &Dir{path: path, probe: pro
 // Path is the directory as it was given.
 func (d *Dir) Path() string { return d.path }
 
-// List says what is in the directory and in its lock, by type. It fails when
-// the directory or the lock cannot be read or is refused; what is wrong with
-// one binary is in its entry.
+// List returns an entry for each binary in the directory and each pin in its lock,
+// by type. It fails when the directory or the lock cannot be read or is refused; a
+// problem of a single binary is in its entry.
 func (d *Dir) List() ([]Entry, error) {
 	dir, lock, err := d.open()
 	if err != nil {
@@ -99,8 +99,8 @@ func (d *Dir) List() ([]Entry, error) {
 }
 
 // Open verifies the binary of a destination type against its pin and returns
-// it open: what is executed from it later is what was verified. The caller
-// closes it.
+// it open: the bytes that are executed later are the bytes that were verified. The
+// caller closes it.
 func (d *Dir) Open(typ string) (*Binary, error) {
 	dir, lock, err := d.open()
 	if err != nil {
@@ -123,7 +123,7 @@ func (d *Dir) Open(typ string) (*Binary, error) {
 	return b, nil
 }
 
-// Pin returns what plugins.lock pins for a type, without looking at the file.
+// Pin returns the pin of a type in plugins.lock, without reading the binary.
 func (d *Dir) Pin(typ string) (Pin, bool, error) {
 	_, lock, err := d.open()
 	if err != nil {
@@ -186,7 +186,7 @@ func entry(dir string, lock Lock, file string) Entry {
 	return e
 }
 
-// verdict says why a binary may not be run, if so.
+// verdict returns nil for a binary that may be run, else a *RefusedError.
 func verdict(b *Binary, pin Pin, pinned bool) error {
 	typ := strings.TrimPrefix(filepath.Base(b.Path), Prefix)
 	switch {
@@ -231,9 +231,9 @@ func (b *Binary) Type() string { return strings.TrimPrefix(filepath.Base(b.Path)
 // Close closes the file. A process that was started from it runs on.
 func (b *Binary) Close() error { return b.f.Close() }
 
-// openBinary opens a binary and reads it, unless known says that the open file is
-// as it was when it was read last. known may be nil. What is executed later is
-// this open file.
+// openBinary opens a binary and reads it to compute its checksum, unless known
+// remembers the checksum of this unchanged file. known may be nil. This open file
+// is executed later, whatever its path names then.
 func openBinary(path string, known *sums) (*Binary, error) {
 	f, err := openChecked(path)
 	if err != nil {

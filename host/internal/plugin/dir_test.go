@@ -107,7 +107,7 @@ func TestRefusals(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "set plugin_dir"},
-		{"lock is no JSON", func(t *testing.T, dir string) { put(t, dir, LockFile, "{", 0o644) }, "not valid JSON"},
+		{"lock is not JSON", func(t *testing.T, dir string) { put(t, dir, LockFile, "{", 0o644) }, "not valid JSON"},
 		{"lock of the future", func(t *testing.T, dir string) { put(t, dir, LockFile, `{"version":2,"plugins":[]}`, 0o644) }, "this host reads version 1"},
 		{"lock with an unknown key", func(t *testing.T, dir string) { put(t, dir, LockFile, `{"version":1,"plugin":[]}`, 0o644) }, "unknown field"},
 		{"lock with a short checksum", func(t *testing.T, dir string) {
@@ -180,17 +180,17 @@ func TestTrustInstallRemove(t *testing.T) {
 		t.Errorf("remove twice: %v", err)
 	}
 	if _, err := d.Trust(ctx, "a"); !errors.As(err, &refused) {
-		t.Errorf("trust what is not there: %v", err)
+		t.Errorf("trust a missing binary: %v", err)
 	}
 	if _, err := d.Install(ctx, filepath.Join(source, "something")); err == nil {
-		t.Error("installed under a name that is no plugin's")
+		t.Error("installed under a name that is not a plugin's")
 	}
 	if diff := cmp.Diff(map[string]State{"b": Pinned}, states(t, d)); diff != "" {
 		t.Error(diff)
 	}
 }
 
-// What cannot be run is neither installed nor pinned.
+// A binary that cannot be run is neither installed nor pinned.
 func TestProbeFails(t *testing.T) {
 	ctx := context.Background()
 	d := pinnedDir(t, "a")

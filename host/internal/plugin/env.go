@@ -9,10 +9,10 @@ import (
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-// commonNames and commonPrefixes are what every plugin sees of the host's
-// environment: what a process needs to run and to reach the network. A plugin
-// sees the variables that its description names in addition, such as AWS_*.
-// Everything else stays with the host; a secret that the configuration takes from
+// commonNames and commonPrefixes are the variables of the host's environment that
+// every plugin sees: those that a process needs to run and to reach the network. A
+// plugin sees the variables that its description names in addition, such as AWS_*.
+// All others stay with the host; a secret that the configuration takes from
 // env() reaches a plugin only as the attribute it was written into.
 var (
 	commonNames = []string{
@@ -25,8 +25,8 @@ var (
 	commonPrefixes = []string{"LC_"}
 )
 
-// pluginEnv picks from the host's environment what a plugin may see: the common
-// variables and those that its description declares. TMPDIR is the private
+// pluginEnv returns the variables of the host's environment that a plugin may see:
+// the common ones and those that its description declares. TMPDIR is the private
 // directory.
 func pluginEnv(host, declared []string, tmp string) []string {
 	var env []string
@@ -50,8 +50,8 @@ func isDeclared(name string, declared []string) bool {
 	return slices.ContainsFunc(declared, func(entry string) bool { return protocol.MatchesEnvironment(entry, name) })
 }
 
-// secretName is what variables that hold secrets are called; those of
-// pathName hold where a secret is, which messages may name.
+// secretName matches the names of variables that hold secrets. pathName matches
+// those that hold the place of a secret, which messages may name.
 var (
 	secretName = regexp.MustCompile(`(?i)(SECRET|PASSW|TOKEN|ACCESS_KEY|PRIVATE_KEY|API_KEY|CREDENTIALS?$|IDENTITY_HEADER)`)
 	pathName   = regexp.MustCompile(`(?i)_(FILE|PATH|DIR|URI|URL|ID)$|^GOOGLE_APPLICATION_CREDENTIALS$`)

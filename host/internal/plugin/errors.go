@@ -21,8 +21,8 @@ var ErrStopped = errors.New("the plugin was stopped")
 
 var errEnded = errors.New("the export is over")
 
-// RefusedError says why a binary, the lock file or the plugin directory is not
-// trusted, and what a person can do about it.
+// RefusedError gives the reason why a binary, the lock file or the plugin directory
+// is not trusted, and the remedy for a person.
 type RefusedError struct {
 	Path   string
 	State  State  // Pinned when the binary itself is not the reason
@@ -38,7 +38,7 @@ func (e *RefusedError) Error() string {
 type StartError struct {
 	Plugin string
 	Reason string
-	Notes  []string // what was found out about the binary
+	Notes  []string // findings about the binary; see diagnose
 	Log    []string
 	Err    error // may be nil
 }
@@ -79,7 +79,7 @@ type CrashError struct {
 	Status string // "exit status 3", "signal: killed"
 	Uptime time.Duration
 	Log    []string // at most the last 100 lines, oldest first
-	Err    error    // what the call saw; may be nil
+	Err    error    // the call's own error; may be nil
 }
 
 func (e *CrashError) Error() string {
@@ -101,7 +101,7 @@ type FrozenError struct {
 	During string
 	After  time.Duration
 	Log    []string
-	Err    error // what the call saw; may be nil
+	Err    error // the call's own error; may be nil
 }
 
 func (e *FrozenError) Error() string {

@@ -12,10 +12,10 @@ import (
 // BeginPartition, Send …, EndPartition, then Prepare and Commit, or Abort. It
 // is for one goroutine.
 //
-// Each step has its deadline. A plugin that does not keep it is killed, so that
-// what it was doing is over when the run is tried again. Any error ends the
-// export, as do Commit and Abort; nothing is to be freed after them. One that
-// is given up otherwise is ended by Close.
+// Each step has its deadline. A plugin that does not keep it is killed, so that its
+// work on the run is over when the run is tried again. Any error ends the export, as
+// do Commit and Abort; Close is then not needed. An export that is given up at any
+// other point is ended by Close.
 type Export struct {
 	p   *process
 	x   *protocol.Exporter
@@ -59,19 +59,19 @@ func (e *Export) Send(ctx context.Context, b *batch.Batch) error {
 	return e.send(ctx, "send", func(ctx context.Context) error { return e.x.Send(ctx, b) })
 }
 
-// SendWithChecksum is Send for who knows the payload's CRC-32C from where it
-// was stored: damage since then is found by the plugin.
+// SendWithChecksum is Send for a payload whose CRC-32C was stored with it: the
+// plugin detects corruption since then.
 func (e *Export) SendWithChecksum(ctx context.Context, b *batch.Batch, crc32c uint32) error {
 	return e.send(ctx, "send", func(ctx context.Context) error { return e.x.SendWithChecksum(ctx, b, crc32c) })
 }
 
-// EndPartition ends the open partition with what was sent in it.
+// EndPartition ends the open partition. t is the totals of the batches sent in it.
 func (e *Export) EndPartition(ctx context.Context, t protocol.Totals) error {
 	return e.send(ctx, "end partition", func(ctx context.Context) error { return e.x.EndPartition(ctx, t) })
 }
 
-// Prepare says that everything was sent and returns what Commit will make the
-// run's receipt.
+// Prepare tells the plugin that the run was sent completely. It returns the receipt
+// that the run has once it is committed.
 func (e *Export) Prepare(ctx context.Context, t protocol.Totals) (protocol.Receipt, error) {
 	receipt, err := step(ctx, e, "prepare", e.p.timeouts.Prepare, func(ctx context.Context) (protocol.Receipt, error) { return e.x.Prepare(ctx, t) })
 	e.red.cleanReceipt(&receipt)
@@ -88,8 +88,8 @@ func (e *Export) Commit(ctx context.Context) (protocol.Receipt, error) {
 }
 
 // Abort ends the export without commit and waits until the plugin has done so.
-// With discard the plugin removes what the run has written. After an error, and
-// after the end, there is nothing to abort: Abort returns nil.
+// With discard the plugin removes the objects that the run has written. After an
+// error, and after the end, the export is over: Abort returns nil.
 func (e *Export) Abort(ctx context.Context, discard bool) error {
 	if e.x == nil {
 		return nil

@@ -14,8 +14,8 @@ import (
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-// startFailure finds out why a process did not become a plugin. It ends the
-// process first, so that it has said all it will say.
+// startFailure returns the reason why a process did not become a plugin. It ends
+// the process first, so that its output is complete.
 func (p *process) startFailure(ctx, sctx context.Context, l launch, err error) error {
 	_ = p.run.Kill(ctx)
 	if p.run.ID() == "" {
@@ -49,7 +49,7 @@ func (p *process) startFailure(ctx, sctx context.Context, l launch, err error) e
 }
 
 // checkHandshake reads the line that a plugin prints first:
-// CORE|PROTOCOL|NETWORK|ADDRESS|KIND. What is wrong with it becomes e's
+// CORE|PROTOCOL|NETWORK|ADDRESS|KIND. A fault in it becomes e's
 // reason; a protocol version that we do not speak is an error of its own.
 func checkHandshake(e *StartError, first firstLine) *ProtocolError {
 	if first.text == "" {
@@ -66,7 +66,7 @@ func checkHandshake(e *StartError, first firstLine) *ProtocolError {
 	case fields[0] != strconv.Itoa(goplugin.CoreProtocolVersion):
 		e.Reason = fmt.Sprintf("it speaks version %s of go-plugin's handshake, this host version %d", shorten(fields[0]), goplugin.CoreProtocolVersion)
 	case err != nil:
-		e.Reason = fmt.Sprintf("its handshake names the protocol version %q, which is no number", shorten(fields[1]))
+		e.Reason = fmt.Sprintf("its handshake names the protocol version %q, which is not a number", shorten(fields[1]))
 	case !slices.Contains(ourVersions(), theirs):
 		return &ProtocolError{Plugin: e.Plugin, Theirs: theirs, Ours: ourVersions()}
 	case len(fields) < 5 || fields[4] != string(goplugin.ProtocolGRPC):

@@ -14,14 +14,14 @@ import (
 	"strings"
 )
 
-// LockFile is the name of the file that pins the binaries beside it.
+// LockFile is the name of the file that pins the binaries in its directory.
 const LockFile = "plugins.lock"
 
 const (
 	lockVersion = 1
 	maxLockSize = 1 << 20
-	// The lock and the binaries are no secrets, and the host often runs as
-	// another user than the one who installed them.
+	// The lock and the binaries hold no secrets, and the host often does not run
+	// as the user who installed them.
 	lockMode   = 0o644
 	binaryMode = 0o755
 )
@@ -97,8 +97,8 @@ func (l Lock) find(file string) (Pin, bool) {
 	return l.Plugins[i], true
 }
 
-// with returns the lock with p in place of what was pinned for its file.
-func (l Lock) with(p Pin) Lock {
+// put returns a copy of the lock in which p replaces the pin of its file.
+func (l Lock) put(p Pin) Lock {
 	return Lock{Version: lockVersion, Plugins: append(l.without(p.File).Plugins, p)}
 }
 
@@ -107,7 +107,7 @@ func (l Lock) without(file string) Lock {
 	return Lock{Version: lockVersion, Plugins: kept}
 }
 
-// readLock reads dir's lock file; none is an empty lock.
+// readLock reads dir's lock file. A missing file is an empty lock.
 func readLock(dir string) (Lock, error) {
 	path := filepath.Join(dir, LockFile)
 	f, err := os.Open(path)
@@ -140,7 +140,7 @@ func writeLock(dir string, l Lock) error {
 	return writeFile(filepath.Join(dir, LockFile), lockMode, bytes.NewReader(l.Encode()))
 }
 
-// writeFile writes a file aside, syncs it, moves it into place and syncs the
+// writeFile writes a temporary file, syncs it, moves it into place and syncs the
 // directory.
 func writeFile(path string, mode fs.FileMode, r io.Reader) (err error) {
 	dir := filepath.Dir(path)

@@ -18,12 +18,12 @@ import (
 
 const (
 	keptLines = 100
-	// maxLine is the most that is kept of one line; the rest is read and dropped.
+	// maxLine is how many bytes of a line are kept; the rest is read and dropped.
 	maxLine = 16 << 10
 )
 
-// logs takes what a plugin prints, keeps the last lines and forwards each to
-// the host's logger.
+// logs takes a plugin's output, keeps the last keptLines lines for errors, and
+// forwards each line to the host's logger.
 type logs struct {
 	logger *slog.Logger
 	red    *redactor
@@ -87,9 +87,9 @@ func (l *logs) line(line []byte, cut bool, level slog.Level) {
 	l.logger.LogAttrs(context.Background(), e.level, e.message, e.attrs...)
 }
 
-// writer takes what arrives in pieces and cuts it into lines, in memory bounded
-// by maxLine. What follows the last newline is kept back until more comes. It
-// is for one goroutine.
+// writer splits a stream of bytes into lines, in memory bounded by maxLine. The
+// bytes after the last newline are kept until the rest of their line is written.
+// It is for one goroutine.
 type writer struct {
 	logs    *logs
 	level   slog.Level
@@ -213,7 +213,7 @@ func levelOf(s string) slog.Level {
 	return slog.LevelInfo
 }
 
-// entryOf takes a line that is no log entry: a panic, a print.
+// entryOf makes an entry of a line in any other form: a panic, a print.
 func entryOf(line []byte, level slog.Level) logEntry {
 	for _, p := range []string{"panic:", "fatal error:", "runtime:", "SIG"} {
 		if bytes.HasPrefix(line, []byte(p)) {

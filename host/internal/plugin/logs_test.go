@@ -87,7 +87,7 @@ func TestLongLines(t *testing.T) {
 	}
 }
 
-// What comes in pieces gives the same lines as what comes at once.
+// Output written in pieces gives the same lines as output written at once.
 func TestPieces(t *testing.T) {
 	text := "one\n\n" + strings.Repeat("x", 3*maxLine) + "\ntwo sesame\nthree\n" + strings.Repeat("y", maxLine) + "\nlast\n"
 	whole := newLogs(discard, &redactor{})

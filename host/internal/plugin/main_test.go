@@ -78,9 +78,9 @@ func copyFile(t testing.TB, from, to string, mode os.FileMode) {
 	writeProgram(t, to, data, mode)
 }
 
-// writeProgram writes a file that is to be executed. Nothing is forked
-// meanwhile: a child has the file open for writing until it executes something
-// itself, and as long nobody can execute it.
+// writeProgram writes an executable file. It holds the fork lock while the file is
+// open: a child forked in between would inherit the descriptor, and the kernel
+// refuses to execute a file that any process has open for writing.
 func writeProgram(t testing.TB, path string, content []byte, mode os.FileMode) {
 	t.Helper()
 	syscall.ForkLock.RLock()
@@ -105,7 +105,7 @@ func testLaunch(t testing.TB, d *Dir, mode string) launch {
 	}
 }
 
-// patience is how long what must happen may take on a busy machine.
+// patience is how long an expected event may take on a busy machine.
 const patience = time.Minute
 
 func testTimeouts() Timeouts {
@@ -160,7 +160,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// runs says whether a process exists and is no zombie.
+// runs reports whether a process exists and is not a zombie.
 func runs(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if errors.Is(err, os.ErrNotExist) {

@@ -12,20 +12,21 @@ import (
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-// Options say where plugins come from and how they are kept. Zero is the
-// default, given behind each.
+// Options say where plugins come from and how they are run. A zero field is the
+// default, which follows its description.
 type Options struct {
 	// Dir is the plugin directory.
 	Dir string
-	// CacheDir keeps descriptions by checksum, so that a plugin is not run
-	// again to be asked the same; empty: nothing is kept. It is made when it is
+	// CacheDir keeps descriptions by checksum, so that a plugin need not be run
+	// again to be described; empty: no description is kept. It is made when it is
 	// first needed.
 	CacheDir string
 	// RunDir holds the private directories of plugin processes, their temporary
-	// files included; the system's temporary directory. So is it when RunDir's
-	// name is too long for sockets (more than about 60 bytes).
+	// files included; the system's temporary directory. That is also used when
+	// RunDir's name is too long for sockets (more than about 60 bytes).
 	RunDir string
-	// Environ is what plugins may see a part of: see env.go. os.Environ().
+	// Environ is the host's environment, of which plugins see a part: see
+	// pluginEnv. os.Environ().
 	Environ  []string
 	Logger   *slog.Logger // nothing is logged
 	Clock    Clock        // the system's
@@ -65,12 +66,12 @@ func NewManager(opts Options) *Manager {
 	return m
 }
 
-// Dir is the plugin directory, for the commands that list, install and trust.
-// What it pins, it runs once.
+// Dir returns the plugin directory, for the commands that list, install and trust.
+// It runs a binary once before it pins it.
 func (m *Manager) Dir() *Dir { return m.dir }
 
-// Start sweeps what dead hosts have left behind. A host calls it once; a
-// command that only describes need not.
+// Start sweeps the processes and private directories that dead hosts have left. A
+// host calls it once; a command that only describes plugins need not.
 func (m *Manager) Start(context.Context) error {
 	n, err := Sweep(m.opts.RunDir)
 	if n > 0 {
@@ -96,9 +97,9 @@ func (m *Manager) Stop(ctx context.Context) {
 	wg.Wait()
 }
 
-// Describe says what the pinned plugin of a type is: from the cache when it
-// was asked before, else by running it for a moment. The binary is verified in
-// either case.
+// Describe returns the description of the pinned plugin of a type: from the cache
+// when it is there, else by running the plugin for a moment. The binary is verified
+// in either case.
 func (m *Manager) Describe(ctx context.Context, typ string) (protocol.Description, error) {
 	b, err := m.dir.Open(typ)
 	if err != nil {
@@ -108,8 +109,8 @@ func (m *Manager) Describe(ctx context.Context, typ string) (protocol.Descriptio
 	return m.description(ctx, b)
 }
 
-// description says what a binary is: from memory or the cache, else by running
-// it for a moment, without the environment that it may declare.
+// description returns a binary's description: from memory or the cache, else by
+// running it for a moment, without the environment that it may declare.
 func (m *Manager) description(ctx context.Context, b *Binary) (protocol.Description, error) {
 	m.mu.Lock()
 	d, known := m.described[b.SHA256]
@@ -131,7 +132,7 @@ func (m *Manager) description(ctx context.Context, b *Binary) (protocol.Descript
 }
 
 // Described is Describe without running or reading the binary: ErrNotDescribed
-// when what is pinned was never asked.
+// when no binary with the pinned checksum was described before.
 func (m *Manager) Described(typ string) (protocol.Description, error) {
 	pin, ok, err := m.dir.Pin(typ)
 	if err != nil {
@@ -156,7 +157,7 @@ func (m *Manager) probe(ctx context.Context, b *Binary) (string, []int, error) {
 	return d.Version, []int{version}, nil
 }
 
-// ask runs a binary to describe itself, and keeps what it says.
+// ask runs a binary to describe itself, and keeps the description.
 func (m *Manager) ask(ctx context.Context, b *Binary) (protocol.Description, int, error) {
 	p, err := startProcess(ctx, m.launch(b.Type(), b, nil, &redactor{}))
 	if err != nil {
@@ -167,7 +168,7 @@ func (m *Manager) ask(ctx context.Context, b *Binary) (protocol.Description, int
 	return d, p.version, err
 }
 
-// describe asks a process what it is, and keeps the answer.
+// describe asks a process for its description, and keeps it.
 func (m *Manager) describe(ctx context.Context, p *process, b *Binary) (protocol.Description, error) {
 	d, err := call(ctx, p, callSpec{"describe", m.opts.Timeouts.Describe, true}, p.rpc.Describe)
 	if err != nil {
@@ -184,7 +185,7 @@ func (m *Manager) describe(ctx context.Context, p *process, b *Binary) (protocol
 	return d, nil
 }
 
-// launch says how to start a binary. declared are the environment variables of
+// launch returns the parameters for starting a binary. declared are the environment variables of
 // its description.
 func (m *Manager) launch(name string, b *Binary, declared []string, red *redactor) launch {
 	return launch{

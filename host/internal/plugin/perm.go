@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// The bits that let somebody else than the owner write.
+// othersWrite are the bits that let users other than the owner write.
 const othersWrite fs.FileMode = 0o022
 
 // checkDir refuses a plugin directory that others may write, and one that

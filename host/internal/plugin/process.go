@@ -19,7 +19,7 @@ import (
 // takes longer hangs in the kernel, where no signal reaches it.
 const unkillable = 10 * time.Second
 
-// launch says how to start one process.
+// launch holds the parameters for starting one process.
 type launch struct {
 	name     string // for messages: "s3" or "s3.lake"
 	binary   *Binary
@@ -105,8 +105,8 @@ func (p *process) bury() {
 	p.cleanup()
 }
 
-// cleanup ends what is left of the process and joins all that was started for
-// it.
+// cleanup kills the rest of the process's group, joins the goroutines that were
+// started for it, and removes its private directory.
 func (p *process) cleanup() {
 	p.run.signal(syscall.SIGKILL)
 	if p.run.ID() != "" {
@@ -192,7 +192,7 @@ func (p *process) stop(ctx context.Context) {
 	}
 }
 
-// drain asks the plugin to finish what it has open, and says whether it has.
+// drain asks the plugin to finish its open calls, and reports whether it has.
 func (p *process) drain(ctx context.Context) bool {
 	limit := p.timeouts.Drain
 	if deadline, ok := ctx.Deadline(); ok {
@@ -239,7 +239,7 @@ func (p *process) death(during string, err error) error {
 	case asked:
 		return fmt.Errorf("%s: %w", during, ErrStopped)
 	}
-	// What it said last may still be on its way.
+	// Its last lines may still be in the pipes.
 	waitFor(p.run.joined, 2*pipeGrace)
 	if ended.IsZero() {
 		ended = p.now()

@@ -49,8 +49,8 @@ func childOf(p *process) (pid int) {
 	return pid
 }
 
-// A host that is killed takes its plugins with it; what they have started goes
-// with the next host's sweep.
+// A host that is killed takes its plugins with it; the next host's sweep kills the
+// processes that those plugins have started.
 func TestKilledHostLeavesNoPlugin(t *testing.T) {
 	for _, mode := range []string{"stubborn", "grandchild", "escaped"} {
 		t.Run(mode, func(t *testing.T) {
@@ -77,7 +77,7 @@ func TestKilledHostLeavesNoPlugin(t *testing.T) {
 				t.Fatalf("plugin %d runs: %t; its child is %d", pid, runs(pid), child)
 			}
 			if n, err := Sweep(base); n != 0 || err != nil {
-				t.Fatalf("sweep beside a living host: %d, %v", n, err)
+				t.Fatalf("sweep during the life of the host: %d, %v", n, err)
 			}
 			if err := host.Process.Kill(); err != nil {
 				t.Fatal(err)
@@ -292,8 +292,8 @@ func TestStartIsCancelled(t *testing.T) {
 	empty(t, l.base)
 }
 
-// What runs is the file that was verified, not what its name leads to when it
-// is executed.
+// The file that was verified is executed, not the file that its name leads to by
+// then.
 func TestExecutesTheVerifiedFile(t *testing.T) {
 	d := install(t, "good")
 	l := testLaunch(t, d, "good")

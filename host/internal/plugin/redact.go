@@ -77,8 +77,8 @@ func (r *redactor) cleanReceipt(receipt *protocol.Receipt) {
 	}
 }
 
-// cleanCut cleans a piece of text that was cut off behind its end. The start
-// of a secret may stand there, so as much as the longest secret is dropped.
+// cleanCut cleans a line whose end was cut off. The cut may lie inside a secret, so
+// as many bytes as the longest secret has are dropped from the end.
 func (r *redactor) cleanCut(b []byte) []byte {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -91,9 +91,9 @@ func (r *redactor) cleanCut(b []byte) []byte {
 	return b
 }
 
-// cleanError takes the secrets out of an error's text. One that has none is
-// returned as it is; of another the class is kept, and what ErrLost and
-// ErrUnknown say of it.
+// cleanError takes the secrets out of an error's text. An error without secrets is
+// returned unchanged. Another keeps its class, and errors.Is still finds ErrLost
+// and ErrUnknown in it.
 func (r *redactor) cleanError(err error) error {
 	text := err.Error()
 	var e *protocol.Error
@@ -110,8 +110,8 @@ func (r *redactor) cleanError(err error) error {
 	return &protocol.Error{Class: e.Class, RetryAfter: e.RetryAfter, Hint: cleanHint, Err: &cleanedError{cleanText, err}}
 }
 
-// cleanedError has an error's text without secrets. It says what the error is,
-// and does not hand it out.
+// cleanedError has an error's text without secrets. errors.Is sees the original
+// error, errors.As and Unwrap do not.
 type cleanedError struct {
 	text string
 	err  error

@@ -11,25 +11,24 @@ import (
 
 const (
 	runPrefix = "penstock-plugin-"
-	// A unix socket's path holds 107 bytes on Linux and 103 on macOS; behind
-	// the base come our directory's name and the socket's.
+	// maxBase leaves room for our directory's name and the socket's: a unix
+	// socket's path holds 107 bytes on Linux and 103 on macOS.
 	maxBase = 103 - len("/"+runPrefix+"4294967295") - len("/plugin4294967295")
 	// socketDirEnv tells a plugin where its socket goes.
 	socketDirEnv = "PLUGIN_UNIX_SOCKET_DIR"
 )
 
 // runDir is the private directory of one plugin process: its socket, and its
-// temporary files in tmp. Whoever holds it holds a lock on it, which the
-// kernel drops when the host dies, and by which the sweep tells the dead from
-// the living.
+// temporary files in tmp. The host holds a file lock on it, which the kernel
+// releases when the host dies. Sweep removes only directories whose lock is free.
 type runDir struct {
 	path string
 	tmp  string
 	lock *os.File
 }
 
-// runBase is where private directories go: the directory asked for, unless
-// sockets in there would have too long a name.
+// runBase returns the directory that holds private directories: dir, or the
+// system's temporary directory if the path of a socket in dir would be too long.
 func runBase(dir string) string {
 	if dir == "" {
 		return os.TempDir()
@@ -78,7 +77,7 @@ func tryRunDir(base string) (*runDir, error) {
 	return nil, fmt.Errorf("make plugin's private directory: %w", err)
 }
 
-// remove deletes the directory, then lets go of the lock.
+// remove deletes the directory, then releases the lock.
 func (r *runDir) remove() error {
 	return errors.Join(os.RemoveAll(r.path), r.lock.Close())
 }
@@ -97,9 +96,9 @@ func lockDir(path string) (*os.File, error) {
 }
 
 // Sweep removes the private directories that dead hosts left in base (empty:
-// the system's temporary directory), and kills what still runs out of them. It
-// returns how many it removed. Hosts that are alive, of whichever data
-// directory, lose nothing.
+// the system's temporary directory), and kills the processes that still run out of
+// them. It returns how many directories it removed. Those of a running host, of
+// whichever data directory, are not touched.
 func Sweep(base string) (int, error) {
 	base = runBase(base)
 	entries, err := os.ReadDir(base)
@@ -129,7 +128,7 @@ func Sweep(base string) (int, error) {
 func sweepOne(path string) (bool, error) {
 	info, err := os.Lstat(path)
 	if err != nil || !info.IsDir() {
-		return false, nil // gone meanwhile
+		return false, nil // was removed since it was listed
 	}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
 		return false, nil

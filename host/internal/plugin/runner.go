@@ -21,12 +21,12 @@ import (
 var _ runner.Runner = (*processRunner)(nil)
 
 // pipeGrace is how long the pipes of a process that has ended are still read,
-// for the sake of what it said last. A grandchild may hold them for ever.
+// for its last lines. A grandchild may hold them for ever.
 const pipeGrace = time.Second
 
 // processRunner is the process as go-plugin sees it. go-plugin is given the
-// handshake line and nothing else of what the process prints: the rest is read
-// here, so that no line is too long, too early or too late.
+// handshake line only: the rest of the output is read here, so that no line is too
+// long, too early or too late.
 type processRunner struct {
 	cmd  *exec.Cmd
 	dir  *runDir
@@ -37,7 +37,7 @@ type processRunner struct {
 	first      firstLine // written before handshakeW is closed
 
 	exited chan struct{} // closed when the process is reaped
-	joined chan struct{} // closed when exited is and nobody reads the pipes
+	joined chan struct{} // closed when exited is closed and the pipes are read to their end
 	status string        // "exit status 3"; valid once exited is closed
 
 	mu     sync.Mutex
@@ -46,7 +46,7 @@ type processRunner struct {
 	reaped bool
 }
 
-// firstLine is what the process printed first on its standard output.
+// firstLine is the first line of the process's standard output: its handshake.
 type firstLine struct {
 	text string
 	cut  bool
@@ -102,8 +102,8 @@ func (r *processRunner) born(pid int) {
 	}
 }
 
-// reap waits for the process, kills what is left of its group and only then
-// gives up its id.
+// reap waits for the process, kills the rest of its group and only then releases
+// its id.
 func (r *processRunner) reap() {
 	held := waitExit(r.pid) == nil
 	if !held {
@@ -139,7 +139,7 @@ func (r *processRunner) readPipes(stdout, stderr *os.File) {
 	_ = stderr.SetReadDeadline(deadline)
 	<-read
 	if !time.Now().Before(deadline) {
-		// Somebody has left the group and still holds the pipes.
+		// A descendant has left the group and still holds the pipes.
 		killByEnv(socketDirEnv + "=" + r.dir.path)
 	}
 	_, _ = stdout.Close(), stderr.Close()

@@ -125,7 +125,7 @@ func logged(p *process, text string) bool {
 	return strings.Contains(strings.Join(p.logs.last(), "\n"), text)
 }
 
-// Stop waits for what is open.
+// Stop waits for open exports.
 func TestStopDrains(t *testing.T) {
 	d := sdkDestination(t)
 	p := d.cur

@@ -50,8 +50,8 @@ func identify(f *os.File) (is identity, ok bool) {
 	}, true
 }
 
-// waitExit waits until the process has ended and leaves it as a zombie: its id,
-// and that of its group, belong to nobody else until it is reaped.
+// waitExit waits until the process has ended and leaves it as a zombie: the kernel
+// does not reuse its id, or that of its group, until it is reaped.
 func waitExit(pid int) error {
 	for {
 		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)

@@ -15,7 +15,7 @@ func setProcAttr(cmd *exec.Cmd) {
 }
 
 // setExecutable executes the path: between hashing and executing the file can
-// be exchanged by whoever may write the plugin directory, root and us.
+// be exchanged by root and by this user, who may write the plugin directory.
 func setExecutable(cmd *exec.Cmd, b *Binary) { cmd.Path = b.Path }
 
 // identify tells nothing here: the path is executed, not the file that was read,

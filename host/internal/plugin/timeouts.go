@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Timeouts bound everything that a plugin is asked. Zero is the default, given
-// behind each.
+// Timeouts bound every call of a plugin. Zero is the default, which the comment of
+// each field gives.
 type Timeouts struct {
 	Start     time.Duration // until the process answers its first health check; 30 s
 	Describe  time.Duration // 30 s
@@ -27,7 +27,7 @@ type Timeouts struct {
 	HeartbeatTimeout time.Duration // 5 s
 
 	Drain time.Duration // from Drain to the first signal; 30 s
-	Term  time.Duration // from SIGTERM to SIGKILL; 10 s: the SDK gives up what is open after 6 s, and closes
+	Term  time.Duration // from SIGTERM to SIGKILL; 10 s: the SDK aborts open calls after 6 s, and closes
 }
 
 func (t Timeouts) withDefaults() Timeouts {

@@ -45,9 +45,9 @@ func (d *Dir) Install(ctx context.Context, source string) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	// Lock first: between the two steps a host sees "changed" and refuses,
-	// never something that nobody pinned.
-	if err := writeLock(dir, lock.with(pin)); err != nil {
+	// Lock first: between the two steps a host sees "changed" and refuses. It
+	// never sees a binary without a pin.
+	if err := writeLock(dir, lock.put(pin)); err != nil {
 		return Entry{}, err
 	}
 	if err := os.Rename(copied, filepath.Join(dir, file)); err != nil {
@@ -56,10 +56,10 @@ func (d *Dir) Install(ctx context.Context, source string) (Entry, error) {
 	if err := syncDir(dir); err != nil {
 		return Entry{}, fmt.Errorf("install plugin: %w", err)
 	}
-	return entry(dir, lock.with(pin), file), nil
+	return entry(dir, lock.put(pin), file), nil
 }
 
-// Trust pins the binary of a type as it stands in the directory. It is run
+// Trust pins the binary of a type as it is in the directory. It is run
 // once, to learn its version; when that fails, the lock stays as it was.
 func (d *Dir) Trust(ctx context.Context, typ string) (Entry, error) {
 	dir, lock, err := d.open()
@@ -77,10 +77,10 @@ func (d *Dir) Trust(ctx context.Context, typ string) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	if err := writeLock(dir, lock.with(pin)); err != nil {
+	if err := writeLock(dir, lock.put(pin)); err != nil {
 		return Entry{}, err
 	}
-	return entry(dir, lock.with(pin), file), nil
+	return entry(dir, lock.put(pin), file), nil
 }
 
 // Remove deletes a type's binary and its pin. Either may be missing.
@@ -104,8 +104,8 @@ func (d *Dir) Remove(typ string) error {
 	return writeLock(dir, lock.without(file))
 }
 
-// WriteLock pins every plugin that is in the directory and forgets those that
-// are not: what a build does with what it has just built.
+// WriteLock pins every plugin that is in the directory and drops all other pins. A
+// build calls it for the plugins that it has just built.
 func (d *Dir) WriteLock(ctx context.Context) ([]Entry, error) {
 	dir, err := checkDir(d.path)
 	if err != nil {

@@ -95,7 +95,7 @@ type Collected struct {
 	// Undated reports that the client sent an insert id and no time. Key holds
 	// no time then, and KeyTime is Time: that of the arrival.
 	Undated bool
-	// Ignored means that the client does not want the event kept: there is no
+	// Ignored reports that the client asked for the event to be dropped: it has no
 	// row.
 	Ignored bool
 	// Verb is the name of an event of identity management; otherwise "".

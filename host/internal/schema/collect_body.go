@@ -56,7 +56,7 @@ func (c *Collector) space(i int) int {
 	return i
 }
 
-// end ends an array, behind which there is nothing.
+// end ends an array, which must be followed by white space only.
 func (c *Collector) end(i int) {
 	c.mode = ended
 	if i = c.space(i); i != len(c.body) {
@@ -76,8 +76,8 @@ func (c *Collector) spoil(i int) bool {
 }
 
 // Err is the reason why the body is refused, a *Rejection, once Next has returned
-// false. The records before it are then of no use to anybody: the client
-// believes that none was taken.
+// false. The caller must drop the records before it: the client is told that
+// none was taken.
 func (c *Collector) Err() error {
 	if c.broken == nil {
 		return nil
@@ -139,7 +139,8 @@ func (c *Collector) repair() {
 	c.repaired = true
 }
 
-// behind finds what follows the record that ends at i.
+// behind finds the comma, the bracket or the record after the record that ends at
+// i.
 func (c *Collector) behind(i int) bool {
 	c.next = c.space(i)
 	if c.mode != elements {

@@ -74,7 +74,7 @@ func (c *Collector) aliased(id []byte, a *Arrival, e *Collected) []byte {
 	return c.target[1 : len(c.target)-1]
 }
 
-// idOf is an id that stands for somebody, or nil.
+// idOf returns an id, or nil if it is empty or one that clients send by mistake.
 func (c *Collector) idOf(value []byte) []byte {
 	id, ok := inside(value)
 	if !ok || len(id) == 0 || c.denied(id) {

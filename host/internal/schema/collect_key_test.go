@@ -42,7 +42,7 @@ func TestKeysOfEventsThatAreSentAgain(t *testing.T) {
 		{"an alias in between, and no time", event(""), event(""), time.Minute, Legacy, alias, true},
 		{"an event of the alias's own id", event(`"time":1780000000,"distinct_id":"D",`), event(`"time":1780000000,`), 0, Legacy, alias, false},
 		{"no insert id", `{"event":"e","properties":{}}`, `{"event":"e","properties":{}}`, 0, Simplified, nil, false},
-		{"an id beside the properties",
+		{"an id next to the properties",
 			`{"event":"e","properties":{},"$mp_metadata":{"$mp_event_id":"0123456789"}}`,
 			`{"event":"e","properties":{},"$mp_metadata":{"$mp_event_id":"0123456789"}}`, time.Minute, Simplified, nil, true},
 		{"an insert id that is replaced", event(`"$insert_id":"not allowed!",`), event(`"$insert_id":"not allowed!",`), time.Minute, Simplified, nil, true},

@@ -14,7 +14,8 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// tail is what the server adds to an event of size bytes through /track.
+// tail returns the properties that the server adds to an event of size bytes sent
+// to /track.
 func tail(size int) string {
 	return fmt.Sprintf(`"$mp_api_endpoint":"in.example.com","$mp_api_timestamp_ms":%d,"$mp_event_size":%d,"mp_processing_time_ms":%d`,
 		now.UnixMilli(), size, now.UnixMilli()+7)
@@ -46,7 +47,7 @@ func TestCollectedRows(t *testing.T) {
 	for name, test := range map[string]struct {
 		identity Identity
 		record   string
-		// What the row has: ids, name, properties without the tail.
+		// The columns of the row: ids, name, properties without the tail.
 		device, distinct, event, insert, properties, user string
 	}{
 		"ids as sent, token and address gone": {
@@ -79,7 +80,7 @@ func TestCollectedRows(t *testing.T) {
 			device: `null`, distinct: `"12"`, event: `"e"`, insert: `"i-1"`, user: `"12"`,
 			properties: `{` + at + `,"distinct_id":12,"$user_id":"12",`,
 		},
-		"an id that stands for nobody": {
+		"an id that clients send by mistake": {
 			record: `{"event":"e","properties":{` + at + `,"distinct_id":"N\u0055LL","$user_id":"undefined","$device_id":0}}`,
 			device: `null`, distinct: `null`, event: `"e"`, insert: `"i-1"`, user: `null`,
 			properties: `{` + at + `,"distinct_id":"N\u0055LL","$user_id":"undefined","$device_id":0,`,
@@ -353,7 +354,7 @@ func TestInsertIDs(t *testing.T) {
 			t.Errorf("%s: generated %q and %q", denied, a, b)
 		}
 	}
-	// What is sent again is the same.
+	// A record that is sent again gets the same id.
 	for _, again := range []string{
 		`{"event":"e","properties":{"$insert_id":"under_score"}}`,
 		`{"event":"e","properties":{"$insert_id":"` + strings.Repeat("0f", 32) + `"}}`,
@@ -555,7 +556,7 @@ func TestCollectingAllocatesNothing(t *testing.T) {
 	}
 }
 
-// FuzzCollect holds rows against encoding/json and what the record has.
+// FuzzCollect compares rows with encoding/json and with the record.
 func FuzzCollect(f *testing.F) {
 	for _, seed := range []string{
 		`[{"event":"e","properties":{"time":1780000000,"token":"t","$insert_id":"i"}}]`, `{"event":"e","properties":{"$device_id":"$device:a","$user_id":"\u0055","ip":"1.2.3.4"}}`,

@@ -1,8 +1,8 @@
 // Package schema is the JSON schema of the export: it turns a raw record into
-// a canonical row, or says why it cannot.
+// a canonical row, or returns the reason why it cannot.
 //
-// It does no I/O, keeps no rows and filters nothing: what is valid becomes a
-// row, whatever its name or properties. A Parser validates strictly (RFC 8259,
+// It does no I/O, keeps no rows and filters nothing: every valid record becomes
+// a row, whatever its name or properties. A Parser validates strictly (RFC 8259,
 // UTF-8) in one pass and renders the row in a second look at the few places
 // that the pass has noted; it allocates nothing for a record.
 //

@@ -14,7 +14,7 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// LinkVerb is what a link was made by.
+// LinkVerb is the kind of record that made a link.
 type LinkVerb string
 
 // The verbs. Which of them count depends on the project's identity rules.
@@ -28,7 +28,7 @@ const (
 // Link says that two ids are one person, as a client asked for it. Whether it
 // holds is decided later, in the order in which links were sealed.
 //
-// Ids are what Unescape gives, in the form that events have as distinct_id: a
+// Ids are unescaped (see Unescape), in the form that events have as distinct_id: a
 // device is "$device:" and its id.
 type Link struct {
 	AnonymousID  string   // link: the device; identify: $anon_id; alias: alias; merge: the second id
@@ -37,7 +37,7 @@ type Link struct {
 	Verb         LinkVerb // one of the above
 }
 
-// Key is the dedup key of the link's row. Time is no part of it: a repeated
+// Key is the dedup key of the link's row. Time is not part of it: a repeated
 // request is the same row, and so is the same link by another event of that
 // day (keys are kept by day). Nothing is lost with a row that is dropped,
 // because the second of two equal links never changes anything.
@@ -126,8 +126,8 @@ func ParseMapping(line []byte) (id, resolved string, err error) {
 	return id, resolved, nil
 }
 
-// RowReader reads a row of a fixed form, piece by piece. What was wrong is
-// said by End.
+// RowReader reads a row of a fixed form, piece by piece. End returns the error, if
+// any piece was not in its form.
 type RowReader struct {
 	scanner scanner
 	at      int
@@ -137,7 +137,7 @@ type RowReader struct {
 // NewRowReader begins a row. It must not change while it is read.
 func NewRowReader(line []byte) RowReader { return RowReader{scanner: scanner{data: line}} }
 
-// Literal takes the text if it is what comes next.
+// Literal takes the text if it comes next, and reports whether it does.
 func (r *RowReader) Literal(text string) bool {
 	rest := r.scanner.data[r.at:]
 	if len(rest) < len(text) || string(rest[:len(text)]) != text {
@@ -153,7 +153,7 @@ func (r *RowReader) literal(text string) {
 	}
 }
 
-// Text takes what comes before a string, and the string.
+// Text takes the literal before a string, and the string.
 func (r *RowReader) Text(before string) string {
 	r.literal(before)
 	data, i := r.scanner.data, r.at
@@ -192,8 +192,8 @@ func (r *RowReader) integer(before string) int64 {
 
 var errRow = errors.New("the row does not have its form")
 
-// End takes the end of the row, whose newline may be missing, and says whether
-// all was as it should be.
+// End takes the end of the row, whose newline may be missing. It fails unless every
+// piece was in its form.
 func (r *RowReader) End(end string) error {
 	if !r.Literal(end) {
 		r.literal(strings.TrimSuffix(end, "\n"))
@@ -213,7 +213,7 @@ func AppendText(dst []byte, text string) []byte {
 	return append(AppendEscaped(append(dst, '"'), text), '"')
 }
 
-// TextFlags say what is unusual about a row of some length that holds texts.
+// TextFlags returns the flags of a row that has a length in bytes and holds texts.
 func TextFlags(length int, texts ...string) batch.Flags {
 	var f batch.Flags
 	if length > longRow {

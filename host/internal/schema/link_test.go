@@ -147,7 +147,7 @@ func FuzzLink(f *testing.F) {
 		if again := AppendLink(nil, got); !bytes.Equal(again, row) {
 			t.Fatalf("%q became %q", row, again)
 		}
-		// What is read at all is read the same after it was written.
+		// A link that was read is read the same after it was written.
 		read, err := ParseLink(line)
 		if err != nil {
 			return

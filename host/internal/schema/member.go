@@ -1,6 +1,6 @@
 package schema
 
-// Text is what a member's value, a string or a number, stands for; "" for
+// Text returns the text of a member's value, which is a string or a number; "" for
 // anything else.
 func (c *Collector) Text(value []byte) string {
 	text, ok := inside(value)
@@ -10,8 +10,8 @@ func (c *Collector) Text(value []byte) string {
 	return string(unescape(nil, text))
 }
 
-// ID is the id that a member's value stands for, or "" when it stands for
-// nobody: it is missing, empty, or one that clients send by mistake.
+// ID returns the id in a member's value. It is "" when the id is missing, empty, or
+// one that clients send by mistake.
 func (c *Collector) ID(value []byte) string { return string(unescape(nil, c.idOf(value))) }
 
 // Milliseconds is the instant that a member's value stands for, a number of
@@ -25,7 +25,7 @@ func (c *Collector) Milliseconds(value []byte) (int64, bool) {
 	return seconds * 1000, ok
 }
 
-// True says whether a member's value means yes: true, a number other than 0, or
+// True reports whether a member's value means yes: true, a number other than 0, or
 // a text that is neither empty nor one of these spelt out otherwise.
 func True(value []byte) bool {
 	switch string(value) {

@@ -10,8 +10,8 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// names is what was seen of an open object's keys, by nine bits of their
-// hash; the keys themselves begin at index first of scanner.keys.
+// names is the set of an open object's keys so far, by nine bits of their hash; the
+// keys themselves begin at index first of scanner.keys.
 type names struct {
 	seen  [8]uint64
 	first int
@@ -71,7 +71,7 @@ func (s *scanner) leave(n *names) {
 	s.keys = s.keys[:n.first]
 }
 
-// compare orders keys by hash, then by what they stand for.
+// compare orders keys by hash, then by their unescaped text.
 func (s *scanner) compare(a, b keySpan) int {
 	if a.hash != b.hash {
 		return cmp.Compare(a.hash, b.hash)

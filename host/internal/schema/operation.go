@@ -11,7 +11,7 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// Verb says what an operation does to a profile.
+// Verb is the kind of change that an operation makes to a profile.
 type Verb string
 
 // The verbs.
@@ -29,7 +29,7 @@ const (
 // verbs are all of them, so that a parsed one takes no memory of its own.
 var verbs = [...]Verb{Set, SetOnce, Add, Append, Union, Remove, Unset, Delete}
 
-// Reasons why an operation is refused, beside those of records.
+// Reasons why an operation is refused, in addition to those of records.
 const (
 	NoProfileID      Reason = "no_distinct_id"
 	UnknownOperation Reason = "unknown_operation"
@@ -48,7 +48,7 @@ const latestOperation = 253402300799999
 // distinct_id has one spelling (AppendEscaped), and the value is compact. Other
 // than that the value keeps its bytes.
 type Operation struct {
-	// DistinctID is what the JSON string stands for: see Unescape.
+	// DistinctID is the unescaped id: see Unescape.
 	DistinctID string
 	Verb       Verb
 	// Time is when it arrived, or its own time, in unix milliseconds.
@@ -94,7 +94,7 @@ func (o Operation) Check() error {
 	return o.Verb.check(value)
 }
 
-// only scans data as one value of any kind and nothing behind it.
+// only scans data as one value of any kind and nothing after it.
 func (s *scanner) only() bool {
 	i := s.space(0)
 	if i == len(s.data) {
@@ -122,7 +122,7 @@ func invalidValue(s *scanner) error {
 	return reject(InvalidJSON, "the operation's value is not JSON, from byte %d on", s.at)
 }
 
-// check says what is wrong with the shape of a verb's value.
+// check refuses a value whose shape does not fit the verb.
 func (v Verb) check(value []byte) error {
 	member := func([]byte) bool { return true }
 	want := ""
@@ -143,7 +143,7 @@ func (v Verb) check(value []byte) error {
 	case Delete:
 		return nil
 	default:
-		return reject(UnknownOperation, "%.40q is no operation", string(v))
+		return reject(UnknownOperation, "%.40q is not an operation", string(v))
 	}
 	if value[0] != '{' {
 		return reject(InvalidValue, "the value of %s must be %s, and is %.40s", v, want, value)
@@ -212,7 +212,7 @@ func AppendOperation(dst []byte, o Operation) []byte {
 	return append(dst, operationEnd...)
 }
 
-// What stands between the parts of a row.
+// The pieces of an operation's row, between its values.
 const (
 	operationID       = `{"distinct_id":"`
 	operationVerb     = `","operation":"`
@@ -222,9 +222,9 @@ const (
 	operationEnd      = "}\n"
 )
 
-// OperationKey is the dedup key of an operation's row. id is what tells this
-// operation from all others of the project: of a request that is tried again it
-// is the same, and of two operations of one request it is not.
+// OperationKey returns the dedup key of an operation's row. id identifies the
+// operation within the project: a request that is sent again has the same ids, and
+// two operations of one request have different ones.
 func OperationKey(id, row []byte) [16]byte {
 	var text [64]byte
 	sum := xxh3.Hash128(row).Bytes()
@@ -278,7 +278,7 @@ func SplitOperation(line []byte) (OperationRow, error) {
 }
 
 func notARow(part string) error {
-	return reject(InvalidJSON, "the line is no row of a profile operation: its %s is not where or what it should be", part)
+	return reject(InvalidJSON, "the line is not a row of a profile operation: its %s is missing, misplaced or invalid", part)
 }
 
 func known(verb []byte) Verb {
@@ -305,8 +305,8 @@ func parseTime(text []byte, ok bool) (int64, bool) {
 	return n, n <= latestOperation
 }
 
-// ParseOperation reads a row, its newline included, and accepts only what
-// AppendOperation writes of an operation that passes Check. The value is a part
+// ParseOperation reads a row, its newline included, and accepts only the
+// bytes that AppendOperation writes for an operation that passes Check. The value is a part
 // of line.
 func ParseOperation(line []byte) (Operation, error) {
 	row, err := SplitOperation(line)
@@ -338,8 +338,7 @@ func ParseOperation(line []byte) (Operation, error) {
 	return o, o.Verb.check(o.Value)
 }
 
-// RowFlags validates a row, its newline included or not, and says what is
-// unusual about it.
+// RowFlags validates a row, its newline included or not, and returns its flags.
 func RowFlags(row []byte) (batch.Flags, error) {
 	s := scanners.Get().(*scanner)
 	defer scanners.Put(s)

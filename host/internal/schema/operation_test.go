@@ -168,8 +168,8 @@ func TestRowFlags(t *testing.T) {
 	}
 }
 
-// What encoding/json makes of a value, Members and Elements find in its compact
-// form.
+// Members and Elements find in a compact value the members and elements that
+// encoding/json finds.
 func FuzzWalk(f *testing.F) {
 	for _, seed := range []string{`{}`, `[]`, `{"a":1,"b\"\\":[1,"x]",{"c":{}}],"d":-1e5}`, ` [ 1 , {"a" : [ ] } , "\\" , null ] `, `"x"`, `{"a":[[[]]],"b":"}"}`} {
 		f.Add([]byte(seed))
@@ -219,7 +219,7 @@ func FuzzWalk(f *testing.F) {
 }
 
 // Every operation that passes Check comes back from its row, and every line
-// that is a row is what its operation is rendered to.
+// that is a row equals the row that its operation is rendered to.
 func FuzzOperation(f *testing.F) {
 	f.Add("U1", "$set", int64(1), true, []byte(`{"a":1}`), []byte(`{"distinct_id":"U","operation":"$set","time":1,"last_seen":true,"value":{"a":1}}`+"\n"))
 	f.Add("\xed\xa0\x80", "$unset", int64(0), false, []byte(` ["a" ,"\u0000"]`), []byte(`{"distinct_id":"\ud800","operation":"$delete","time":0,"last_seen":false,"value":""}`+"\n"))

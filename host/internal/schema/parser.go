@@ -50,10 +50,10 @@ const (
 // longRow is where the flag LongRow begins.
 const longRow = 256 << 10
 
-// rowRoom is what a row mostly needs beyond its record.
+// rowRoom is how many bytes a row is usually longer than its record.
 const rowRoom = 512
 
-// Event is what the journal needs of an event's row.
+// Event holds the properties of an event's row that the journal needs.
 type Event struct {
 	Time  int64 // unix seconds
 	Key   [16]byte
@@ -131,8 +131,8 @@ func reject(reason Reason, format string, args ...any) error {
 	return &Rejection{Reason: reason, Detail: fmt.Sprintf(format, args...)}
 }
 
-// invalid says what is wrong with a record that does not scan. Invalid UTF-8
-// is named even where something else is wrong before it.
+// invalid returns the rejection of a record that does not scan. Invalid UTF-8 is
+// named even if another fault comes before it.
 func (p *Parser) invalid() error {
 	if p.scanner.reason == InvalidUTF8 || !utf8.Valid(p.scanner.data) {
 		return reject(InvalidUTF8, "the record is not UTF-8")
@@ -178,7 +178,7 @@ func (p *Parser) time() (int64, Clock, error) {
 		}
 	}
 	if seconds > p.latest {
-		// The clock is read only for what is later than all before.
+		// The clock is read only for a time later than all before.
 		p.latest = p.now().Add(ahead).Unix()
 	}
 	if seconds < earliest || seconds > p.latest {
@@ -255,7 +255,7 @@ func (s *scanner) appendProperties(dst []byte) []byte {
 	from := s.properties.from
 	for _, t := range s.tokens {
 		if t.next != 0 {
-			// The comma behind a member goes with it.
+			// The comma after a member goes with it.
 			dst = append(dst, s.data[from:t.key.from]...)
 			from = t.next
 			continue
@@ -280,7 +280,7 @@ func (s *scanner) appendProperties(dst []byte) []byte {
 	return dst
 }
 
-// trimComma removes a comma that dst ends with, and white space behind it.
+// trimComma removes a comma that dst ends with, and white space after it.
 func trimComma(dst []byte, start int) []byte {
 	for i := len(dst) - 1; i > start; i-- {
 		switch dst[i] {
@@ -302,7 +302,7 @@ func (p *Parser) key(seconds int64) [16]byte {
 	if len(insert) == 0 {
 		return xxh3.Hash128(s.data[s.body.from:s.body.to]).Bytes()
 	}
-	// One id at a time: they share the memory for what is unescaped.
+	// One id at a time: they share the memory for unescaped text.
 	text := appendPart(p.text[:0], insert)
 	text = appendPart(text, s.id(s.event))
 	text = binary.LittleEndian.AppendUint64(text, uint64(seconds))
@@ -320,8 +320,8 @@ func appendPart(dst, part []byte) []byte {
 	return append(dst, part...)
 }
 
-// id is what a string or number stands for, and nil for anything else. It is
-// valid until the next call.
+// id returns the unescaped text of a string or number, and nil for anything else.
+// It is valid until the next call.
 func (s *scanner) id(v span) []byte {
 	if v.empty() {
 		return nil

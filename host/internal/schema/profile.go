@@ -12,8 +12,8 @@ type Profiles struct {
 // NewProfiles returns a Profiles.
 func NewProfiles() *Profiles { return &Profiles{c: NewCollector([32]byte{})} }
 
-// Operations are what a record asks for, in the order in which it is to be
-// done; now is when it arrived. They are valid until the next call. A record
+// Operations returns the operations that a record asks for, in the order in which
+// they apply; now is when it arrived. They are valid until the next call. A record
 // that is refused is a *Rejection. It is
 //
 //	{"$distinct_id":…,"$set":{…},…}          one or more operations, as /engage takes them
@@ -55,7 +55,7 @@ func (p *Profiles) Repaired() bool { return p.c.Repaired() }
 
 // operations completes the record's operations.
 func (p *Profiles) operations(now time.Time) ([]Operation, error) {
-	id, at, seen := p.who(), now.UnixMilli(), !True(p.c.Member("$ignore_time"))
+	id, at, seen := p.resolveID(), now.UnixMilli(), !True(p.c.Member("$ignore_time"))
 	if id == "" {
 		return nil, p.noID(p.c.Member("$distinct_id"))
 	}
@@ -76,9 +76,9 @@ func (p *Profiles) operations(now time.Time) ([]Operation, error) {
 	return p.all, nil
 }
 
-// who is the id of the profile that a record is about, as a collector derives
-// it; "" for nobody.
-func (p *Profiles) who() string {
+// resolveID returns the id of the profile that a record changes, derived as a
+// collector derives it; "" if the record has no usable id.
+func (p *Profiles) resolveID() string {
 	if id := p.c.ID(p.c.Member("$distinct_id")); id != "" {
 		return id
 	}
@@ -111,8 +111,8 @@ func (p *Profiles) profile(now time.Time) ([]Operation, error) {
 	return p.all, nil
 }
 
-// noID is the rejection of a record whose id stands for nobody: the same ids
-// are refused in every shape.
+// noID returns the rejection of a record without a usable id: the same ids are
+// refused in every shape of record.
 func (p *Profiles) noID(sent []byte) error {
 	if id := p.c.Text(sent); id != "" {
 		return reject(InvalidDistinctID, "distinct_id must not be %.40q: clients send it by mistake, and it would make one profile of many", id)

@@ -58,7 +58,7 @@ func TestRecordsAboutProfiles(t *testing.T) {
 		if err != nil {
 			var r *Rejection
 			if !errors.As(err, &r) {
-				t.Fatalf("%.80s: %v is no rejection", tt.record, err)
+				t.Fatalf("%.80s: %v is not a rejection", tt.record, err)
 			}
 			got = append(got, "!"+string(r.Reason))
 		}

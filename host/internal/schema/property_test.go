@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// writer writes JSON as nobody would, and as the grammar allows.
+// writer writes JSON with unusual white space and escapes, as the grammar allows.
 type writer struct {
 	*rand.Rand
 	strings.Builder

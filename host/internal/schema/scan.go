@@ -11,8 +11,8 @@ const maxDepth = 10000
 // deepDepth is where the flag Deep begins.
 const deepDepth = 64
 
-// scanner validates one record and notes where its parts are. What is wrong is
-// in reason and at; scanning stops there.
+// scanner validates one record and notes where its parts are. Scanning stops at the
+// first fault, which reason and at describe.
 type scanner struct {
 	data   []byte
 	at     int
@@ -22,7 +22,7 @@ type scanner struct {
 
 	stack   []frame   // around the innermost open value
 	keys    []keySpan // of all open objects
-	scratch [2][]byte // for what is unescaped
+	scratch [2][]byte // for unescaped text
 
 	compared int // how often keys were compared, over all records
 
@@ -42,17 +42,17 @@ type scanner struct {
 	anyUTF8 bool
 }
 
-// span is a part of the record, from its first byte to behind its last.
+// span is a part of the record, from its first byte to the one after its last.
 type span struct{ from, to int }
 
 func (s span) empty() bool { return s.to == 0 }
 
-// member is a member of an object with what surrounds it.
+// member is a member of an object, with the places that removing it needs.
 type member struct {
 	key, value span
 	escaped    bool // the key
-	previous   int  // end of the member before it, or behind the object's brace
-	next       int  // behind the comma that follows, or 0
+	previous   int  // end of the member before it, or the place after the object's brace
+	next       int  // the place after the comma that follows, or 0
 }
 
 // frame is an open object or array.
@@ -81,8 +81,7 @@ func (s *scanner) reset(data []byte) {
 	s.forget()
 }
 
-// forget drops what the members of properties have noted: another properties
-// object begins.
+// forget drops the noted members of properties: another properties object begins.
 func (s *scanner) forget() {
 	s.time, s.distinct, s.insert, s.device, s.user, s.received = span{}, span{}, span{}, span{}, span{}, span{}
 	s.tokens, s.inner = s.tokens[:0], s.inner[:0]
@@ -94,7 +93,7 @@ func (s *scanner) fail(reason Reason, i int) bool {
 	return false
 }
 
-// record scans the whole record: one object and nothing behind it.
+// record scans the whole record: one object and nothing after it.
 func (s *scanner) record() bool {
 	i := s.space(0)
 	if i == len(s.data) || s.data[i] != '{' {
@@ -211,7 +210,7 @@ func (s *scanner) open(i int, f *frame) (next int, empty, ok bool) {
 	return i, false, ok
 }
 
-// name scans a member's name at i and what follows, up to its value.
+// name scans a member's name at i, and the colon and white space up to its value.
 func (s *scanner) name(i, previous int, f *frame) (next int, ok bool) {
 	data := s.data
 	if data[i] != '"' {
@@ -234,8 +233,8 @@ func (s *scanner) name(i, previous int, f *frame) (next int, ok bool) {
 	return i, true
 }
 
-// behind reads what stands behind a value that ends at i: a comma, and another
-// value begins at next, or the end of what the value lies in.
+// behind scans past a value that ends at i: after a comma another value begins at
+// next; otherwise the object or array around the value ends there.
 func (s *scanner) behind(i int, f *frame) (next int, more, ok bool) {
 	data := s.data
 	end := i
@@ -322,7 +321,7 @@ func (s *scanner) note(f *frame) {
 	}
 }
 
-// is says whether a key, quotes included, is a name.
+// is reports whether a key, quotes included, is a name.
 func (s *scanner) is(key span, escaped bool, name string) bool {
 	raw := s.data[key.from+1 : key.to-1]
 	if escaped {

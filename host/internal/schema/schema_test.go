@@ -309,7 +309,7 @@ func FuzzScan(f *testing.F) {
 	})
 }
 
-// sensitive says whether encoding/json, which folds the case of names, reads
+// sensitive reports whether encoding/json, which folds the case of names, reads
 // the record's own members as we do.
 func sensitive(record []byte) bool {
 	lower := bytes.ToLower(record)

@@ -22,7 +22,7 @@ func special(w uint64) uint64 {
 	return (quote | slash | control) &^ w & highBits
 }
 
-// text scans the string whose quote is at i, and says whether it has escapes.
+// text scans the string whose quote is at i, and reports whether it has escapes.
 // The first sixteen bytes are looked at together: most strings end there, and
 // where they end is then no branch to guess.
 func (s *scanner) text(i int) (end int, escaped, ok bool) {
@@ -50,13 +50,13 @@ func (s *scanner) text(i int) (end int, escaped, ok bool) {
 	return i + n + 1, false, true
 }
 
-// longText goes on at i with the string whose quote is at start; what is
-// between is plain.
+// longText continues at i the scan of the string whose quote is at start; the text
+// between them has no escapes.
 func (s *scanner) longText(start, i int) (end int, escaped, ok bool) {
 	data := s.data
 	var wide uint64 // high bits of the bytes that were passed
 	for {
-		// Eight bytes at a time, up to what is special.
+		// Eight bytes at a time, up to a special one.
 		for i+8 <= len(data) {
 			w := binary.LittleEndian.Uint64(data[i:])
 			if x := special(w); x != 0 {
@@ -156,7 +156,7 @@ func hex4(data []byte, i int) (rune, bool) {
 	return r, true
 }
 
-// unescape appends what the inside of a valid string stands for.
+// unescape appends the text of a valid string, given its inside.
 func unescape(dst, raw []byte) []byte {
 	for i := 0; i < len(raw); {
 		if raw[i] != '\\' {
@@ -255,7 +255,8 @@ func digits(data []byte, i int) int {
 	return i
 }
 
-// wide flags an integer beyond ±2^53 and what is no finite double.
+// wide flags an integer beyond ±2^53, and a number that a finite double cannot
+// hold.
 func (s *scanner) wide(number []byte, integer bool) {
 	if integer {
 		if number[0] == '-' {

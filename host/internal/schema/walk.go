@@ -27,7 +27,7 @@ func Compact(dst, value []byte) []byte {
 	return dst
 }
 
-// compact says whether a valid value has no white space between its tokens.
+// compact reports whether a valid value has no white space between its tokens.
 func compact(value []byte) bool {
 	for i := 0; i < len(value); i++ {
 		switch value[i] {
@@ -42,8 +42,8 @@ func compact(value []byte) bool {
 
 // Members calls fn with name and value of each member of a compact JSON object,
 // in order, until it returns false. Names come without their quotes and as they
-// are written. It returns false where the object is not what it should be; fn
-// may have been called by then.
+// are written. It returns false if the value is not a compact object; fn may have
+// been called before.
 func Members(object []byte, fn func(name, value []byte) bool) bool {
 	if len(object) < 2 || object[0] != '{' || object[len(object)-1] != '}' {
 		return false
@@ -69,8 +69,8 @@ func Members(object []byte, fn func(name, value []byte) bool) bool {
 }
 
 // Elements calls fn with each element of a compact JSON array, in order, until
-// it returns false. It returns false where the array is not what it should be;
-// fn may have been called by then.
+// it returns false. It returns false if the value is not a compact array; fn may
+// have been called before.
 func Elements(array []byte, fn func(value []byte) bool) bool {
 	if len(array) < 2 || array[0] != '[' || array[len(array)-1] != ']' {
 		return false
@@ -149,7 +149,7 @@ func skipString(data []byte, i int) int {
 	}
 }
 
-// Unescape is what a valid JSON string, without its quotes, stands for. An
+// Unescape returns the text of a valid JSON string, given without its quotes. An
 // escaped surrogate that has no partner becomes the three bytes that UTF-8 would
 // have for it, so that two of them stay different.
 func Unescape(text []byte) string {
@@ -160,8 +160,8 @@ func Unescape(text []byte) string {
 }
 
 // AppendEscaped appends the inside of the JSON string that stands for s, in the
-// one spelling that rows have: escaped is what must be, the quote, the
-// backslash, control characters and surrogates. It reverses Unescape.
+// one spelling that rows have: only the quote, the backslash, control characters and
+// surrogates are escaped. It reverses Unescape.
 func AppendEscaped(dst []byte, s string) []byte {
 	const digits = "0123456789abcdef"
 	start := 0
@@ -195,7 +195,7 @@ func surrogate(s string) rune {
 	return 0xd000 | rune(s[1]&0x3f)<<6 | rune(s[2]&0x3f)
 }
 
-// validText says whether some JSON string stands for s: it is UTF-8, but for
+// validText reports whether some JSON string stands for s: it is UTF-8, but for
 // surrogates that have no partner.
 func validText(s string) bool {
 	if utf8.ValidString(s) {

@@ -2,7 +2,7 @@ package schema
 
 import "time"
 
-// Times says what the times of exported events mean.
+// Times describes the meaning of the times of exported events.
 type Times struct {
 	// Zone is the project's time zone; nil: UTC.
 	Zone *time.Location
