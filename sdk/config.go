@@ -10,13 +10,14 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// Config is what a destination is made from.
+// Config is the input of Plugin.New: the project and the destination block of
+// one destination.
 type Config struct {
 	Project Project
 	// Destination is the destination's name in the configuration, for messages.
 	Destination string
-	// Logger writes to the host's log. Sensitive attributes are replaced there,
-	// but are better not logged.
+	// Logger writes to the host's log. The host replaces the values of sensitive
+	// attributes in it, but a plugin should not log them.
 	Logger hclog.Logger
 	// JSON is the destination block as one object: checked against the schema,
 	// defaults applied, absent attributes left out.

@@ -12,8 +12,8 @@ import (
 )
 
 // complete checks a configuration against the schema and applies defaults. The
-// host has done both with file and line at hand; this is for hosts that are
-// not ours, and keeps New free of it.
+// Penstock host has done both and has reported mistakes with file and line;
+// complete makes New independent of the host.
 func complete(s schema.Schema, config []byte) ([]byte, Diagnostics) {
 	if len(bytes.TrimSpace(config)) == 0 {
 		config = []byte("{}")
@@ -22,7 +22,7 @@ func complete(s schema.Schema, config []byte) ([]byte, Diagnostics) {
 	d.UseNumber()
 	var values map[string]any
 	if err := d.Decode(&values); err != nil {
-		return nil, Diagnostics{mistake("", "Configuration is no JSON object", err.Error())}
+		return nil, Diagnostics{mistake("", "Configuration is not a JSON object", err.Error())}
 	}
 	var found Diagnostics
 	for _, name := range slices.Sorted(maps.Keys(values)) {

@@ -11,7 +11,7 @@ import (
 	"github.com/penstock-io/penstock/sdk/schema"
 )
 
-// validate returns the author's mistakes in a Plugin, all of them.
+// validate returns all mistakes that the plugin's author has made in p.
 func (p Plugin) validate() error {
 	var errs []error
 	if !schema.ValidName(p.Name) {
@@ -73,7 +73,8 @@ func (s *server) configure(ctx context.Context, r *pb.ConfigureRequest) (protoco
 	return protocol.Configured{Diagnostics: mistakes, Targets: targets}, nil
 }
 
-// diagnose separates what New says about the configuration from what failed.
+// diagnose separates an error of New that holds mistakes in the configuration
+// from other errors.
 func diagnose(err error) (Diagnostics, error) {
 	var found Diagnostics
 	if errors.As(err, &found) {
@@ -86,7 +87,8 @@ func diagnose(err error) (Diagnostics, error) {
 	return nil, err
 }
 
-// targets checks what the destination says of itself.
+// targets returns the destination's targets. It checks that the destination has
+// the methods and the targets that the plugin's Capabilities promise.
 func (s *server) targets(d Destination) ([]Target, error) {
 	if d == nil {
 		return nil, Permanent(errors.New("bug in the plugin: New returned neither a destination nor an error"))

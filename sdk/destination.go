@@ -7,7 +7,7 @@ import (
 	"github.com/penstock-io/penstock/sdk/schema"
 )
 
-// Plugin is what a destination plugin's main hands to Serve.
+// Plugin describes a destination plugin. Its main function passes one to Serve.
 type Plugin struct {
 	// Name is the destination's type in configurations: [a-z][a-z0-9_]*.
 	Name string
@@ -15,8 +15,9 @@ type Plugin struct {
 	Version string
 	// Schema describes the destination block's attributes.
 	Schema schema.Schema
-	// Capabilities say what the destination can do. One that states Inventory
-	// or Erase implements Inventorier or Eraser.
+	// Capabilities are the streams, modes and guarantees that the destination
+	// supports. A destination with Inventory or Erase must implement Inventorier
+	// or Eraser.
 	Capabilities Capabilities
 	// Environment are the environment variables that the plugin, or a library in
 	// it, reads: names, or beginnings of at least three characters and a "*", such
@@ -26,27 +27,29 @@ type Plugin struct {
 	// New makes the destination for one project. It checks what the schema
 	// cannot (two attributes that exclude each other) and returns every
 	// mistake as Diagnostics; warnings alone may come with a destination. It
-	// makes no network call. ctx is that of the call: nothing that outlives
-	// New hangs on it.
+	// makes no network call. ctx ends with the call: work that outlives New must
+	// not depend on it.
 	New func(ctx context.Context, config Config) (Destination, error)
 }
 
-// Destination is what every destination must do. One value serves one
-// project; the SDK never calls Write, Prepare, Commit and Abort of the same
-// value concurrently, Status and the other optional calls may come at any time.
+// Destination has the methods that every destination must implement. One value
+// serves one project. The SDK never calls Write, Prepare, Commit and Abort of
+// the same value concurrently; it may call Status and the other optional methods
+// at any time.
 //
-// A destination must tolerate a run that comes again: the same rows, in the
+// A destination must tolerate a run that is sent again: the same rows, in the
 // same partitions and batches, under the same Run, after a crash at any
-// instant. What it names after Run and Partition overwrites itself.
+// instant. If its objects are named after Run and Partition, a retry overwrites
+// them.
 type Destination interface {
-	// Targets are the physical places this destination writes to, one per
-	// stream it takes. It makes no network call.
+	// Targets returns the physical places that this destination writes to, one
+	// for each stream that it takes. It makes no network call.
 	Targets() []Target
 
-	// Write stores one partition and returns what it stored. It reads r to its
-	// end; an error of r it returns. Nothing that it stores may be taken for
-	// committed by Status. It may return before all is durable when Prepare
-	// waits for that.
+	// Write stores one partition and returns a receipt for the stored rows. It
+	// reads r to io.EOF, and returns any other error of r. Status must not report
+	// the rows as committed. Write may return before the rows are durable if
+	// Prepare waits until they are.
 	Write(ctx context.Context, run Run, p Partition, r *batch.Reader) (PartitionReceipt, error)
 
 	// Commit makes run the last committed one: it keeps run.Last() in one step.
@@ -56,9 +59,9 @@ type Destination interface {
 	// committed, whatever crashes.
 	Commit(ctx context.Context, run Run, receipt Receipt) error
 
-	// Status looks at the destination and says what became of a run. It must
-	// not guess: Absent is an answer that the host acts on. A destination that
-	// keeps a ledger returns what that has as Last, and leaves State 0.
+	// Status looks at the destination and returns the state of a run. It must
+	// not guess: the host sends a run again that is Absent. A destination with a
+	// ledger returns the ledger's last run as Last, and leaves State 0.
 	Status(ctx context.Context, run Run) (Status, error)
 }
 
@@ -74,37 +77,39 @@ type (
 		Open(ctx context.Context, run Run) (LastRun, error)
 	}
 
-	// Preparer makes all that was written durable and checks it.
+	// Preparer makes all written rows durable and checks them.
 	Preparer interface {
 		Prepare(ctx context.Context, run Run, receipt Receipt) error
 	}
 
-	// Aborter is told that an attempt has ended and was not seen to commit. With
-	// discard it removes what the run has written. Without, it frees what the
-	// attempt holds and leaves the rest to the next one; it then also comes
-	// after a Commit that failed, whose outcome is unknown.
+	// Aborter ends an attempt that is not known to have committed. With discard
+	// it removes the rows that the run has written. Without discard it frees the
+	// attempt's resources and leaves the rows to the next attempt; the SDK then
+	// also calls it after a failed Commit, whose outcome is unknown.
 	Aborter interface {
 		Abort(ctx context.Context, run Run, discard bool) error
 	}
 
-	// Checker tries what an export will need, and leaves nothing behind.
+	// Checker tries the operations that an export needs: write, list, delete.
+	// It leaves no objects behind.
 	Checker interface {
 		Check(ctx context.Context) []CheckResult
 	}
 
-	// Inventorier lists what the destination holds of a pipeline.
+	// Inventorier lists the objects of a pipeline at the destination. It calls
+	// yield for each and stops at yield's first error.
 	Inventorier interface {
 		Inventory(ctx context.Context, run Run, yield func(InventoryItem) error) error
 	}
 
-	// Eraser removes the rows of distinct ids from what was exported. ids is
-	// called until it returns io.EOF.
+	// Eraser removes the rows of the given distinct ids from all committed runs.
+	// It calls ids for the next ids until ids returns io.EOF.
 	Eraser interface {
 		Erase(ctx context.Context, run Run, ids func() ([]string, error)) (EraseResult, error)
 	}
 
-	// Closer frees what the destination holds. It is called once, when nothing
-	// else is running.
+	// Closer frees the destination's resources, such as connections. The SDK
+	// calls it once, after all other calls have returned.
 	Closer interface {
 		Close() error
 	}

@@ -10,33 +10,33 @@
 //
 // # Start
 //
-// main hands a Plugin to Serve. The Plugin says what the destination is called,
-// which attributes its block in a configuration has (package schema) and what
-// it can do; New makes a Destination for a project from the attributes:
+// main passes a Plugin to Serve. The Plugin holds the destination's name, the
+// attributes of its block in a configuration (package schema) and its
+// capabilities; New makes a Destination for a project from the attributes:
 //
 //	func main() {
 //		sdk.Serve(sdk.Plugin{Name: "ndjson", Version: "0.1.0", Schema: …, Capabilities: …, New: open})
 //	}
 //
-// New sees attributes that fit the schema, with defaults applied. What the
-// schema cannot say (two attributes that exclude each other) New checks itself
-// and returns as Diagnostics, all at once; the host shows each with file and
-// line. New makes no network call.
+// New gets attributes that fit the schema, with defaults applied. It checks the
+// rules that a schema cannot state (two attributes that exclude each other) and
+// returns all mistakes as Diagnostics; the host shows each with file and line.
+// New makes no network call.
 //
 // # Four methods
 //
 // A Destination has four methods.
 //
-//   - Targets says where it writes. The host keeps two pipelines from writing
-//     to one place.
+//   - Targets returns the places that it writes to. The host keeps two pipelines
+//     from writing to one place.
 //   - Write stores one partition. It reads a batch.Reader to its end. Files are
 //     made by copying compressed batches (batch.GzipWriter), rows are decoded
 //     when they are asked for (Batch.Lines, Batch.AppendRows).
 //   - Commit makes a run the last committed one, in one step.
-//   - Status says what became of a run, by looking at the destination.
+//   - Status returns the state of a run, by looking at the destination.
 //
-// The example of this package is such a destination in 60 lines; the directory
-// examples/third-party has one that lasts.
+// The example of this package is such a destination in 60 lines, which keeps
+// rows in memory; the directory examples/third-party has one that writes files.
 //
 // # The one rule
 //
@@ -45,12 +45,11 @@
 // and sends the run again unless it is committed: the same rows in the same
 // partitions and batches under the same Run. Therefore
 //
-//   - whatever is named (objects, tables, jobs) is named after the Run and the
-//     Partition, never after time, chance or the fence, so that a retry
-//     overwrites itself;
+//   - objects, tables and jobs are named after the Run and the Partition, never
+//     after time, chance or the fence, so that a retry overwrites them;
 //   - the record of the commit lies at the destination, not in the process;
-//   - Status answers Committed or Absent only when it knows; InDoubt has it
-//     asked again.
+//   - Status answers Committed or Absent only when it knows; after InDoubt the
+//     host asks again.
 //
 // # More, when it is needed
 //
@@ -65,18 +64,19 @@
 // # Errors
 //
 // Retryable, Permanent, Configuration and Fenced give an error its class; one
-// without a class is retryable. A row that the destination cannot take is no
-// error: Reader.Reject sends it back with a reason, and the rest goes on.
+// without a class is retryable. If the destination cannot take a row, that is
+// not an error: Reader.Reject sends the row back with a reason, and the other
+// rows go on.
 //
-// # What the SDK takes care of
+// # Tasks of the SDK
 //
 // The calls of one destination for an export come one after another, from one
-// goroutine; Status, Check and Inventory may come beside them. Checksums and
-// totals are compared with what the host has sent, and receipts with what was
-// handed out: a Write that says that it stored less than it read fails the run.
-// A stream that is cut cancels the context and ends in Abort without discard.
-// The process ends with its host; what it prints on standard output reaches
-// the log.
+// goroutine; Status, Check and Inventory may run at the same time. The SDK
+// compares the rows that arrive with the host's checksums and totals, and
+// receipts with the rows that it handed out: a receipt of Write with fewer rows
+// than the partition has fails the run. A stream that is cut cancels the
+// context and ends in Abort without discard. The process ends with its host;
+// its standard output is written to the host's log.
 //
 // # Test
 //

@@ -12,7 +12,7 @@ import (
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-// eraser notes what it is asked to erase.
+// eraser records the ids that it is asked to erase.
 type eraser struct {
 	double
 	runs []Run

@@ -11,7 +11,8 @@ import (
 // retryable: a run can always be tried again. The functions below return nil
 // for nil.
 
-// Error is what they make of an error: errors.As finds class and hint in it.
+// Error is an error with a class and a hint. The functions below return it;
+// errors.As finds it.
 type Error = protocol.Error
 
 // Retryable says that trying again later may help: the service is overloaded,
@@ -26,7 +27,7 @@ func Permanent(err error) error {
 }
 
 // Configuration says that the configuration, a credential or a permission is
-// wrong. hint says what to do about it: which permission to grant, and how.
+// wrong. hint tells the user the next step: which permission to grant, and how.
 func Configuration(err error, hint string) error {
 	return classified(err, protocol.Error{Class: protocol.Configuration, Hint: hint})
 }
@@ -73,7 +74,7 @@ func (d Diagnostics) Error() string {
 	return strings.Join(texts, "; ")
 }
 
-// HasErrors says whether one is more than a warning.
+// HasErrors reports whether at least one diagnostic is an error, not a warning.
 func (d Diagnostics) HasErrors() bool {
 	for _, m := range d {
 		if m.Severity != SeverityWarning {

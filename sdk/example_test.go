@@ -78,8 +78,8 @@ func (f files) Status(_ context.Context, run sdk.Run) (status sdk.Status, err er
 	return status, err
 }
 
-// A destination with the four methods, and what its main hands to Serve. Here
-// it is told what the SDK would tell it.
+// A destination with the four methods, and the Plugin that its main passes to
+// Serve. The example calls the methods in the order in which the SDK does.
 func Example() {
 	plugin := sdk.Plugin{
 		Name: "files", Version: "0.1.0",

@@ -15,7 +15,7 @@ import (
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-// abortTimeout bounds an Abort after a cut stream, when nobody waits for it.
+// abortTimeout bounds an Abort after a cut stream, for which no host waits.
 const abortTimeout = 30 * time.Second
 
 var (
@@ -106,7 +106,7 @@ type attempt struct {
 	committing atomic.Bool
 }
 
-// cutOff says whether the host has hung up.
+// cutOff reports whether the host has closed the stream.
 func (a *attempt) cutOff() bool { return a.stream.Context().Err() != nil }
 
 func (a *attempt) answer(m *pb.ExportResponse) error {
@@ -153,7 +153,7 @@ func (a *attempt) unlessAborted(ctx context.Context, err error) error {
 	return err
 }
 
-// abortError is what a partition's reader returns when the host aborts.
+// abortError is the error of a partition's reader when the host aborts.
 type abortError struct{ discard bool }
 
 func (*abortError) Error() string { return errAborted.Error() }
@@ -162,7 +162,8 @@ func outOfTurn(m *pb.ExportRequest, why string) error {
 	return Permanent(fmt.Errorf("%T is out of turn: %s", m.GetMessage(), why))
 }
 
-// ready refuses what a committed run must not get a second time.
+// ready refuses partitions, Prepare and Commit of a run that is committed
+// already.
 func (a *attempt) ready() error {
 	if a.last.Number >= a.run.Number {
 		return Permanent(fmt.Errorf("run %d is committed already: the last one is %d", a.run.Number, a.last.Number))

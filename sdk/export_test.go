@@ -90,7 +90,7 @@ func TestWhatIsOutOfTurnIsRefused(t *testing.T) {
 			_, err := e.Prepare(ctx, batch.Totals{})
 			return err
 		},
-		"a date that is none": func(e *protocol.Exporter) error {
+		"an invalid date": func(e *protocol.Exporter) error {
 			_ = e.BeginPartition(ctx, Partition{Date: "2026-02-30"})
 			_, err := e.Prepare(ctx, batch.Totals{})
 			return err

@@ -13,16 +13,17 @@ import (
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-// parentInterval is how long a plugin may outlive its host. Where the host can
-// have the kernel kill its children (Linux) it does so as well.
+// parentInterval is the time between two checks of the host's process, and so
+// the longest time that a plugin outlives its host. On Linux the kernel also
+// kills the host's children when the host dies.
 const parentInterval = 500 * time.Millisecond
 
 // exitOrphaned is the exit status of a plugin whose host has died.
 const exitOrphaned = 3
 
-// watchParent ends the process when its parent has ended, or the process that
-// the host has named: between the two may be a wrapper. Nothing is drained:
-// there is nobody left to commit.
+// watchParent ends the process when its parent process or the host has ended.
+// The two differ if a wrapper starts the plugin. Open exports are not drained,
+// since no host is left to commit them.
 func watchParent(log hclog.Logger) {
 	parent := os.Getppid()
 	host, err := strconv.Atoi(os.Getenv(protocol.EnvParent))
@@ -34,12 +35,12 @@ func watchParent(log hclog.Logger) {
 	for os.Getppid() == parent && alive(host) {
 		<-ticker.C
 	}
-	signal.Ignore(syscall.SIGPIPE) // nobody may be reading the log any more
+	signal.Ignore(syscall.SIGPIPE) // the reader of the log may have ended
 	log.Error("the host has ended, and so does its plugin", "host", host)
 	os.Exit(exitOrphaned)
 }
 
-// alive says whether a process exists, whoever owns it.
+// alive reports whether a process exists, also if another user owns it.
 func alive(pid int) bool {
 	p, err := os.FindProcess(pid)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// orphaned starts a host, kills it, and returns the process that it had
-// started, by now a child of this one.
+// orphaned starts a host, kills it, and returns the plugin process that the
+// host had started, which then is a child of this process.
 func orphaned(t *testing.T, role, dir string) (pid int) {
 	t.Helper()
 	host := exec.Command(os.Args[0])
@@ -41,8 +41,8 @@ func orphaned(t *testing.T, role, dir string) (pid int) {
 	return pid
 }
 
-// The SDK alone ends a plugin whose host was killed: nobody signals it, as the
-// kernel does where the host has asked for that.
+// The SDK alone ends a plugin whose host was killed: here the kernel sends it no
+// signal, since the host has not asked for one.
 func TestAnOrphanEndsByItself(t *testing.T) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)

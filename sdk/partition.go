@@ -34,7 +34,7 @@ func (a *attempt) partitionOf(m *pb.BeginPartition) (Partition, error) {
 	return p, nil
 }
 
-// write hands one partition to the destination and checks what it says.
+// write passes one partition to the destination and checks its receipt.
 func (a *attempt) write(ctx context.Context, m *pb.BeginPartition) error {
 	if err := a.ready(); err != nil {
 		return err
@@ -63,7 +63,7 @@ func (a *attempt) write(ctx context.Context, m *pb.BeginPartition) error {
 	return nil
 }
 
-// check compares a receipt with what was handed out.
+// check compares a receipt with the rows that the reader has handed out.
 func check(p Partition, got PartitionReceipt, r *batch.Reader) (PartitionReceipt, error) {
 	sent := r.Totals()
 	got.Index, got.Date = p.Index, p.Date
@@ -95,7 +95,8 @@ type incoming struct {
 	err       error // why the partition was cut
 }
 
-// next returns io.EOF behind an EndPartition whose totals are right.
+// next returns the partition's next batch, or io.EOF after an EndPartition
+// whose totals are right.
 func (in *incoming) next() (*batch.Batch, error) {
 	b, err := in.receive()
 	if err != nil && !errors.Is(err, io.EOF) {

@@ -10,7 +10,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// project is a destination and what belongs to it.
+// project is the destination of one project, with its locks, its open attempt
+// and the newest fence.
 type project struct {
 	destination Destination
 	log         hclog.Logger
@@ -56,8 +57,9 @@ func (s *server) use(id int64) (p *project, release func(), err error) {
 	return nil, nil, Permanent(fmt.Errorf("project %d is not configured", id))
 }
 
-// hold is use for those who need the destination for themselves. It waits
-// until it is free, or ctx is over.
+// hold is use for callers that need the destination for themselves: exports,
+// erasures and new configurations. It waits until no other caller has it, or
+// until ctx ends.
 func (s *server) hold(ctx context.Context, id int64) (*project, func(), error) {
 	for p := s.lookup(id); p != nil; p = s.lookup(id) {
 		if err := p.take(ctx); err != nil {
@@ -82,8 +84,8 @@ func (p *project) take(ctx context.Context) error {
 	}
 }
 
-// replace puts a project into place, after what the one before has open. The
-// fences that this process has seen stay.
+// replace makes p the project with this id, after the open export or erasure of
+// its predecessor has ended. The fences that this process has seen stay.
 func (s *server) replace(ctx context.Context, id int64, p *project) error {
 	for {
 		old := s.lookup(id)
@@ -160,9 +162,10 @@ func (p *project) status(ctx context.Context, run Run) (Status, error) {
 	return status, err
 }
 
-// unsettled says whether an attempt at run is committing, or was cut and has
-// not ended: it may have the host's Commit in hand. One that is alive and was
-// not told to commit is settled.
+// unsettled reports whether an attempt at run may still commit: it is
+// committing, or its stream was cut and it has not ended, so that it may have
+// received the host's Commit. An attempt with a live stream that has not
+// received Commit is settled.
 func (p *project) unsettled(run Run) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -20,8 +20,9 @@ import (
 )
 
 const (
-	// drainTimeout is how long SIGTERM lets what is open come to its end; then
-	// it is aborted. A service manager kills after 90 s, a container after 10.
+	// drainTimeout is the time that open exports have to finish after SIGTERM;
+	// then they are aborted. A service manager kills after 90 s, a container
+	// after 10.
 	drainTimeout = 5 * time.Second
 
 	// flushTimeout is how long the last answers have to reach a host that
@@ -32,16 +33,17 @@ const (
 	exitTimeout = 3 * time.Second
 )
 
-// Serve runs a plugin's process and returns when it is to end. main does
-// nothing else:
+// Serve runs a plugin's process and returns when the process should end. A
+// plugin's main only calls Serve:
 //
 //	func main() { sdk.Serve(ndjson.Plugin()) }
 //
-// The process ends when its host does. SIGTERM has it finish what is open,
-// for a few seconds at most; SIGINT is ignored, since a terminal sends it to
-// host and plugins alike. Whatever the process prints reaches the host's log.
-// Started by a person it explains itself; --version and --describe answer.
-// Mistakes in p are printed, and the process exits with status 1.
+// The process ends when its host does. After SIGTERM it finishes open exports,
+// for a few seconds at most; it ignores SIGINT, since a terminal sends it to
+// host and plugins alike. The process's output is written to the host's log.
+// A process that a person starts prints an explanation, or answers --version
+// and --describe. Mistakes in p are printed, and the process exits with
+// status 1.
 func Serve(p Plugin) {
 	if os.Getenv(protocol.Handshake.MagicCookieKey) != protocol.Handshake.MagicCookieValue {
 		os.Exit(talk(p, os.Args[1:], os.Stdout, os.Stderr))
@@ -90,8 +92,8 @@ func serve(p Plugin) error {
 	return s.end(exitTimeout)
 }
 
-// drainOnSignal waits for SIGTERM, then until nothing is open, and says
-// whether it came to that.
+// drainOnSignal waits for SIGTERM, and then until no export is open. It reports
+// whether all exports ended within drainTimeout.
 func drainOnSignal(s *server, log hclog.Logger) bool {
 	signal.Ignore(os.Interrupt)
 	term := make(chan os.Signal, 1)

@@ -46,7 +46,7 @@ type chatty struct{ double }
 
 func (*chatty) Check(context.Context) []CheckResult {
 	noise := bytes.Repeat([]byte("x"), 1<<20) // no newline
-	runtime.GC()                              // closes files that nobody refers to
+	runtime.GC()                              // closes files without a reference
 	for _, f := range []*os.File{os.Stdout, os.Stderr} {
 		if _, err := f.Write(noise); err != nil {
 			return []CheckResult{{Action: "print", Detail: err.Error()}}
@@ -119,7 +119,7 @@ func launched(t *testing.T) (dir string, process *os.Process, c *protocol.Client
 	return dir, cmd.Process, c, client.Exited
 }
 
-// eventually waits for what another process does.
+// eventually waits until done returns true because of another process's work.
 func eventually(t *testing.T, what string, limit time.Duration, done func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(limit)
@@ -227,7 +227,8 @@ func TestThePluginEndsWithItsHost(t *testing.T) {
 	eventually(t, "the end of the orphan", 10*time.Second, func() bool { return gone(pid) })
 }
 
-// gone is true of a process that nobody has waited for, too.
+// gone reports whether a process has ended. A zombie, for which no parent has
+// waited, has ended too.
 func gone(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

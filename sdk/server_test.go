@@ -143,7 +143,7 @@ func testRun(number, fence int64) Run {
 	return Run{ProjectID: 1, Pipeline: "p", PipelineID: "id", Stream: Events, Mode: Append, Number: number, Fence: fence}
 }
 
-// opened opens an export, with what is rejected refused.
+// opened opens an export that fails on a rejected row.
 func opened(t testing.TB, c *protocol.Client, run Run) *protocol.Exporter {
 	t.Helper()
 	e, err := c.Export(t.Context(), nil)

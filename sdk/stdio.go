@@ -8,18 +8,18 @@ import (
 	"google.golang.org/grpc"
 )
 
-// stdio undoes what go-plugin does to standard output and error. It reads the
-// real standard output line by line, so that 64 KiB without a newline block
-// the writer for ever, and it replaces os.Stdout and os.Stderr by pipes that
-// nobody may be reading. Here both end in the real standard error, which the
+// stdio undoes go-plugin's redirection of standard output and error. go-plugin
+// reads the real standard output line by line, so that 64 KiB without a newline
+// block the writer for ever, and it replaces os.Stdout and os.Stderr by pipes
+// that may have no reader. Here both end in the real standard error, which the
 // host always reads.
 type stdio struct {
 	once     sync.Once
 	out, err *os.File
-	// handshake is what standard output was. It is kept open: a File that
-	// nobody refers to is closed, and the host takes the end of the stream for
-	// the end of the plugin. out and err are the files that os has made for
-	// the same reason.
+	// handshake is the original standard output. The reference keeps it open: a
+	// File without a reference is closed, and the host takes the end of the
+	// stream for the end of the plugin. out and err keep the files of package os
+	// open for the same reason.
 	handshake *os.File
 }
 

@@ -9,7 +9,8 @@ import (
 )
 
 // divertStdout points file descriptor 1 at standard error. The handshake line
-// goes to what it was before, which children do not inherit.
+// goes to a copy of the original standard output, which children do not
+// inherit.
 func divertStdout() (*stdio, error) {
 	real, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-// heldListener is a socket on which what the server writes can be held back.
+// heldListener is a socket on which a test can hold back the server's answers.
 type heldListener struct {
 	net.Listener
 	mu sync.RWMutex // held for writing while writes are held back

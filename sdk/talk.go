@@ -8,7 +8,7 @@ import (
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-// talk answers a person who has started the plugin and returns the exit
+// talk answers a person who has started the plugin by hand, and returns the exit
 // status.
 func talk(p Plugin, args []string, out, errOut io.Writer) int {
 	if err := p.validate(); err != nil {
@@ -39,7 +39,7 @@ By hand it takes  --version  and  --describe  (its attributes and capabilities a
 	return 2
 }
 
-// description is what --describe prints.
+// description is the JSON that --describe prints.
 type description struct {
 	Name         string                `json:"name"`
 	Version      string                `json:"version"`

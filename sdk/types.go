@@ -5,20 +5,21 @@ import (
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-// The types that an author meets. They are declared where host and plugin
-// share them.
+// The types of the API that host and plugin share. They are declared in packages
+// protocol and batch.
 type (
 	// Stream is one of the three kinds of data.
 	Stream = batch.Stream
-	// Mode says how a run's rows relate to those of earlier runs.
+	// Mode is the relation of a run's rows to those of earlier runs.
 	Mode = protocol.Mode
-	// Partitioning says which date makes a partition.
+	// Partitioning is the choice of the date that divides rows into partitions.
 	Partitioning = protocol.Partitioning
 	// Guarantee is how strongly a destination keeps a run's rows exactly once.
 	Guarantee = protocol.Guarantee
-	// Capabilities say what a destination can do.
+	// Capabilities are the streams, modes and guarantees that a destination
+	// supports.
 	Capabilities = protocol.Capabilities
-	// Project is what a plugin learns of a project.
+	// Project describes the project that a destination is configured for.
 	Project = protocol.Project
 	// Target is a physical place that a stream is written to.
 	Target = protocol.Target
@@ -28,19 +29,20 @@ type (
 	LastRun = protocol.LastRun
 	// Partition is a part of a run's rows: those of one date.
 	Partition = protocol.Partition
-	// Receipt says what a run put at the destination.
+	// Receipt lists the partitions that a run put at the destination.
 	Receipt = protocol.Receipt
-	// PartitionReceipt says what a run put at the destination in one partition.
+	// PartitionReceipt counts the rows of one partition at the destination.
 	PartitionReceipt = protocol.PartitionReceipt
-	// RunState says what became of a run.
+	// RunState is the state of a run at the destination.
 	RunState = protocol.RunState
-	// Status is the answer to what became of a run.
+	// Status is a destination's answer to the host's question for a run's state.
 	Status = protocol.Status
 	// CheckResult is one thing that Check tried.
 	CheckResult = protocol.CheckResult
 	// InventoryItem is one object or table partition that a destination holds.
 	InventoryItem = protocol.InventoryItem
-	// EraseResult counts what Erase removed and touched.
+	// EraseResult counts the rows that Erase removed and the objects that it
+	// changed.
 	EraseResult = protocol.EraseResult
 )
 

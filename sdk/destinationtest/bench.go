@@ -18,11 +18,11 @@ const (
 	pipelineID = "k7q2m9x4"
 )
 
-// pollInterval is how often a run in doubt is asked about.
+// pollInterval is the pause between two Status calls for a run in doubt.
 const pollInterval = 20 * time.Millisecond
 
-// bench is what one check works with: a place and the processes that write to
-// it.
+// bench is the environment of one check: a place at the destination and the
+// plugin processes that write to it.
 type bench struct {
 	T
 	h      Harness
@@ -52,8 +52,8 @@ func (b *bench) run(number, fence int64) sdk.Run {
 	}
 }
 
-// copied is the run of the same number and fence that a host plans whose data
-// directory was copied: its content is another.
+// copied returns the run that a host with a copied data directory plans: it has
+// the same number and fence as run, and another content.
 func copied(run sdk.Run) sdk.Run {
 	run.Content = fmt.Sprintf("c%031x", run.Number)
 	return run
@@ -98,7 +98,7 @@ func (p *process) open(run sdk.Run) (*session, error) {
 	return s, err
 }
 
-// tryOpen opens a run that is to be refused.
+// tryOpen opens a run that the destination should refuse.
 func (p *process) tryOpen(run sdk.Run) error {
 	s, err := p.open(run)
 	if err == nil {
@@ -183,7 +183,7 @@ func (p *process) export(run sdk.Run, d data) (*session, sdk.Receipt, error) {
 	return s, committed, nil
 }
 
-// mustExport is export for what has to succeed, with the receipt checked.
+// mustExport exports a run that has to succeed, and checks its receipt.
 func (p *process) mustExport(run sdk.Run, d data) {
 	b := p.bench
 	b.Helper()
@@ -197,7 +197,7 @@ func (p *process) mustExport(run sdk.Run, d data) {
 	b.checkReceipt(receipt, d)
 }
 
-// checkReceipt compares a receipt with what was sent, when nothing was
+// checkReceipt compares a receipt with the rows that were sent, if none were
 // rejected.
 func (b *bench) checkReceipt(receipt sdk.Receipt, d data) {
 	b.Helper()
@@ -218,7 +218,7 @@ func (b *bench) checkReceipt(receipt sdk.Receipt, d data) {
 	}
 }
 
-// state asks what became of a run until it is not in doubt.
+// state asks for the status of a run until it is not in doubt.
 func (p *process) state(run sdk.Run) sdk.Status {
 	b := p.bench
 	b.Helper()
@@ -240,7 +240,7 @@ func (p *process) state(run sdk.Run) sdk.Status {
 	}
 }
 
-// expectState asserts what Status says.
+// expectState asserts the state and the last committed run that Status returns.
 func (p *process) expectState(run sdk.Run, want sdk.RunState, lastCommitted int64) {
 	b := p.bench
 	b.Helper()
@@ -251,7 +251,7 @@ func (p *process) expectState(run sdk.Run, want sdk.RunState, lastCommitted int6
 	}
 }
 
-// read returns what a consumer sees, by date.
+// read returns the rows that a consumer sees, by date.
 func (b *bench) read(run sdk.Run, when string) map[string][]string {
 	b.Helper()
 	ctx, cancel := b.call()
@@ -263,7 +263,7 @@ func (b *bench) read(run sdk.Run, when string) map[string][]string {
 	return got
 }
 
-// expectRows asserts what a consumer sees.
+// expectRows asserts the rows that a consumer sees.
 func (b *bench) expectRows(run sdk.Run, want map[string][]string, when string) {
 	b.Helper()
 	if diff := compare(want, b.read(run, when)); diff != "" {
@@ -271,8 +271,8 @@ func (b *bench) expectRows(run sdk.Run, want map[string][]string, when string) {
 	}
 }
 
-// expectNothing asserts that a consumer sees none of a run that is not
-// committed, unless the destination says that one may.
+// expectNothing asserts that a consumer sees no row of a run that is not
+// committed, unless the harness has VisibleEarly.
 func (b *bench) expectNothing(run sdk.Run, before map[string][]string, when string) {
 	b.Helper()
 	if !b.h.VisibleEarly {
@@ -280,7 +280,8 @@ func (b *bench) expectNothing(run sdk.Run, before map[string][]string, when stri
 	}
 }
 
-// objects fingerprints what is stored; nil when the harness cannot.
+// objects returns fingerprints of the stored objects; nil if the harness has no
+// Objects.
 func (b *bench) objects(run sdk.Run) map[string]string {
 	b.Helper()
 	if b.h.Objects == nil {
@@ -329,7 +330,7 @@ func (b *bench) expectClass(err error, what string, classes ...protocol.Class) {
 	}
 }
 
-// describe asks the plugin what it is.
+// describe asks the plugin for its description.
 func (p *process) describe() protocol.Description {
 	b := p.bench
 	b.Helper()

@@ -162,7 +162,8 @@ func abortedRun(b *bench) {
 	}
 }
 
-// wrongTotals lies about what was sent, as a message that was lost would.
+// wrongTotals sends totals that differ from the rows sent, as if a message had
+// been lost.
 func wrongTotals(b *bench) {
 	d := days("totals", 2, 5)
 	for _, change := range []func(*batch.Totals){
@@ -333,7 +334,7 @@ func zombie(b *bench) {
 
 func otherPipeline(b *bench) {
 	if b.h.SharedTarget {
-		b.Skipf("the destination does not know who holds a target")
+		b.Skipf("the destination does not know which pipeline holds a target")
 	}
 	p, first, second := b.start(), days("first", 2, 3), days("second", 2, 3)
 	p.mustExport(b.run(1, 1), first)

@@ -82,7 +82,7 @@ func badConfigurations(b *bench) {
 		all.Attributes = append(all.Attributes, w.Attributes...)
 	}
 	b.expectDiagnostics(p, all)
-	b.mustConfigure(p) // what was refused has left nothing behind
+	b.mustConfigure(p) // the refused configurations have no effect
 }
 
 var unknownAttribute = BadConfig{

@@ -16,7 +16,7 @@ type phase struct {
 	point string // of a plugin that was built with crash points
 	// step is the last step that a plugin without them does before it is killed.
 	step step
-	// What may be true afterwards.
+	// The outcomes that are allowed after the kill.
 	mayCommit, mayBeAbsent bool
 }
 
@@ -85,7 +85,7 @@ func (b *bench) exportAndKill(run sdk.Run, d data, at phase) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			_, _ = s.Commit(ctx) // nobody hears the answer
+			_, _ = s.Commit(ctx) // the answer is dropped
 		}()
 		p.kill()
 		cancel()
@@ -141,14 +141,14 @@ func killAndRetry(b *bench) {
 			run.Fence++
 			p.mustExport(run, d)
 		}
-		b.expectRows(run, union(before, d), "after a kill at "+at.name+" and what Status asked for")
+		b.expectRows(run, union(before, d), "after a kill at "+at.name+" and the step that Status asked for")
 		b.expectSameObjects(run, undisturbed, "after a kill at "+at.name)
 		p.expectState(run, sdk.Committed, 2)
 	}
 }
 
-// lostReply commits without hearing the answer: the process dies behind the
-// commit, or the host hangs up.
+// lostReply commits and loses the answer: the process dies after the commit, or
+// the host closes the stream.
 func lostReply(b *bench) {
 	d := days("lost", 2, 5)
 	run := b.run(1, 1)

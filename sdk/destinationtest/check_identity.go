@@ -58,9 +58,9 @@ func twoProjects(b *bench) {
 	p.expectState(theirs, sdk.Committed, 1)
 }
 
-// contentIsKept looks for the content of a committed run: in the process that
-// has committed it, and in another one after a crash behind the commit, whose
-// receipt need not be kept.
+// contentIsKept asks for the content of a committed run: the process that has
+// committed it, and another process after a crash that follows the commit. The
+// receipt may be lost in the crash, the content may not.
 func contentIsKept(b *bench) {
 	first, second := b.run(1, 1), b.run(2, 2)
 	p, d := b.start(), days("second", 1, 2)

@@ -37,8 +37,9 @@ func manyDays(b *bench) {
 	b.arrives(days("many", n, 7))
 }
 
-// strange are rows that get harmed by whoever decodes and encodes them. Those
-// without flags every destination takes.
+// strange returns rows that change when a destination decodes and encodes them
+// carelessly, such as numbers that do not fit a double. Every destination must
+// take the rows without flags.
 func strange() []Row {
 	plain := []string{
 		`{"text":"é ü ß 日本語 العربية עברית 😀 👩‍👩‍👧 \u00e9 e\u0301 \ud83d\ude00"}`,
@@ -91,8 +92,8 @@ func longRow(b *bench) {
 	})
 }
 
-// takesOrRejects exports rows of which some may be rejected: what is not must
-// be there, what is must be counted and come back as it was.
+// takesOrRejects exports rows of which some may be rejected. The other rows must
+// be at the destination; a rejected row must be counted and returned unchanged.
 func (b *bench) takesOrRejects(d data, mayReject func(Row) bool) {
 	b.Helper()
 	p := b.start()

@@ -11,9 +11,9 @@
 //		})
 //	}
 //
-// Each check is named after the law that it holds. What a destination cannot
-// do is stated in the Harness, and the check is then skipped or weaker; it is
-// never left out in silence.
+// Each check is named after the law that it holds. The limits of a destination
+// are stated in the Harness, and a check that meets one is skipped or weaker; it
+// is never left out in silence.
 //
 // The suite itself is tested with destinations that lie: for each check there
 // is one that it must catch.

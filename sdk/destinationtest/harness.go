@@ -51,18 +51,18 @@ type Harness struct {
 	// Read returns the rows that a consumer sees as committed, by date ("" for
 	// people and identity), in any order and without newlines.
 	Read func(ctx context.Context, at Place) (map[string][]string, error)
-	// Objects returns what is stored at the place, committed or not: a name
-	// that does not depend on the place, and a fingerprint of the content. nil:
-	// it is not checked that a retry leaves the same bytes. Ledgers and
-	// manifests, which hold fences, are not among the objects.
+	// Objects returns the objects that are stored at the place, committed or
+	// not: a name that does not depend on the place, and a fingerprint of the
+	// content. nil: the suite does not check that a retry leaves the same bytes.
+	// Ledgers and manifests, which hold fences, are not among the objects.
 	Objects func(ctx context.Context, at Place) (map[string]string, error)
 
 	// Refused are events, as rows without newline, that the destination must
 	// reject, with their flags. nil: it is not checked that rejected rows come
 	// back. Of other rows only those with flags may be rejected.
 	Refused []Row
-	// LongestRow is the longest row that must be stored. 0: 1 MiB, the most
-	// that a source lets through. What is longer may be rejected.
+	// LongestRow is the length in bytes of the longest row that must be stored;
+	// longer rows may be rejected. 0: 1 MiB, the limit of the sources.
 	LongestRow int
 
 	// FenceInProcess says that the destination keeps fences only as long as its
@@ -75,8 +75,8 @@ type Harness struct {
 	// not Transaction, and Read cannot tell.
 	VisibleEarly bool
 
-	// KeepsAborted says that what an aborted run has written stays, although
-	// the host asked to discard it: the destination has no Aborter.
+	// KeepsAborted says that the objects of an aborted run stay, although the
+	// host asked to discard them: the destination has no Aborter.
 	KeepsAborted bool
 
 	// Timeout bounds each call. 0: one minute.

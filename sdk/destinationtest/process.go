@@ -138,7 +138,8 @@ func (p *process) signal(s os.Signal) {
 	}
 }
 
-// logBuffer keeps what plugins print, up to a limit, for a check that fails.
+// logBuffer keeps the output of plugins, up to a limit, for the report of a
+// failed check.
 type logBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

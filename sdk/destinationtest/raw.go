@@ -19,8 +19,8 @@ func (s *session) sendRaw(b *batch.Batch, sum uint32) error {
 	return s.SendWithChecksum(ctx, b, sum)
 }
 
-// finish ends the partition and prepares the run, with totals that are right
-// for what was sent.
+// finish ends the partition and prepares the run, with the right totals of b,
+// its only batch.
 func (s *session) finish(b *batch.Batch) error {
 	ctx, cancel := s.b.call()
 	defer cancel()

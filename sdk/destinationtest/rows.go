@@ -14,7 +14,7 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// Row is one row without its newline, and what is unusual about it.
+// Row is one row without its newline, with the flags of its unusual properties.
 type Row struct {
 	Line  string
 	Flags batch.Flags
@@ -55,10 +55,10 @@ type part struct {
 
 func (p part) rows() []Row { return slices.Concat(p.batches...) }
 
-// data is what a run sends.
+// data is the partitions that a run sends.
 type data []part
 
-// lines returns what must be found afterwards.
+// lines returns the rows that a consumer must see after the commit, by date.
 func (d data) lines() map[string][]string {
 	out := make(map[string][]string)
 	for _, p := range d {
@@ -106,7 +106,7 @@ func set(stream batch.Stream, name string, n int) data {
 	return data{{batches: slices.Collect(slices.Chunk(rows, 3))}}
 }
 
-// union adds up what several runs must leave.
+// union returns the rows that a consumer must see after several runs, by date.
 func union(all ...data) map[string][]string {
 	out := make(map[string][]string)
 	for _, d := range all {
@@ -117,8 +117,8 @@ func union(all ...data) map[string][]string {
 	return out
 }
 
-// compare says how what was found differs from what must be there; "" when it
-// does not. The order of rows is free.
+// compare describes the difference between the wanted and the found rows, by
+// date; "" if there is none. The order of rows is free.
 func compare(want, got map[string][]string) string {
 	var b strings.Builder
 	dates := slices.Sorted(maps.Keys(want))

@@ -129,8 +129,8 @@ func TestEveryCheckCatchesALie(t *testing.T) {
 	}
 }
 
-// The server without the SDK passes what its lies fail: it is the lie that is
-// caught.
+// The server without the SDK passes the checks that its lies fail: so a check
+// catches the lie, not another fault of the server.
 func TestTheRawServerPassesWithoutItsLies(t *testing.T) {
 	t.Parallel()
 	h := harness().withDefaults(t)
@@ -150,7 +150,7 @@ func TestTheRawServerPassesWithoutItsLies(t *testing.T) {
 	}
 }
 
-// impatient shortens what a lie lets a check wait for.
+// impatient returns a shorter timeout for lies that make a check wait for it.
 func impatient(lie string, timeout time.Duration) time.Duration {
 	if lie == "always_in_doubt" {
 		return 2 * time.Second
@@ -167,7 +167,7 @@ func find(t *testing.T, name string) check {
 	return checks[i]
 }
 
-// recorder is a T that keeps what a check says.
+// recorder is a T that keeps the messages of a check.
 type recorder struct {
 	*testing.T
 	mu       sync.Mutex

@@ -19,7 +19,7 @@ import (
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-// wireLies are told by raw; "raw" is none.
+// wireLies are the lies that raw can tell; "raw" is the server without a lie.
 var wireLies = []string{
 	"raw",
 	"ignores_totals", "ignores_run_totals", "ignores_payload_checksum", "takes_any_size", "cut_is_commit",
@@ -179,8 +179,9 @@ func (r *raw) partitions(stream pb.DestinationService_ExportServer, run sdk.Run,
 	}
 }
 
-// ignores says whether totals are not looked at. What is too large is not
-// stored, so that its totals differ.
+// ignores reports whether the lie is to ignore these totals. A server that takes
+// batches of any size ignores totals too: it does not store the batches that are
+// too large, so that its own totals differ.
 func (r *raw) ignores(totals string) bool {
 	return r.lie == totals || r.lie == "ignores_totals" || r.lie == "takes_any_size"
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/penstock-io/penstock/sdk"
 )
 
-// ledger says what is committed in one directory.
+// ledger lists the committed runs of one directory.
 type ledger struct {
 	Fences   map[string]int64       // by pipeline id
 	Contents map[string]string      // of the runs that hold the fences, by pipeline id

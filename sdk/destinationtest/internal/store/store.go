@@ -37,7 +37,7 @@ var _ interface {
 	sdk.Inventorier
 } = (*Store)(nil)
 
-// lies says whether the store tells this lie.
+// lies reports whether the store tells this lie.
 func (s *Store) lies(lie string) bool { return s.Lie == lie }
 
 func (s *Store) base(stream sdk.Stream) string {
@@ -197,7 +197,7 @@ func (s *Store) take(data []byte, b *batch.Batch, r *batch.Reader, receipt *sdk.
 	return data, nil
 }
 
-// harm is what the lies about rows do to a partition.
+// harm changes the rows of a partition as the store's lie demands.
 func (s *Store) harm(data []byte, run sdk.Run) []byte {
 	lines := strings.SplitAfter(string(data), "\n")
 	lines = lines[:len(lines)-1]
