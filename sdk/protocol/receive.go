@@ -3,8 +3,6 @@ package protocol
 import (
 	"fmt"
 
-	"google.golang.org/grpc/encoding"
-	_ "google.golang.org/grpc/encoding/proto" // the codec "proto"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -43,17 +41,8 @@ type request struct {
 	whole   pb.ExportRequest
 }
 
-// codec is gRPC's own, but for requests.
-type codec struct{ encoding.CodecV2 }
-
-func newCodec() codec { return codec{encoding.GetCodecV2("proto")} }
-
-// Unmarshal implements encoding.CodecV2.
-func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
-	r, ok := v.(*request)
-	if !ok {
-		return c.CodecV2.Unmarshal(data, v)
-	}
+// receive copies a message out of the transport's buffers and decodes it.
+func (r *request) receive(data mem.BufferSlice) error {
 	n := data.Len()
 	if cap(r.wire) < n {
 		r.wire = make([]byte, n, n+n/8)

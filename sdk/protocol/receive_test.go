@@ -51,7 +51,7 @@ func TestRequests(t *testing.T) {
 		"nothing":        {},
 		"unknown fields": append(wire(t, &pb.ExportRequest{Message: &pb.ExportRequest_Commit{Commit: &pb.Commit{}}}), 0xf8, 0x01, 0x01),
 	}
-	c, r := newCodec(), &request{}
+	c, r := newCodec(buffers), &request{}
 	for range 2 { // the second time in memory that was used before
 		for name, b := range messages {
 			want := new(pb.ExportRequest)
@@ -70,27 +70,35 @@ func TestRequests(t *testing.T) {
 
 func TestRequestsDoNotAllocateAPayload(t *testing.T) {
 	b := in(wire(t, batchMessage(make([]byte, 1<<20))), 16<<10)
-	c, r := newCodec(), &request{}
+	c, r := newCodec(buffers), &request{}
 	if err := c.Unmarshal(b, r); err != nil {
 		t.Fatal(err)
 	}
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	for range 100 {
+	n := allocatedBytes(100, func() {
 		if err := c.Unmarshal(b, r); err != nil {
 			t.Fatal(err)
 		}
-	}
-	runtime.ReadMemStats(&after)
-	if n := (after.TotalAlloc - before.TotalAlloc) / 100; n > 4096 {
+	})
+	if n > 4096 {
 		t.Errorf("%d bytes are allocated for each batch", n)
 	}
+}
+
+// allocatedBytes returns how many bytes a call of fn allocates, on average.
+func allocatedBytes(calls uint64, fn func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range calls {
+		fn()
+	}
+	runtime.ReadMemStats(&after)
+	return (after.TotalAlloc - before.TotalAlloc) / calls
 }
 
 func FuzzRequest(f *testing.F) {
 	f.Add(wire(f, batchMessage([]byte("payload"))))
 	f.Add([]byte{0x1a, 0x02, 0x1a, 0x05})
-	c := newCodec()
+	c := newCodec(buffers)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		want := new(pb.ExportRequest)
 		wantErr := proto.Unmarshal(b, want)
