@@ -35,8 +35,8 @@
 //   - Commit makes a run the last committed one, in one step.
 //   - Status returns the state of a run, by looking at the destination.
 //
-// The example of this package is such a destination in 60 lines, which keeps
-// rows in memory; the directory examples/third-party has one that writes files.
+// The example of this package is such a destination in 60 lines; the directory
+// examples/third-party has a complete one, which also refuses an older host.
 //
 // # The one rule
 //

@@ -22,8 +22,8 @@ func NewClient(conn grpc.ClientConnInterface) *Client {
 	return &Client{rpc: pb.NewDestinationServiceClient(conn)}
 }
 
-// Describe asks what the plugin is. A description that breaks the protocol's
-// rules is a permanent error.
+// Describe returns the plugin's description. A description that breaks the
+// protocol's rules is a permanent error.
 func (c *Client) Describe(ctx context.Context) (Description, error) {
 	answer, err := c.rpc.Describe(ctx, &pb.DescribeRequest{})
 	if err != nil {
@@ -64,7 +64,8 @@ func (c *Client) Configure(ctx context.Context, p Project, destination string, c
 	}, nil
 }
 
-// Check tries what an export of this project will need.
+// Check makes the plugin try the operations that an export of this project
+// needs.
 func (c *Client) Check(ctx context.Context, projectID int64) ([]CheckResult, error) {
 	answer, err := c.rpc.Check(ctx, &pb.CheckRequest{ProjectId: projectID})
 	if err != nil {
@@ -73,7 +74,7 @@ func (c *Client) Check(ctx context.Context, projectID int64) ([]CheckResult, err
 	return each(answer.GetResults(), checkResultFromProto), nil
 }
 
-// Status asks what became of a run.
+// Status returns the state of a run at the destination.
 func (c *Client) Status(ctx context.Context, run Run) (Status, error) {
 	answer, err := c.rpc.Status(ctx, &pb.StatusRequest{Run: runToProto(run)})
 	if err != nil {
@@ -82,7 +83,7 @@ func (c *Client) Status(ctx context.Context, run Run) (Status, error) {
 	return statusFromProto(answer), nil
 }
 
-// Inventory lists what the destination holds of run's pipeline and stream.
+// Inventory lists the objects of run's pipeline and stream at the destination.
 // An error of yield ends the listing and is returned.
 func (c *Client) Inventory(ctx context.Context, run Run, yield func(InventoryItem) error) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -107,9 +108,9 @@ func (c *Client) Inventory(ctx context.Context, run Run, yield func(InventoryIte
 // maxIDs is how many distinct ids one message of Erase holds.
 const maxIDs = 10_000
 
-// Erase removes the rows of distinct ids from what was exported of run's
-// pipeline and stream. ids is called until it returns io.EOF; another error of
-// it ends the call, and part of the rows may be gone.
+// Erase removes the rows of the given distinct ids from all committed runs of
+// run's pipeline and stream. It calls ids until ids returns io.EOF. Another
+// error of ids ends the call; part of the rows may be removed then.
 func (c *Client) Erase(ctx context.Context, run Run, ids func() ([]string, error)) (EraseResult, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -142,8 +143,8 @@ func (c *Client) Erase(ctx context.Context, run Run, ids func() ([]string, error
 	return EraseResult{Rows: answer.GetRows(), Objects: answer.GetObjects()}, nil
 }
 
-// Drain has the plugin finish what is open and take nothing new. It returns
-// when nothing is open.
+// Drain makes the plugin finish open exports and refuse new ones. It returns
+// when no export is open.
 func (c *Client) Drain(ctx context.Context) error {
 	if _, err := c.rpc.Drain(ctx, &pb.DrainRequest{}); err != nil {
 		return fmt.Errorf("drain: %w", fromStatus(ctx, err))

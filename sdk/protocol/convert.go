@@ -175,7 +175,7 @@ func lastRunFromProto(o *pb.Opened) LastRun {
 func PartitionFromProto(p *pb.BeginPartition) (Partition, error) {
 	if d := p.GetDate(); d != "" {
 		if _, err := time.Parse(time.DateOnly, d); err != nil {
-			return Partition{}, fmt.Errorf("partition %d: %q is no date", p.GetIndex(), d)
+			return Partition{}, fmt.Errorf("partition %d: %q is not a date", p.GetIndex(), d)
 		}
 	}
 	return Partition{Index: int(p.GetIndex()), Date: p.GetDate()}, nil
@@ -192,8 +192,8 @@ func TotalsFromProto(t *pb.Totals) Totals {
 	}
 }
 
-// maxObjects is how many object names a receipt carries to the host: at 200
-// bytes each a quarter of what a message holds.
+// maxObjects is the largest number of object names in a receipt to the host: at
+// 200 bytes each they take a quarter of a message.
 const maxObjects = 10_000
 
 // ReceiptToProto converts. Of the objects' names it keeps the first 10,000.

@@ -9,8 +9,8 @@ import (
 	"github.com/penstock-io/penstock/sdk/schema"
 )
 
-// SchemaToProto converts. It fails on a default that is no JSON value, which
-// Schema.Validate has found before.
+// SchemaToProto converts a schema. It fails on a default that JSON cannot
+// represent, which Schema.Validate refuses as well.
 func SchemaToProto(s schema.Schema) (*pb.ConfigSchema, error) {
 	out := &pb.ConfigSchema{}
 	for _, a := range s.Attributes {
@@ -29,8 +29,8 @@ func SchemaToProto(s schema.Schema) (*pb.ConfigSchema, error) {
 	return out, nil
 }
 
-// schemaFromProto converts. It fails on what Schema.Validate refuses: a plugin
-// in another language has made the mistake.
+// schemaFromProto converts a schema and validates it: a plugin in another
+// language may break the rules of Schema.Validate.
 func schemaFromProto(s *pb.ConfigSchema) (schema.Schema, error) {
 	var out schema.Schema
 	var errs []error
@@ -50,7 +50,7 @@ func schemaFromProto(s *pb.ConfigSchema) (schema.Schema, error) {
 
 func defaultFromJSON(t schema.Type, text string) (any, error) {
 	if text == "" {
-		return nil, nil //nolint:nilnil // no default is no error
+		return nil, nil //nolint:nilnil // a default is optional
 	}
 	switch t {
 	case schema.Bool:

@@ -14,7 +14,7 @@ import (
 	pb "github.com/penstock-io/penstock/proto/penstock/destination/v1"
 )
 
-// Class says what the host does about an error.
+// Class decides the host's reaction to an error.
 type Class int
 
 // The classes.
@@ -55,13 +55,14 @@ type Error struct {
 	// RetryAfter is how long to wait at least before trying again; 0: the host
 	// decides.
 	RetryAfter time.Duration
-	// Hint says what to do about it, for a person; may be empty.
+	// Hint is the next step for the user, such as a permission to grant; may be
+	// empty.
 	Hint string
-	// Err is what happened.
+	// Err is the underlying error; it must not be nil.
 	Err error
 }
 
-// Error returns the text of what happened; the hint is not part of it.
+// Error returns the text of Err, without the hint.
 func (e *Error) Error() string { return e.Err.Error() }
 
 func (e *Error) Unwrap() error { return e.Err }
@@ -76,8 +77,8 @@ func ClassOf(err error) Class {
 	return Retryable
 }
 
-// classCodes are the gRPC codes of the classes, for those who look at nothing
-// else.
+// classCodes are the gRPC codes of the classes, for clients that do not read the
+// ErrorDetail.
 var classCodes = map[Class]codes.Code{
 	Retryable:     codes.Unavailable,
 	Permanent:     codes.FailedPrecondition,
@@ -121,8 +122,8 @@ func text(s string) string {
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
-// fromStatus makes an error of the host's side from what gRPC returned. The
-// context's own error wins: the call was ended from here.
+// fromStatus converts an error that gRPC returned to the host. If ctx has ended,
+// it returns the context's error, since the host itself ended the call.
 func fromStatus(ctx context.Context, err error) error {
 	if err == nil {
 		return nil

@@ -156,7 +156,7 @@ func (e *Exporter) SendWithChecksum(ctx context.Context, b *batch.Batch, crc32c 
 	return nil
 }
 
-// EndPartition ends the open partition with what was sent in it.
+// EndPartition ends the open partition, with the totals of the rows sent.
 func (e *Exporter) EndPartition(ctx context.Context, t Totals) error {
 	err := e.send(ctx, &pb.ExportRequest{Message: &pb.ExportRequest_EndPartition{
 		EndPartition: &pb.EndPartition{Totals: totalsToProto(t)},
@@ -167,9 +167,9 @@ func (e *Exporter) EndPartition(ctx context.Context, t Totals) error {
 	return nil
 }
 
-// Prepare says that everything was sent: the totals over all partitions, with
-// RowsCRC32 0. It returns what Commit will make the run's receipt; the dates
-// are not repeated in it.
+// Prepare follows the last partition, with the totals over all partitions and
+// RowsCRC32 0. It returns the receipt that the run will have after Commit,
+// without dates.
 func (e *Exporter) Prepare(ctx context.Context, t Totals) (Receipt, error) {
 	request := &pb.ExportRequest{Message: &pb.ExportRequest_Prepare{Prepare: &pb.Prepare{Totals: totalsToProto(t)}}}
 	answer, err := e.ask(ctx, request)
@@ -200,8 +200,8 @@ func (e *Exporter) Commit(ctx context.Context) (Receipt, error) {
 }
 
 // Abort ends the export without commit and waits until the plugin has done so.
-// With discard the plugin removes what the run has written; otherwise that
-// stays for the next attempt.
+// With discard the plugin removes the rows that the run has written; otherwise
+// they stay for the next attempt.
 func (e *Exporter) Abort(ctx context.Context, discard bool) error {
 	err := e.send(ctx, &pb.ExportRequest{Message: &pb.ExportRequest_Abort{Abort: &pb.Abort{Discard: discard}}})
 	if err == nil {
@@ -278,8 +278,8 @@ func (e *Exporter) await(ctx context.Context) (*pb.ExportResponse, error) {
 	}
 }
 
-// ended says why the receiver has ended. The caller's own context comes first:
-// it may have been what cut the stream.
+// ended returns the error that ended the receiver. If the caller's context has
+// ended, it returns the context's error, which may have cut the stream.
 func (e *Exporter) ended(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

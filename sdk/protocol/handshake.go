@@ -39,7 +39,7 @@ const (
 )
 
 // Handshake tells a plugin that it was started by a host. The cookie keeps
-// people from running a plugin by mistake; it is no secret.
+// people from running a plugin by mistake; it need not be secret.
 var Handshake = plugin.HandshakeConfig{
 	ProtocolVersion:  Version,
 	MagicCookieKey:   "PENSTOCK_PLUGIN",

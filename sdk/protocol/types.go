@@ -68,7 +68,8 @@ func (g Guarantee) String() string {
 	}
 }
 
-// Description is what a plugin says of itself.
+// Description is a plugin's answer to Describe: name, version, schema and
+// capabilities.
 type Description struct {
 	// Name is the destination's type in configurations: [a-z][a-z0-9_]*.
 	Name string
@@ -81,21 +82,23 @@ type Description struct {
 	Environment []string
 }
 
-// Capabilities say what a destination can do.
+// Capabilities are the streams, modes and guarantees that a destination
+// supports.
 type Capabilities struct {
 	Streams      []Stream
 	Modes        []Mode
 	Partitioning Partitioning
 	Guarantee    Guarantee
-	// GuaranteeText says in a sentence or two what the guarantee means here.
+	// GuaranteeText is the meaning of the guarantee at this destination, in a
+	// sentence or two for people.
 	GuaranteeText string
 	Inventory     bool
 	Erase         bool
-	// MaxDaysPerRun is the most days that one run may hold; 0: no limit.
+	// MaxDaysPerRun is the largest number of days in one run; 0: no limit.
 	MaxDaysPerRun int
 }
 
-// Project is what a plugin learns of a project.
+// Project describes the project that a destination is configured for.
 type Project struct {
 	ID       int64
 	Name     string
@@ -120,7 +123,8 @@ type Diagnostic struct {
 	Attribute string
 	// Summary is a title: "Path is not absolute".
 	Summary string
-	// Detail says in sentences what is wrong and what would be right.
+	// Detail gives the cause of the mistake and the way to correct it, in
+	// sentences.
 	Detail string
 }
 
@@ -148,7 +152,8 @@ type Run struct {
 	Stream     Stream
 	Mode       Mode
 	Number     int64 // 1 is a pipeline's first run
-	// Content is a digest of what the run sends, 32 characters of [0-9a-f].
+	// Content is a digest of the rows that the run sends: 32 characters of
+	// [0-9a-f].
 	// Two runs with one number and different contents come from two hosts that
 	// do not know of each other: a data directory was restored from a backup,
 	// or copied. A destination keeps it with the number of the last committed
@@ -157,7 +162,7 @@ type Run struct {
 
 	Fence int64     // grows with every attempt at any run of the pipeline; 0 in Status and Inventory
 	Adopt bool      // take over a target that names another pipeline's id
-	AsOf  time.Time // all that was journaled before is in this run or an earlier one
+	AsOf  time.Time // all rows journaled before it for the run's dates are in this run or an earlier one; zero: more runs are due
 }
 
 // LastRun is the last run that a pipeline has committed to a destination. The
@@ -169,14 +174,16 @@ type LastRun struct {
 	Content string `json:"content,omitempty"` // Run.Content as it was committed; empty: not kept
 }
 
-// Last returns what a destination keeps of the run when it commits it.
+// Last returns the number and content that a destination records when it commits
+// the run.
 func (r Run) Last() LastRun { return LastRun{Number: r.Number, Content: r.Content} }
 
 // Holds reports whether run is committed. A run whose number is taken by
 // another content is an error of class Permanent: two hosts write to one
 // place, and neither may take the other's rows for its own.
 //
-// A run that is older than the last one is held: its content is not known here.
+// A run with a smaller number than the last one counts as committed: its content
+// is not known here.
 func (l LastRun) Holds(run Run) (bool, error) {
 	switch {
 	case l.Number != run.Number:
@@ -204,13 +211,13 @@ type Partition struct {
 	Date string
 }
 
-// Receipt says what a run put at the destination.
+// Receipt lists the partitions that a run put at the destination.
 type Receipt struct {
 	Partitions []PartitionReceipt
 }
 
-// PartitionReceipt says what a run put at the destination in one partition.
-// Rows and Rejected together are all that were sent.
+// PartitionReceipt counts the rows of one partition at the destination. Rows and
+// Rejected add up to the rows sent.
 type PartitionReceipt struct {
 	Index       int    // of the partition; filled in by the SDK
 	Date        string // of the partition; filled in by the SDK
@@ -219,7 +226,7 @@ type PartitionReceipt struct {
 	RowsBytes   uint64   // of the rows stored, uncompressed; 0: not known
 	RowsCRC32   uint32   // IEEE, of the rows stored, in order; 0: not known
 	StoredBytes uint64   // over all objects; 0: not known
-	Objects     []string // what was written, for people; 10,000 reach the host at most
+	Objects     []string // names of written objects, for people; 10,000 reach the host at most
 }
 
 // RejectedRow is a row that the destination did not take.
@@ -230,7 +237,7 @@ type RejectedRow struct {
 	Line      []byte // as it was sent, without its newline
 }
 
-// RunState says what became of a run.
+// RunState is the state of a run at the destination.
 type RunState int
 
 // The run states.
@@ -257,7 +264,7 @@ func (s RunState) String() string {
 	}
 }
 
-// Status is the answer to what became of a run.
+// Status is a destination's answer to the host's question for a run's state.
 type Status struct {
 	// State may be left 0 by a destination that has its answer from a ledger:
 	// the SDK then takes it from Last.
@@ -270,8 +277,8 @@ type Status struct {
 	Fence   int64 // as recorded at the destination; 0: none
 }
 
-// CheckResult is one thing that Check tried. Detail says, when it failed,
-// what the service answered and how to grant what is missing.
+// CheckResult is the result of one operation that Check tried. The Detail of a
+// failed one has the service's answer and how to grant the missing permission.
 type CheckResult struct {
 	Action string // "write", "list", "delete", "create table"
 	OK     bool
@@ -287,7 +294,8 @@ type InventoryItem struct {
 	StoredBytes uint64
 }
 
-// EraseResult counts what Erase removed and touched.
+// EraseResult counts the rows that Erase removed and the objects that it
+// changed.
 type EraseResult struct {
 	Rows    uint64
 	Objects uint64
