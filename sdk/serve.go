@@ -41,6 +41,8 @@ const (
 // The process ends when its host does. After SIGTERM it finishes open exports,
 // for a few seconds at most; it ignores SIGINT, since a terminal sends it to
 // host and plugins alike. The process's output is written to the host's log.
+// On Linux other processes of the same user cannot read its memory and
+// environment, unless GOTRACEBACK=crash asks for core dumps.
 // A process that a person starts prints an explanation, or answers --version
 // and --describe. Mistakes in p are printed, and the process exits with
 // status 1.
@@ -60,6 +62,9 @@ func serve(p Plugin) error {
 		return fmt.Errorf("divert standard output: %w", err)
 	}
 	log := hclog.New(&hclog.LoggerOptions{Name: p.Name, Level: hclog.Debug, Output: os.Stderr, JSONFormat: true})
+	if err := hideMemory(); err != nil {
+		log.Warn("other processes of this user may read the plugin's memory and environment", "error", err)
+	}
 	s, err := newServer(p, log)
 	if err != nil {
 		return fmt.Errorf("bug in the plugin: %w", err)

@@ -69,7 +69,7 @@ func startPlugin(dir string, log hclog.Logger) (*plugin.Client, *exec.Cmd, *prot
 	}
 	cmd.Env = []string{
 		roleEnv + "=plugin", "TMPDIR=" + dir, protocol.EnvParent + "=" + strconv.Itoa(os.Getpid()),
-		"GOCOVERDIR=" + dir, "PATH=" + os.Getenv("PATH"),
+		"GOCOVERDIR=" + dir, "PATH=" + os.Getenv("PATH"), "GOTRACEBACK=" + os.Getenv("GOTRACEBACK"),
 	}
 	c := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig: protocol.Handshake, VersionedPlugins: protocol.Plugins(nil),
