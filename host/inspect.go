@@ -3,9 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
-	"sort"
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
@@ -66,120 +64,11 @@ func (h *Host) sourceStatus(ctx context.Context) ([]SourceStatus, error) {
 			noFile = source.Pattern
 		}
 		sources = append(sources, SourceStatus{
-			Name: source.Reference(), NoFile: noFile, Positions: told.Files, Repaired: told.Repaired, Waiting: told.Waiting,
+			Unread: h.unreadFiles(ctx, source), Name: source.Reference(), NoFile: noFile, Positions: told.Files, Repaired: told.Repaired, Waiting: told.Waiting,
 			Quarantined: refusedTotals(counts[source.Reference()]),
 		})
 	}
 	return sources, nil
-}
-
-// Pipelines implements Operations.
-func (h *Host) Pipelines(ctx context.Context) ([]PipelineStatus, error) {
-	stored, err := h.catalog.Pipelines(ctx)
-	if err != nil {
-		return nil, err
-	}
-	statuses := make([]PipelineStatus, 0, len(stored))
-	for _, p := range stored {
-		s, err := h.pipelineStatus(ctx, p)
-		if err != nil {
-			return nil, err
-		}
-		statuses = append(statuses, s)
-	}
-	return statuses, nil
-}
-
-func (h *Host) pipelineStatus(ctx context.Context, p *pipeline.Pipeline) (PipelineStatus, error) {
-	s := PipelineStatus{
-		Name: p.Name, ID: p.ID, Stream: p.Stream.String(), Destination: p.Destination, State: string(p.State),
-		Phase: phase(p), Sequence: p.Cursor.Live.Seq, Runs: p.LastRun,
-	}
-	seq, err := h.catalog.Sequence(ctx, p.ProjectID)
-	if err != nil {
-		return s, err
-	}
-	s.Behind = seq - p.Cursor.Live.Seq
-	runs, err := h.catalog.Runs(ctx, p.ID, 2)
-	if err != nil {
-		return s, err
-	}
-	if len(runs) > 0 {
-		last := runStatus(p.Name, runs[0])
-		s.LastRun = &last
-	}
-	if replaced(p.Stream) {
-		return s, h.replacementStatus(ctx, p, runs, &s)
-	}
-	s.Rows, s.Rejected, _, err = h.catalog.ExportedTotals(ctx, p.ID)
-	return s, err
-}
-
-// replacementStatus fills in what is known of a set that is replaced: runs are
-// the pipeline's latest ones.
-func (h *Host) replacementStatus(ctx context.Context, p *pipeline.Pipeline, runs []catalog.RunRecord, s *PipelineStatus) error {
-	for _, r := range runs {
-		if r.Receipt != nil {
-			s.Rows, s.Rejected = r.Receipt.Rows, r.Receipt.Rejected
-			break
-		}
-	}
-	if len(runs) > 0 && !runs[0].State.Terminal() {
-		return nil
-	}
-	g, err := h.catalog.Generation(ctx, p.ProjectID, p.Stream)
-	if err != nil || g == nil {
-		return err
-	}
-	s.Refused, err = h.refusal(ctx, p, g)
-	return err
-}
-
-// refusal says why a generation would not replace what a pipeline without an
-// open run has exported; "" when it would.
-func (h *Host) refusal(ctx context.Context, p *pipeline.Pipeline, g *pipeline.Generation) (string, error) {
-	last, err := h.exported(ctx, p)
-	if err != nil {
-		return "", err
-	}
-	c := h.pipeline(p.Name)
-	if _, err := pipeline.Replacement(p, g, last.Rows, c != nil && c.AllowShrink); err != nil {
-		return err.Error(), nil
-	}
-	return "", nil
-}
-
-// phase is a pipeline's phase in words.
-func phase(p *pipeline.Pipeline) string {
-	switch {
-	case replaced(p.Stream):
-		return "full set"
-	case p.Cursor.BackfillDone:
-		return "live"
-	default:
-		return "backfill"
-	}
-}
-
-func runStatus(name string, r catalog.RunRecord) RunStatus {
-	totals := r.Totals()
-	s := RunStatus{
-		Pipeline: name, Number: r.Number, State: string(r.State), Days: totals.Days,
-		Rows: totals.Rows, Bytes: totals.Bytes, Fence: r.Fence, PlannedAt: r.PlannedAt, Error: r.Error,
-	}
-	if r.Generation == nil {
-		s.From, s.To = totals.From.String(), totals.To.String()
-	}
-	if !r.FinishedAt.IsZero() {
-		s.FinishedAt = &r.FinishedAt
-	}
-	if r.Receipt != nil {
-		s.Rejected, s.StoredBytes = r.Receipt.Rejected, r.Receipt.StoredBytes
-		for _, p := range r.Receipt.Partitions {
-			s.Objects = append(s.Objects, p.Objects...)
-		}
-	}
-	return s
 }
 
 // PausePipeline implements Operations.
@@ -212,7 +101,7 @@ func (h *Host) Runs(ctx context.Context, name string) ([]RunStatus, error) {
 			return nil, err
 		}
 		for _, r := range runs {
-			statuses = append(statuses, runStatus(p.Name, r))
+			statuses = append(statuses, h.runStatus(p.Name, r))
 		}
 	}
 	if name != "" && !known {
@@ -228,113 +117,6 @@ func (h *Host) RetryRun(ctx context.Context, name string, number int64) error {
 		return err
 	}
 	return h.catalog.RetryRun(ctx, p.ID, number)
-}
-
-// Plan implements Operations. It starts no plugin: a destination's limit on
-// days is not known to it.
-func (h *Host) Plan(ctx context.Context) ([]PlannedRun, error) {
-	planned := []PlannedRun{}
-	for _, p := range h.config.Pipelines {
-		run, err := h.planned(ctx, p)
-		if err != nil {
-			return nil, err
-		}
-		planned = append(planned, run)
-	}
-	return planned, nil
-}
-
-func (h *Host) planned(ctx context.Context, p *config.Pipeline) (PlannedRun, error) {
-	stored, err := h.plannable(ctx, p)
-	if err != nil {
-		return PlannedRun{}, err
-	}
-	run := PlannedRun{Pipeline: p.Name, Number: stored.LastRun + 1, Phase: phase(stored), Days: []PlannedDay{}}
-	if replaced(p.Stream) {
-		return run, h.plannedSet(ctx, p, stored, &run)
-	}
-	var extents []pipeline.Extent
-	open, err := h.catalog.OpenRun(ctx, stored.ID)
-	if err != nil {
-		return run, err
-	}
-	if open != nil {
-		run.Number, run.Fixed, extents = open.Number, true, open.Extents
-	} else if extents, _, _, err = h.next(ctx, stored, h.limits(p, nil)); err != nil {
-		return run, err
-	}
-	days := map[journal.Day]*PlannedDay{}
-	for _, e := range extents {
-		d := days[e.UTCDate]
-		if d == nil {
-			d = &PlannedDay{Date: e.UTCDate.String()}
-			days[e.UTCDate] = d
-		}
-		d.Rows += e.Rows
-		d.Bytes += e.Bytes
-		run.Rows += e.Rows
-		run.Bytes += e.Bytes
-	}
-	for _, d := range days {
-		run.Days = append(run.Days, *d)
-	}
-	sort.Slice(run.Days, func(i, j int) bool { return run.Days[i].Date < run.Days[j].Date })
-	return run, nil
-}
-
-// plannedSet fills in what a run that replaces a set would export. What is not
-// folded yet is only counted.
-func (h *Host) plannedSet(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, run *PlannedRun) error {
-	open, err := h.catalog.OpenRun(ctx, stored.ID)
-	if err != nil {
-		return err
-	}
-	if open != nil {
-		totals := open.Totals()
-		run.Number, run.Fixed, run.Rows, run.Bytes = open.Number, true, totals.Rows, totals.Bytes
-		return nil
-	}
-	g, err := h.catalog.Generation(ctx, p.Project.ID, p.Stream)
-	if err != nil {
-		return err
-	}
-	if g == nil {
-		g = &pipeline.Generation{}
-	}
-	seq, err := h.catalog.Sequence(ctx, p.Project.ID)
-	if err != nil {
-		return err
-	}
-	waiting, _, err := h.unfolded(ctx, h.state(p.Project, p.Stream), g.Seq, seq, math.MaxInt64)
-	if err != nil {
-		return err
-	}
-	run.Rows, run.Bytes, run.Changes = g.Rows, g.Bytes, pipeline.Sum(waiting).Rows
-	if run.Changes > 0 {
-		return nil
-	}
-	last, err := h.exported(ctx, stored)
-	if err != nil {
-		return err
-	}
-	if run.Unchanged = unchanged(g, last, p.AllowShrink); !run.Unchanged {
-		run.Refused, err = h.refusal(ctx, stored, g)
-	}
-	return err
-}
-
-// plannable is the registered pipeline, or what it would be if it were
-// registered now.
-func (h *Host) plannable(ctx context.Context, p *config.Pipeline) (*pipeline.Pipeline, error) {
-	stored, err := h.registered(ctx, p)
-	if err == nil {
-		return stored, nil
-	}
-	seq, seqErr := h.catalog.Sequence(ctx, p.Project.ID)
-	if seqErr != nil {
-		return nil, seqErr
-	}
-	return &pipeline.Pipeline{Definition: definition(p), Cursor: pipeline.NewCursor(seq)}, nil
 }
 
 // CheckDestinations implements Operations.

@@ -104,8 +104,9 @@ type IdentityStatus struct {
 
 // SourceStatus is what a source has read.
 type SourceStatus struct {
-	Name        string           `json:"name"` // "files.import"
-	Positions   int64            `json:"positions"`
+	Name        string           `json:"name"`                  // "files.import"
+	Positions   int64            `json:"positions"`             // files that were read, wholly or in part
+	Unread      *Unread          `json:"unread,omitempty"`      // nil: everything was read
 	Repaired    int64            `json:"repaired"`              // records in which U+FFFD replaces half characters
 	Waiting     []string         `json:"waiting,omitempty"`     // files whose last record is not complete
 	NoFile      string           `json:"no_file,omitempty"`     // the path, if it names no file
@@ -156,27 +157,32 @@ type RecordCount struct {
 
 // PipelineStatus is where a pipeline stands.
 type PipelineStatus struct {
-	Name        string     `json:"name"`
-	ID          string     `json:"id"`
-	Stream      string     `json:"stream"`
-	Destination string     `json:"destination"`
-	State       string     `json:"state"`
-	Phase       string     `json:"phase"` // backfill or live; full set
-	Sequence    int64      `json:"sequence"`
-	Behind      int64      `json:"behind"` // journal sequences not yet considered
-	Runs        int64      `json:"runs"`
-	Rows        int64      `json:"rows"` // at the destination
-	Rejected    int64      `json:"rejected"`
-	LastRun     *RunStatus `json:"last_run,omitempty"`
-	Refused     string     `json:"refused,omitempty"` // why the next run waits for a person
+	Name        string `json:"name"`
+	ID          string `json:"id"`
+	Stream      string `json:"stream"`
+	Destination string `json:"destination"`
+	// State is active, running, retrying, interrupted (a run was not finished
+	// when its host ended), failed, refused (see Refused), paused, or removed
+	// (from the configuration).
+	State      string     `json:"state"`
+	Phase      string     `json:"phase"` // backfill or live; full set
+	Sequence   int64      `json:"sequence"`
+	Behind     int64      `json:"behind"`      // seals of the journal that were not considered yet
+	BehindRows int64      `json:"behind_rows"` // rows of the journal that are not exported yet; of a set, changes
+	Runs       int64      `json:"runs"`
+	Rows       int64      `json:"rows"` // at the destination
+	Rejected   int64      `json:"rejected"`
+	LastRun    *RunStatus `json:"last_run,omitempty"`
+	NextRunAt  *time.Time `json:"next_run_at,omitempty"` // in the past: as soon as there are rows; nil: there will be none
+	Refused    string     `json:"refused,omitempty"`     // why the next run waits for a person
 }
 
 // RunStatus is one run.
 type RunStatus struct {
 	Pipeline    string     `json:"pipeline"`
 	Number      int64      `json:"number"`
-	State       string     `json:"state"`
-	From        string     `json:"from"` // "" for a full set
+	State       string     `json:"state"` // planned, running, retrying, interrupted, failed or succeeded
+	From        string     `json:"from"`  // "" for a full set
 	To          string     `json:"to"`
 	Days        int        `json:"days"`
 	Rows        int64      `json:"rows"`
@@ -204,6 +210,19 @@ type PlannedRun struct {
 	Changes   int64  `json:"changes,omitempty"`
 	Unchanged bool   `json:"unchanged,omitempty"` // the set is at the destination already: there will be no run
 	Refused   string `json:"refused,omitempty"`   // see PipelineStatus
+	State     string `json:"state"`               // see PipelineStatus; "unregistered" before the first run
+	// Unread are sources of the project that are not wholly in the journal: their
+	// rows are not in Rows.
+	Unread []Unread `json:"unread,omitempty"`
+}
+
+// Unread is a part of a source that is not in the journal yet.
+type Unread struct {
+	Source   string `json:"source"`             // "files.import"
+	Files    int    `json:"files,omitempty"`    // with something to read
+	Bytes    int64  `json:"bytes,omitempty"`    // to read, as stored, or in a collector's log
+	Requests int64  `json:"requests,omitempty"` // in a collector's log
+	Error    string `json:"error,omitempty"`    // why it is not known
 }
 
 // PlannedDay is a planned run's part for one date.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
@@ -30,9 +31,18 @@ type cli struct {
 	getenv   func(string) string // nil: no variable is set
 	fallback string              // configuration when none is named; "": none
 
+	now func() time.Time // nil: time.Now
+
 	printed bool         // a JSON result is on standard output
 	log     *slog.Logger // of a host that runs; nil: none
 	logJSON bool         // log writes JSON
+}
+
+func (c *cli) time() time.Time {
+	if c.now == nil {
+		return time.Now()
+	}
+	return c.now()
 }
 
 // machine reports whether standard error is read by machines.

@@ -46,9 +46,9 @@ func (c *cli) printIdentityFailures(list *host.IdentityFailures) {
 	rows = nil
 	for _, f := range list.Failures {
 		rows = append(rows, []string{
-			f.Time.Format("2006-01-02 15:04:05"), f.Project, f.Verb, excerpt([]byte(f.AnonymousID), 60), excerpt([]byte(f.IdentifiedID), 60),
+			utc(f.Time), f.Project, f.Verb, excerpt([]byte(f.AnonymousID), 60), excerpt([]byte(f.IdentifiedID), 60),
 			f.Reason, excerpt([]byte(f.Description), 120),
 		})
 	}
-	c.table([]string{"accepted", "project", "verb", "anonymous id", "identified id", "reason", "description"}, rows)
+	c.table([]string{"accepted (utc)", "project", "verb", "anonymous id", "identified id", "reason", "description"}, rows)
 }

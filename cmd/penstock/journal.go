@@ -65,9 +65,12 @@ restored: the command says what that means.`,
 }
 
 func (c *cli) printSegments(segments []host.SegmentStatus) {
+	if len(segments) == 0 {
+		fmt.Fprintln(c.out, "the journal holds no segment yet")
+	}
 	for _, s := range segments {
-		fmt.Fprintf(c.out, "%s %d: %s, %s rows, %s, sealed %s\n",
-			s.Project, s.Sequence, s.Blob, thousands(s.Rows), size(s.Bytes), s.SealedAt.Format("2006-01-02 15:04:05"))
+		fmt.Fprintf(c.out, "%s %d: %s, %s rows, %s, sealed %s UTC\n",
+			s.Project, s.Sequence, s.Blob, thousands(s.Rows), size(s.Bytes), utc(s.SealedAt))
 		var rows [][]string
 		for _, e := range s.Extents {
 			rows = append(rows, []string{"  " + e.Kind, e.UTCDate, e.ZoneDate, thousands(e.Rows), size(e.Bytes)})

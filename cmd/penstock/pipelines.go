@@ -171,16 +171,29 @@ func newRunsCommand(c *cli) *cobra.Command {
 }
 
 func (c *cli) printRuns(runs []host.RunStatus) {
+	if len(runs) == 0 {
+		fmt.Fprintln(c.out, "no run yet")
+		return
+	}
 	var rows [][]string
 	for _, r := range runs {
 		if r.From == "" {
 			r.From = fullSet
 		}
+		finished := ""
+		if r.FinishedAt != nil {
+			finished = utc(*r.FinishedAt)
+		}
 		rows = append(rows, []string{
-			r.Pipeline, fmt.Sprint(r.Number), r.State, r.From, r.To, thousands(r.Rows), thousands(r.Rejected), size(r.Bytes), r.Error,
+			r.Pipeline, fmt.Sprint(r.Number), r.State, utc(r.PlannedAt), finished, r.From, r.To, thousands(r.Rows), thousands(r.Rejected), size(r.Bytes),
 		})
 	}
-	c.table([]string{"pipeline", "run", "state", "from", "to", "rows", "rejected", "compressed", "error"}, rows)
+	c.table([]string{"pipeline", "run", "state", "planned (utc)", "finished (utc)", "from", "to", "rows", "rejected", "compressed"}, rows)
+	for _, r := range runs {
+		if r.Error != "" && r.State != succeededRun {
+			c.printRunError(r)
+		}
+	}
 }
 
 // with opens the operations for the length of do.

@@ -12,8 +12,10 @@ func newPlanCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:   "plan",
 		Short: "Show what the next run of each pipeline would export",
-		Long: `Show what the next run of each pipeline would export out of what is in the
-journal: dates, rows, bytes. Nothing is planned by it, and sources are not read.`,
+		Long: `Show the rows in the journal that the next run of each pipeline would export:
+dates, rows, bytes. Below them stand sources with records that are not in the
+journal yet: 'penstock run' and 'penstock run --once' read them. The command
+plans no run and reads no source.`,
 		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			operations, err := c.operations(cmd.Context())
@@ -28,26 +30,54 @@ journal: dates, rows, bytes. Nothing is planned by it, and sources are not read.
 			if c.json {
 				return c.printJSON(runs)
 			}
+			if len(runs) == 0 {
+				fmt.Fprintln(c.out, "the configuration has no pipeline")
+			}
 			for _, r := range runs {
-				if r.Phase == fullSet {
-					c.printPlannedSet(r)
-					continue
-				}
-				if len(r.Days) == 0 {
-					fmt.Fprintf(c.out, "%s: nothing to export\n", r.Pipeline)
-					continue
-				}
-				fmt.Fprintf(c.out, "%s, run %d (%s): %s rows, %s, %d days\n",
-					r.Pipeline, r.Number, r.Phase, thousands(r.Rows), size(r.Bytes), len(r.Days))
-				rows := make([][]string, 0, len(r.Days))
-				for _, d := range r.Days {
-					rows = append(rows, []string{"  " + d.Date, thousands(d.Rows), size(d.Bytes)})
-				}
-				c.table([]string{"  date", "rows", "compressed"}, rows)
+				c.printPlanned(r)
 			}
 			return nil
 		},
 	}
+}
+
+func (c *cli) printPlanned(r host.PlannedRun) {
+	switch {
+	case r.Phase == fullSet:
+		c.printPlannedSet(r)
+	case len(r.Days) == 0:
+		fmt.Fprintf(c.out, "%s: nothing to export in the journal\n", r.Pipeline)
+	default:
+		fmt.Fprintf(c.out, "%s, run %d (%s): %s, %s, %s\n",
+			r.Pipeline, r.Number, r.Phase, many(r.Rows, "row"), size(r.Bytes), many(int64(len(r.Days)), "day"))
+		rows := make([][]string, 0, len(r.Days))
+		for _, d := range r.Days {
+			rows = append(rows, []string{"  " + d.Date, thousands(d.Rows), size(d.Bytes)})
+		}
+		c.table([]string{"  date", "rows", "compressed"}, rows)
+	}
+	switch r.State {
+	case "failed":
+		fmt.Fprintf(c.out, "  run %d failed: it waits for 'penstock runs retry %s %d'\n", r.Number, r.Pipeline, r.Number)
+	case "paused":
+		fmt.Fprintf(c.out, "  paused: no run is planned until the pipeline is resumed\n")
+	}
+	for _, u := range r.Unread {
+		fmt.Fprintf(c.out, "  not in the journal yet: %s\n", unread(u))
+	}
+}
+
+// unread is the part of a source that is not in the journal, in words.
+func unread(u host.Unread) string {
+	switch {
+	case u.Error != "":
+		return fmt.Sprintf("%s: not known: %s", u.Source, oneLine(u.Error))
+	case u.Files > 0:
+		return fmt.Sprintf("%s: %s, %s", u.Source, many(int64(u.Files), "file"), size(u.Bytes))
+	case u.Requests > 0:
+		return fmt.Sprintf("%s: %s in its log", u.Source, many(u.Requests, "request"))
+	}
+	return fmt.Sprintf("%s: %s in its log", u.Source, size(u.Bytes))
 }
 
 // fullSet is the phase of pipelines whose runs replace all that was exported.
@@ -55,7 +85,7 @@ const fullSet = "full set"
 
 func (c *cli) printPlannedSet(r host.PlannedRun) {
 	if r.Unchanged {
-		fmt.Fprintf(c.out, "%s: nothing to export\n", r.Pipeline)
+		fmt.Fprintf(c.out, "%s: nothing to export: the set has not changed\n", r.Pipeline)
 		return
 	}
 	fmt.Fprintf(c.out, "%s, run %d (%s): %s rows, %s", r.Pipeline, r.Number, r.Phase, thousands(r.Rows), size(r.Bytes))
@@ -64,6 +94,6 @@ func (c *cli) printPlannedSet(r host.PlannedRun) {
 	}
 	fmt.Fprintln(c.out)
 	if r.Refused != "" {
-		fmt.Fprintf(c.out, "  refused: %s\n", r.Refused)
+		fmt.Fprintf(c.out, "  refused: %s\n", oneLine(r.Refused))
 	}
 }

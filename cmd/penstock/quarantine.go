@@ -120,8 +120,8 @@ func (c *cli) showQuarantined(r host.QuarantinedRecord) error {
 	if c.json {
 		return c.printJSON(r)
 	}
-	fmt.Fprintf(c.out, "id:       %s\nsource:   %s\nposition: %s\nreason:   %s\ndetail:   %s\nsize:     %s\nset aside %s\n\n",
-		r.ID, r.Source, r.Position, r.Reason, r.Detail, recordSize(r), r.Time.Format("2006-01-02 15:04:05"))
+	fmt.Fprintf(c.out, "id:       %s\nsource:   %s\nposition: %s\nreason:   %s\ndetail:   %s\nsize:     %s\nset aside %s UTC\n\n",
+		r.ID, r.Source, r.Position, r.Reason, r.Detail, recordSize(r), utc(r.Time))
 	if utf8.Valid(r.Bytes) {
 		out := c.out
 		if !terminal(out) {

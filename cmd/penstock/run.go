@@ -77,13 +77,9 @@ func (c *cli) printSummary(s *host.Summary) error {
 		return c.printJSON(s)
 	}
 	for _, source := range s.Sources {
-		fmt.Fprintf(c.out, "%s: %s records read, %s rows new, %s repeated\n",
-			source.Name, thousands(source.Records), thousands(source.Rows), thousands(source.Duplicates))
+		fmt.Fprintf(c.out, "%s: %s\n", source.Name, readSummary(source))
 		if source.Repaired > 0 {
 			fmt.Fprintf(c.out, "  repaired: in %s records U+FFFD replaces half characters (escaped surrogates without partner)\n", thousands(source.Repaired))
-		}
-		if source.Matched == 0 && source.Error == "" && strings.HasPrefix(source.Name, "files.") {
-			fmt.Fprintf(c.out, "  its path matches no file (yet)\n")
 		}
 		if source.Warning != "" {
 			fmt.Fprintf(c.out, "  warning: %s\n", source.Warning)
@@ -102,8 +98,12 @@ func (c *cli) printSummary(s *host.Summary) error {
 		}
 	}
 	for _, p := range s.Pipelines {
-		fmt.Fprintf(c.out, "%s → %s: %s, %s rows, %s in %d objects\n",
-			p.Name, p.Destination, runs(p.Runs), thousands(p.Rows), size(p.StoredBytes), p.Objects)
+		if p.Runs == 0 && p.Error == "" {
+			fmt.Fprintf(c.out, "%s → %s: nothing new to export\n", p.Name, p.Destination)
+			continue
+		}
+		fmt.Fprintf(c.out, "%s → %s: %s, %s, %s in %s\n",
+			p.Name, p.Destination, many(int64(p.Runs), "run"), many(p.Rows, "row"), size(p.StoredBytes), many(int64(p.Objects), "object"))
 		if p.Rejected > 0 {
 			fmt.Fprintf(c.out, "  refused by the destination, in quarantine: %s rows\n", thousands(p.Rejected))
 		}
@@ -114,16 +114,28 @@ func (c *cli) printSummary(s *host.Summary) error {
 			fmt.Fprintf(c.out, "  … and %d more\n", more)
 		}
 		if p.Error != "" {
-			fmt.Fprintf(c.out, "  failed: %s\n", p.Error)
+			fmt.Fprintf(c.out, "  failed: %s\n", oneLine(p.Error))
 		}
 	}
 	return nil
 }
 
-// runs is a number of runs in words.
-func runs(n int) string {
-	if n == 1 {
-		return "1 run"
+// readSummary says how much was read of a source, or why nothing was.
+func readSummary(s host.SourceSummary) string {
+	collector := strings.HasPrefix(s.Name, "collector.")
+	switch {
+	case s.Error != "":
+	case s.Records > 0 || s.Bytes > 0:
+	case collector:
+		return "nothing waits in its log"
+	case s.Matched == 0:
+		return "its path matches no file (yet)"
+	default:
+		return fmt.Sprintf("nothing new in %s", many(int64(s.Matched), "file"))
 	}
-	return fmt.Sprintf("%d runs", n)
+	text := fmt.Sprintf("%s read, %s new, %s repeated", many(s.Records, "record"), many(s.Rows, "row"), thousands(s.Duplicates))
+	if s.Error != "" {
+		text += ", then failed: " + oneLine(s.Error)
+	}
+	return text
 }

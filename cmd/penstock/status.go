@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -58,10 +59,14 @@ func (c *cli) printStatus(s *host.Status) {
 	}
 	rows = nil
 	for _, source := range s.Sources {
-		rows = append(rows, []string{source.Name, fmt.Sprint(source.Positions), thousands(source.Repaired), reasons(source.Quarantined)})
+		waiting := "nothing"
+		if source.Unread != nil {
+			waiting = strings.TrimPrefix(unread(*source.Unread), source.Name+": ")
+		}
+		rows = append(rows, []string{source.Name, fmt.Sprint(source.Positions), waiting, thousands(source.Repaired), reasons(source.Quarantined)})
 	}
 	if len(rows) > 0 {
-		c.table([]string{"source", "files", "repaired", "in quarantine"}, rows)
+		c.table([]string{"source", "files read", "not read yet", "repaired", "in quarantine"}, rows)
 		for _, source := range s.Sources {
 			if source.NoFile != "" {
 				fmt.Fprintf(c.out, "%s: %s matches no file (yet)\n", source.Name, source.NoFile)
@@ -203,8 +208,11 @@ func reasons(counts map[string]int64) string {
 	return text
 }
 
-// failedRun is the state of a run that waits for a person.
-const failedRun = "failed"
+// The states of a run that cmd knows.
+const (
+	failedRun    = "failed" // waits for 'penstock runs retry'
+	succeededRun = "succeeded"
+)
 
 func (c *cli) printPipelines(pipelines []host.PipelineStatus) {
 	if len(pipelines) == 0 {
@@ -213,25 +221,72 @@ func (c *cli) printPipelines(pipelines []host.PipelineStatus) {
 	}
 	var rows [][]string
 	for _, p := range pipelines {
-		last := "never ran"
-		if p.LastRun != nil {
-			last = fmt.Sprintf("run %d %s", p.LastRun.Number, p.LastRun.State)
-		}
-		rows = append(rows, []string{p.Name, p.ID, p.Destination, p.State, p.Phase, thousands(p.Rows), thousands(p.Rejected), fmt.Sprint(p.Behind), last})
+		rows = append(rows, []string{
+			p.Name, p.Destination, pipelineState(p), thousands(p.Rows), thousands(p.Rejected), behind(p), lastRun(p.LastRun), nextRun(p, c.time()),
+		})
 	}
-	c.table([]string{"pipeline", "id", "destination", "state", "phase", "rows", "rejected", "behind", "last run"}, rows)
+	c.table([]string{"pipeline", "destination", "state", "rows exported", "rejected", "not exported yet", "last run (utc)", "next run (utc)"}, rows)
 	for _, p := range pipelines {
-		if r := p.LastRun; r != nil && r.Error != "" {
-			again := ""
-			if r.State == failedRun {
-				again = fmt.Sprintf(" (penstock runs retry %s %d tries it again)", p.Name, r.Number)
-			}
-			// The error begins with the run, too.
-			fmt.Fprintf(c.out, "\n%s, run %d: %s%s\n", p.Name, r.Number,
-				strings.TrimPrefix(r.Error, fmt.Sprintf("run %d of pipeline %s: ", r.Number, p.Name)), again)
+		if p.LastRun != nil && p.LastRun.Error != "" && p.LastRun.State != succeededRun {
+			c.printRunError(*p.LastRun)
 		}
 		if p.Refused != "" {
-			fmt.Fprintf(c.out, "\n%s, next run refused: %s\n", p.Name, p.Refused)
+			fmt.Fprintf(c.out, "\n%s: the next run is refused: %s\n", p.Name, oneLine(p.Refused))
 		}
 	}
+}
+
+// printRunError prints the error of a run, and what to do when it waits for a
+// person.
+func (c *cli) printRunError(r host.RunStatus) {
+	again := ""
+	if r.State == failedRun {
+		again = fmt.Sprintf(" (then: penstock runs retry %s %d)", r.Pipeline, r.Number)
+	}
+	// The error begins with the run, too.
+	text := strings.TrimPrefix(r.Error, fmt.Sprintf("run %d of pipeline %s: ", r.Number, r.Pipeline))
+	fmt.Fprintf(c.out, "\n%s, run %d %s: %s%s\n", r.Pipeline, r.Number, r.State, oneLine(text), again)
+}
+
+// pipelineState is a pipeline's state; a backfill is named.
+func pipelineState(p host.PipelineStatus) string {
+	if p.Phase == "backfill" && p.State != "removed" {
+		return p.State + ", backfill"
+	}
+	return p.State
+}
+
+// behind is how much of the journal a pipeline has yet to export.
+func behind(p host.PipelineStatus) string {
+	thing := "row"
+	if p.Phase == fullSet {
+		thing = "change"
+	}
+	if p.BehindRows == 0 {
+		return "nothing"
+	}
+	return many(p.BehindRows, thing)
+}
+
+func lastRun(r *host.RunStatus) string {
+	switch {
+	case r == nil:
+		return "never"
+	case r.FinishedAt != nil:
+		return fmt.Sprintf("%s, run %d %s", utc(*r.FinishedAt), r.Number, r.State)
+	}
+	return fmt.Sprintf("%s, run %d %s", utc(r.PlannedAt), r.Number, r.State)
+}
+
+// nextRun is when the next run is due, at now.
+func nextRun(p host.PipelineStatus, now time.Time) string {
+	switch {
+	case p.NextRunAt == nil:
+		return "none"
+	case p.NextRunAt.After(now):
+		return utc(*p.NextRunAt)
+	case p.BehindRows == 0:
+		return "when there is something to export"
+	}
+	return "due"
 }

@@ -38,7 +38,7 @@ and the checks that were skipped.`,
 			}
 			v := newValidation(config)
 			fmt.Fprintf(c.out, "valid: %s, %s, %s, %s\n",
-				count(v.Projects, "project"), count(v.Sources, "source"), count(v.Destinations, "destination"), count(v.Pipelines, "pipeline"))
+				many(int64(v.Projects), "project"), many(int64(v.Sources), "source"), many(int64(v.Destinations), "destination"), many(int64(v.Pipelines), "pipeline"))
 			return nil
 		},
 	}
@@ -75,12 +75,4 @@ func (c *cli) printValidation(config *host.Config, diagnostics host.Diagnostics,
 		return &shownError{exitConfiguration}
 	}
 	return nil
-}
-
-// count is a number of things in words: "1 pipeline", "2 pipelines".
-func count(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }

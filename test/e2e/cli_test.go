@@ -114,6 +114,29 @@ destination "s3" "lake" {
 	s.Says(s.Penstock([]string{"TEST_DATA=./data"}, "status"), 0, filepath.Join(s.Dir, "data"))
 }
 
+// Before and after the first run, plan and status say what waits and where, and
+// no state claims work that no host does.
+func TestPlanAndStatusBeforeAndAfterTheFirstRun(t *testing.T) {
+	s := newSite(t)
+	s.events("a.ndjson", 0, 1, 10)
+	s.Says(s.Penstock(nil, "plan"), 0, "events_out: nothing to export in the journal", "not in the journal yet: files.import: 1 file")
+	s.Says(s.Penstock(nil, "status"), 0, "no host is running", "1 file", "no pipeline is registered yet")
+	s.Says(s.Once(), 0, "10 records read, 10 rows new")
+	r := s.Penstock(nil, "plan")
+	s.Says(r, 0, "nothing to export")
+	if strings.Contains(r.Out, "not in the journal yet") {
+		t.Errorf("everything was read:\n%s", r.Out)
+	}
+	s.Says(s.Penstock(nil, "status"), 0, "NEXT RUN (UTC)", "run 1 succeeded")
+	s.Says(s.Once(), 0, "nothing new in 1 file", "events_out → localfs.out: nothing new to export")
+
+	text := s.Read("penstock.hcl")
+	begin := strings.Index(text, "pipeline \"events_out\"")
+	s.Write("penstock.hcl", text[:begin]+strings.Replace(text[begin:], "events_out", "other", 1))
+	s.Append("penstock.hcl", "")
+	s.Says(s.Penstock(nil, "pipelines", "list"), 0, "removed")
+}
+
 func TestCommandsWithARunningHost(t *testing.T) {
 	s := newSite(t)
 	fill(s)

@@ -74,7 +74,7 @@ func TestRebuildCatalogRestoresJournalAndCursors(t *testing.T) {
 	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), `"./out"`, `"./elsewhere"`, 1))
 	s.Says(s.Penstock(nil, "runs", "retry", "events_out", "1"), 0)
 	again := s.Once()
-	if !strings.Contains(again.Out, "files.import: 6,001 records read, 1 rows new, 6,000 repeated") {
+	if !strings.Contains(again.Out, "files.import: 6,001 records read, 1 row new, 6,000 repeated") {
 		t.Errorf("known records were taken for new ones:\n%s", again.Out)
 	}
 	rows := slices.DeleteFunc(s.Rows("elsewhere"), func(row string) bool { return strings.Contains(row, `"id-2-77777"`) })

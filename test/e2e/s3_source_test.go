@@ -74,5 +74,5 @@ func TestEventsFromS3(t *testing.T) {
 	s.upload(server)
 	r = s.Once(env...)
 	s.Says(r, 0, "100 records read, 100 rows new")
-	s.Says(s.Once(env...), 0, "0 records read")
+	s.Says(s.Once(env...), 0, "nothing new in")
 }

@@ -46,11 +46,11 @@ func Retryable(err error) bool {
 	}
 }
 
-// withHint appends the destination's hint to the text of err, if it has one.
+// withHint puts the destination's hint before the text of err, if it has one.
 func withHint(err error) error {
 	var e *protocol.Error
 	if errors.As(err, &e) && e.Hint != "" {
-		return fmt.Errorf("%w (%s)", err, e.Hint)
+		return fmt.Errorf("%s (%w)", e.Hint, err)
 	}
 	return err
 }

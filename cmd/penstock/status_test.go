@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/penstock-io/penstock/host"
+)
+
+// printed is the text that a function prints at noon of 2 July 2026.
+func printed(print func(*cli)) string {
+	var out bytes.Buffer
+	print(&cli{out: escaped{&out}, now: func() time.Time { return time.Date(2026, 7, 2, 12, 0, 0, 0, time.UTC) }})
+	var lines []string
+	for line := range strings.SplitSeq(out.String(), "\n") {
+		lines = append(lines, strings.TrimRight(line, " "))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func at(hour int) *time.Time {
+	t := time.Date(2026, 7, 2, hour, 30, 0, 0, time.FixedZone("CEST", 2*60*60))
+	return &t
+}
+
+func someRun(number int64, state, failure string) *host.RunStatus {
+	r := &host.RunStatus{Pipeline: "a", Number: number, State: state, PlannedAt: *at(10), From: "2026-07-01", To: "2026-07-02", Rows: 12, Bytes: 2048, Error: failure}
+	if state == succeededRun || state == failedRun {
+		r.FinishedAt = at(11)
+	}
+	return r
+}
+
+// Each state is told with its times in UTC, with how much is left, and with
+// what to do.
+func TestPipelinesAsText(t *testing.T) {
+	t.Parallel()
+	got := printed(func(c *cli) {
+		c.printPipelines([]host.PipelineStatus{
+			{Name: "active", Destination: "s3.lake", State: "active", Phase: "live", Rows: 1200, LastRun: someRun(3, "succeeded", "slow down"), NextRunAt: at(23)},
+			{Name: "idle", Destination: "s3.lake", State: "active", Phase: "live", NextRunAt: at(3)},
+			{Name: "new", Destination: "s3.lake", State: "active", Phase: "backfill", BehindRows: 1, NextRunAt: &time.Time{}},
+			{Name: "set", Destination: "s3.lake", State: "refused", Phase: "full set", BehindRows: 2000, Refused: "it would shrink\nto nothing", NextRunAt: at(3)},
+			{Name: "stuck", Destination: "s3.lake", State: "failed", Phase: "live", LastRun: someRun(4, "failed", "run 4 of pipeline a: create the bucket (put: StatusCode: 404, RequestID: R1, HostID: H1, NoSuchBucket; again: RequestID: R1, NoSuchBucket)")},
+			{Name: "gone", Destination: "s3.lake", State: "removed", Phase: "backfill", LastRun: someRun(1, "interrupted", "")},
+		})
+	})
+	const want = `PIPELINE  DESTINATION  STATE             ROWS EXPORTED  REJECTED  NOT EXPORTED YET  LAST RUN (UTC)                          NEXT RUN (UTC)
+active    s3.lake      active            1,200          0         nothing           2026-07-02 09:30:00, run 3 succeeded    2026-07-02 21:30:00
+idle      s3.lake      active            0              0         nothing           never                                   when there is something to export
+new       s3.lake      active, backfill  0              0         1 row             never                                   due
+set       s3.lake      refused           0              0         2,000 changes     never                                   due
+stuck     s3.lake      failed            0              0         nothing           2026-07-02 09:30:00, run 4 failed       none
+gone      s3.lake      removed           0              0         nothing           2026-07-02 08:30:00, run 1 interrupted  none
+
+set: the next run is refused: it would shrink; to nothing
+
+a, run 4 failed: create the bucket (put: StatusCode: 404, NoSuchBucket; again: NoSuchBucket) [RequestID R1, HostID H1] (then: penstock runs retry a 4)
+`
+	if got != want {
+		t.Errorf("it prints\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestRunsAsText(t *testing.T) {
+	t.Parallel()
+	if got := printed(func(c *cli) { c.printRuns(nil) }); got != "no run yet\n" {
+		t.Errorf("it prints %q", got)
+	}
+	got := printed(func(c *cli) {
+		c.printRuns([]host.RunStatus{*someRun(3, "retrying", "slow \x1b[2Jdown"), *someRun(2, "succeeded", "")})
+	})
+	const want = `PIPELINE  RUN  STATE      PLANNED (UTC)        FINISHED (UTC)       FROM        TO          ROWS  REJECTED  COMPRESSED
+a         3    retrying   2026-07-02 08:30:00                       2026-07-01  2026-07-02  12    0         2.0 KiB
+a         2    succeeded  2026-07-02 08:30:00  2026-07-02 09:30:00  2026-07-01  2026-07-02  12    0         2.0 KiB
+
+a, run 3 retrying: slow \x1b[2Jdown
+`
+	if got != want {
+		t.Errorf("it prints\n%s\nwant\n%s", got, want)
+	}
+}
+
+// A plan before the first run names everything that is not in the journal yet.
+func TestPlanAsText(t *testing.T) {
+	t.Parallel()
+	got := printed(func(c *cli) {
+		c.printPlanned(host.PlannedRun{Pipeline: "a", Phase: "backfill", State: "unregistered", Unread: []host.Unread{
+			{Source: "files.import", Files: 1, Bytes: 2048}, {Source: "collector.web", Requests: 2000, Bytes: 5}, {Source: "collector.app", Bytes: 5},
+			{Source: "files.lake", Error: "it is in a bucket"},
+		}})
+		c.printPlanned(host.PlannedRun{Pipeline: "b", Number: 2, Phase: "live", State: "failed", Rows: 1, Bytes: 10, Days: []host.PlannedDay{{Date: "2026-07-01", Rows: 1, Bytes: 10}}})
+		c.printPlanned(host.PlannedRun{Pipeline: "c", Phase: "full set", State: "paused", Unchanged: true})
+	})
+	const want = `a: nothing to export in the journal
+  not in the journal yet: files.import: 1 file, 2.0 KiB
+  not in the journal yet: collector.web: 2,000 requests in its log
+  not in the journal yet: collector.app: 5 B in its log
+  not in the journal yet: files.lake: not known: it is in a bucket
+b, run 2 (live): 1 row, 10 B, 1 day
+  DATE        ROWS  COMPRESSED
+  2026-07-01  1     10 B
+  run 2 failed: it waits for 'penstock runs retry b 2'
+c: nothing to export: the set has not changed
+  paused: no run is planned until the pipeline is resumed
+`
+	if got != want {
+		t.Errorf("it prints\n%s\nwant\n%s", got, want)
+	}
+}
+
+// A summary says why nothing was read or exported.
+func TestSummaryAsText(t *testing.T) {
+	t.Parallel()
+	got := printed(func(c *cli) {
+		err := c.printSummary(&host.Summary{
+			Sources: []host.SourceSummary{
+				{Name: "files.none"}, {Name: "files.old", Matched: 3}, {Name: "collector.web"}, {Name: "files.a", Matched: 1, Records: 2, Rows: 1, Duplicates: 1},
+				{Name: "files.bad", Error: "open a: permission denied"},
+			},
+			Pipelines: []host.PipelineSummary{
+				{Name: "a", Destination: "s3.lake"}, {Name: "b", Destination: "s3.lake", Runs: 1, Rows: 1, StoredBytes: 9, Objects: 1, Places: []string{"x"}},
+			},
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	const want = `files.none: its path matches no file (yet)
+files.old: nothing new in 3 files
+collector.web: nothing waits in its log
+files.a: 2 records read, 1 row new, 1 repeated
+files.bad: 0 records read, 0 rows new, 0 repeated, then failed: open a: permission denied
+a → s3.lake: nothing new to export
+b → s3.lake: 1 run, 1 row, 9 B in 1 object
+  x
+`
+	if got != want {
+		t.Errorf("it prints\n%s\nwant\n%s", got, want)
+	}
+}

@@ -1,0 +1,213 @@
+package host
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/catalog"
+	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+)
+
+// The states of a pipeline, as PipelineStatus has them.
+const (
+	activePipeline   = "active"      // runs when it is due
+	runningPipeline  = "running"     // a host is exporting a run
+	retryingPipeline = "retrying"    // the last attempt at a run failed; the host will retry
+	stoppedPipeline  = "interrupted" // a run was not finished when its host ended; the next host resumes it
+	failedPipeline   = "failed"      // the last run failed and waits for RetryRun
+	refusedPipeline  = "refused"     // the next run would shrink the set too much
+	pausedPipeline   = "paused"
+	removedPipeline  = "removed" // registered, and not in the configuration
+
+	unregisteredPipeline = "unregistered" // in the configuration, and no host has run it yet
+)
+
+// Pipelines implements Operations.
+func (h *Host) Pipelines(ctx context.Context) ([]PipelineStatus, error) {
+	stored, err := h.catalog.Pipelines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	statuses := make([]PipelineStatus, 0, len(stored))
+	for _, p := range stored {
+		s, err := h.pipelineStatus(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		statuses = append(statuses, s)
+	}
+	return statuses, nil
+}
+
+func (h *Host) pipelineStatus(ctx context.Context, p *pipeline.Pipeline) (PipelineStatus, error) {
+	s := PipelineStatus{
+		Name: p.Name, ID: p.ID, Stream: p.Stream.String(), Destination: p.Destination,
+		Phase: phase(p), Sequence: p.Cursor.Live.Seq, Runs: p.LastRun,
+	}
+	c := h.pipeline(p.Name)
+	if c != nil {
+		p.Definition = definition(c)
+	}
+	seq, err := h.catalog.Sequence(ctx, p.ProjectID)
+	if err != nil {
+		return s, err
+	}
+	s.Behind = seq - p.Cursor.Live.Seq
+	runs, err := h.catalog.Runs(ctx, p.ID, 2)
+	if err != nil {
+		return s, err
+	}
+	if len(runs) > 0 {
+		last := h.runStatus(p.Name, runs[0])
+		s.LastRun = &last
+	}
+	if replaced(p.Stream) {
+		err = h.setStatus(ctx, p, c, runs, seq, &s)
+	} else if s.Rows, s.Rejected, _, err = h.catalog.ExportedTotals(ctx, p.ID); err == nil {
+		s.BehindRows, err = h.unexported(ctx, p)
+	}
+	s.State = pipelineState(p, c, &s)
+	s.NextRunAt = nextRun(p, &s)
+	return s, err
+}
+
+// pipelineState derives a pipeline's state from the configuration, from the
+// catalog and from its last run.
+func pipelineState(p *pipeline.Pipeline, c *config.Pipeline, s *PipelineStatus) string {
+	last := ""
+	if s.LastRun != nil {
+		last = s.LastRun.State
+	}
+	switch {
+	case c == nil:
+		return removedPipeline
+	case c.Paused || p.State == pipeline.Paused:
+		return pausedPipeline
+	case last == failedPipeline || last == runningPipeline || last == retryingPipeline || last == stoppedPipeline:
+		return last
+	case s.Refused != "":
+		return refusedPipeline
+	}
+	return activePipeline
+}
+
+// nextRun is when a host plans or resumes a run; nil when it does not. A time
+// that has passed means that the run is due.
+func nextRun(p *pipeline.Pipeline, s *PipelineStatus) *time.Time {
+	switch s.State {
+	case removedPipeline, pausedPipeline, failedPipeline, runningPipeline:
+		return nil
+	}
+	next := p.PlannedAt
+	if s.State == activePipeline && p.Cursor.BackfillDone && !p.PlannedAt.IsZero() {
+		next = p.PlannedAt.Add(p.Frequency)
+	}
+	return &next
+}
+
+// setStatus adds the parts of a status that only a pipeline with a replaced set
+// has. runs are its latest runs, and seq the journal's sequence.
+func (h *Host) setStatus(ctx context.Context, p *pipeline.Pipeline, c *config.Pipeline, runs []catalog.RunRecord, seq int64, s *PipelineStatus) error {
+	for _, r := range runs {
+		if r.Receipt != nil {
+			s.Rows, s.Rejected = r.Receipt.Rows, r.Receipt.Rejected
+			break
+		}
+	}
+	g, err := h.catalog.Generation(ctx, p.ProjectID, p.Stream)
+	if err != nil {
+		return err
+	}
+	if g == nil {
+		g = &pipeline.Generation{}
+	}
+	changes, _, err := h.unfolded(ctx, &state{project: &config.Project{ID: p.ProjectID}, stream: p.Stream}, g.Seq, seq, math.MaxInt64)
+	if err != nil {
+		return err
+	}
+	s.BehindRows = pipeline.Sum(changes).Rows
+	if len(runs) > 0 && !runs[0].State.Terminal() || g.Blob == "" {
+		return nil
+	}
+	last, err := h.exported(ctx, p)
+	if err != nil {
+		return err
+	}
+	if s.BehindRows == 0 && !unchanged(g, last, c != nil && c.AllowShrink) {
+		s.BehindRows = g.Rows
+	}
+	s.Refused, err = h.refusal(ctx, p, g)
+	return err
+}
+
+// unexported counts the rows in the journal that an events pipeline has yet to
+// export.
+func (h *Host) unexported(ctx context.Context, p *pipeline.Pipeline) (rows int64, err error) {
+	ahead := *p
+	for {
+		extents, cursor, _, err := h.next(ctx, &ahead, pipeline.Limits{Bytes: math.MaxInt64})
+		if err != nil || len(extents) == 0 {
+			return rows, err
+		}
+		rows += pipeline.Sum(extents).Rows
+		ahead.Cursor = cursor
+	}
+}
+
+// refusal says why a generation would not replace the set that a pipeline
+// without an open run has exported; "" when it would.
+func (h *Host) refusal(ctx context.Context, p *pipeline.Pipeline, g *pipeline.Generation) (string, error) {
+	last, err := h.exported(ctx, p)
+	if err != nil {
+		return "", err
+	}
+	c := h.pipeline(p.Name)
+	if _, err := pipeline.Replacement(p, g, last.Rows, c != nil && c.AllowShrink); err != nil {
+		return err.Error(), nil
+	}
+	return "", nil
+}
+
+// phase is a pipeline's phase in words.
+func phase(p *pipeline.Pipeline) string {
+	switch {
+	case replaced(p.Stream):
+		return "full set"
+	case p.Cursor.BackfillDone:
+		return "live"
+	default:
+		return "backfill"
+	}
+}
+
+// runStatus is a run as people see it. A run that the catalog has as running
+// is only running while a host is: an attempt may have failed, or ended with
+// its host.
+func (h *Host) runStatus(name string, r catalog.RunRecord) RunStatus {
+	totals := r.Totals()
+	s := RunStatus{
+		Pipeline: name, Number: r.Number, State: string(r.State), Days: totals.Days,
+		Rows: totals.Rows, Bytes: totals.Bytes, Fence: r.Fence, PlannedAt: r.PlannedAt, Error: r.Error,
+	}
+	switch {
+	case r.State == pipeline.RunRunning && !h.serving:
+		s.State = stoppedPipeline
+	case r.State == pipeline.RunRunning && r.Error != "":
+		s.State = retryingPipeline
+	}
+	if r.Generation == nil {
+		s.From, s.To = totals.From.String(), totals.To.String()
+	}
+	if !r.FinishedAt.IsZero() {
+		s.FinishedAt = &r.FinishedAt
+	}
+	if r.Receipt != nil {
+		s.Rejected, s.StoredBytes = r.Receipt.Rejected, r.Receipt.StoredBytes
+		for _, p := range r.Receipt.Partitions {
+			s.Objects = append(s.Objects, p.Objects...)
+		}
+	}
+	return s
+}
