@@ -2,14 +2,18 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/keys"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
+	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
 	"github.com/penstock-io/penstock/host/internal/source/files"
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
@@ -34,7 +38,7 @@ func (h *Host) Status(ctx context.Context) (*Status, error) {
 	if s.Sources, err = h.sourceStatus(ctx); err != nil {
 		return nil, err
 	}
-	if s.Collectors, err = h.collectorStatus(ctx); err != nil {
+	if s.Collectors, err = h.collectorsNow(ctx); err != nil {
 		return nil, err
 	}
 	if s.Quarantine, err = h.quarantineStatus(); err != nil {
@@ -42,6 +46,44 @@ func (h *Host) Status(ctx context.Context) (*Status, error) {
 	}
 	s.Pipelines, err = h.Pipelines(ctx)
 	return s, err
+}
+
+// collectorsNow is the status of collectors; of those that do not listen, the
+// entries that wait in their logs are counted on disk.
+func (h *Host) collectorsNow(ctx context.Context) ([]CollectorStatus, error) {
+	statuses, err := h.collectorStatus(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i, c := range h.config.Collectors {
+		if statuses[i].Waiting != nil {
+			continue
+		}
+		waiting, err := h.waitingInLog(ctx, c)
+		if err != nil {
+			return nil, fmt.Errorf("source %s: %w", c.Reference(), err)
+		}
+		statuses[i].Waiting = &waiting
+	}
+	return statuses, nil
+}
+
+// waitingInLog counts the entries of a log, which no collector has open, that
+// come after the last one in a journal.
+func (h *Host) waitingInLog(ctx context.Context, c *config.Collector) (int64, error) {
+	last, err := wal.LastIn(h.collectorPath(c))
+	if err != nil {
+		return 0, err
+	}
+	projects := make([]int64, 0, len(h.config.Projects))
+	for _, p := range h.config.Projects {
+		projects = append(projects, p.ID)
+	}
+	sealed, err := rowlog.Sealed(ctx, h.catalog, c.Reference(), projects...)
+	if err != nil {
+		return 0, err
+	}
+	return max(0, int64(last)-int64(sealed)), nil
 }
 
 func (h *Host) sourceStatus(ctx context.Context) ([]SourceStatus, error) {
@@ -77,6 +119,9 @@ func (h *Host) PausePipeline(ctx context.Context, name string, paused bool) erro
 	if paused {
 		state = pipeline.Paused
 	}
+	if _, err := h.knownPipeline(ctx, name); err != nil {
+		return err
+	}
 	return h.catalog.SetPipelineState(ctx, name, state)
 }
 
@@ -105,14 +150,33 @@ func (h *Host) Runs(ctx context.Context, name string) ([]RunStatus, error) {
 		}
 	}
 	if name != "" && !known {
-		return nil, fmt.Errorf("%w: %s", catalog.ErrUnknownPipeline, name)
+		_, err := h.knownPipeline(ctx, name)
+		return nil, err
 	}
 	return statuses, nil
 }
 
+// knownPipeline returns a registered pipeline. The error for another name lists
+// the names that there are.
+func (h *Host) knownPipeline(ctx context.Context, name string) (*pipeline.Pipeline, error) {
+	p, err := h.catalog.Pipeline(ctx, name)
+	if !errors.Is(err, catalog.ErrUnknownPipeline) {
+		return p, err
+	}
+	all, listErr := h.catalog.Pipelines(ctx)
+	if listErr != nil || len(all) == 0 {
+		return nil, fmt.Errorf("%w: %q; none is registered before the first run", catalog.ErrUnknownPipeline, name)
+	}
+	names := make([]string, 0, len(all))
+	for _, p := range all {
+		names = append(names, p.Name)
+	}
+	return nil, fmt.Errorf("%w: %q; registered are %s", catalog.ErrUnknownPipeline, name, strings.Join(names, ", "))
+}
+
 // RetryRun implements Operations.
 func (h *Host) RetryRun(ctx context.Context, name string, number int64) error {
-	p, err := h.catalog.Pipeline(ctx, name)
+	p, err := h.knownPipeline(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -120,7 +120,7 @@ type CollectorStatus struct {
 	Listen      string           `json:"listen"` // with the port that was given to port 0
 	TLS         bool             `json:"tls"`
 	LogBytes    int64            `json:"log_bytes"` // of the write-ahead log, on disk
-	Waiting     *int64           `json:"waiting"`   // requests in the log that are not yet durable in journals; nil: only a host that serves knows
+	Waiting     *int64           `json:"waiting"`   // requests in the log that are not yet durable in journals
 	Requests    []RequestCount   `json:"requests"`
 	Records     []RecordCount    `json:"records"`
 	Quarantined map[string]int64 `json:"quarantined,omitempty"` // by reason, over all time

@@ -44,20 +44,15 @@ func (h *Host) unread(ctx context.Context, p *config.Pipeline) ([]Unread, error)
 			list = append(list, *u)
 		}
 	}
-	collectors, err := h.collectorStatus(ctx)
+	collectors, err := h.collectorsNow(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for i, c := range h.config.Collectors {
 		s := collectors[i]
-		if !slices.Contains(c.Projects, p.Project) || s.LogBytes == 0 || s.Waiting != nil && *s.Waiting == 0 {
-			continue
+		if slices.Contains(c.Projects, p.Project) && *s.Waiting > 0 {
+			list = append(list, Unread{Source: s.Name, Requests: *s.Waiting, Bytes: s.LogBytes})
 		}
-		u := Unread{Source: s.Name, Bytes: s.LogBytes}
-		if s.Waiting != nil {
-			u.Requests = *s.Waiting
-		}
-		list = append(list, u)
 	}
 	return list, nil
 }
@@ -140,8 +135,8 @@ func (h *Host) planned(ctx context.Context, p *config.Pipeline) (PlannedRun, err
 	return run, nil
 }
 
-// plannedSet fills in what a run that replaces a set would export. What is not
-// folded yet is only counted.
+// plannedSet adds the rows of a run that replaces a set. Changes that are not
+// folded yet are only counted.
 func (h *Host) plannedSet(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, run *PlannedRun) error {
 	open, err := h.catalog.OpenRun(ctx, stored.ID)
 	if err != nil {
@@ -181,7 +176,7 @@ func (h *Host) plannedSet(ctx context.Context, p *config.Pipeline, stored *pipel
 	return err
 }
 
-// plannable is the registered pipeline, or what it would be if it were
+// plannable is the registered pipeline, or one that is made as if it were
 // registered now.
 func (h *Host) plannable(ctx context.Context, p *config.Pipeline) (*pipeline.Pipeline, error) {
 	stored, err := h.registered(ctx, p)

@@ -125,7 +125,10 @@ func newPauseCommand(c *cli, use, short string, paused bool) *cobra.Command {
 		Use: use + " PIPELINE", Short: short, Args: exactly("PIPELINE"), ValidArgsFunction: c.complete(0, pipelineNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.with(cmd, func(operations host.Operations) error {
-				return operations.PausePipeline(cmd.Context(), args[0], paused)
+				if err := operations.PausePipeline(cmd.Context(), args[0], paused); err != nil {
+					return err
+				}
+				return c.done(fmt.Sprintf("pipeline %s is %sd", args[0], use), map[string]any{"pipeline": args[0], "paused": paused})
 			})
 		},
 	}
@@ -163,7 +166,11 @@ func newRunsCommand(c *cli) *cobra.Command {
 					return usageError{fmt.Errorf("run number %q is not a number", args[1])}
 				}
 				return c.with(cmd, func(operations host.Operations) error {
-					return operations.RetryRun(cmd.Context(), args[0], number)
+					if err := operations.RetryRun(cmd.Context(), args[0], number); err != nil {
+						return err
+					}
+					return c.done(fmt.Sprintf("run %d of pipeline %s will be tried again by a running host, or by the next 'penstock run'", number, args[0]),
+						map[string]any{"pipeline": args[0], "number": number})
 				})
 			},
 		},
@@ -194,6 +201,15 @@ func (c *cli) printRuns(runs []host.RunStatus) {
 			c.printRunError(r)
 		}
 	}
+}
+
+// done confirms a command that has no other result.
+func (c *cli) done(text string, result map[string]any) error {
+	if c.json {
+		return c.printJSON(result)
+	}
+	fmt.Fprintln(c.out, text)
+	return nil
 }
 
 // with opens the operations for the length of do.

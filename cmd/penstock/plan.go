@@ -74,10 +74,8 @@ func unread(u host.Unread) string {
 		return fmt.Sprintf("%s: not known: %s", u.Source, oneLine(u.Error))
 	case u.Files > 0:
 		return fmt.Sprintf("%s: %s, %s", u.Source, many(int64(u.Files), "file"), size(u.Bytes))
-	case u.Requests > 0:
-		return fmt.Sprintf("%s: %s in its log", u.Source, many(u.Requests, "request"))
 	}
-	return fmt.Sprintf("%s: %s in its log", u.Source, size(u.Bytes))
+	return fmt.Sprintf("%s: %s in its log", u.Source, many(u.Requests, "request"))
 }
 
 // fullSet is the phase of pipelines whose runs replace all that was exported.
@@ -85,7 +83,11 @@ const fullSet = "full set"
 
 func (c *cli) printPlannedSet(r host.PlannedRun) {
 	if r.Unchanged {
-		fmt.Fprintf(c.out, "%s: nothing to export: the set has not changed\n", r.Pipeline)
+		why := "the set has not changed"
+		if r.Rows == 0 {
+			why = "the set is empty"
+		}
+		fmt.Fprintf(c.out, "%s: nothing to export: %s\n", r.Pipeline, why)
 		return
 	}
 	fmt.Fprintf(c.out, "%s, run %d (%s): %s rows, %s", r.Pipeline, r.Number, r.Phase, thousands(r.Rows), size(r.Bytes))

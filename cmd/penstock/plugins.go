@@ -49,7 +49,10 @@ func newPluginsCommand(c *cli) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return plugins.Remove(args[0])
+			if err := plugins.Remove(args[0]); err != nil {
+				return err
+			}
+			return c.done(fmt.Sprintf("plugin %s and its pin are removed", args[0]), map[string]any{"removed": args[0]})
 		},
 	}
 	list := &cobra.Command{

@@ -134,7 +134,7 @@ func (c *cli) printCollectors(collectors []host.CollectorStatus) {
 				refused = append(refused, []string{s.Name, endpoint(n.Endpoint), fmt.Sprint(n.Status), n.Reason, thousands(n.Requests)})
 			}
 		}
-		waiting := "not known"
+		waiting := "not known" // to a host of an older version
 		if s.Waiting != nil {
 			waiting = thousands(*s.Waiting)
 		}

@@ -88,16 +88,15 @@ func TestPlanAsText(t *testing.T) {
 	t.Parallel()
 	got := printed(func(c *cli) {
 		c.printPlanned(host.PlannedRun{Pipeline: "a", Phase: "backfill", State: "unregistered", Unread: []host.Unread{
-			{Source: "files.import", Files: 1, Bytes: 2048}, {Source: "collector.web", Requests: 2000, Bytes: 5}, {Source: "collector.app", Bytes: 5},
+			{Source: "files.import", Files: 1, Bytes: 2048}, {Source: "collector.web", Requests: 2000, Bytes: 5},
 			{Source: "files.lake", Error: "it is in a bucket"},
 		}})
 		c.printPlanned(host.PlannedRun{Pipeline: "b", Number: 2, Phase: "live", State: "failed", Rows: 1, Bytes: 10, Days: []host.PlannedDay{{Date: "2026-07-01", Rows: 1, Bytes: 10}}})
-		c.printPlanned(host.PlannedRun{Pipeline: "c", Phase: "full set", State: "paused", Unchanged: true})
+		c.printPlanned(host.PlannedRun{Pipeline: "c", Phase: "full set", State: "paused", Rows: 5, Unchanged: true})
 	})
 	const want = `a: nothing to export in the journal
   not in the journal yet: files.import: 1 file, 2.0 KiB
   not in the journal yet: collector.web: 2,000 requests in its log
-  not in the journal yet: collector.app: 5 B in its log
   not in the journal yet: files.lake: not known: it is in a bucket
 b, run 2 (live): 1 row, 10 B, 1 day
   DATE        ROWS  COMPRESSED

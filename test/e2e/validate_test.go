@@ -93,8 +93,8 @@ func TestAChangedProjectIsAMistakeInTheConfiguration(t *testing.T) {
 	s.Once()
 	text := s.Read("penstock.hcl")
 	for change, want := range map[[2]string][]string{
-		{"2195193", "2195194"}:       {"Id of the project was changed", "id = 2195193"},
-		{`"UTC"`, `"Europe/Berlin"`}: {"Time zone of the project was changed", `timezone = "UTC"`},
+		{"2195193", "2195194"}:                                 {"Id of the project was changed", "id = 2195193"},
+		{"2195193", "2195193\n  timezone = \"Europe/Berlin\""}: {"Time zone of the project was changed", `timezone = "UTC"`},
 	} {
 		s.Write("penstock.hcl", strings.Replace(text, change[0], change[1], 1))
 		for _, args := range [][]string{{"validate"}, {"run", "--once"}, {"status"}, {"plan"}} {
