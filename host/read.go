@@ -63,9 +63,15 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 	report := source.Report()
 	done.Matched, done.Recognised, done.Waiting, done.Skipped = report.Matched, report.Recognised, report.Waiting, report.Skipped
 	if err == nil {
+		rows, duplicates := done.Rows, done.Duplicates
+		if h.serving {
+			// Other sources write to the journal at the same time, and its counts
+			// are of all of them.
+			rows, duplicates = counters.Rows.Load(), 0
+		}
 		h.observer.Report(Report{
-			Stage: "import", Name: s.Reference(), Rows: done.Rows, Bytes: done.Bytes,
-			Duplicates: done.Duplicates, Quarantined: counters.Refused.Load(), Done: true,
+			Stage: "import", Name: s.Reference(), Rows: rows, Bytes: done.Bytes,
+			Duplicates: duplicates, Quarantined: counters.Refused.Load(), Done: true,
 		})
 	}
 	return done, err

@@ -45,7 +45,7 @@ func (l *loader) noSchema(d *Destination, raw *hclsyntax.Block, err error) {
 	l.suspect["destination"] = append(l.suspect["destination"], d.Reference())
 	detail := fmt.Sprintf("A destination of type %q needs its plugin: %s.", d.Type, strings.TrimPrefix(why, "plugin refused: "))
 	if types := l.options.Types(l.config.Host.PluginDir); len(types) > 0 && !slices.Contains(types, d.Type) {
-		detail += fmt.Sprintf("\nThe types in %s are %s.%s", l.config.Host.PluginDir, enumerate(types, "and"), suggestion(d.Type, types))
+		detail += fmt.Sprintf("\nPinned in %s: %s.%s", l.config.Host.PluginDir, enumerate(types, "and"), suggestion(d.Type, types))
 	}
 	l.fail(raw.LabelRanges[0].Ptr(), "Destination plugin cannot be used", "%s", detail)
 }
