@@ -48,7 +48,7 @@ func TestACertificateIsRenewed(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	if _, err := certificates(cert, key, slog.New(slog.DiscardHandler)); err == nil {
-		t.Error("a missing certificate is no mistake")
+		t.Error("a missing certificate is not reported")
 	}
 	began := time.Now().Add(-time.Minute)
 	certify(t, cert, key, 1, began)

@@ -39,7 +39,7 @@ type destination struct {
 	targets map[int64][]protocol.Target
 }
 
-// Export adapts the plugin's export to what package export needs.
+// Export implements export.Destination.
 func (d *destination) Export(ctx context.Context, rejected func([]protocol.RejectedRow) error) (export.Session, error) {
 	return d.Destination.Export(ctx, rejected)
 }
@@ -50,8 +50,8 @@ func (d *destination) byZone() bool {
 	return d.Description().Capabilities.Partitioning == protocol.ByProjectDate
 }
 
-// configured starts a destination and configures it for a project, once. What
-// the plugin finds wrong in its configuration is a *ConfigurationError;
+// configured starts a destination and configures it for a project, once. A
+// mistake that the plugin finds in its configuration is a *ConfigurationError;
 // warnings are logged.
 func (ds *destinations) configured(ctx context.Context, c *config.Destination, p *config.Project) (*destination, error) {
 	d, found, err := ds.configure(ctx, c, p)
@@ -67,8 +67,8 @@ func (ds *destinations) configured(ctx context.Context, c *config.Destination, p
 	return d, nil
 }
 
-// configure starts a destination and configures it for a project, once. What
-// the plugin says of its configuration is returned with its place.
+// configure starts a destination and configures it for a project, once. The
+// plugin's diagnostics are returned with the places of the attributes.
 func (ds *destinations) configure(ctx context.Context, c *config.Destination, p *config.Project) (*destination, diagnostic.Diagnostics, error) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
@@ -98,8 +98,8 @@ func (ds *destinations) configure(ctx context.Context, c *config.Destination, p 
 	return d, found, nil
 }
 
-// unable says that a destination does not take what a pipeline exports; nil if
-// it does.
+// unable returns a diagnostic if a destination does not take the stream of a
+// pipeline, otherwise nil.
 func (d *destination) unable(p *config.Pipeline) *hcl.Diagnostic {
 	can, mode, how := d.Description().Capabilities, modeOf(p.Stream), "add rows"
 	if mode == protocol.Replace {

@@ -2,13 +2,13 @@ package host
 
 import "context"
 
-// gate lets one in at a time. Unlike at a mutex, whoever waits can be called
-// away.
+// gate is a mutex whose Lock can be cancelled.
 type gate chan struct{}
 
 func newGate() gate { return make(gate, 1) }
 
-// enter waits until nobody is inside, and goes in until leave is called.
+// enter locks the gate; leave unlocks it. It returns the context's cause when ctx
+// is done first.
 func (g gate) enter(ctx context.Context) (leave func(), err error) {
 	select {
 	case g <- struct{}{}:

@@ -18,10 +18,10 @@ import (
 	"github.com/penstock-io/penstock/sdk/schema"
 )
 
-// Config is a configuration that was read and found right.
+// Config is a configuration, defaults applied.
 type Config = config.Config
 
-// Diagnostics say what is wrong, or doubtful, in a configuration.
+// Diagnostics are the mistakes and warnings of a configuration.
 type Diagnostics struct {
 	list    diagnostic.Diagnostics
 	sources diagnostic.Sources
@@ -47,19 +47,18 @@ type ConfigurationError struct{ Diagnostics Diagnostics }
 
 func (e *ConfigurationError) Error() string { return "the configuration is wrong" }
 
-// LoadOptions say what to load.
+// LoadOptions select the files to load and the checks to make.
 type LoadOptions struct {
 	Paths []string // files, and directories of *.hcl
-	// Offline starts no plugin and turns what only the machine that will run
-	// this knows into warnings.
+	// Offline starts no plugin and reads no catalog. Variables and files that are
+	// missing here are warnings: the machine that runs the host may have them.
 	Offline bool
-	// Command is for what is done in the data directory: as Offline, but what
-	// a command needs must be there, and what only a host that serves needs
-	// may be missing.
+	// Command loads for a command in the data directory: as Offline, but the
+	// values that a command needs must be known, and the others may be missing.
 	Command bool
-	// Ask has the plugins look at their destinations, which takes a process
-	// each. It is done in any case when something else is wrong: all mistakes
-	// come at once.
+	// Ask has plugins check their destinations, which starts a process for each.
+	// They are asked in any case when there is another mistake, so that all are
+	// reported at once.
 	Ask bool
 }
 
@@ -113,8 +112,9 @@ func compare(c *Config, s *stored, o LoadOptions) diagnostic.Diagnostics {
 	return found
 }
 
-// schemas looks up what destination bodies may hold: by asking the plugin, or,
-// offline, by what it said when it was pinned or last used.
+// schemas returns a function that looks up the schema of a destination type: it
+// asks the plugin, or, offline, reads the description that was kept when the
+// plugin was pinned or last used.
 func schemas(offline bool) func(context.Context, string, string) (schema.Schema, error) {
 	known := map[string]schema.Schema{}
 	return func(ctx context.Context, dir, typ string) (schema.Schema, error) {
@@ -138,7 +138,7 @@ func schemas(offline bool) func(context.Context, string, string) (schema.Schema,
 // types are the destination types of which a plugin directory holds a plugin
 // that can be used.
 func types(dir string) []string {
-	// A directory that cannot be read is what the plugin's own error says.
+	// The plugin's own error reports a directory that cannot be read.
 	entries, _ := plugin.NewManager(plugin.Options{Dir: dir}).Dir().List()
 	var found []string
 	for _, e := range entries {
@@ -149,8 +149,8 @@ func types(dir string) []string {
 	return found
 }
 
-// cacheDir is where it is kept what plugins said of themselves: by checksum, so
-// that it serves every plugin directory of this user.
+// cacheDir is the directory of the descriptions of plugins. They are kept by
+// checksum, so that it serves every plugin directory of this user.
 func cacheDir() string {
 	if base, err := os.UserCacheDir(); err == nil {
 		return filepath.Join(base, "penstock", "plugins")

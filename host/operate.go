@@ -29,7 +29,7 @@ func Operate(ctx context.Context, c *Config) (Operations, error) {
 			return r, nil
 		}
 		r.client.Close()
-		// Another command may be at work, or a host about to serve.
+		// Another command may hold the lock, or a host that is starting.
 		if time.Since(began) > lockPatience {
 			return nil, fmt.Errorf("%w, and it does not answer commands: %w", locked, pingErr)
 		}
@@ -39,7 +39,7 @@ func Operate(ctx context.Context, c *Config) (Operations, error) {
 	}
 }
 
-// Serving says whether a host serves a configuration's data directory.
+// Serving reports whether a host serves a configuration's data directory.
 func Serving(ctx context.Context, c *Config) bool {
 	r := &remote{api.Dial(filepath.Join(c.Host.DataDir, socketFile))}
 	defer r.client.Close()
@@ -56,48 +56,50 @@ type named struct {
 	Resend      bool   `json:"resend,omitempty"`
 }
 
-// handlers are the operations that a serving host answers.
+// handlers returns the operations of a serving host by name.
 func (h *Host) handlers() map[string]api.Operation {
 	return map[string]api.Operation{
 		"ping":             func(context.Context, json.RawMessage) (any, error) { return version, nil },
-		"status":           plain(h.Status),
-		"plan":             plain(h.Plan),
-		"pipelines":        plain(h.Pipelines),
-		"journal/segments": plain(h.Segments),
-		"journal/verify":   plain(h.VerifyJournal),
-		"journal/rebuild":  plain(h.RebuildCatalog),
-		"destinations/check": with(func(ctx context.Context, n named) (any, error) {
+		"status":           withoutParams(h.Status),
+		"plan":             withoutParams(h.Plan),
+		"pipelines":        withoutParams(h.Pipelines),
+		"journal/segments": withoutParams(h.Segments),
+		"journal/verify":   withoutParams(h.VerifyJournal),
+		"journal/rebuild":  withoutParams(h.RebuildCatalog),
+		"destinations/check": withParams(func(ctx context.Context, n named) (any, error) {
 			return h.CheckDestinations(ctx, n.Destination)
 		}),
-		"pipelines/pause": with(func(ctx context.Context, n named) (any, error) {
+		"pipelines/pause": withParams(func(ctx context.Context, n named) (any, error) {
 			return nil, h.PausePipeline(ctx, n.Pipeline, n.Paused)
 		}),
-		"pipelines/run": with(func(ctx context.Context, n named) (any, error) {
+		"pipelines/run": withParams(func(ctx context.Context, n named) (any, error) {
 			return h.RunPipeline(ctx, n.Pipeline, n.AllowShrink)
 		}),
-		"pipelines/recover": with(func(ctx context.Context, n named) (any, error) {
+		"pipelines/recover": withParams(func(ctx context.Context, n named) (any, error) {
 			return h.RecoverPipeline(ctx, n.Pipeline, n.Resend)
 		}),
-		"runs":       with(func(ctx context.Context, n named) (any, error) { return h.Runs(ctx, n.Pipeline) }),
-		"runs/retry": with(func(ctx context.Context, n named) (any, error) { return nil, h.RetryRun(ctx, n.Pipeline, n.Number) }),
-		"identity/failures": with(func(ctx context.Context, f IdentityFilter) (any, error) {
+		"runs":       withParams(func(ctx context.Context, n named) (any, error) { return h.Runs(ctx, n.Pipeline) }),
+		"runs/retry": withParams(func(ctx context.Context, n named) (any, error) { return nil, h.RetryRun(ctx, n.Pipeline, n.Number) }),
+		"identity/failures": withParams(func(ctx context.Context, f IdentityFilter) (any, error) {
 			return h.IdentityFailures(ctx, f)
 		}),
-		"quarantine": with(func(ctx context.Context, f QuarantineFilter) (any, error) { return h.Quarantine(ctx, f) }),
-		"quarantine/replay": with(func(ctx context.Context, f QuarantineFilter) (any, error) {
+		"quarantine": withParams(func(ctx context.Context, f QuarantineFilter) (any, error) { return h.Quarantine(ctx, f) }),
+		"quarantine/replay": withParams(func(ctx context.Context, f QuarantineFilter) (any, error) {
 			return h.ReplayQuarantine(ctx, f)
 		}),
-		"quarantine/drop": with(func(ctx context.Context, f QuarantineFilter) (any, error) {
+		"quarantine/drop": withParams(func(ctx context.Context, f QuarantineFilter) (any, error) {
 			return h.DropQuarantine(ctx, f)
 		}),
 	}
 }
 
-func plain[R any](do func(context.Context) (R, error)) api.Operation {
+// withoutParams adapts an operation that has no parameters.
+func withoutParams[R any](do func(context.Context) (R, error)) api.Operation {
 	return func(ctx context.Context, _ json.RawMessage) (any, error) { return do(ctx) }
 }
 
-func with[P any](do func(context.Context, P) (any, error)) api.Operation {
+// withParams adapts an operation that has parameters.
+func withParams[P any](do func(context.Context, P) (any, error)) api.Operation {
 	return func(ctx context.Context, params json.RawMessage) (any, error) {
 		var p P
 		if err := json.Unmarshal(params, &p); err != nil {

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Operations are what commands ask of a data directory. A Host carries them
-// out itself; Operate returns those of the running host where there is one.
-// The caller closes them.
+// Operations are the requests of commands to a data directory. A Host carries
+// them out itself; Operate returns a connection to the running host if there is
+// one. The caller closes them.
 type Operations interface {
 	Status(ctx context.Context) (*Status, error)
 	Plan(ctx context.Context) ([]PlannedRun, error)
@@ -18,9 +18,9 @@ type Operations interface {
 	// not it is due. allowShrink confirms that a set may shrink.
 	RunPipeline(ctx context.Context, name string, allowShrink bool) (*PipelineSummary, error)
 	// RecoverPipeline compares the runs of a pipeline's destination with those of
-	// the catalog. With resend, if they differ, the pipeline goes on behind the
-	// destination's last run and sends again what came after the last run that
-	// both have.
+	// the catalog. With resend, if they differ, the pipeline continues after the
+	// destination's last run and sends again the rows that came after the last run
+	// that both have.
 	RecoverPipeline(ctx context.Context, name string, resend bool) (*Recovery, error)
 	Runs(ctx context.Context, pipeline string) ([]RunStatus, error)
 	RetryRun(ctx context.Context, pipeline string, number int64) error
@@ -44,7 +44,7 @@ type Operations interface {
 	Close() error
 }
 
-// Status is what a data directory holds and how its pipelines stand.
+// Status describes the contents of a data directory and its pipelines.
 type Status struct {
 	Version    string            `json:"version"`
 	DataDir    string            `json:"data_dir"`
@@ -56,7 +56,7 @@ type Status struct {
 	Pipelines  []PipelineStatus  `json:"pipelines"`
 }
 
-// QuarantineStatus is what the quarantine holds of all sources and pipelines.
+// QuarantineStatus counts the quarantined records of all sources and pipelines.
 type QuarantineStatus struct {
 	Bytes  int64             `json:"bytes"` // of its files
 	Cap    int64             `json:"cap"`   // beyond it records are only counted
@@ -77,11 +77,11 @@ type QuarantineMissing struct {
 	File    string           `json:"file"` // relative to the data directory
 	Records int64            `json:"records"`
 	Reasons map[string]int64 `json:"reasons"` // why the records were refused
-	// Consequence says what is lost, and where the records may be had again.
+	// Consequence names the loss, and where the records can be read again.
 	Consequence string `json:"consequence"`
 }
 
-// ProjectStatus is what a project's journal holds.
+// ProjectStatus describes a project's journal.
 type ProjectStatus struct {
 	Name     string `json:"name"`
 	ID       int64  `json:"id"`
@@ -94,7 +94,7 @@ type ProjectStatus struct {
 	Identity *IdentityStatus `json:"identity,omitempty"`
 }
 
-// IdentityStatus is what became of a project's identity links.
+// IdentityStatus counts a project's folded identity links.
 type IdentityStatus struct {
 	Sequence int64            `json:"sequence"` // of the journal, up to which they are folded
 	IDs      int64            `json:"ids"`      // that were linked
@@ -102,7 +102,7 @@ type IdentityStatus struct {
 	Refused  map[string]int64 `json:"refused,omitempty"` // by reason
 }
 
-// SourceStatus is what a source has read.
+// SourceStatus describes how far a source was read.
 type SourceStatus struct {
 	Name        string           `json:"name"`                  // "files.import"
 	Positions   int64            `json:"positions"`             // files that were read, wholly or in part
@@ -113,7 +113,7 @@ type SourceStatus struct {
 	Quarantined map[string]int64 `json:"quarantined,omitempty"` // by reason
 }
 
-// CollectorStatus is what a collector has done since its host began.
+// CollectorStatus counts the requests of a collector since its host started.
 type CollectorStatus struct {
 	Name        string           `json:"name"` // "collector.web"
 	Listening   bool             `json:"listening"`
@@ -147,7 +147,7 @@ type RequestCount struct {
 	Requests int64  `json:"requests"`
 }
 
-// RecordCount counts records by what became of them.
+// RecordCount counts records by outcome.
 type RecordCount struct {
 	Project  string `json:"project,omitempty"` // "": not known
 	Endpoint string `json:"endpoint"`
@@ -155,7 +155,7 @@ type RecordCount struct {
 	Records  int64  `json:"records"`
 }
 
-// PipelineStatus is where a pipeline stands.
+// PipelineStatus describes a registered pipeline and its last and next run.
 type PipelineStatus struct {
 	Name        string `json:"name"`
 	ID          string `json:"id"`
@@ -196,7 +196,7 @@ type RunStatus struct {
 	StoredBytes int64      `json:"stored_bytes"`
 }
 
-// PlannedRun is what a pipeline's next run would export.
+// PlannedRun describes the rows that a pipeline's next run would export.
 type PlannedRun struct {
 	Pipeline string       `json:"pipeline"`
 	Number   int64        `json:"number"`
@@ -205,8 +205,8 @@ type PlannedRun struct {
 	Rows     int64        `json:"rows"`
 	Bytes    int64        `json:"bytes"`
 	Days     []PlannedDay `json:"days"`
-	// Changes are rows of the journal that are not yet in the set, of which Rows
-	// and Bytes are therefore what it was before them.
+	// Changes are rows of the journal that are not yet in the set. Rows and Bytes
+	// are those of the set before them.
 	Changes   int64  `json:"changes,omitempty"`
 	Unchanged bool   `json:"unchanged,omitempty"` // the set is at the destination already: there will be no run
 	Refused   string `json:"refused,omitempty"`   // see PipelineStatus
@@ -262,7 +262,7 @@ type ExtentStatus struct {
 	Bytes    int64  `json:"bytes"`
 }
 
-// JournalReport is what a verification of the journal found.
+// JournalReport is the result of a verification of the journal.
 type JournalReport struct {
 	Segments int64 `json:"segments"`
 	Blocks   int64 `json:"blocks"`
@@ -270,19 +270,19 @@ type JournalReport struct {
 	// QuarantineFiles is how many files of quarantined records were read.
 	QuarantineFiles int64    `json:"quarantine_files"`
 	Damages         []Damage `json:"damages"`
-	// Lost is what is missing of the write-ahead logs of collectors.
+	// Lost are missing parts of the write-ahead logs of collectors.
 	Lost []LogLoss `json:"lost,omitempty"`
 }
 
-// Damage is one thing that is not as it was written.
+// Damage is one corrupt part of a file.
 type Damage struct {
 	Blob   string `json:"blob"`
 	Place  string `json:"place"` // "block 17", "footer"
 	Detail string `json:"detail"`
 }
 
-// RebuildReport says what rebuilding the catalog restored, and what it could
-// not.
+// RebuildReport counts the restored parts of a rebuilt catalog, and names the
+// others.
 type RebuildReport struct {
 	Segments    int64    `json:"segments"`
 	Cursors     int64    `json:"cursors"`
@@ -303,13 +303,13 @@ type QuarantineFilter struct {
 	Missing bool `json:"missing,omitempty"`
 }
 
-// DropReport counts what was dropped from quarantine.
+// DropReport counts the records that were dropped from quarantine.
 type DropReport struct {
 	Records int64             `json:"records"`
 	Counts  []QuarantineCount `json:"counts"`
 }
 
-// QuarantineList is some of what is in quarantine, and counts of all.
+// QuarantineList holds some quarantined records, and counts of all.
 type QuarantineList struct {
 	Counts  []QuarantineCount   `json:"counts"`
 	Records []QuarantinedRecord `json:"records"`
@@ -345,7 +345,7 @@ type QuarantinedRecord struct {
 	Bytes []byte `json:"bytes"`
 }
 
-// ReplayReport counts what became of replayed records.
+// ReplayReport counts replayed records by outcome.
 type ReplayReport struct {
 	Records   int64 `json:"records"`
 	Accepted  int64 `json:"accepted"`

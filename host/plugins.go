@@ -19,7 +19,7 @@ func OpenPlugins(dir string) *Plugins {
 // PluginStatus is one plugin of a directory.
 type PluginStatus = plugin.Entry
 
-// List lists plugins and whether they are as they were pinned.
+// List lists plugins and whether their checksums are the pinned ones.
 func (p *Plugins) List() ([]PluginStatus, error) { return p.manager.Dir().List() }
 
 // Install copies a plugin into the directory and pins it.
@@ -52,7 +52,8 @@ func typeOf(name string) string {
 	return strings.TrimPrefix(name[strings.LastIndexByte(name, '/')+1:], plugin.Prefix)
 }
 
-// PluginDescription is what a plugin says of itself.
+// PluginDescription describes a plugin and the attributes of its destination
+// blocks.
 type PluginDescription struct {
 	Name          string            `json:"name"`
 	Version       string            `json:"version"`
@@ -75,7 +76,7 @@ type PluginAttribute struct {
 	Deprecated  string   `json:"deprecated,omitempty"`
 }
 
-// Describe asks a plugin what it is.
+// Describe starts a plugin and asks for its description.
 func (p *Plugins) Describe(ctx context.Context, name string) (*PluginDescription, error) {
 	d, err := p.manager.Describe(ctx, typeOf(name))
 	if err != nil {

@@ -55,8 +55,8 @@ func (c cursors) Append(_ context.Context, chunk journal.Chunk) error {
 	return nil
 }
 
-// A file takes the place of another: what was refused of the first stays in
-// quarantine, and a crash behind it sets nothing aside twice.
+// A file takes the place of another: the refused records of the first stay in
+// quarantine, and a crash after it quarantines nothing twice.
 func TestARotatedFileKeepsWhatWasRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -79,7 +79,7 @@ func TestARotatedFileKeepsWhatWasRefused(t *testing.T) {
 	}
 	c := cursors{}
 	for i, text := range []string{"first", "second", "third"} {
-		if err := os.WriteFile(filepath.Join(dir, "a.log"), []byte(text+" is no record\n"), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "a.log"), []byte(text+" fails\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		before := maps.Clone(c)

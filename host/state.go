@@ -17,17 +17,18 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// spillDir holds, below data_dir, what folds sort. It is emptied when a host
-// begins.
+// spillDir is the directory below data_dir in which folds sort. It is emptied
+// when a host starts.
 const spillDir = "spill"
 
-// foldBytes is how many bytes of rows one fold takes, unless one segment has
-// more: what was folded so far is kept when the host ends.
+// foldBytes is the most bytes of rows that one fold takes, unless a single
+// segment has more. A host that stops loses at most one fold's work.
 const foldBytes = 4 << 30
 
-// folder makes the next generation out of the last one, nil if there is none,
-// and of what the journal holds behind it up to seq. blocks hands that out in
-// the order in which it was sealed; a block is valid until fn returns.
+// folder makes the next generation out of the last one, which is nil for the
+// first, and of the journal's blocks after it up to sequence seq. blocks passes
+// them to fn in the order in which they were sealed; a block is valid until fn
+// returns.
 type folder func(ctx context.Context, last *pipeline.Generation, seq int64, blocks func(ctx context.Context, fn func(journal.Block) error) error) (*pipeline.Generation, error)
 
 // state is a project's people or identity mappings: generations, and the fold
@@ -39,8 +40,8 @@ type state struct {
 	fold        folder
 	limit       int64 // bytes of rows that one fold takes
 
-	// Whoever makes a generation is inside until it is in the catalog and in the
-	// run that exports it: what no run and no catalog names is swept.
+	// gate is held until the catalog and the run refer to a new generation, so
+	// that a sweep cannot delete it.
 	gate gate
 }
 
@@ -81,8 +82,8 @@ func (h *Host) foldPeople(s *state) folder {
 	}
 }
 
-// latest folds what was sealed, and returns the latest generation. The
-// caller is inside s.gate.
+// latest folds all sealed rows, and returns the latest generation. The caller
+// holds s.gate.
 func (h *Host) latest(ctx context.Context, s *state) (*pipeline.Generation, error) {
 	last, err := h.catalog.Generation(ctx, s.project.ID, s.stream)
 	if err != nil {
@@ -110,8 +111,8 @@ func (h *Host) latest(ctx context.Context, s *state) (*pipeline.Generation, erro
 	return last, nil
 }
 
-// advance folds what the journal holds behind the last generation, up to seq or
-// as much as one fold takes.
+// advance folds the journal's rows after the last generation, up to seq or as
+// many as one fold takes.
 func (h *Host) advance(ctx context.Context, s *state, last *pipeline.Generation, seq int64) (*pipeline.Generation, error) {
 	after := int64(0)
 	if last != nil {
@@ -163,9 +164,9 @@ func (h *Host) advance(ctx context.Context, s *state, last *pipeline.Generation,
 	return next, nil
 }
 
-// unfolded lists what the journal holds of a stream behind a sequence, and the
-// sequence up to which that is all: seq, or less when the rows have more bytes
-// than limit.
+// unfolded lists a stream's extents after a sequence, and the sequence up to
+// which the list is complete: seq, or less when the rows have more bytes than
+// limit.
 func (h *Host) unfolded(ctx context.Context, s *state, after, seq, limit int64) (extents []pipeline.Extent, to int64, err error) {
 	to = seq
 	var bytes int64
@@ -186,8 +187,8 @@ func (h *Host) unfolded(ctx context.Context, s *state, after, seq, limit int64) 
 	return extents, to, err
 }
 
-// sweepState removes what no generation in use refers to. The caller is
-// inside s.gate.
+// sweepState removes the blocks that no generation in use refers to. The caller
+// holds s.gate.
 func (h *Host) sweepState(ctx context.Context, s *state) error {
 	used, err := h.catalog.Generations(ctx, s.project.ID, s.stream)
 	if err != nil {
@@ -196,8 +197,8 @@ func (h *Host) sweepState(ctx context.Context, s *state) error {
 	return s.generations.Sweep(ctx, used)
 }
 
-// sweepStates removes what folds that a crash has ended left behind. What
-// cannot be removed is left: it harms nobody but the disk.
+// sweepStates removes the blocks of folds that a crash has interrupted. Blocks
+// that cannot be removed stay: they only take disk space.
 func (h *Host) sweepStates(ctx context.Context, p *config.Project) {
 	for _, stream := range []batch.Stream{batch.People, batch.Identity} {
 		s := &state{project: p, stream: stream, generations: generation.New(h.store, p.ID, stream)}
@@ -234,8 +235,8 @@ func (h *Host) replacement(ctx context.Context, p *config.Pipeline, stored *pipe
 	return h.plan(ctx, p, stored, &pipeline.Run{Generation: g, Next: next, AsOf: asOf}, false)
 }
 
-// unchanged says whether a pipeline that exported last needs no run to export g:
-// it is the same, or a set that was always empty, which is none.
+// unchanged reports whether a pipeline that exported last needs no run to export
+// g: it is the same set, or nothing was exported and the set is empty.
 func unchanged(g *pipeline.Generation, last pipeline.Generation, allowShrink bool) bool {
 	return g.Blob == last.Blob || g.Rows == 0 && last.Blob == "" && !allowShrink
 }
@@ -277,8 +278,8 @@ func (h *Host) verifyStates(ctx context.Context, p *config.Project, report *Jour
 	return nil
 }
 
-// verifyState verifies a generation. It returns another when a fold beside has
-// put that in its place, and the files of this one are gone.
+// verifyState verifies a generation. When a fold has replaced it
+// since and its files are gone, verifyState returns the one that follows.
 func (h *Host) verifyState(ctx context.Context, p *config.Project, stream batch.Stream, g *pipeline.Generation, report *JournalReport) (*pipeline.Generation, error) {
 	err := generation.New(h.store, p.ID, stream).Rows(ctx, g.Blob, func([]byte) error { return nil })
 	var damage *segment.DamageError

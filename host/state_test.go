@@ -20,7 +20,7 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// folding is a Host with nothing but what folds need.
+// folding returns a Host with the parts that folds need.
 func folding(t *testing.T) (*Host, *state) {
 	t.Helper()
 	dir := t.TempDir()
@@ -158,7 +158,8 @@ func TestNothingToFold(t *testing.T) {
 	}
 }
 
-// A generation that a run will export is kept, whatever is folded meanwhile.
+// A generation that a run will export is kept, whatever is folded before it
+// does.
 func TestTheGenerationOfARunIsKept(t *testing.T) {
 	t.Parallel()
 	h, s := folding(t)
@@ -186,7 +187,7 @@ func TestTheGenerationOfARunIsKept(t *testing.T) {
 		t.Errorf("the run's generation is %s", got)
 	}
 	if err := s.generations.Rows(t.Context(), middle.Blob, func([]byte) error { return nil }); err == nil {
-		t.Error("a generation that nobody uses is kept")
+		t.Error("a generation that is not used is kept")
 	}
 	lease, err := h.catalog.AcquireRun(t.Context(), stored.ID, run.Number, "test", time.Minute)
 	if err != nil {
@@ -203,9 +204,9 @@ func TestTheGenerationOfARunIsKept(t *testing.T) {
 	}
 }
 
-// A fold beside that replaces what is being verified is no damage; files that
-// are gone without one are.
-func TestVerifyingBesideAFold(t *testing.T) {
+// A fold that replaces a generation during its verification is not a corruption;
+// files that are gone without a fold are.
+func TestVerifyingDuringAFold(t *testing.T) {
 	t.Parallel()
 	h, s := folding(t)
 	sealOperations(t, h, s, 0, 20)
@@ -234,8 +235,8 @@ func TestVerifyingBesideAFold(t *testing.T) {
 	}
 }
 
-// A fold may go further than it was asked to; what it replaces is removed all the
-// same.
+// A fold may go further than it was asked to; the blocks that it replaces are
+// removed all the same.
 func TestAFoldThatGoesFurther(t *testing.T) {
 	t.Parallel()
 	h, s := folding(t)

@@ -43,7 +43,7 @@ func consult(ctx context.Context, c *Config, sound bool, known *stored) diagnost
 	return v.found.list
 }
 
-// validation collects what plugins say.
+// validation collects the mistakes that plugins report.
 type validation struct {
 	config       *Config
 	destinations *destinations
@@ -63,8 +63,8 @@ func (v *validation) ask(ctx context.Context, d *config.Destination) {
 	}
 }
 
-// projects are those that are exported to a destination; the first one when
-// none is, and one that stands for those that could not be read.
+// projects returns the projects that are exported to a destination. Without any
+// it returns the first project, or a placeholder if none could be read.
 func (v *validation) projects(d *config.Destination) []*config.Project {
 	var projects []*config.Project
 	seen := map[*config.Project]bool{}
@@ -85,14 +85,14 @@ func (v *validation) projects(d *config.Destination) []*config.Project {
 	return projects
 }
 
-// anyProject is none: its targets are never looked at.
+// anyProject is a placeholder: its targets are not used.
 var anyProject = config.Project{ID: 1, Name: "unknown", TimeZone: time.UTC}
 
-// usable says whether enough of a project could be read.
+// usable reports whether enough of a project could be read.
 func usable(p *config.Project) bool { return p != nil && p.ID > 0 && p.TimeZone != nil }
 
-// mistakes are diagnostics of which each is there once: a destination says the
-// same for each of its projects.
+// mistakes is a list of diagnostics without duplicates: a destination reports
+// the same ones for each of its projects.
 type mistakes struct{ list diagnostic.Diagnostics }
 
 func (m *mistakes) add(found ...*hcl.Diagnostic) {
@@ -106,8 +106,7 @@ func (m *mistakes) add(found ...*hcl.Diagnostic) {
 	}
 }
 
-// refuseStreams refuses pipelines whose destination does not take what they
-// export.
+// refuseStreams refuses pipelines whose destination does not take their stream.
 func (v *validation) refuseStreams() {
 	for _, p := range v.config.Pipelines {
 		d := v.destinations.all[p.Destination]

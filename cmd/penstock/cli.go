@@ -107,8 +107,8 @@ func (c *cli) operations(ctx context.Context) (host.Operations, error) {
 	return host.Operate(ctx, config)
 }
 
-// plugged is operations for a command that has plugins work: unless a host is
-// running, everything that they need must be in the configuration.
+// plugged returns the operations for a command that uses plugins: unless a host
+// is running, the configuration must have every value that the plugins need.
 func (c *cli) plugged(ctx context.Context) (host.Operations, error) {
 	config, warnings, err := c.read(ctx, host.LoadOptions{Command: true})
 	if err == nil && !host.Serving(ctx, config) {
@@ -193,7 +193,7 @@ func group(use, short string, children ...*cobra.Command) *cobra.Command {
 	return command
 }
 
-// exactly is cobra.ExactArgs with an error that names what is missing.
+// exactly is cobra.ExactArgs with an error that names the arguments.
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != len(names) {

@@ -27,7 +27,7 @@ without asking.
 With --missing it forgets records that files of the quarantine have lost, which
 'penstock status' names, instead of dropping those that are there.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.with(cmd, func(operations host.Operations) error {
+			return c.withOperations(cmd, func(operations host.Operations) error {
 				return c.drop(cmd.Context(), operations, *filter, yes)
 			})
 		},

@@ -13,8 +13,7 @@ import (
 	"github.com/penstock-io/penstock/host"
 )
 
-// console is a process's surroundings: its environment and what it has
-// printed.
+// console is the environment of a process, and its output.
 type console struct {
 	env      map[string]string
 	fallback string

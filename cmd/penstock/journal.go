@@ -13,7 +13,7 @@ func newJournalCommand(c *cli) *cobra.Command {
 		&cobra.Command{
 			Use: "inspect", Short: "List segments and what lies in them", Args: none,
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				return c.with(cmd, func(operations host.Operations) error {
+				return c.withOperations(cmd, func(operations host.Operations) error {
 					segments, err := operations.Segments(cmd.Context())
 					if err != nil {
 						return err
@@ -29,7 +29,7 @@ func newJournalCommand(c *cli) *cobra.Command {
 		&cobra.Command{
 			Use: "verify", Short: "Read every byte of the journal and compare checksums", Args: none,
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				return c.with(cmd, func(operations host.Operations) error {
+				return c.withOperations(cmd, func(operations host.Operations) error {
 					report, err := operations.VerifyJournal(cmd.Context())
 					if err != nil {
 						return err
@@ -39,12 +39,12 @@ func newJournalCommand(c *cli) *cobra.Command {
 			},
 		},
 		&cobra.Command{
-			Use: "rebuild-catalog", Short: "Make the catalog anew from segments and commit records", Args: none,
-			Long: `Make the catalog anew from segments and commit records. The host must be
-stopped. The old catalog is kept beside the new one. Pipelines and runs cannot be
-restored: the command says what that means.`,
+			Use: "rebuild-catalog", Short: "Rebuild the catalog from segments and commit records", Args: none,
+			Long: `Rebuild the catalog from segments and commit records. The host must be
+stopped. The old catalog is kept next to the new one. Pipelines and runs cannot be
+restored: the command explains the consequences.`,
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				return c.with(cmd, func(operations host.Operations) error {
+				return c.withOperations(cmd, func(operations host.Operations) error {
 					report, err := operations.RebuildCatalog(cmd.Context())
 					if err != nil {
 						return err

@@ -16,7 +16,7 @@ const (
 	// hostGC lets the heap of a host reach its limit with whatever it has to do:
 	// how much memory it takes does not depend on how much passes through it.
 	hostGC = 800
-	// hostBase is what a host needs beside its budget.
+	// hostBase is the memory that a host needs in addition to its budget.
 	hostBase = 44 << 20
 	// hostWatch is how often it is looked whether the limit leaves room.
 	hostWatch = time.Second
@@ -29,10 +29,10 @@ func limitCommand() {
 	}
 }
 
-// limitHost is for a process that serves, with a budget for open days. It gives
-// the heap a limit that follows from the configuration, and raises it when
-// what lives on the heap leaves too little room below: a limit that cannot be
-// kept would have the process do nothing but collect. The caller calls stop.
+// limitHost limits the heap of a process that serves, with a budget for open
+// days. The limit follows from the configuration. It is raised when the live heap
+// leaves too little room below it: a limit that cannot be kept would make the
+// process do nothing but collect garbage. The caller calls stop.
 func limitHost(budget int64) (stop func()) {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return func() {}
@@ -56,10 +56,11 @@ func limitHost(budget int64) (stop func()) {
 	return func() { close(done) }
 }
 
-// limitFor leaves a quarter of what lives, and what is not heap.
+// limitFor leaves room for a quarter of the live heap, and for memory that is not
+// heap.
 func limitFor(least, live int64) int64 { return max(least, live+live/4+8<<20) }
 
-// live is what the last collection has left, in bytes.
+// live returns the size of the heap after the last collection, in bytes.
 func live() int64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)

@@ -14,7 +14,7 @@ func newPipelinesCommand(c *cli) *cobra.Command {
 		&cobra.Command{
 			Use: "list", Short: "List pipelines and how they stand", Args: none,
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				return c.with(cmd, func(operations host.Operations) error {
+				return c.withOperations(cmd, func(operations host.Operations) error {
 					pipelines, err := operations.Pipelines(cmd.Context())
 					if err != nil {
 						return err
@@ -39,9 +39,9 @@ func newPipelineRunCommand(c *cli) *cobra.Command {
 	command := &cobra.Command{
 		Use: "run PIPELINE", Short: "Run a pipeline now, until nothing is left to export",
 		Long: `Run a pipeline now, whether or not it is due, until nothing is left to export.
-Sources are not read by it: what is in the journal is exported, and what a
-running host has collected. Without a host, what waits in a collector's log is
-brought into the journal by 'penstock run --once'.
+The command reads no source: it exports the rows of the journal, and those that
+a running host has collected. Without a host, 'penstock run --once' brings the
+requests in a collector's log into the journal.
 
 With --allow-shrink a set that is empty, or less than half as large as the one
 at the destination, replaces it all the same, this time.`,
@@ -77,9 +77,9 @@ pipeline has stopped then, and nothing was sent.
 
 Stop the other host first, if there is one.
 
-With --resend the pipeline goes on behind the destination's last run: what the
-destination holds stays, and all that came after the last run that both have is
-sent again, under new numbers. No row is lost. A row that the destination's
+With --resend the pipeline continues after the destination's last run: the rows
+of the destination stay, and all rows after the last run that both have are sent
+again, under new numbers. No row is lost. A row that the destination's
 other runs hold and that this host sends again is there twice.`,
 		Args: exactly("PIPELINE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -124,7 +124,7 @@ func newPauseCommand(c *cli, use, short string, paused bool) *cobra.Command {
 	return &cobra.Command{
 		Use: use + " PIPELINE", Short: short, Args: exactly("PIPELINE"), ValidArgsFunction: c.complete(0, pipelineNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.with(cmd, func(operations host.Operations) error {
+			return c.withOperations(cmd, func(operations host.Operations) error {
 				if err := operations.PausePipeline(cmd.Context(), args[0], paused); err != nil {
 					return err
 				}
@@ -144,7 +144,7 @@ func newRunsCommand(c *cli) *cobra.Command {
 				if len(args) == 1 {
 					name = args[0]
 				}
-				return c.with(cmd, func(operations host.Operations) error {
+				return c.withOperations(cmd, func(operations host.Operations) error {
 					runs, err := operations.Runs(cmd.Context(), name)
 					if err != nil {
 						return err
@@ -165,7 +165,7 @@ func newRunsCommand(c *cli) *cobra.Command {
 				if err != nil {
 					return usageError{fmt.Errorf("run number %q is not a number", args[1])}
 				}
-				return c.with(cmd, func(operations host.Operations) error {
+				return c.withOperations(cmd, func(operations host.Operations) error {
 					if err := operations.RetryRun(cmd.Context(), args[0], number); err != nil {
 						return err
 					}
@@ -212,8 +212,8 @@ func (c *cli) done(text string, result map[string]any) error {
 	return nil
 }
 
-// with opens the operations for the length of do.
-func (c *cli) with(cmd *cobra.Command, do func(host.Operations) error) error {
+// withOperations opens the operations for the length of do.
+func (c *cli) withOperations(cmd *cobra.Command, do func(host.Operations) error) error {
 	operations, err := c.operations(cmd.Context())
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 	"github.com/penstock-io/penstock/host"
 )
 
-// progress prints what a host reports while it works: bars on a terminal,
+// progress prints the reports of a host at work: bars on a terminal,
 // plain lines otherwise, JSON lines or lines of the log for machines.
 type progress struct {
 	mu    sync.Mutex
@@ -77,7 +77,7 @@ func (p *progress) Report(r host.Report) {
 			a.printed = now.Add(-progressEvery[p.style]).Add(2 * time.Second)
 		}
 	}
-	// What waits, such as a source that is followed, says nothing.
+	// An activity that waits, such as a followed source, is not printed.
 	if !r.Done && r.Text == "" && (now.Sub(a.printed) < progressEvery[p.style] || r == a.last) {
 		return
 	}

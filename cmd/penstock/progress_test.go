@@ -8,8 +8,8 @@ import (
 	"github.com/penstock-io/penstock/host"
 )
 
-// What goes on is printed from time to time, the latest of it for certain, and
-// what does not go on is not.
+// Progress is printed from time to time, and always the latest; an activity that
+// waits is not printed.
 func TestProgressOfASourceThatWaits(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer

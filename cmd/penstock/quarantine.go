@@ -15,7 +15,7 @@ func newQuarantineCommand(c *cli) *cobra.Command {
 	list := &cobra.Command{
 		Use: "list", Short: "List refused records", Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.with(cmd, func(operations host.Operations) error {
+			return c.withOperations(cmd, func(operations host.Operations) error {
 				quarantined, err := operations.Quarantine(cmd.Context(), filter)
 				if err != nil {
 					return err
@@ -35,7 +35,7 @@ func newQuarantineCommand(c *cli) *cobra.Command {
 	show := &cobra.Command{
 		Use: "show ID", Short: "Show one record with its bytes", Args: exactly("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.with(cmd, func(operations host.Operations) error {
+			return c.withOperations(cmd, func(operations host.Operations) error {
 				quarantined, err := operations.Quarantine(cmd.Context(), host.QuarantineFilter{ID: args[0]})
 				if err != nil {
 					return err
@@ -50,7 +50,7 @@ func newQuarantineCommand(c *cli) *cobra.Command {
 	replay := &cobra.Command{
 		Use: "replay", Short: "Feed refused records to the journal again", Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.with(cmd, func(operations host.Operations) error {
+			return c.withOperations(cmd, func(operations host.Operations) error {
 				report, err := operations.ReplayQuarantine(cmd.Context(), filter)
 				if err != nil {
 					return err

@@ -71,7 +71,7 @@ func (c *cli) openLog(config *host.Config) {
 	slog.SetDefault(c.log)
 }
 
-// printSummary says what landed where.
+// printSummary prints the rows and objects of each source and pipeline.
 func (c *cli) printSummary(s *host.Summary) error {
 	if c.json {
 		return c.printJSON(s)

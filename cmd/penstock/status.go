@@ -85,8 +85,8 @@ func (c *cli) printStatus(s *host.Status) {
 	c.printPipelines(s.Pipelines)
 }
 
-// printQuarantineStatus says what the quarantine holds, and what of it cannot be
-// replayed.
+// printQuarantineStatus prints the size of the quarantine, and the records that
+// cannot be replayed.
 func (c *cli) printQuarantineStatus(q host.QuarantineStatus) {
 	if len(q.Counts) == 0 && q.MissingRecords == 0 {
 		return
@@ -169,8 +169,8 @@ func endpoint(name string) string {
 	return "/" + name
 }
 
-// printLosses says what is missing of write-ahead logs, and how that is no
-// longer said.
+// printLosses prints the missing parts of write-ahead logs, and how to confirm
+// that they are known.
 func (c *cli) printLosses(losses []host.LogLoss) {
 	for _, l := range losses {
 		fmt.Fprintf(c.out, "LOST %s, found %s: %s\n", l.Source, l.Time.UTC().Format("2006-01-02 15:04:05 UTC"), l.Detail)
@@ -236,8 +236,8 @@ func (c *cli) printPipelines(pipelines []host.PipelineStatus) {
 	}
 }
 
-// printRunError prints the error of a run, and what to do when it waits for a
-// person.
+// printRunError prints the error of a run, and the command that retries a failed
+// one.
 func (c *cli) printRunError(r host.RunStatus) {
 	again := ""
 	if r.State == failedRun {

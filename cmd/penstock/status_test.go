@@ -33,8 +33,8 @@ func someRun(number int64, state, failure string) *host.RunStatus {
 	return r
 }
 
-// Each state is told with its times in UTC, with how much is left, and with
-// what to do.
+// Each state is printed with times in UTC, with the rows that are left, and with
+// the next step.
 func TestPipelinesAsText(t *testing.T) {
 	t.Parallel()
 	got := printed(func(c *cli) {

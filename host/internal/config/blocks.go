@@ -2,8 +2,8 @@ package config
 
 import "github.com/penstock-io/penstock/sdk/schema"
 
-// attribute describes an attribute of a block: what a plugin can say of its
-// own, and what only the host's blocks need.
+// attribute describes an attribute of a block. A plugin describes its own with
+// schema.Attribute; the other fields are for the host's blocks.
 type attribute struct {
 	schema.Attribute
 	form    form     // of a string
@@ -18,7 +18,7 @@ type attribute struct {
 type blockType struct {
 	late       bool // of all attributes
 	name       string
-	labels     []string // what they are, as in the message that wants them
+	labels     []string // placeholders, as in the message about missing labels
 	attributes []attribute
 	blocks     []*blockType // inside
 }
@@ -74,7 +74,7 @@ func (a attribute) forServing() attribute {
 	return a
 }
 
-// needed says whether a command in the data directory needs an attribute.
+// needed reports whether a command in the data directory needs an attribute.
 func (b *blockType) needed(a attribute) bool { return !b.late && !a.late && !a.Sensitive }
 
 var nameLabel, typeLabel = `"NAME"`, `"TYPE"`

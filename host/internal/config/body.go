@@ -73,7 +73,7 @@ func (l *loader) ofType(typ string) []*hclsyntax.Block {
 	return found
 }
 
-// read reads a block as described, and says all that is wrong in it.
+// read reads a block as described, and reports all mistakes in it.
 func (l *loader) read(raw *hclsyntax.Block, spec *blockType) *body {
 	b := &body{
 		l: l, spec: spec, raw: raw, what: raw.Type, values: map[string]value{}, given: map[string]bool{}, meant: map[string]bool{}, blocks: map[string][]*body{},
@@ -195,7 +195,7 @@ func (b *body) place() Place {
 	return p
 }
 
-// has says whether an attribute was set to something.
+// has reports whether an attribute was set to something.
 func (b *body) has(name string) bool { return b.given[name] }
 
 // at is where an attribute's value stands, or the block.
@@ -204,8 +204,8 @@ func (b *body) at(name string) *hcl.Range {
 	return &r
 }
 
-// get is an attribute's constant: what was set, or the default, or nil. What
-// was set wrongly counts as not set.
+// get returns an attribute's constant: its value, or the default, or nil. A wrong
+// value counts as not set.
 func (b *body) get(name string) any {
 	if v, ok := b.values[name]; ok && v.constant != nil {
 		return v.constant

@@ -82,7 +82,7 @@ func (b *body) collected() []*Project {
 	return projects
 }
 
-// checkTokens sees to it that a token says which project a record is for.
+// checkTokens checks that each token names one project.
 func (b *body) checkTokens(projects []*Project) {
 	at := func(p *Project) *hcl.Range {
 		r := p.AttributeRange("token")
@@ -93,7 +93,7 @@ func (b *body) checkTokens(projects []*Project) {
 		other := byToken[p.Token]
 		switch {
 		case p.Token == "" && !p.hasToken:
-			b.l.fail(at(p), "Missing token", "%s collects for the project %q, which needs \"token\": it is what clients name the project by.", b.what, p.Name)
+			b.l.fail(at(p), "Missing token", "%s collects for the project %q, which needs \"token\": clients name the project by it.", b.what, p.Name)
 		case p.Token != "" && other != nil:
 			b.l.fail(at(p), "Token used twice", "The project %q has the same token, and %s could not tell their records apart.", other.Name, b.what)
 		}

@@ -22,11 +22,12 @@ type Config struct {
 
 	// Skipped names the checks that were left out offline, and why.
 	Skipped []string
-	// Unset names what a command did not find and does not need:
+	// Unset names variables and files that a command did not find and does not
+	// need:
 	// "env(\"S3_SECRET\")".
 	Unset []string
-	// Files are the texts of what was read, for diagnostics: secrets in them
-	// are masked.
+	// Files are the texts of the files that were read, for diagnostics, with
+	// secrets masked.
 	Files diagnostic.Sources
 }
 
@@ -87,7 +88,7 @@ type Project struct {
 	Place
 	Name     string
 	ID       int64
-	Token    string // "": none. It is no secret
+	Token    string // "": none. It is public
 	TimeZone *time.Location
 	Identity string // simplified, original, legacy
 	// ProfilesFrom is the type of the source that writes profiles: collector or
@@ -119,7 +120,7 @@ type Destination struct {
 	// JSON holds the attributes as constants, defaults applied. It is empty
 	// when the schema was not known.
 	JSON Constants
-	// Complete says that the body was read, and without a mistake.
+	// Complete means that the body was read and has no mistake.
 	Complete bool
 
 	// hide takes secrets out of a text. It is a function because fields of

@@ -171,7 +171,7 @@ func TestPaths(t *testing.T) {
 		t.Error(diff)
 	}
 	if filepath.Base(filepath.Dir(c.Host.DataDir)) != "conf" {
-		t.Errorf("data_dir is %s, want it beside its file", c.Host.DataDir)
+		t.Errorf("data_dir is %s, want it next to its file", c.Host.DataDir)
 	}
 	if c.Projects[2].Token != "s3cr3t" {
 		t.Errorf("token is %q", c.Projects[2].Token)
@@ -213,8 +213,8 @@ destination "s3" "lake" {
 		t.Fatal(report(c, ds))
 	}
 	d := c.Destinations[0]
-	got := d.Diagnostic(hcl.DiagError, "bucket", "No bucket", `"acme" with hunter2 is none.`)
-	if got.Subject.Start.Line != 3 || got.Detail != `"acme" with (hidden) is none.` {
+	got := d.Diagnostic(hcl.DiagError, "bucket", "No bucket", `"acme" with hunter2 is missing.`)
+	if got.Subject.Start.Line != 3 || got.Detail != `"acme" with (hidden) is missing.` {
 		t.Errorf("got %v", got)
 	}
 	got = d.Diagnostic(hcl.DiagWarning, "region", "No region", "Set one.")
@@ -265,7 +265,7 @@ func TestEveryZoneOfTheListIsKnown(t *testing.T) {
 	}
 }
 
-// The descriptions of blocks are data: they obey what those of plugins must.
+// The descriptions of blocks are data: they obey the rules for those of plugins.
 func TestDescriptionsAreSound(t *testing.T) {
 	t.Parallel()
 	for _, spec := range everyBlock() {
@@ -294,7 +294,7 @@ func TestDescriptionsAreSound(t *testing.T) {
 	}
 }
 
-// check says whether an attribute's default would be taken from a file.
+// check returns why an attribute's default would be refused in a file, or "".
 func check(a attribute) string {
 	if text, ok := a.Default.(string); ok {
 		_, why := textConstant(a, text, "/")

@@ -60,7 +60,7 @@ func TestThePageDescribesEveryAttribute(t *testing.T) {
 			delete(rows, a.Name)
 		}
 		for name := range rows {
-			t.Errorf("%s.%s is described, and is no attribute", spec.name, name)
+			t.Errorf("%s.%s is described, and there is no such attribute", spec.name, name)
 		}
 	}
 }

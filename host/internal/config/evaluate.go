@@ -77,7 +77,7 @@ func (l *loader) collectLocals() (all []*local) {
 	return all
 }
 
-// waits says whether a local uses one that has no value yet.
+// waits reports whether a local uses one that has no value yet.
 func (l *loader) waits(x *local) bool {
 	for _, t := range x.Expr.Variables() {
 		if other := l.locals[step(t, 1)]; t.RootName() == "local" && other != nil && !other.done {
@@ -103,7 +103,8 @@ func step(t hcl.Traversal, i int) string {
 	return ""
 }
 
-// references is what "destination.s3.lake" evaluates to: "s3.lake".
+// references returns the value of the variable destination, in which
+// destination.s3.lake is "s3.lake".
 func (l *loader) references() cty.Value {
 	types := map[string]map[string]cty.Value{}
 	for reference := range l.names["destination"] {
@@ -123,9 +124,9 @@ func (l *loader) references() cty.Value {
 	return cty.ObjectVal(objects)
 }
 
-// evaluate computes an expression. ok is false when it has no known value;
-// what is wrong then was said. sensitive says that env or file had a part in
-// it. Marks are gone.
+// evaluate computes an expression. ok is false when it has no known value; the
+// mistake was reported then. sensitive means that env or file had a part in it.
+// The value has no marks.
 func (l *loader) evaluate(expr hclsyntax.Expression) (v cty.Value, sensitive, ok bool) {
 	sensitive = l.touchesSecret(expr)
 	if !l.checkNames(expr) {
@@ -140,11 +141,11 @@ func (l *loader) evaluate(expr hclsyntax.Expression) (v cty.Value, sensitive, ok
 			l.unset(m)
 			continue
 		}
-		l.warn(callRange(expr, m).Ptr(), "Value not known here", "%s Offline this is a warning; what depends on it was not checked.", m.why)
+		l.warn(callRange(expr, m).Ptr(), "Value not known here", "%s Offline this is a warning; values that depend on it were not checked.", m.why)
 		l.skip("%s", strings.TrimSuffix(m.why, "."))
 	}
 	for _, d := range diagnostics {
-		l.diagnostics = append(l.diagnostics, l.plain(d, sensitive))
+		l.diagnostics = append(l.diagnostics, l.translate(d, sensitive))
 	}
 	v, _ = v.UnmarkDeep()
 	if diagnostics.HasErrors() {
@@ -153,7 +154,7 @@ func (l *loader) evaluate(expr hclsyntax.Expression) (v cty.Value, sensitive, ok
 	return v, sensitive, v.IsWhollyKnown()
 }
 
-// unset notes what was not found.
+// unset notes a variable or file that was not found.
 func (l *loader) unset(m miss) {
 	what := fmt.Sprintf("%s(%q)", m.function, m.name)
 	if !slices.Contains(l.config.Unset, what) {
@@ -161,7 +162,7 @@ func (l *loader) unset(m miss) {
 	}
 }
 
-// touchesSecret says whether env or file have a part in an expression.
+// touchesSecret reports whether env or file have a part in an expression.
 func (l *loader) touchesSecret(expr hclsyntax.Expression) bool {
 	found := false
 	_ = hclsyntax.VisitAll(expr, func(n hclsyntax.Node) hcl.Diagnostics {
@@ -194,9 +195,9 @@ func callRange(expr hclsyntax.Expression, m miss) hcl.Range {
 	return at
 }
 
-// plain turns a diagnostic of the HCL library into one that people read, and
-// takes secrets out.
-func (l *loader) plain(d *hcl.Diagnostic, sensitive bool) *hcl.Diagnostic {
+// translate rewrites a diagnostic of the HCL library for people, and takes
+// secrets out.
+func (l *loader) translate(d *hcl.Diagnostic, sensitive bool) *hcl.Diagnostic {
 	extra, isCall := hcl.DiagnosticExtra[hclsyntax.FunctionCallDiagExtra](d)
 	if call, ok := d.Expression.(*hclsyntax.FunctionCallExpr); ok && isCall {
 		if own, ok := extra.FunctionCallError().(*readError); ok {
@@ -216,13 +217,13 @@ func (l *loader) plain(d *hcl.Diagnostic, sensitive bool) *hcl.Diagnostic {
 		return d // these speak of names only
 	}
 	if sensitive {
-		d.Detail = "What env() or file() gave does not fit what is done with it here. It is not shown, because it may be a secret."
+		d.Detail = "The value of env() or file() does not fit this use. It is not shown, because it may be a secret."
 	}
 	return d
 }
 
-// checkNames checks what an expression refers to. Messages of the HCL library
-// would speak of objects and attributes to whoever misspelt a name.
+// checkNames checks the names in an expression. The HCL library would report a
+// misspelt name in terms of objects and attributes.
 func (l *loader) checkNames(expr hclsyntax.Expression) bool {
 	good := true
 	for _, t := range expr.Variables() {

@@ -16,12 +16,12 @@ type secret struct{}
 // miss is a variable or a file that is not there, noted offline.
 type miss struct{ function, name, why string }
 
-// readError is what env and file say. Its text holds no secret.
+// readError is an error of env and file. Its text holds no secret.
 type readError struct{ summary, detail string }
 
 func (e *readError) Error() string { return e.detail }
 
-// functions are what expressions may call.
+// functions returns the functions that expressions may call.
 func (l *loader) functions() map[string]function.Function {
 	return map[string]function.Function{
 		"env": l.envFunction(),
@@ -47,8 +47,8 @@ type missingError struct{ name, summary, why, remedy string }
 
 func (e *missingError) Error() string { return e.why }
 
-// reader is a function of one string whose result is a secret. What is missing
-// is noted offline, and an error otherwise.
+// reader is a function of one string whose result is a secret. A missing variable
+// or file is noted offline, and an error otherwise.
 func (l *loader) reader(called, parameter string, read func(string) (string, *missingError)) function.Function {
 	return function.New(&function.Spec{
 		Params: []function.Parameter{{Name: parameter, Type: cty.String, AllowMarked: true}},
@@ -60,7 +60,7 @@ func (l *loader) reader(called, parameter string, read func(string) (string, *mi
 				return cty.StringVal(text).Mark(secret{}), nil
 			}
 			if len(marks) > 0 {
-				missing = &missingError{"", "Value cannot be read", "What a value from env() or file() names here cannot be read; it is not shown.", ""}
+				missing = &missingError{"", "Value cannot be read", "The variable or file that a value from env() or file() names cannot be read; its name is not shown.", ""}
 			}
 			if l.options.Offline {
 				l.missing = append(l.missing, miss{called, missing.name, missing.why})

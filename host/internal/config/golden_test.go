@@ -63,7 +63,7 @@ func schemaOf(_ context.Context, _, typ string) (schema.Schema, error) {
 	return schema.Schema{}, errors.New("there is no file penstock-destination-" + typ)
 }
 
-// options reads what a case asks for in its first lines: "# test: offline",
+// options reads the options of a case from its first lines: "# test: offline",
 // "# test: command", "# test: env NAME=value", "# test: registered NAME=from_date".
 func options(path string) Options {
 	env, registered := map[string]string{}, map[string]journal.Day{}
@@ -78,7 +78,7 @@ func options(path string) Options {
 		files = []string{path}
 	}
 	for _, file := range files {
-		data, _ := os.ReadFile(file) // what cannot be read is a case
+		data, _ := os.ReadFile(file) // a file that cannot be read is a case, too
 		for line := range strings.Lines(string(data)) {
 			rest, ok := strings.CutPrefix(strings.TrimSpace(line), "# test: ")
 			if !ok {
@@ -105,7 +105,7 @@ func options(path string) Options {
 	return o
 }
 
-// report is what a person sees.
+// report is the text that a person sees.
 func report(c *Config, ds diagnostic.Diagnostics) string {
 	var b strings.Builder
 	diagnostic.WriteText(&b, ds, c.Files, false)

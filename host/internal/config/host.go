@@ -50,8 +50,8 @@ func (l *loader) decodeHost() {
 	}
 }
 
-// directory is a path; "" when one was given that is not known: no command is
-// to work in the default's place.
+// directory is a path. It is "" when the given one is not known, so that no
+// command works in the default directory instead.
 func (b *body) directory(name string) string {
 	if v, given := b.values[name]; given && v.constant == nil {
 		return ""
@@ -59,7 +59,7 @@ func (b *body) directory(name string) string {
 	return b.text(name)
 }
 
-// checkAPI checks what an attribute alone cannot tell.
+// checkAPI checks attributes that depend on each other.
 func (b *body) checkAPI() {
 	b.checkPair("tls_cert", "tls_key")
 	if b.has("listen") && !b.has("token") {

@@ -15,24 +15,24 @@ import (
 	"github.com/penstock-io/penstock/sdk/schema"
 )
 
-// Options say what to load and what to check it against. Only Paths and Now
+// Options select the files to load and the checks to make. Only Paths and Now
 // are required.
 type Options struct {
 	// Paths are files, and directories of which every *.hcl is read.
 	Paths []string
-	// Offline turns what only the machine that will run this knows (a variable
-	// that is not set, a file or a plugin that is missing) into warnings.
+	// Offline makes a warning of a variable that is not set, and of a file or a
+	// plugin that is missing: the machine that runs the host may have them.
 	Offline bool
-	// Command reads for a command that works in the data directory. It is
-	// Offline, but for what env and file do not find: that is an error where
-	// such a command needs it, and goes to Config.Unset, without a word, where
-	// only a serving host does.
+	// Command reads for a command that works in the data directory. It is like
+	// Offline, except for variables and files that are missing: where such a
+	// command needs the value it is an error, and where only a serving host does
+	// it goes to Config.Unset without a diagnostic.
 	Command bool
 	Now     time.Time
 	// Env looks up environment variables. nil: none is set.
 	Env func(string) (string, bool)
-	// Schema returns what a destination type's body may hold. Its error says,
-	// for people, why it cannot. It is called with the host block's plugin
+	// Schema returns the schema of a destination type's body. Its error is shown
+	// to people. It is called with the host block's plugin
 	// directory.
 	Schema func(ctx context.Context, pluginDir, typ string) (schema.Schema, error)
 	// Types lists the destination types that a plugin directory holds, for the
@@ -62,7 +62,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// loader collects what is wrong while it reads.
+// loader reads a configuration and collects its mistakes.
 type loader struct {
 	options     Options
 	config      *Config
@@ -77,12 +77,12 @@ type loader struct {
 	eval        *hcl.EvalContext
 	locals      map[string]*local
 	hidden      []hcl.Range        // literals in the files that are secrets
-	missing     []miss             // what env and file did not find during an evaluation
-	unsure      map[*Pipeline]bool // what they write is not known
+	missing     []miss             // by env and file, during an evaluation
+	unsure      map[*Pipeline]bool // pipelines whose target or dates are not known
 }
 
 // Load reads a configuration. When a diagnostic is an error the configuration
-// is not to be used; what could be read of it is there nonetheless.
+// is not to be used; it then holds the parts that could be read.
 func Load(ctx context.Context, o Options) (*Config, diagnostic.Diagnostics) {
 	l := &loader{
 		options: o.withDefaults(), config: &Config{Files: diagnostic.Sources{}}, raw: map[string][]byte{}, broken: map[string]bool{},
@@ -102,8 +102,7 @@ func Load(ctx context.Context, o Options) (*Config, diagnostic.Diagnostics) {
 
 func (l *loader) done(ctx context.Context) (*Config, diagnostic.Diagnostics) {
 	for _, d := range l.diagnostics {
-		// The values of variables may be secrets, and so may be what a
-		// function was called with.
+		// The values of variables and the arguments of functions may be secrets.
 		d.Expression, d.EvalContext, d.Extra = nil, nil, nil
 		if d.Subject != nil {
 			d.Context = l.blockAround(*d.Subject)

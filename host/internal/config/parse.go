@@ -177,7 +177,7 @@ func (l *loader) lineOf(r *hcl.Range) string {
 	return lines[r.Start.Line-1]
 }
 
-// files lists what Paths name, in order, each once.
+// files lists the files that Paths name, in order, each once.
 func (l *loader) files() []string {
 	var files []string
 	for _, path := range l.options.Paths {

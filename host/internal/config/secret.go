@@ -26,7 +26,7 @@ func (Constants) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, hiddenTe
 // nowhere else.
 func (Constants) MarshalJSON() ([]byte, error) { return json.Marshal(hiddenText) }
 
-// Diagnostic is what a plugin found wrong in its configuration, at its place.
+// Diagnostic is a mistake that a plugin found in its configuration, at its place.
 // attribute is "" for the whole block. The values of sensitive attributes are
 // taken out of the texts.
 func (d *Destination) Diagnostic(severity hcl.DiagnosticSeverity, attribute, summary, detail string) *hcl.Diagnostic {
@@ -40,8 +40,8 @@ func (d *Destination) Diagnostic(severity hcl.DiagnosticSeverity, attribute, sum
 	return &hcl.Diagnostic{Severity: severity, Summary: summary, Detail: detail, Subject: &at, Context: d.Range.Ptr()}
 }
 
-// hideLiterals notes what is written out in a sensitive attribute, or in the
-// locals that it is made of.
+// hideLiterals notes the literals in a sensitive attribute, and in the locals
+// that it is made of.
 func (l *loader) hideLiterals(expr hclsyntax.Expression) {
 	w := literals{}
 	_ = hclsyntax.Walk(expr, &w)
@@ -85,9 +85,9 @@ func (w *literals) Exit(n hclsyntax.Node) hcl.Diagnostics {
 	return nil
 }
 
-// hideByName notes what is written out in attributes, and elements of objects,
-// that are called like secrets: no schema may be there to say what is
-// sensitive. A project's token is none.
+// hideByName notes the literals in attributes, and in elements of objects, that
+// have the name of a secret: there may be no schema that marks them as sensitive.
+// A project's token is public.
 func (l *loader) hideByName(body *hclsyntax.Body) {
 	for _, b := range body.Blocks {
 		for _, a := range sortedAttributes(b.Body) {
@@ -115,7 +115,7 @@ func (l *loader) hideElements(n hclsyntax.Node) hcl.Diagnostics {
 
 const secretWords = `[\w-]*(?:secret|passw|passphrase|token|private_key|account_key|api_?key|credential)[\w-]*`
 
-// secretName is what attributes that hold secrets are called.
+// secretName matches the names of attributes that hold secrets.
 var secretName = regexp.MustCompile("(?i)" + secretWords)
 
 // secretValues finds where the values of secrets begin, in a text of which
@@ -147,7 +147,7 @@ func (l *loader) sensitiveNames(ctx context.Context, text []byte) []string {
 	return found
 }
 
-// reference is a value that names a secret and is none.
+// reference matches a value that names a secret without holding it.
 var reference = regexp.MustCompile(`^(?:env|file)\([ \t]*"[^"\n]*"[ \t]*\)[ \t\r]*(?:[#}\n]|$)`)
 
 // mask returns a file's text with the given ranges replaced by stars, and, in a

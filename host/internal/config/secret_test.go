@@ -11,9 +11,8 @@ import (
 // canary is a secret that must not be seen anywhere.
 const canary = "hunter2canary"
 
-// TestNoSecretIsShown puts a secret into every attribute that there is, as the
-// variable that it should be and, where it is sensitive, as it should not be,
-// and beside mistakes of every kind.
+// TestNoSecretIsShown puts a secret into every attribute: as a variable, as a
+// literal where the attribute is sensitive, and next to mistakes of every kind.
 func TestNoSecretIsShown(t *testing.T) {
 	t.Parallel()
 	specs := everyBlock()

@@ -130,7 +130,7 @@ func enumerate(words []string, joined string) string {
 	return strings.Join(quoted[:len(quoted)-1], ", ") + " " + joined + " " + quoted[len(quoted)-1]
 }
 
-// shown is a value as it would be written, or what it is when that is long.
+// shown is a value as it would be written, cut to 80 bytes.
 func shown(v cty.Value) string {
 	if v.IsNull() {
 		return "null"

@@ -70,7 +70,7 @@ func (l *loader) notFound(a attribute, raw *hclsyntax.Attribute) {
 // wrong complains about an attribute's value.
 func (b *body) wrong(a attribute, raw *hclsyntax.Attribute, v cty.Value, hidden bool, why string) {
 	if hidden && !(v.Type() == cty.String && v.AsString() == "") {
-		// What may be near the value is near the secret.
+		// A suggestion is similar to the secret.
 		why, _, _ = strings.Cut(why, " Did you mean")
 		b.l.fail(raw.Expr.Range().Ptr(), "Wrong value", "%s: %s The value is not shown, because it may be a secret.", a.Name, why)
 		return
@@ -113,7 +113,7 @@ func (a attribute) small(n int64, least string) string {
 	return "it must be at least " + least + "."
 }
 
-// textConstant reads what is written as a string.
+// textConstant reads an attribute that is written as a string.
 func textConstant(a attribute, s, dir string) (any, string) {
 	if a.form != nil {
 		if why := a.form(s); why != "" {
@@ -188,7 +188,7 @@ func mapConstant(v cty.Value) (any, string) {
 	return entries, ""
 }
 
-// ctyType is what an expression must evaluate to.
+// ctyType is the type that an expression must have.
 func ctyType(t schema.Type) cty.Type {
 	switch t {
 	case schema.Bool:
@@ -204,7 +204,7 @@ func ctyType(t schema.Type) cty.Type {
 	}
 }
 
-// wanted says what an attribute must be.
+// wanted describes the values of an attribute, for a message.
 func wanted(a attribute) string {
 	switch a.Type {
 	case schema.Bool:

@@ -13,8 +13,7 @@ import (
 type Diagnostics = hcl.Diagnostics
 
 // Sources holds the text of the files that were read, by the name that the
-// ranges use. Whoever fills it has masked the secrets in it, byte for byte, so
-// that positions hold.
+// ranges use. Its secrets are masked, byte for byte, so that positions hold.
 type Sources map[string][]byte
 
 // The exit statuses of a process that was given a configuration.
@@ -32,7 +31,7 @@ func ExitStatus(diagnostics Diagnostics) int {
 }
 
 // Sort orders diagnostics by file, line and column; those without a place come
-// first. What stands at the same place keeps its order.
+// first. Diagnostics at one place keep their order.
 func Sort(diagnostics Diagnostics) {
 	sort.SliceStable(diagnostics, func(i, j int) bool {
 		a, b := subject(diagnostics[i]), subject(diagnostics[j])

@@ -1,9 +1,9 @@
-// Package diagnostic renders what is wrong with a configuration for whoever
-// wrote it: file, line and column, the line itself with the place marked, what
-// is wrong and what would be right.
+// Package diagnostic renders the mistakes in a configuration for its author:
+// file, line and column, the line itself with the place marked, the mistake and
+// its correction.
 //
 // It makes no diagnostics and decides nothing but their order. A diagnostic
-// has two ranges: the subject is what is wrong and gets the mark, the context
-// is what a reader needs around it. The lines come out of Sources, in which
-// secrets are masked, so that no secret is shown.
+// has two ranges: the subject is the mistake and gets the mark, the context is
+// the block around it. The lines come out of Sources, in which secrets are
+// masked.
 package diagnostic

@@ -20,9 +20,8 @@ const (
 // part around the place.
 const width = 160
 
-// WriteText renders diagnostics for people: where and what, the line with the
-// place marked, what would be right, and an empty line. colour is for
-// terminals. Errors of w are left to the caller's own writes.
+// WriteText renders diagnostics for people: place and summary, the line with the
+// place marked, the detail, and an empty line. colour is for terminals. Errors of w are left to the caller's own writes.
 func WriteText(w io.Writer, diagnostics Diagnostics, sources Sources, colour bool) {
 	paint := func(code, text string) string {
 		if !colour || text == "" {
@@ -114,7 +113,8 @@ func offset(text string, column int) int {
 	return at
 }
 
-// character is the length of the first character with what combines with it.
+// character is the length of the first character with its combining marks, in
+// bytes.
 func character(text string) int {
 	_, n := utf8.DecodeRuneInString(text)
 	for n < len(text) {
@@ -127,7 +127,7 @@ func character(text string) int {
 	return n
 }
 
-// window cuts a long line to what surrounds a place, and makes control
+// window cuts a long line to the part around a place, and makes control
 // characters visible.
 func window(text string, from, to int) (string, int, int) {
 	before, middle, after := []rune(printable(text[:from])), []rune(printable(text[from:to])), []rune(printable(text[to:]))
@@ -168,7 +168,7 @@ func blank(s string) string {
 	}, s)
 }
 
-// printable replaces what would steer a terminal.
+// printable replaces control characters, which a terminal would obey.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r != '\t' && unicode.Is(unicode.C, r) {

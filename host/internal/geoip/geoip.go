@@ -24,8 +24,8 @@ func Open(path string) (*DB, error) {
 	return &DB{reader}, nil
 }
 
-// Locate finds an address; false: nothing is known of it. What the file holds
-// in another form than MaxMind's own files is not known either.
+// Locate returns the place of an address, or false if the file has none for it.
+// An entry in another form than that of MaxMind's own files counts as none.
 func (d *DB) Locate(address netip.Addr) (schema.Place, bool) {
 	var p schema.Place
 	if !address.IsValid() {
