@@ -259,7 +259,7 @@ func segmentStatus(project string, s journal.Segment) SegmentStatus {
 
 // VerifyJournal implements Operations.
 func (h *Host) VerifyJournal(ctx context.Context) (*JournalReport, error) {
-	report := &JournalReport{Damages: []Damage{}}
+	report := &JournalReport{Corruptions: []Corruption{}}
 	for _, p := range h.config.Projects {
 		found, err := journal.Verify(ctx, h.store, func(ctx context.Context, fn func(journal.Segment) error) error {
 			return h.catalog.Segments(ctx, p.ID, fn)
@@ -271,7 +271,7 @@ func (h *Host) VerifyJournal(ctx context.Context) (*JournalReport, error) {
 		report.Blocks += found.Blocks
 		report.Bytes += found.Bytes
 		for _, d := range found.Damages {
-			report.Damages = append(report.Damages, Damage(d))
+			report.Corruptions = append(report.Corruptions, Corruption(d))
 		}
 		if err := h.verifyStates(ctx, p, report); err != nil {
 			return nil, err

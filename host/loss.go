@@ -139,11 +139,11 @@ func (h *Host) verifyLogs(ctx context.Context, report *JournalReport) error {
 		var behind *wal.BehindError
 		switch {
 		case errors.As(err, &damaged):
-			report.Damages = append(report.Damages, Damage{
+			report.Corruptions = append(report.Corruptions, Corruption{
 				Blob: filepath.Join(h.collectorPath(c), damaged.File), Place: fmt.Sprintf("byte %d, entry %d", damaged.Offset, damaged.Index), Detail: damaged.Err.Error(),
 			})
 		case errors.As(err, &behind):
-			report.Damages = append(report.Damages, Damage{Blob: h.collectorPath(c), Place: fmt.Sprintf("entry %d", behind.Last+1), Detail: behind.Error()})
+			report.Corruptions = append(report.Corruptions, Corruption{Blob: h.collectorPath(c), Place: fmt.Sprintf("entry %d", behind.Last+1), Detail: behind.Error()})
 		case err != nil:
 			return fmt.Errorf("source %s: %w", c.Reference(), err)
 		}

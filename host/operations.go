@@ -268,14 +268,14 @@ type JournalReport struct {
 	Blocks   int64 `json:"blocks"`
 	Bytes    int64 `json:"bytes"`
 	// QuarantineFiles is how many files of quarantined records were read.
-	QuarantineFiles int64    `json:"quarantine_files"`
-	Damages         []Damage `json:"damages"`
+	QuarantineFiles int64        `json:"quarantine_files"`
+	Corruptions     []Corruption `json:"corruptions"`
 	// Lost are missing parts of the write-ahead logs of collectors.
 	Lost []LogLoss `json:"lost,omitempty"`
 }
 
-// Damage is one corrupt part of a file.
-type Damage struct {
+// Corruption is one corrupt part of a file.
+type Corruption struct {
 	Blob   string `json:"blob"`
 	Place  string `json:"place"` // "block 17", "footer"
 	Detail string `json:"detail"`

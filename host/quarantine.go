@@ -130,12 +130,12 @@ func (h *Host) verifyQuarantine(ctx context.Context, report *JournalReport) erro
 		return err
 	}
 	for _, m := range losses.Missing {
-		report.Damages = append(report.Damages, Damage{
+		report.Corruptions = append(report.Corruptions, Corruption{
 			Blob: m.File, Place: fmt.Sprintf("%d records", m.Records), Detail: "they were kept in quarantine and are missing: " + m.Consequence,
 		})
 	}
 	if more := losses.MissingRecords; len(losses.Missing) == shownMissing {
-		report.Damages = append(report.Damages, Damage{
+		report.Corruptions = append(report.Corruptions, Corruption{
 			Blob: quarantineDir, Place: fmt.Sprintf("%d records", more), Detail: "are missing from quarantine all together",
 		})
 	}

@@ -285,13 +285,13 @@ func (h *Host) verifyState(ctx context.Context, p *config.Project, stream batch.
 	var damage *segment.DamageError
 	switch {
 	case errors.As(err, &damage):
-		report.Damages = append(report.Damages, Damage{Blob: damage.Place, Place: "file", Detail: damage.Detail})
+		report.Corruptions = append(report.Corruptions, Corruption{Blob: damage.Place, Place: "file", Detail: damage.Detail})
 	case errors.Is(err, fs.ErrNotExist):
 		latest, latestErr := h.catalog.Generation(ctx, p.ID, stream)
 		if latestErr != nil || latest != nil && latest.Blob != g.Blob {
 			return latest, latestErr
 		}
-		report.Damages = append(report.Damages, Damage{Blob: g.Blob, Place: "file", Detail: err.Error()})
+		report.Corruptions = append(report.Corruptions, Corruption{Blob: g.Blob, Place: "file", Detail: err.Error()})
 	case err != nil:
 		return nil, err
 	}

@@ -85,14 +85,14 @@ func (c *cli) printJournalReport(report *host.JournalReport) error {
 			return err
 		}
 	} else {
-		for _, d := range report.Damages {
-			fmt.Fprintf(c.out, "DAMAGED %s, %s: %s\n", d.Blob, d.Place, d.Detail)
+		for _, d := range report.Corruptions {
+			fmt.Fprintf(c.out, "CORRUPT %s, %s: %s\n", d.Blob, d.Place, d.Detail)
 		}
 		c.printLosses(report.Lost)
-		fmt.Fprintf(c.out, "%d segments, %d blocks, %s read, and %d files of the quarantine: %d damages\n",
-			report.Segments, report.Blocks, size(report.Bytes), report.QuarantineFiles, len(report.Damages))
+		fmt.Fprintf(c.out, "%d segments, %d blocks, %s read, and %d files of the quarantine: %d corruptions\n",
+			report.Segments, report.Blocks, size(report.Bytes), report.QuarantineFiles, len(report.Corruptions))
 	}
-	if len(report.Damages)+len(report.Lost) > 0 {
+	if len(report.Corruptions)+len(report.Lost) > 0 {
 		return &shownError{exitDifferences}
 	}
 	return nil

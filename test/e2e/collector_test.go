@@ -498,7 +498,7 @@ func TestALogThatLostRecords(t *testing.T) {
 			send()
 			send()
 			h.Stop(syscall.SIGKILL)
-			c.Says(c.Penstock(nil, "journal", "verify"), 0, "0 damages")
+			c.Says(c.Penstock(nil, "journal", "verify"), 0, "0 corruptions")
 			test.harm(t, c)
 			note := filepath.Join(c.Dir, "data", "collector", "web", "lost.ndjson")
 			c.Says(c.Penstock(nil, "status"), 0, "LOST collector.web", test.said)
@@ -517,7 +517,7 @@ func TestALogThatLostRecords(t *testing.T) {
 			send()
 			h.Stop(syscall.SIGKILL)
 			remove(t, note)
-			c.Says(c.Penstock(nil, "journal", "verify"), 0, "0 damages")
+			c.Says(c.Penstock(nil, "journal", "verify"), 0, "0 corruptions")
 			c.Once()
 			if rows := c.Rows("out"); len(rows) != test.rows+1 {
 				t.Errorf("rows %q", rows)
@@ -742,7 +742,7 @@ func TestEmptiedQuarantineIsMissed(t *testing.T) {
 	c.Says(c.Penstock(nil, "quarantine", "drop", "--missing", "--reason", "other", "--yes"), 0, "dropped 0 missing records")
 	missed("other losses were dropped")
 	c.Says(c.Penstock(nil, "quarantine", "drop", "--missing", "--yes"), 0, "dropped 3 missing records")
-	c.Says(c.Penstock(nil, "journal", "verify"), 0, "0 damages")
+	c.Says(c.Penstock(nil, "journal", "verify"), 0, "0 corruptions")
 	c.Says(c.Penstock(nil, "quarantine", "list"), 0, "nothing is in quarantine")
 }
 
@@ -811,7 +811,7 @@ func TestALogThatIsGone(t *testing.T) {
 		}
 	}
 	// All of it was in the journal, and the log's mark says so: nothing is lost.
-	c.Says(c.Penstock(nil, "journal", "verify"), 0, "0 damages")
+	c.Says(c.Penstock(nil, "journal", "verify"), 0, "0 corruptions")
 	h = c.serve()
 	before := c.count(c.acked)
 	stop = c.load(2, 20)

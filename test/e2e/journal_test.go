@@ -14,7 +14,7 @@ func TestJournalVerifyFindsOneFlippedBit(t *testing.T) {
 	s := newSite(t)
 	fill(s)
 	s.Once()
-	if r := s.Penstock(nil, "journal", "verify"); r.Status != 0 || !strings.Contains(r.Out, "0 damages") {
+	if r := s.Penstock(nil, "journal", "verify"); r.Status != 0 || !strings.Contains(r.Out, "0 corruptions") {
 		t.Fatalf("sound journal: status %d\n%s%s", r.Status, r.Out, r.Err)
 	}
 	segments, err := filepath.Glob(filepath.Join(s.Dir, "data", "blobs", "segments", "*", "*.seg"))
@@ -31,7 +31,7 @@ func TestJournalVerifyFindsOneFlippedBit(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := s.Penstock(nil, "journal", "verify")
-		if r.Status != 3 || !strings.Contains(r.Out, "DAMAGED segments/") {
+		if r.Status != 3 || !strings.Contains(r.Out, "CORRUPT segments/") {
 			t.Errorf("bit flipped at %d of %d: status %d\n%s%s", at, len(data), r.Status, r.Out, r.Err)
 		}
 		if at == 100 && !strings.Contains(r.Out, "block 0") {

@@ -103,7 +103,7 @@ func TestQuarantineDrop(t *testing.T) {
 	if got := s.quarantined(); len(got) != 0 {
 		t.Errorf("in quarantine: %v", got)
 	}
-	s.Says(s.Penstock(nil, "journal", "verify"), 0, "0 files of the quarantine", "0 damages")
+	s.Says(s.Penstock(nil, "journal", "verify"), 0, "0 files of the quarantine", "0 corruptions")
 }
 
 // Records that have become valid are replayed, each once, also when the host dies
