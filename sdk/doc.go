@@ -40,7 +40,7 @@
 //
 // # The one rule
 //
-// A run may come again: the host, the plugin or the network may fail at any
+// A run may be sent again: the host, the plugin or the network may fail at any
 // instant, also after Commit and before its answer. The host then asks Status,
 // and sends the run again unless it is committed: the same rows in the same
 // partitions and batches under the same Run. Therefore

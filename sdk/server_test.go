@@ -35,7 +35,7 @@ func (d *double) Write(ctx context.Context, run Run, p Partition, r *batch.Reade
 	return drainReader(r)
 }
 
-// drainReader reads a partition and says that it was stored.
+// drainReader reads a partition and returns a receipt as if it were stored.
 func drainReader(r *batch.Reader) (PartitionReceipt, error) {
 	for {
 		if _, err := r.Next(); err != nil {

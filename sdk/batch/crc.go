@@ -25,7 +25,7 @@ func multiply(a, b uint32) uint32 {
 	return p
 }
 
-// CombineCRC32 returns the CRC-32 (IEEE) of two byte sequences one behind the
+// CombineCRC32 returns the CRC-32 (IEEE) of two byte sequences one after the
 // other, from the CRC-32 of each and the length of the second.
 func CombineCRC32(a, b uint32, lenB uint64) uint32 {
 	op := uint32(1 << 31) // 1

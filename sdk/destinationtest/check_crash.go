@@ -210,7 +210,7 @@ func frozen(b *bench) {
 }
 
 // freeze begins an export with a process that stops: at its third batch when
-// it has crash points, else from outside behind the first.
+// it has crash points, else from outside after the first.
 func (b *bench) freeze(run sdk.Run, d data) *session {
 	b.Helper()
 	var env []string

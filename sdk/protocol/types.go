@@ -14,7 +14,7 @@ type Stream = batch.Stream
 // Totals count rows.
 type Totals = batch.Totals
 
-// Mode says how a run's rows relate to those of earlier runs.
+// Mode is the relation of a run's rows to those of earlier runs.
 type Mode int
 
 // The modes.
@@ -35,7 +35,7 @@ func (m Mode) String() string {
 	}
 }
 
-// Partitioning says which date makes a partition.
+// Partitioning is the choice of the date that divides rows into partitions.
 type Partitioning int
 
 // The partitionings.

@@ -15,8 +15,8 @@ type Attribute struct {
 	// Required makes a configuration without the attribute a mistake. A required
 	// attribute has no default.
 	Required bool
-	// Sensitive says that the value is a secret: it is never printed, and a
-	// literal in a configuration earns a warning.
+	// Sensitive marks a secret: its value is never printed, and a literal value
+	// in a configuration causes a warning.
 	Sensitive bool
 	// Default is the value when the attribute is not set, as a person would
 	// write it: string, bool, int, int64, float64, []string or

@@ -40,7 +40,7 @@ func Retryable(err error) bool {
 	case errors.Is(err, pipeline.ErrLeased), errors.Is(err, pipeline.ErrLeaseLost):
 		return true
 	default:
-		// A fenced attempt may come again: it takes a newer fence.
+		// A fenced attempt may be retried: the retry has a newer fence.
 		class := protocol.ClassOf(err)
 		return class == protocol.Retryable || class == protocol.Fenced
 	}

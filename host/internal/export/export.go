@@ -162,7 +162,7 @@ func (x *Exporter) attempt(ctx context.Context, job Job, lease pipeline.Lease) (
 	return &receipt, nil
 }
 
-// fail notes the attempt's error, even when ctx is done.
+// fail records the attempt's error in the catalog, also when ctx has ended.
 func (x *Exporter) fail(ctx context.Context, lease pipeline.Lease, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()

@@ -26,8 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var errDamaged = errors.New("the payload is not as it was stored")
 
-// place is a destination in memory that keeps a ledger and a fence, as a good
-// one does.
+// place is a destination in memory with a ledger and a fence.
 type place struct {
 	mu      sync.Mutex
 	fence   int64
@@ -459,7 +458,7 @@ func TestAHostThatWakesAfterItsLeaseChangesNothing(t *testing.T) {
 			frozen := false
 			wake(b.place, func() {
 				if frozen {
-					return // the other's own way through
+					return // the other host's export
 				}
 				frozen = true
 				for takeover = pipeline.ErrLeased; errors.Is(takeover, pipeline.ErrLeased); {

@@ -20,7 +20,8 @@ type part struct {
 	refused uint64
 }
 
-// transfer is one attempt's way through the stream.
+// transfer is the state of one attempt: the rows sent so far, by partition, and
+// the refused ones.
 type transfer struct {
 	job      Job
 	lease    pipeline.Lease

@@ -10,7 +10,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal"
 )
 
-// Limits bound a run.
+// Limits bound the size of a run.
 type Limits struct {
 	Bytes   int64 // of blocks as stored; one extent is always taken
 	Days    int   // 0: no limit
@@ -20,7 +20,7 @@ type Limits struct {
 	Zone bool
 }
 
-// day is an extent's for the limit of days.
+// day returns the date of an extent by which the limit of days counts.
 func (l Limits) day(e *Extent) journal.Day {
 	if l.Zone {
 		return e.ZoneDate
@@ -28,7 +28,8 @@ func (l Limits) day(e *Extent) journal.Day {
 	return e.UTCDate
 }
 
-// DefaultMaxExtents bounds the list that a run keeps.
+// DefaultMaxExtents is the largest number of extents in a run, so that its list
+// in the catalog stays small.
 const DefaultMaxExtents = 65536
 
 // Segments visits the extents of a project's segments with afterSeq < seq ≤
@@ -36,12 +37,14 @@ const DefaultMaxExtents = 65536
 // fn is called once per segment and may stop the visit with ErrStop.
 type Segments func(ctx context.Context, afterSeq, toSeq int64, fn func(seq int64, extents []Extent) error) error
 
-// ErrStop ends a visit of segments early, without being an error of it.
+// ErrStop is returned by the function of a Segments visit to end it early. It is
+// not a failure.
 var ErrStop = errors.New("stop")
 
-// Next picks the extents of the pipeline's next run out of a journal that
-// stands at seq. It returns no extents when nothing is left to export; the
-// cursor then may still have moved past extents that are out of range.
+// Next picks the extents of the pipeline's next run from the journal up to the
+// sequence seq, and returns them with the cursor after the run. It returns no
+// extents if all are exported; the cursor may still have moved, past extents
+// that are out of range.
 func Next(ctx context.Context, p *Pipeline, limits Limits, seq int64, segments Segments) ([]Extent, Cursor, error) {
 	if limits.Extents == 0 {
 		limits.Extents = DefaultMaxExtents
@@ -68,6 +71,11 @@ type dayExtents struct {
 // backlog holds the days that can still be in a backfill's next run, in the
 // order of the backfill. If earlier days fill the run, later ones are dropped;
 // the first dropped day is the horizon: no day from there on can be in the run.
+//
+// With a limit of 100 MB and days of 60 MB each, oldest first: the 1st and the
+// 2nd are kept, and take ends the run within the 2nd. The 3rd is dropped, since
+// the first two exceed the limit already, and becomes the horizon; extents of
+// the 4th are not even collected.
 type backlog struct {
 	order   Order
 	limits  Limits
@@ -109,7 +117,7 @@ func backfill(ctx context.Context, p *Pipeline, limits Limits, segments Segments
 	return taken, cursor, nil
 }
 
-// compare orders days as the backfill comes to them.
+// compare orders days in the order of the backfill.
 func (b *backlog) compare(x, y journal.Day) int {
 	if b.order == Newest {
 		x, y = y, x
@@ -132,7 +140,7 @@ func (b *backlog) add(e *Extent) {
 	b.count++
 }
 
-// trim drops the last days for as long as those before them fill the run.
+// trim drops the last day while the days before it fill the run.
 func (b *backlog) trim() {
 	for len(b.days) > 1 {
 		last := b.days[len(b.days)-1]

@@ -51,7 +51,7 @@ type Generation struct {
 	Bytes     int64  `json:"bytes"`      // as stored
 }
 
-// Run is one run, as it was fixed by Plan: of events extents, of people and
+// Run is one run, fixed when it was planned: of events extents, of people and
 // identity a generation that replaces the one before.
 type Run struct {
 	PipelineID string
