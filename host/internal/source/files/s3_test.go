@@ -137,8 +137,8 @@ func TestS3ObjectsThatArePutAgain(t *testing.T) {
 	b.put("in/other.ndjson", "{\"o\":2}\n") // as long as before, within the same second
 	b.put("in/same.ndjson", "{\"s\":1}\n")
 	second := readAll(t, address, first.last(), pieceSize)
-	// A compressed object begins otherwise when it is longer: it is read again.
-	want := []string{`{"g":3}@16`, `{"z":1}@0`, `{"z":2}@8`, `{"o":2}@0`}
+	// Objects are compared by their uncompressed bytes.
+	want := []string{`{"g":3}@16`, `{"z":2}@8`, `{"o":2}@0`}
 	if diff := cmp.Diff(want, second.records); diff != "" {
 		t.Errorf("records (-want +got):\n%s", diff)
 	}
@@ -152,7 +152,8 @@ func TestS3ReadingGoesOn(t *testing.T) {
 		fmt.Fprintf(&data, "{\"n\":%d,\"x\":%q}\n", n, strings.Repeat("x", 1000))
 	}
 	b.put("in/a.ndjson", data.String())
-	b.put("in/b.ndjson.gz", gz(data.String()))
+	// Other content than a's: the same content under two names is read once.
+	b.put("in/b.ndjson.gz", gz(strings.ReplaceAll(data.String(), "x", "y")))
 	address := b.address("in/*")
 	whole := readAll(t, address, nil, 100_000)
 	if len(whole.records) != 4000 {
