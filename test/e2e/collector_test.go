@@ -610,7 +610,7 @@ project "old" {
 func TestReplayOfRefusedRecords(t *testing.T) {
 	t.Parallel()
 	c := newCollecting(t)
-	c.Says(c.Penstock(nil, "validate"), 0, "valid: 2 sources")
+	c.Says(c.Penstock(nil, "validate"), 0, "2 sources")
 	c.Says(c.Penstock(nil, "status"), 0, "no pipeline is registered yet")
 	h := c.serve("SHOP_TOKEN=tok-other")
 	for n, r := range []struct{ path, body string }{

@@ -3,8 +3,10 @@ package penstocktest
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -55,7 +57,7 @@ func (s *Site) Serve(env ...string) *Host {
 func (h *Host) heard(line string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.lines = append(h.lines, line)
+	h.lines = append(h.lines, logText(line))
 	var report struct {
 		Stage, Name string
 		Rows        int64
@@ -63,6 +65,44 @@ func (h *Host) heard(line string) {
 	if json.Unmarshal([]byte(line), &report) == nil && report.Stage != "" {
 		h.rows[report.Stage+" "+report.Name] = report.Rows
 	}
+}
+
+// logText renders a line of the JSON log as the text log has it, which tests
+// match; other lines stay as they are.
+//
+//	{"time":…,"level":"INFO","msg":"collecting","source":"collector.web"}
+//	level=INFO msg=collecting source=collector.web
+func logText(line string) string {
+	d := json.NewDecoder(strings.NewReader(line))
+	d.UseNumber()
+	if start, err := d.Token(); err != nil || start != json.Delim('{') {
+		return line
+	}
+	var text []string
+	isLog := false
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return line
+		}
+		var value any
+		if err := d.Decode(&value); err != nil {
+			return line
+		}
+		if name == "time" {
+			continue
+		}
+		isLog = isLog || name == "msg"
+		word := fmt.Sprint(value)
+		if strings.ContainsAny(word, " \t\n\"=") {
+			word = strconv.Quote(word)
+		}
+		text = append(text, fmt.Sprintf("%s=%s", name, word))
+	}
+	if !isLog {
+		return line
+	}
+	return strings.Join(text, " ")
 }
 
 // Said is everything that the host has said.
