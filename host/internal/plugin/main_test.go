@@ -26,6 +26,9 @@ var discard = slog.New(slog.DiscardHandler)
 var testPlugin, sdkPlugin string // the built binaries
 
 func TestMain(m *testing.M) {
+	if base := os.Getenv(asSweeper); base != "" {
+		beSweeper(base)
+	}
 	if dir := os.Getenv(asHost); dir != "" {
 		beHost(dir)
 	}

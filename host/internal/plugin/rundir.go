@@ -138,6 +138,6 @@ func sweepOne(path string) (bool, error) {
 		return false, nil // its host lives, or it is gone
 	}
 	defer lock.Close()
-	killByEnv(socketDirEnv + "=" + path)
+	killUsers(path)
 	return true, os.RemoveAll(path)
 }

@@ -140,7 +140,7 @@ func (r *processRunner) readPipes(stdout, stderr *os.File) {
 	<-read
 	if !time.Now().Before(deadline) {
 		// A descendant has left the group and still holds the pipes.
-		killByEnv(socketDirEnv + "=" + r.dir.path)
+		killUsers(r.dir.path)
 	}
 	_, _ = stdout.Close(), stderr.Close()
 }

@@ -61,6 +61,51 @@ func waitExit(pid int) error {
 	}
 }
 
+// killUsers kills the processes that a private directory was made for: those with
+// the directory in their environment, and the listeners on its sockets. A plugin
+// made with the SDK hides its environment, and only its socket leads to it.
+func killUsers(dir string) {
+	killByEnv(socketDirEnv + "=" + dir)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if e.Type() != os.ModeSocket {
+			continue
+		}
+		if pid := listener(filepath.Join(dir, e.Name())); pid != 0 && pid != os.Getpid() && hidesEnv(pid) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
+// listener returns the id of the process of this user that listens on a unix
+// socket, or 0. The process need not run to be found: the kernel answers.
+func listener(socket string) int {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: socket}); err != nil {
+		return 0
+	}
+	peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil || int(peer.Uid) != os.Geteuid() {
+		return 0
+	}
+	return int(peer.Pid)
+}
+
+// hidesEnv reports whether a process keeps its environment from this one. It keeps
+// killUsers from a process that has the id of a listener that has ended: the
+// processes that do not hide were compared by their environment already.
+func hidesEnv(pid int) bool {
+	_, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	return errors.Is(err, os.ErrPermission)
+}
+
 // killByEnv kills every process that has this entry in its environment.
 func killByEnv(entry string) {
 	files, err := filepath.Glob("/proc/[0-9]*/environ")
