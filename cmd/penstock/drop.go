@@ -47,6 +47,9 @@ func (c *cli) drop(ctx context.Context, operations host.Operations, filter host.
 		return err
 	}
 	counts := droppable(picked, filter)
+	if len(counts) == 0 && filter.ID != "" {
+		return fmt.Errorf("no record %q in quarantine; see 'penstock quarantine list'", filter.ID)
+	}
 	if len(counts) == 0 {
 		return c.dropped(&host.DropReport{Counts: []host.QuarantineCount{}}, filter)
 	}

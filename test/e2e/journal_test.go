@@ -70,7 +70,7 @@ func TestRebuildCatalogRestoresJournalAndCursors(t *testing.T) {
 	}
 
 	want := s.Rows("out")
-	s.Write("events/copy.ndjson", s.Read("events/a.ndjson")+event(2, 77777, "")+"\n")
+	s.Write("events/copy.ndjson", event(2, 77777, "")+"\n"+s.Read("events/a.ndjson"))
 	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), `"./out"`, `"./elsewhere"`, 1))
 	s.Says(s.Penstock(nil, "runs", "retry", "events_out", "1"), 0)
 	again := s.Once()
