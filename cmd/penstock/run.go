@@ -125,7 +125,7 @@ func readSummary(s host.SourceSummary) string {
 	collector := strings.HasPrefix(s.Name, "collector.")
 	switch {
 	case s.Error != "":
-	case s.Records > 0 || s.Bytes > 0:
+	case s.Records > 0 || len(s.Quarantined) > 0:
 	case collector:
 		return "nothing waits in its log"
 	case s.Matched == 0:
