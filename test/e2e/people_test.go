@@ -201,7 +201,7 @@ func TestASetThatShrinksIsRefused(t *testing.T) {
 	s.Write("people/2.ndjson", b.String())
 	r := s.Penstock(nil, "run", "--once", "--retry-for", "30s")
 	s.Says(r, 1, "would replace", "penstock pipelines run people_out --allow-shrink")
-	if strings.Contains(r.Err, "trying again") {
+	if strings.Contains(r.Err, "will retry") {
 		t.Errorf("an error that needs an operator is retried:\n%s", r.Err)
 	}
 	s.samePeople(before)

@@ -117,7 +117,7 @@ func TestRowsSurviveAnS3ServerThatIsStopped(t *testing.T) {
 			command := exec.CommandContext(ctx, filepath.Join(penstocktest.Binaries, "penstock"), "run", "--once", "--retry-for", "4m", "--config", "penstock.hcl")
 			command.Dir = s.Dir
 			command.Env = penstocktest.Environment([]string{"S3_SECRET=" + server.SecretKey, "PENSTOCK_STOP_AT=" + point})
-			retries := &waitFor{want: "trying again", seen: make(chan struct{})}
+			retries := &waitFor{want: "will retry", seen: make(chan struct{})}
 			command.Stderr = retries
 			if err := command.Start(); err != nil {
 				t.Fatal(err)
@@ -188,7 +188,7 @@ func TestAWrongCredentialIsSaid(t *testing.T) {
 	if r.Status != 1 || !strings.Contains(r.Err, "SignatureDoesNotMatch") && !strings.Contains(r.Err, "credential") {
 		t.Errorf("status %d\n%s%s", r.Status, r.Out, r.Err)
 	}
-	if strings.Contains(r.Err, "trying again") {
+	if strings.Contains(r.Err, "will retry") {
 		t.Errorf("an error that needs an operator is retried:\n%s", r.Err)
 	}
 }
