@@ -46,7 +46,6 @@ type journalSlot struct {
 	current *projectJournal // nil: it is not open
 	reader  *journal.Reader // nil: it was never open
 	err     error           // why it could not be opened
-	since   time.Time       // of the first failure behind which nothing was sealed; zero: it works
 
 	// Guarded by the gate.
 	pauses backoff

@@ -72,7 +72,7 @@ func word(to *string, value []byte) {
 
 // unescaped is a name or a value without its escapes.
 func unescaped(text []byte) string {
-	if bytes.IndexAny(text, "%+") < 0 {
+	if !bytes.ContainsAny(text, "%+") {
 		return string(text)
 	}
 	return string(unescape(bytes.Clone(text)))
