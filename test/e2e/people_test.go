@@ -157,7 +157,7 @@ func TestPeopleAreReplaced(t *testing.T) {
 	// Nothing new: nothing is written.
 	before := s.Objects("out")
 	r = s.Once()
-	s.Says(r, 0, "people_out → localfs.out: 0 runs")
+	s.Says(r, 0, "people_out → localfs.out: nothing new to export")
 	if diff := cmp.Diff(before, s.Objects("out")); diff != "" {
 		t.Error(diff)
 	}
@@ -205,7 +205,7 @@ func TestASetThatShrinksIsRefused(t *testing.T) {
 		t.Errorf("an error that needs an operator is retried:\n%s", r.Err)
 	}
 	s.samePeople(before)
-	s.Says(s.Penstock(nil, "pipelines", "list"), 0, "next run refused", "--allow-shrink")
+	s.Says(s.Penstock(nil, "pipelines", "list"), 0, "the next run is refused", "--allow-shrink")
 	s.Says(s.Penstock(nil, "plan"), 0, "refused:")
 	s.Says(s.Penstock(nil, "pipelines", "run", "people_out"), 1, "would replace")
 	s.samePeople(before)
@@ -535,7 +535,7 @@ source "collector" "web" {
 		return len(s.people("out")) == len(all)
 	})
 	s.samePeople(all)
-	s.Says(s.Penstock(nil, "status"), 0, "full set")
+	s.Says(s.Penstock(nil, "status"), 0, "people_out", "succeeded")
 	if status := h.Stop(syscall.SIGTERM); status.ExitStatus() != 0 {
 		t.Errorf("the host ended with %v\n%s", status, h.Said())
 	}
