@@ -168,7 +168,7 @@ func TestPeopleAreReplaced(t *testing.T) {
 		t.Errorf("the set has another name: %s", diff)
 	}
 	s.Says(s.Penstock(nil, "runs", "list", "people_out"), 0, "full set", "succeeded")
-	s.Says(s.Penstock(nil, "pipelines", "list"), 0, "full set", fmt.Sprint(len(all)))
+	s.Says(s.Penstock(nil, "pipelines", "list"), 0, "people_out", "succeeded", fmt.Sprint(len(all)))
 	s.Says(s.Penstock(nil, "plan"), 0, "people_out: nothing to export")
 	s.Says(s.Penstock(nil, "journal", "verify"), 0)
 
