@@ -74,6 +74,12 @@ func (c cursor) unchanged(e entry) bool {
 	return c.Size == e.size && c.ModTime == e.modTime && c.ETag == e.etag && !c.Racy && (c.Changed == 0 || c.Changed == e.changed && c.Inode == e.inode)
 }
 
+// replacedBy reports whether a file is not the one of the cursor, grown: it has
+// another inode, or is shorter.
+func (c cursor) replacedBy(e entry) bool {
+	return c.Inode != 0 && c.Inode != e.inode || e.size < c.Size
+}
+
 // racyTime is how long after a change of a file another one may have the same
 // time: file systems count it in steps.
 const racyTime = 2 * time.Second

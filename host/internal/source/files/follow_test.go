@@ -205,3 +205,18 @@ func TestBucket(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A log that is renamed while a new one takes its name, between two looks, is not
+// read again.
+func TestFollowRotation(t *testing.T) {
+	f := follow(t)
+	f.append("a.ndjson", "{\"a\":1}\n{\"b\":2}\n")
+	f.expect("a new file", `{"a":1}@0`, `{"b":2}@8`)
+	if err := os.Rename(filepath.Join(f.dir, "a.ndjson"), filepath.Join(f.dir, "a.ndjson.1")); err != nil {
+		t.Fatal(err)
+	}
+	f.append("a.ndjson", "{\"new\":\"and longer than the one before\"}\n")
+	f.expect("rotated", `{"new":"and longer than the one before"}@0`)
+	f.append("a.ndjson.1", "{\"late\":1}\n")
+	f.expect("a last line of the old log", `{"late":1}@16`)
+}

@@ -110,7 +110,9 @@ func (s *Source) Close() error {
 // last looked.
 func (s *Source) Total() int64 { return s.total.Load() }
 
-// look lists the files that are new or have changed.
+// look lists the files that are new or have changed, by path. Files that have
+// replaced another come last: the content that a rotated log had before is
+// recognised under its new path, as long as the old path's cursor tells of it.
 func (s *Source) look(ctx context.Context) error {
 	found, err := s.place.list(ctx)
 	if err != nil {
@@ -120,8 +122,9 @@ func (s *Source) look(ctx context.Context) error {
 	for _, path := range slices.Sorted(maps.Keys(found.skipped)) {
 		s.skip(path, found.skipped[path])
 	}
+	var same, replaced []entry
 	for _, e := range found.entries {
-		left := e.size
+		left, queue := e.size, &same
 		if value := s.cursors[e.path]; value != nil {
 			c, err := decodeCursor(value)
 			if err != nil {
@@ -136,10 +139,14 @@ func (s *Source) look(ctx context.Context) error {
 			if !compressed(e.path) {
 				left = max(0, e.size-c.Offset)
 			}
+			if c.replacedBy(e) {
+				queue = &replaced
+			}
 		}
-		s.waiting = append(s.waiting, e)
+		*queue = append(*queue, e)
 		s.total.Add(left)
 	}
+	s.waiting = append(append(s.waiting, same...), replaced...)
 	return nil
 }
 
