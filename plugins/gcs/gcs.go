@@ -59,17 +59,7 @@ func open(c sdk.Config, shared *buffers) (sdk.Destination, error) {
 }
 
 // Targets implements sdk.Destination.
-func (d *destination) Targets() []sdk.Target {
-	var targets []sdk.Target
-	for _, stream := range []sdk.Stream{sdk.Events, sdk.People, sdk.Identity} {
-		dir, err := lake.StreamDir(d.root, d.project.ID, stream)
-		if err != nil {
-			continue
-		}
-		targets = append(targets, sdk.Target{Stream: stream, URI: d.base() + dir})
-	}
-	return targets
-}
+func (d *destination) Targets() []sdk.Target { return lake.Targets(d.base(), d.root, d.project.ID) }
 
 // base is the bucket as a URI: gs://bucket/ at Google, where names of buckets
 // are unique, else gs://host:port/bucket/.

@@ -7,7 +7,6 @@ import (
 	"hash/crc32"
 	"io"
 	"net/http"
-	"sync"
 	"time"
 
 	"cloud.google.com/go/storage"
@@ -17,14 +16,9 @@ import (
 	"github.com/penstock-io/penstock/sdk"
 )
 
-const (
-	// callTimeout bounds one call with all its retries: the client itself
-	// retries without an end.
-	callTimeout = 3 * time.Minute
-	// deleters is how many objects are deleted at one time: the service has no
-	// call that deletes several.
-	deleters = 8
-)
+// callTimeout bounds one call with all its retries: the client itself retries
+// without an end.
+const callTimeout = 3 * time.Minute
 
 // fenceKey is the member of an object's metadata that a fence writes.
 const fenceKey = "penstock-fence"
@@ -205,27 +199,7 @@ func (s *store) List(ctx context.Context, prefix string, deep bool, yield func(l
 // Delete implements lake.Store. All names are tried before an error is
 // returned.
 func (s *store) Delete(ctx context.Context, names []string) error {
-	var (
-		mu     sync.Mutex
-		first  error
-		wg     sync.WaitGroup
-		places = make(chan struct{}, deleters)
-	)
-	for _, name := range names {
-		places <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-places }()
-			if err := s.deleteOne(ctx, name); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				if first == nil {
-					first = err
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return first
+	return lake.DeleteEach(ctx, names, s.deleteOne)
 }
 
 func (s *store) deleteOne(ctx context.Context, name string) error {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/penstock-io/penstock/plugins/internal/parts"
 	"github.com/penstock-io/penstock/sdk"
 )
 
@@ -72,7 +73,7 @@ func TestEmptyAttributesAreRefused(t *testing.T) {
 	} {
 		_, err := open(t.Context(), sdk.Config{
 			JSON: fmt.Appendf(nil, `{"bucket":"acme-lake","region":"us-west-2",%q:""}`, attribute),
-		}, newBuffers(1))
+		}, parts.NewPool(1, partSize))
 		var found sdk.Diagnostics
 		if ok := errors.As(err, &found) && slices.ContainsFunc(found, func(d sdk.Diagnostic) bool { return d.Attribute == attribute }); ok != refused {
 			t.Errorf("%s = \"\": %v", attribute, err)
@@ -102,7 +103,7 @@ func TestEndpointOfTheEnvironment(t *testing.T) {
 		if c.attribute != "" {
 			json = fmt.Sprintf(`{"bucket":"lake","endpoint":%q}`, c.attribute)
 		}
-		d, err := open(t.Context(), sdk.Config{JSON: []byte(json), Project: sdk.Project{ID: 7}}, newBuffers(1))
+		d, err := open(t.Context(), sdk.Config{JSON: []byte(json), Project: sdk.Project{ID: 7}}, parts.NewPool(1, partSize))
 		if c.target == "" {
 			if err == nil {
 				t.Errorf("%s: no mistake was found", c.name) // without the endpoint the region is missing

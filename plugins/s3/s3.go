@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/penstock-io/penstock/plugins/internal/lake"
+	"github.com/penstock-io/penstock/plugins/internal/parts"
 	"github.com/penstock-io/penstock/sdk"
 )
 
@@ -21,7 +22,7 @@ const Version = "0.1.0"
 // Plugin describes the destination for sdk.Serve. All destinations of the process
 // share one pool of part buffers.
 func Plugin() sdk.Plugin {
-	shared := newBuffers(partBuffers)
+	shared := parts.NewPool(partBuffers, partSize)
 	return sdk.Plugin{
 		Name:         "s3",
 		Version:      Version,
@@ -43,7 +44,7 @@ type destination struct {
 	root    string // of names
 }
 
-func open(ctx context.Context, c sdk.Config, shared *buffers) (sdk.Destination, error) {
+func open(ctx context.Context, c sdk.Config, shared *parts.Pool) (sdk.Destination, error) {
 	var conf config
 	if err := c.Decode(&conf); err != nil {
 		return nil, err
@@ -70,7 +71,7 @@ func open(ctx context.Context, c sdk.Config, shared *buffers) (sdk.Destination, 
 	}, nil
 }
 
-func newStore(client *s3.Client, c config, shared *buffers) *store {
+func newStore(client *s3.Client, c config, shared *parts.Pool) *store {
 	return &store{
 		client: client, bucket: c.Bucket, encrypt: c.encryption(), sums: newSums(c.Checksums),
 		buffers: shared, forData: c.unsigned(),
@@ -93,17 +94,7 @@ func (c config) encryption() encryption {
 }
 
 // Targets implements sdk.Destination.
-func (d *destination) Targets() []sdk.Target {
-	var targets []sdk.Target
-	for _, stream := range []sdk.Stream{sdk.Events, sdk.People, sdk.Identity} {
-		dir, err := lake.StreamDir(d.root, d.project.ID, stream)
-		if err != nil {
-			continue
-		}
-		targets = append(targets, sdk.Target{Stream: stream, URI: d.base() + dir})
-	}
-	return targets
-}
+func (d *destination) Targets() []sdk.Target { return lake.Targets(d.base(), d.root, d.project.ID) }
 
 // base returns the bucket's URI: s3://bucket/ at Amazon, where bucket names are
 // unique, and s3://host:port/path/bucket/ at other servers.

@@ -188,7 +188,7 @@ func TestServerStopsMidRun(t *testing.T) {
 	if diff := cmp.Diff(objects(t, undisturbed), objects(t, server)); diff != "" {
 		t.Errorf("objects differ from those of an undisturbed run:\n%s", diff)
 	}
-	if lent := s.buffers.lent(); lent != 0 {
+	if lent := s.buffers.Lent(); lent != 0 {
 		t.Errorf("%d part buffers were not given back", lent)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/penstock-io/penstock/plugins/internal/lake"
+	"github.com/penstock-io/penstock/plugins/internal/parts"
 )
 
 // callTimeout bounds one call with all its retries, so that a server that hangs
@@ -27,7 +28,7 @@ type store struct {
 	bucket  string
 	encrypt encryption
 	sums    sums
-	buffers *buffers
+	buffers *parts.Pool
 	// forData are the additional options of calls that carry rows.
 	forData []func(*s3.Options)
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
+	"github.com/penstock-io/penstock/plugins/internal/parts"
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/test/standin"
 )
@@ -18,7 +19,7 @@ func storeFor(t *testing.T, c config) *store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newStore(client, c, newBuffers(partBuffers))
+	return newStore(client, c, parts.NewPool(partBuffers, partSize))
 }
 
 func configFor(s *standin.S3) config {
@@ -36,7 +37,7 @@ func TestStore(t *testing.T) {
 			if err := c.Run(t.Context(), s, fmt.Sprintf("a/b%d/", i)); err != nil {
 				t.Fatal(err)
 			}
-			if lent := s.buffers.lent(); lent != 0 {
+			if lent := s.buffers.Lent(); lent != 0 {
 				t.Errorf("%d part buffers were not given back", lent)
 			}
 		})

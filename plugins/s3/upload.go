@@ -17,11 +17,21 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/penstock-io/penstock/plugins/internal/lake"
+	"github.com/penstock-io/penstock/plugins/internal/parts"
 	"github.com/penstock-io/penstock/sdk"
 )
 
 // maxParts is the largest number of parts of one object in S3.
 const maxParts = 10_000
+
+const (
+	// partSize is the largest upload of one request, in bytes. S3 accepts parts
+	// under 5 MiB only as the last one, and some servers refuse parts over 16 MiB.
+	partSize = 5 << 20
+	// partBuffers is the number of parts in memory: one is filled while the others
+	// are sent.
+	partBuffers = 4
+)
 
 // upload is a lake.Upload and a lake.Replacement. An upload that fits in one part
 // is a single PUT. A larger one, and every replacement, is a multipart upload,
@@ -32,57 +42,39 @@ type upload struct {
 	name  string
 	prev  lake.Version // of a replacement
 
-	buf   []byte // the part that is being filled; nil: no buffer is held
-	sum   uint32 // CRC-32 of everything so far
-	size  int64  // bytes so far
-	next  int32  // number of the next part; the first is 1
-	id    string // of the multipart upload; empty before it is created
-	ended bool
+	writer *parts.Writer
+	sum    uint32 // CRC-32 of everything so far
+	size   int64  // bytes so far
+	id     string // of the multipart upload; empty before it is created
+	ended  bool
 
-	wg    sync.WaitGroup
 	mu    sync.Mutex
 	parts []types.CompletedPart
-	err   error // the first of a part
+}
+
+func (s *store) newUpload(ctx context.Context, name string, prev lake.Version) *upload {
+	u := &upload{store: s, ctx: ctx, name: name, prev: prev}
+	u.writer = parts.NewWriter(ctx, s.buffers, u)
+	return u
 }
 
 // Create implements lake.Store.
 func (s *store) Create(ctx context.Context, name string, _ lake.Attempt) (lake.Upload, error) {
-	return &upload{store: s, ctx: ctx, name: name, next: 1}, nil
+	return s.newUpload(ctx, name, ""), nil
 }
 
 // Replace implements lake.Store. Each multipart upload has its own id, which keeps
 // the attempts at one name apart.
 func (s *store) Replace(ctx context.Context, name string, prev lake.Version, _ lake.Attempt) (lake.Replacement, error) {
-	return &upload{store: s, ctx: ctx, name: name, prev: prev, next: 1}, nil
+	return s.newUpload(ctx, name, prev), nil
 }
 
 // Write implements lake.Upload. It waits while all buffers are being sent.
 func (u *upload) Write(p []byte) (int, error) {
-	written := 0
-	for len(p) > 0 {
-		if err := u.room(); err != nil {
-			return written, err
-		}
-		n := min(len(p), cap(u.buf)-len(u.buf))
-		u.buf = append(u.buf, p[:n]...)
-		u.sum = crc32.Update(u.sum, crc32.IEEETable, p[:n])
-		u.size += int64(n)
-		p, written = p[n:], written+n
-	}
-	return written, nil
-}
-
-// room ensures that the buffer has space for at least one byte.
-func (u *upload) room() (err error) {
-	if u.buf != nil && len(u.buf) == cap(u.buf) {
-		if err := u.flush(); err != nil {
-			return err
-		}
-	}
-	if u.buf == nil {
-		u.buf, err = u.store.buffers.get(u.ctx)
-	}
-	return err
+	n, err := u.writer.Write(p)
+	u.sum = crc32.Update(u.sum, crc32.IEEETable, p[:n])
+	u.size += int64(n)
+	return n, err
 }
 
 // begin starts the multipart upload.
@@ -104,25 +96,27 @@ func (u *upload) begin() error {
 	return nil
 }
 
-// flush sends the buffer as the next part, in the background.
-func (u *upload) flush() error {
-	if u.id == "" {
-		if err := u.begin(); err != nil {
-			return err
-		}
-	}
-	if u.next > maxParts {
+// Start implements parts.Sender: the first part starts the multipart upload.
+func (u *upload) Start(number int) error {
+	if number > maxParts {
 		return sdk.Permanent(fmt.Errorf("write %s: it is larger than %d parts of %d bytes", u.name, maxParts, partSize))
 	}
-	number, buf := u.next, u.buf
-	u.next, u.buf = u.next+1, nil
-	u.wg.Go(func() {
-		defer u.store.buffers.put(buf)
-		u.sent(u.sendPart(number, buf))
-	})
+	if u.id != "" {
+		return nil
+	}
+	return u.begin()
+}
+
+// Send implements parts.Sender.
+func (u *upload) Send(number int, data []byte) error {
+	part, err := u.sendPart(int32(number), data)
+	if err != nil {
+		return err
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.err
+	u.parts = append(u.parts, part)
+	return nil
 }
 
 func (u *upload) sendPart(number int32, data []byte) (types.CompletedPart, error) {
@@ -142,20 +136,10 @@ func (u *upload) sendPart(number int32, data []byte) (types.CompletedPart, error
 	return types.CompletedPart{PartNumber: &number, ETag: out.ETag, ChecksumCRC32: sum}, nil
 }
 
-func (u *upload) sent(part types.CompletedPart, err error) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if err == nil {
-		u.parts = append(u.parts, part)
-	} else if u.err == nil {
-		u.err = err
-	}
-}
-
 // Finish implements lake.Upload.
 func (u *upload) Finish(ctx context.Context) error {
 	if u.id == "" {
-		_, err := u.store.putObject(ctx, u.store.putInput(u.name, u.buf), u.store.forData...)
+		_, err := u.store.putObject(ctx, u.store.putInput(u.name, u.writer.Held()), u.store.forData...)
 		if err == nil {
 			u.release()
 		}
@@ -179,13 +163,17 @@ func (u *upload) Finish(ctx context.Context) error {
 // Seal implements lake.Replacement. It sends the last part, so that the upload is
 // in the list that Fence reads, even if it is small.
 func (u *upload) Seal(context.Context) error {
-	if u.buf != nil || u.next == 1 { // the one part of an empty object is empty
-		if err := u.flush(); err != nil {
-			return err
-		}
+	if err := u.writer.Flush(); err != nil {
+		return err
 	}
-	u.wg.Wait()
-	return u.err
+	if u.writer.Sent() > 0 {
+		return nil
+	}
+	// The one part of an empty object is empty.
+	if err := u.Start(1); err != nil {
+		return err
+	}
+	return u.Send(1, nil)
 }
 
 // Switch implements lake.Replacement.
@@ -272,11 +260,10 @@ func (u *upload) etag() string {
 	return fmt.Sprintf(`"%x-%d"`, md5.Sum(sums), len(u.parts))
 }
 
-// release marks the upload as ended and returns its buffer to the pool.
+// release marks the upload as ended and returns its buffers to the pool.
 func (u *upload) release() {
 	u.ended = true
-	u.store.buffers.put(u.buf)
-	u.buf = nil
+	u.writer.Drop()
 }
 
 // Abort implements lake.Upload.
@@ -284,7 +271,6 @@ func (u *upload) Abort(ctx context.Context) error {
 	if u.ended {
 		return nil
 	}
-	u.wg.Wait()
 	u.release()
 	if u.id == "" {
 		return nil

@@ -48,6 +48,18 @@ func StreamDir(root string, projectID int64, stream sdk.Stream) (string, error) 
 	return path.Join(root, strconv.FormatInt(projectID, 10), dir) + "/", nil
 }
 
+// Targets returns the target of each stream of a project: its directory below
+// root. base is the URI of the bucket, with a slash at its end.
+func Targets(base, root string, projectID int64) []sdk.Target {
+	var targets []sdk.Target
+	for _, stream := range Capabilities().Streams {
+		if dir, err := StreamDir(root, projectID, stream); err == nil {
+			targets = append(targets, sdk.Target{Stream: stream, URI: base + dir})
+		}
+	}
+	return targets
+}
+
 func newLayout(root string, run sdk.Run) (layout, error) {
 	dir, err := StreamDir(root, run.ProjectID, run.Stream)
 	if err != nil {

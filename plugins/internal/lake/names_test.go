@@ -1,6 +1,10 @@
 package lake
 
 import (
+	"context"
+	"errors"
+	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/quick"
 	"time"
@@ -67,4 +71,38 @@ func FuzzManifest(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+func TestTargets(t *testing.T) {
+	for root, want := range map[string]string{"": "x://b/7/mp_people_data/", "a/b": "x://b/a/b/7/mp_people_data/"} {
+		targets := Targets("x://b/", root, 7)
+		if len(targets) != len(Capabilities().Streams) {
+			t.Errorf("there are %d targets: %v", len(targets), targets)
+		}
+		for _, target := range targets {
+			if target.Stream == sdk.People && target.URI != want {
+				t.Errorf("below %q: %s, want %s", root, target.URI, want)
+			}
+		}
+	}
+}
+
+// All names are tried, and an error is returned.
+func TestDeleteEach(t *testing.T) {
+	var names []string
+	for i := range 3 * deleters {
+		names = append(names, strconv.Itoa(i))
+	}
+	var tried atomic.Int64
+	refused := errors.New("refused")
+	err := DeleteEach(t.Context(), names, func(_ context.Context, name string) error {
+		tried.Add(1)
+		if name == "3" {
+			return refused
+		}
+		return nil
+	})
+	if !errors.Is(err, refused) || int(tried.Load()) != len(names) {
+		t.Errorf("%d of %d names were tried: %v", tried.Load(), len(names), err)
+	}
 }

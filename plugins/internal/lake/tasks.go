@@ -1,6 +1,9 @@
 package lake
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // tasks runs functions in the background, a limited number at a time. It keeps
 // the first error; an error does not stop the other functions.
@@ -40,4 +43,17 @@ func (t *tasks) failed() error {
 func (t *tasks) wait() error {
 	t.wg.Wait()
 	return t.failed()
+}
+
+// deleters is the number of objects that DeleteEach deletes at the same time.
+const deleters = 8
+
+// DeleteEach calls remove for every name, several at a time, and returns the first
+// error. It tries all names. It is for services that delete one object per call.
+func DeleteEach(ctx context.Context, names []string, remove func(ctx context.Context, name string) error) error {
+	t := newTasks(deleters)
+	for _, name := range names {
+		t.start(func() error { return remove(ctx, name) })
+	}
+	return t.wait()
 }
