@@ -113,6 +113,53 @@ func (s *store) readEmpty(ctx context.Context, o *storage.ObjectHandle) ([]byte,
 	return nil, versionOf(attrs.Generation, attrs.Metageneration), nil
 }
 
+// Stat implements lake.Store.
+func (s *store) Stat(ctx context.Context, name string) (lake.Info, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	o, err := s.object(ctx, name)
+	if err != nil {
+		return lake.Info{}, err
+	}
+	attrs, err := o.Attrs(ctx)
+	if err != nil {
+		return lake.Info{}, s.classify("storage.objects.get", err)
+	}
+	return lake.Info{
+		Version: versionOf(attrs.Generation, attrs.Metageneration), Size: attrs.Size, Sums: lake.Sums{CRC32C: &attrs.CRC32C},
+	}, nil
+}
+
+// ReadRange implements lake.Store.
+func (s *store) ReadRange(ctx context.Context, name string, at lake.Version, offset, n int64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	expected, err := conditions(at)
+	if err != nil {
+		return nil, err
+	}
+	o, err := s.object(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	r, err := o.If(expected).NewRangeReader(ctx, offset, n)
+	if status(err) == http.StatusRequestedRangeNotSatisfiable { // from the object's end on
+		return nil, nil
+	}
+	if err != nil {
+		return nil, s.classify("storage.objects.get", err)
+	}
+	defer func() { _ = r.Close() }()
+	if found := versionOf(r.Attrs.Generation, r.Attrs.Metageneration); found != at {
+		return nil, fmt.Errorf("%w: %s is at version %s", lake.ErrConflict, name, found) // the server ignores conditions of reads
+	}
+	data, err := io.ReadAll(io.LimitReader(r, n))
+	if err != nil {
+		return nil, s.classify("storage.objects.get", err)
+	}
+	return data, nil
+}
+
 // WriteIf implements lake.Store.
 func (s *store) WriteIf(ctx context.Context, name string, data []byte, prev lake.Version) (lake.Version, error) {
 	expected, err := conditions(prev)

@@ -51,6 +51,41 @@ func (s *store) Read(_ context.Context, name string, limit int64) ([]byte, lake.
 	return data, v, err
 }
 
+// Stat implements lake.Store. A file system keeps no checksums.
+func (s *store) Stat(_ context.Context, name string) (lake.Info, error) {
+	f, err := os.Open(s.path(name))
+	if err != nil {
+		return lake.Info{}, classify(err)
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return lake.Info{}, classify(err)
+	}
+	v, err := version(f)
+	return lake.Info{Version: v, Size: info.Size()}, err
+}
+
+// ReadRange implements lake.Store.
+func (s *store) ReadRange(_ context.Context, name string, at lake.Version, offset, n int64) ([]byte, error) {
+	f, err := os.Open(s.path(name))
+	if err != nil {
+		return nil, classify(err)
+	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.NewSectionReader(f, offset, n))
+	if err != nil {
+		return nil, classify(err)
+	}
+	switch found, err := version(f); {
+	case err != nil:
+		return nil, err
+	case found != at:
+		return nil, lake.ErrConflict
+	}
+	return data, nil
+}
+
 // version returns the version of an open file. Each state of a file has its own
 // inode; if an inode number is used again, the time or the first bytes differ.
 func version(f *os.File) (lake.Version, error) {

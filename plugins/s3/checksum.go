@@ -60,6 +60,17 @@ func encodeCRC(sum uint32) *string {
 	return aws.String(base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum)))
 }
 
+// decodeCRC is the inverse of encodeCRC. It returns nil for no checksum, and for
+// one in another form, such as that of an object that was composed of parts.
+func decodeCRC(encoded *string) *uint32 {
+	data, err := base64.StdEncoding.DecodeString(aws.ToString(encoded))
+	if err != nil || len(data) != 4 {
+		return nil
+	}
+	sum := binary.BigEndian.Uint32(data)
+	return &sum
+}
+
 // compareCRC compares the service's checksum with the one that was sent. A server
 // that returns none has checked the one it received, or supports no checksums.
 func compareCRC(name string, sent, returned *string) error {

@@ -65,6 +65,48 @@ func (s *store) Read(ctx context.Context, name string, limit int64) ([]byte, lak
 	return data, lake.Version(aws.ToString(out.ETag)), nil
 }
 
+// Stat implements lake.Store. The service returns the CRC-32 of the whole object
+// if it was written with checksums = "crc32".
+func (s *store) Stat(ctx context.Context, name string) (lake.Info, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	in := &s3.HeadObjectInput{Bucket: s.target(), Key: &name}
+	if s.sums.crc32 {
+		in.ChecksumMode = types.ChecksumModeEnabled
+	}
+	out, err := s.client.HeadObject(ctx, in)
+	if err != nil {
+		return lake.Info{}, s.classify("s3:GetObject", name, err)
+	}
+	info := lake.Info{Version: lake.Version(aws.ToString(out.ETag)), Size: aws.ToInt64(out.ContentLength)}
+	if out.ChecksumType != types.ChecksumTypeComposite {
+		info.Sums.CRC32 = decodeCRC(out.ChecksumCRC32)
+		info.Sums.CRC32C = decodeCRC(out.ChecksumCRC32C)
+	}
+	return info, nil
+}
+
+// ReadRange implements lake.Store.
+func (s *store) ReadRange(ctx context.Context, name string, at lake.Version, offset, n int64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{
+		Bucket: s.target(), Key: &name, IfMatch: aws.String(string(at)), Range: aws.String(fmt.Sprintf("bytes=%d-%d", offset, offset+n-1)),
+	})
+	if code(err) == "InvalidRange" { // from the object's end on
+		return nil, nil
+	}
+	if err != nil {
+		return nil, s.classify("s3:GetObject", name, err)
+	}
+	defer func() { _ = out.Body.Close() }()
+	data, err := io.ReadAll(io.LimitReader(out.Body, n))
+	if err != nil {
+		return nil, s.classify("s3:GetObject", name, err)
+	}
+	return data, nil
+}
+
 // WriteIf implements lake.Store.
 func (s *store) WriteIf(ctx context.Context, name string, data []byte, prev lake.Version) (lake.Version, error) {
 	in := s.putInput(name, data)

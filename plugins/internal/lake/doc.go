@@ -30,6 +30,10 @@
 //	Create         file next to the     PutObject, or a        resumable upload          Put Blob, or Put Block with
 //	  Finish       name, renamed        multipart upload       without a condition       ids of attempt and number,
 //	                                                                                     Put Block List
+//	Stat           size                   HeadObject with the    object's attributes,      Get Blob Properties, without
+//	  Sums         none                   checksum: CRC32        crc32c                    a checksum: MD5 is the writer's
+//	ReadRange      compare, read at       GetObject with Range   range of a generation     Download Blob with Range and
+//	                                      and If-Match                                     If-Match
 //	WriteIf        lock, compare,       PutObject with         insert with               Put Blob with If-Match or
 //	               write, rename        If-(None-)Match        ifGenerationMatch         If-None-Match: *
 //	Replace        file next to the     CreateMultipartUpload  upload of an object       Put Block with ids of attempt

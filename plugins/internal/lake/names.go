@@ -19,6 +19,7 @@ const (
 	peopleDir   = "mp_people_data"
 	identityDir = "mp_identity_mappings_data"
 	manifestDir = "_penstock"
+	asideDir    = "aside" // in the directory of a stream's manifests
 	extension   = ".json.gz"
 )
 

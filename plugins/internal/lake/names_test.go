@@ -48,6 +48,20 @@ func TestNamesAreRead(t *testing.T) {
 	}
 }
 
+func TestAsideDir(t *testing.T) {
+	for name, want := range map[string]string{
+		"7/mp_people_data/p-id.json.gz":                 "7/_penstock/mp_people_data/aside/p-id.json.gz/",
+		"a/7/mp_master_event/2026/06/01/p-1-1.json.gz":  "a/7/_penstock/mp_master_event/aside/2026/06/01/p-1-1.json.gz/",
+		"mp_people_data/7/mp_master_event/2026/x.gz":    "mp_people_data/7/_penstock/mp_master_event/aside/2026/x.gz/",
+		"mp_master_event/7/mp_people_data/p-id.json.gz": "mp_master_event/7/_penstock/mp_people_data/aside/p-id.json.gz/",
+		"dir/object": "_penstock/dir/aside/object/",
+	} {
+		if got := AsideDir(name); got != want {
+			t.Errorf("%s is written aside in %s, want %s", name, got, want)
+		}
+	}
+}
+
 func FuzzManifest(f *testing.F) {
 	m := newManifest(sdk.Run{ProjectID: 7, Pipeline: "p", PipelineID: "id", Stream: sdk.Events, Number: 1})
 	m.commit(1, "", &RunReceipt{Run: 1, Partitions: []PartitionReceipt{{Date: "2026-06-01", Files: []File{{Name: "x", Rows: 3}}}}})

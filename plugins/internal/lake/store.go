@@ -37,6 +37,23 @@ type Object struct {
 	Size int64
 }
 
+// Info is the state of an object.
+type Info struct {
+	Version Version
+	Size    int64 // bytes
+	// Sums are the checksums of the whole object that the service itself computed
+	// or compared when the object was written. A store returns no checksum that
+	// the writer alone vouches for, such as one in the object's metadata.
+	Sums Sums
+}
+
+// Sums are checksums of bytes as they are stored. nil: not known. A lake reads
+// an object whose service keeps neither of them to compare it.
+type Sums struct {
+	CRC32  *uint32 // IEEE
+	CRC32C *uint32 // Castagnoli
+}
+
 // Attempt identifies one attempt at one run among all writers of a target. Two
 // attempts are never equal, even on two hosts that were restored from the same
 // backup and therefore use the same run and fence.
@@ -85,6 +102,12 @@ type Store interface {
 	Fence(ctx context.Context, name string, by Attempt) (Version, error)
 	// Read returns at most limit bytes from the start of an object.
 	Read(ctx context.Context, name string, limit int64) ([]byte, Version, error)
+	// Stat returns the state of an object without reading it.
+	Stat(ctx context.Context, name string) (Info, error)
+	// ReadRange returns the n bytes of an object from offset on, fewer at the
+	// object's end. It returns ErrConflict if the object is not at the version,
+	// so that several calls read one state of the object. n is at most 16 MiB.
+	ReadRange(ctx context.Context, name string, at Version, offset, n int64) ([]byte, error)
 	// WriteIf writes a small object atomically if it is still at prev, and returns
 	// its new version.
 	WriteIf(ctx context.Context, name string, data []byte, prev Version) (Version, error)
@@ -140,9 +163,19 @@ type Replacement interface {
 // name is replaced. Query engines do not read it, and one listing finds all
 // objects in it.
 //
-//	7/mp_people_data/p-id.json.gz is written aside in 7/_penstock/mp_people_data/aside/p-id.json.gz/
+//	7/mp_people_data/p-id.json.gz is written aside in
+//	7/_penstock/mp_people_data/aside/p-id.json.gz/
+//	7/mp_master_event/2026/06/01/p-id-00000001-0001.json.gz is written aside in
+//	7/_penstock/mp_master_event/aside/2026/06/01/p-id-00000001-0001.json.gz/
 func AsideDir(name string) string {
-	dir, base := path.Split(name)
+	dir, rest := path.Split(name)
+	last := -1 // a prefix may have the name of a stream's directory too
+	for _, stream := range streamDirs {
+		if i := strings.LastIndex("/"+name, "/"+stream+"/"); i > last {
+			last = i
+			dir, rest = name[:i+len(stream)+1], name[i+len(stream)+1:]
+		}
+	}
 	parent, stream := path.Split(strings.TrimSuffix(dir, "/"))
-	return parent + path.Join(manifestDir, stream, "aside", base) + "/"
+	return parent + path.Join(manifestDir, stream, asideDir, rest) + "/"
 }

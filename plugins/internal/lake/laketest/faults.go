@@ -128,6 +128,24 @@ func (f *Faults) Read(ctx context.Context, name string, limit int64) (data []byt
 	return data, v, err
 }
 
+// Stat implements lake.Store.
+func (f *Faults) Stat(ctx context.Context, name string) (info lake.Info, err error) {
+	err = f.call(func() (err error) {
+		info, err = f.Store.Stat(ctx, name)
+		return err
+	})
+	return info, err
+}
+
+// ReadRange implements lake.Store.
+func (f *Faults) ReadRange(ctx context.Context, name string, at lake.Version, offset, n int64) (data []byte, err error) {
+	err = f.call(func() (err error) {
+		data, err = f.Store.ReadRange(ctx, name, at, offset, n)
+		return err
+	})
+	return data, err
+}
+
 // WriteIf implements lake.Store.
 func (f *Faults) WriteIf(ctx context.Context, name string, data []byte, prev lake.Version) (v lake.Version, err error) {
 	err = f.call(func() (err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"slices"
 	"strings"
 	"sync"
@@ -164,6 +165,45 @@ func (m *Memory) Read(_ context.Context, name string, limit int64) (data []byte,
 		return nil
 	})
 	return data, v, err
+}
+
+// Stat implements lake.Store. Like the services that it imitates, Handles keeps
+// the CRC-32 of an object, Aside the CRC-32C, and Blocks no checksum.
+func (m *Memory) Stat(_ context.Context, name string) (info lake.Info, err error) {
+	err = m.call(func() error {
+		o, ok := m.objects[name]
+		if !ok {
+			return lake.ErrNotFound
+		}
+		info = lake.Info{Version: o.version, Size: int64(len(o.data))}
+		switch m.service {
+		case Handles:
+			sum := crc32.ChecksumIEEE(o.data)
+			info.Sums.CRC32 = &sum
+		case Aside:
+			sum := crc32.Checksum(o.data, crc32.MakeTable(crc32.Castagnoli))
+			info.Sums.CRC32C = &sum
+		}
+		return nil
+	})
+	return info, err
+}
+
+// ReadRange implements lake.Store.
+func (m *Memory) ReadRange(_ context.Context, name string, at lake.Version, offset, n int64) (data []byte, err error) {
+	err = m.call(func() error {
+		o, ok := m.objects[name]
+		switch size := int64(len(o.data)); {
+		case !ok:
+			return lake.ErrNotFound
+		case o.version != at:
+			return lake.ErrConflict
+		default:
+			data = slices.Clone(o.data[min(offset, size):min(offset+n, size)])
+		}
+		return nil
+	})
+	return data, err
 }
 
 // WriteIf implements lake.Store.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"slices"
 	"strings"
@@ -37,6 +38,8 @@ func Checks() []Check {
 		{"lists", checkList},
 		{"deletes", checkDelete},
 		{"reads a part", checkRead},
+		{"reads ranges of one version", checkReadRange},
+		{"states of objects", checkStat},
 	}, lakeChecks()...)
 }
 
@@ -183,6 +186,75 @@ func checkRead(ctx context.Context, s lake.Store, dir string) error {
 		data, _, err := s.Read(ctx, dir+"r", limit)
 		if err != nil || string(data) != "0123456789"[:min(limit, 10)] {
 			return fmt.Errorf("read %d: %q, %w", limit, data, err)
+		}
+	}
+	return nil
+}
+
+func checkReadRange(ctx context.Context, s lake.Store, dir string) error {
+	name := dir + "2026/06/01/object.json.gz"
+	if err := put(ctx, s, name, "0123456789"); err != nil {
+		return err
+	}
+	info, err := s.Stat(ctx, name)
+	if err != nil {
+		return err
+	}
+	for _, c := range []struct {
+		offset, n int64
+		want      string
+	}{{0, 10, "0123456789"}, {0, 3, "012"}, {7, 3, "789"}, {8, 100, "89"}, {10, 5, ""}, {20, 5, ""}} {
+		data, err := s.ReadRange(ctx, name, info.Version, c.offset, c.n)
+		if err != nil || string(data) != c.want {
+			return fmt.Errorf("read %d bytes from %d: %q, %w; want %q", c.n, c.offset, data, err, c.want)
+		}
+	}
+	if err := put(ctx, s, name, "9876543210"); err != nil {
+		return err
+	}
+	if data, err := s.ReadRange(ctx, name, info.Version, 0, 5); !errors.Is(err, lake.ErrConflict) {
+		return fmt.Errorf("read a version that was replaced: %q, %w; want a conflict", data, err)
+	}
+	if err := s.Delete(ctx, []string{name}); err != nil {
+		return err
+	}
+	if _, err := s.ReadRange(ctx, name, info.Version, 0, 5); !errors.Is(err, lake.ErrConflict) && !errors.Is(err, lake.ErrNotFound) {
+		return fmt.Errorf("read a deleted object: %w", err)
+	}
+	return nil
+}
+
+// checkStat compares sizes, versions and those checksums that the service keeps.
+func checkStat(ctx context.Context, s lake.Store, dir string) error {
+	if _, err := s.Stat(ctx, dir+"none"); !errors.Is(err, lake.ErrNotFound) {
+		return fmt.Errorf("state of an object that does not exist: %w", err)
+	}
+	for i, size := range sizes {
+		name := fmt.Sprintf("%s2026/06/0%d/object.json.gz", dir, i+1)
+		data := pattern(size, byte(i))
+		u, err := s.Create(ctx, name, attempt(1))
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(write(u, data), u.Finish(ctx)); err != nil {
+			return err
+		}
+		info, err := s.Stat(ctx, name)
+		if err != nil {
+			return err
+		}
+		_, version, err := s.Read(ctx, name, 1)
+		if err != nil {
+			return err
+		}
+		if info.Size != int64(size) || info.Version != version {
+			return fmt.Errorf("%s: %d bytes at version %s, want %d at %s", name, info.Size, info.Version, size, version)
+		}
+		if sum := crc32.ChecksumIEEE(data); info.Sums.CRC32 != nil && *info.Sums.CRC32 != sum {
+			return fmt.Errorf("%s: CRC-32 is %08x, want %08x", name, *info.Sums.CRC32, sum)
+		}
+		if sum := crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli)); info.Sums.CRC32C != nil && *info.Sums.CRC32C != sum {
+			return fmt.Errorf("%s: CRC-32C is %08x, want %08x", name, *info.Sums.CRC32C, sum)
 		}
 	}
 	return nil
