@@ -5,10 +5,12 @@ import (
 	"compress/gzip"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -178,6 +180,159 @@ func TestHalfALineWaits(t *testing.T) {
 }
 
 const finishedForTest = time.Hour
+
+// age makes a file a finished one.
+func (s *filesSite) age(name string) {
+	s.Helper()
+	old := time.Now().Add(-2 * finishedForTest)
+	if err := os.Chtimes(s.path(name), old, old); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// refused returns the records that are in quarantine.
+func (s *filesSite) refused() []string {
+	s.Helper()
+	var all []string
+	s.open(func(h *Host) {
+		list, err := h.Quarantine(s.Context(), QuarantineFilter{})
+		if err != nil {
+			s.Fatal(err)
+		}
+		for _, r := range list.Records {
+			all = append(all, r.Reason+": "+string(r.Bytes))
+		}
+		total := 0
+		for _, n := range list.Counts {
+			total += int(n.Count)
+		}
+		if total != len(all) {
+			s.Errorf("counts %+v of %q", list.Counts, all)
+		}
+	})
+	return all
+}
+
+// A last record without end is refused when its file is finished. When the file is
+// completed all the same, under whatever name, the record is read once and leaves
+// the quarantine, while others stay.
+func TestLastRecordIsCompletedLater(t *testing.T) {
+	t.Parallel()
+	const (
+		a, b, c = `{"$distinct_id":"u","$add":{"n":1}}`, `{"$distinct_id":"u","$add":{"n":10}}`, `{"$distinct_id":"u","$add":{"n":100}}`
+		log     = "the line of a log\n"
+	)
+	for name, test := range map[string]struct {
+		before, part, after string
+		reason              string // of part
+		kept                []string
+		total               int
+	}{
+		"a line":                   {a + "\n", b[:20], b[20:] + "\n" + c + "\n", "truncated_file", nil, 111},
+		"a line of text":           {a + "\n", "text", " goes on\n" + c + "\n", "invalid_json", []string{"invalid_json: text goes on"}, 101},
+		"a line after bad ones":    {log + a + "\n", b[:20], b[20:] + "\n" + c, "truncated_file", []string{"invalid_json: " + strings.TrimSpace(log)}, 111},
+		"an array":                 {"[" + a + ",\n", b[:20], b[20:] + "," + c + "]", "truncated_file", nil, 111},
+		"an array but its end":     {"[" + a + ",\n" + b, "", "]", "truncated_file", nil, 11},
+		"an array of a line":       {log + "[" + a + ",", b[:20], b[20:] + "]\n" + c + "\n", "truncated_file", []string{"invalid_json: " + strings.TrimSpace(log)}, 111},
+		"a comma is no part":       {a + "\n" + b + ",", "", "\n" + c, "", nil, 111},
+		"a bracket is no part":     {log + "[\n" + a + ",\n" + b + "]", "", "\n" + c, "", []string{"invalid_json: " + strings.TrimSpace(log)}, 111},
+		"a second half is refused": {a + "\n", b[:20], "\n" + c, "truncated_file", []string{"invalid_json: " + b[:20]}, 101},
+	} {
+		for rotation, rotate := range map[string]func(s *filesSite, name string) string{
+			"": func(_ *filesSite, name string) string { return name },
+			"renamed": func(s *filesSite, name string) string {
+				s.rename(name, name+".1")
+				return name + ".1"
+			},
+			"copied and truncated": func(s *filesSite, name string) string {
+				s.write(name+".1", s.read(name))
+				s.write(name, "")
+				return name + ".1"
+			},
+		} {
+			t.Run(name+" "+rotation, func(t *testing.T) {
+				t.Parallel()
+				s := newFilesSite(t, "")
+				run := func() {
+					t.Helper()
+					if _, people, err := s.once(); err != nil || len(people.Waiting) > 0 {
+						t.Fatalf("%+v, %v", people, err)
+					}
+				}
+				file := "people/a.json"
+				s.write(file, test.before+test.part)
+				s.age(file)
+				want := test.kept
+				if test.reason != "" {
+					want = append([]string{test.reason + ": " + test.part}, test.kept...)
+				}
+				if test.kept != nil && !strings.HasPrefix(test.before, log) {
+					want = want[:1]
+				}
+				slices.Sort(want)
+				for range 2 {
+					run()
+					if diff := cmp.Diff(want, sorted(s.refused())); diff != "" {
+						t.Errorf("finished (-want +got):\n%s", diff)
+					}
+					s.age(file)
+				}
+				file = rotate(s, file)
+				s.age(file)
+				run()
+				if diff := cmp.Diff(want, sorted(s.refused())); diff != "" {
+					t.Errorf("rotated (-want +got):\n%s", diff)
+				}
+				s.write(file, s.read(file)+test.after)
+				s.age(file)
+				for range 2 {
+					run()
+					if diff := cmp.Diff(test.kept, sorted(s.refused())); diff != "" {
+						t.Errorf("completed (-want +got):\n%s", diff)
+					}
+					if got := s.profiles(); !strings.Contains(got, fmt.Sprintf(`"n":%d}`, test.total)) {
+						t.Errorf("want %d, and the profiles are %s", test.total, got)
+					}
+				}
+			})
+		}
+	}
+}
+
+func sorted(list []string) []string {
+	slices.Sort(list)
+	return list
+}
+
+// A copy of a file whose last record was refused waits for the rest, and takes the
+// refused record over when it is finished.
+func TestRefusedRecordMovesWithItsCopy(t *testing.T) {
+	t.Parallel()
+	s := newFilesSite(t, "")
+	const a, b = `{"event":"a","properties":{"time":1780000000}}`, `{"event":"b","prop`
+	s.write("in/a.ndjson", a+"\n"+b)
+	s.age("in/a.ndjson")
+	run := func(waiting, rows int, refused ...string) {
+		t.Helper()
+		events, _, err := s.once()
+		if diff := cmp.Diff(refused, s.refused()); err != nil || len(events.Waiting) != waiting || int(events.Rows) != rows || diff != "" {
+			t.Errorf("%+v, %v; refused (-want +got):\n%s", events, err, diff)
+		}
+	}
+	run(0, 1, "truncated_file: "+b)
+	// The file is written again: perhaps the rest comes.
+	s.write("in/a.ndjson", a+"\n"+b)
+	run(1, 0)
+	s.age("in/a.ndjson")
+	run(0, 0, "truncated_file: "+b)
+	s.write("in/a.ndjson.1", s.read("in/a.ndjson"))
+	s.remove("in/a.ndjson")
+	run(1, 0, "truncated_file: "+b)
+	s.age("in/a.ndjson.1")
+	run(0, 0, "truncated_file: "+b)
+	s.write("in/a.ndjson.1", s.read("in/a.ndjson.1")+`erties":{"time":1780000000}}`)
+	run(0, 1)
+}
 
 // A log that is truncated while it is written begins with a hole.
 func TestHoles(t *testing.T) {

@@ -29,6 +29,13 @@ type Piece struct {
 	File string
 	// Edition tells files apart that came to have the same name, from 0.
 	Edition int
+	// Moved lists the other names under which the content at Base was read. Records
+	// that were refused there, in pieces that begin at Base, are replaced by those
+	// of this piece.
+	Moved []Origin
+	// Known reports that an earlier reading refused the same record at Base, and
+	// that the piece holds nothing else: the quarantine stays as it is.
+	Known bool
 	// Arrived is when its records came; zero: now.
 	Arrived time.Time
 	// Refused are records that the source itself could not hand on.
@@ -41,6 +48,12 @@ type Piece struct {
 	Read int64
 	// Release gives Data back; may be nil.
 	Release func()
+}
+
+// Origin is a name that content had, and the edition of the file of that name.
+type Origin struct {
+	File    string `json:"file"`
+	Edition int    `json:"edition,omitempty"`
 }
 
 // Span is a record's place in Piece.Data.
@@ -222,9 +235,28 @@ func appendAll(ctx context.Context, o Options, ordered <-chan *task, results *sy
 	}
 }
 
+// reject puts the refused records of a piece in the place of those of an earlier
+// reading.
+func (o *Options) reject(p *Piece, refused []Refusal) error {
+	if p.Known {
+		return nil
+	}
+	if err := o.Rejects.Put(p.File, p.Edition, p.Base, p.End, refused); err != nil {
+		return err
+	}
+	for _, from := range p.Moved {
+		if err := o.Rejects.Put(from.File, from.Edition, p.Base, p.Base, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take puts the refusals of a piece into quarantine, and then its rows into the
+// journal.
 func (o *Options) take(ctx context.Context, t *task) error {
 	r, p := t.result, t.piece
-	if err := o.Rejects.Put(p.File, p.Edition, p.Base, p.End, r.refused); err != nil {
+	if err := o.reject(p, r.refused); err != nil {
 		return err
 	}
 	if o.Refused != nil {

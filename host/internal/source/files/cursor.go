@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/penstock-io/penstock/host/internal/ingest"
 )
 
 // cursor is how far a file is read. It is stored as JSON; fields are only ever
@@ -20,7 +22,9 @@ type cursor struct {
 	// same one, perhaps grown, while they are the same.
 	Head     string `json:"head"`
 	HeadSize int    `json:"head_size"`
-	Offset   int64  `json:"offset"` // behind the last whole record, after decompression
+	// Offset is behind the last whole record, after decompression. A last record
+	// that was refused because its end is missing lies after it.
+	Offset int64 `json:"offset"`
 	// Edition counts the files of this name before it, which were others.
 	Edition int `json:"edition,omitempty"`
 	// Tail is a hash of the TailSize bytes before Offset.
@@ -46,6 +50,11 @@ type cursor struct {
 	Inode   uint64 `json:"inode,omitempty"`
 	Changed int64  `json:"changed,omitempty"`
 	Racy    bool   `json:"racy,omitempty"`
+	// Rest is a hash of the last record that was refused because its end is missing.
+	Rest string `json:"rest,omitempty"`
+	// Origins are other names of the content, until its first piece of this name:
+	// see ingest.Piece.Moved.
+	Origins []ingest.Origin `json:"origins,omitempty"`
 	// Repaired is how many records were repaired of all files that had this path.
 	Repaired int64 `json:"repaired,omitempty"`
 }

@@ -25,16 +25,20 @@ func (r *reader) cut(p *ingest.Piece, data []byte) int {
 		// written begins with a hole.
 		whole = bytes.LastIndexByte(data, 0) + 1
 	}
-	if r.final() && (r.finished() || compressed(r.entry.path) || complete(data[whole:])) {
+	if r.final() && complete(data[whole:]) {
 		return len(data)
 	}
-	if whole > 0 || len(data) <= schema.MaxRecord {
+	long := len(data) > schema.MaxRecord
+	if whole > 0 || !long && !r.isOver() {
 		return whole
 	}
-	if trimmed := bytes.TrimLeft(data, " \t\r"); len(trimmed) > 0 && trimmed[0] == '[' {
-		// A line of many records has no limit.
+	if trimmed := bytes.TrimLeft(data, " \t\r"); len(trimmed) > 0 && trimmed[0] == '[' && (long || ingest.IsArray(trimmed)) {
+		// A line of many records has no limit, and those before a torn one count.
 		r.splitter, r.cursor.Arrays = ingest.Resume(false), true
 		return r.cutArray(p, data)
+	}
+	if !long {
+		return 0
 	}
 	r.skipping = true
 	p.Refused = append(p.Refused, tooLong(p.Base, data))
@@ -45,16 +49,22 @@ func (r *reader) cut(p *ingest.Piece, data []byte) int {
 // in this reading.
 func (r *reader) final() bool { return errors.Is(r.ended, io.EOF) && !r.source.o.Follow }
 
+// isOver reports whether the file was read to its end and is finished: a last
+// record without end is refused.
+func (r *reader) isOver() bool { return r.final() && (r.finished() || compressed(r.entry.path)) }
+
 // complete reports whether a last line is a whole record, or an array of them,
-// although its newline is missing.
+// although its newline is missing. Commas and the brackets of an array around it
+// are not a part of it.
 func complete(line []byte) bool {
-	line = bytes.Trim(line, " \t\r\n\x00")
-	if len(line) == 0 || line[0] != '{' && line[0] != '[' {
-		return len(line) == 0
+	const space = " \t\r\n\x00"
+	line = bytes.Trim(line, space)
+	if len(bytes.Trim(line, "],"+space)) == 0 {
+		return true
 	}
 	var b schema.Bounds
 	end, extent := b.Value(line)
-	return extent == schema.Whole && end == len(line)
+	return extent == schema.Whole && (line[0] == '{' || line[0] == '[') && len(bytes.Trim(line[end:], "],"+space)) == 0
 }
 
 func tooLong(at int64, record []byte) ingest.Refusal {
@@ -80,7 +90,7 @@ func (r *reader) skipLine(p *ingest.Piece, data []byte) int {
 func (r *reader) cutArray(p *ingest.Piece, data []byte) int {
 	s := r.splitter
 	p.Records = []ingest.Span{}
-	final := r.final() && (r.finished() || compressed(r.entry.path))
+	final := r.isOver()
 	for {
 		switch span, state := s.Next(data, final); state {
 		case ingest.Complete:

@@ -115,14 +115,19 @@ func (r *reader) finish(p *ingest.Piece, data []byte, whole int) (*ingest.Piece,
 	}
 	p.Data, p.End = data[:whole], r.cursor.Offset
 	p.Read, r.read = r.stored.n-r.read, r.stored.n
-	// Whole records may follow a line that was too long.
-	atEnd := r.ended != nil && (p.Records == nil || r.splitter != nil || len(r.carry) == 0 || r.skipping)
+	r.cursor.Skipping = r.skipping
+	// A last record that is refused is a piece of its own. It begins where the piece
+	// with the whole record will begin, which then replaces it.
+	atEnd := r.ended != nil && (whole == 0 || len(r.carry) == 0)
 	if atEnd {
-		if err := r.conclude(p); err != nil {
+		e, err := r.end()
+		if err != nil {
 			return nil, err
 		}
+		if atEnd = whole == 0 || e.refusal == nil; atEnd {
+			r.conclude(p, e)
+		}
 	}
-	r.cursor.Skipping = r.skipping
 	r.moveCursor(p)
 	if atEnd {
 		return p, io.EOF
@@ -133,6 +138,12 @@ func (r *reader) finish(p *ingest.Piece, data []byte, whole int) (*ingest.Piece,
 // moveCursor gives the piece the cursor's move. Reading cannot be taken up within
 // an element of an array.
 func (r *reader) moveCursor(p *ingest.Piece) {
+	if len(p.Data) > 0 || len(p.Refused) > 0 {
+		p.Moved, r.cursor.Origins = r.cursor.Origins, nil
+	}
+	if len(p.Data) > 0 {
+		r.cursor.Rest = ""
+	}
 	s, path, c, retire := r.source, r.entry.path, r.cursor, r.retire
 	resumable := r.splitter == nil || !r.skipping || c.Done
 	if resumable {
@@ -149,47 +160,75 @@ func (r *reader) moveCursor(p *ingest.Piece) {
 	p.Cursor = func(repaired int64) []journal.CursorMove { return s.passed.move(path, c, retire, resumable, repaired) }
 }
 
-// conclude notes in the cursor how the file ended. A last record that is not
-// complete waits for its rest until the file is finished, and is refused then.
-func (r *reader) conclude(p *ingest.Piece) error {
-	follow, rest := r.source.o.Follow, len(bytes.Trim(r.carry, " \t\r\n\x00")) > 0
-	finished := r.finished()
-	var reason schema.Reason
-	detail := fmt.Sprintf("the compressed file ends or breaks here (%v); the records before are kept", r.ended)
-	switch {
-	case r.stored.err != nil:
-		return r.stored.err
-	case errors.Is(r.ended, io.EOF) && follow && (rest || r.skipping):
-		r.wait("its last record is not complete")
-		return nil
-	case errors.Is(r.ended, io.EOF) && !follow && (r.cursor.InArray || rest):
-		if !finished && !compressed(r.entry.path) {
-			r.wait("its last record or array is not complete")
-			return nil
-		}
-		reason, detail = truncatedFile, "the file ends before its array or last record does; the records before are kept"
-	case errors.Is(r.ended, io.EOF):
-	case errors.Is(r.ended, io.ErrUnexpectedEOF) && (follow && !r.entry.settled || !follow && !finished):
-		// Perhaps it is still being written.
-		r.wait("its compressed stream is not complete")
-		r.cursor.Cut = true
-		return nil
-	case errors.Is(r.ended, io.ErrUnexpectedEOF):
-		reason = truncatedFile
-	default:
-		reason = damagedFile
-	}
-	r.cursor.Done = true
-	if reason != "" {
-		p.Refused = append(p.Refused, ingest.Refusal{
-			At: r.cursor.Offset, Reason: reason, Bytes: bytes.Clone(r.carry), Detail: detail,
-		})
-	}
-	return nil
+// ending is how a file ended.
+type ending struct {
+	waits   string // why its last record is waited for, or ""
+	cut     bool   // its compressed stream is not complete; with waits
+	refusal *ingest.Refusal
 }
 
-// wait notes that the file's last record is waited for.
-func (r *reader) wait(why string) {
-	r.cursor.Waiting = true
-	r.source.waits(fmt.Sprintf("%s, from byte %d: %s", r.entry.path, r.cursor.Offset, why))
+// end returns how the file ended. A last record that is not complete waits for
+// its rest until the file is finished, and is refused then.
+func (r *reader) end() (ending, error) {
+	follow, rest := r.source.o.Follow, len(bytes.Trim(r.carry, " \t\r\n\x00")) > 0
+	broken := fmt.Sprintf("the compressed file ends or breaks here (%v); the records before are kept", r.ended)
+	switch {
+	case r.stored.err != nil:
+		return ending{}, r.stored.err
+	case errors.Is(r.ended, io.EOF) && follow && (rest || r.skipping):
+		return ending{waits: "its last record is not complete"}, nil
+	case errors.Is(r.ended, io.EOF) && !follow && (r.cursor.InArray || rest):
+		if !r.isOver() {
+			return ending{waits: "its last record or array is not complete"}, nil
+		}
+		return r.refuse(r.lastReason(), "the file ends before its array or last record does; the records before are kept"), nil
+	case errors.Is(r.ended, io.EOF):
+		return ending{}, nil
+	case errors.Is(r.ended, io.ErrUnexpectedEOF) && (follow && !r.entry.settled || !follow && !r.finished()):
+		// Perhaps it is still being written.
+		return ending{waits: "its compressed stream is not complete", cut: true}, nil
+	case errors.Is(r.ended, io.ErrUnexpectedEOF):
+		return r.refuse(truncatedFile, broken), nil
+	default:
+		return r.refuse(damagedFile, broken), nil
+	}
+}
+
+func (r *reader) refuse(reason schema.Reason, detail string) ending {
+	return ending{refusal: &ingest.Refusal{At: r.cursor.Offset, Reason: reason, Bytes: bytes.Clone(r.carry), Detail: detail}}
+}
+
+// lastReason returns why a last record without end is refused: it could never
+// have become one, or its rest is missing.
+func (r *reader) lastReason() schema.Reason {
+	line := bytes.TrimLeft(r.carry, " \t\r")
+	if r.splitter != nil || len(line) == 0 {
+		return truncatedFile
+	}
+	var b schema.Bounds
+	if line[0] == '{' {
+		if _, extent := b.Value(line); extent == schema.Cut {
+			return truncatedFile
+		}
+	}
+	return schema.InvalidJSON
+}
+
+// conclude notes in the cursor and in the last piece how the file ended.
+func (r *reader) conclude(p *ingest.Piece, e ending) {
+	if e.waits != "" {
+		r.cursor.Waiting, r.cursor.Cut, r.cursor.Rest = true, e.cut, ""
+		r.source.waits(fmt.Sprintf("%s, from byte %d: %s", r.entry.path, r.cursor.Offset, e.waits))
+		return
+	}
+	r.cursor.Done = true
+	if e.refusal == nil {
+		r.cursor.Rest = ""
+		return
+	}
+	before := r.cursor.Rest
+	r.cursor.Rest = sum(e.refusal.Bytes)
+	if p.Known = r.cursor.Rest == before && len(r.cursor.Origins) == 0; !p.Known {
+		p.Refused = append(p.Refused, *e.refusal)
+	}
 }

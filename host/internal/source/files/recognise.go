@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/penstock-io/penstock/host/internal/ingest"
 )
 
 // retired begins the positions of cursors whose content is not known under any
@@ -23,6 +25,15 @@ func retiredAs(path string, edition int) string {
 // IsFile reports whether a cursor's position is a file, and not content that
 // another file has replaced.
 func IsFile(position string) bool { return !strings.HasPrefix(position, retired) }
+
+// origin returns the name and the edition of the content of a cursor.
+func origin(position string, c cursor) ingest.Origin {
+	path := strings.TrimSuffix(strings.TrimPrefix(position, retired), "#"+strconv.Itoa(c.Edition))
+	if IsFile(position) {
+		path = position
+	}
+	return ingest.Origin{File: path, Edition: c.Edition}
+}
 
 // start is the beginning of some content.
 type start struct {
@@ -94,17 +105,29 @@ func (s *Source) match(r *reader) (*cursor, error) {
 			break
 		}
 		at = c.Offset
-		if r.sum() == c.Sum {
-			found = &c
+		if r.sum() != c.Sum {
+			continue
 		}
+		if found == nil || found.Offset < c.Offset {
+			found = &cursor{}
+			*found = c.cursor
+			found.Origins = nil
+		}
+		found.Origins = append(append(found.Origins, c.Origins...), origin(c.position, c.cursor))
 	}
 	return found, nil
 }
 
+// candidate is a cursor whose content may be that of a file.
+type candidate struct {
+	position string
+	cursor
+}
+
 // candidates returns the cursors whose content begins as head does, by growing
 // offset.
-func (s *Source) candidates(head []byte, path string) ([]cursor, error) {
-	var all []cursor
+func (s *Source) candidates(head []byte, path string) ([]candidate, error) {
+	var all []candidate
 	for size := range s.sizes {
 		if size > len(head) {
 			continue
@@ -116,10 +139,10 @@ func (s *Source) candidates(head []byte, path string) ([]cursor, error) {
 				return nil, err
 			}
 			if position != path && c.Start == key.sum && c.StartSize == size {
-				all = append(all, c)
+				all = append(all, candidate{position, c})
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b cursor) int { return cmp.Compare(a.Offset, b.Offset) })
+	slices.SortFunc(all, func(a, b candidate) int { return cmp.Compare(a.Offset, b.Offset) })
 	return all, nil
 }
