@@ -234,8 +234,8 @@ func TestLastRecordIsCompletedLater(t *testing.T) {
 		"an array":                 {"[" + a + ",\n", b[:20], b[20:] + "," + c + "]", "truncated_file", nil, 111},
 		"an array but its end":     {"[" + a + ",\n" + b, "", "]", "truncated_file", nil, 11},
 		"an array of a line":       {log + "[" + a + ",", b[:20], b[20:] + "]\n" + c + "\n", "truncated_file", []string{"invalid_json: " + strings.TrimSpace(log)}, 111},
-		"a comma is no part":       {a + "\n" + b + ",", "", "\n" + c, "", nil, 111},
-		"a bracket is no part":     {log + "[\n" + a + ",\n" + b + "]", "", "\n" + c, "", []string{"invalid_json: " + strings.TrimSpace(log)}, 111},
+		"a comma follows":          {a + "\n" + b + ",", "", "\n" + c, "", nil, 111},
+		"a bracket follows":        {log + "[\n" + a + ",\n" + b + "]", "", "\n" + c, "", []string{"invalid_json: " + strings.TrimSpace(log)}, 111},
 		"a second half is refused": {a + "\n", b[:20], "\n" + c, "truncated_file", []string{"invalid_json: " + b[:20]}, 101},
 	} {
 		for rotation, rotate := range map[string]func(s *filesSite, name string) string{
