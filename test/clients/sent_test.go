@@ -201,6 +201,9 @@ func (e event) row(simplified bool) string {
 	for _, name := range slices.Concat(added, taken) {
 		delete(properties, name)
 	}
+	for name, value := range properties {
+		properties[name] = withoutHalves(value)
+	}
 	device, user := textOf(properties["$device_id"]), textOf(properties["$user_id"])
 	distinct := textOf(properties["distinct_id"])
 	if simplified {
@@ -238,6 +241,20 @@ func (e event) row(simplified bool) string {
 		}
 	}
 	return describe(e.name, device, distinct, user, insert, at, e.imported, properties)
+}
+
+// escapes are the escapes of JSON strings: two surrogates that are one character,
+// a surrogate that is not, and all others.
+var escapes = regexp.MustCompile(`\\u[dD][89abAB][[:xdigit:]]{2}\\u[dD][c-fC-F][[:xdigit:]]{2}|\\u[dD][89a-fA-F][[:xdigit:]]{2}|\\.`)
+
+// withoutHalves is JSON in which U+FFFD stands for each surrogate that is alone.
+func withoutHalves(value json.RawMessage) json.RawMessage {
+	return escapes.ReplaceAllFunc(value, func(escape []byte) []byte {
+		if len(escape) == len(`\ud83d`) {
+			return []byte(`\ufffd`)
+		}
+		return escape
+	})
 }
 
 func quoted(text string) json.RawMessage {
