@@ -104,10 +104,10 @@ test: tools build verify lint ## everything that must pass before a change lands
 	$(MAKE) test-queries
 	cd test/bench && go test ./...
 
-# Under a minute, and the download of DuckDB's module (31 MB) once.
+# A few minutes, and the download of DuckDB's module (31 MB) once.
 .PHONY: test-queries
-test-queries: ## run the documented queries over exported files, in DuckDB (cgo)
-	@cd test/queries && if go list -deps -test . >/dev/null; then go test -count=1 -timeout 10m ./...; \
+test-queries: $(TOOLS)/.versitygw@$(VERSITYGW) ## run the documented queries, and compare object stores with localfs, in DuckDB (cgo)
+	@cd test/queries && if go list -deps -test . >/dev/null; then go test -count=1 -timeout 20m ./...; \
 	else echo "SKIPPED: DuckDB's module is not to be had: run this once where there is a network"; [ -z "$${CI:-}" ]; fi
 
 # Time limits of test-all, in seconds; .ci/run sets them.

@@ -19,6 +19,7 @@ func TestMain(m *testing.M) {
 	os.Exit(penstocktest.Main(m, map[string]string{
 		"localfs": "./cmd/penstock-destination-localfs",
 		"s3":      "./cmd/penstock-destination-s3",
+		"gcs":     "./cmd/penstock-destination-gcs",
 		"picky":   "./test/e2e/picky",
 		"ndjson":  "./examples/third-party",
 	}))

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/penstock-io/penstock/test/penstocktest"
 )
 
 const token = "shop-token"
@@ -61,7 +63,7 @@ pipeline "identity_out" {
 func export(t *testing.T, s *sample) string {
 	t.Helper()
 	dir := t.TempDir()
-	binary, plugins := build(t)
+	binary, plugins := filepath.Join(penstocktest.Binaries, "penstock"), filepath.Join(penstocktest.Binaries, "plugins")
 	config := fmt.Sprintf(configuration, plugins, projectID, token)
 	write(t, filepath.Join(dir, "penstock.hcl"), config)
 	collect(t, dir, binary, s)
@@ -176,20 +178,6 @@ func (e event) record() map[string]any {
 // record is an operation that makes the profile.
 func (p profile) record() map[string]any {
 	return map[string]any{"$token": token, "$distinct_id": p.id, "$time": p.seen.Unix(), "$set": map[string]string{"$email": p.email}}
-}
-
-// build builds the host and its plugin, and returns where they are.
-func build(t *testing.T) (binary, plugins string) {
-	t.Helper()
-	dir := t.TempDir()
-	binary, plugins = filepath.Join(dir, "penstock"), filepath.Join(dir, "plugins")
-	if err := os.Mkdir(plugins, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	run(t, "../..", "go", "build", "-o", binary, "./cmd/penstock")
-	run(t, "../..", "go", "build", "-o", filepath.Join(plugins, "penstock-destination-localfs"), "./cmd/penstock-destination-localfs")
-	run(t, "../..", binary, "plugins", "trust", "--plugin-dir", plugins)
-	return binary, plugins
 }
 
 func run(t *testing.T, dir, name string, args ...string) {

@@ -100,6 +100,14 @@ func Expire(status int, header http.Header, body string) Fault {
 	}}
 }
 
+// Renew ends the expiry of credentials that Expire has begun, as an operator does
+// who renews them at the service.
+func (p *Proxy) Renew() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.expired)
+}
+
 // credentials identifies the credentials of a request. All requests without any
 // have the same.
 func credentials(r *http.Request) string {

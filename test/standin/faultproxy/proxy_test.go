@@ -327,6 +327,10 @@ func TestCredentialsExpire(t *testing.T) {
 		if got := p.Requests()[2].Fault; got != "expired" {
 			t.Errorf("recorded the fault %q", got)
 		}
+		p.Renew()
+		if got := do(t, p, http.MethodGet, "/x?sig=a", nil); got.status != 201 {
+			t.Errorf("after the renewal: %d %s", got.status, got.body)
+		}
 	})
 }
 

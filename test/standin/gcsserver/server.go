@@ -28,6 +28,8 @@ type Server struct {
 	Location string
 	// Token is the bearer token that requests must carry; empty: none.
 	Token string
+	// Authorize reports whether a bearer token may be used; nil: Token decides.
+	Authorize func(token string) bool
 	// Retention forbids to overwrite and to delete objects.
 	Retention bool
 	// DeniedKey is the name of a Cloud KMS key that the service may not use.
@@ -71,13 +73,21 @@ type failure struct {
 }
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if s.Token != "" && r.Header.Get("Authorization") != "Bearer "+s.Token {
+	if !s.authorized(r) {
 		failure{http.StatusUnauthorized, "authError", "Invalid Credentials"}.write(w)
 		return
 	}
 	if fail := s.route(w, r); fail != nil {
 		fail.write(w)
 	}
+}
+
+func (s *Server) authorized(r *http.Request) bool {
+	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if s.Authorize != nil {
+		return bearer && s.Authorize(token)
+	}
+	return s.Token == "" || (bearer && token == s.Token)
 }
 
 func (s *Server) route(w http.ResponseWriter, r *http.Request) *failure {
