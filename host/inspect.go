@@ -106,11 +106,26 @@ func (h *Host) sourceStatus(ctx context.Context) ([]SourceStatus, error) {
 			noFile = source.Pattern
 		}
 		sources = append(sources, SourceStatus{
-			Unread: h.unreadFiles(ctx, source), Name: source.Reference(), NoFile: noFile, Positions: told.Files, Repaired: told.Repaired, Waiting: told.Waiting,
-			Quarantined: refusedTotals(counts[source.Reference()]),
+			Unread: h.unreadFiles(ctx, source), Name: source.Reference(), NoFile: noFile, Positions: told.Files, Replaced: told.Replaced,
+			Warning: crowded(told), Repaired: told.Repaired, Waiting: told.Waiting, Quarantined: refusedTotals(counts[source.Reference()]),
 		})
 	}
 	return sources, nil
+}
+
+// manyFiles is how many files a source remembers before status and the log say so.
+const manyFiles = 10_000
+
+// crowded returns a warning if a source remembers many files, or "". None is ever
+// forgotten: its content could come back under another name, and operations on
+// profiles would count twice.
+func crowded(d files.Description) string {
+	n := d.Files + d.Replaced
+	if n < manyFiles {
+		return ""
+	}
+	return fmt.Sprintf("it remembers %d files, with about 1 KiB of memory each, and forgets none, so that no record is read twice: "+
+		"move the files that were read out of its path, and give the source another name to begin again", n)
 }
 
 // PausePipeline implements Operations.

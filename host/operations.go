@@ -106,6 +106,8 @@ type IdentityStatus struct {
 type SourceStatus struct {
 	Name        string           `json:"name"`                  // "files.import"
 	Positions   int64            `json:"positions"`             // files that were read, wholly or in part
+	Replaced    int64            `json:"replaced,omitempty"`    // contents that are remembered although other files have replaced them; of people only
+	Warning     string           `json:"warning,omitempty"`     // too many files are remembered
 	Unread      *Unread          `json:"unread,omitempty"`      // nil: everything was read
 	Repaired    int64            `json:"repaired"`              // records in which U+FFFD replaces half characters
 	Waiting     []string         `json:"waiting,omitempty"`     // files whose last record is not complete

@@ -30,6 +30,13 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 	if err != nil {
 		return done, err
 	}
+	told, err := files.Describe(cursors)
+	if err != nil {
+		return done, err
+	}
+	if warning := crowded(told); warning != "" {
+		h.log.Warn(warning, "source", s.Reference())
+	}
 	tick, stop := ticker(followEvery)
 	defer stop()
 	source, err := files.Open(ctx, files.Options{

@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/penstock-io/penstock/host/internal/source/files"
 )
 
 func gzipped(data string) string {
@@ -69,6 +71,8 @@ func TestRotatedOperationsCountOnce(t *testing.T) {
 		"copied to come first":    func(s *filesSite) { s.write("people/0.ndjson", s.read("people/a.ndjson")) },
 		"compressed with gzip":    func(s *filesSite) { s.write("people/a.ndjson.gz", gzipped(s.read("people/a.ndjson"))) },
 		"compressed with zstd":    func(s *filesSite) { s.write("people/b.ndjson.zst", zstded(s.T, s.read("people/a.ndjson"))) },
+		"compressed and rotated":  func(s *filesSite) { s.write("people/a.ndjson.gz.1", gzipped(s.read("people/a.ndjson"))) },
+		"zstd and rotated":        func(s *filesSite) { s.write("people/a.ndjson.zst.2", zstded(s.T, s.read("people/a.ndjson"))) },
 		"moved away, back later":  func(s *filesSite) { s.rename("people/a.ndjson", "elsewhere") },
 		"renamed, and grown then": func(s *filesSite) { s.rename("people/a.ndjson", "people/b.ndjson") },
 	} {
@@ -106,6 +110,44 @@ func TestRotatedOperationsCountOnce(t *testing.T) {
 			count(total)
 			count(total)
 		})
+	}
+}
+
+// A chain of rotated files counts each operation once, also when the oldest comes
+// back, and remembers each content once, however many names it had.
+func TestChainsOfRotatedFiles(t *testing.T) {
+	t.Parallel()
+	s := newFilesSite(t, "")
+	const depth, rounds = 3, 7
+	total := 0
+	run := func() {
+		t.Helper()
+		if _, _, err := s.once(); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.profiles(); !strings.Contains(got, fmt.Sprintf(`"n":%d}`, total)) {
+			t.Fatalf("want %d, and the profiles are %s", total, got)
+		}
+	}
+	name := func(i int) string { return fmt.Sprintf("people/a.ndjson.gz.%d", i) }
+	for n := range rounds {
+		for i := depth - 1; i >= 0; i-- {
+			if _, err := os.Stat(s.path(name(i))); err == nil {
+				s.rename(name(i), name(i+1))
+			}
+		}
+		s.write(name(0), gzipped(add(1<<n)))
+		total += 1 << n
+		run()
+	}
+	s.write("people/back.ndjson", add(1))
+	run()
+	// The newest content has replaced the other six.
+	if _, people := s.status(); people.Positions != depth+2 || people.Replaced != rounds-1 {
+		t.Errorf("%+v", people)
+	}
+	if w := crowded(files.Description{Files: 5_000, Replaced: 5_000}); w == "" || crowded(files.Description{Files: 9_999}) != "" {
+		t.Errorf("the warning is %q", w)
 	}
 }
 

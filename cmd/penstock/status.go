@@ -71,6 +71,9 @@ func (c *cli) printStatus(s *host.Status) {
 			if source.NoFile != "" {
 				fmt.Fprintf(c.out, "%s: %s matches no file (yet)\n", source.Name, source.NoFile)
 			}
+			if source.Warning != "" {
+				fmt.Fprintf(c.out, "%s: %s\n", source.Name, source.Warning)
+			}
 			for _, path := range source.Waiting {
 				fmt.Fprintf(c.out, "%s waits for the rest of the last record of %s\n", source.Name, path)
 			}

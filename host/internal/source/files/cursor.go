@@ -31,9 +31,11 @@ type cursor struct {
 	Tail     string `json:"tail,omitempty"`
 	TailSize int    `json:"tail_size,omitempty"`
 	InArray  bool   `json:"in_array,omitempty"`
-	Arrays   bool   `json:"arrays,omitempty"`   // the file holds arrays
-	Skipping bool   `json:"skipping,omitempty"` // Offset is in a line that is too long
-	Done     bool   `json:"done,omitempty"`     // it was read to its end
+	// Compressed says that the file was compressed when it was opened last.
+	Compressed bool `json:"compressed,omitempty"`
+	Arrays     bool `json:"arrays,omitempty"`   // the file holds arrays
+	Skipping   bool `json:"skipping,omitempty"` // Offset is in a line that is too long
+	Done       bool `json:"done,omitempty"`     // it was read to its end
 	// Waiting says that it was read to its end, but for a last record that is
 	// not complete; Cut, that its compressed stream was not.
 	Waiting bool `json:"waiting,omitempty"`

@@ -51,7 +51,7 @@ func (r *reader) final() bool { return errors.Is(r.ended, io.EOF) && !r.source.o
 
 // isOver reports whether the file was read to its end and is finished: a last
 // record without end is refused.
-func (r *reader) isOver() bool { return r.final() && (r.finished() || compressed(r.entry.path)) }
+func (r *reader) isOver() bool { return r.final() && (r.finished() || r.compressed) }
 
 // complete reports whether a last line is a whole record, or an array of them,
 // although its newline is missing. Commas and the brackets of an array around it

@@ -163,6 +163,13 @@ func TestFormats(t *testing.T) {
 		"d.ndjson.gz":          {gz(ndjson), lines},
 		"members.ndjson.gz":    {gz(ndjson[:5]) + gz(ndjson[5:]), lines},
 		"e.json.zst":           {zst(ndjson), lines},
+		"gzip.ndjson.gz.1":     {gz(ndjson), lines},
+		"gzip":                 {gz(ndjson), lines},
+		"zstd.ndjson.zst.2":    {zst(ndjson), lines},
+		"skippable.1":          {"\x5a\x2a\x4d\x18\x03\x00\x00\x00abc" + zst(ndjson), lines},
+		"wrong.ndjson.zst":     {gz(ndjson), lines},
+		"unpacked.ndjson.gz":   {ndjson, lines},
+		"unpacked.json.zst":    {"\ufeff[{\"a\":1}]", []string{`{"a":1}@4`}},
 		"crlf.ndjson":          {"{\"a\":1}\r\n\r\n{\"b\":2}\r\n", []string{`{"a":1}@0`, `{"b":2}@11`}},
 		"mark.ndjson":          {"\ufeff{\"a\":1}\n", []string{`{"a":1}@3`}},
 		"mark.json":            {"\ufeff[{\"a\":1}]", []string{`{"a":1}@4`}},
@@ -184,6 +191,40 @@ func TestFormats(t *testing.T) {
 				t.Errorf("%s in pieces of %d: refused %v, records (-want +got):\n%s", name, size, got.refused, diff)
 			}
 		}
+	}
+}
+
+// Files in formats that are not read are named, and are not taken for lines of
+// text.
+func TestOtherFormatsAreNamed(t *testing.T) {
+	dir := t.TempDir()
+	for name, data := range map[string]string{
+		"a.ndjson.bz2": "BZh91AY&SY\x00\x01", "b.1": "\xfd7zXZ\x00\x00\x04", "c": "\x04\x22\x4d\x18\x64", "d.zip": "PK\x03\x04\x14\x00\x00", "e.Z": "\x1f\x9d\x90{",
+		"f.ndjson": "BZhello\n",
+	} {
+		write(t, dir, name, data)
+	}
+	s := open(t, Options{Pattern: dir + "/*"}, pieceSize)
+	r := &reading{}
+	for {
+		p, err := s.Next(t.Context())
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.take(t, p)
+	}
+	var want []string
+	for _, x := range [][2]string{{"a.ndjson.bz2", "bzip2"}, {"b.1", "xz"}, {"c", "lz4"}, {"d.zip", "zip"}, {"e.Z", "compress (.Z)"}} {
+		want = append(want, dir+"/"+x[0]+": it is compressed with "+x[1]+", which is not read: use gzip or zstd")
+	}
+	if diff := cmp.Diff(want, s.Report().Skipped); diff != "" {
+		t.Errorf("skipped (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"BZhello@0"}, r.records); diff != "" {
+		t.Errorf("records (-want +got):\n%s", diff)
 	}
 }
 
@@ -301,16 +342,17 @@ func TestFilesThatAreCut(t *testing.T) {
 		file, data, reason string
 		records            [2]int // at least, at most
 	}{
-		"gzip cut in the middle":   {"a.gz", whole[:len(whole)/2], "truncated_file", [2]int{500, 1500}},
-		"gzip without its trailer": {"a.gz", whole[:len(whole)-8], "truncated_file", [2]int{2000, 2000}},
-		"gzip cut in its header":   {"a.gz", whole[:5], "truncated_file", [2]int{0, 0}},
-		"gzip damaged":             {"a.gz", string(damaged), "damaged_file", [2]int{2000, 2000}},
-		"gzip with rubbish behind": {"a.gz", whole + "rubbish rubbish", "damaged_file", [2]int{2000, 2000}},
-		"no gzip":                  {"a.gz", b.String(), "damaged_file", [2]int{0, 0}},
-		"no zstd":                  {"a.zst", b.String(), "damaged_file", [2]int{0, 0}},
-		"zstd cut":                 {"a.zst", zst(b.String())[:1000], "truncated_file", [2]int{0, 1999}},
-		"array without end":        {"a.json", "[{\"a\":1},\n{\"b\":2}", "truncated_file", [2]int{2, 2}},
-		"array cut in a record":    {"a.json", "[{\"a\":1},\n{\"b\":", "truncated_file", [2]int{1, 1}},
+		"gzip cut in the middle":    {"a.gz", whole[:len(whole)/2], "truncated_file", [2]int{500, 1500}},
+		"gzip without its trailer":  {"a.gz", whole[:len(whole)-8], "truncated_file", [2]int{2000, 2000}},
+		"gzip cut in its header":    {"a.gz", whole[:5], "truncated_file", [2]int{0, 0}},
+		"gzip damaged":              {"a.gz", string(damaged), "damaged_file", [2]int{2000, 2000}},
+		"gzip with rubbish behind":  {"a.gz", whole + "rubbish rubbish", "damaged_file", [2]int{2000, 2000}},
+		"gzip whose header is lost": {"a.gz", whole[3:], "damaged_file", [2]int{0, 0}},
+		"zstd whose header is lost": {"a.zst", zst(b.String())[4:], "damaged_file", [2]int{0, 0}},
+		"gzip of any name, cut":     {"a.gz.1", whole[:len(whole)/2], "truncated_file", [2]int{500, 1500}},
+		"zstd cut":                  {"a.zst", zst(b.String())[:1000], "truncated_file", [2]int{0, 1999}},
+		"array without end":         {"a.json", "[{\"a\":1},\n{\"b\":2}", "truncated_file", [2]int{2, 2}},
+		"array cut in a record":     {"a.json", "[{\"a\":1},\n{\"b\":", "truncated_file", [2]int{1, 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

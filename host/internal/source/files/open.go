@@ -77,7 +77,7 @@ func (s *Source) begin(ctx context.Context, e entry, edition int, before *cursor
 	if recognised {
 		s.report.Recognised++
 	}
-	if before != nil && s.o.Keep {
+	if before != nil && s.o.Keep && !s.isRetired(*before) {
 		r.retire = before
 	}
 	return r, nil
@@ -148,6 +148,7 @@ func (s *Source) openAt(ctx context.Context, e entry, c cursor) (*reader, error)
 	if err != nil {
 		return nil, err
 	}
+	c.Compressed = r.compressed
 	r.cursor, r.skipping = c, c.Skipping
 	if c.Offset > 0 {
 		same := r.ended == nil && r.pass(c.Offset) == nil && (c.Sum == "" || c.Sum == r.sum())
@@ -163,7 +164,8 @@ func (s *Source) openAt(ctx context.Context, e entry, c cursor) (*reader, error)
 	return r.prepare(), nil
 }
 
-// openStored opens a file at its beginning.
+// openStored opens a file at its beginning; an *unsupportedError if its format is
+// not read.
 func (s *Source) openStored(ctx context.Context, e entry) (*reader, error) {
 	stored, err := s.place.open(ctx, e.path, 0)
 	if err != nil {
@@ -171,6 +173,10 @@ func (s *Source) openStored(ctx context.Context, e entry) (*reader, error) {
 	}
 	r := &reader{source: s, entry: e, stored: &counter{ReadCloser: stored}, free: func() {}}
 	r.ended = r.decompress()
+	var other *unsupportedError
+	if errors.As(r.ended, &other) {
+		return nil, errors.Join(other, r.close())
+	}
 	return r, nil
 }
 
@@ -209,30 +215,35 @@ func (r *reader) sum() string {
 	return fmt.Sprintf("%x", sum[:])
 }
 
-func compressed(path string) bool {
-	return strings.HasSuffix(path, ".gz") || strings.HasSuffix(path, ".zst")
-}
-
 // maxWindow is the most memory of a zstd frame's window.
 const maxWindow = 64 << 20
 
-// decompress chooses by the file's name.
+// decompress makes content the file's bytes without their compression.
 func (r *reader) decompress() error {
-	switch path := r.entry.path; {
-	case strings.HasSuffix(path, ".gz"):
-		z, err := newMembers(r.stored)
+	in := bufio.NewReaderSize(r.stored, 64<<10)
+	begin, err := in.Peek(maxMagic)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	f := formatOf(begin, r.entry.path)
+	r.compressed = f != uncompressed
+	switch f {
+	case gzipped:
+		z, err := newMembers(in)
 		if err != nil {
 			return err
 		}
 		r.content = z
-	case strings.HasSuffix(path, ".zst"):
-		z, err := zstd.NewReader(r.stored, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+	case zstandard:
+		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			return fmt.Errorf("begin to decompress: %w", err)
 		}
 		r.content, r.free = z, z.Close
+	case uncompressed:
+		r.content = in
 	default:
-		r.content = r.stored
+		return &unsupportedError{f}
 	}
 	return nil
 }
@@ -244,8 +255,8 @@ type members struct {
 	z  *kgzip.Reader
 }
 
-func newMembers(in io.Reader) (*members, error) {
-	m := &members{in: bufio.NewReaderSize(in, 64<<10)}
+func newMembers(in *bufio.Reader) (*members, error) {
+	m := &members{in: in}
 	var err error
 	if m.z, err = kgzip.NewReader(m.in); err != nil {
 		return nil, err

@@ -26,12 +26,13 @@ const (
 
 // reader reads one file.
 type reader struct {
-	source  *Source
-	entry   entry
-	cursor  cursor
-	stored  *counter  // the file as it is stored
-	content io.Reader // decompressed
-	free    func()
+	source     *Source
+	entry      entry
+	cursor     cursor
+	stored     *counter  // the file as it is stored
+	content    io.Reader // decompressed
+	compressed bool      // content is not as stored
+	free       func()
 
 	hash   xxh3.Hasher // of the bytes before the cursor's offset
 	start  []byte      // the first of them
@@ -153,7 +154,7 @@ func (r *reader) moveCursor(p *ingest.Piece) {
 			r.retire = nil
 		}
 		s.setCursor(path, c)
-		if s.o.Follow && !compressed(path) && r.entry.inode != 0 {
+		if s.o.Follow && !c.Compressed && r.entry.inode != 0 {
 			s.hashes[path] = &hashState{hash: r.hash, start: r.start, inode: r.entry.inode, offset: c.Offset}
 		}
 	}

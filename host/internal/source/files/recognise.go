@@ -55,6 +55,25 @@ func (s *Source) setCursor(position string, c cursor) {
 	}
 }
 
+// isRetired reports whether content needs no cursor of its own when another file
+// takes its path: a retired cursor of the same content never moves, or nothing of
+// it was read. So a chain of rotated files (a.1, a.2, a.3) leaves one retired cursor
+// for each content, and not one for each name that it had.
+func (s *Source) isRetired(c cursor) bool {
+	if c.StartSize == 0 || c.Sum == "" {
+		return true
+	}
+	for _, position := range s.starts[start{c.StartSize, c.Start}] {
+		if IsFile(position) {
+			continue
+		}
+		if known, err := decodeCursor(s.cursors[position]); err == nil && known.Offset == c.Offset && known.Sum == c.Sum {
+			return true
+		}
+	}
+	return false
+}
+
 // copyTime is how long a file that is a part of known content may be a copy that
 // is being made.
 const copyTime = time.Minute

@@ -136,7 +136,7 @@ func (s *Source) look(ctx context.Context) error {
 				}
 				e.settled = c.Cut
 			}
-			if !compressed(e.path) {
+			if !c.Compressed {
 				left = max(0, e.size-c.Offset)
 			}
 			if c.replacedBy(e) {
@@ -173,7 +173,8 @@ func (s *Source) skip(path, why string) {
 // unreadable reports whether an error of opening a file concerns that file
 // alone.
 func unreadable(err error) bool {
-	return errors.Is(err, fs.ErrPermission) || errors.Is(err, errNotRegular) || errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO)
+	var format *unsupportedError
+	return errors.As(err, &format) || errors.Is(err, fs.ErrPermission) || errors.Is(err, errNotRegular) || errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO)
 }
 
 // Next implements ingest.Source.
@@ -242,6 +243,7 @@ func (s *Source) advance(ctx context.Context) error {
 // Description summarises the cursors of a source.
 type Description struct {
 	Files    int64    // that were read, or are being read
+	Replaced int64    // contents of files that others have replaced, of a source with Keep
 	Repaired int64    // records, over all time
 	Waiting  []string // files whose last record is not complete, sorted
 }
@@ -256,6 +258,7 @@ func Describe(cursors map[string][]byte) (Description, error) {
 		}
 		d.Repaired += c.Repaired
 		if !IsFile(path) {
+			d.Replaced++
 			continue
 		}
 		d.Files++
