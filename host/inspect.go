@@ -101,9 +101,9 @@ func (h *Host) sourceStatus(ctx context.Context) ([]SourceStatus, error) {
 		if err != nil {
 			return nil, fmt.Errorf("source %s: %w", source.Reference(), err)
 		}
-		noFile := ""
-		if n, ok, err := files.Matched(ctx, source.Pattern); ok && err == nil && n == 0 {
-			noFile = source.Pattern
+		noFile, err := files.Unmatched(ctx, source.Pattern)
+		if err != nil {
+			return nil, fmt.Errorf("source %s: %w", source.Reference(), err)
 		}
 		sources = append(sources, SourceStatus{
 			Unread: h.unreadFiles(ctx, source), Name: source.Reference(), NoFile: noFile, Positions: told.Files, Replaced: told.Replaced,

@@ -14,6 +14,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/diagnostic"
 	"github.com/penstock-io/penstock/host/internal/plugin"
+	"github.com/penstock-io/penstock/host/internal/source/files"
 	"github.com/penstock-io/penstock/sdk/protocol"
 	"github.com/penstock-io/penstock/sdk/schema"
 )
@@ -76,6 +77,9 @@ func Load(ctx context.Context, o LoadOptions) (*Config, Diagnostics, error) {
 	if !o.Offline && !o.Command && (o.Ask || list.HasErrors()) {
 		list = append(list, consult(ctx, c, !list.HasErrors(), stored)...)
 	}
+	if o.Ask && !o.Offline {
+		list = append(list, unmatched(ctx, c)...)
+	}
 	diagnostic.Sort(list)
 	if len(c.Unset) > 0 && !list.HasErrors() {
 		list = append(list, &hcl.Diagnostic{
@@ -90,12 +94,30 @@ func Load(ctx context.Context, o LoadOptions) (*Config, Diagnostics, error) {
 	return c, diagnostics, nil
 }
 
+// unmatched warns of sources whose path names no file. Patterns that cannot be
+// looked at are a mistake of the configuration, or the host's to report.
+func unmatched(ctx context.Context, c *Config) diagnostic.Diagnostics {
+	var found diagnostic.Diagnostics
+	for _, s := range c.Sources {
+		text, err := files.Unmatched(ctx, s.Pattern)
+		if err != nil || text == "" || s.Pattern == "" {
+			continue
+		}
+		at := s.AttributeRange("path")
+		found = append(found, &hcl.Diagnostic{Severity: hcl.DiagWarning, Summary: "No file", Detail: text, Subject: &at, Context: s.Range.Ptr()})
+	}
+	return found
+}
+
 // compare compares a configuration with the catalog in its data directory. A
 // command only needs the projects to be as they were.
 func compare(c *Config, s *stored, o LoadOptions) diagnostic.Diagnostics {
 	if o.Offline {
 		if len(c.Destinations) > 0 {
 			c.Skipped = append(c.Skipped, "what plugins check in their destinations, and whether two pipelines write to one place: no plugin was started")
+		}
+		if len(c.Sources) > 0 {
+			c.Skipped = append(c.Skipped, "whether the paths of sources name files")
 		}
 		c.Skipped = append(c.Skipped, "whether projects and pipelines are as they were registered: the catalog in data_dir was not read")
 		return nil

@@ -33,6 +33,7 @@ type SourceSummary struct {
 	Bytes       int64             `json:"bytes"`
 	Warning     string            `json:"warning,omitempty"`    // how the data contradicts the configuration
 	Matched     int               `json:"matched"`              // files that the path names
+	NoFile      string            `json:"no_file,omitempty"`    // "… matches no file (yet)", with a hint
 	Recognised  int               `json:"recognised,omitempty"` // files that hold records that were read under another name
 	Waiting     []string          `json:"waiting,omitempty"`    // files whose last record is not complete
 	Skipped     []string          `json:"skipped,omitempty"`    // paths that match and were not read, and why

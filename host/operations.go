@@ -111,7 +111,7 @@ type SourceStatus struct {
 	Unread      *Unread          `json:"unread,omitempty"`      // nil: everything was read
 	Repaired    int64            `json:"repaired"`              // records in which U+FFFD replaces half characters
 	Waiting     []string         `json:"waiting,omitempty"`     // files whose last record is not complete
-	NoFile      string           `json:"no_file,omitempty"`     // the path, if it names no file
+	NoFile      string           `json:"no_file,omitempty"`     // "… matches no file (yet)", with a hint; "" if its path names one
 	Quarantined map[string]int64 `json:"quarantined,omitempty"` // by reason
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sort"
 	"sync"
 	"time"
@@ -51,7 +52,8 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 	before := j.writer.Stats()
 	refused := &refusedCounts{counts: map[schema.Reason]int64{}}
 	var counters ingest.Counters
-	stopReports := h.reportReading(s, source, &counters)
+	doubted := &doubts{source: s, counters: &counters, log: h.log}
+	stopReports := h.reportReading(s, source, &counters, doubted.look)
 	err = ingest.Run(ctx, ingest.Options{
 		Source: source, Records: records[s.Records], Appender: j.writer, Rejects: rejects{h.quarantine, s.Reference()}, Now: time.Now,
 		Counters: &counters, Refused: refused.add, Times: times(s),
@@ -64,11 +66,13 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 	done.Rows, done.Duplicates = after.Kept-before.Kept, after.Duplicates-before.Duplicates
 	done.Repaired = counters.Repaired.Load()
 	done.Quarantined = refused.list(s.Reference())
-	if done.Warning = doubt(s, counters.TimesUTC.Load(), counters.TimesLocal.Load()); done.Warning != "" {
-		h.log.Warn(done.Warning, "source", s.Reference())
-	}
+	doubted.look()
+	done.Warning = doubted.warning
 	report := source.Report()
 	done.Matched, done.Recognised, done.Waiting, done.Skipped = report.Matched, report.Recognised, report.Waiting, report.Skipped
+	if done.Matched == 0 && err == nil {
+		done.NoFile, err = files.Unmatched(ctx, s.Pattern)
+	}
 	if err == nil {
 		rows, duplicates := done.Rows, done.Duplicates
 		if h.serving {
@@ -98,6 +102,24 @@ const (
 	seemWrong      = 10
 	seemWrongLeast = 20
 )
+
+// doubts logs, once, that the times of a source contradict its data_timezone: a
+// followed source has no end. It is for one goroutine at a time.
+type doubts struct {
+	source   *config.Source
+	counters *ingest.Counters
+	log      *slog.Logger
+	warning  string // the last one
+	logged   bool
+}
+
+func (d *doubts) look() {
+	d.warning = doubt(d.source, d.counters.TimesUTC.Load(), d.counters.TimesLocal.Load())
+	if d.warning != "" && !d.logged {
+		d.logged = true
+		d.log.Warn(d.warning, "source", d.source.Reference())
+	}
+}
 
 // doubt returns a warning if the times of a source's events contradict its
 // data_timezone, or "".
@@ -130,8 +152,9 @@ func sealed(ctx context.Context, w interface{ Seal(context.Context) error }, err
 	return errors.Join(err, sealErr)
 }
 
-// reportReading reports progress until the function that it returns is called.
-func (h *Host) reportReading(s *config.Source, source *files.Source, counters *ingest.Counters) (stop func()) {
+// reportReading reports progress, and calls look, until the function that it
+// returns is called.
+func (h *Host) reportReading(s *config.Source, source *files.Source, counters *ingest.Counters, look func()) (stop func()) {
 	quit, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -143,6 +166,7 @@ func (h *Host) reportReading(s *config.Source, source *files.Source, counters *i
 				return
 			case <-tick:
 			}
+			look()
 			h.observer.Report(Report{
 				Stage: "import", Name: s.Reference(), Rows: counters.Rows.Load(), Bytes: counters.Read.Load(),
 				Total: source.Total(), Quarantined: counters.Refused.Load(),

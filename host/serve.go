@@ -12,6 +12,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/export"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/host/internal/source/files"
 )
 
 // How often a serving host looks at things.
@@ -121,6 +122,9 @@ func (h *Host) retryTransient(ctx context.Context, message string, do func(conte
 // journal stands.
 func (h *Host) serveSource(ctx context.Context, s *config.Source) {
 	pauses := backoff{first: reopenFirst, limit: retryPause}
+	if text, err := files.Unmatched(ctx, s.Pattern); err == nil && text != "" {
+		h.log.Warn(text, "source", s.Reference())
+	}
 	for {
 		began := time.Now()
 		_, err := h.read(ctx, s, s.Follow)

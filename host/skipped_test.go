@@ -8,8 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/penstock-io/penstock/host/internal/source/files"
 )
 
 // Paths that a source matches and that are not regular files, or cannot be read,
@@ -86,9 +84,5 @@ func TestDirectoriesWithNamesOfPatterns(t *testing.T) {
 		if status, _ := inner.status(); err != nil || events.Rows != 1 || events.Matched != 1 || status.NoFile != "" {
 			t.Errorf("%s: %+v, %v, status %+v", name, events, err, status)
 		}
-	}
-	dir := t.TempDir()
-	if n, ok, err := files.Matched(t.Context(), dir); n != 0 || !ok || err != nil {
-		t.Errorf("a directory: %d files, %v", n, err)
 	}
 }

@@ -128,6 +128,8 @@ func readSummary(s host.SourceSummary) string {
 	case s.Records > 0 || len(s.Quarantined) > 0:
 	case collector:
 		return "nothing waits in its log"
+	case s.NoFile != "":
+		return s.NoFile
 	case s.Matched == 0:
 		return "its path matches no file (yet)"
 	default:

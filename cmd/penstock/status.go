@@ -69,7 +69,7 @@ func (c *cli) printStatus(s *host.Status) {
 		c.table([]string{"source", "files read", "not read yet", "repaired", "in quarantine"}, rows)
 		for _, source := range s.Sources {
 			if source.NoFile != "" {
-				fmt.Fprintf(c.out, "%s: %s matches no file (yet)\n", source.Name, source.NoFile)
+				fmt.Fprintf(c.out, "%s: %s\n", source.Name, source.NoFile)
 			}
 			if source.Warning != "" {
 				fmt.Fprintf(c.out, "%s: %s\n", source.Name, source.Warning)

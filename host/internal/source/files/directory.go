@@ -40,6 +40,7 @@ func (d directory) list(context.Context) (listing, error) {
 		case err != nil:
 			found.skip(path, cause(err))
 		case info.IsDir():
+			found.directories++
 		case !info.Mode().IsRegular():
 			found.skip(path, notRegular(info.Mode()))
 		default:

@@ -36,8 +36,9 @@ type entry struct {
 
 // listing holds the files that a pattern matches.
 type listing struct {
-	entries []entry
-	skipped map[string]string // paths that are not read, and why
+	entries     []entry
+	skipped     map[string]string // paths that are not read, and why
+	directories int               // that the pattern names, and that are not read
 }
 
 func (l *listing) skip(path, why string) {

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -268,16 +267,6 @@ func Describe(cursors map[string][]byte) (Description, error) {
 	}
 	slices.Sort(d.Waiting)
 	return d, nil
-}
-
-// Matched returns how many files a pattern of the local file system names; ok is
-// false for a bucket, which is not asked.
-func Matched(ctx context.Context, pattern string) (n int, ok bool, err error) {
-	if strings.Contains(pattern, "://") {
-		return 0, false, nil
-	}
-	found, err := directory{pattern: pattern}.list(ctx)
-	return len(found.entries), true, err
 }
 
 // load takes up the cursors of the catalog.
