@@ -19,7 +19,7 @@ const trimEvery = 5 * time.Second
 
 // writer returns the journal of a project for rows that lie in a source's log.
 func (h *Host) writer(ctx context.Context, source string, id int64) (*journal.Writer, error) {
-	p := h.project(id)
+	p := projectByID(h.config, id)
 	if p == nil {
 		return nil, &rowlog.UnknownProjectError{Source: source, Project: id}
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/journal"
-	"github.com/penstock-io/penstock/host/internal/journal/keys"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
@@ -30,9 +29,13 @@ func (h *Host) Status(ctx context.Context) (*Status, error) {
 		if err != nil {
 			return nil, err
 		}
+		missing, err := h.missingSegments(ctx, p.ID, p.Name)
+		if err != nil {
+			return nil, err
+		}
 		s.Projects = append(s.Projects, ProjectStatus{
 			Name: p.Name, ID: p.ID, TimeZone: p.TimeZone, Sequence: p.Sequence, Segments: p.Segments, Rows: p.Rows, Bytes: p.Bytes,
-			Identity: links,
+			Identity: links, Missing: missing,
 		})
 	}
 	if s.Sources, err = h.sourceStatus(ctx); err != nil {
@@ -270,30 +273,4 @@ func segmentStatus(project string, s journal.Segment) SegmentStatus {
 		})
 	}
 	return status
-}
-
-// VerifyJournal implements Operations.
-func (h *Host) VerifyJournal(ctx context.Context) (*JournalReport, error) {
-	report := &JournalReport{Corruptions: []Corruption{}}
-	for _, p := range h.config.Projects {
-		found, err := journal.Verify(ctx, h.store, func(ctx context.Context, fn func(journal.Segment) error) error {
-			return h.catalog.Segments(ctx, p.ID, fn)
-		}, func(ctx context.Context) ([]keys.Run, error) { return h.catalog.KeyRuns(ctx, p.ID) })
-		if err != nil {
-			return nil, err
-		}
-		report.Segments += found.Segments
-		report.Blocks += found.Blocks
-		report.Bytes += found.Bytes
-		for _, d := range found.Damages {
-			report.Corruptions = append(report.Corruptions, Corruption(d))
-		}
-		if err := h.verifyStates(ctx, p, report); err != nil {
-			return nil, err
-		}
-	}
-	if err := h.verifyLogs(ctx, report); err != nil {
-		return nil, err
-	}
-	return report, h.verifyQuarantine(ctx, report)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -56,6 +57,51 @@ func waitLock(ctx context.Context, dataDir string) (*os.File, error) {
 			return nil, err
 		}
 	}
+}
+
+// locks are the locks of the directories of a host.
+type locks []*os.File
+
+// Close gives the directories back.
+func (l locks) Close() error {
+	var err error
+	for _, f := range l {
+		err = errors.Join(err, f.Close())
+	}
+	return err
+}
+
+// lockAll takes the data directory of a configuration, and the directory of its
+// blobs if that lies elsewhere. The caller closes the locks.
+func lockAll(ctx context.Context, c *Config) (locks, error) {
+	f, err := waitLock(ctx, c.Host.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	held := locks{f}
+	if within(c.Host.Blobs, c.Host.DataDir) {
+		return held, nil
+	}
+	if f, err = lock(c.Host.Blobs); err != nil {
+		return nil, errors.Join(err, held.Close())
+	}
+	return append(held, f), nil
+}
+
+// NoDataDirError says that the data directory of a configuration does not exist.
+type NoDataDirError struct{ DataDir string }
+
+func (e *NoDataDirError) Error() string {
+	return fmt.Sprintf("the data directory %s does not exist: data_dir may be mistyped, or no host has run with it yet (penstock run makes it)", e.DataDir)
+}
+
+// checkDataDir returns a *NoDataDirError if the data directory does not exist.
+func checkDataDir(c *Config) error {
+	_, err := os.Stat(c.Host.DataDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &NoDataDirError{c.Host.DataDir}
+	}
+	return err
 }
 
 // lock takes the data directory, which is made when it is missing. The lock

@@ -21,6 +21,8 @@ type OnceOptions struct {
 type Summary struct {
 	Sources   []SourceSummary   `json:"sources"`
 	Pipelines []PipelineSummary `json:"pipelines"`
+	// Missing are segments that the catalog lists and that are not on the disk.
+	Missing []MissingSegments `json:"missing,omitempty"`
 }
 
 // SourceSummary counts the records of one source.
@@ -88,14 +90,15 @@ func (h *Host) runOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
 	if err := h.plugins.Start(ctx); err != nil {
 		return nil, err
 	}
+	summary := &Summary{}
+	failed := h.noteMissing(ctx, summary)
 	if err := h.recover(ctx); err != nil {
-		return nil, err
+		return nil, errors.Join(failed, err)
 	}
 	if err := h.register(ctx); err != nil {
-		return nil, err
+		return nil, errors.Join(failed, err)
 	}
-	summary := &Summary{}
-	failed := h.drainCollectors(ctx, summary)
+	failed = errors.Join(failed, h.drainCollectors(ctx, summary))
 	for i := range summary.Sources {
 		if s := &summary.Sources[i]; s.lost != nil {
 			failed = errors.Join(failed, s.lost)
@@ -136,6 +139,21 @@ func (h *Host) recover(ctx context.Context) error {
 		h.sweepStates(ctx, p)
 	}
 	return nil
+}
+
+// noteMissing adds the missing segments of all projects to a summary. The error
+// says the same.
+func (h *Host) noteMissing(ctx context.Context, summary *Summary) error {
+	var failed error
+	for _, p := range h.config.Projects {
+		m, err := h.missingSegments(ctx, p.ID, p.Name)
+		if m != nil {
+			summary.Missing = append(summary.Missing, *m)
+			err = m
+		}
+		failed = errors.Join(failed, err)
+	}
+	return failed
 }
 
 // checkBlobs refuses a directory without segments where the catalog knows

@@ -65,7 +65,6 @@ func (h *Host) handlers() map[string]api.Operation {
 		"pipelines":        withoutParams(h.Pipelines),
 		"journal/segments": withoutParams(h.Segments),
 		"journal/verify":   withoutParams(h.VerifyJournal),
-		"journal/rebuild":  withoutParams(h.RebuildCatalog),
 		"destinations/check": withParams(func(ctx context.Context, n named) (any, error) {
 			return h.CheckDestinations(ctx, n.Destination)
 		}),
@@ -165,10 +164,6 @@ func (r *remote) Segments(ctx context.Context) ([]SegmentStatus, error) {
 
 func (r *remote) VerifyJournal(ctx context.Context) (*JournalReport, error) {
 	return ask[*JournalReport](ctx, r, "journal/verify", nil)
-}
-
-func (r *remote) RebuildCatalog(ctx context.Context) (*RebuildReport, error) {
-	return ask[*RebuildReport](ctx, r, "journal/rebuild", nil)
 }
 
 func (r *remote) Quarantine(ctx context.Context, f QuarantineFilter) (*QuarantineList, error) {

@@ -30,7 +30,6 @@ type Operations interface {
 
 	Segments(ctx context.Context) ([]SegmentStatus, error)
 	VerifyJournal(ctx context.Context) (*JournalReport, error)
-	RebuildCatalog(ctx context.Context) (*RebuildReport, error)
 
 	Quarantine(ctx context.Context, filter QuarantineFilter) (*QuarantineList, error)
 	ReplayQuarantine(ctx context.Context, filter QuarantineFilter) (*ReplayReport, error)
@@ -92,6 +91,19 @@ type ProjectStatus struct {
 	Bytes    int64  `json:"bytes"`
 	// Identity is nil when no identity links were folded yet.
 	Identity *IdentityStatus `json:"identity,omitempty"`
+	// Missing is nil when all segments that the catalog lists are there.
+	Missing *MissingSegments `json:"missing,omitempty"`
+}
+
+// MissingSegments sums up segments of a project that the catalog lists and that
+// are not on the disk: rows that may be lost.
+type MissingSegments struct {
+	Project  string `json:"project"`
+	Segments int64  `json:"segments"`
+	Rows     int64  `json:"rows"`
+	From     string `json:"from"` // UTC dates of the rows
+	To       string `json:"to"`
+	First    string `json:"first"` // the first of them
 }
 
 // IdentityStatus counts a project's folded identity links.
@@ -274,6 +286,9 @@ type JournalReport struct {
 	Corruptions     []Corruption `json:"corruptions"`
 	// Lost are missing parts of the write-ahead logs of collectors.
 	Lost []LogLoss `json:"lost,omitempty"`
+	// CatalogFailed means that the catalog does not list what the journal holds:
+	// it was lost, or is an old copy. Corruptions says more.
+	CatalogFailed bool `json:"catalog_failed,omitempty"`
 }
 
 // Corruption is one corrupt part of a file.
@@ -281,15 +296,11 @@ type Corruption struct {
 	Blob   string `json:"blob"`
 	Place  string `json:"place"` // "block 17", "footer"
 	Detail string `json:"detail"`
-}
-
-// RebuildReport counts the restored parts of a rebuilt catalog, and names the
-// others.
-type RebuildReport struct {
-	Segments    int64    `json:"segments"`
-	Cursors     int64    `json:"cursors"`
-	Rows        int64    `json:"rows"`
-	NotRestored []string `json:"not_restored"`
+	// Rows are those that may be lost, of the UTC dates From to To; 0: none, or
+	// not known.
+	Rows int64  `json:"rows,omitempty"`
+	From string `json:"from,omitempty"`
+	To   string `json:"to,omitempty"`
 }
 
 // QuarantineFilter picks quarantined records.

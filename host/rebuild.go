@@ -4,91 +4,367 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/journal/disk"
+	"github.com/penstock-io/penstock/host/internal/private"
+	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// RebuildCatalog implements Operations. The old catalog is kept beside the new
-// one, and stays in place when the new one cannot be made. A serving host
-// refuses.
-func (h *Host) RebuildCatalog(ctx context.Context) (*RebuildReport, error) {
-	if h.serving {
+// RebuildOptions say when a catalog is rebuilt.
+type RebuildOptions struct {
+	// Force rebuilds a catalog that is in order, too.
+	Force bool
+}
+
+// RebuildReport counts the restored parts of a rebuilt catalog, and names the
+// others.
+type RebuildReport struct {
+	Segments    int64    `json:"segments"`
+	Cursors     int64    `json:"cursors"`
+	Rows        int64    `json:"rows"`
+	Pipelines   int64    `json:"pipelines"` // that keep their ids, cursors and targets
+	Runs        int64    `json:"runs"`      // of those pipelines
+	OldCatalog  string   `json:"old_catalog,omitempty"`
+	NotRestored []string `json:"not_restored"`
+}
+
+// HealthyCatalogError says that a catalog was not rebuilt because it is in order.
+type HealthyCatalogError struct {
+	Path      string
+	Segments  int64
+	Pipelines int
+}
+
+func (e *HealthyCatalogError) Error() string {
+	return fmt.Sprintf("the catalog %s is in order: it lists %d segments, which are all there, and %d pipelines. Nothing has to be restored. "+
+		"--force rebuilds it all the same", e.Path, e.Segments, e.Pipelines)
+}
+
+// RebuildCatalog replaces the catalog in a configuration's data directory by one
+// that is made from segments and commit records, and from the parts of the old
+// one that can be read. The old file is kept. A catalog that is in order is a
+// *HealthyCatalogError without Force. The data directory must exist, and no host
+// may serve it.
+func RebuildCatalog(ctx context.Context, c *Config, o RebuildOptions) (*RebuildReport, error) {
+	report, err := rebuildCatalog(ctx, c, o)
+	return report, explain(c, err)
+}
+
+func rebuildCatalog(ctx context.Context, c *Config, o RebuildOptions) (report *RebuildReport, err error) {
+	if err := checkDataDir(c); err != nil {
+		return nil, err
+	}
+	if Serving(ctx, c) {
 		return nil, errors.New("the catalog can be rebuilt only while no host is running: stop it first")
 	}
-	path := filepath.Join(h.config.Host.DataDir, catalogFile)
-	fresh := path + ".rebuilt"
+	held, err := lockAll(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, held.Close()) }()
+	store, err := disk.OpenDir(c.Host.Blobs)
+	if err != nil {
+		return nil, err
+	}
+	r := &rebuild{config: c, store: store, path: filepath.Join(c.Host.DataDir, catalogFile)}
+	defer func() { err = errors.Join(err, r.close()) }()
+	if err := r.readOld(ctx); err != nil {
+		return nil, err
+	}
+	if !o.Force {
+		if err := r.refuseHealthy(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return r.do(ctx)
+}
+
+// rebuild rebuilds one catalog. The data directory is locked.
+type rebuild struct {
+	config *Config
+	store  disk.Store
+	path   string // of the catalog
+
+	// A copy of the old catalog, brought to the present schema. The old file is
+	// never changed.
+	old    *catalog.Catalog
+	oldErr error // why it cannot be read; nil: it can
+}
+
+// Suffixes of the files next to a catalog that a rebuild makes and removes.
+const (
+	copySuffix    = ".copy"
+	rebuiltSuffix = ".rebuilt"
+)
+
+func (r *rebuild) close() error {
+	var err error
+	if r.old != nil {
+		err = r.old.Close()
+	}
+	return errors.Join(err, removeCatalog(r.path+copySuffix), removeCatalog(r.path+rebuiltSuffix))
+}
+
+// readOld copies the old catalog and opens the copy.
+func (r *rebuild) readOld(ctx context.Context) error {
+	if _, err := os.Stat(r.path); errors.Is(err, fs.ErrNotExist) {
+		r.oldErr = errors.New("there is none")
+		return nil
+	}
+	if err := copyCatalog(r.path, r.path+copySuffix); err != nil {
+		return fmt.Errorf("copy catalog: %w", err)
+	}
+	old, err := catalog.Open(ctx, r.path+copySuffix, "rebuild")
+	var newer *catalog.NewerError
+	switch {
+	case errors.As(err, &newer):
+		return err
+	case err != nil:
+		r.oldErr = err
+		return nil
+	}
+	r.old = old
+	return nil
+}
+
+// refuseHealthy returns a *HealthyCatalogError if the old catalog can be read as
+// a whole and lists what is in the store.
+func (r *rebuild) refuseHealthy(ctx context.Context) error {
+	if r.old == nil || r.old.Check(ctx) != nil {
+		return nil
+	}
+	ids, err := projectsOf(ctx, r.old, r.store)
+	if err != nil {
+		return err
+	}
+	healthy := &HealthyCatalogError{Path: r.path}
+	for _, id := range ids {
+		sound, err := r.sound(ctx, id)
+		if err != nil {
+			return err
+		}
+		if !sound {
+			return nil
+		}
+	}
+	projects, err := r.old.Projects(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range projects {
+		healthy.Segments += p.Segments
+	}
+	pipelines, err := r.old.Pipelines(ctx)
+	healthy.Pipelines = len(pipelines)
+	if err != nil {
+		return err
+	}
+	return healthy
+}
+
+// sound reports whether a project's segments, runs of keys and generations are
+// those that the old catalog lists. What is in them is not read: journal verify
+// does that.
+func (r *rebuild) sound(ctx context.Context, id int64) (bool, error) {
+	err := journal.Compare(ctx, r.old, r.store, id)
+	var behind *journal.BehindError
+	var lost *journal.LostCatalogError
+	if errors.As(err, &behind) || errors.As(err, &lost) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	runs, err := r.old.KeyRuns(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	blobs := make([]string, 0, len(runs))
+	for _, run := range runs {
+		blobs = append(blobs, run.Blob)
+	}
+	for _, stream := range []batch.Stream{batch.People, batch.Identity} {
+		g, err := r.old.Generation(ctx, id, stream)
+		if err != nil {
+			return false, err
+		}
+		if g != nil {
+			blobs = append(blobs, g.Blob)
+		}
+	}
+	for _, blob := range blobs {
+		f, err := r.store.Open(ctx, blob)
+		if err != nil {
+			return false, notExist(err)
+		}
+		if err := f.Close(); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// notExist returns nil for the error of a file that is missing.
+func notExist(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// do makes the new catalog and puts it in the place of the old one.
+func (r *rebuild) do(ctx context.Context) (*RebuildReport, error) {
+	fresh := r.path + rebuiltSuffix
 	if err := removeCatalog(fresh); err != nil {
 		return nil, err
 	}
-	c, err := catalog.Open(ctx, fresh, h.owner)
+	c, err := catalog.Open(ctx, fresh, newOwner())
 	if err != nil {
 		return nil, err
 	}
-	report, err := h.restore(ctx, c)
-	if err := errors.Join(err, c.Close()); err != nil {
-		return nil, errors.Join(fmt.Errorf("rebuild catalog: %w", err), removeCatalog(fresh))
+	report := &RebuildReport{NotRestored: []string{}}
+	err = r.restoreJournal(ctx, c, report)
+	if err == nil {
+		err = r.restorePipelines(ctx, c, report)
 	}
 	// Closing checkpoints the log into the file: from here on it is one file.
-	if err := h.catalog.Close(); err != nil {
-		return nil, err
+	if err := errors.Join(err, c.Close()); err != nil {
+		return nil, fmt.Errorf("rebuild catalog: %w", err)
 	}
-	h.catalog = nil
-	kept := fmt.Sprintf("%s.%s", path, time.Now().UTC().Format("20060102T150405Z"))
-	if err := errors.Join(os.Rename(path, kept), removeCatalog(path), os.Rename(fresh, path)); err != nil {
+	if err := r.replace(fresh, report); err != nil {
 		return nil, fmt.Errorf("replace the catalog: %w", err)
-	}
-	report.NotRestored = append(report.NotRestored, "the old catalog is kept as "+kept)
-	h.catalog, err = catalog.Open(ctx, path, h.owner)
-	return report, err
-}
-
-// restore fills an empty catalog from segments and commit records.
-func (h *Host) restore(ctx context.Context, c *catalog.Catalog) (*RebuildReport, error) {
-	report := &RebuildReport{NotRestored: []string{
-		"pipelines and their runs: each pipeline is registered anew with another id, and exports from its from_date again. " +
-			"Destinations that hold the old ids refuse it, so that no row is there twice: give it another target, or remove what is there. " +
-			"adopt = true adds events to what is there: it is for a from_date behind what was exported",
-		"people and identity mappings: the next run of a pipeline that exports them folds them anew out of the whole journal",
-		"which quarantined records were replayed",
-	}}
-	ids, err := journal.Projects(ctx, h.store)
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range ids {
-		p := h.project(id)
-		if p == nil {
-			return nil, fmt.Errorf("the journal holds project %d, which the configuration does not name: add it, for its time zone", id)
-		}
-		if err := c.RegisterProject(ctx, p.ID, p.Name, p.TimeZone.String()); err != nil {
-			return nil, err
-		}
-		cursors := map[string]bool{}
-		err := journal.Rebuild(ctx, h.store, id, func(s journal.Seal) error {
-			report.Segments++
-			for _, e := range s.Extents {
-				report.Rows += e.Rows
-			}
-			for _, m := range s.Cursors {
-				cursors[m.Source+" "+m.Position] = true
-			}
-			return c.RestoreSeal(ctx, s)
-		})
-		if err != nil {
-			return nil, err
-		}
-		report.Cursors += int64(len(cursors))
 	}
 	return report, nil
 }
 
-func (h *Host) project(id int64) *config.Project {
-	for _, p := range h.config.Projects {
+// replace puts the new catalog in the place of the old one, which is kept with
+// its log.
+func (r *rebuild) replace(fresh string, report *RebuildReport) error {
+	kept := fmt.Sprintf("%s.%s", r.path, time.Now().UTC().Format("20060102T150405Z"))
+	for _, suffix := range catalogSuffixes {
+		err := os.Rename(r.path+suffix, kept+suffix)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err == nil && suffix == "" {
+			report.OldCatalog = kept
+		}
+	}
+	return os.Rename(fresh, r.path)
+}
+
+// restoreJournal fills an empty catalog from segments and commit records.
+func (r *rebuild) restoreJournal(ctx context.Context, c *catalog.Catalog, report *RebuildReport) error {
+	ids, err := journal.Projects(ctx, r.store)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		p := projectByID(r.config, id)
+		if p == nil {
+			return fmt.Errorf("the journal holds project %d, which the configuration does not name: add it, for its time zone", id)
+		}
+		if r.old != nil {
+			// A host that was killed may have left the last record unwritten.
+			if err := journal.Record(ctx, r.old, r.store, id); err != nil && !catalog.IsDamage(err) {
+				return err
+			}
+		}
+		if err := c.RegisterProject(ctx, p.ID, p.Name, p.TimeZone.String()); err != nil {
+			return err
+		}
+		if err := restoreSeals(ctx, c, r.store, id, report); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func restoreSeals(ctx context.Context, c *catalog.Catalog, store disk.Store, project int64, report *RebuildReport) error {
+	cursors := map[string]bool{}
+	err := journal.Rebuild(ctx, store, project, func(s journal.Seal) error {
+		report.Segments++
+		for _, e := range s.Extents {
+			report.Rows += e.Rows
+		}
+		for _, m := range s.Cursors {
+			cursors[m.Source+" "+m.Position] = true
+		}
+		return c.RestoreSeal(ctx, s)
+	})
+	report.Cursors += int64(len(cursors))
+	return err
+}
+
+// restorePipelines copies what only the old catalog knows, as far as it can be
+// read.
+func (r *rebuild) restorePipelines(ctx context.Context, c *catalog.Catalog, report *RebuildReport) error {
+	folded := "people and identity mappings: the next run of a pipeline that exports them folds the whole journal again"
+	err := r.oldErr
+	var s catalog.Salvage
+	if r.old != nil {
+		if err := r.registerProjects(ctx, c); err != nil {
+			return err
+		}
+		if err := r.old.Close(); err != nil {
+			return err
+		}
+		r.old = nil
+		s, err = c.RestoreFrom(ctx, r.path+copySuffix)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		report.NotRestored = append(report.NotRestored, fmt.Sprintf("pipelines and their runs (the old catalog: %v). Each pipeline is registered again with a new id, "+
+			"and exports everything from its from_date. A destination that holds rows of the old id refuses it, so that no row is there twice: "+
+			"give the pipeline another target, or remove the old rows first. Do not set adopt = true for these dates: it keeps the old rows, "+
+			"and every row would be there twice", err), folded, "which quarantined records were replayed")
+		return nil
+	}
+	report.Pipelines, report.Runs = s.Pipelines, s.Runs
+	if s.RunsError != nil {
+		report.NotRestored = append(report.NotRestored, fmt.Sprintf("runs (%v): the list of runs begins again. A pipeline that had an unfinished run "+
+			"stops if its destination has committed it; 'penstock pipelines recover' shows how to go on", s.RunsError))
+	}
+	if s.QuarantineError != nil {
+		report.NotRestored = append(report.NotRestored, fmt.Sprintf("which quarantined records were replayed (%v)", s.QuarantineError))
+	}
+	report.NotRestored = append(report.NotRestored, folded)
+	return nil
+}
+
+// registerProjects registers the projects of the old catalog that have no seal.
+func (r *rebuild) registerProjects(ctx context.Context, c *catalog.Catalog) error {
+	projects, err := r.old.Projects(ctx)
+	if catalog.IsDamage(err) {
+		return nil // RestoreFrom returns it again
+	}
+	if err != nil {
+		return err
+	}
+	for _, p := range projects {
+		if p.Sequence > 0 {
+			continue
+		}
+		if err := c.RegisterProject(ctx, p.ID, p.Name, p.TimeZone); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func projectByID(c *Config, id int64) *config.Project {
+	for _, p := range c.Projects {
 		if p.ID == id {
 			return p
 		}
@@ -96,13 +372,64 @@ func (h *Host) project(id int64) *config.Project {
 	return nil
 }
 
-// removeCatalog removes a catalog's file and what SQLite keeps beside it.
+// projectsOf lists the projects that a catalog or a store knows, by id.
+func projectsOf(ctx context.Context, c *catalog.Catalog, store disk.Store) ([]int64, error) {
+	projects, err := c.Projects(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := journal.Projects(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := journal.Stored(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	ids = append(ids, stored...)
+	for _, p := range projects {
+		ids = append(ids, p.ID)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
+}
+
+// catalogSuffixes are those of the files that SQLite keeps a catalog in.
+var catalogSuffixes = []string{"-wal", "-shm", ""}
+
+// removeCatalog removes a catalog's files.
 func removeCatalog(path string) error {
 	var failed error
-	for _, suffix := range []string{"", "-wal", "-shm"} {
-		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
-			failed = errors.Join(failed, err)
-		}
+	for _, suffix := range catalogSuffixes {
+		failed = errors.Join(failed, notExist(os.Remove(path+suffix)))
 	}
 	return failed
+}
+
+// copyCatalog copies the files of a catalog that no process has open. SQLite
+// makes the index of the log again.
+func copyCatalog(from, to string) error {
+	if err := removeCatalog(to); err != nil {
+		return err
+	}
+	for _, suffix := range []string{"-wal", ""} {
+		if err := notExist(copyFile(from+suffix, to+suffix)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func copyFile(from, to string) (err error) {
+	in, err := private.OpenFile(from, os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := private.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
 }

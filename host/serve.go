@@ -46,6 +46,9 @@ func (h *Host) serve(ctx context.Context) error {
 	if err := h.plugins.Start(ctx); err != nil {
 		h.log.Warn("could not remove the directories that plugins of a dead host left behind", "error", err)
 	}
+	if err := h.noteMissing(ctx, &Summary{}); err != nil {
+		h.log.Error("segments of the journal are missing", "error", err)
+	}
 	if err := h.recover(ctx); err != nil {
 		return err
 	}

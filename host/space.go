@@ -30,6 +30,16 @@ func explain(c *Config, err error) error {
 		err, strings.Join(free, ", "))
 }
 
+// Hint returns the next step after an error that does not say it itself; "" if
+// there is none.
+func Hint(err error) string {
+	if catalog.IsDamage(err) {
+		return "the catalog is damaged: stop the host, then run 'penstock journal rebuild-catalog', which restores it from the journal and keeps " +
+			"the damaged file, or restore the data directory from a backup"
+	}
+	return ""
+}
+
 // isTransient reports whether a host that serves should go on after err and try
 // again: the operating system refused something, such as room on a disk or
 // access to a file, which may pass without a change of the configuration. A file

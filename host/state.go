@@ -265,11 +265,11 @@ func (b blocksOf) Generation(ctx context.Context, stream batch.Stream, blob stri
 
 // verifyStates reads every byte of the latest generations, and compares them
 // with their checksums.
-func (h *Host) verifyStates(ctx context.Context, p *config.Project, report *JournalReport) error {
+func (h *Host) verifyStates(ctx context.Context, project int64, report *JournalReport) error {
 	for _, stream := range []batch.Stream{batch.People, batch.Identity} {
-		g, err := h.catalog.Generation(ctx, p.ID, stream)
+		g, err := h.catalog.Generation(ctx, project, stream)
 		for err == nil && g != nil {
-			g, err = h.verifyState(ctx, p, stream, g, report)
+			g, err = h.verifyState(ctx, project, stream, g, report)
 		}
 		if err != nil {
 			return err
@@ -280,14 +280,14 @@ func (h *Host) verifyStates(ctx context.Context, p *config.Project, report *Jour
 
 // verifyState verifies a generation. When a fold has replaced it
 // since and its files are gone, verifyState returns the one that follows.
-func (h *Host) verifyState(ctx context.Context, p *config.Project, stream batch.Stream, g *pipeline.Generation, report *JournalReport) (*pipeline.Generation, error) {
-	err := generation.New(h.store, p.ID, stream).Rows(ctx, g.Blob, func([]byte) error { return nil })
+func (h *Host) verifyState(ctx context.Context, project int64, stream batch.Stream, g *pipeline.Generation, report *JournalReport) (*pipeline.Generation, error) {
+	err := generation.New(h.store, project, stream).Rows(ctx, g.Blob, func([]byte) error { return nil })
 	var damage *segment.DamageError
 	switch {
 	case errors.As(err, &damage):
 		report.Corruptions = append(report.Corruptions, Corruption{Blob: damage.Place, Place: "file", Detail: damage.Detail})
 	case errors.Is(err, fs.ErrNotExist):
-		latest, latestErr := h.catalog.Generation(ctx, p.ID, stream)
+		latest, latestErr := h.catalog.Generation(ctx, project, stream)
 		if latestErr != nil || latest != nil && latest.Blob != g.Blob {
 			return latest, latestErr
 		}

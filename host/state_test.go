@@ -220,17 +220,17 @@ func TestVerifyingDuringAFold(t *testing.T) {
 		t.Fatalf("%+v, %v", second, err)
 	}
 	var report JournalReport
-	next, err := h.verifyState(t.Context(), s.project, batch.People, first, &report)
+	next, err := h.verifyState(t.Context(), s.project.ID, batch.People, first, &report)
 	if err != nil || next == nil || *next != *second || len(report.Corruptions) > 0 {
 		t.Errorf("%+v, %v, %+v", next, err, report)
 	}
-	if err := h.verifyStates(t.Context(), s.project, &report); err != nil || len(report.Corruptions) > 0 || report.Bytes != second.Bytes {
+	if err := h.verifyStates(t.Context(), s.project.ID, &report); err != nil || len(report.Corruptions) > 0 || report.Bytes != second.Bytes {
 		t.Errorf("%v, %+v", err, report)
 	}
 	if err := h.store.Delete(t.Context(), second.Blob); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.verifyStates(t.Context(), s.project, &report); err != nil || len(report.Corruptions) != 1 || report.Corruptions[0].Blob != second.Blob {
+	if err := h.verifyStates(t.Context(), s.project.ID, &report); err != nil || len(report.Corruptions) != 1 || report.Corruptions[0].Blob != second.Blob {
 		t.Errorf("%v, %+v", err, report)
 	}
 }

@@ -68,6 +68,9 @@ func (f *failure) add(err error) {
 		return
 	}
 	f.errors = append(f.errors, err.Error())
+	if hint := host.Hint(err); hint != "" {
+		f.errors = append(f.errors, hint)
+	}
 }
 
 // status reports err, unless the command has done that, and returns the exit

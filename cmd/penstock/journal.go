@@ -38,30 +38,50 @@ func newJournalCommand(c *cli) *cobra.Command {
 				})
 			},
 		},
-		&cobra.Command{
-			Use: "rebuild-catalog", Short: "Rebuild the catalog from segments and commit records", Args: none,
-			Long: `Rebuild the catalog from segments and commit records. The host must be
-stopped. The old catalog is kept next to the new one. Pipelines and runs cannot be
-restored: the command explains the consequences.`,
-			RunE: func(cmd *cobra.Command, _ []string) error {
-				return c.withOperations(cmd, func(operations host.Operations) error {
-					report, err := operations.RebuildCatalog(cmd.Context())
-					if err != nil {
-						return err
-					}
-					if c.json {
-						return c.printJSON(report)
-					}
-					fmt.Fprintf(c.out, "restored: %d segments with %s rows, %d source cursors\n",
-						report.Segments, thousands(report.Rows), report.Cursors)
-					for _, n := range report.NotRestored {
-						fmt.Fprintf(c.out, "not restored: %s\n", n)
-					}
-					return nil
-				})
-			},
-		},
+		newRebuildCommand(c),
 	)
+}
+
+func newRebuildCommand(c *cli) *cobra.Command {
+	var o host.RebuildOptions
+	command := &cobra.Command{
+		Use: "rebuild-catalog", Short: "Restore a lost or damaged catalog from segments and commit records", Args: none,
+		Long: `Restore the catalog from segments and commit records. The host must be stopped.
+The old catalog is kept next to the new one. Pipelines keep their ids and their
+runs as far as the old catalog can be read; the command names what it could not
+restore, and the consequences. A catalog that is in order is only rebuilt with
+--force.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config, err := c.load(cmd.Context(), host.LoadOptions{Command: true})
+			if err != nil {
+				return err
+			}
+			report, err := host.RebuildCatalog(cmd.Context(), config, o)
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return c.printJSON(report)
+			}
+			c.printRebuild(report)
+			return nil
+		},
+	}
+	command.Flags().BoolVar(&o.Force, "force", false, "rebuild a catalog that is in order")
+	return command
+}
+
+func (c *cli) printRebuild(report *host.RebuildReport) {
+	fmt.Fprintf(c.out, "restored: %d segments with %s rows, %d source cursors\n", report.Segments, thousands(report.Rows), report.Cursors)
+	if report.Pipelines > 0 {
+		fmt.Fprintf(c.out, "kept: %d pipelines with their ids and cursors, %d runs\n", report.Pipelines, report.Runs)
+	}
+	for _, n := range report.NotRestored {
+		fmt.Fprintf(c.out, "not restored: %s\n", n)
+	}
+	if report.OldCatalog != "" {
+		fmt.Fprintf(c.out, "the old catalog is kept as %s\n", report.OldCatalog)
+	}
 }
 
 func (c *cli) printSegments(segments []host.SegmentStatus) {
@@ -85,15 +105,31 @@ func (c *cli) printJournalReport(report *host.JournalReport) error {
 			return err
 		}
 	} else {
+		rows := int64(0)
 		for _, d := range report.Corruptions {
-			fmt.Fprintf(c.out, "CORRUPT %s, %s: %s\n", d.Blob, d.Place, d.Detail)
+			fmt.Fprintf(c.out, "CORRUPT %s, %s: %s%s\n", d.Blob, d.Place, d.Detail, lostRows(d))
+			rows += d.Rows
 		}
 		c.printLosses(report.Lost)
 		fmt.Fprintf(c.out, "%d segments, %d blocks, %s read, and %d files of the quarantine: %d corruptions\n",
 			report.Segments, report.Blocks, size(report.Bytes), report.QuarantineFiles, len(report.Corruptions))
+		if rows > 0 {
+			fmt.Fprintf(c.out, "%s rows of the journal may be lost: restore the files from a backup\n", thousands(rows))
+		}
 	}
 	if len(report.Corruptions)+len(report.Lost) > 0 {
 		return &shownError{exitDifferences}
 	}
 	return nil
+}
+
+// lostRows says which rows a corruption may have cost; "" when it cost none.
+func lostRows(d host.Corruption) string {
+	switch {
+	case d.Rows == 0:
+		return ""
+	case d.From == d.To:
+		return fmt.Sprintf(" (%s rows of %s may be lost)", thousands(d.Rows), d.From)
+	}
+	return fmt.Sprintf(" (%s rows of %s to %s may be lost)", thousands(d.Rows), d.From, d.To)
 }

@@ -46,6 +46,11 @@ func (c *cli) printStatus(s *host.Status) {
 		rows = append(rows, []string{p.Name, fmt.Sprint(p.ID), p.TimeZone, fmt.Sprint(p.Sequence), thousands(p.Rows), size(p.Bytes)})
 	}
 	c.table([]string{"project", "id", "time zone", "seals", "rows", "journal"}, rows)
+	for _, p := range s.Projects {
+		if p.Missing != nil {
+			fmt.Fprintf(c.out, "MISSING: %v\n", p.Missing)
+		}
+	}
 	fmt.Fprintln(c.out)
 	rows = nil
 	for _, p := range s.Projects {

@@ -97,7 +97,7 @@ destination "s3" "lake" {
 	s.Penstock([]string{"TEST_KEY_ID=id", "TEST_SECRET=secret"}, "run", "--once", "--retry-for", "1s")
 	for _, args := range [][]string{
 		{"plan"}, {"status"}, {"runs", "list"}, {"pipelines", "list"}, {"pipelines", "pause", "events_out"},
-		{"journal", "inspect"}, {"journal", "verify"}, {"quarantine", "list"}, {"quarantine", "replay"}, {"journal", "rebuild-catalog"},
+		{"journal", "inspect"}, {"journal", "verify"}, {"quarantine", "list"}, {"quarantine", "replay"}, {"journal", "rebuild-catalog", "--force"},
 	} {
 		r := s.Penstock(nil, args...)
 		s.Says(r, 0, `env("TEST_KEY_ID"), env("TEST_SECRET"): `)

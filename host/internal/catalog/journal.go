@@ -17,10 +17,11 @@ import (
 
 var _ journal.Catalog = (*Catalog)(nil)
 
-// Sequence implements journal.Catalog.
+// Sequence implements journal.Catalog. That of a project that is not registered
+// is 0.
 func (c *Catalog) Sequence(ctx context.Context, project int64) (seq int64, err error) {
 	err = c.read.QueryRowContext(ctx, `SELECT seq FROM projects WHERE id = ?`, project).Scan(&seq)
-	if err != nil {
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return 0, fmt.Errorf("sequence of project %d: %w", project, err)
 	}
 	return seq, nil

@@ -13,7 +13,17 @@ import (
 
 // Projects lists the projects that have commit records in a store.
 func Projects(ctx context.Context, store disk.Store) ([]int64, error) {
-	names, err := store.List(ctx, "commits")
+	return projectsIn(ctx, store, "commits")
+}
+
+// Stored lists the projects that have segments in a store.
+func Stored(ctx context.Context, store disk.Store) ([]int64, error) {
+	return projectsIn(ctx, store, "segments")
+}
+
+// projectsIn lists the projects that have files in a directory of a store.
+func projectsIn(ctx context.Context, store disk.Store, dir string) ([]int64, error) {
+	names, err := store.List(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -21,11 +31,11 @@ func Projects(ctx context.Context, store disk.Store) ([]int64, error) {
 	for _, name := range names {
 		elements := strings.Split(name, "/")
 		if len(elements) != 3 {
-			return nil, fmt.Errorf("%s is not a commit record", name)
+			return nil, fmt.Errorf("%s is not a file of a journal", name)
 		}
 		id, err := strconv.ParseInt(elements[1], 10, 64)
 		if err != nil {
-			return nil, fmt.Errorf("%s is not a commit record", name)
+			return nil, fmt.Errorf("%s is not a file of a journal", name)
 		}
 		if len(projects) == 0 || projects[len(projects)-1] != id {
 			projects = append(projects, id)

@@ -19,15 +19,23 @@ type BehindError struct{ Project, Catalog, Store int64 }
 
 func (e *BehindError) Error() string {
 	return fmt.Sprintf("the catalog knows the seals of project %d up to %d, and there is a commit record of seal %d: "+
-		"the catalog was lost, or is an old copy; 'penstock journal rebuild-catalog' makes it anew", e.Project, e.Catalog, e.Store)
+		"the catalog was lost, or is an old copy; 'penstock journal rebuild-catalog' restores it from the journal", e.Project, e.Catalog, e.Store)
 }
 
 // Recover finishes and removes what a crash has left of a project: commit
 // records that are missing are written, and Sweep.
 func Recover(ctx context.Context, catalog Catalog, store disk.Store, project int64) error {
-	if err := compareRecords(ctx, catalog, store, project); err != nil {
+	if err := Compare(ctx, catalog, store, project); err != nil {
 		return err
 	}
+	if err := Record(ctx, catalog, store, project); err != nil {
+		return err
+	}
+	return sweep(ctx, catalog, store, project)
+}
+
+// Record writes the commit records of a project that a crash has left unwritten.
+func Record(ctx context.Context, catalog Catalog, store disk.Store, project int64) error {
 	seals, err := catalog.Unrecorded(ctx, project)
 	if err != nil {
 		return err
@@ -37,7 +45,7 @@ func Recover(ctx context.Context, catalog Catalog, store disk.Store, project int
 			return fmt.Errorf("write the commit record of seal %d: %w", seal.Seq, err)
 		}
 	}
-	return sweep(ctx, catalog, store, project)
+	return nil
 }
 
 // compareRecords returns a *BehindError when the catalog does not know the
@@ -65,7 +73,7 @@ func compareRecords(ctx context.Context, catalog Catalog, store disk.Store, proj
 // is over, and those that nothing names any more. The announcement goes first:
 // whoever is still writing the blob cannot commit it any more.
 func Sweep(ctx context.Context, catalog Catalog, store disk.Store, project int64) error {
-	if err := compareRecords(ctx, catalog, store, project); err != nil {
+	if err := Compare(ctx, catalog, store, project); err != nil {
 		return err
 	}
 	return sweep(ctx, catalog, store, project)

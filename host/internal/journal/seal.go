@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"github.com/penstock-io/penstock/host/internal/crashpoint"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
@@ -125,10 +126,30 @@ func (w *Writer) learn(ctx context.Context) error {
 		}
 		// A run that was merged away between the two calls is no longer listed.
 		again, listErr := w.o.Catalog.KeyRuns(ctx, w.o.Project)
-		if listErr != nil || slices.Equal(runs, again) {
+		if listErr != nil {
 			return errors.Join(err, listErr)
 		}
+		if slices.Equal(runs, again) {
+			return w.missingKeys(ctx, runs, err)
+		}
 	}
+}
+
+// missingKeys explains the error of a run of keys that is listed and not there.
+func (w *Writer) missingKeys(ctx context.Context, runs []keys.Run, err error) error {
+	for _, r := range runs {
+		f, openErr := w.o.Store.Open(ctx, r.Blob)
+		switch {
+		case openErr == nil:
+			err = errors.Join(err, f.Close())
+		case strings.HasPrefix(r.Blob, "segments/"):
+			return fmt.Errorf("the journal takes no rows, because the keys that keep it from storing a record twice are in a missing segment: %w", err)
+		default:
+			return fmt.Errorf("keys that keep the journal from storing a record twice are missing; "+
+				"'penstock journal rebuild-catalog' restores them from the segments: %w", err)
+		}
+	}
+	return err
 }
 
 // dropForeign takes the rows out of the segment that seals by other processes

@@ -16,6 +16,10 @@ import (
 // Damage is a place that is not as it was written.
 type Damage struct {
 	Blob, Place, Detail string
+	// Rows cannot be read because of it; 0: none, or not known. They are of the
+	// UTC dates From to To.
+	Rows     int64
+	From, To Day
 }
 
 // Report is what Verify found.
@@ -43,8 +47,21 @@ func Verify(ctx context.Context, store disk.Store, segments Segments, runs Runs)
 	report := &Report{}
 	err := segments(ctx, func(s Segment) error {
 		report.Segments++
-		if err := verifyBlob(ctx, store, s.Blob, report, func(f *segment.File) { compare(f, s, report) }); err != nil {
+		before := len(report.Damages)
+		whole := false
+		err := verifyBlob(ctx, store, s.Blob, report, func(f *segment.File) {
+			whole = true
+			compare(f, s, report)
+		})
+		if err != nil {
 			return err
+		}
+		if !whole && len(report.Damages) > before {
+			// Nothing in the file can be found.
+			var all Loss
+			all.add(s)
+			d := &report.Damages[before]
+			d.Rows, d.From, d.To = all.Rows, all.From, all.To
 		}
 		return verifyRecord(ctx, store, s, report)
 	})
@@ -86,6 +103,7 @@ func (r *Report) add(blob string, err error) {
 	var damage *segment.DamageError
 	if errors.As(err, &damage) {
 		d.Place, d.Detail = damage.Place, damage.Detail
+		d.Rows, d.From, d.To = int64(damage.Rows), damage.Date, damage.Date
 	}
 	r.Damages = append(r.Damages, d)
 }
@@ -127,10 +145,10 @@ func verifyBlob(ctx context.Context, store disk.Store, blob string, report *Repo
 // compare holds a segment's index against what the catalog keeps of it.
 func compare(f *segment.File, s Segment, report *Report) {
 	if f.Size() != s.Size {
-		report.Damages = append(report.Damages, Damage{s.Blob, "file", fmt.Sprintf("it has %d bytes, the catalog says %d", f.Size(), s.Size)})
+		report.Damages = append(report.Damages, Damage{Blob: s.Blob, Place: "file", Detail: fmt.Sprintf("it has %d bytes, the catalog says %d", f.Size(), s.Size)})
 	}
 	if !slices.Equal(extentsOf(f.Index()), s.Extents) {
-		report.Damages = append(report.Damages, Damage{s.Blob, "catalog", "its extents are not those of the segment"})
+		report.Damages = append(report.Damages, Damage{Blob: s.Blob, Place: "catalog", Detail: "its extents are not those of the segment"})
 	}
 }
 
@@ -139,13 +157,13 @@ func verifyRecord(ctx context.Context, store disk.Store, s Segment, report *Repo
 	r, err := readRecord(ctx, store, name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		report.Damages = append(report.Damages, Damage{name, "commit record", "it is missing; the next start of the host writes it"})
+		report.Damages = append(report.Damages, Damage{Blob: name, Place: "commit record", Detail: "it is missing; the next start of the host writes it"})
 	case errors.Is(err, segment.ErrDamaged):
 		report.add(name, err)
 	case err != nil:
 		return err
 	case r.Blob != s.Blob || r.Seq != s.Seq || r.Project != s.Project || r.Size != s.Size:
-		report.Damages = append(report.Damages, Damage{name, "commit record", "it names another segment than the catalog"})
+		report.Damages = append(report.Damages, Damage{Blob: name, Place: "commit record", Detail: "it names another segment than the catalog"})
 	}
 	return nil
 }

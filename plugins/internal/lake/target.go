@@ -174,7 +174,8 @@ func (l *Lake) held(ctx context.Context, lay layout, by Holder) error {
 	}
 	return sdk.Configuration(fmt.Errorf("pipeline %s with id %s %s", by.Pipeline, by.PipelineID, what),
 		"give this pipeline a destination or prefix of its own; if another host has the same configuration, stop one of the two; "+
-			"if that pipeline is gone, set adopt = true on this one to add to what is there")
+			"if that pipeline is gone, remove its rows, or set adopt = true with a from_date after its last day: "+
+			"rows of days that both export are there twice then")
 }
 
 // tellAdopted records the adoption in the manifests of the adopted pipelines, so

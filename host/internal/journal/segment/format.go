@@ -33,6 +33,10 @@ var ErrDamaged = errors.New("damaged")
 type DamageError struct {
 	Place  string // "header", "block 17", "keys of 2026-06-01", "footer", "trailer"
 	Detail string
+	// Rows of the UTC date Date cannot be read because of it; 0: none, or not
+	// known. Only Verify sets them.
+	Rows int
+	Date Day
 }
 
 func (e *DamageError) Error() string { return e.Place + " is damaged: " + e.Detail }

@@ -13,6 +13,7 @@ import (
 func (f *File) Verify() (damages []error, blocks int64, err error) {
 	v := &verifier{f: f}
 	for i := range f.index.Extents {
+		v.date = f.index.Extents[i].UTCDate
 		if err := v.note(f.blocks(i, v.block)); err != nil {
 			return v.damages, v.blocks, err
 		}
@@ -27,6 +28,7 @@ func (f *File) Verify() (damages []error, blocks int64, err error) {
 
 type verifier struct {
 	f       *File
+	date    Day // of the extent that is read
 	damages []error
 	blocks  int64
 	decoder Decoder
@@ -45,18 +47,28 @@ func (v *verifier) note(err error) error {
 
 func (v *verifier) block(place string, k *BlockInfo, payload []byte) error {
 	v.blocks++
+	err := v.checkBlock(place, k, payload)
+	var damage *DamageError
+	if errors.As(err, &damage) {
+		damage.Rows, damage.Date = k.Rows, v.date
+	}
+	return v.note(err)
+}
+
+// checkBlock returns a *DamageError if a block is not as it was written.
+func (v *verifier) checkBlock(place string, k *BlockInfo, payload []byte) error {
 	if err := check(place, payload, k.Checksum); err != nil {
-		return v.note(err)
+		return err
 	}
 	lines, err := v.decoder.check(payload, k.RowsBytes, k.RowsCRC32)
 	if err != nil {
-		return v.note(damaged(place, "%v", err))
+		return damaged(place, "%v", err)
 	}
 	if lines != k.Rows {
-		return v.note(damaged(place, "it holds %d rows, the index says %d", lines, k.Rows))
+		return damaged(place, "it holds %d rows, the index says %d", lines, k.Rows)
 	}
 	if !bytes.HasSuffix(payload, syncFlush) {
-		return v.note(damaged(place, "it does not end with a sync flush"))
+		return damaged(place, "it does not end with a sync flush")
 	}
 	return nil
 }
