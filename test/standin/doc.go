@@ -1,6 +1,6 @@
 // Package standin starts, waits for and stops the servers that play cloud
-// services in tests. They are separate programs under .cache/bin of the
-// checkout (make tools), never linked into anything.
+// services in tests. They are separate programs under .cache of the checkout
+// (make tools), never linked into anything.
 //
 // A test that needs one that is not installed fails when CI is set in the
 // environment, and is skipped aloud elsewhere.

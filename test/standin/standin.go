@@ -20,21 +20,34 @@ import (
 // here: it fails when CI is set, and is skipped elsewhere.
 func Binary(t testing.TB, name string) string {
 	t.Helper()
+	return installed(t, filepath.Join("bin", name))
+}
+
+// installed returns the path of a file below .cache of the checkout, or ends the
+// test as Binary does.
+func installed(t testing.TB, name string) string {
+	t.Helper()
 	_, file, _, _ := runtime.Caller(0)
-	path := filepath.Join(filepath.Dir(file), "..", "..", ".cache", "bin", name)
-	if _, err := os.Stat(path); err == nil {
-		return path
+	path := filepath.Join(filepath.Dir(file), "..", "..", ".cache", name)
+	if _, err := os.Stat(path); err != nil {
+		missing(t, fmt.Sprintf("%s is not installed: run `make tools` (looked for %s)", filepath.Base(name), path))
 	}
-	message := fmt.Sprintf("%s is not installed: run `make tools` (looked for %s)", name, path)
+	return path
+}
+
+// missing ends a test that needs what is not installed.
+func missing(t testing.TB, message string) {
+	t.Helper()
 	if os.Getenv("CI") != "" {
 		t.Fatal(message)
 	}
 	t.Skip("SKIPPED: " + message)
-	return ""
 }
 
 // process is one running server. Its output is kept for a failed test.
 type process struct {
+	env []string // of the server; nil: that of the test
+
 	mu     sync.Mutex
 	cmd    *exec.Cmd
 	exited chan struct{}
@@ -45,7 +58,7 @@ func (p *process) start(path string, args ...string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	cmd := exec.Command(path, args...)
-	cmd.Stdout, cmd.Stderr = &p.output, &p.output
+	cmd.Env, cmd.Stdout, cmd.Stderr = p.env, &p.output, &p.output
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", path, err)
 	}
