@@ -217,7 +217,7 @@ func (c config) checkMethod(m *mistakes, found sdk.Diagnostics) {
 	case bySecret:
 		c.checkPrincipal(m)
 		if uuid.MatchString(c.ClientSecret) {
-			m.add("client_secret", "Client secret is the secret's id", "The id of a secret is no secret. Entra ID shows the value once, when the secret is made: "+
+			m.add("client_secret", "Client secret is the secret's id", "The id of a secret is public, and does not sign in. Entra ID shows the value once, when the secret is made: "+
 				"`az ad app credential reset --id %s --append --query password --output tsv` makes a new one.", c.clientName())
 		}
 	case byWorkload:

@@ -167,7 +167,7 @@ func TestAddresses(t *testing.T) {
 }
 
 // Credentials that the block leaves out come from the variables of Azure's tools;
-// what the block says wins.
+// the block wins.
 func TestEnvironmentOfCredentials(t *testing.T) {
 	const file = "/var/run/secrets/token"
 	all := map[string]string{"AZURE_CLIENT_ID": clientID, "AZURE_TENANT_ID": "t", "AZURE_CLIENT_SECRET": "e", "AZURE_FEDERATED_TOKEN_FILE": file}

@@ -52,7 +52,7 @@ func TestConformance(t *testing.T) {
 			{Name: "container with a folder", Change: set("container", "lake/a"), Attributes: []string{"container"}},
 			{Name: "endpoint without a scheme", Change: set("endpoint", "127.0.0.1:10000"), Attributes: []string{"endpoint"}},
 			{Name: "endpoint with a container", Change: set("endpoint", "http://127.0.0.1:10000/acmelake/lake"), Attributes: []string{"endpoint"}},
-			{Name: "account key that is no base64", Change: set("account_key", "secret!"), Attributes: []string{"account_key"}},
+			{Name: "account key that is not base64", Change: set("account_key", "secret!"), Attributes: []string{"account_key"}},
 			{Name: "two kinds of credentials", Change: set("managed_identity", true), Attributes: []string{"account_key"}},
 			{Name: "client id that is a name", Change: principal("client_id", "penstock"), Attributes: []string{"client_id"}},
 			{Name: "the id of a secret", Change: principal("client_secret", "11111111-2222-3333-4444-555555555555"), Attributes: []string{"client_secret"}},

@@ -8,8 +8,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 )
 
-// publicSuffix is what the host of an account's blob service has after the
-// account's name.
+// publicSuffix follows the account's name in the host of its blob service.
 const publicSuffix = ".blob.core.windows.net"
 
 // clouds are the sovereign clouds by the ends of their hosts' names.

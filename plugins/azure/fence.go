@@ -28,7 +28,7 @@ const placeholderKey = "penstock_placeholder"
 // finds a set without rows.
 var emptyGzip = []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
-// state is what the service holds under one name.
+// state is the blob and the blocks that the service holds under one name.
 type state struct {
 	version     lake.Version // empty: there is no blob
 	size        int64

@@ -102,7 +102,7 @@ func (c config) authenticationHint() string {
 	case bySAS:
 		return "sas_token " + c.validity() + "is not valid now, or its key or policy was changed: " + c.newSAS() + "; or this machine's clock is wrong"
 	default:
-		return fmt.Sprintf("the token is of another tenant than the storage account's: set tenant_id to that of its subscription (`az account show --query tenantId --output tsv`); or %s is no account of this cloud", c.StorageAccount)
+		return fmt.Sprintf("the token is of another tenant than the storage account's: set tenant_id to that of its subscription (`az account show --query tenantId --output tsv`); or %s is an account of another cloud", c.StorageAccount)
 	}
 }
 
