@@ -92,15 +92,22 @@ func body(data []byte) io.ReadSeekCloser { return streaming.NopCloser(bytes.NewR
 func (s *store) Read(ctx context.Context, name string, limit int64) ([]byte, lake.Version, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	answer, err := s.blob(name).DownloadStream(ctx, &blob.DownloadStreamOptions{Range: blob.HTTPRange{Count: limit}})
+	data, v, err := s.download(ctx, name, &blob.DownloadStreamOptions{Range: blob.HTTPRange{Count: limit}})
 	if bloberror.HasCode(err, bloberror.InvalidRange) { // the blob is empty
 		return s.readEmpty(ctx, name)
 	}
+	return data, v, err
+}
+
+// download reads a range of a blob. The rest of a body that breaks off is asked for
+// on condition that the blob is the same.
+func (s *store) download(ctx context.Context, name string, o *blob.DownloadStreamOptions) ([]byte, lake.Version, error) {
+	answer, err := s.blob(name).DownloadStream(ctx, o)
 	if err != nil {
 		return nil, "", s.classify("Get Blob", name, err)
 	}
 	r := answer.NewRetryReader(ctx, &blob.RetryReaderOptions{MaxRetries: bodyRetries})
-	data, err := io.ReadAll(io.LimitReader(r, limit))
+	data, err := io.ReadAll(io.LimitReader(r, o.Range.Count))
 	if err = errors.Join(err, r.Close()); err != nil {
 		return nil, "", s.classify("Get Blob", name, err)
 	}
@@ -112,15 +119,41 @@ func (s *store) Read(ctx context.Context, name string, limit int64) ([]byte, lak
 }
 
 func (s *store) readEmpty(ctx context.Context, name string) ([]byte, lake.Version, error) {
+	info, err := s.Stat(ctx, name)
+	if err == nil && info.Size != 0 {
+		err = sdk.Retryable(errors.New("Get Blob: the blob was replaced while it was read"), 0)
+	}
+	return nil, info.Version, err
+}
+
+// Stat implements lake.Store. The service keeps no checksum of a whole blob that
+// was written in blocks.
+func (s *store) Stat(ctx context.Context, name string) (lake.Info, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	found, err := s.blob(name).GetProperties(ctx, nil)
 	if err != nil {
-		return nil, "", s.classify("Get Blob Properties", name, err)
+		return lake.Info{}, s.classify("Get Blob Properties", name, err)
 	}
-	if size := found.ContentLength; size != nil && *size != 0 {
-		return nil, "", sdk.Retryable(errors.New("Get Blob: the blob was replaced while it was read"), 0)
+	info := lake.Info{}
+	if found.ContentLength != nil {
+		info.Size = *found.ContentLength
 	}
-	v, err := version(found.ETag)
-	return nil, v, err
+	info.Version, err = version(found.ETag)
+	return info, err
+}
+
+// ReadRange implements lake.Store.
+func (s *store) ReadRange(ctx context.Context, name string, at lake.Version, offset, n int64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	data, _, err := s.download(ctx, name, &blob.DownloadStreamOptions{
+		Range: blob.HTTPRange{Offset: offset, Count: n}, AccessConditions: expect(at),
+	})
+	if bloberror.HasCode(err, bloberror.InvalidRange) { // from the blob's end on
+		return nil, nil
+	}
+	return data, err
 }
 
 // WriteIf implements lake.Store.

@@ -42,11 +42,12 @@
 //	  Switch       lock, compare,       CompleteMultipart-     compose it over the       Put Block List with If-Match
 //	               rename               Upload with            name, ifGenerationMatch   or If-None-Match: *
 //	                                    If-(None-)Match        and ifMetagenerationMatch
-//	Fence          lock, remove the     list uploads of the    delete AsideDir, then     Set Blob Metadata: a new ETag.
-//	               name's files         name, abort each       patch the object's        Without a blob: Put Blob with
-//	                                                           metadata                  If-None-Match: *, and delete it
-//	EndUploads     remove files         abort uploads          none: sessions cannot     list uncommitted blobs, and
-//	                                                           be listed                 discard their blocks as above
+//	Fence          lock, remove the     list uploads of the    delete AsideDir, then     Set Blob Properties: a new ETag;
+//	               name's files         name, abort each       patch the object's        with blocks, Put Block List of
+//	                                                           metadata                  the blob's own. Without a blob:
+//	                                                                                     of a placeholder, and delete it
+//	EndUploads     remove files         abort uploads          none: sessions cannot     none: only a list of all blobs
+//	                                                           be listed                 shows the uncommitted ones
 //
 // The largest differences:
 //
@@ -59,8 +60,10 @@
 //     Block ids made of attempt and number keep two attempts apart. The first
 //     commit discards the blocks of the other attempt, whose commit then fails
 //     with InvalidBlockList (ErrAborted). All block ids of a blob must have the
-//     same length; Attempt.String has. A Put Blob that readers may see must hold
-//     an empty gzip member, never zero bytes.
+//     same length; Attempt.String has. A placeholder that readers may see holds
+//     an empty gzip member, never zero bytes. Abort leaves the blocks to the next
+//     commit or fence of the name, or to the service, which drops them after a
+//     week: discarding them could discard those of a newer attempt.
 //   - S3 lists an upload as soon as it is created. A server may report success
 //     for the completion of an upload that it does not have (versitygw does if
 //     an object of the name exists), so the checksum in the answer is compared.
