@@ -168,7 +168,7 @@ func TestAnUnconfiguredProjectIsRefused(t *testing.T) {
 	expectClass(t, err, protocol.Permanent)
 	_, err = c.Check(t.Context(), 2)
 	expectClass(t, err, protocol.Permanent)
-	expectClass(t, c.Inventory(t.Context(), run, nil), protocol.Permanent)
+	expectClass(t, c.Inventory(t.Context(), protocol.InventoryQuery{Run: run}, nil), protocol.Permanent)
 	e, err := c.Export(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)

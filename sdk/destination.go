@@ -41,6 +41,13 @@ type Plugin struct {
 // same partitions and batches, under the same Run, after a crash at any
 // instant. If its objects are named after Run and Partition, a retry overwrites
 // them.
+//
+// With Capabilities.Repair the same methods restore a run that is committed:
+// Run.Repair is set then, in each of them. Open refuses a run that is not
+// committed, or with other content. Write is called for those partitions that the
+// host sends, keeps whole objects, and stores the others unseen. Commit shows
+// them, removes Repair.Remove, and brings the record in line; the last committed
+// run stays. Abort drops what was not shown.
 type Destination interface {
 	// Targets returns the physical places that this destination writes to, one
 	// for each stream that it takes. It makes no network call.
@@ -96,10 +103,12 @@ type (
 		Check(ctx context.Context) []CheckResult
 	}
 
-	// Inventorier lists the objects of a pipeline at the destination. It calls
-	// yield for each and stops at yield's first error.
+	// Inventorier compares the destination's own record of a pipeline's commits
+	// with the objects that its service has. It calls yield for each entry, the
+	// record as a whole first, and stops at yield's first error. It changes
+	// nothing, and may run while a run is carried out.
 	Inventorier interface {
-		Inventory(ctx context.Context, run Run, yield func(InventoryItem) error) error
+		Inventory(ctx context.Context, q InventoryQuery, yield func(InventoryItem) error) error
 	}
 
 	// Eraser removes the rows of the given distinct ids from all committed runs.

@@ -79,6 +79,10 @@ func (p Plugin) takes(run Run) error {
 		return fmt.Errorf("destination %s does not take %s", p.Name, run.Stream)
 	case !slices.Contains(p.Capabilities.Modes, run.Mode):
 		return fmt.Errorf("destination %s does not have mode %s", p.Name, run.Mode)
+	case run.Repair != nil && !p.Capabilities.Repair:
+		return fmt.Errorf("destination %s cannot repair committed runs", p.Name)
+	case run.Repair != nil && len(run.Repair.Remove) > protocol.MaxRemove:
+		return fmt.Errorf("a repair removes %d objects, at most %d", len(run.Repair.Remove), protocol.MaxRemove)
 	case run.Number < 1 || run.Fence < 1 || run.PipelineID == "" || run.Pipeline == "":
 		return errors.New("a run needs a number and a fence above 0, a pipeline and its id")
 	}
@@ -98,6 +102,7 @@ type attempt struct {
 
 	sending  sync.Mutex
 	dates    map[string]bool
+	due      int          // the smallest index that the next partition may have
 	totals   batch.Totals // over all partitions, without CRC
 	receipt  Receipt
 	prepared bool
@@ -163,8 +168,14 @@ func outOfTurn(m *pb.ExportRequest, why string) error {
 }
 
 // ready refuses partitions, Prepare and Commit of a run that is committed
-// already.
+// already, and of a repair of one that is not.
 func (a *attempt) ready() error {
+	if a.run.Repair != nil {
+		if a.last.Number < a.run.Number {
+			return Permanent(fmt.Errorf("run %d cannot be repaired: it is not committed, the last one is %d", a.run.Number, a.last.Number))
+		}
+		return nil
+	}
 	if a.last.Number >= a.run.Number {
 		return Permanent(fmt.Errorf("run %d is committed already: the last one is %d", a.run.Number, a.last.Number))
 	}
@@ -215,7 +226,7 @@ func (a *attempt) commit(ctx context.Context) error {
 func (a *attempt) abort(ctx context.Context, discard bool) error {
 	a.ended = true
 	if d, ok := a.project.destination.(Aborter); ok {
-		return d.Abort(ctx, a.run, discard)
+		return d.Abort(ctx, a.run, discard && a.run.Repair == nil)
 	}
 	return nil
 }

@@ -20,14 +20,16 @@ func (a *attempt) partitionOf(m *pb.BeginPartition) (Partition, error) {
 		return p, err
 	case a.prepared:
 		return p, fmt.Errorf("partition %d is out of turn: the run is prepared", p.Index)
-	case p.Index != len(a.receipt.Partitions):
+	case a.run.Repair == nil && p.Index != len(a.receipt.Partitions):
 		return p, fmt.Errorf("partition %d is out of turn: %d is due", p.Index, len(a.receipt.Partitions))
+	case a.run.Repair != nil && (p.Index < a.due || p.Index >= a.run.Repair.Partitions):
+		return p, fmt.Errorf("partition %d is out of turn in a repair of %d: %d or a later one is due", p.Index, a.run.Repair.Partitions, a.due)
 	case a.run.Stream == Events && p.Date == "":
 		return p, fmt.Errorf("partition %d of events has no date", p.Index)
 	case a.run.Stream != Events && (p.Date != "" || p.Index > 0):
 		return p, fmt.Errorf("%s have one partition without a date", a.run.Stream)
 	}
-	a.dates[p.Date] = true
+	a.dates[p.Date], a.due = true, p.Index+1
 	if a.maxDays > 0 && len(a.dates) > a.maxDays {
 		return p, fmt.Errorf("the run has more than %d days", a.maxDays)
 	}

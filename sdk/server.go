@@ -85,10 +85,10 @@ func (s *server) Inventory(r *pb.InventoryRequest, stream pb.DestinationService_
 	if !ok {
 		return protocol.ToStatus(Permanent(errors.New("this destination has no inventory")))
 	}
-	run := Run{
+	q := InventoryQuery{From: r.GetFrom(), To: r.GetTo(), Deep: r.GetDeep(), Run: Run{
 		ProjectID: r.GetProjectId(), Pipeline: r.GetPipeline(), PipelineID: r.GetPipelineId(), Stream: Stream(r.GetStream()),
-	}
-	return protocol.ToStatus(lister.Inventory(stream.Context(), run, func(i InventoryItem) error {
+	}}
+	return protocol.ToStatus(lister.Inventory(stream.Context(), q, func(i InventoryItem) error {
 		return stream.Send(protocol.InventoryItemToProto(i))
 	}))
 }

@@ -39,8 +39,14 @@ type (
 	Status = protocol.Status
 	// CheckResult is one thing that Check tried.
 	CheckResult = protocol.CheckResult
-	// InventoryItem is one object or table partition that a destination holds.
+	// Repair restores objects of a committed run.
+	Repair = protocol.Repair
+	// InventoryQuery selects what an inventory lists.
+	InventoryQuery = protocol.InventoryQuery
+	// InventoryItem is one entry of an inventory.
 	InventoryItem = protocol.InventoryItem
+	// InventoryFacts describe an object, or the objects of a date.
+	InventoryFacts = protocol.InventoryFacts
 	// EraseResult counts the rows that Erase removed and the objects that it
 	// changed.
 	EraseResult = protocol.EraseResult
@@ -70,6 +76,14 @@ const (
 	Transaction = protocol.Transaction // a run becomes visible in one instant, and is there once
 	Idempotent  = protocol.Idempotent  // once it is committed each row is there once; before, some may be seen
 	AtLeastOnce = protocol.AtLeastOnce // a retried run may leave rows twice
+)
+
+// The kinds of an InventoryItem.
+const (
+	InventoryObject = protocol.InventoryObject // one object, or one partition of a table
+	InventoryTotals = protocol.InventoryTotals // the totals of one date in the destination's record
+	InventoryRun    = protocol.InventoryRun    // the destination's record of one committed run
+	InventoryRecord = protocol.InventoryRecord // the destination's record as a whole; the first item
 )
 
 // The run states.

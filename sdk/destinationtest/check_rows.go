@@ -174,11 +174,13 @@ func inventory(b *bench) {
 	ctx, cancel := b.call()
 	defer cancel()
 	got := make(map[string]uint64)
-	err := p.Inventory(ctx, b.run(1, 0), func(i sdk.InventoryItem) error {
-		if i.Run != 1 || i.Object == "" {
+	err := p.Inventory(ctx, sdk.InventoryQuery{Run: b.run(1, 0)}, func(i sdk.InventoryItem) error {
+		if i.Run != 1 && i.Kind != sdk.InventoryTotals || i.Object == "" {
 			b.Errorf("inventory of run 1 has %+v", i)
 		}
-		got[i.Date] += i.Rows
+		if i.Kind == sdk.InventoryObject && i.Recorded != nil {
+			got[i.Date] += i.Recorded.Rows
+		}
 		return nil
 	})
 	if err != nil {

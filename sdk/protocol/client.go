@@ -83,13 +83,14 @@ func (c *Client) Status(ctx context.Context, run Run) (Status, error) {
 	return statusFromProto(answer), nil
 }
 
-// Inventory lists the objects of run's pipeline and stream at the destination.
-// An error of yield ends the listing and is returned.
-func (c *Client) Inventory(ctx context.Context, run Run, yield func(InventoryItem) error) error {
+// Inventory lists what the destination of a pipeline has recorded and what it
+// has. An error of yield ends the listing and is returned.
+func (c *Client) Inventory(ctx context.Context, q InventoryQuery, yield func(InventoryItem) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := c.rpc.Inventory(ctx, &pb.InventoryRequest{
-		ProjectId: run.ProjectID, Pipeline: run.Pipeline, PipelineId: run.PipelineID, Stream: pb.Stream(run.Stream),
+		ProjectId: q.Run.ProjectID, Pipeline: q.Run.Pipeline, PipelineId: q.Run.PipelineID, Stream: pb.Stream(q.Run.Stream),
+		From: q.From, To: q.To, Deep: q.Deep,
 	})
 	for err == nil {
 		var item *pb.InventoryResponse

@@ -33,6 +33,10 @@ var (
 	_ = [1]int{}[int(Permanent)-int(pb.ErrorClass_ERROR_CLASS_PERMANENT)]
 	_ = [1]int{}[int(Configuration)-int(pb.ErrorClass_ERROR_CLASS_CONFIGURATION)]
 	_ = [1]int{}[int(Fenced)-int(pb.ErrorClass_ERROR_CLASS_FENCED)]
+	_ = [1]int{}[int(InventoryObject)-int(pb.InventoryKind_INVENTORY_KIND_OBJECT)]
+	_ = [1]int{}[int(InventoryTotals)-int(pb.InventoryKind_INVENTORY_KIND_TOTALS)]
+	_ = [1]int{}[int(InventoryRun)-int(pb.InventoryKind_INVENTORY_KIND_RUN)]
+	_ = [1]int{}[int(InventoryRecord)-int(pb.InventoryKind_INVENTORY_KIND_RECORD)]
 	_ = [1]int{}[int(schema.String)-int(pb.AttributeType_ATTRIBUTE_TYPE_STRING)]
 	_ = [1]int{}[int(schema.Bool)-int(pb.AttributeType_ATTRIBUTE_TYPE_BOOL)]
 	_ = [1]int{}[int(schema.Integer)-int(pb.AttributeType_ATTRIBUTE_TYPE_INTEGER)]
@@ -75,6 +79,7 @@ func CapabilitiesToProto(c Capabilities) *pb.Capabilities {
 		Inventory:     c.Inventory,
 		Erase:         c.Erase,
 		MaxDaysPerRun: uint32(c.MaxDaysPerRun),
+		Repair:        c.Repair,
 	}
 }
 
@@ -88,6 +93,7 @@ func capabilitiesFromProto(c *pb.Capabilities) Capabilities {
 		Inventory:     c.GetInventory(),
 		Erase:         c.GetErase(),
 		MaxDaysPerRun: int(c.GetMaxDaysPerRun()),
+		Repair:        c.GetRepair(),
 	}
 }
 
@@ -136,7 +142,7 @@ func runToProto(r Run) *pb.Run {
 	}
 }
 
-// RunFromProto converts. Fence, Adopt and AsOf are OpenFromProto's.
+// RunFromProto converts. Fence, Adopt, AsOf and Repair are OpenFromProto's.
 func RunFromProto(r *pb.Run) Run {
 	return Run{
 		ProjectID: r.GetProjectId(), Pipeline: r.GetPipeline(), PipelineID: r.GetPipelineId(),
@@ -149,6 +155,9 @@ func openToProto(r Run) *pb.Open {
 	if !r.AsOf.IsZero() {
 		open.AsOf = timestamppb.New(r.AsOf)
 	}
+	if m := r.Repair; m != nil {
+		open.Repair = &pb.Repair{Remove: m.Remove, Deep: m.Deep, Partitions: uint32(m.Partitions), Totals: m.Totals}
+	}
 	return open
 }
 
@@ -158,6 +167,9 @@ func OpenFromProto(o *pb.Open) Run {
 	r.Fence, r.Adopt = o.GetFence(), o.GetAdopt()
 	if o.GetAsOf().IsValid() {
 		r.AsOf = o.GetAsOf().AsTime()
+	}
+	if m := o.GetRepair(); m != nil {
+		r.Repair = &Repair{Remove: m.GetRemove(), Deep: m.GetDeep(), Partitions: int(m.GetPartitions()), Totals: m.GetTotals()}
 	}
 	return r
 }
@@ -269,11 +281,46 @@ func checkResultFromProto(r *pb.CheckResult) CheckResult {
 
 // InventoryItemToProto converts.
 func InventoryItemToProto(i InventoryItem) *pb.InventoryResponse {
-	return &pb.InventoryResponse{Date: i.Date, Run: i.Run, Object: text(i.Object), Rows: i.Rows, StoredBytes: i.StoredBytes}
+	out := &pb.InventoryResponse{
+		Kind: pb.InventoryKind(i.Kind), Date: i.Date, Run: i.Run, Object: text(i.Object), Content: text(i.Content), Problem: text(i.Problem),
+		Recorded: factsToProto(i.Recorded), Found: factsToProto(i.Found), Unfinished: i.Unfinished, Foreign: i.Foreign,
+	}
+	if i.Kind == InventoryObject {
+		out.Rows, out.StoredBytes = out.GetRecorded().GetRows(), out.GetFound().GetStoredBytes()
+	}
+	return out
 }
 
+// inventoryItemFromProto converts. An entry without a kind is from a plugin that
+// knows none: an object that was found and of which no record is known.
 func inventoryItemFromProto(i *pb.InventoryResponse) InventoryItem {
-	return InventoryItem{
-		Date: i.GetDate(), Run: i.GetRun(), Object: i.GetObject(), Rows: i.GetRows(), StoredBytes: i.GetStoredBytes(),
+	out := InventoryItem{
+		Kind: InventoryKind(i.GetKind()), Date: i.GetDate(), Run: i.GetRun(), Object: i.GetObject(), Content: i.GetContent(), Problem: i.GetProblem(),
+		Recorded: factsFromProto(i.GetRecorded()), Found: factsFromProto(i.GetFound()), Unfinished: i.GetUnfinished(), Foreign: i.GetForeign(),
+	}
+	if out.Kind == 0 {
+		facts := InventoryFacts{Rows: i.GetRows(), StoredBytes: i.GetStoredBytes()}
+		out.Kind, out.Recorded, out.Found = InventoryObject, &facts, &facts
+	}
+	return out
+}
+
+func factsToProto(f *InventoryFacts) *pb.InventoryFacts {
+	if f == nil {
+		return nil
+	}
+	return &pb.InventoryFacts{
+		Rows: f.Rows, RowsBytes: f.RowsBytes, RowsCrc32: f.RowsCRC32, StoredBytes: f.StoredBytes,
+		Checksum: text(f.Checksum), Objects: f.Objects, Counted: f.Counted,
+	}
+}
+
+func factsFromProto(f *pb.InventoryFacts) *InventoryFacts {
+	if f == nil {
+		return nil
+	}
+	return &InventoryFacts{
+		Rows: f.GetRows(), RowsBytes: f.GetRowsBytes(), RowsCRC32: f.GetRowsCrc32(), StoredBytes: f.GetStoredBytes(),
+		Checksum: f.GetChecksum(), Objects: f.GetObjects(), Counted: f.GetCounted(),
 	}
 }

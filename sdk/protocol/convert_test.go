@@ -19,14 +19,19 @@ func TestConversionsKeepEverything(t *testing.T) {
 		ProjectID: 1, Pipeline: "p", PipelineID: "i", Stream: batch.Identity, Mode: Replace, Number: 7, Content: "c7",
 		Fence: 9, Adopt: true, AsOf: time.Date(2026, 6, 1, 2, 3, 4, 5, time.UTC),
 	}
+	repair := run
+	repair.Repair = &Repair{Remove: []string{"a", "b"}, Deep: true, Partitions: 3, Totals: true}
 	receipt := Receipt{Partitions: []PartitionReceipt{
 		{Index: 0, Rows: 1, Rejected: 2, RowsBytes: 3, RowsCRC32: 4, StoredBytes: 5, Objects: []string{"a", "b"}}, {Index: 1},
 	}}
 	status := Status{State: Committed, Receipt: &receipt, Last: LastRun{3, "c3"}, Content: "c2", Fence: 4}
-	item := InventoryItem{Date: "2026-06-01", Run: 1, Object: "o", Rows: 2, StoredBytes: 3}
+	item := InventoryItem{
+		Kind: InventoryObject, Date: "2026-06-01", Run: 1, Object: "o", Unfinished: true, Foreign: true, Problem: "p", Content: "c",
+		Recorded: &InventoryFacts{Rows: 1, RowsBytes: 2, RowsCRC32: 3, StoredBytes: 4, Checksum: "crc32:00000005", Objects: 6, Counted: true},
+	}
 	capabilities := Capabilities{
 		Streams: []Stream{batch.Events, batch.People}, Modes: []Mode{Append}, Partitioning: ByProjectDate,
-		Guarantee: AtLeastOnce, GuaranteeText: "text", Inventory: true, Erase: true, MaxDaysPerRun: 4,
+		Guarantee: AtLeastOnce, GuaranteeText: "text", Inventory: true, Erase: true, MaxDaysPerRun: 4, Repair: true,
 	}
 	diagnostic := Diagnostic{Severity: SeverityWarning, Attribute: "a", Summary: "s", Detail: "d"}
 	project := Project{ID: 1, Name: "n", TimeZone: "Europe/Berlin", Token: "t"}
@@ -34,6 +39,7 @@ func TestConversionsKeepEverything(t *testing.T) {
 	totals := Totals{Rows: 1, RowsBytes: 2, RowsCRC32: 3, PayloadBytes: 4}
 	for name, pair := range map[string][2]any{
 		"run":          {run, OpenFromProto(openToProto(run))},
+		"repair":       {repair, OpenFromProto(openToProto(repair))},
 		"receipt":      {receipt, receiptFromProto(ReceiptToProto(receipt))},
 		"last run":     {run.Last(), lastRunFromProto(LastRunToProto(run.Last()))},
 		"status":       {status, statusFromProto(StatusToProto(status))},
@@ -49,6 +55,17 @@ func TestConversionsKeepEverything(t *testing.T) {
 		if diff := cmp.Diff(pair[0], pair[1]); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
+	}
+}
+
+// A plugin that knows no kinds lists objects that are there.
+func TestAnInventoryOfAnOldPlugin(t *testing.T) {
+	t.Parallel()
+	facts := &InventoryFacts{Rows: 2, StoredBytes: 3}
+	want := InventoryItem{Kind: InventoryObject, Date: "2026-06-01", Run: 1, Object: "o", Recorded: facts, Found: facts}
+	got := inventoryItemFromProto(&pb.InventoryResponse{Date: "2026-06-01", Run: 1, Object: "o", Rows: 2, StoredBytes: 3})
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 

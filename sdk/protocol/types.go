@@ -96,6 +96,9 @@ type Capabilities struct {
 	Erase         bool
 	// MaxDaysPerRun is the largest number of days in one run; 0: no limit.
 	MaxDaysPerRun int
+	// Repair: the destination restores objects of committed runs. Only with
+	// Inventory.
+	Repair bool
 }
 
 // Project describes the project that a destination is configured for.
@@ -163,7 +166,32 @@ type Run struct {
 	Fence int64     // grows with every attempt at any run of the pipeline; 0 in Status and Inventory
 	Adopt bool      // take over a target that names another pipeline's id
 	AsOf  time.Time // all rows journaled before it for the run's dates are in this run or an earlier one; zero: more runs are due
+
+	// Repair restores the objects of this run, which is committed; nil: the run is
+	// carried out.
+	Repair *Repair
 }
+
+// Repair restores objects of a pipeline at its destination to the bytes that were
+// committed. docs/protocol.md has the order of the messages.
+type Repair struct {
+	// Remove are the objects to remove, by their names in the inventory; at most
+	// MaxRemove. An object is removed only if its name is one of the pipeline's
+	// own, no record of a commit names it, and no run that may still be committed
+	// can write it.
+	Remove []string
+	// Deep compares objects by reading them.
+	Deep bool
+	// Partitions is the number of partitions that the run has. If all of them are
+	// sent, the destination's record of the run is restored too.
+	Partitions int
+	// Totals computes the totals by date in the destination's record again, from
+	// its records of all committed runs.
+	Totals bool
+}
+
+// MaxRemove is the largest number of objects that one repair removes.
+const MaxRemove = 5000
 
 // LastRun is the last run that a pipeline has committed to a destination. The
 // destination keeps it, changes it in the step that commits, and returns it
@@ -285,13 +313,68 @@ type CheckResult struct {
 	Detail string
 }
 
-// InventoryItem is one object or table partition that a destination holds.
+// InventoryQuery selects what an inventory lists.
+type InventoryQuery struct {
+	Run      Run    // of which project, pipeline, id and stream count
+	From, To string // first and last date, YYYY-MM-DD; empty: no limit
+	// Deep reads each object and counts its rows. Otherwise an object is read only
+	// if its service keeps no checksum of it.
+	Deep bool
+}
+
+// Holds reports whether the query selects a date. A replaced set has the empty
+// date, which every query selects.
+func (q InventoryQuery) Holds(date string) bool {
+	return date == "" || (q.From == "" || date >= q.From) && (q.To == "" || date <= q.To)
+}
+
+// InventoryKind is the kind of an InventoryItem.
+type InventoryKind int
+
+// The kinds.
+const (
+	InventoryObject InventoryKind = iota + 1 // one object, or one partition of a table
+	InventoryTotals                          // the totals of one date in the destination's record
+	InventoryRun                             // the destination's record of one committed run
+	InventoryRecord                          // the destination's record as a whole; the first item
+)
+
+// InventoryItem is one entry of an inventory: an object as the destination's own
+// record describes it and as its service has it, or a part of that record.
 type InventoryItem struct {
-	Date        string
-	Run         int64
-	Object      string
-	Rows        uint64
+	Kind   InventoryKind
+	Date   string
+	Run    int64  // of InventoryRecord: the last committed one
+	Object string // name; of a record: the object that holds it
+	// Recorded is nil for an object that no record names, Found for one that is
+	// missing.
+	Recorded, Found *InventoryFacts
+	// Unfinished: the object belongs to a run that is not committed and may still
+	// be.
+	Unfinished bool
+	// Foreign: the name is not one of the pipeline's own. The object is listed
+	// because its size is that of a recorded object, of which it may be a copy.
+	Foreign bool
+	// Problem is why an object or a record cannot be read; empty: it can.
+	Problem string
+	// Content is Run.Content of a run; empty: not kept.
+	Content string
+}
+
+// InventoryFacts describe an object, or the objects of a date.
+type InventoryFacts struct {
+	// Rows, and their bytes and CRC-32 (IEEE) uncompressed. Of a found object they
+	// are known only if it was Counted.
+	Rows      uint64
+	RowsBytes uint64
+	RowsCRC32 uint32
+	// StoredBytes is the size as stored.
 	StoredBytes uint64
+	// Checksum is that of the bytes as stored, with its algorithm:
+	// "crc32c:9a71bb4c". Empty: not known.
+	Checksum string
+	Objects  uint64 // of a date
+	Counted  bool
 }
 
 // EraseResult counts the rows that Erase removed and the objects that it

@@ -125,18 +125,17 @@ func (d *Destination) Status(ctx context.Context, run protocol.Run) (protocol.St
 	return status, err
 }
 
-// Inventory calls yield for each object that the destination holds of run's
-// pipeline and stream.
-func (d *Destination) Inventory(ctx context.Context, run protocol.Run, yield func(protocol.InventoryItem) error) error {
+// Inventory calls yield for each entry of a pipeline's inventory.
+func (d *Destination) Inventory(ctx context.Context, q protocol.InventoryQuery, yield func(protocol.InventoryItem) error) error {
 	p, err := d.running(ctx)
 	if err != nil {
 		return err
 	}
 	w := watchProgress(ctx, p, "inventory")
 	defer w.stop()
-	err = p.rpc.Inventory(w.ctx, run, func(item protocol.InventoryItem) error {
+	err = p.rpc.Inventory(w.ctx, q, func(item protocol.InventoryItem) error {
 		w.within(p.timeouts.Progress)
-		item.Object = d.red.clean(item.Object)
+		item.Object, item.Problem = d.red.clean(item.Object), d.red.clean(item.Problem)
 		return yield(item)
 	})
 	if err != nil {

@@ -370,7 +370,7 @@ func TestInventoryAndErase(t *testing.T) {
 	ctx := context.Background()
 	run := protocol.Run{ProjectID: shop.ID, Pipeline: "p", PipelineID: "x"}
 	count := func(d *Destination) (n int, err error) {
-		err = d.Inventory(ctx, run, func(protocol.InventoryItem) error { n++; return nil })
+		err = d.Inventory(ctx, protocol.InventoryQuery{Run: run}, func(protocol.InventoryItem) error { n++; return nil })
 		return n, err
 	}
 	erase := func(d *Destination) (protocol.EraseResult, error) {
@@ -392,7 +392,7 @@ func TestInventoryAndErase(t *testing.T) {
 		t.Errorf("erase = %+v, %v", got, err)
 	}
 	boom := errors.New("disk full")
-	if err := d.Inventory(ctx, run, func(protocol.InventoryItem) error { return boom }); !errors.Is(err, boom) {
+	if err := d.Inventory(ctx, protocol.InventoryQuery{Run: run}, func(protocol.InventoryItem) error { return boom }); !errors.Is(err, boom) {
 		t.Errorf("inventory that is broken off: %v", err)
 	}
 	stalls := started(t, "stalls", func(o *Options) { o.Timeouts.Progress, o.Timeouts.Erase = 200*time.Millisecond, 200*time.Millisecond })

@@ -20,6 +20,9 @@ func (l *Lake) Prepare(ctx context.Context, run sdk.Run, _ sdk.Receipt) error {
 	if err := a.tasks.wait(); err != nil {
 		return l.overtaken(ctx, run, err)
 	}
+	if a.repair != nil {
+		return l.prepareRepair(ctx, a)
+	}
 	if a.manifest.Run >= run.Number {
 		return nil
 	}
@@ -91,8 +94,14 @@ func (l *Lake) remove(ctx context.Context, lay layout, match func(name string, r
 // Prepare wrote it. Committing a run that is already committed does nothing.
 func (l *Lake) Commit(ctx context.Context, run sdk.Run, _ sdk.Receipt) error {
 	a, err := l.attempt(run)
+	if err != nil && run.Repair != nil {
+		return err
+	}
 	if err != nil {
 		return l.committedBefore(ctx, run, err)
+	}
+	if a.repair != nil {
+		return l.commitRepair(ctx, a)
 	}
 	if done, err := a.manifest.last().Holds(run); done || err != nil {
 		return errors.Join(err, l.end(ctx, a))

@@ -45,7 +45,8 @@ type Options struct {
 }
 
 // Lake carries out runs over a Store. It implements sdk.Destination but for
-// Targets, and Opener, Preparer, Aborter and Inventorier.
+// Targets, and Opener, Preparer, Aborter and Inventorier. It repairs committed
+// runs: see sdk.Repair.
 type Lake struct {
 	store       Store
 	root        string
@@ -97,6 +98,7 @@ func Capabilities() sdk.Capabilities {
 		GuaranteeText: "Objects of a run become visible one by one and a retry overwrites them with the same bytes; " +
 			"only the manifest says that the run is committed. A replaced set of up to 4 GB is one object and changes in one instant.",
 		Inventory: true,
+		Repair:    true,
 	}
 }
 
@@ -199,6 +201,7 @@ type attempt struct {
 	parts    map[string]int // by date: the number of the last part
 	receipts []PartitionReceipt
 	pending  Replacement // of the fixed object; nil until Write starts it
+	repair   *repair     // nil: the attempt carries out its run
 }
 
 func (l *Lake) attempt(run sdk.Run) (*attempt, error) {
@@ -221,6 +224,9 @@ func (l *Lake) end(ctx context.Context, a *attempt) error {
 	l.mu.Unlock()
 	a.cancel()
 	a.tasks.wait()
+	if a.repair != nil {
+		return a.repair.abort(ctx)
+	}
 	if a.pending == nil {
 		return nil
 	}
@@ -246,7 +252,14 @@ func (l layout) inner(run, fence int64, content string) string {
 	return name + ".json"
 }
 
-func (a *attempt) inner() string { return a.lay.inner(a.run.Number, a.run.Fence, a.run.Content) }
+// inner is that of the attempt that committed the set, in a repair.
+func (a *attempt) inner() string {
+	if a.repair != nil {
+		r := a.repair.receipt
+		return a.lay.inner(r.Run, r.Fence, r.Content)
+	}
+	return a.lay.inner(a.run.Number, a.run.Fence, a.run.Content)
+}
 
 func addRun(runs []int64, run int64) []int64 {
 	if slices.Contains(runs, run) {

@@ -81,14 +81,18 @@ type Day struct {
 	Run          int64  `json:"last_run"`
 }
 
-// File describes one stored object: its name, its rows before compression and
-// its size.
+// File describes one stored object: its name, its rows before compression, its
+// size and its checksums.
 type File struct {
 	Name        string `json:"name"`
 	Rows        uint64 `json:"rows"`
 	RowsBytes   uint64 `json:"rows_bytes"`
 	RowsCRC32   uint32 `json:"rows_crc32"`
 	StoredBytes uint64 `json:"stored_bytes"`
+	// Checksums of the object as it is stored: CRC-32 (IEEE) and CRC-32C
+	// (Castagnoli). Services keep the one or the other.
+	StoredCRC32  uint32 `json:"stored_crc32"`
+	StoredCRC32C uint32 `json:"stored_crc32c"`
 }
 
 // RunReceipt lists the objects of one run. It is stored as a file of its own

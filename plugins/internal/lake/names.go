@@ -99,6 +99,12 @@ func (l layout) receipts() string { return l.manifests() + "runs/" + l.stem + "/
 // receipt names the object that keeps a run's receipt.
 func (l layout) receipt(run int64) string { return fmt.Sprintf("%s%08d.json", l.receipts(), run) }
 
+// receiptOf parses the name of a receipt.
+func (l layout) receiptOf(name string) (run int64, ok bool) {
+	run, err := strconv.ParseInt(strings.TrimSuffix(path.Base(name), ".json"), 10, 64)
+	return run, err == nil && l.receipt(run) == name
+}
+
 // fixed names the object of a replaced set that is stored as one object.
 func (l layout) fixed() string { return l.dir + l.stem + extension }
 
@@ -148,6 +154,30 @@ func (l layout) owned(name string) (date string, run int64, ok bool) {
 		return "", 0, false
 	}
 	return strings.ReplaceAll(strings.TrimSuffix(dir, "/"), "/", "-"), run, true
+}
+
+// partOf returns the number of a part within its run and date.
+func (l layout) partOf(name string) (part int, ok bool) {
+	if _, _, ok := l.owned(name); !ok {
+		return 0, false
+	}
+	base := strings.TrimSuffix(name, extension)
+	part, err := strconv.Atoi(base[strings.LastIndexByte(base, '-')+1:])
+	return part, err == nil
+}
+
+// dateOf returns the date of the day that an object of any name lies in. It is
+// empty for an object that lies in no day.
+func (l layout) dateOf(name string) string {
+	rest, ok := strings.CutPrefix(name, l.dir)
+	if !ok {
+		return ""
+	}
+	date := strings.ReplaceAll(strings.TrimSuffix(path.Dir(rest), "/"), "/", "-")
+	if checkDate(date) != nil {
+		return ""
+	}
+	return date
 }
 
 // CleanPrefix validates a configured prefix and removes the slashes at its ends.

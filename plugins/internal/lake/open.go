@@ -12,7 +12,8 @@ import (
 // Open claims the target for a run. It refuses a target that another pipeline
 // holds, and a fence older than the manifest's; then it writes the fence and ends
 // the uploads and replacements of earlier attempts. An attempt of this process
-// that is still open is dropped.
+// that is still open is dropped. For a repair the run must be committed; the
+// fence and the ended attempts are the same.
 func (l *Lake) Open(ctx context.Context, run sdk.Run) (sdk.LastRun, error) {
 	lay, err := newLayout(l.root, run)
 	if err != nil {
@@ -24,6 +25,9 @@ func (l *Lake) Open(ctx context.Context, run sdk.Run) (sdk.LastRun, error) {
 	target, err := l.hold(ctx, run, lay)
 	if err != nil {
 		return sdk.LastRun{}, err
+	}
+	if run.Repair != nil {
+		return l.openRepair(ctx, run, lay, target)
 	}
 	a := &attempt{
 		run: run, by: NewAttempt(run.Number, run.Fence), lay: lay, target: target,
@@ -41,11 +45,16 @@ func (l *Lake) Open(ctx context.Context, run sdk.Run) (sdk.LastRun, error) {
 			return sdk.LastRun{}, err
 		}
 	}
+	l.begin(ctx, a)
+	return a.manifest.last(), nil
+}
+
+// begin makes an attempt the open one of its pipeline.
+func (l *Lake) begin(ctx context.Context, a *attempt) {
 	a.ctx, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	l.mu.Lock()
-	l.attempts[attemptKey{run.Stream, run.PipelineID}] = a
-	l.mu.Unlock()
-	return a.manifest.last(), nil
+	defer l.mu.Unlock()
+	l.attempts[attemptKey{a.run.Stream, a.run.PipelineID}] = a
 }
 
 func (l *Lake) dropOpen(ctx context.Context, run sdk.Run) error {

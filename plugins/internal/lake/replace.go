@@ -72,15 +72,13 @@ func (l *Lake) createSet(a *attempt) (*object, error) {
 		return nil, fmt.Errorf("create %s: %w", name, err)
 	}
 	a.pending = u
-	w := &nameWriter{w: u, name: a.inner()}
-	return &object{gzip: batch.NewGzipWriter(w), file: File{Name: name}}, nil
+	return newObject(name, a.inner(), u), nil
 }
 
 func (a *attempt) closeSet(o *object) ([]File, error) {
 	if err := o.close(); err != nil {
 		return nil, err
 	}
-	o.file.StoredBytes += uint64(len(a.inner()) + 1)
 	return []File{o.file}, nil
 }
 

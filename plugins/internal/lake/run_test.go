@@ -215,9 +215,12 @@ func TestStatusAndInventory(t *testing.T) {
 		}
 	}
 	rows := make(map[int64]uint64)
-	err := l.Inventory(t.Context(), events(0, 0), func(i sdk.InventoryItem) error {
-		rows[i.Run] += i.Rows
-		if int(i.StoredBytes) != len(s.Objects()[i.Object]) || !strings.Contains(i.Object, strings.ReplaceAll(i.Date, "-", "/")) {
+	err := l.Inventory(t.Context(), sdk.InventoryQuery{Run: events(0, 0)}, func(i sdk.InventoryItem) error {
+		if i.Kind != sdk.InventoryObject {
+			return nil
+		}
+		rows[i.Run] += i.Recorded.Rows
+		if int(i.Found.StoredBytes) != len(s.Objects()[i.Object]) || !strings.Contains(i.Object, strings.ReplaceAll(i.Date, "-", "/")) {
 			t.Errorf("item is %+v", i)
 		}
 		return nil

@@ -20,7 +20,10 @@ func (l *Lake) Write(ctx context.Context, run sdk.Run, p sdk.Partition, r *batch
 	}
 	defer context.AfterFunc(ctx, a.cancel)()
 	receipt := PartitionReceipt{Index: p.Index, Date: p.Date}
+	a.numberParts(p)
 	switch {
+	case run.Mode == sdk.Replace && a.repair != nil:
+		receipt.Files, err = l.restoreSet(a, p, r)
 	case run.Mode == sdk.Replace:
 		receipt.Files, err = l.writeSet(a, p, r)
 	case p.Date == "":
@@ -83,16 +86,33 @@ func (l *Lake) writeParts(a *attempt, date string, r *batch.Reader) ([]File, err
 // object is one gzip object that is being written.
 type object struct {
 	upload Upload // nil for the fixed object, which the attempt ends
+	stored *measure
 	gzip   *batch.GzipWriter
 	file   File
 }
 
+// newObject returns an object whose bytes go to w, with inner as the file name in
+// its gzip header; empty: the header has none.
+func newObject(name, inner string, w io.Writer) *object {
+	o := &object{stored: &measure{w: w}, file: File{Name: name}}
+	o.gzip = batch.NewGzipWriter(o.stored)
+	if inner != "" {
+		o.gzip = batch.NewGzipWriter(&nameWriter{w: o.stored, name: inner})
+	}
+	return o
+}
+
 func (l *Lake) create(a *attempt, name string) (*object, error) {
+	if a.repair != nil {
+		return l.restore(a, name, "")
+	}
 	u, err := l.store.Create(a.ctx, name, a.by)
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", name, err)
 	}
-	return &object{upload: u, gzip: batch.NewGzipWriter(u), file: File{Name: name}}, nil
+	o := newObject(name, "", u)
+	o.upload = u
+	return o, nil
 }
 
 func (o *object) add(b *batch.Batch) error {
@@ -109,7 +129,8 @@ func (o *object) close() error {
 	}
 	t := o.gzip.Totals()
 	o.file.Rows, o.file.RowsBytes, o.file.RowsCRC32 = t.Rows, t.RowsBytes, t.RowsCRC32
-	o.file.StoredBytes = uint64(o.gzip.Size())
+	o.file.StoredBytes = uint64(o.stored.size)
+	o.file.StoredCRC32, o.file.StoredCRC32C = o.stored.crc32, o.stored.crc32c
 	return nil
 }
 

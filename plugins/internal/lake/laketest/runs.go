@@ -35,10 +35,10 @@ func Lines(run sdk.Run, days Days) map[string][]string {
 }
 
 // Attempt exports a run up to Prepare, with the calls of the host. It does
-// nothing for a run that is already committed.
+// nothing for a run that is already committed, unless it is a repair.
 func Attempt(ctx context.Context, l *lake.Lake, run sdk.Run, days Days) (r sdk.Receipt, err error) {
 	last, err := l.Open(ctx, run)
-	if err != nil || last.Number >= run.Number {
+	if err != nil || last.Number >= run.Number && run.Repair == nil {
 		return r, err
 	}
 	if r, err = writeDays(ctx, l, run, days); err != nil {

@@ -40,7 +40,7 @@ func Checks() []Check {
 		{"reads a part", checkRead},
 		{"reads ranges of one version", checkReadRange},
 		{"states of objects", checkStat},
-	}, lakeChecks()...)
+	}, append(lakeChecks(), repairChecks()...)...)
 }
 
 // sizes of uploads in bytes: empty, small, and more than two parts of S3.

@@ -611,6 +611,69 @@ func (RunState) EnumDescriptor() ([]byte, []int) {
 	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{9}
 }
 
+// InventoryKind is the kind of an entry of the inventory.
+type InventoryKind int32
+
+const (
+	// From a plugin that knows no kinds: an object.
+	InventoryKind_INVENTORY_KIND_UNSPECIFIED InventoryKind = 0
+	// One object, or one partition of a table.
+	InventoryKind_INVENTORY_KIND_OBJECT InventoryKind = 1
+	// The totals of one date in the destination's record: date and recorded.
+	InventoryKind_INVENTORY_KIND_TOTALS InventoryKind = 2
+	// The destination's record of one committed run: run and content, and the
+	// record's own object. Not in the record: the run was never committed.
+	InventoryKind_INVENTORY_KIND_RUN InventoryKind = 3
+	// The destination's record as a whole: run and content are those of the last
+	// committed run. The first entry.
+	InventoryKind_INVENTORY_KIND_RECORD InventoryKind = 4
+)
+
+// Enum value maps for InventoryKind.
+var (
+	InventoryKind_name = map[int32]string{
+		0: "INVENTORY_KIND_UNSPECIFIED",
+		1: "INVENTORY_KIND_OBJECT",
+		2: "INVENTORY_KIND_TOTALS",
+		3: "INVENTORY_KIND_RUN",
+		4: "INVENTORY_KIND_RECORD",
+	}
+	InventoryKind_value = map[string]int32{
+		"INVENTORY_KIND_UNSPECIFIED": 0,
+		"INVENTORY_KIND_OBJECT":      1,
+		"INVENTORY_KIND_TOTALS":      2,
+		"INVENTORY_KIND_RUN":         3,
+		"INVENTORY_KIND_RECORD":      4,
+	}
+)
+
+func (x InventoryKind) Enum() *InventoryKind {
+	p := new(InventoryKind)
+	*p = x
+	return p
+}
+
+func (x InventoryKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (InventoryKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_penstock_destination_v1_destination_proto_enumTypes[10].Descriptor()
+}
+
+func (InventoryKind) Type() protoreflect.EnumType {
+	return &file_penstock_destination_v1_destination_proto_enumTypes[10]
+}
+
+func (x InventoryKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use InventoryKind.Descriptor instead.
+func (InventoryKind) EnumDescriptor() ([]byte, []int) {
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{10}
+}
+
 // ErrorDetail is attached to every gRPC status that a plugin returns. A
 // status without one is taken as retryable when its code is Unavailable,
 // Canceled, ResourceExhausted, Aborted or DeadlineExceeded, else as permanent.
@@ -808,6 +871,8 @@ type Capabilities struct {
 	Erase         bool   `protobuf:"varint,8,opt,name=erase,proto3" json:"erase,omitempty"`
 	// The largest number of days that one run may hold; 0: no limit.
 	MaxDaysPerRun uint32 `protobuf:"varint,9,opt,name=max_days_per_run,json=maxDaysPerRun,proto3" json:"max_days_per_run,omitempty"`
+	// Open.repair is taken. Only with inventory.
+	Repair        bool `protobuf:"varint,10,opt,name=repair,proto3" json:"repair,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -903,6 +968,13 @@ func (x *Capabilities) GetMaxDaysPerRun() uint32 {
 		return x.MaxDaysPerRun
 	}
 	return 0
+}
+
+func (x *Capabilities) GetRepair() bool {
+	if x != nil {
+		return x.Repair
+	}
+	return false
 }
 
 // ConfigSchema describes a destination block's body, as data.
@@ -1914,7 +1986,10 @@ type Open struct {
 	Adopt bool `protobuf:"varint,3,opt,name=adopt,proto3" json:"adopt,omitempty"`
 	// All rows that the journal had at this instant for the run's dates are in
 	// this run or an earlier one. Absent: more runs are due.
-	AsOf          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	AsOf *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	// Restore the objects of this run, which is committed, instead of carrying out
+	// a new one. Absent: carry out the run. Only with Capabilities.repair.
+	Repair        *Repair `protobuf:"bytes,5,opt,name=repair,proto3" json:"repair,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1977,11 +2052,118 @@ func (x *Open) GetAsOf() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Open) GetRepair() *Repair {
+	if x != nil {
+		return x.Repair
+	}
+	return nil
+}
+
+// Repair restores what a pipeline has committed and its destination has lost,
+// to the same bytes under the same names. The last committed run does not move.
+//
+// The run of Open is a committed one: of a pipeline that appends any, of one
+// that replaces the last. Its content must be the committed one, if the
+// destination knows it; otherwise the plugin refuses with ERROR_CLASS_PERMANENT.
+// Open records the fence, like each Open, and answers Opened. Then the host
+// sends those partitions of the run that have a missing or damaged object, in
+// the order of their indices and with the dates and batches of the first time;
+// partitions may be left out. Until Commit no object that readers see changes.
+//
+//	Write    For each object of a partition the plugin compares the stored state
+//	         with its record. A whole object is left alone; for the others the
+//	         next state is stored unseen, on condition of the state that was
+//	         compared.
+//	Prepared holds a receipt of the partitions that were sent, as it is after
+//	         Commit. The host compares it with that of the first commit.
+//	Commit   shows the restored objects, removes the objects of remove, and
+//	         brings the record in line with them. An attempt with an older fence
+//	         changes nothing.
+//
+// A repair that was cut at any point leaves each object as it was or restored,
+// and may be repeated.
+type Repair struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Objects to remove, by their names in the inventory; at most 5,000. The plugin
+	// removes an object only if its name is one of the pipeline's own, no record of
+	// a commit names it, and no run that may still be committed can write it.
+	Remove []string `protobuf:"bytes,1,rep,name=remove,proto3" json:"remove,omitempty"`
+	// Compare objects by reading them, as InventoryRequest.deep does.
+	Deep bool `protobuf:"varint,2,opt,name=deep,proto3" json:"deep,omitempty"`
+	// The number of partitions that the run has. If all of them are sent the plugin
+	// also restores its record of the run.
+	Partitions uint32 `protobuf:"varint,3,opt,name=partitions,proto3" json:"partitions,omitempty"`
+	// Compute the totals by date in the destination's record again, from its
+	// records of all committed runs. The host sets it only if the inventory had a
+	// record of each of them.
+	Totals        bool `protobuf:"varint,4,opt,name=totals,proto3" json:"totals,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Repair) Reset() {
+	*x = Repair{}
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Repair) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Repair) ProtoMessage() {}
+
+func (x *Repair) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Repair.ProtoReflect.Descriptor instead.
+func (*Repair) Descriptor() ([]byte, []int) {
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Repair) GetRemove() []string {
+	if x != nil {
+		return x.Remove
+	}
+	return nil
+}
+
+func (x *Repair) GetDeep() bool {
+	if x != nil {
+		return x.Deep
+	}
+	return false
+}
+
+func (x *Repair) GetPartitions() uint32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return 0
+}
+
+func (x *Repair) GetTotals() bool {
+	if x != nil {
+		return x.Totals
+	}
+	return false
+}
+
 type Opened struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The pipeline's last committed run; 0: none. When it is the run that was
 	// opened, or a later one, the host sends nothing but Abort and asks Status;
-	// the plugin refuses partitions, Prepare and Commit.
+	// the plugin refuses partitions, Prepare and Commit, unless it is a repair.
 	LastCommittedRun int64 `protobuf:"varint,1,opt,name=last_committed_run,json=lastCommittedRun,proto3" json:"last_committed_run,omitempty"`
 	// Run.content of that run, as it was committed; empty: it was not kept. The
 	// host compares it with its own record, and stops the pipeline when they
@@ -1993,7 +2175,7 @@ type Opened struct {
 
 func (x *Opened) Reset() {
 	*x = Opened{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[18]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2005,7 +2187,7 @@ func (x *Opened) String() string {
 func (*Opened) ProtoMessage() {}
 
 func (x *Opened) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[18]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2018,7 +2200,7 @@ func (x *Opened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Opened.ProtoReflect.Descriptor instead.
 func (*Opened) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{18}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Opened) GetLastCommittedRun() int64 {
@@ -2037,7 +2219,8 @@ func (x *Opened) GetLastContent() string {
 
 type BeginPartition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 0 for the run's first partition, then 1, 2, …
+	// 0 for the run's first partition, then 1, 2, …; in a repair each is greater
+	// than the one before.
 	Index uint32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
 	// YYYY-MM-DD by Capabilities.partitioning; empty for people and identity,
 	// whose run has one partition.
@@ -2048,7 +2231,7 @@ type BeginPartition struct {
 
 func (x *BeginPartition) Reset() {
 	*x = BeginPartition{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[19]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2060,7 +2243,7 @@ func (x *BeginPartition) String() string {
 func (*BeginPartition) ProtoMessage() {}
 
 func (x *BeginPartition) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[19]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2073,7 +2256,7 @@ func (x *BeginPartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeginPartition.ProtoReflect.Descriptor instead.
 func (*BeginPartition) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{19}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *BeginPartition) GetIndex() uint32 {
@@ -2111,7 +2294,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[20]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2123,7 +2306,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[20]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2136,7 +2319,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{20}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Batch) GetRows() uint32 {
@@ -2198,7 +2381,7 @@ type EndPartition struct {
 
 func (x *EndPartition) Reset() {
 	*x = EndPartition{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[21]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2210,7 +2393,7 @@ func (x *EndPartition) String() string {
 func (*EndPartition) ProtoMessage() {}
 
 func (x *EndPartition) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[21]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2223,7 +2406,7 @@ func (x *EndPartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndPartition.ProtoReflect.Descriptor instead.
 func (*EndPartition) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{21}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *EndPartition) GetTotals() *Totals {
@@ -2246,7 +2429,7 @@ type Totals struct {
 
 func (x *Totals) Reset() {
 	*x = Totals{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[22]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2258,7 +2441,7 @@ func (x *Totals) String() string {
 func (*Totals) ProtoMessage() {}
 
 func (x *Totals) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[22]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2271,7 +2454,7 @@ func (x *Totals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Totals.ProtoReflect.Descriptor instead.
 func (*Totals) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{22}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Totals) GetRows() uint64 {
@@ -2314,7 +2497,7 @@ type Prepare struct {
 
 func (x *Prepare) Reset() {
 	*x = Prepare{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[23]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2326,7 +2509,7 @@ func (x *Prepare) String() string {
 func (*Prepare) ProtoMessage() {}
 
 func (x *Prepare) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[23]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2339,7 +2522,7 @@ func (x *Prepare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prepare.ProtoReflect.Descriptor instead.
 func (*Prepare) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{23}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Prepare) GetTotals() *Totals {
@@ -2358,7 +2541,7 @@ type Prepared struct {
 
 func (x *Prepared) Reset() {
 	*x = Prepared{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[24]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2370,7 +2553,7 @@ func (x *Prepared) String() string {
 func (*Prepared) ProtoMessage() {}
 
 func (x *Prepared) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[24]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2383,7 +2566,7 @@ func (x *Prepared) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prepared.ProtoReflect.Descriptor instead.
 func (*Prepared) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{24}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Prepared) GetReceipt() *Receipt {
@@ -2404,7 +2587,7 @@ type Commit struct {
 
 func (x *Commit) Reset() {
 	*x = Commit{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[25]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2416,7 +2599,7 @@ func (x *Commit) String() string {
 func (*Commit) ProtoMessage() {}
 
 func (x *Commit) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[25]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2429,7 +2612,7 @@ func (x *Commit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Commit.ProtoReflect.Descriptor instead.
 func (*Commit) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{25}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{26}
 }
 
 type Committed struct {
@@ -2441,7 +2624,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[26]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2453,7 +2636,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[26]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2466,7 +2649,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{26}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Committed) GetReceipt() *Receipt {
@@ -2488,7 +2671,7 @@ type Abort struct {
 
 func (x *Abort) Reset() {
 	*x = Abort{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[27]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2500,7 +2683,7 @@ func (x *Abort) String() string {
 func (*Abort) ProtoMessage() {}
 
 func (x *Abort) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[27]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2513,7 +2696,7 @@ func (x *Abort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Abort.ProtoReflect.Descriptor instead.
 func (*Abort) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{27}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Abort) GetDiscard() bool {
@@ -2534,7 +2717,7 @@ type Rejected struct {
 
 func (x *Rejected) Reset() {
 	*x = Rejected{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[28]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2546,7 +2729,7 @@ func (x *Rejected) String() string {
 func (*Rejected) ProtoMessage() {}
 
 func (x *Rejected) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[28]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2559,7 +2742,7 @@ func (x *Rejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejected.ProtoReflect.Descriptor instead.
 func (*Rejected) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{28}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Rejected) GetRows() []*RejectedRow {
@@ -2584,7 +2767,7 @@ type RejectedRow struct {
 
 func (x *RejectedRow) Reset() {
 	*x = RejectedRow{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[29]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2596,7 +2779,7 @@ func (x *RejectedRow) String() string {
 func (*RejectedRow) ProtoMessage() {}
 
 func (x *RejectedRow) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[29]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2609,7 +2792,7 @@ func (x *RejectedRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RejectedRow.ProtoReflect.Descriptor instead.
 func (*RejectedRow) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{29}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RejectedRow) GetPartition() uint32 {
@@ -2640,7 +2823,8 @@ func (x *RejectedRow) GetLine() []byte {
 	return nil
 }
 
-// Receipt lists the partitions that a run put at the destination.
+// Receipt lists the partitions that a run put at the destination; that of a
+// repair lists the partitions that were sent.
 type Receipt struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Partitions    []*PartitionReceipt    `protobuf:"bytes,1,rep,name=partitions,proto3" json:"partitions,omitempty"`
@@ -2650,7 +2834,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[30]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2662,7 +2846,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[30]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2675,7 +2859,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{30}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Receipt) GetPartitions() []*PartitionReceipt {
@@ -2705,7 +2889,7 @@ type PartitionReceipt struct {
 
 func (x *PartitionReceipt) Reset() {
 	*x = PartitionReceipt{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[31]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2717,7 +2901,7 @@ func (x *PartitionReceipt) String() string {
 func (*PartitionReceipt) ProtoMessage() {}
 
 func (x *PartitionReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[31]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2730,7 +2914,7 @@ func (x *PartitionReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionReceipt.ProtoReflect.Descriptor instead.
 func (*PartitionReceipt) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{31}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PartitionReceipt) GetIndex() uint32 {
@@ -2791,7 +2975,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[32]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2803,7 +2987,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[32]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2816,7 +3000,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{32}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *StatusRequest) GetRun() *Run {
@@ -2846,7 +3030,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[33]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2858,7 +3042,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[33]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2871,7 +3055,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{33}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *StatusResponse) GetState() RunState {
@@ -2917,18 +3101,25 @@ func (x *StatusResponse) GetLastContent() string {
 }
 
 type InventoryRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ProjectId     int64                  `protobuf:"varint,1,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	Pipeline      string                 `protobuf:"bytes,2,opt,name=pipeline,proto3" json:"pipeline,omitempty"`
-	PipelineId    string                 `protobuf:"bytes,3,opt,name=pipeline_id,json=pipelineId,proto3" json:"pipeline_id,omitempty"`
-	Stream        Stream                 `protobuf:"varint,4,opt,name=stream,proto3,enum=penstock.destination.v1.Stream" json:"stream,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	ProjectId  int64                  `protobuf:"varint,1,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	Pipeline   string                 `protobuf:"bytes,2,opt,name=pipeline,proto3" json:"pipeline,omitempty"`
+	PipelineId string                 `protobuf:"bytes,3,opt,name=pipeline_id,json=pipelineId,proto3" json:"pipeline_id,omitempty"`
+	Stream     Stream                 `protobuf:"varint,4,opt,name=stream,proto3,enum=penstock.destination.v1.Stream" json:"stream,omitempty"`
+	// The first and last date to list, YYYY-MM-DD; empty: no limit. They do not
+	// apply to replaced sets, which have no dates.
+	From string `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`
+	To   string `protobuf:"bytes,6,opt,name=to,proto3" json:"to,omitempty"`
+	// Read each object, count its rows and compute their checksum. Otherwise an
+	// object is read only if its service keeps no checksum of it.
+	Deep          bool `protobuf:"varint,7,opt,name=deep,proto3" json:"deep,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *InventoryRequest) Reset() {
 	*x = InventoryRequest{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[34]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2940,7 +3131,7 @@ func (x *InventoryRequest) String() string {
 func (*InventoryRequest) ProtoMessage() {}
 
 func (x *InventoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[34]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2953,7 +3144,7 @@ func (x *InventoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryRequest.ProtoReflect.Descriptor instead.
 func (*InventoryRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{34}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *InventoryRequest) GetProjectId() int64 {
@@ -2984,21 +3175,61 @@ func (x *InventoryRequest) GetStream() Stream {
 	return Stream_STREAM_UNSPECIFIED
 }
 
-// InventoryResponse is one object or table partition.
+func (x *InventoryRequest) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *InventoryRequest) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *InventoryRequest) GetDeep() bool {
+	if x != nil {
+		return x.Deep
+	}
+	return false
+}
+
+// InventoryResponse is one entry of the inventory. An object without recorded is
+// named by no record, one without found is missing.
 type InventoryResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Date          string                 `protobuf:"bytes,1,opt,name=date,proto3" json:"date,omitempty"`
-	Run           int64                  `protobuf:"varint,2,opt,name=run,proto3" json:"run,omitempty"`
-	Object        string                 `protobuf:"bytes,3,opt,name=object,proto3" json:"object,omitempty"`
-	Rows          uint64                 `protobuf:"varint,4,opt,name=rows,proto3" json:"rows,omitempty"`
-	StoredBytes   uint64                 `protobuf:"varint,5,opt,name=stored_bytes,json=storedBytes,proto3" json:"stored_bytes,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Date   string                 `protobuf:"bytes,1,opt,name=date,proto3" json:"date,omitempty"`
+	Run    int64                  `protobuf:"varint,2,opt,name=run,proto3" json:"run,omitempty"`
+	Object string                 `protobuf:"bytes,3,opt,name=object,proto3" json:"object,omitempty"`
+	// As recorded; 0: not known.
+	Rows uint64 `protobuf:"varint,4,opt,name=rows,proto3" json:"rows,omitempty"`
+	// As found; 0: missing.
+	StoredBytes uint64        `protobuf:"varint,5,opt,name=stored_bytes,json=storedBytes,proto3" json:"stored_bytes,omitempty"`
+	Kind        InventoryKind `protobuf:"varint,6,opt,name=kind,proto3,enum=penstock.destination.v1.InventoryKind" json:"kind,omitempty"`
+	// The object or date according to the destination's record of its commits, such
+	// as a manifest or a ledger.
+	Recorded *InventoryFacts `protobuf:"bytes,7,opt,name=recorded,proto3" json:"recorded,omitempty"`
+	// The object as the service has it.
+	Found *InventoryFacts `protobuf:"bytes,8,opt,name=found,proto3" json:"found,omitempty"`
+	// The object belongs to a run that is not committed and may still be.
+	Unfinished bool `protobuf:"varint,9,opt,name=unfinished,proto3" json:"unfinished,omitempty"`
+	// The name is not one of the pipeline's own. Such an object is listed if it may
+	// be a copy of one that is: its size is that of a recorded object. It cannot be
+	// removed by a repair.
+	Foreign bool `protobuf:"varint,10,opt,name=foreign,proto3" json:"foreign,omitempty"`
+	// Why an object or a record cannot be read, for people; empty: it can.
+	Problem string `protobuf:"bytes,11,opt,name=problem,proto3" json:"problem,omitempty"`
+	// Run.content of a run; empty: not kept.
+	Content       string `protobuf:"bytes,12,opt,name=content,proto3" json:"content,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *InventoryResponse) Reset() {
 	*x = InventoryResponse{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[35]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3010,7 +3241,7 @@ func (x *InventoryResponse) String() string {
 func (*InventoryResponse) ProtoMessage() {}
 
 func (x *InventoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[35]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3023,7 +3254,7 @@ func (x *InventoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryResponse.ProtoReflect.Descriptor instead.
 func (*InventoryResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{35}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *InventoryResponse) GetDate() string {
@@ -3061,6 +3292,157 @@ func (x *InventoryResponse) GetStoredBytes() uint64 {
 	return 0
 }
 
+func (x *InventoryResponse) GetKind() InventoryKind {
+	if x != nil {
+		return x.Kind
+	}
+	return InventoryKind_INVENTORY_KIND_UNSPECIFIED
+}
+
+func (x *InventoryResponse) GetRecorded() *InventoryFacts {
+	if x != nil {
+		return x.Recorded
+	}
+	return nil
+}
+
+func (x *InventoryResponse) GetFound() *InventoryFacts {
+	if x != nil {
+		return x.Found
+	}
+	return nil
+}
+
+func (x *InventoryResponse) GetUnfinished() bool {
+	if x != nil {
+		return x.Unfinished
+	}
+	return false
+}
+
+func (x *InventoryResponse) GetForeign() bool {
+	if x != nil {
+		return x.Foreign
+	}
+	return false
+}
+
+func (x *InventoryResponse) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *InventoryResponse) GetContent() string {
+	if x != nil {
+		return x.Content
+	}
+	return ""
+}
+
+// InventoryFacts describe an object, or the objects of a date.
+type InventoryFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Rows, their bytes and their CRC-32 (IEEE), uncompressed. Of an object that is
+	// found only if it was read: see counted.
+	Rows      uint64 `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"`
+	RowsBytes uint64 `protobuf:"varint,2,opt,name=rows_bytes,json=rowsBytes,proto3" json:"rows_bytes,omitempty"`
+	RowsCrc32 uint32 `protobuf:"fixed32,3,opt,name=rows_crc32,json=rowsCrc32,proto3" json:"rows_crc32,omitempty"`
+	// Bytes as stored.
+	StoredBytes uint64 `protobuf:"varint,4,opt,name=stored_bytes,json=storedBytes,proto3" json:"stored_bytes,omitempty"`
+	// A checksum of the bytes as stored, with the name of its algorithm, such as
+	// "crc32c:9a71bb4c". In both facts of one entry, and in found of all entries,
+	// the plugin uses one algorithm wherever it can; two checksums of different
+	// algorithms say nothing. Empty: not known.
+	Checksum string `protobuf:"bytes,5,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	// Number of objects of a date.
+	Objects uint64 `protobuf:"varint,6,opt,name=objects,proto3" json:"objects,omitempty"`
+	// The rows of a found object were counted.
+	Counted       bool `protobuf:"varint,7,opt,name=counted,proto3" json:"counted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InventoryFacts) Reset() {
+	*x = InventoryFacts{}
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InventoryFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InventoryFacts) ProtoMessage() {}
+
+func (x *InventoryFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InventoryFacts.ProtoReflect.Descriptor instead.
+func (*InventoryFacts) Descriptor() ([]byte, []int) {
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *InventoryFacts) GetRows() uint64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *InventoryFacts) GetRowsBytes() uint64 {
+	if x != nil {
+		return x.RowsBytes
+	}
+	return 0
+}
+
+func (x *InventoryFacts) GetRowsCrc32() uint32 {
+	if x != nil {
+		return x.RowsCrc32
+	}
+	return 0
+}
+
+func (x *InventoryFacts) GetStoredBytes() uint64 {
+	if x != nil {
+		return x.StoredBytes
+	}
+	return 0
+}
+
+func (x *InventoryFacts) GetChecksum() string {
+	if x != nil {
+		return x.Checksum
+	}
+	return ""
+}
+
+func (x *InventoryFacts) GetObjects() uint64 {
+	if x != nil {
+		return x.Objects
+	}
+	return 0
+}
+
+func (x *InventoryFacts) GetCounted() bool {
+	if x != nil {
+		return x.Counted
+	}
+	return false
+}
+
 type EraseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// In the first message only.
@@ -3077,7 +3459,7 @@ type EraseRequest struct {
 
 func (x *EraseRequest) Reset() {
 	*x = EraseRequest{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[36]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3089,7 +3471,7 @@ func (x *EraseRequest) String() string {
 func (*EraseRequest) ProtoMessage() {}
 
 func (x *EraseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[36]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3102,7 +3484,7 @@ func (x *EraseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
 func (*EraseRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{36}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *EraseRequest) GetProjectId() int64 {
@@ -3157,7 +3539,7 @@ type EraseResponse struct {
 
 func (x *EraseResponse) Reset() {
 	*x = EraseResponse{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[37]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3169,7 +3551,7 @@ func (x *EraseResponse) String() string {
 func (*EraseResponse) ProtoMessage() {}
 
 func (x *EraseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[37]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3182,7 +3564,7 @@ func (x *EraseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
 func (*EraseResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{37}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *EraseResponse) GetRows() uint64 {
@@ -3207,7 +3589,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[38]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3219,7 +3601,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[38]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3232,7 +3614,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{38}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{40}
 }
 
 type DrainResponse struct {
@@ -3243,7 +3625,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[39]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3255,7 +3637,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[39]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3268,7 +3650,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{39}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{41}
 }
 
 var File_penstock_destination_v1_destination_proto protoreflect.FileDescriptor
@@ -3287,7 +3669,7 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12=\n" +
 	"\x06schema\x18\x03 \x01(\v2%.penstock.destination.v1.ConfigSchemaR\x06schema\x12I\n" +
 	"\fcapabilities\x18\x04 \x01(\v2%.penstock.destination.v1.CapabilitiesR\fcapabilities\x12 \n" +
-	"\venvironment\x18\x05 \x03(\tR\venvironment\"\xc7\x03\n" +
+	"\venvironment\x18\x05 \x03(\tR\venvironment\"\xdf\x03\n" +
 	"\fCapabilities\x129\n" +
 	"\astreams\x18\x01 \x03(\x0e2\x1f.penstock.destination.v1.StreamR\astreams\x126\n" +
 	"\x06codecs\x18\x02 \x03(\x0e2\x1e.penstock.destination.v1.CodecR\x06codecs\x123\n" +
@@ -3297,7 +3679,9 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\x0eguarantee_text\x18\x06 \x01(\tR\rguaranteeText\x12\x1c\n" +
 	"\tinventory\x18\a \x01(\bR\tinventory\x12\x14\n" +
 	"\x05erase\x18\b \x01(\bR\x05erase\x12'\n" +
-	"\x10max_days_per_run\x18\t \x01(\rR\rmaxDaysPerRun\"R\n" +
+	"\x10max_days_per_run\x18\t \x01(\rR\rmaxDaysPerRun\x12\x16\n" +
+	"\x06repair\x18\n" +
+	" \x01(\bR\x06repair\"R\n" +
 	"\fConfigSchema\x12B\n" +
 	"\n" +
 	"attributes\x18\x01 \x03(\v2\".penstock.destination.v1.AttributeR\n" +
@@ -3368,12 +3752,20 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\brejected\x18\x02 \x01(\v2!.penstock.destination.v1.RejectedH\x00R\brejected\x12?\n" +
 	"\bprepared\x18\x03 \x01(\v2!.penstock.destination.v1.PreparedH\x00R\bprepared\x12B\n" +
 	"\tcommitted\x18\x04 \x01(\v2\".penstock.destination.v1.CommittedH\x00R\tcommittedB\t\n" +
-	"\amessage\"\x93\x01\n" +
+	"\amessage\"\xcc\x01\n" +
 	"\x04Open\x12.\n" +
 	"\x03run\x18\x01 \x01(\v2\x1c.penstock.destination.v1.RunR\x03run\x12\x14\n" +
 	"\x05fence\x18\x02 \x01(\x03R\x05fence\x12\x14\n" +
 	"\x05adopt\x18\x03 \x01(\bR\x05adopt\x12/\n" +
-	"\x05as_of\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\"Y\n" +
+	"\x05as_of\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x127\n" +
+	"\x06repair\x18\x05 \x01(\v2\x1f.penstock.destination.v1.RepairR\x06repair\"l\n" +
+	"\x06Repair\x12\x16\n" +
+	"\x06remove\x18\x01 \x03(\tR\x06remove\x12\x12\n" +
+	"\x04deep\x18\x02 \x01(\bR\x04deep\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x03 \x01(\rR\n" +
+	"partitions\x12\x16\n" +
+	"\x06totals\x18\x04 \x01(\bR\x06totals\"Y\n" +
 	"\x06Opened\x12,\n" +
 	"\x12last_committed_run\x18\x01 \x01(\x03R\x10lastCommittedRun\x12!\n" +
 	"\flast_content\x18\x02 \x01(\tR\vlastContent\":\n" +
@@ -3437,20 +3829,43 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\x12last_committed_run\x18\x03 \x01(\x03R\x10lastCommittedRun\x12\x14\n" +
 	"\x05fence\x18\x04 \x01(\x03R\x05fence\x12\x18\n" +
 	"\acontent\x18\x05 \x01(\tR\acontent\x12!\n" +
-	"\flast_content\x18\x06 \x01(\tR\vlastContent\"\xa7\x01\n" +
+	"\flast_content\x18\x06 \x01(\tR\vlastContent\"\xdf\x01\n" +
 	"\x10InventoryRequest\x12\x1d\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03R\tprojectId\x12\x1a\n" +
 	"\bpipeline\x18\x02 \x01(\tR\bpipeline\x12\x1f\n" +
 	"\vpipeline_id\x18\x03 \x01(\tR\n" +
 	"pipelineId\x127\n" +
-	"\x06stream\x18\x04 \x01(\x0e2\x1f.penstock.destination.v1.StreamR\x06stream\"\x88\x01\n" +
+	"\x06stream\x18\x04 \x01(\x0e2\x1f.penstock.destination.v1.StreamR\x06stream\x12\x12\n" +
+	"\x04from\x18\x05 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x06 \x01(\tR\x02to\x12\x12\n" +
+	"\x04deep\x18\a \x01(\bR\x04deep\"\xb6\x03\n" +
 	"\x11InventoryResponse\x12\x12\n" +
 	"\x04date\x18\x01 \x01(\tR\x04date\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\x03R\x03run\x12\x16\n" +
 	"\x06object\x18\x03 \x01(\tR\x06object\x12\x12\n" +
 	"\x04rows\x18\x04 \x01(\x04R\x04rows\x12!\n" +
-	"\fstored_bytes\x18\x05 \x01(\x04R\vstoredBytes\"\xdc\x01\n" +
+	"\fstored_bytes\x18\x05 \x01(\x04R\vstoredBytes\x12:\n" +
+	"\x04kind\x18\x06 \x01(\x0e2&.penstock.destination.v1.InventoryKindR\x04kind\x12C\n" +
+	"\brecorded\x18\a \x01(\v2'.penstock.destination.v1.InventoryFactsR\brecorded\x12=\n" +
+	"\x05found\x18\b \x01(\v2'.penstock.destination.v1.InventoryFactsR\x05found\x12\x1e\n" +
+	"\n" +
+	"unfinished\x18\t \x01(\bR\n" +
+	"unfinished\x12\x18\n" +
+	"\aforeign\x18\n" +
+	" \x01(\bR\aforeign\x12\x18\n" +
+	"\aproblem\x18\v \x01(\tR\aproblem\x12\x18\n" +
+	"\acontent\x18\f \x01(\tR\acontent\"\xd5\x01\n" +
+	"\x0eInventoryFacts\x12\x12\n" +
+	"\x04rows\x18\x01 \x01(\x04R\x04rows\x12\x1d\n" +
+	"\n" +
+	"rows_bytes\x18\x02 \x01(\x04R\trowsBytes\x12\x1d\n" +
+	"\n" +
+	"rows_crc32\x18\x03 \x01(\aR\trowsCrc32\x12!\n" +
+	"\fstored_bytes\x18\x04 \x01(\x04R\vstoredBytes\x12\x1a\n" +
+	"\bchecksum\x18\x05 \x01(\tR\bchecksum\x12\x18\n" +
+	"\aobjects\x18\x06 \x01(\x04R\aobjects\x12\x18\n" +
+	"\acounted\x18\a \x01(\bR\acounted\"\xdc\x01\n" +
 	"\fEraseRequest\x12\x1d\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03R\tprojectId\x12\x1a\n" +
@@ -3520,7 +3935,13 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10RUN_STATE_ABSENT\x10\x01\x12\x17\n" +
 	"\x13RUN_STATE_COMMITTED\x10\x02\x12\x16\n" +
-	"\x12RUN_STATE_IN_DOUBT\x10\x032\x83\x06\n" +
+	"\x12RUN_STATE_IN_DOUBT\x10\x03*\x98\x01\n" +
+	"\rInventoryKind\x12\x1e\n" +
+	"\x1aINVENTORY_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15INVENTORY_KIND_OBJECT\x10\x01\x12\x19\n" +
+	"\x15INVENTORY_KIND_TOTALS\x10\x02\x12\x16\n" +
+	"\x12INVENTORY_KIND_RUN\x10\x03\x12\x19\n" +
+	"\x15INVENTORY_KIND_RECORD\x10\x042\x83\x06\n" +
 	"\x12DestinationService\x12_\n" +
 	"\bDescribe\x12(.penstock.destination.v1.DescribeRequest\x1a).penstock.destination.v1.DescribeResponse\x12b\n" +
 	"\tConfigure\x12).penstock.destination.v1.ConfigureRequest\x1a*.penstock.destination.v1.ConfigureResponse\x12V\n" +
@@ -3543,8 +3964,8 @@ func file_penstock_destination_v1_destination_proto_rawDescGZIP() []byte {
 	return file_penstock_destination_v1_destination_proto_rawDescData
 }
 
-var file_penstock_destination_v1_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
-var file_penstock_destination_v1_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_penstock_destination_v1_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
+var file_penstock_destination_v1_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_penstock_destination_v1_destination_proto_goTypes = []any{
 	(Stream)(0),                   // 0: penstock.destination.v1.Stream
 	(Mode)(0),                     // 1: penstock.destination.v1.Mode
@@ -3556,115 +3977,122 @@ var file_penstock_destination_v1_destination_proto_goTypes = []any{
 	(Severity)(0),                 // 7: penstock.destination.v1.Severity
 	(RowFlag)(0),                  // 8: penstock.destination.v1.RowFlag
 	(RunState)(0),                 // 9: penstock.destination.v1.RunState
-	(*ErrorDetail)(nil),           // 10: penstock.destination.v1.ErrorDetail
-	(*DescribeRequest)(nil),       // 11: penstock.destination.v1.DescribeRequest
-	(*DescribeResponse)(nil),      // 12: penstock.destination.v1.DescribeResponse
-	(*Capabilities)(nil),          // 13: penstock.destination.v1.Capabilities
-	(*ConfigSchema)(nil),          // 14: penstock.destination.v1.ConfigSchema
-	(*Attribute)(nil),             // 15: penstock.destination.v1.Attribute
-	(*Project)(nil),               // 16: penstock.destination.v1.Project
-	(*ConfigureRequest)(nil),      // 17: penstock.destination.v1.ConfigureRequest
-	(*ConfigureResponse)(nil),     // 18: penstock.destination.v1.ConfigureResponse
-	(*Diagnostic)(nil),            // 19: penstock.destination.v1.Diagnostic
-	(*Target)(nil),                // 20: penstock.destination.v1.Target
-	(*CheckRequest)(nil),          // 21: penstock.destination.v1.CheckRequest
-	(*CheckResponse)(nil),         // 22: penstock.destination.v1.CheckResponse
-	(*CheckResult)(nil),           // 23: penstock.destination.v1.CheckResult
-	(*Run)(nil),                   // 24: penstock.destination.v1.Run
-	(*ExportRequest)(nil),         // 25: penstock.destination.v1.ExportRequest
-	(*ExportResponse)(nil),        // 26: penstock.destination.v1.ExportResponse
-	(*Open)(nil),                  // 27: penstock.destination.v1.Open
-	(*Opened)(nil),                // 28: penstock.destination.v1.Opened
-	(*BeginPartition)(nil),        // 29: penstock.destination.v1.BeginPartition
-	(*Batch)(nil),                 // 30: penstock.destination.v1.Batch
-	(*EndPartition)(nil),          // 31: penstock.destination.v1.EndPartition
-	(*Totals)(nil),                // 32: penstock.destination.v1.Totals
-	(*Prepare)(nil),               // 33: penstock.destination.v1.Prepare
-	(*Prepared)(nil),              // 34: penstock.destination.v1.Prepared
-	(*Commit)(nil),                // 35: penstock.destination.v1.Commit
-	(*Committed)(nil),             // 36: penstock.destination.v1.Committed
-	(*Abort)(nil),                 // 37: penstock.destination.v1.Abort
-	(*Rejected)(nil),              // 38: penstock.destination.v1.Rejected
-	(*RejectedRow)(nil),           // 39: penstock.destination.v1.RejectedRow
-	(*Receipt)(nil),               // 40: penstock.destination.v1.Receipt
-	(*PartitionReceipt)(nil),      // 41: penstock.destination.v1.PartitionReceipt
-	(*StatusRequest)(nil),         // 42: penstock.destination.v1.StatusRequest
-	(*StatusResponse)(nil),        // 43: penstock.destination.v1.StatusResponse
-	(*InventoryRequest)(nil),      // 44: penstock.destination.v1.InventoryRequest
-	(*InventoryResponse)(nil),     // 45: penstock.destination.v1.InventoryResponse
-	(*EraseRequest)(nil),          // 46: penstock.destination.v1.EraseRequest
-	(*EraseResponse)(nil),         // 47: penstock.destination.v1.EraseResponse
-	(*DrainRequest)(nil),          // 48: penstock.destination.v1.DrainRequest
-	(*DrainResponse)(nil),         // 49: penstock.destination.v1.DrainResponse
-	(*durationpb.Duration)(nil),   // 50: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 51: google.protobuf.Timestamp
+	(InventoryKind)(0),            // 10: penstock.destination.v1.InventoryKind
+	(*ErrorDetail)(nil),           // 11: penstock.destination.v1.ErrorDetail
+	(*DescribeRequest)(nil),       // 12: penstock.destination.v1.DescribeRequest
+	(*DescribeResponse)(nil),      // 13: penstock.destination.v1.DescribeResponse
+	(*Capabilities)(nil),          // 14: penstock.destination.v1.Capabilities
+	(*ConfigSchema)(nil),          // 15: penstock.destination.v1.ConfigSchema
+	(*Attribute)(nil),             // 16: penstock.destination.v1.Attribute
+	(*Project)(nil),               // 17: penstock.destination.v1.Project
+	(*ConfigureRequest)(nil),      // 18: penstock.destination.v1.ConfigureRequest
+	(*ConfigureResponse)(nil),     // 19: penstock.destination.v1.ConfigureResponse
+	(*Diagnostic)(nil),            // 20: penstock.destination.v1.Diagnostic
+	(*Target)(nil),                // 21: penstock.destination.v1.Target
+	(*CheckRequest)(nil),          // 22: penstock.destination.v1.CheckRequest
+	(*CheckResponse)(nil),         // 23: penstock.destination.v1.CheckResponse
+	(*CheckResult)(nil),           // 24: penstock.destination.v1.CheckResult
+	(*Run)(nil),                   // 25: penstock.destination.v1.Run
+	(*ExportRequest)(nil),         // 26: penstock.destination.v1.ExportRequest
+	(*ExportResponse)(nil),        // 27: penstock.destination.v1.ExportResponse
+	(*Open)(nil),                  // 28: penstock.destination.v1.Open
+	(*Repair)(nil),                // 29: penstock.destination.v1.Repair
+	(*Opened)(nil),                // 30: penstock.destination.v1.Opened
+	(*BeginPartition)(nil),        // 31: penstock.destination.v1.BeginPartition
+	(*Batch)(nil),                 // 32: penstock.destination.v1.Batch
+	(*EndPartition)(nil),          // 33: penstock.destination.v1.EndPartition
+	(*Totals)(nil),                // 34: penstock.destination.v1.Totals
+	(*Prepare)(nil),               // 35: penstock.destination.v1.Prepare
+	(*Prepared)(nil),              // 36: penstock.destination.v1.Prepared
+	(*Commit)(nil),                // 37: penstock.destination.v1.Commit
+	(*Committed)(nil),             // 38: penstock.destination.v1.Committed
+	(*Abort)(nil),                 // 39: penstock.destination.v1.Abort
+	(*Rejected)(nil),              // 40: penstock.destination.v1.Rejected
+	(*RejectedRow)(nil),           // 41: penstock.destination.v1.RejectedRow
+	(*Receipt)(nil),               // 42: penstock.destination.v1.Receipt
+	(*PartitionReceipt)(nil),      // 43: penstock.destination.v1.PartitionReceipt
+	(*StatusRequest)(nil),         // 44: penstock.destination.v1.StatusRequest
+	(*StatusResponse)(nil),        // 45: penstock.destination.v1.StatusResponse
+	(*InventoryRequest)(nil),      // 46: penstock.destination.v1.InventoryRequest
+	(*InventoryResponse)(nil),     // 47: penstock.destination.v1.InventoryResponse
+	(*InventoryFacts)(nil),        // 48: penstock.destination.v1.InventoryFacts
+	(*EraseRequest)(nil),          // 49: penstock.destination.v1.EraseRequest
+	(*EraseResponse)(nil),         // 50: penstock.destination.v1.EraseResponse
+	(*DrainRequest)(nil),          // 51: penstock.destination.v1.DrainRequest
+	(*DrainResponse)(nil),         // 52: penstock.destination.v1.DrainResponse
+	(*durationpb.Duration)(nil),   // 53: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 54: google.protobuf.Timestamp
 }
 var file_penstock_destination_v1_destination_proto_depIdxs = []int32{
 	5,  // 0: penstock.destination.v1.ErrorDetail.class:type_name -> penstock.destination.v1.ErrorClass
-	50, // 1: penstock.destination.v1.ErrorDetail.retry_after:type_name -> google.protobuf.Duration
-	14, // 2: penstock.destination.v1.DescribeResponse.schema:type_name -> penstock.destination.v1.ConfigSchema
-	13, // 3: penstock.destination.v1.DescribeResponse.capabilities:type_name -> penstock.destination.v1.Capabilities
+	53, // 1: penstock.destination.v1.ErrorDetail.retry_after:type_name -> google.protobuf.Duration
+	15, // 2: penstock.destination.v1.DescribeResponse.schema:type_name -> penstock.destination.v1.ConfigSchema
+	14, // 3: penstock.destination.v1.DescribeResponse.capabilities:type_name -> penstock.destination.v1.Capabilities
 	0,  // 4: penstock.destination.v1.Capabilities.streams:type_name -> penstock.destination.v1.Stream
 	2,  // 5: penstock.destination.v1.Capabilities.codecs:type_name -> penstock.destination.v1.Codec
 	1,  // 6: penstock.destination.v1.Capabilities.modes:type_name -> penstock.destination.v1.Mode
 	3,  // 7: penstock.destination.v1.Capabilities.partitioning:type_name -> penstock.destination.v1.Partitioning
 	4,  // 8: penstock.destination.v1.Capabilities.guarantee:type_name -> penstock.destination.v1.Guarantee
-	15, // 9: penstock.destination.v1.ConfigSchema.attributes:type_name -> penstock.destination.v1.Attribute
+	16, // 9: penstock.destination.v1.ConfigSchema.attributes:type_name -> penstock.destination.v1.Attribute
 	6,  // 10: penstock.destination.v1.Attribute.type:type_name -> penstock.destination.v1.AttributeType
-	16, // 11: penstock.destination.v1.ConfigureRequest.project:type_name -> penstock.destination.v1.Project
-	19, // 12: penstock.destination.v1.ConfigureResponse.diagnostics:type_name -> penstock.destination.v1.Diagnostic
-	20, // 13: penstock.destination.v1.ConfigureResponse.targets:type_name -> penstock.destination.v1.Target
+	17, // 11: penstock.destination.v1.ConfigureRequest.project:type_name -> penstock.destination.v1.Project
+	20, // 12: penstock.destination.v1.ConfigureResponse.diagnostics:type_name -> penstock.destination.v1.Diagnostic
+	21, // 13: penstock.destination.v1.ConfigureResponse.targets:type_name -> penstock.destination.v1.Target
 	7,  // 14: penstock.destination.v1.Diagnostic.severity:type_name -> penstock.destination.v1.Severity
 	0,  // 15: penstock.destination.v1.Target.stream:type_name -> penstock.destination.v1.Stream
-	23, // 16: penstock.destination.v1.CheckResponse.results:type_name -> penstock.destination.v1.CheckResult
+	24, // 16: penstock.destination.v1.CheckResponse.results:type_name -> penstock.destination.v1.CheckResult
 	0,  // 17: penstock.destination.v1.Run.stream:type_name -> penstock.destination.v1.Stream
 	1,  // 18: penstock.destination.v1.Run.mode:type_name -> penstock.destination.v1.Mode
-	27, // 19: penstock.destination.v1.ExportRequest.open:type_name -> penstock.destination.v1.Open
-	29, // 20: penstock.destination.v1.ExportRequest.begin_partition:type_name -> penstock.destination.v1.BeginPartition
-	30, // 21: penstock.destination.v1.ExportRequest.batch:type_name -> penstock.destination.v1.Batch
-	31, // 22: penstock.destination.v1.ExportRequest.end_partition:type_name -> penstock.destination.v1.EndPartition
-	33, // 23: penstock.destination.v1.ExportRequest.prepare:type_name -> penstock.destination.v1.Prepare
-	35, // 24: penstock.destination.v1.ExportRequest.commit:type_name -> penstock.destination.v1.Commit
-	37, // 25: penstock.destination.v1.ExportRequest.abort:type_name -> penstock.destination.v1.Abort
-	28, // 26: penstock.destination.v1.ExportResponse.opened:type_name -> penstock.destination.v1.Opened
-	38, // 27: penstock.destination.v1.ExportResponse.rejected:type_name -> penstock.destination.v1.Rejected
-	34, // 28: penstock.destination.v1.ExportResponse.prepared:type_name -> penstock.destination.v1.Prepared
-	36, // 29: penstock.destination.v1.ExportResponse.committed:type_name -> penstock.destination.v1.Committed
-	24, // 30: penstock.destination.v1.Open.run:type_name -> penstock.destination.v1.Run
-	51, // 31: penstock.destination.v1.Open.as_of:type_name -> google.protobuf.Timestamp
-	2,  // 32: penstock.destination.v1.Batch.codec:type_name -> penstock.destination.v1.Codec
-	32, // 33: penstock.destination.v1.EndPartition.totals:type_name -> penstock.destination.v1.Totals
-	32, // 34: penstock.destination.v1.Prepare.totals:type_name -> penstock.destination.v1.Totals
-	40, // 35: penstock.destination.v1.Prepared.receipt:type_name -> penstock.destination.v1.Receipt
-	40, // 36: penstock.destination.v1.Committed.receipt:type_name -> penstock.destination.v1.Receipt
-	39, // 37: penstock.destination.v1.Rejected.rows:type_name -> penstock.destination.v1.RejectedRow
-	41, // 38: penstock.destination.v1.Receipt.partitions:type_name -> penstock.destination.v1.PartitionReceipt
-	24, // 39: penstock.destination.v1.StatusRequest.run:type_name -> penstock.destination.v1.Run
-	9,  // 40: penstock.destination.v1.StatusResponse.state:type_name -> penstock.destination.v1.RunState
-	40, // 41: penstock.destination.v1.StatusResponse.receipt:type_name -> penstock.destination.v1.Receipt
-	0,  // 42: penstock.destination.v1.InventoryRequest.stream:type_name -> penstock.destination.v1.Stream
-	0,  // 43: penstock.destination.v1.EraseRequest.stream:type_name -> penstock.destination.v1.Stream
-	11, // 44: penstock.destination.v1.DestinationService.Describe:input_type -> penstock.destination.v1.DescribeRequest
-	17, // 45: penstock.destination.v1.DestinationService.Configure:input_type -> penstock.destination.v1.ConfigureRequest
-	21, // 46: penstock.destination.v1.DestinationService.Check:input_type -> penstock.destination.v1.CheckRequest
-	25, // 47: penstock.destination.v1.DestinationService.Export:input_type -> penstock.destination.v1.ExportRequest
-	42, // 48: penstock.destination.v1.DestinationService.Status:input_type -> penstock.destination.v1.StatusRequest
-	44, // 49: penstock.destination.v1.DestinationService.Inventory:input_type -> penstock.destination.v1.InventoryRequest
-	46, // 50: penstock.destination.v1.DestinationService.Erase:input_type -> penstock.destination.v1.EraseRequest
-	48, // 51: penstock.destination.v1.DestinationService.Drain:input_type -> penstock.destination.v1.DrainRequest
-	12, // 52: penstock.destination.v1.DestinationService.Describe:output_type -> penstock.destination.v1.DescribeResponse
-	18, // 53: penstock.destination.v1.DestinationService.Configure:output_type -> penstock.destination.v1.ConfigureResponse
-	22, // 54: penstock.destination.v1.DestinationService.Check:output_type -> penstock.destination.v1.CheckResponse
-	26, // 55: penstock.destination.v1.DestinationService.Export:output_type -> penstock.destination.v1.ExportResponse
-	43, // 56: penstock.destination.v1.DestinationService.Status:output_type -> penstock.destination.v1.StatusResponse
-	45, // 57: penstock.destination.v1.DestinationService.Inventory:output_type -> penstock.destination.v1.InventoryResponse
-	47, // 58: penstock.destination.v1.DestinationService.Erase:output_type -> penstock.destination.v1.EraseResponse
-	49, // 59: penstock.destination.v1.DestinationService.Drain:output_type -> penstock.destination.v1.DrainResponse
-	52, // [52:60] is the sub-list for method output_type
-	44, // [44:52] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	28, // 19: penstock.destination.v1.ExportRequest.open:type_name -> penstock.destination.v1.Open
+	31, // 20: penstock.destination.v1.ExportRequest.begin_partition:type_name -> penstock.destination.v1.BeginPartition
+	32, // 21: penstock.destination.v1.ExportRequest.batch:type_name -> penstock.destination.v1.Batch
+	33, // 22: penstock.destination.v1.ExportRequest.end_partition:type_name -> penstock.destination.v1.EndPartition
+	35, // 23: penstock.destination.v1.ExportRequest.prepare:type_name -> penstock.destination.v1.Prepare
+	37, // 24: penstock.destination.v1.ExportRequest.commit:type_name -> penstock.destination.v1.Commit
+	39, // 25: penstock.destination.v1.ExportRequest.abort:type_name -> penstock.destination.v1.Abort
+	30, // 26: penstock.destination.v1.ExportResponse.opened:type_name -> penstock.destination.v1.Opened
+	40, // 27: penstock.destination.v1.ExportResponse.rejected:type_name -> penstock.destination.v1.Rejected
+	36, // 28: penstock.destination.v1.ExportResponse.prepared:type_name -> penstock.destination.v1.Prepared
+	38, // 29: penstock.destination.v1.ExportResponse.committed:type_name -> penstock.destination.v1.Committed
+	25, // 30: penstock.destination.v1.Open.run:type_name -> penstock.destination.v1.Run
+	54, // 31: penstock.destination.v1.Open.as_of:type_name -> google.protobuf.Timestamp
+	29, // 32: penstock.destination.v1.Open.repair:type_name -> penstock.destination.v1.Repair
+	2,  // 33: penstock.destination.v1.Batch.codec:type_name -> penstock.destination.v1.Codec
+	34, // 34: penstock.destination.v1.EndPartition.totals:type_name -> penstock.destination.v1.Totals
+	34, // 35: penstock.destination.v1.Prepare.totals:type_name -> penstock.destination.v1.Totals
+	42, // 36: penstock.destination.v1.Prepared.receipt:type_name -> penstock.destination.v1.Receipt
+	42, // 37: penstock.destination.v1.Committed.receipt:type_name -> penstock.destination.v1.Receipt
+	41, // 38: penstock.destination.v1.Rejected.rows:type_name -> penstock.destination.v1.RejectedRow
+	43, // 39: penstock.destination.v1.Receipt.partitions:type_name -> penstock.destination.v1.PartitionReceipt
+	25, // 40: penstock.destination.v1.StatusRequest.run:type_name -> penstock.destination.v1.Run
+	9,  // 41: penstock.destination.v1.StatusResponse.state:type_name -> penstock.destination.v1.RunState
+	42, // 42: penstock.destination.v1.StatusResponse.receipt:type_name -> penstock.destination.v1.Receipt
+	0,  // 43: penstock.destination.v1.InventoryRequest.stream:type_name -> penstock.destination.v1.Stream
+	10, // 44: penstock.destination.v1.InventoryResponse.kind:type_name -> penstock.destination.v1.InventoryKind
+	48, // 45: penstock.destination.v1.InventoryResponse.recorded:type_name -> penstock.destination.v1.InventoryFacts
+	48, // 46: penstock.destination.v1.InventoryResponse.found:type_name -> penstock.destination.v1.InventoryFacts
+	0,  // 47: penstock.destination.v1.EraseRequest.stream:type_name -> penstock.destination.v1.Stream
+	12, // 48: penstock.destination.v1.DestinationService.Describe:input_type -> penstock.destination.v1.DescribeRequest
+	18, // 49: penstock.destination.v1.DestinationService.Configure:input_type -> penstock.destination.v1.ConfigureRequest
+	22, // 50: penstock.destination.v1.DestinationService.Check:input_type -> penstock.destination.v1.CheckRequest
+	26, // 51: penstock.destination.v1.DestinationService.Export:input_type -> penstock.destination.v1.ExportRequest
+	44, // 52: penstock.destination.v1.DestinationService.Status:input_type -> penstock.destination.v1.StatusRequest
+	46, // 53: penstock.destination.v1.DestinationService.Inventory:input_type -> penstock.destination.v1.InventoryRequest
+	49, // 54: penstock.destination.v1.DestinationService.Erase:input_type -> penstock.destination.v1.EraseRequest
+	51, // 55: penstock.destination.v1.DestinationService.Drain:input_type -> penstock.destination.v1.DrainRequest
+	13, // 56: penstock.destination.v1.DestinationService.Describe:output_type -> penstock.destination.v1.DescribeResponse
+	19, // 57: penstock.destination.v1.DestinationService.Configure:output_type -> penstock.destination.v1.ConfigureResponse
+	23, // 58: penstock.destination.v1.DestinationService.Check:output_type -> penstock.destination.v1.CheckResponse
+	27, // 59: penstock.destination.v1.DestinationService.Export:output_type -> penstock.destination.v1.ExportResponse
+	45, // 60: penstock.destination.v1.DestinationService.Status:output_type -> penstock.destination.v1.StatusResponse
+	47, // 61: penstock.destination.v1.DestinationService.Inventory:output_type -> penstock.destination.v1.InventoryResponse
+	50, // 62: penstock.destination.v1.DestinationService.Erase:output_type -> penstock.destination.v1.EraseResponse
+	52, // 63: penstock.destination.v1.DestinationService.Drain:output_type -> penstock.destination.v1.DrainResponse
+	56, // [56:64] is the sub-list for method output_type
+	48, // [48:56] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_penstock_destination_v1_destination_proto_init() }
@@ -3692,8 +4120,8 @@ func file_penstock_destination_v1_destination_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_destination_v1_destination_proto_rawDesc), len(file_penstock_destination_v1_destination_proto_rawDesc)),
-			NumEnums:      10,
-			NumMessages:   40,
+			NumEnums:      11,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

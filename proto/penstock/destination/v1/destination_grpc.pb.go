@@ -66,11 +66,15 @@ type DestinationServiceClient interface {
 	// and Rejected at any time between Opened and Prepared. A stream that ends
 	// before Commit was sent is an abort. One whose Commit was sent and not
 	// answered is unknown: the host asks Status.
+	//
+	// With Open.repair the same messages restore the objects of a run that is
+	// committed already. After an unknown answer the host repeats the repair.
 	Export(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExportRequest, ExportResponse], error)
 	// Status returns the state of a run, by looking at the destination.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
-	// Inventory lists the objects of a pipeline at the destination, by day and
-	// run. Only with Capabilities.inventory.
+	// Inventory compares the destination's own record of a pipeline's commits with
+	// the objects that its service really has, and returns both. It changes
+	// nothing. Only with Capabilities.inventory.
 	Inventory(ctx context.Context, in *InventoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[InventoryResponse], error)
 	// Erase removes the rows of the given distinct ids from all committed runs.
 	// Only with Capabilities.erase.
@@ -210,11 +214,15 @@ type DestinationServiceServer interface {
 	// and Rejected at any time between Opened and Prepared. A stream that ends
 	// before Commit was sent is an abort. One whose Commit was sent and not
 	// answered is unknown: the host asks Status.
+	//
+	// With Open.repair the same messages restore the objects of a run that is
+	// committed already. After an unknown answer the host repeats the repair.
 	Export(grpc.BidiStreamingServer[ExportRequest, ExportResponse]) error
 	// Status returns the state of a run, by looking at the destination.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
-	// Inventory lists the objects of a pipeline at the destination, by day and
-	// run. Only with Capabilities.inventory.
+	// Inventory compares the destination's own record of a pipeline's commits with
+	// the objects that its service really has, and returns both. It changes
+	// nothing. Only with Capabilities.inventory.
 	Inventory(*InventoryRequest, grpc.ServerStreamingServer[InventoryResponse]) error
 	// Erase removes the rows of the given distinct ids from all committed runs.
 	// Only with Capabilities.erase.

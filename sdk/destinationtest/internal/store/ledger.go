@@ -25,6 +25,7 @@ type committedRun struct {
 	Content    string
 	Replaces   bool
 	Receipt    sdk.Receipt
+	Sums       map[int]uint32 // CRC-32 of the files, by partition
 }
 
 func (l *ledger) find(id string, number int64) *committedRun {

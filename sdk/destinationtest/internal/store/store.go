@@ -337,23 +337,3 @@ func (s *Store) Check(context.Context) []sdk.CheckResult {
 	}
 	return []sdk.CheckResult{{Action: "write", OK: true}}
 }
-
-// Inventory implements sdk.Inventorier.
-func (s *Store) Inventory(_ context.Context, run sdk.Run, yield func(sdk.InventoryItem) error) error {
-	l, err := edit(s.base(run.Stream), nil)
-	if err != nil {
-		return err
-	}
-	for _, c := range l.visible() {
-		for _, p := range c.Receipt.Partitions {
-			if s.lies("inventory_forgets_days") && p.Index > 0 {
-				continue
-			}
-			item := sdk.InventoryItem{Date: p.Date, Run: c.Number, Object: p.Objects[0], Rows: p.Rows, StoredBytes: p.StoredBytes}
-			if err := yield(item); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
