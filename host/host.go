@@ -34,8 +34,8 @@ type Host struct {
 	config     *Config
 	log        *slog.Logger
 	observer   Observer
-	lock       *os.File
-	blobsLock  *os.File // nil: blobs is in the data directory
+	locks      locks
+	scratch    *scratch // of a host that only looks; nil: it writes to the data directory
 	catalog    *catalog.Catalog
 	store      *disk.Dir
 	spill      *disk.Dir // of folds
@@ -70,17 +70,26 @@ func (nobody) Report(Report) {}
 // Nothing is read from sources, and no plugin runs, before RunOnce or Serve. A
 // directory that another process owns is a *LockedError.
 func Open(ctx context.Context, c *Config, o Options) (*Host, error) {
-	lock, err := waitLock(ctx, c.Host.DataDir)
+	f, err := waitLock(ctx, c.Host.DataDir)
 	if err != nil {
 		return nil, err
 	}
-	return openLocked(ctx, c, o, lock)
+	return openLocked(ctx, c, o, locks{f})
 }
 
 // openLocked opens a data directory that is locked; the host keeps the lock.
-func openLocked(ctx context.Context, c *Config, o Options, lock *os.File) (*Host, error) {
+func openLocked(ctx context.Context, c *Config, o Options, held locks) (*Host, error) {
+	h := newHost(c, o, held)
+	if err := h.open(ctx); err != nil {
+		return nil, errors.Join(explain(c, err), h.Close())
+	}
+	return h, nil
+}
+
+// newHost returns a host that has nothing open but its locks.
+func newHost(c *Config, o Options, held locks) *Host {
 	h := &Host{
-		config: c, log: o.Log, observer: o.Observer, lock: lock, owner: newOwner(),
+		config: c, log: o.Log, observer: o.Observer, locks: held, owner: newOwner(),
 		states: map[stateKey]*state{}, indexes: map[int64]*identity.Index{}, known: map[int64]*identity.Aliases{}, gates: map[string]gate{}, isRegistered: map[string]bool{}, folds: newGate(),
 	}
 	if h.observer == nil {
@@ -90,10 +99,7 @@ func openLocked(ctx context.Context, c *Config, o Options, lock *os.File) (*Host
 		h.log = slog.New(slog.DiscardHandler)
 	}
 	h.journals = journals{openWriter: h.openWriter, openReader: h.openReader, now: time.Now, log: h.log, reopening: h.drainAgain}
-	if err := h.open(ctx); err != nil {
-		return nil, errors.Join(explain(c, err), h.Close())
-	}
-	return h, nil
+	return h
 }
 
 func (h *Host) open(ctx context.Context) error {
@@ -102,10 +108,8 @@ func (h *Host) open(ctx context.Context) error {
 	if h.store, err = disk.OpenDir(h.config.Host.Blobs); err != nil {
 		return err
 	}
-	if !within(h.config.Host.Blobs, dataDir) {
-		if h.blobsLock, err = lock(h.config.Host.Blobs); err != nil {
-			return err
-		}
+	if h.locks, err = lockBlobs(h.config, h.locks); err != nil {
+		return err
 	}
 	if err := h.store.Sweep(); err != nil {
 		return fmt.Errorf("sweep the journal's directory: %w", err)
@@ -162,10 +166,10 @@ func (h *Host) Close() error {
 	if h.catalog != nil {
 		err = errors.Join(err, h.catalog.Close())
 	}
-	if h.blobsLock != nil {
-		err = errors.Join(err, h.blobsLock.Close())
+	if h.scratch != nil {
+		err = errors.Join(err, h.scratch.Close())
 	}
-	return errors.Join(err, h.lock.Close())
+	return errors.Join(err, h.locks.Close())
 }
 
 // stopTimeout is how long a host may take to stop, from the signal to its end:

@@ -42,8 +42,17 @@ func (h *Host) identity(p *config.Project) (*identity.Index, error) {
 	if h.indexCache == nil {
 		h.indexCache = identity.NewCache(indexCacheBytes)
 	}
+	scratch := ""
+	if h.scratch != nil {
+		dir, err := h.scratch.path()
+		if err != nil {
+			return nil, err
+		}
+		scratch = filepath.Join(dir, identityDir, strconv.FormatInt(p.ID, 10))
+	}
 	x, err := identity.Open(identity.Options{
 		Dir: h.identityPath(p), Rules: identities[p.Identity], Journal: linkJournal{h, p}, Cache: h.indexCache, Log: h.log.With("project", p.Name),
+		Scratch: scratch,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("project %s: %w", p.Name, err)
@@ -77,11 +86,7 @@ func (j linkJournal) Links(ctx context.Context, after, to int64, fn func(seq int
 
 // Extent implements identity.Journal.
 func (j linkJournal) Extent(ctx context.Context, ref journal.ExtentRef, fn func(journal.Block) error) error {
-	opened, err := j.host.journal(ctx, j.project)
-	if err != nil {
-		return err
-	}
-	return opened.reader.Extent(ctx, ref, fn)
+	return j.host.journals.reader(j.project).Extent(ctx, ref, fn)
 }
 
 // Segment implements identity.Journal.

@@ -38,6 +38,11 @@ func (h *Host) Status(ctx context.Context) (*Status, error) {
 			Identity: links, Missing: missing,
 		})
 	}
+	for _, p := range h.config.Projects {
+		if !slices.ContainsFunc(projects, func(known catalog.Project) bool { return known.ID == p.ID }) {
+			s.Projects = append(s.Projects, ProjectStatus{Name: p.Name, ID: p.ID, TimeZone: p.TimeZone.String()})
+		}
+	}
 	if s.Sources, err = h.sourceStatus(ctx); err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ type journalSlot struct {
 
 	mu      sync.Mutex
 	current *projectJournal // nil: it is not open
-	reader  *journal.Reader // nil: it was never open
+	reader  *journal.Reader // nil: it was never needed
 	err     error           // why it could not be opened
 
 	// Guarded by the gate.
@@ -98,6 +98,17 @@ func (js *journals) get(ctx context.Context, p *config.Project) (*projectJournal
 	return js.open(ctx, s, p)
 }
 
+// reader returns the reader of a project's sealed segments. It opens no writer.
+func (js *journals) reader(p *config.Project) *journal.Reader {
+	s := js.slot(p.ID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reader == nil {
+		s.reader = js.openReader(p)
+	}
+	return s.reader
+}
+
 // working returns the journal unless it is to be opened.
 func (s *journalSlot) working() *projectJournal {
 	s.mu.Lock()
@@ -148,16 +159,14 @@ func (js *journals) open(ctx context.Context, s *journalSlot, p *config.Project)
 	if err != nil && ctx.Err() != nil {
 		return nil, err
 	}
+	reader := js.reader(p)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.err = err
 	if err != nil {
 		return nil, err
 	}
-	if s.reader == nil {
-		s.reader = js.openReader(p)
-	}
-	s.current = &projectJournal{project: p, writer: w, reader: s.reader}
+	s.current = &projectJournal{project: p, writer: w, reader: reader}
 	return s.current, nil
 }
 

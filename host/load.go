@@ -122,6 +122,11 @@ func compare(c *Config, s *stored, o LoadOptions) diagnostic.Diagnostics {
 		c.Skipped = append(c.Skipped, "whether projects and pipelines are as they were registered: the catalog in data_dir was not read")
 		return nil
 	}
+	if !o.Command {
+		if found := checkDirectories(c); len(found) > 0 {
+			return found
+		}
+	}
 	s.open(c.Host.DataDir)
 	if s.err != nil {
 		c.Skipped = append(c.Skipped, fmt.Sprintf("whether projects and pipelines are as they were registered: %v", s.err))

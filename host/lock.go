@@ -78,12 +78,22 @@ func lockAll(ctx context.Context, c *Config) (locks, error) {
 	if err != nil {
 		return nil, err
 	}
-	held := locks{f}
+	held, err := lockBlobs(c, locks{f})
+	if err != nil {
+		return nil, errors.Join(err, held.Close())
+	}
+	return held, nil
+}
+
+// lockBlobs adds the lock of the directory of blobs to that of the data
+// directory, unless the one lies in the other.
+func lockBlobs(c *Config, held locks) (locks, error) {
 	if within(c.Host.Blobs, c.Host.DataDir) {
 		return held, nil
 	}
-	if f, err = lock(c.Host.Blobs); err != nil {
-		return nil, errors.Join(err, held.Close())
+	f, err := lock(c.Host.Blobs)
+	if err != nil {
+		return held, err
 	}
 	return append(held, f), nil
 }
@@ -95,13 +105,19 @@ func (e *NoDataDirError) Error() string {
 	return fmt.Sprintf("the data directory %s does not exist: data_dir may be mistyped, or no host has run with it yet (penstock run makes it)", e.DataDir)
 }
 
-// checkDataDir returns a *NoDataDirError if the data directory does not exist.
-func checkDataDir(c *Config) error {
-	_, err := os.Stat(c.Host.DataDir)
-	if errors.Is(err, fs.ErrNotExist) {
+// CheckDataDir returns a *NoDataDirError if the data directory of a configuration
+// does not exist.
+func CheckDataDir(c *Config) error {
+	info, err := os.Stat(c.Host.DataDir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return &NoDataDirError{c.Host.DataDir}
+	case err != nil:
+		return fmt.Errorf("use data directory: %w", err)
+	case !info.IsDir():
+		return fmt.Errorf("the data directory %s is a file: name a directory as data_dir", c.Host.DataDir)
 	}
-	return err
+	return nil
 }
 
 // lock takes the data directory, which is made when it is missing. The lock

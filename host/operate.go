@@ -3,40 +3,30 @@ package host
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"path/filepath"
-	"time"
 
 	"github.com/penstock-io/penstock/host/internal/api"
 )
 
 // Operate opens the data directory of a configuration for a command, or, when
-// a host is serving it, speaks with that host.
+// a host is serving it, speaks with that host. A data directory that is missing
+// is made, unless CheckDataDir is called before.
 func Operate(ctx context.Context, c *Config) (Operations, error) {
-	for began := time.Now(); ; {
+	held, r, err := lockOrDial(ctx, c, func() (locks, error) {
 		f, err := lock(c.Host.DataDir)
-		if err == nil {
-			return openLocked(ctx, c, Options{}, f)
-		}
-		var locked *LockedError
-		if !errors.As(err, &locked) {
+		if err != nil {
 			return nil, err
 		}
-		r := &remote{api.Dial(filepath.Join(c.Host.DataDir, socketFile))}
-		pingErr := r.call(ctx, "ping", nil, nil)
-		if pingErr == nil {
-			return r, nil
-		}
-		r.client.Close()
-		// Another command may hold the lock, or a host that is starting.
-		if time.Since(began) > lockPatience {
-			return nil, fmt.Errorf("%w, and it does not answer commands: %w", locked, pingErr)
-		}
-		if err := wait(ctx, lockPause); err != nil {
-			return nil, err
-		}
+		return locks{f}, nil
+	})
+	if err != nil {
+		return nil, err
 	}
+	if r != nil {
+		return r, nil
+	}
+	return openLocked(ctx, c, Options{}, held)
 }
 
 // Serving reports whether a host serves a configuration's data directory.

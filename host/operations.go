@@ -5,14 +5,28 @@ import (
 	"time"
 )
 
+// Views are the requests of commands that only look. Look returns them. The
+// caller closes them.
+type Views interface {
+	Status(ctx context.Context) (*Status, error)
+	Plan(ctx context.Context) ([]PlannedRun, error)
+	Pipelines(ctx context.Context) ([]PipelineStatus, error)
+	Runs(ctx context.Context, pipeline string) ([]RunStatus, error)
+	Segments(ctx context.Context) ([]SegmentStatus, error)
+	VerifyJournal(ctx context.Context) (*JournalReport, error)
+	Quarantine(ctx context.Context, filter QuarantineFilter) (*QuarantineList, error)
+	// IdentityFailures lists the links that were refused, of all that are sealed.
+	IdentityFailures(ctx context.Context, filter IdentityFilter) (*IdentityFailures, error)
+
+	Close() error
+}
+
 // Operations are the requests of commands to a data directory. A Host carries
 // them out itself; Operate returns a connection to the running host if there is
 // one. The caller closes them.
 type Operations interface {
-	Status(ctx context.Context) (*Status, error)
-	Plan(ctx context.Context) ([]PlannedRun, error)
+	Views
 
-	Pipelines(ctx context.Context) ([]PipelineStatus, error)
 	PausePipeline(ctx context.Context, name string, paused bool) error
 	// RunPipeline runs a pipeline until nothing is left to export, whether or
 	// not it is due. allowShrink confirms that a set may shrink.
@@ -22,37 +36,28 @@ type Operations interface {
 	// destination's last run and sends again the rows that came after the last run
 	// that both have.
 	RecoverPipeline(ctx context.Context, name string, resend bool) (*Recovery, error)
-	Runs(ctx context.Context, pipeline string) ([]RunStatus, error)
 	RetryRun(ctx context.Context, pipeline string, number int64) error
 	// CheckDestinations tries the operations of an export at the destination of
 	// that name ("s3.lake"), or at all for "".
 	CheckDestinations(ctx context.Context, name string) ([]DestinationCheck, error)
 
-	Segments(ctx context.Context) ([]SegmentStatus, error)
-	VerifyJournal(ctx context.Context) (*JournalReport, error)
-
-	Quarantine(ctx context.Context, filter QuarantineFilter) (*QuarantineList, error)
 	ReplayQuarantine(ctx context.Context, filter QuarantineFilter) (*ReplayReport, error)
 	// DropQuarantine removes records for good.
 	DropQuarantine(ctx context.Context, filter QuarantineFilter) (*DropReport, error)
-
-	// IdentityFailures folds the links that are sealed, and lists those that
-	// were refused.
-	IdentityFailures(ctx context.Context, filter IdentityFilter) (*IdentityFailures, error)
-
-	Close() error
 }
 
 // Status describes the contents of a data directory and its pipelines.
 type Status struct {
-	Version    string            `json:"version"`
-	DataDir    string            `json:"data_dir"`
-	Running    bool              `json:"running"` // a host serves it
-	Projects   []ProjectStatus   `json:"projects"`
-	Sources    []SourceStatus    `json:"sources"`
-	Collectors []CollectorStatus `json:"collectors"`
-	Quarantine QuarantineStatus  `json:"quarantine"`
-	Pipelines  []PipelineStatus  `json:"pipelines"`
+	Version string `json:"version"`
+	DataDir string `json:"data_dir"`
+	// DataDirMissing means that the data directory does not exist.
+	DataDirMissing bool              `json:"data_dir_missing,omitempty"`
+	Running        bool              `json:"running"` // a host serves it
+	Projects       []ProjectStatus   `json:"projects"`
+	Sources        []SourceStatus    `json:"sources"`
+	Collectors     []CollectorStatus `json:"collectors"`
+	Quarantine     QuarantineStatus  `json:"quarantine"`
+	Pipelines      []PipelineStatus  `json:"pipelines"`
 }
 
 // QuarantineStatus counts the quarantined records of all sources and pipelines.

@@ -191,14 +191,11 @@ func (h *Host) totals(ctx context.Context, p *config.Pipeline, run *pipeline.Run
 		t, err := h.state(p.Project, p.Stream).generations.Totals(ctx, g.Blob)
 		return []batch.Totals{t}, err
 	}
-	j, err := h.journal(ctx, p.Project)
-	if err != nil {
-		return nil, err
-	}
+	reader := h.journals.reader(p.Project)
 	totals := make([]batch.Totals, len(parts))
 	for i, part := range parts {
 		for _, e := range part.Extents {
-			t, err := j.reader.Totals(ctx, e.Ref)
+			t, err := reader.Totals(ctx, e.Ref)
 			if err != nil {
 				return nil, err
 			}

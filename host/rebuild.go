@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,7 +14,6 @@ import (
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
-	"github.com/penstock-io/penstock/host/internal/private"
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
@@ -60,7 +58,7 @@ func RebuildCatalog(ctx context.Context, c *Config, o RebuildOptions) (*RebuildR
 }
 
 func rebuildCatalog(ctx context.Context, c *Config, o RebuildOptions) (report *RebuildReport, err error) {
-	if err := checkDataDir(c); err != nil {
+	if err := CheckDataDir(c); err != nil {
 		return nil, err
 	}
 	if Serving(ctx, c) {
@@ -111,7 +109,7 @@ func (r *rebuild) close() error {
 	if r.old != nil {
 		err = r.old.Close()
 	}
-	return errors.Join(err, removeCatalog(r.path+copySuffix), removeCatalog(r.path+rebuiltSuffix))
+	return errors.Join(err, catalog.Remove(r.path+copySuffix), catalog.Remove(r.path+rebuiltSuffix))
 }
 
 // readOld copies the old catalog and opens the copy.
@@ -120,7 +118,7 @@ func (r *rebuild) readOld(ctx context.Context) error {
 		r.oldErr = errors.New("there is none")
 		return nil
 	}
-	if err := copyCatalog(r.path, r.path+copySuffix); err != nil {
+	if err := catalog.Copy(r.path, r.path+copySuffix); err != nil {
 		return fmt.Errorf("copy catalog: %w", err)
 	}
 	old, err := catalog.Open(ctx, r.path+copySuffix, "rebuild")
@@ -224,7 +222,7 @@ func notExist(err error) error {
 // do makes the new catalog and puts it in the place of the old one.
 func (r *rebuild) do(ctx context.Context) (*RebuildReport, error) {
 	fresh := r.path + rebuiltSuffix
-	if err := removeCatalog(fresh); err != nil {
+	if err := catalog.Remove(fresh); err != nil {
 		return nil, err
 	}
 	c, err := catalog.Open(ctx, fresh, newOwner())
@@ -250,14 +248,12 @@ func (r *rebuild) do(ctx context.Context) (*RebuildReport, error) {
 // its log.
 func (r *rebuild) replace(fresh string, report *RebuildReport) error {
 	kept := fmt.Sprintf("%s.%s", r.path, time.Now().UTC().Format("20060102T150405Z"))
-	for _, suffix := range catalogSuffixes {
-		err := os.Rename(r.path+suffix, kept+suffix)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if err == nil && suffix == "" {
-			report.OldCatalog = kept
-		}
+	found, err := catalog.Rename(r.path, kept)
+	if err != nil {
+		return err
+	}
+	if found {
+		report.OldCatalog = kept
 	}
 	return os.Rename(fresh, r.path)
 }
@@ -392,44 +388,4 @@ func projectsOf(ctx context.Context, c *catalog.Catalog, store disk.Store) ([]in
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids), nil
-}
-
-// catalogSuffixes are those of the files that SQLite keeps a catalog in.
-var catalogSuffixes = []string{"-wal", "-shm", ""}
-
-// removeCatalog removes a catalog's files.
-func removeCatalog(path string) error {
-	var failed error
-	for _, suffix := range catalogSuffixes {
-		failed = errors.Join(failed, notExist(os.Remove(path+suffix)))
-	}
-	return failed
-}
-
-// copyCatalog copies the files of a catalog that no process has open. SQLite
-// makes the index of the log again.
-func copyCatalog(from, to string) error {
-	if err := removeCatalog(to); err != nil {
-		return err
-	}
-	for _, suffix := range []string{"-wal", ""} {
-		if err := notExist(copyFile(from+suffix, to+suffix)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func copyFile(from, to string) (err error) {
-	in, err := private.OpenFile(from, os.O_RDONLY)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := private.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -23,6 +24,8 @@ type stored struct {
 	ctx context.Context
 
 	dir       string // data directory; "": none was looked into
+	locks     locks
+	scratch   scratch
 	catalog   *catalog.Catalog
 	projects  []catalog.Project
 	pipelines map[string]*pipeline.Pipeline
@@ -38,13 +41,19 @@ func (s *stored) open(dataDir string) {
 	*s = stored{ctx: s.ctx, dir: dataDir, pipelines: map[string]*pipeline.Pipeline{}}
 	path := filepath.Join(dataDir, catalogFile)
 	switch _, err := os.Stat(path); {
-	case errors.Is(err, fs.ErrNotExist):
-		return
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return // the data directory itself is checked elsewhere
 	case err != nil:
 		s.err = err
 		return
 	}
-	if s.catalog, s.err = catalog.Open(s.ctx, path, "validate"); s.err != nil {
+	var locked *LockedError
+	if s.locks, s.err = lockForLook(dataDir); errors.As(s.err, &locked) {
+		s.catalog, s.err = catalog.Beside(s.ctx, path)
+	} else if s.err == nil {
+		s.catalog, s.err = catalog.Look(s.ctx, path, s.scratch.path)
+	}
+	if s.err != nil {
 		return
 	}
 	if s.projects, s.err = s.catalog.Projects(s.ctx); s.err != nil {
@@ -58,11 +67,14 @@ func (s *stored) open(dataDir string) {
 }
 
 func (s *stored) close() {
+	// Everything was only read: there is nothing to lose.
 	if s.catalog != nil {
-		// The catalog was only read: there is nothing to lose.
 		_ = s.catalog.Close()
 		s.catalog = nil
 	}
+	_ = s.scratch.Close()
+	_ = s.locks.Close()
+	s.locks = nil
 }
 
 // registered returns the from_date of a registered pipeline.

@@ -97,14 +97,32 @@ func (c *cli) configuration() ([]string, error) {
 	return []string{c.fallback}, nil
 }
 
-// operations loads the configuration and opens the data directory, or, when a
-// host is running on it, speaks with that host. The caller closes it.
+// operations loads the configuration and opens the data directory, which must
+// exist, or, when a host is running on it, speaks with that host. The caller
+// closes it.
 func (c *cli) operations(ctx context.Context) (host.Operations, error) {
 	config, err := c.load(ctx, host.LoadOptions{Command: true})
+	if err == nil {
+		err = host.CheckDataDir(config)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return host.Operate(ctx, config)
+}
+
+// look loads the configuration and opens the data directory for reading, or, when
+// a host is running on it, speaks with that host, for the length of do.
+func (c *cli) look(ctx context.Context, do func(host.Views) error) error {
+	config, err := c.load(ctx, host.LoadOptions{Command: true})
+	if err != nil {
+		return err
+	}
+	views, err := host.Look(ctx, config)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(views), views.Close())
 }
 
 // plugged returns the operations for a command that uses plugins: unless a host

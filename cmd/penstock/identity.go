@@ -13,8 +13,8 @@ func newIdentityCommand(c *cli) *cobra.Command {
 	failures := &cobra.Command{
 		Use: "failures", Short: "List identity links that were refused, and why", Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.withOperations(cmd, func(operations host.Operations) error {
-				refused, err := operations.IdentityFailures(cmd.Context(), filter)
+			return c.look(cmd.Context(), func(views host.Views) error {
+				refused, err := views.IdentityFailures(cmd.Context(), filter)
 				if err != nil {
 					return err
 				}

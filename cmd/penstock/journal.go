@@ -13,8 +13,8 @@ func newJournalCommand(c *cli) *cobra.Command {
 		&cobra.Command{
 			Use: "inspect", Short: "List segments and what lies in them", Args: none,
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				return c.withOperations(cmd, func(operations host.Operations) error {
-					segments, err := operations.Segments(cmd.Context())
+				return c.look(cmd.Context(), func(views host.Views) error {
+					segments, err := views.Segments(cmd.Context())
 					if err != nil {
 						return err
 					}
@@ -29,8 +29,8 @@ func newJournalCommand(c *cli) *cobra.Command {
 		&cobra.Command{
 			Use: "verify", Short: "Read every byte of the journal and compare checksums", Args: none,
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				return c.withOperations(cmd, func(operations host.Operations) error {
-					report, err := operations.VerifyJournal(cmd.Context())
+				return c.look(cmd.Context(), func(views host.Views) error {
+					report, err := views.VerifyJournal(cmd.Context())
 					if err != nil {
 						return err
 					}

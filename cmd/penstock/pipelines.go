@@ -14,8 +14,8 @@ func newPipelinesCommand(c *cli) *cobra.Command {
 		&cobra.Command{
 			Use: "list", Short: "List pipelines and how they stand", Args: none,
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				return c.withOperations(cmd, func(operations host.Operations) error {
-					pipelines, err := operations.Pipelines(cmd.Context())
+				return c.look(cmd.Context(), func(views host.Views) error {
+					pipelines, err := views.Pipelines(cmd.Context())
 					if err != nil {
 						return err
 					}
@@ -144,8 +144,8 @@ func newRunsCommand(c *cli) *cobra.Command {
 				if len(args) == 1 {
 					name = args[0]
 				}
-				return c.withOperations(cmd, func(operations host.Operations) error {
-					runs, err := operations.Runs(cmd.Context(), name)
+				return c.look(cmd.Context(), func(views host.Views) error {
+					runs, err := views.Runs(cmd.Context(), name)
 					if err != nil {
 						return err
 					}

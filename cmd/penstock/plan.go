@@ -18,25 +18,22 @@ journal yet: 'penstock run' and 'penstock run --once' read them. The command
 plans no run and reads no source.`,
 		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			operations, err := c.operations(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer operations.Close()
-			runs, err := operations.Plan(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if c.json {
-				return c.printJSON(runs)
-			}
-			if len(runs) == 0 {
-				fmt.Fprintln(c.out, "the configuration has no pipeline")
-			}
-			for _, r := range runs {
-				c.printPlanned(r)
-			}
-			return nil
+			return c.look(cmd.Context(), func(views host.Views) error {
+				runs, err := views.Plan(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return c.printJSON(runs)
+				}
+				if len(runs) == 0 {
+					fmt.Fprintln(c.out, "the configuration has no pipeline")
+				}
+				for _, r := range runs {
+					c.printPlanned(r)
+				}
+				return nil
+			})
 		},
 	}
 }

@@ -15,8 +15,8 @@ func newQuarantineCommand(c *cli) *cobra.Command {
 	list := &cobra.Command{
 		Use: "list", Short: "List refused records", Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.withOperations(cmd, func(operations host.Operations) error {
-				quarantined, err := operations.Quarantine(cmd.Context(), filter)
+			return c.look(cmd.Context(), func(views host.Views) error {
+				quarantined, err := views.Quarantine(cmd.Context(), filter)
 				if err != nil {
 					return err
 				}
@@ -35,8 +35,8 @@ func newQuarantineCommand(c *cli) *cobra.Command {
 	show := &cobra.Command{
 		Use: "show ID", Short: "Show one record with its bytes", Args: exactly("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.withOperations(cmd, func(operations host.Operations) error {
-				quarantined, err := operations.Quarantine(cmd.Context(), host.QuarantineFilter{ID: args[0]})
+			return c.look(cmd.Context(), func(views host.Views) error {
+				quarantined, err := views.Quarantine(cmd.Context(), host.QuarantineFilter{ID: args[0]})
 				if err != nil {
 					return err
 				}

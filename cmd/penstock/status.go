@@ -17,28 +17,28 @@ func newStatusCommand(c *cli) *cobra.Command {
 		Short: "Show projects, sources and pipelines, and how they stand",
 		Args:  none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			operations, err := c.operations(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer operations.Close()
-			status, err := operations.Status(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if c.json {
-				return c.printJSON(status)
-			}
-			c.printStatus(status)
-			return nil
+			return c.look(cmd.Context(), func(views host.Views) error {
+				status, err := views.Status(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return c.printJSON(status)
+				}
+				c.printStatus(status)
+				return nil
+			})
 		},
 	}
 }
 
 func (c *cli) printStatus(s *host.Status) {
 	state := "no host is running"
-	if s.Running {
+	switch {
+	case s.Running:
 		state = "a host is running"
+	case s.DataDirMissing:
+		state += "; this directory does not exist: data_dir may be mistyped, or no host has run with it yet"
 	}
 	fmt.Fprintf(c.out, "%s: %s\n\n", s.DataDir, state)
 	var rows [][]string

@@ -43,6 +43,9 @@ type Options struct {
 	Reserve  int64        // bytes that must be free on the disk, or nothing is folded; 32 MiB
 	FS       vfs.FS       // that Dir is in; the operating system's, with files for their user alone
 	Log      *slog.Logger // nil: nothing is said
+	// Scratch is a directory that takes everything that the index would write to
+	// Dir, which then stays as it is and may be read-only; "": there is none.
+	Scratch string
 }
 
 func (o Options) withDefaults() Options {
@@ -63,6 +66,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.FS == nil {
 		o.FS = private{vfs.Default}
+	}
+	if o.Scratch != "" {
+		o.FS = newOverlay(o.FS, o.Dir, o.Scratch)
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

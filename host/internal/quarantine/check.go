@@ -26,7 +26,7 @@ func (x *source) open() error {
 		return err
 	}
 	for _, d := range found {
-		if strings.HasPrefix(d.Name(), temporary) {
+		if strings.HasPrefix(d.Name(), temporary) && !x.store.o.ReadOnly {
 			if err := os.Remove(x.path(d.Name())); err != nil {
 				return err
 			}
@@ -136,7 +136,7 @@ func (x *source) compare(name string, r record, d depth) (record, error) {
 	}
 	holds := record{Bytes: size, Counts: counts{}}
 	if err == nil && size != r.Bytes && isTail(name) {
-		holds.Bytes, err = mendTail(x.path(name), size)
+		holds.Bytes, err = mendTail(x.path(name), size, x.store.o.ReadOnly)
 	}
 	if err == nil && holds.Bytes > 0 {
 		holds.Counts, err = countFile(x.path(name))

@@ -127,3 +127,81 @@ func (l *memoryLedger) Set(_ context.Context, source string, values map[string][
 	}
 	return nil
 }
+
+// overlay is a ledger whose changes stay in memory.
+type overlay struct {
+	base Ledger
+
+	mu      sync.Mutex
+	changes map[string]map[string][]byte // by source and key; nil value: removed
+}
+
+func newOverlay(base Ledger) *overlay {
+	return &overlay{base: base, changes: map[string]map[string][]byte{}}
+}
+
+func (l *overlay) Sources(ctx context.Context) ([]string, error) {
+	names, err := l.base.Sources(ctx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	names = append(slices.Clone(names), slices.Collect(maps.Keys(l.changes))...)
+	slices.Sort(names)
+	return slices.Compact(names), err
+}
+
+func (l *overlay) Get(ctx context.Context, source, key string) ([]byte, error) {
+	if value, changed := l.changed(source, key); changed {
+		return value, nil
+	}
+	return l.base.Get(ctx, source, key)
+}
+
+func (l *overlay) changed(source, key string) (value []byte, changed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	value, changed = l.changes[source][key]
+	return value, changed
+}
+
+func (l *overlay) Each(ctx context.Context, source, prefix string, fn func(key string, value []byte) error) error {
+	l.mu.Lock()
+	changes := maps.Clone(l.changes[source])
+	l.mu.Unlock()
+	keys := slices.Sorted(maps.Keys(changes))
+	upTo := func(end string, all bool) error {
+		for len(keys) > 0 && (all || keys[0] < end) {
+			key := keys[0]
+			keys = keys[1:]
+			if changes[key] == nil || !strings.HasPrefix(key, prefix) {
+				continue
+			}
+			if err := fn(key, changes[key]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	err := l.base.Each(ctx, source, prefix, func(key string, value []byte) error {
+		if err := upTo(key, false); err != nil {
+			return err
+		}
+		if _, changed := changes[key]; changed {
+			return nil // it is among the changes
+		}
+		return fn(key, value)
+	})
+	if err != nil {
+		return err
+	}
+	return upTo("", true)
+}
+
+func (l *overlay) Set(_ context.Context, source string, values map[string][]byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.changes[source] == nil {
+		l.changes[source] = map[string][]byte{}
+	}
+	maps.Copy(l.changes[source], values)
+	return nil
+}

@@ -54,8 +54,13 @@ func removeFile(path string) error {
 
 // mendTail cuts half a line that a crash has left at the end of a file of the
 // given size that entries were appended to, and returns the size that is left.
-func mendTail(path string, size int64) (int64, error) {
-	f, err := private.OpenFile(path, os.O_RDWR)
+// With readOnly the file stays as it is.
+func mendTail(path string, size int64, readOnly bool) (int64, error) {
+	flag := os.O_RDWR
+	if readOnly {
+		flag = os.O_RDONLY
+	}
+	f, err := private.OpenFile(path, flag)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -64,7 +69,7 @@ func mendTail(path string, size int64) (int64, error) {
 	}
 	defer f.Close()
 	end, err := lastLine(f, size)
-	if err == nil && end != size {
+	if err == nil && end != size && !readOnly {
 		err = f.Truncate(end)
 	}
 	return end, err

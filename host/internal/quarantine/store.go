@@ -24,6 +24,9 @@ type Options struct {
 	Ledger Ledger // in memory: a file that is lost while no process has the store open is not missed
 	Now    func() time.Time
 	Logger *slog.Logger // discards
+	// ReadOnly leaves the directory as it is. Changes of the ledger are kept in
+	// memory. Put, Append and Remove are not for such a store.
+	ReadOnly bool
 }
 
 // Store is a quarantine directory. It may be used concurrently, by one
@@ -38,7 +41,8 @@ type Store struct {
 	sources map[string]*source
 }
 
-// Open opens the store in dir, which is made when it is missing. Files that
+// Open opens the store in dir, which is made when it is missing, unless the store
+// is read-only. Files that
 // hold less than the ledger knows of them are reported by Missing. The caller
 // closes the store.
 func Open(dir string, o Options) (*Store, error) {
@@ -49,7 +53,9 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if o.ReadOnly {
+		o.Ledger = newOverlay(o.Ledger)
+	} else if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open quarantine: %w", err)
 	}
 	s := &Store{dir: dir, o: o, sources: map[string]*source{}}
@@ -62,7 +68,7 @@ func Open(dir string, o Options) (*Store, error) {
 // open finds the sources that have a directory or that the ledger knows.
 func (s *Store) open() error {
 	found, err := os.ReadDir(s.dir)
-	if err != nil {
+	if err != nil && !(s.o.ReadOnly && errors.Is(err, fs.ErrNotExist)) {
 		return err
 	}
 	names, err := s.o.Ledger.Sources(context.Background())

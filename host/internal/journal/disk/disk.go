@@ -58,6 +58,10 @@ const temporary = ".tmp-"
 // OpenDir returns the store in root, which is made when it is missing.
 func OpenDir(root string) (*Dir, error) { return OpenOn(local{}, root) }
 
+// OpenReadOnly returns the store in root for reading. A root that is missing is an
+// empty store. Whatever would change the store fails.
+func OpenReadOnly(root string) *Dir { return &Dir{root: root, system: readOnly{}} }
+
 // OpenOn is OpenDir on another system than that of this process.
 func OpenOn(system System, root string) (*Dir, error) {
 	d := &Dir{root: root, system: system, synced: map[string]bool{root: true}}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // System is what a Dir asks of the operating system. Each call is one step,
@@ -68,3 +69,20 @@ func (local) SyncDir(path string) error {
 }
 
 func (local) WalkDir(root string, fn fs.WalkDirFunc) error { return filepath.WalkDir(root, fn) }
+
+// readOnly is the operating system, for reading.
+type readOnly struct{ local }
+
+func (readOnly) Mkdir(path string) error { return refuse("mkdir", path) }
+
+func (readOnly) CreateTemp(dir, _ string) (File, error) { return nil, refuse("create", dir) }
+
+func (readOnly) Rename(from, _ string) error { return refuse("rename", from) }
+
+func (readOnly) Remove(path string) error { return refuse("remove", path) }
+
+func (readOnly) SyncDir(path string) error { return refuse("sync", path) }
+
+func refuse(operation, path string) error {
+	return &fs.PathError{Op: operation, Path: path, Err: syscall.EROFS}
+}
