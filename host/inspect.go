@@ -12,7 +12,6 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
-	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
 	"github.com/penstock-io/penstock/host/internal/source/files"
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
@@ -67,9 +66,13 @@ func (h *Host) collectorsNow(ctx context.Context) ([]CollectorStatus, error) {
 		if statuses[i].Waiting != nil {
 			continue
 		}
-		waiting, err := h.waitingInLog(ctx, c)
+		projects, err := h.waitingInLog(ctx, c)
 		if err != nil {
 			return nil, fmt.Errorf("source %s: %w", c.Reference(), err)
+		}
+		waiting := int64(0)
+		for _, n := range projects {
+			waiting += n
 		}
 		statuses[i].Waiting = &waiting
 	}
@@ -77,21 +80,17 @@ func (h *Host) collectorsNow(ctx context.Context) ([]CollectorStatus, error) {
 }
 
 // waitingInLog counts the entries of a log, which no collector has open, that
-// come after the last one in a journal.
-func (h *Host) waitingInLog(ctx context.Context, c *config.Collector) (int64, error) {
-	last, err := wal.LastIn(h.collectorPath(c))
-	if err != nil {
-		return 0, err
-	}
-	projects := make([]int64, 0, len(h.config.Projects))
+// are not in the journal of their project, by project.
+func (h *Host) waitingInLog(ctx context.Context, c *config.Collector) (map[int64]int64, error) {
+	sealed := map[int64]uint64{}
 	for _, p := range h.config.Projects {
-		projects = append(projects, p.ID)
+		last, err := rowlog.Sealed(ctx, h.catalog, c.Reference(), p.ID)
+		if err != nil {
+			return nil, err
+		}
+		sealed[p.ID] = last
 	}
-	sealed, err := rowlog.Sealed(ctx, h.catalog, c.Reference(), projects...)
-	if err != nil {
-		return 0, err
-	}
-	return max(0, int64(last)-int64(sealed)), nil
+	return rowlog.WaitingIn(h.collectorPath(c), sealed)
 }
 
 func (h *Host) sourceStatus(ctx context.Context) ([]SourceStatus, error) {
@@ -137,15 +136,27 @@ func crowded(d files.Description) string {
 }
 
 // PausePipeline implements Operations.
-func (h *Host) PausePipeline(ctx context.Context, name string, paused bool) error {
+func (h *Host) PausePipeline(ctx context.Context, name string, paused bool) (*Pause, error) {
 	state := pipeline.Active
 	if paused {
 		state = pipeline.Paused
 	}
-	if _, err := h.knownPipeline(ctx, name); err != nil {
-		return err
+	before, err := h.knownPipeline(ctx, name)
+	if err != nil {
+		return nil, err
 	}
-	return h.catalog.SetPipelineState(ctx, name, state)
+	if err := h.catalog.SetPipelineState(ctx, name, state); err != nil {
+		return nil, err
+	}
+	done := &Pause{Pipeline: name, Paused: paused, Changed: before.State != state}
+	switch c := h.pipeline(name); {
+	case c == nil:
+		done.Removed = true
+	case c.Paused:
+		at := c.AttributeRange("paused")
+		done.Paused, done.Configured = true, fmt.Sprintf("%s:%d", at.Filename, at.Start.Line)
+	}
+	return done, nil
 }
 
 // latestRuns is how many runs of a pipeline are listed.

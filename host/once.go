@@ -171,13 +171,23 @@ func (h *Host) checkBlobs(ctx context.Context, p *config.Project) error {
 		h.config.Host.DataDir, len(known), p.Name, h.config.Host.Blobs)
 }
 
+// skippedError says that paths were not read; the summary names them.
+type skippedError int
+
+func (e skippedError) Error() string {
+	if e == 1 {
+		return "a path was not read"
+	}
+	return fmt.Sprintf("%d paths were not read", int(e))
+}
+
 // readAll reads every source to its end and seals.
 func (h *Host) readAll(ctx context.Context, summary *Summary) error {
 	var failed error
 	for _, s := range h.config.Sources {
 		done, err := h.read(ctx, s, false)
 		if n := len(done.Skipped); n > 0 {
-			err = errors.Join(err, fmt.Errorf("%d paths were not read, such as %s", n, done.Skipped[0]))
+			err = errors.Join(err, skippedError(n))
 		}
 		if err != nil {
 			err = fmt.Errorf("source %s: %w", s.Reference(), err)

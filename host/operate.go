@@ -59,7 +59,7 @@ func (h *Host) handlers() map[string]api.Operation {
 			return h.CheckDestinations(ctx, n.Destination)
 		}),
 		"pipelines/pause": withParams(func(ctx context.Context, n named) (any, error) {
-			return nil, h.PausePipeline(ctx, n.Pipeline, n.Paused)
+			return h.PausePipeline(ctx, n.Pipeline, n.Paused)
 		}),
 		"pipelines/run": withParams(func(ctx context.Context, n named) (any, error) {
 			return h.RunPipeline(ctx, n.Pipeline, n.AllowShrink)
@@ -124,8 +124,8 @@ func (r *remote) Pipelines(ctx context.Context) ([]PipelineStatus, error) {
 	return ask[[]PipelineStatus](ctx, r, "pipelines", nil)
 }
 
-func (r *remote) PausePipeline(ctx context.Context, name string, paused bool) error {
-	return r.call(ctx, "pipelines/pause", named{Pipeline: name, Paused: paused}, nil)
+func (r *remote) PausePipeline(ctx context.Context, name string, paused bool) (*Pause, error) {
+	return ask[*Pause](ctx, r, "pipelines/pause", named{Pipeline: name, Paused: paused})
 }
 
 func (r *remote) RunPipeline(ctx context.Context, name string, allowShrink bool) (*PipelineSummary, error) {

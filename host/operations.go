@@ -27,7 +27,9 @@ type Views interface {
 type Operations interface {
 	Views
 
-	PausePipeline(ctx context.Context, name string, paused bool) error
+	// PausePipeline pauses a pipeline, or resumes it. A pipeline that the configuration
+	// pauses stays paused.
+	PausePipeline(ctx context.Context, name string, paused bool) (*Pause, error)
 	// RunPipeline runs a pipeline until nothing is left to export, whether or
 	// not it is due. allowShrink confirms that a set may shrink.
 	RunPipeline(ctx context.Context, name string, allowShrink bool) (*PipelineSummary, error)
@@ -109,6 +111,15 @@ type MissingSegments struct {
 	From     string `json:"from"` // UTC dates of the rows
 	To       string `json:"to"`
 	First    string `json:"first"` // the first of them
+}
+
+// Pause is the result of PausePipeline.
+type Pause struct {
+	Pipeline   string `json:"pipeline"`
+	Paused     bool   `json:"paused"`               // no run is planned
+	Changed    bool   `json:"changed"`              // it was not so before
+	Configured string `json:"configured,omitempty"` // where the configuration pauses it: "penstock.hcl:24"
+	Removed    bool   `json:"removed,omitempty"`    // it is not in the configuration: no run is planned either way
 }
 
 // IdentityStatus counts a project's folded identity links.

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"sort"
@@ -44,17 +45,33 @@ func (h *Host) unread(ctx context.Context, p *config.Pipeline) ([]Unread, error)
 			list = append(list, *u)
 		}
 	}
-	collectors, err := h.collectorsNow(ctx)
+	collectors, err := h.collectorStatus(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for i, c := range h.config.Collectors {
-		s := collectors[i]
-		if slices.Contains(c.Projects, p.Project) && *s.Waiting > 0 {
-			list = append(list, Unread{Source: s.Name, Requests: *s.Waiting, Bytes: s.LogBytes})
+		if !slices.Contains(c.Projects, p.Project) {
+			continue
+		}
+		n, err := h.unreadRequests(ctx, c, p.Project, collectors[i].Waiting)
+		if err != nil {
+			return nil, fmt.Errorf("source %s: %w", c.Reference(), err)
+		}
+		if n > 0 {
+			list = append(list, Unread{Source: c.Reference(), Requests: n, Bytes: collectors[i].LogBytes})
 		}
 	}
 	return list, nil
+}
+
+// unreadRequests counts the requests for a project that are in a collector's log
+// and not in a journal. waiting are those of all its projects, if it listens.
+func (h *Host) unreadRequests(ctx context.Context, c *config.Collector, p *config.Project, waiting *int64) (int64, error) {
+	if waiting != nil {
+		return *waiting, nil
+	}
+	projects, err := h.waitingInLog(ctx, c)
+	return projects[p.ID], err
 }
 
 // unreadFiles returns the part of a source that was not read yet; nil if there

@@ -43,6 +43,9 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 	source, err := files.Open(ctx, files.Options{
 		Name: s.Reference(), Pattern: s.Pattern, Follow: follow, Cursors: cursors, Tick: tick, Keep: s.Records == "people", Now: time.Now,
 		Skipped: func(path, why string) {
+			if !h.serving {
+				return // the summary names it
+			}
 			h.log.Warn("a path of the source is not read", "source", s.Reference(), "path", path, "reason", why)
 		},
 	})
@@ -52,7 +55,7 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 	before := j.writer.Stats()
 	refused := &refusedCounts{counts: map[schema.Reason]int64{}}
 	var counters ingest.Counters
-	doubted := &doubts{source: s, counters: &counters, log: h.log}
+	doubted := &doubts{source: s, counters: &counters, log: h.log, logged: !h.serving}
 	stopReports := h.reportReading(s, source, &counters, doubted.look)
 	err = ingest.Run(ctx, ingest.Options{
 		Source: source, Records: records[s.Records], Appender: j.writer, Rejects: rejects{h.quarantine, s.Reference()}, Now: time.Now,
@@ -104,13 +107,14 @@ const (
 )
 
 // doubts logs, once, that the times of a source contradict its data_timezone: a
-// followed source has no end. It is for one goroutine at a time.
+// followed source has no end. RunOnce has a summary instead. It is for one goroutine
+// at a time.
 type doubts struct {
 	source   *config.Source
 	counters *ingest.Counters
 	log      *slog.Logger
 	warning  string // the last one
-	logged   bool
+	logged   bool   // or not to be logged
 }
 
 func (d *doubts) look() {

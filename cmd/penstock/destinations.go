@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -38,6 +40,7 @@ missing, and the exit status is 1.`,
 func (c *cli) printChecks(checks []host.DestinationCheck) error {
 	failed := false
 	var rows [][]string
+	var details []string
 	for _, check := range checks {
 		result := "ok"
 		switch {
@@ -46,7 +49,11 @@ func (c *cli) printChecks(checks []host.DestinationCheck) error {
 		case !check.OK:
 			result, failed = "FAILED", true
 		}
-		rows = append(rows, []string{check.Destination, check.Project, check.Action, result, check.Detail})
+		rows = append(rows, []string{check.Destination, check.Project, check.Action, result})
+		if check.Detail != "" {
+			names := slices.DeleteFunc([]string{check.Destination, check.Project, check.Action, result}, func(s string) bool { return s == "" })
+			details = append(details, fmt.Sprintf("%s: %s", strings.Join(names, ", "), oneLine(check.Detail)))
+		}
 	}
 	if c.json {
 		if err := c.printJSON(checks); err != nil {
@@ -55,7 +62,10 @@ func (c *cli) printChecks(checks []host.DestinationCheck) error {
 	} else if len(checks) == 0 {
 		fmt.Fprintln(c.out, "the configuration has no destination: nothing was checked")
 	} else {
-		c.table([]string{"destination", "project", "action", "result", "detail"}, rows)
+		c.table([]string{"destination", "project", "action", "result"}, rows)
+		for _, text := range details {
+			fmt.Fprintf(c.out, "\n%s\n", text)
+		}
 	}
 	if failed {
 		return &shownError{exitFailed}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/penstock-io/penstock/host"
@@ -57,20 +58,41 @@ func (f *failure) add(err error) {
 		f.ExitStatus = exitConfiguration
 	case errors.As(err, &configuration):
 		f.ExitStatus = exitConfiguration
-		if joined, ok := err.(interface{ Unwrap() []error }); ok {
-			for _, e := range joined.Unwrap() {
-				f.add(e)
-			}
-			return
+	}
+	switch joined := parts(err); {
+	case len(joined) > 0:
+		for _, e := range joined {
+			f.add(e)
 		}
+		return
+	case configuration != nil:
 		f.diagnostics = append(f.diagnostics, configuration.Diagnostics)
 		f.Diagnostics = append(f.Diagnostics, configuration.Diagnostics.Entries()...)
 		return
 	}
-	f.errors = append(f.errors, err.Error())
-	if hint := host.Hint(err); hint != "" {
-		f.errors = append(f.errors, hint)
+	for _, text := range []string{err.Error(), host.Hint(err)} {
+		if text != "" && !slices.Contains(f.errors, text) {
+			f.errors = append(f.errors, text)
+		}
 	}
+}
+
+// parts returns the errors that errors.Join has joined, or nil. An error that wraps
+// several others in a sentence of its own is one error.
+func parts(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return nil
+	}
+	all := joined.Unwrap()
+	texts := make([]string, 0, len(all))
+	for _, e := range all {
+		texts = append(texts, e.Error())
+	}
+	if strings.Join(texts, "\n") != err.Error() {
+		return nil
+	}
+	return all
 }
 
 // status reports err, unless the command has done that, and returns the exit
@@ -98,7 +120,7 @@ func (c *cli) status(err error) int {
 			c.printDiagnostics(d)
 		}
 		for _, e := range f.errors {
-			fmt.Fprintf(c.err, "penstock: %s\n", escape(e))
+			fmt.Fprintf(c.err, "penstock: %s\n", escape(oneLine(e)))
 		}
 	}
 	return f.ExitStatus

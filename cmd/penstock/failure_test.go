@@ -142,6 +142,7 @@ func TestExitStatus(t *testing.T) {
 		{fmt.Errorf("begin: %w", wrong), 2, ""},
 		{errors.Join(wrong, errors.New("and the disk")), 2, "penstock: and the disk\n"},
 		{errors.Join(errors.Join(wrong, errors.New("one")), errors.New("two")), 2, "penstock: one\npenstock: two\n"},
+		{errors.Join(errors.New("full"), errors.New("full"), fmt.Errorf("%w: %w", errors.New("a"), errors.New("b\nc"))), 1, "penstock: full\npenstock: a: b; c\n"},
 	} {
 		var out bytes.Buffer
 		c := &cli{out: &out, err: &out}

@@ -125,13 +125,39 @@ func newPauseCommand(c *cli, use, short string, paused bool) *cobra.Command {
 		Use: use + " PIPELINE", Short: short, Args: exactly("PIPELINE"), ValidArgsFunction: c.complete(0, pipelineNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.withOperations(cmd, func(operations host.Operations) error {
-				if err := operations.PausePipeline(cmd.Context(), args[0], paused); err != nil {
+				done, err := operations.PausePipeline(cmd.Context(), args[0], paused)
+				if err != nil {
 					return err
 				}
-				return c.done(fmt.Sprintf("pipeline %s is %sd", args[0], use), map[string]any{"pipeline": args[0], "paused": paused})
+				if c.json {
+					return c.printJSON(done)
+				}
+				fmt.Fprintln(c.out, pauseText(done, paused))
+				return nil
 			})
 		},
 	}
+}
+
+// pauseText says what pausing or resuming a pipeline has changed.
+func pauseText(done *host.Pause, paused bool) string {
+	text := "pipeline " + done.Pipeline
+	switch {
+	case paused && done.Changed:
+		text += " is paused: no further run is planned"
+	case paused:
+		text += " was paused already"
+	case done.Configured != "":
+		return fmt.Sprintf("%s stays paused: the configuration has paused = true (%s). Remove that, and restart a running host", text, done.Configured)
+	case done.Changed:
+		text += " is resumed: a running host, or the next 'penstock run', exports its rows"
+	default:
+		text += " was not paused"
+	}
+	if done.Removed {
+		text += "; it is not in the configuration, so that no run is planned"
+	}
+	return text
 }
 
 func newRunsCommand(c *cli) *cobra.Command {

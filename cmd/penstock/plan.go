@@ -46,7 +46,7 @@ func (c *cli) printPlanned(r host.PlannedRun) {
 		fmt.Fprintf(c.out, "%s: nothing to export in the journal\n", r.Pipeline)
 	default:
 		fmt.Fprintf(c.out, "%s, run %d (%s): %s, %s, %s\n",
-			r.Pipeline, r.Number, r.Phase, many(r.Rows, "row"), size(r.Bytes), many(int64(len(r.Days)), "day"))
+			r.Pipeline, r.Number, phaseText(r), many(r.Rows, "row"), size(r.Bytes), many(int64(len(r.Days)), "day"))
 		rows := make([][]string, 0, len(r.Days))
 		for _, d := range r.Days {
 			rows = append(rows, []string{"  " + d.Date, thousands(d.Rows), size(d.Bytes)})
@@ -62,6 +62,15 @@ func (c *cli) printPlanned(r host.PlannedRun) {
 	for _, u := range r.Unread {
 		fmt.Fprintf(c.out, "  not in the journal yet: %s\n", unread(u))
 	}
+}
+
+// phaseText is the phase of a run, and whether it is one that was planned and did
+// not end: its rows are fixed.
+func phaseText(r host.PlannedRun) string {
+	if r.Fixed {
+		return r.Phase + ", planned before"
+	}
+	return r.Phase
 }
 
 // unread is the part of a source that is not in the journal, in words.
@@ -87,7 +96,7 @@ func (c *cli) printPlannedSet(r host.PlannedRun) {
 		fmt.Fprintf(c.out, "%s: nothing to export: %s\n", r.Pipeline, why)
 		return
 	}
-	fmt.Fprintf(c.out, "%s, run %d (%s): %s rows, %s", r.Pipeline, r.Number, r.Phase, thousands(r.Rows), size(r.Bytes))
+	fmt.Fprintf(c.out, "%s, run %d (%s): %s rows, %s", r.Pipeline, r.Number, phaseText(r), thousands(r.Rows), size(r.Bytes))
 	if r.Changes > 0 {
 		fmt.Fprintf(c.out, ", before %s changes that are folded first", thousands(r.Changes))
 	}

@@ -71,7 +71,8 @@ func (c *cli) openLog(config *host.Config) {
 	slog.SetDefault(c.log)
 }
 
-// printSummary prints the rows and objects of each source and pipeline.
+// printSummary prints the rows and objects of each source and pipeline. The texts
+// of their errors come after it, on standard error.
 func (c *cli) printSummary(s *host.Summary) error {
 	if c.json {
 		return c.printJSON(s)
@@ -114,7 +115,7 @@ func (c *cli) printSummary(s *host.Summary) error {
 			fmt.Fprintf(c.out, "  … and %d more\n", more)
 		}
 		if p.Error != "" {
-			fmt.Fprintf(c.out, "  failed: %s\n", oneLine(p.Error))
+			fmt.Fprintln(c.out, "  failed")
 		}
 	}
 	return nil
@@ -137,7 +138,7 @@ func readSummary(s host.SourceSummary) string {
 	}
 	text := fmt.Sprintf("%s read, %s new, %s repeated", many(s.Records, "record"), many(s.Rows, "row"), thousands(s.Duplicates))
 	if s.Error != "" {
-		text += ", then failed: " + oneLine(s.Error)
+		text += ", then failed"
 	}
 	return text
 }

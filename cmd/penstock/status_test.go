@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +94,8 @@ func TestPlanAsText(t *testing.T) {
 		}})
 		c.printPlanned(host.PlannedRun{Pipeline: "b", Number: 2, Phase: "live", State: "failed", Rows: 1, Bytes: 10, Days: []host.PlannedDay{{Date: "2026-07-01", Rows: 1, Bytes: 10}}})
 		c.printPlanned(host.PlannedRun{Pipeline: "c", Phase: "full set", State: "paused", Rows: 5, Unchanged: true})
+		c.printPlanned(host.PlannedRun{Pipeline: "d", Number: 3, Phase: "live", Fixed: true, Rows: 1, Bytes: 10, Days: []host.PlannedDay{{Date: "2026-07-01", Rows: 1, Bytes: 10}}})
+		c.printPlanned(host.PlannedRun{Pipeline: "e", Number: 4, Phase: "full set", Fixed: true, Rows: 5, Bytes: 10})
 	})
 	const want = `a: nothing to export in the journal
   not in the journal yet: files.import: 1 file, 2.0 KiB
@@ -104,9 +107,63 @@ b, run 2 (live): 1 row, 10 B, 1 day
   run 2 failed: it waits for 'penstock runs retry b 2'
 c: nothing to export: the set has not changed
   paused: no run is planned until the pipeline is resumed
+d, run 3 (live, planned before): 1 row, 10 B, 1 day
+  DATE        ROWS  COMPRESSED
+  2026-07-01  1     10 B
+e, run 4 (full set, planned before): 5 rows, 10 B
 `
 	if got != want {
 		t.Errorf("it prints\n%s\nwant\n%s", got, want)
+	}
+}
+
+// The details of checks stand after the table, each on a line.
+func TestChecksAsText(t *testing.T) {
+	t.Parallel()
+	got := printed(func(c *cli) {
+		err := c.printChecks([]host.DestinationCheck{
+			{Destination: "s3.lake", Project: "shop", Action: "write", OK: true},
+			{Destination: "s3.lake", Project: "shop", Action: "conditional write", Detail: "PutObject: RequestID: A1, denied\nallow s3:PutObject"},
+			{Destination: "s3.old", Skipped: true, Detail: "no pipeline exports to it"},
+		})
+		var failed *shownError
+		if !errors.As(err, &failed) || failed.status != exitFailed {
+			t.Errorf("the error is %v", err)
+		}
+	})
+	const want = `DESTINATION  PROJECT  ACTION             RESULT
+s3.lake      shop     write              ok
+s3.lake      shop     conditional write  FAILED
+s3.old                                   skipped
+
+s3.lake, shop, conditional write, FAILED: PutObject: denied; allow s3:PutObject [RequestID A1]
+
+s3.old, skipped: no pipeline exports to it
+`
+	if got != want {
+		t.Errorf("it prints\n%s\nwant\n%s", got, want)
+	}
+}
+
+// Pausing and resuming say what has changed, and what keeps a pipeline paused.
+func TestPauseAsText(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		done   host.Pause
+		paused bool
+		want   string
+	}{
+		{host.Pause{Paused: true, Changed: true}, true, "pipeline ev is paused: no further run is planned"},
+		{host.Pause{Paused: true}, true, "pipeline ev was paused already"},
+		{host.Pause{Changed: true}, false, "pipeline ev is resumed: a running host, or the next 'penstock run', exports its rows"},
+		{host.Pause{}, false, "pipeline ev was not paused"},
+		{host.Pause{Paused: true, Changed: true, Configured: "a.hcl:7"}, false, "pipeline ev stays paused: the configuration has paused = true (a.hcl:7). Remove that, and restart a running host"},
+		{host.Pause{Changed: true, Removed: true}, false, "pipeline ev is resumed: a running host, or the next 'penstock run', exports its rows; it is not in the configuration, so that no run is planned"},
+	} {
+		tt.done.Pipeline = "ev"
+		if got := pauseText(&tt.done, tt.paused); got != tt.want {
+			t.Errorf("%+v: %q, want %q", tt.done, got, tt.want)
+		}
 	}
 }
 
@@ -120,7 +177,7 @@ func TestSummaryAsText(t *testing.T) {
 				{Name: "files.bad", Error: "open a: permission denied"},
 			},
 			Pipelines: []host.PipelineSummary{
-				{Name: "a", Destination: "s3.lake"}, {Name: "b", Destination: "s3.lake", Runs: 1, Rows: 1, StoredBytes: 9, Objects: 1, Places: []string{"x"}},
+				{Name: "a", Destination: "s3.lake"}, {Name: "f", Destination: "s3.lake", Error: "no bucket"}, {Name: "b", Destination: "s3.lake", Runs: 1, Rows: 1, StoredBytes: 9, Objects: 1, Places: []string{"x"}},
 			},
 		})
 		if err != nil {
@@ -131,8 +188,10 @@ func TestSummaryAsText(t *testing.T) {
 files.old: nothing new in 3 files
 collector.web: nothing waits in its log
 files.a: 2 records read, 1 row new, 1 repeated
-files.bad: 0 records read, 0 rows new, 0 repeated, then failed: open a: permission denied
+files.bad: 0 records read, 0 rows new, 0 repeated, then failed
 a → s3.lake: nothing new to export
+f → s3.lake: 0 runs, 0 rows, 0 B in 0 objects
+  failed
 b → s3.lake: 1 run, 1 row, 9 B in 1 object
   x
 `

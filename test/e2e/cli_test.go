@@ -137,6 +137,43 @@ func TestPlanAndStatusBeforeAndAfterTheFirstRun(t *testing.T) {
 	s.Says(s.Penstock(nil, "pipelines", "list"), 0, "removed")
 }
 
+// Each error is printed once, a run that was planned by a process that has ended is
+// called that, and resume says when the configuration keeps a pipeline paused.
+func TestAFailedRunAsText(t *testing.T) {
+	s := newSiteWith(t, `
+destination "s3" "lake" {
+  bucket            = "acme"
+  region            = "us-west-2"
+  endpoint          = "http://127.0.0.1:1"
+  path_style        = true
+  access_key_id     = "id"
+  secret_access_key = env("SHOP_TOKEN")
+}
+`, "s3.lake")
+	s.events("a.ndjson", 0, 1, 10)
+	if err := syscall.Mkfifo(filepath.Join(s.Dir, "events", "fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := s.Penstock(nil, "run", "--once", "--retry-for", "1s")
+	s.Says(r, 1, "10 rows new, 0 repeated, then failed\n", "penstock: source files.import: a path was not read\n", "penstock: run 1 of pipeline events_out: ")
+	for text, want := range map[string]int{"named pipe": 1, "connection refused": 1, "RequestID": 0, "a path was not read": 1} {
+		if n := strings.Count(r.Out+r.Err, text); n != want {
+			t.Errorf("%q is said %d times, want %d", text, n, want)
+		}
+	}
+	s.Says(s.Penstock(nil, "plan"), 0, "events_out, run 1 (live, planned before): 10 rows")
+	s.Says(s.Penstock(nil, "pipelines", "pause", "events_out"), 0, "pipeline events_out is paused")
+	s.Says(s.Penstock(nil, "pipelines", "pause", "events_out"), 0, "was paused already")
+	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), "  stream      = ", "  paused      = true\n  stream      = ", 1))
+	s.Says(s.Penstock(nil, "pipelines", "resume", "events_out"), 0, "pipeline events_out stays paused: the configuration has paused = true (", "penstock.hcl:27)")
+	s.Says(s.Penstock(nil, "pipelines", "resume", "events_out", "--json"), 0, `"paused": true`, `"changed": false`)
+	r = s.Penstock(nil, "destinations", "check")
+	s.Says(r, 1, "s3.lake, shop, write, FAILED: ", "connection refused")
+	if t.Failed() {
+		t.Log(r.Out, r.Err)
+	}
+}
+
 func TestCommandsWithARunningHost(t *testing.T) {
 	s := newSite(t)
 	fill(s)

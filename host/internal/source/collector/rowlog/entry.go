@@ -77,14 +77,26 @@ func (e *entry) set(project int64, rows []journal.Row, data []byte) {
 	}
 }
 
+// projectOf returns the project of an entry.
+func projectOf(b []byte) (int64, error) {
+	if len(b) == 0 || b[0] != entryVersion && b[0] != entryVersionDates {
+		return 0, fmt.Errorf("%w: it was perhaps written by a newer host", errEntry)
+	}
+	d := decoder{b: b[1:]}
+	if project := d.varint(); !d.failed {
+		return project, nil
+	}
+	return 0, errEntry
+}
+
 // decodeEntry reads an entry. The chunk's rows are appended to rows; its data
 // is the entry's.
 func decodeEntry(b []byte, rows []journal.Row) (project int64, chunk journal.Chunk, err error) {
-	if len(b) == 0 || b[0] != entryVersion && b[0] != entryVersionDates {
-		return 0, chunk, fmt.Errorf("%w: it was perhaps written by a newer host", errEntry)
+	if project, err = projectOf(b); err != nil {
+		return 0, chunk, err
 	}
 	d := decoder{b: b[1:]}
-	project = d.varint()
+	d.varint()
 	count := d.uvarint()
 	if d.failed || count > uint64(len(d.b)) {
 		return 0, chunk, errEntry

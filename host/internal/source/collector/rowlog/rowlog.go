@@ -197,6 +197,24 @@ func sealed(ctx context.Context, c Cursors, source string, project int64) (uint6
 	return binary.BigEndian.Uint64(value), nil
 }
 
+// WaitingIn counts the entries of the log in a directory that are not in the journal
+// of their project, by project. sealed are the last entries that are, as Sealed
+// returns them; of a project that is not among them, none is. Nothing is changed.
+func WaitingIn(dir string, sealed map[int64]uint64) (map[int64]int64, error) {
+	waiting := map[int64]int64{}
+	err := wal.EachIn(dir, 0, func(index uint64, payload []byte) error {
+		project, err := projectOf(payload)
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", index, err)
+		}
+		if index > sealed[project] {
+			waiting[project]++
+		}
+		return nil
+	})
+	return waiting, err
+}
+
 // move is the cursor's move from one entry to another; from 0: from nowhere.
 func (l *Log) move(from, to uint64) journal.CursorMove {
 	m := journal.CursorMove{Source: l.source, Position: position, To: binary.BigEndian.AppendUint64(nil, to)}

@@ -367,6 +367,51 @@ func TestNothingIsDroppedBeforeItsCommitRecord(t *testing.T) {
 
 // A log of which everything was dropped has nothing to drain, and nothing to
 // wait for.
+// After a crash the entries of each project that are not in its journal are
+// counted, whichever project's journal is ahead.
+func TestWaitingIn(t *testing.T) {
+	b := newBooks()
+	dir := t.TempDir()
+	w, _, err := wal.Open(wal.Options{FileSystem: wal.Dir(dir), Segment: 200})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := New(w, "collector.web", b)
+	for i := range 20 {
+		rows, data := rowsOf(fmt.Sprintf(`{"n":%d}`, i))
+		if err := l.Append(t.Context(), int64(1+i%2), rows, data); err != nil {
+			t.Fatal(err)
+		}
+		if i == 9 || i == 13 {
+			if err := l.Drain(t.Context(), uint64(i+1), b.find); err != nil {
+				t.Fatal(err)
+			}
+			b.seal(t, 2) // that of project 1 is lost
+			if i == 9 {
+				b.seal(t, 1)
+			}
+			b.crash()
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	sealed := map[int64]uint64{}
+	for project := range int64(3) {
+		if sealed[project], err = Sealed(t.Context(), b, "collector.web", project); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Of project 1 the entries 11, 13, … 19, and of project 2 the entries 16, 18, 20.
+	got, err := WaitingIn(dir, sealed)
+	if err != nil || len(got) != 2 || got[1] != 5 || got[2] != 3 {
+		t.Errorf("%v waits, %v; sealed are %v", got, err, sealed)
+	}
+	if got, err := WaitingIn(filepath.Join(dir, "missing"), nil); err != nil || len(got) != 0 {
+		t.Errorf("%v waits in a missing directory, %v", got, err)
+	}
+}
+
 func TestALogWithoutEntriesIsDrained(t *testing.T) {
 	dir, err := wal.OpenDir(filepath.Join(t.TempDir(), "wal"))
 	if err != nil {

@@ -9,47 +9,65 @@ import (
 	"slices"
 )
 
-// LastIn returns the index of the last whole entry of the log in a directory,
-// or 0 when the directory or an entry is missing. It changes nothing. While
-// another process has the log open, entries may follow.
-func LastIn(dir string) (uint64, error) {
+// EachIn visits the whole entries of the log in a directory from an index on, in
+// order; none when the directory is missing. It changes nothing. While another
+// process has the log open, entries may follow, and entries before them may have
+// been dropped. A payload is valid until fn returns; an error of fn ends it.
+func EachIn(dir string, from uint64, fn func(index uint64, payload []byte) error) error {
 	names, err := Dir(dir).List()
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return nil
 	}
 	if err != nil {
-		return 0, err
+		return err
 	}
 	slices.Sort(names)
-	for _, name := range slices.Backward(names) {
+	var files []uint64 // their first entries
+	for _, name := range names {
 		if first, ok := firstOf(name); ok {
-			return lastOf(filepath.Join(dir, name), first)
+			files = append(files, first)
 		}
 	}
-	return 0, nil
+	for i, first := range files {
+		if i+1 < len(files) && files[i+1] <= from {
+			continue
+		}
+		err := eachIn(filepath.Join(dir, nameOf(first)), first, func(index uint64, payload []byte) error {
+			if index < from {
+				return nil
+			}
+			return fn(index, payload)
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
-// lastOf returns the index of the last whole entry of a file that begins with
-// entry first; first-1 when the file has none.
-func lastOf(path string, first uint64) (last uint64, err error) {
+// eachIn visits the whole entries of a file that begins with entry first.
+func eachIn(path string, first uint64, fn func(index uint64, payload []byte) error) (err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	info, err := f.Stat()
 	if err != nil {
-		return 0, err
+		return err
 	}
 	var buffer []byte
 	next := first
 	for offset := int64(headerSize); ; next++ {
 		fr, b, err := readFrame(f, offset, info.Size(), next, buffer)
 		if errors.Is(err, errFrame) {
-			return next - 1, nil
+			return nil
 		}
 		if err != nil {
-			return 0, fmt.Errorf("read %s: %w", path, err)
+			return fmt.Errorf("read %s: %w", path, err)
+		}
+		if err := fn(next, b[frameHeader:]); err != nil {
+			return err
 		}
 		buffer, offset = b, offset+frameHeader+int64(fr.length)
 	}

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,19 +10,33 @@ import (
 
 // The last entry is found without opening the log, also before a torn tail and
 // when the last file has no entry yet.
-func TestLastIn(t *testing.T) {
+// seen returns the last index that EachIn visits from an index on; they come in
+// order.
+func seen(t *testing.T, dir string, from uint64) uint64 {
+	t.Helper()
+	last := uint64(0)
+	err := EachIn(dir, from, func(index uint64, payload []byte) error {
+		if last != 0 && index != last+1 || index < from || len(payload) != 40 {
+			t.Errorf("after entry %d comes %d, of %d bytes", last, index, len(payload))
+		}
+		last = index
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return last
+}
+
+func TestEachIn(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	last := func() uint64 {
 		t.Helper()
-		n, err := LastIn(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
+		return seen(t, dir, 0)
 	}
-	if n, err := LastIn(filepath.Join(dir, "missing")); n != 0 || err != nil {
-		t.Errorf("a missing directory: %d, %v", n, err)
+	if n := seen(t, filepath.Join(dir, "missing"), 0); n != 0 {
+		t.Errorf("a missing directory: %d", n)
 	}
 	if n := last(); n != 0 {
 		t.Errorf("an empty directory: %d", n)
@@ -59,7 +74,16 @@ func TestLastIn(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if n := last(); n != 5 {
-		t.Errorf("with a torn tail: %d", n)
+	for from := range uint64(6) {
+		if n := seen(t, dir, from); n != 5 {
+			t.Errorf("with a torn tail, from %d on: %d", from, n)
+		}
+	}
+	if n := seen(t, dir, 6); n != 0 {
+		t.Errorf("after the last entry comes %d", n)
+	}
+	stop := errors.New("stop")
+	if err := EachIn(dir, 0, func(uint64, []byte) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("the error is %v", err)
 	}
 }
