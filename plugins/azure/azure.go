@@ -55,7 +55,7 @@ func open(c sdk.Config, shared *parts.Pool) (sdk.Destination, error) {
 	if err != nil {
 		return nil, sdk.Configuration(err, "")
 	}
-	s, err := newStore(conf, shared)
+	s, err := newStore(conf, shared, newTransport())
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ type state struct {
 //	none                       some    Put Block List of a placeholder, Delete Blob
 //	some                       none    Set Blob Properties to those that it has
 //	in blocks                  some    Put Block List of the blob's own blocks
-//	written in one request     some    Put Blob of its own bytes
+//	written in one request     some    Put Block, Put Block List of its own bytes
 //
 // Every write is conditional on the state that was read. Set Blob Metadata would
 // need the blob's encryption scope, which may be another one than the configured
@@ -76,7 +76,7 @@ func (s *store) fence(ctx context.Context, name string) (lake.Version, error) {
 	case now.version == "" && len(now.uncommitted) == 0:
 		return "", nil
 	case now.version == "":
-		return "", s.discard(ctx, name, now.uncommitted[0])
+		return "", s.discard(ctx, name, now)
 	case len(now.uncommitted) == 0:
 		return s.touch(ctx, name, now)
 	case len(now.committed) > 0:
@@ -128,18 +128,10 @@ func (s *store) state(ctx context.Context, name string) (state, error) {
 	return now, nil
 }
 
-// discard drops the uncommitted blocks of a name without a blob, one of which is
-// named. Delete Blob alone would not find them, and a Put Blob on condition that
-// there is no blob may be refused because of them.
-func (s *store) discard(ctx context.Context, name, block string) error {
-	id, err := otherID(block)
-	if err != nil {
-		return err
-	}
-	if err := s.stage(ctx, name, id, emptyGzip); err != nil {
-		return err
-	}
-	v, err := s.commit(ctx, name, []string{id}, &blockblob.CommitBlockListOptions{
+// discard drops the uncommitted blocks of a name without a blob. Delete Blob alone
+// would not find them.
+func (s *store) discard(ctx context.Context, name string, now state) error {
+	v, err := s.inOneBlock(ctx, name, emptyGzip, now, &blockblob.CommitBlockListOptions{
 		HTTPHeaders: headers(typeGzip), AccessConditions: expect(""),
 		Metadata: map[string]*string{placeholderKey: to.Ptr("true")},
 	})
@@ -147,6 +139,20 @@ func (s *store) discard(ctx context.Context, name, block string) error {
 		return err
 	}
 	return s.remove(ctx, name, expect(v))
+}
+
+// inOneBlock writes a blob as one block, which discards the blocks of now. Put Blob
+// would do the same, but Azurite keeps the blocks, and refuses the condition that
+// there is no blob.
+func (s *store) inOneBlock(ctx context.Context, name string, data []byte, now state, o *blockblob.CommitBlockListOptions) (lake.Version, error) {
+	id, err := otherID(now.uncommitted[0])
+	if err != nil {
+		return "", err
+	}
+	if err := s.stage(ctx, name, id, data); err != nil {
+		return "", err
+	}
+	return s.commit(ctx, name, []string{id}, o)
 }
 
 // otherID returns a random block id of the same length: all uncommitted blocks of a
@@ -178,7 +184,5 @@ func (s *store) rewrite(ctx context.Context, name string, now state) (lake.Versi
 	if err != nil {
 		return "", err
 	}
-	h := now.headers
-	h.BlobContentMD5 = nil // the service computes it, and takes one checksum only
-	return s.put(ctx, name, data, &blockblob.UploadOptions{HTTPHeaders: &h, AccessConditions: expect(v)})
+	return s.inOneBlock(ctx, name, data, now, &blockblob.CommitBlockListOptions{HTTPHeaders: &now.headers, AccessConditions: expect(v)})
 }

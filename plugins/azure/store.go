@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc64"
 	"io"
+	"net/http"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -39,8 +40,8 @@ type store struct {
 	pool   *parts.Pool
 }
 
-func newStore(c config, shared *parts.Pool) (*store, error) {
-	client, err := c.newClient(newTransport())
+func newStore(c config, shared *parts.Pool, transport http.RoundTripper) (*store, error) {
+	client, err := c.newClient(transport)
 	if err != nil {
 		return nil, err
 	}

@@ -84,11 +84,13 @@ func (u *upload) Start(number int) error {
 	return nil
 }
 
-// Send implements parts.Sender. Another program may have left uncommitted blocks
-// whose ids have another length: they are discarded.
+// Send implements parts.Sender. Uncommitted blocks that were left under the name
+// are discarded when they are in the way: their ids have another length, as those of
+// other programs do, or there are as many as the service keeps. In the second case
+// the upload loses its own earlier blocks too, and the next attempt succeeds.
 func (u *upload) Send(number int, data []byte) error {
 	err := u.stage(number, data)
-	if u.replace || !bloberror.HasCode(err, bloberror.InvalidBlobOrBlock, bloberror.InvalidBlockID) {
+	if u.replace || !bloberror.HasCode(err, bloberror.InvalidBlobOrBlock, bloberror.InvalidBlockID, bloberror.BlockCountExceedsLimit) {
 		return err
 	}
 	if err := u.clear(); err != nil {

@@ -33,26 +33,6 @@ func newProxied(t *testing.T, change ...func(*gcsserver.Server, *config)) (*faul
 	return proxy, server, s
 }
 
-func create(ctx context.Context, s *store, name string, data []byte) error {
-	u, err := s.Create(ctx, name, lake.NewAttempt(1, 1))
-	if err != nil {
-		return err
-	}
-	_, err = u.Write(data)
-	if err == nil {
-		err = u.Finish(ctx)
-	}
-	return errors.Join(err, u.Abort(ctx))
-}
-
-func data(size int) []byte {
-	b := make([]byte, size)
-	for i := range b {
-		b[i] = byte(i / 1000 * 7)
-	}
-	return b
-}
-
 // An insert without a precondition is retried too: its name and bytes follow
 // from the run (googleapis/google-cloud-go#6547).
 func TestTheOnlyRequestOfASmallObjectIsRetried(t *testing.T) {
@@ -63,10 +43,10 @@ func TestTheOnlyRequestOfASmallObjectIsRetried(t *testing.T) {
 	} {
 		proxy, server, s := newProxied(t)
 		proxy.Add(faultproxy.Rule{Match: faultproxy.Match{Method: http.MethodPost, Path: "^/upload/"}, Fault: fault})
-		if err := create(t.Context(), s, "a.json.gz", data(1000)); err != nil {
+		if err := laketest.Put(t.Context(), s, "a.json.gz", laketest.Steps(1000)); err != nil {
 			t.Fatal(err)
 		}
-		if got := server.Files()["a.json.gz"]; !bytes.Equal(got, data(1000)) {
+		if got := server.Files()["a.json.gz"]; !bytes.Equal(got, laketest.Steps(1000)) {
 			t.Errorf("%d bytes are there, want 1000", len(got))
 		}
 	}
@@ -84,11 +64,11 @@ func TestChunksAreRetried(t *testing.T) {
 			// The session's URI is the server's own: requests go past the proxy
 			// unless the answer names the proxy, which it does by the Host header.
 			proxy.Add(faultproxy.Rule{Match: faultproxy.Match{Path: "^/upload/", Query: "upload_id"}, Nth: chunk, Fault: fault})
-			err := create(t.Context(), s, "large.json.gz", data(size))
+			err := laketest.Put(t.Context(), s, "large.json.gz", laketest.Steps(size))
 			if err != nil && protocol.ClassOf(err) != protocol.Retryable {
 				t.Fatalf("chunk %d: %v", chunk, err)
 			}
-			if got := server.Files()["large.json.gz"]; err == nil && !bytes.Equal(got, data(size)) {
+			if got := server.Files()["large.json.gz"]; err == nil && !bytes.Equal(got, laketest.Steps(size)) {
 				t.Errorf("chunk %d: %d bytes are there, want %d", chunk, len(got), size)
 			}
 			if err != nil {
@@ -111,7 +91,7 @@ func TestASetThatAnotherWriterSwitchedInBetweenIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Write(data(chunkSize + 1)); err != nil {
+	if _, err := r.Write(laketest.Steps(chunkSize + 1)); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Seal(t.Context()); err != nil {
@@ -140,7 +120,7 @@ func TestASourceThatFailsLeavesNoObject(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := u.Write(data(size)); err != nil {
+		if _, err := u.Write(laketest.Steps(size)); err != nil {
 			t.Fatal(err)
 		}
 		if err := u.Abort(t.Context()); err != nil {
@@ -160,7 +140,7 @@ func TestTheErrorOfTheLastRequestIsReturned(t *testing.T) {
 			c.KMSKey = "projects/p/locations/us/keyRings/r/cryptoKeys/k"
 			g.DeniedKey = c.KMSKey
 		})
-		err := create(t.Context(), s, "a.json.gz", data(size))
+		err := laketest.Put(t.Context(), s, "a.json.gz", laketest.Steps(size))
 		if protocol.ClassOf(err) != protocol.Configuration || !strings.Contains(hintOf(err), "cryptoKeyEncrypterDecrypter") {
 			t.Errorf("%d bytes: %v, hint %q", size, err, hintOf(err))
 		}
@@ -186,7 +166,7 @@ func TestEveryObjectIsEncryptedWithTheKey(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := create(t.Context(), s, "large.json.gz", data(chunkSize+1)); err != nil {
+	if err := laketest.Put(t.Context(), s, "large.json.gz", laketest.Steps(chunkSize+1)); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range server.Objects() {
@@ -223,7 +203,7 @@ func TestARetentionPolicyIsExplained(t *testing.T) {
 	if _, err := s.WriteIf(t.Context(), "7/_penstock/mp_master_event/check-unique", nil, ""); err == nil {
 		t.Error("an existing object was written")
 	}
-	err := create(t.Context(), s, "7/_penstock/mp_master_event/check-unique", []byte("again"))
+	err := laketest.Put(t.Context(), s, "7/_penstock/mp_master_event/check-unique", []byte("again"))
 	if protocol.ClassOf(err) != protocol.Configuration {
 		t.Errorf("class of %v", err)
 	}
@@ -259,7 +239,7 @@ func TestThreeSetsLeaveOneObject(t *testing.T) {
 func TestNoAccessControlListIsSent(t *testing.T) {
 	proxy, _, s := newProxied(t)
 	for _, size := range []int{10, chunkSize + 1} {
-		if err := create(t.Context(), s, "a.json.gz", data(size)); err != nil {
+		if err := laketest.Put(t.Context(), s, "a.json.gz", laketest.Steps(size)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -289,7 +269,7 @@ func TestServiceAccountKey(t *testing.T) {
 		g.Token, c.Credentials = "t0ken", keyFile(t, tokens.URL)
 	})
 	for range 3 {
-		if err := create(t.Context(), s, "a.json.gz", data(10)); err != nil {
+		if err := laketest.Put(t.Context(), s, "a.json.gz", laketest.Steps(10)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -369,7 +349,7 @@ func TestRefusalsNameTheRemedy(t *testing.T) {
 			t.Fatal(err)
 		}
 		proxy.Add(faultproxy.Rule{Fault: faultproxy.Answer(tt.status, http.Header{"Content-Type": {"application/json"}}, string(body))})
-		err = create(t.Context(), s, "a.json.gz", data(10))
+		err = laketest.Put(t.Context(), s, "a.json.gz", laketest.Steps(10))
 		if protocol.ClassOf(err) != protocol.Configuration || !strings.Contains(hintOf(err), tt.hint) {
 			t.Errorf("%s: class %v, hint %q of %v", tt.body, protocol.ClassOf(err), hintOf(err), err)
 		}

@@ -137,7 +137,8 @@ type Upload interface {
 	io.Writer
 	// Finish shows the whole object under its name and replaces any other.
 	Finish(ctx context.Context) error
-	// Abort drops the upload and the bytes that it has stored.
+	// Abort drops the upload and the bytes that it has stored, at once or when the
+	// service drops those of unfinished uploads.
 	Abort(ctx context.Context) error
 }
 

@@ -261,14 +261,28 @@ func checkStat(ctx context.Context, s lake.Store, dir string) error {
 }
 
 func put(ctx context.Context, s lake.Store, name, text string) error {
+	return Put(ctx, s, name, []byte(text))
+}
+
+// Put writes an object as a lake does, and aborts the upload after an error.
+func Put(ctx context.Context, s lake.Store, name string, data []byte) error {
 	u, err := s.Create(ctx, name, attempt(1))
 	if err != nil {
 		return err
 	}
-	if err := write(u, []byte(text)); err != nil {
-		return err
+	if err = write(u, data); err == nil {
+		err = u.Finish(ctx)
 	}
-	return u.Finish(ctx)
+	return errors.Join(err, u.Abort(ctx))
+}
+
+// Steps returns data of a size that changes slowly and is cheap to compare.
+func Steps(size int) []byte {
+	data := make([]byte, size)
+	for i := range data {
+		data[i] = byte(i / 1000 * 7)
+	}
+	return data
 }
 
 // attempt returns a new attempt with the given fence.
