@@ -57,6 +57,9 @@ type LoadOptions struct {
 	// Command loads for a command in the data directory: as Offline, but the
 	// values that a command needs must be known, and the others may be missing.
 	Command bool
+	// Describe asks plugins for their schemas also with Command, which otherwise
+	// takes those that were kept.
+	Describe bool
 	// Ask has plugins check their destinations, which starts a process for each.
 	// They are asked in any case when there is another mistake, so that all are
 	// reported at once.
@@ -71,7 +74,7 @@ func Load(ctx context.Context, o LoadOptions) (*Config, Diagnostics, error) {
 	defer stored.close()
 	c, list := config.Load(ctx, config.Options{
 		Paths: o.Paths, Offline: o.Offline, Command: o.Command, Now: time.Now(), Env: os.LookupEnv,
-		Schema: schemas(o.Offline || o.Command), Types: types, Registered: stored.registered,
+		Schema: schemas((o.Offline || o.Command) && !o.Describe), Types: types, Registered: stored.registered,
 	})
 	list = append(list, compare(c, stored, o)...)
 	if !o.Offline && !o.Command && (o.Ask || list.HasErrors()) {

@@ -28,8 +28,10 @@ type Config struct {
 // attribute that the struct does not have is an error, since it would have no
 // effect. Of the schema's types, Size is an int64 and Duration a
 // time.Duration.
-func (c Config) Decode(into any) error {
-	d := json.NewDecoder(bytes.NewReader(c.JSON))
+func (c Config) Decode(into any) error { return decode(c.JSON, into) }
+
+func decode(config []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(config))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
 		return Permanent(fmt.Errorf("decode the configuration: %w", err))

@@ -30,6 +30,12 @@ type Plugin struct {
 	// makes no network call. ctx ends with the call: work that outlives New must
 	// not depend on it.
 	New func(ctx context.Context, config Config) (Destination, error)
+	// Setup returns the steps that prepare the service for a destination, before
+	// anything exists there: a bucket, a role, a policy with exactly the
+	// permissions that the plugin uses. It makes no network call and needs no
+	// credential. Mistakes in the configuration are returned as Diagnostics.
+	// Package setup has the quoting. nil: the plugin has no setup text.
+	Setup func(request SetupRequest) ([]SetupStep, error)
 }
 
 // Destination has the methods that every destination must implement. One value

@@ -39,6 +39,10 @@ type (
 	Status = protocol.Status
 	// CheckResult is one thing that Check tried.
 	CheckResult = protocol.CheckResult
+	// SetupFormat is the language of the text of setup steps.
+	SetupFormat = protocol.SetupFormat
+	// SetupStep is one step that prepares a service for a destination.
+	SetupStep = protocol.SetupStep
 	// Repair restores objects of a committed run.
 	Repair = protocol.Repair
 	// InventoryQuery selects what an inventory lists.
@@ -76,6 +80,12 @@ const (
 	Transaction = protocol.Transaction // a run becomes visible in one instant, and is there once
 	Idempotent  = protocol.Idempotent  // once it is committed each row is there once; before, some may be seen
 	AtLeastOnce = protocol.AtLeastOnce // a retried run may leave rows twice
+)
+
+// The formats of setup steps.
+const (
+	SetupCommands  = protocol.SetupCommands  // commands of the vendor's CLI, for a POSIX shell
+	SetupTerraform = protocol.SetupTerraform // Terraform's language
 )
 
 // The kinds of an InventoryItem.

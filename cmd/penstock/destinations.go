@@ -11,7 +11,7 @@ import (
 )
 
 func newDestinationsCommand(c *cli) *cobra.Command {
-	return group("destinations", "Check destinations", &cobra.Command{
+	return group("destinations", "Check and set up destinations", newSetupCommand(c), &cobra.Command{
 		Use: "check [DESTINATION]", Short: "Try the operations that an export needs: write, list, delete", Args: atMost("DESTINATION"),
 		Long: `Try the operations that an export needs, such as writing, listing and deleting
 an object, at each destination that a pipeline exports to, or at the one that
@@ -35,6 +35,52 @@ missing, and the exit status is 1.`,
 			return c.printChecks(checks)
 		},
 	})
+}
+
+func newSetupCommand(c *cli) *cobra.Command {
+	var terraform bool
+	command := &cobra.Command{
+		Use: "setup DESTINATION", Short: "Print all that must be set up before a destination can be used", Args: exactly("DESTINATION"),
+		Long: `Print all that must be set up before penstock can export to a destination
+(s3.lake): the bucket, and roles, policies and keys with exactly the permissions
+that the plugin uses. The text is a shell script with commands of the vendor's
+CLI, or with --terraform a Terraform file. Read it before you run it.
+
+Nothing is contacted, and secrets need not exist yet.`,
+		ValidArgsFunction: c.complete(0, destinationNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			config, err := c.load(cmd.Context(), host.LoadOptions{Command: true, Describe: true})
+			if err != nil {
+				return err
+			}
+			found, err := host.SetupDestination(cmd.Context(), config, args[0], terraform)
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return c.printJSON(found)
+			}
+			c.printSetup(found, terraform)
+			return nil
+		},
+	}
+	command.Flags().BoolVar(&terraform, "terraform", false, "print a Terraform file")
+	return command
+}
+
+// printSetup prints the steps as one file: titles are comments in both
+// languages.
+func (c *cli) printSetup(s *host.DestinationSetup, terraform bool) {
+	if !terraform {
+		fmt.Fprint(c.out, "#!/bin/sh\nset -eu\n")
+	}
+	fmt.Fprintf(c.out, "# %s: set up for penstock.\n", s.Destination)
+	for i, step := range s.Steps {
+		fmt.Fprintf(c.out, "\n# %d. %s\n%s", i+1, strings.Join(strings.Fields(step.Title), " "), step.Text)
+		if !strings.HasSuffix(step.Text, "\n") {
+			fmt.Fprintln(c.out)
+		}
+	}
 }
 
 func (c *cli) printChecks(checks []host.DestinationCheck) error {

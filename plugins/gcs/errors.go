@@ -81,7 +81,7 @@ func (s *store) hint(permission string, e *googleapi.Error) string {
 	case strings.Contains(text, "retention policy"), strings.Contains(text, "underactivehold"), strings.Contains(text, "under active"):
 		return "the bucket's retention policy or a hold forbids to overwrite and delete objects, which manifests and replaced sets need: remove the policy (`gcloud storage buckets update gs://" + s.bucket + " --clear-retention-period`), or use another bucket"
 	case strings.Contains(text, "cloud kms"), strings.Contains(text, "cloudkms"):
-		return "grant roles/cloudkms.cryptoKeyEncrypterDecrypter on the key to Cloud Storage's service agent (`gcloud storage service-agent --authorize-cmek=" + s.keyName() + "`); the key must be enabled and in the bucket's location"
+		return "grant " + keyRole + " on the key to Cloud Storage's service agent (`gcloud storage service-agent --authorize-cmek=" + s.keyName() + "`); the key must be enabled and in the bucket's location"
 	case strings.Contains(text, "billing"), strings.Contains(text, "accountdisabled"):
 		return "enable billing for the project that owns the bucket"
 	case strings.Contains(text, "userproject"), strings.Contains(text, "requester pays"):
@@ -91,9 +91,15 @@ func (s *store) hint(permission string, e *googleapi.Error) string {
 	case http.StatusUnauthorized:
 		return "the credentials are not accepted: attribute credentials holds a key that was deleted or disabled, or there are no application default credentials"
 	case http.StatusForbidden:
-		return fmt.Sprintf("the service account lacks %s: `gcloud storage buckets add-iam-policy-binding gs://%s --member=serviceAccount:ACCOUNT --role=roles/storage.objectUser`", permission, s.bucket)
+		return fmt.Sprintf("the service account lacks %s: `%s` (roles/storage.objectUser has all permissions on objects; `penstock destinations setup` prints a role with exactly those that are used)", permission, s.grantCommand("roles/storage.objectUser"))
 	}
 	return ""
+}
+
+// grantCommand returns the command that gives the account of the credentials a
+// role on the bucket.
+func (s *store) grantCommand(role string) string {
+	return "gcloud storage buckets add-iam-policy-binding gs://" + s.bucket + " --member=serviceAccount:ACCOUNT --role=" + role
 }
 
 func (s *store) keyName() string {
@@ -114,7 +120,7 @@ func credentialHint(err error) string {
 		return ""
 	}
 	if strings.Contains(string(e.Body), "iam.serviceAccounts.getAccessToken") {
-		return "grant roles/iam.serviceAccountTokenCreator on the account of attribute impersonate to the credentials' own account"
+		return "grant " + actorRole + " on the account of attribute impersonate to the credentials' own account"
 	}
 	if strings.Contains(string(e.Body), "Invalid JWT") {
 		return "set this machine's clock; or the key was deleted: create a new one and set credentials to it"

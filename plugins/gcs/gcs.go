@@ -27,6 +27,7 @@ func Plugin() sdk.Plugin {
 		New: func(_ context.Context, c sdk.Config) (sdk.Destination, error) {
 			return open(c, shared)
 		},
+		Setup: prepare,
 	}
 }
 
@@ -64,11 +65,21 @@ func (d *destination) Targets() []sdk.Target { return lake.Targets(d.base(), d.r
 // base is the bucket as a URI: gs://bucket/ at Google, where names of buckets
 // are unique, else gs://host:port/bucket/.
 func (d *destination) base() string {
-	u, err := url.Parse(d.config.Endpoint)
-	if err != nil || u.Host == "" || strings.HasSuffix(u.Hostname(), ".googleapis.com") {
+	if d.config.isGoogle() {
 		return "gs://" + d.config.Bucket + "/"
 	}
+	u, err := url.Parse(d.config.Endpoint)
+	if err != nil {
+		return "gs://" + d.config.Bucket + "/" // New has parsed it
+	}
 	return "gs://" + strings.ToLower(u.Host) + "/" + d.config.Bucket + "/"
+}
+
+// isGoogle reports whether the bucket is at Google, and not at a server of the
+// attribute endpoint.
+func (c config) isGoogle() bool {
+	u, err := url.Parse(c.Endpoint)
+	return err != nil || u.Host == "" || strings.HasSuffix(u.Hostname(), ".googleapis.com")
 }
 
 // Check implements sdk.Checker.

@@ -23,6 +23,7 @@ func Plugin() sdk.Plugin {
 		Schema:       attributes(),
 		Capabilities: lake.Capabilities(),
 		New:          open,
+		Setup:        prepare,
 	}
 }
 

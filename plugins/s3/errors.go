@@ -2,6 +2,7 @@ package s3
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -110,24 +111,34 @@ func (s *store) hint(action, name, code string, status int) string {
 	if status != http.StatusForbidden && code != "AccessDenied" {
 		return ""
 	}
-	hint := fmt.Sprintf("grant %s on %s", action, s.resource(action, name))
+	hint := s.grant(action, name)
 	if s.encrypt.algorithm == "aws:kms" && action == "s3:PutObject" {
-		hint += "; with encryption = \"kms\" the key's policy must allow kms:GenerateDataKey and kms:Decrypt as well"
+		hint += "; with encryption = \"kms\" the key's policy must allow " + strings.Join(actions(onKey), " and ") + " as well"
 	}
 	return hint + "; expected_bucket_owner, where it is set, must be the account that owns the bucket"
 }
 
+// grant returns the statement of a policy that allows an action.
+func (s *store) grant(action, name string) string {
+	on := s.resource(action, name)
+	text, err := json.Marshal(statement([]string{action}, []string{on}, nil))
+	if err != nil {
+		panic("s3: a statement cannot be encoded: " + err.Error())
+	}
+	return fmt.Sprintf("grant %s on %s with a statement in the identity's policy: %s", action, on, text)
+}
+
 // resource returns the ARN that a policy must name for an action.
 func (s *store) resource(action, name string) string {
-	if strings.HasPrefix(action, "s3:ListBucket") {
-		return "arn:aws:s3:::" + s.bucket
+	if kindOf(action) == onBucket {
+		return s.arn
 	}
 	for _, mark := range []string{"_penstock/", "mp_"} {
 		if project, _, ok := strings.Cut(name, mark); ok {
-			return "arn:aws:s3:::" + s.bucket + "/" + project + "*"
+			return s.arn + "/" + project + "*"
 		}
 	}
-	return "arn:aws:s3:::" + s.bucket + "/*"
+	return s.arn + "/*"
 }
 
 // credentialError classifies an error of getting credentials; it returns nil for

@@ -32,6 +32,7 @@ func Plugin() sdk.Plugin {
 		New: func(ctx context.Context, c sdk.Config) (sdk.Destination, error) {
 			return open(ctx, c, shared)
 		},
+		Setup: prepare,
 	}
 }
 
@@ -73,7 +74,7 @@ func open(ctx context.Context, c sdk.Config, shared *parts.Pool) (sdk.Destinatio
 
 func newStore(client *s3.Client, c config, shared *parts.Pool) *store {
 	return &store{
-		client: client, bucket: c.Bucket, encrypt: c.encryption(), sums: newSums(c.Checksums),
+		client: client, bucket: c.Bucket, arn: c.bucketARN(), encrypt: c.encryption(), sums: newSums(c.Checksums),
 		buffers: shared, forData: c.unsigned(),
 	}
 }

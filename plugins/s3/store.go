@@ -26,6 +26,7 @@ const callTimeout = 3 * time.Minute
 type store struct {
 	client  *s3.Client
 	bucket  string
+	arn     string // the bucket's, for hints
 	encrypt encryption
 	sums    sums
 	buffers *parts.Pool

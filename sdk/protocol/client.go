@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	pb "github.com/penstock-io/penstock/proto/penstock/destination/v1"
 )
@@ -72,6 +74,19 @@ func (c *Client) Check(ctx context.Context, projectID int64) ([]CheckResult, err
 		return nil, fmt.Errorf("check: %w", fromStatus(ctx, err))
 	}
 	return each(answer.GetResults(), checkResultFromProto), nil
+}
+
+// Setup returns the steps that prepare the service for a destination. The error
+// for a plugin without setup text is ErrNoSetup.
+func (c *Client) Setup(ctx context.Context, r SetupRequest) (SetupSteps, error) {
+	answer, err := c.rpc.Setup(ctx, setupRequestToProto(r))
+	if status.Code(err) == codes.Unimplemented {
+		return SetupSteps{}, ErrNoSetup
+	}
+	if err != nil {
+		return SetupSteps{}, fmt.Errorf("setup: %w", fromStatus(ctx, err))
+	}
+	return setupStepsFromProto(answer), nil
 }
 
 // Status returns the state of a run at the destination.

@@ -24,6 +24,8 @@ var (
 	_ = [1]int{}[int(Transaction)-int(pb.Guarantee_GUARANTEE_TRANSACTION)]
 	_ = [1]int{}[int(Idempotent)-int(pb.Guarantee_GUARANTEE_IDEMPOTENT)]
 	_ = [1]int{}[int(AtLeastOnce)-int(pb.Guarantee_GUARANTEE_AT_LEAST_ONCE)]
+	_ = [1]int{}[int(SetupCommands)-int(pb.SetupFormat_SETUP_FORMAT_COMMANDS)]
+	_ = [1]int{}[int(SetupTerraform)-int(pb.SetupFormat_SETUP_FORMAT_TERRAFORM)]
 	_ = [1]int{}[int(SeverityError)-int(pb.Severity_SEVERITY_ERROR)]
 	_ = [1]int{}[int(SeverityWarning)-int(pb.Severity_SEVERITY_WARNING)]
 	_ = [1]int{}[int(Absent)-int(pb.RunState_RUN_STATE_ABSENT)]
@@ -277,6 +279,40 @@ func CheckResultToProto(r CheckResult) *pb.CheckResult {
 
 func checkResultFromProto(r *pb.CheckResult) CheckResult {
 	return CheckResult{Action: r.GetAction(), OK: r.GetOk(), Detail: r.GetDetail()}
+}
+
+func setupRequestToProto(r SetupRequest) *pb.SetupRequest {
+	return &pb.SetupRequest{
+		Projects: each(r.Projects, projectToProto), ConfigJson: r.Config, Destination: r.Destination,
+		Format: pb.SetupFormat(r.Format), Unknown: r.Unknown,
+	}
+}
+
+// SetupRequestFromProto converts.
+func SetupRequestFromProto(r *pb.SetupRequest) SetupRequest {
+	return SetupRequest{
+		Projects: each(r.GetProjects(), ProjectFromProto), Config: r.GetConfigJson(), Destination: r.GetDestination(),
+		Format: SetupFormat(r.GetFormat()), Unknown: r.GetUnknown(),
+	}
+}
+
+// SetupStepsToProto converts.
+func SetupStepsToProto(s SetupSteps) *pb.SetupResponse {
+	return &pb.SetupResponse{
+		Diagnostics: each(s.Diagnostics, DiagnosticToProto),
+		Steps: each(s.Steps, func(step SetupStep) *pb.SetupStep {
+			return &pb.SetupStep{Title: text(step.Title), Text: text(step.Text)}
+		}),
+	}
+}
+
+func setupStepsFromProto(s *pb.SetupResponse) SetupSteps {
+	return SetupSteps{
+		Diagnostics: each(s.GetDiagnostics(), diagnosticFromProto),
+		Steps: each(s.GetSteps(), func(step *pb.SetupStep) SetupStep {
+			return SetupStep{Title: step.GetTitle(), Text: step.GetText()}
+		}),
+	}
 }
 
 // InventoryItemToProto converts.

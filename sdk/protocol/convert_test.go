@@ -36,6 +36,8 @@ func TestConversionsKeepEverything(t *testing.T) {
 	diagnostic := Diagnostic{Severity: SeverityWarning, Attribute: "a", Summary: "s", Detail: "d"}
 	project := Project{ID: 1, Name: "n", TimeZone: "Europe/Berlin", Token: "t"}
 	rejected := RejectedRow{Partition: 1, Row: 2, Reason: "r", Line: []byte("l")}
+	setup := SetupRequest{Projects: []Project{project}, Config: []byte("{}"), Destination: "d", Format: SetupTerraform, Unknown: []string{"a"}}
+	steps := SetupSteps{Diagnostics: []Diagnostic{diagnostic}, Steps: []SetupStep{{"t", "x\n"}}}
 	totals := Totals{Rows: 1, RowsBytes: 2, RowsCRC32: 3, PayloadBytes: 4}
 	for name, pair := range map[string][2]any{
 		"run":          {run, OpenFromProto(openToProto(run))},
@@ -50,6 +52,8 @@ func TestConversionsKeepEverything(t *testing.T) {
 		"rejected":     {rejected, rejectedFromProto(RejectedToProto(rejected).GetRows()[0])},
 		"totals":       {totals, TotalsFromProto(totalsToProto(totals))},
 		"check":        {CheckResult{"a", true, "d"}, checkResultFromProto(CheckResultToProto(CheckResult{"a", true, "d"}))},
+		"setup":        {setup, SetupRequestFromProto(setupRequestToProto(setup))},
+		"steps":        {steps, setupStepsFromProto(SetupStepsToProto(steps))},
 		"target":       {Target{batch.Events, "u"}, targetFromProto(TargetToProto(Target{batch.Events, "u"}))},
 	} {
 		if diff := cmp.Diff(pair[0], pair[1]); diff != "" {

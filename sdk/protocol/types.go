@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -312,6 +313,40 @@ type CheckResult struct {
 	OK     bool
 	Detail string
 }
+
+// SetupFormat is the language of the text of setup steps.
+type SetupFormat int
+
+// The formats.
+const (
+	SetupCommands  SetupFormat = iota + 1 // commands of the vendor's CLI, for a POSIX shell
+	SetupTerraform                        // Terraform's language
+)
+
+// SetupRequest asks for the steps that prepare a service for a destination.
+type SetupRequest struct {
+	Projects    []Project // that are exported to the destination; at least one
+	Config      []byte    // attributes as a JSON object; those without a known value are left out
+	Destination string    // the name in the configuration
+	Format      SetupFormat
+	Unknown     []string // attributes that are set and have no known value
+}
+
+// SetupStep is one step. Its text is a piece of a shell script or of a Terraform
+// file, with names and values escaped.
+type SetupStep struct {
+	Title string // the purpose of the step, in one sentence
+	Text  string
+}
+
+// SetupSteps is the answer to a SetupRequest.
+type SetupSteps struct {
+	Diagnostics []Diagnostic
+	Steps       []SetupStep // none when a diagnostic is an error
+}
+
+// ErrNoSetup is returned by Client.Setup for a plugin that has no setup text.
+var ErrNoSetup = errors.New("this plugin has no setup text")
 
 // InventoryQuery selects what an inventory lists.
 type InventoryQuery struct {

@@ -122,6 +122,9 @@ type Destination struct {
 	JSON Constants
 	// Complete means that the body was read and has no mistake.
 	Complete bool
+	// Unknown lists the attributes that are set and have no value here, such as an
+	// env() of a variable that is not set. JSON does not have them.
+	Unknown []string
 
 	// hide takes secrets out of a text. It is a function because fields of
 	// other types print.

@@ -63,6 +63,9 @@ func (l *loader) decodeBody(d *Destination, raw *hclsyntax.Block, s schema.Schem
 	constants, secrets := map[string]any{}, []string(nil)
 	for _, a := range s.Attributes {
 		c := b.get(a.Name)
+		if _, set := raw.Body.Attributes[a.Name]; c == nil && set {
+			d.Unknown = append(d.Unknown, a.Name)
+		}
 		if c == nil {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -92,6 +93,44 @@ func firstMistake(c protocol.Configured) error {
 		}
 	}
 	return nil
+}
+
+// Setup returns the steps that prepare the service for a destination. The error
+// for a plugin without setup text is protocol.ErrNoSetup. Values of sensitive
+// attributes are not passed to the plugin: the request counts them as unknown.
+func (d *Destination) Setup(ctx context.Context, r protocol.SetupRequest) (protocol.SetupSteps, error) {
+	p, err := d.running(ctx)
+	if err != nil {
+		return protocol.SetupSteps{}, err
+	}
+	if r, err = withoutSecrets(d.Description().Schema, r); err != nil {
+		return protocol.SetupSteps{}, err
+	}
+	r.Destination = d.name
+	return call(ctx, p, callSpec{"setup", p.timeouts.Configure, false}, func(ctx context.Context) (protocol.SetupSteps, error) {
+		return p.rpc.Setup(ctx, r)
+	})
+}
+
+// withoutSecrets moves the sensitive attributes of a request's configuration to
+// those that are unknown.
+func withoutSecrets(s schema.Schema, r protocol.SetupRequest) (protocol.SetupRequest, error) {
+	var values map[string]json.RawMessage
+	if err := json.Unmarshal(r.Config, &values); err != nil {
+		return r, fmt.Errorf("read the configuration: %w", err)
+	}
+	for _, a := range s.Attributes {
+		if _, set := values[a.Name]; set && a.Sensitive {
+			delete(values, a.Name)
+			r.Unknown = append(r.Unknown, a.Name)
+		}
+	}
+	config, err := json.Marshal(values)
+	if err != nil {
+		return r, fmt.Errorf("write the configuration: %w", err)
+	}
+	r.Config = config
+	return r, nil
 }
 
 // Check tries the permissions and resources that an export of the project needs.

@@ -484,6 +484,59 @@ func (Severity) EnumDescriptor() ([]byte, []int) {
 	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{7}
 }
 
+// SetupFormat is the language of the text of setup steps.
+type SetupFormat int32
+
+const (
+	SetupFormat_SETUP_FORMAT_UNSPECIFIED SetupFormat = 0
+	// Commands of the vendor's CLI, for a POSIX shell.
+	SetupFormat_SETUP_FORMAT_COMMANDS SetupFormat = 1
+	// Terraform's language: the texts of all steps, one after the other, are one
+	// file.
+	SetupFormat_SETUP_FORMAT_TERRAFORM SetupFormat = 2
+)
+
+// Enum value maps for SetupFormat.
+var (
+	SetupFormat_name = map[int32]string{
+		0: "SETUP_FORMAT_UNSPECIFIED",
+		1: "SETUP_FORMAT_COMMANDS",
+		2: "SETUP_FORMAT_TERRAFORM",
+	}
+	SetupFormat_value = map[string]int32{
+		"SETUP_FORMAT_UNSPECIFIED": 0,
+		"SETUP_FORMAT_COMMANDS":    1,
+		"SETUP_FORMAT_TERRAFORM":   2,
+	}
+)
+
+func (x SetupFormat) Enum() *SetupFormat {
+	p := new(SetupFormat)
+	*p = x
+	return p
+}
+
+func (x SetupFormat) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SetupFormat) Descriptor() protoreflect.EnumDescriptor {
+	return file_penstock_destination_v1_destination_proto_enumTypes[8].Descriptor()
+}
+
+func (SetupFormat) Type() protoreflect.EnumType {
+	return &file_penstock_destination_v1_destination_proto_enumTypes[8]
+}
+
+func (x SetupFormat) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SetupFormat.Descriptor instead.
+func (SetupFormat) EnumDescriptor() ([]byte, []int) {
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{8}
+}
+
 // RowFlag are the bits of Batch.flags. A plugin that copies payloads needs to
 // decode only batches with a flag for rows that its destination cannot take.
 type RowFlag int32
@@ -537,11 +590,11 @@ func (x RowFlag) String() string {
 }
 
 func (RowFlag) Descriptor() protoreflect.EnumDescriptor {
-	return file_penstock_destination_v1_destination_proto_enumTypes[8].Descriptor()
+	return file_penstock_destination_v1_destination_proto_enumTypes[9].Descriptor()
 }
 
 func (RowFlag) Type() protoreflect.EnumType {
-	return &file_penstock_destination_v1_destination_proto_enumTypes[8]
+	return &file_penstock_destination_v1_destination_proto_enumTypes[9]
 }
 
 func (x RowFlag) Number() protoreflect.EnumNumber {
@@ -550,7 +603,7 @@ func (x RowFlag) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RowFlag.Descriptor instead.
 func (RowFlag) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{8}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{9}
 }
 
 type RunState int32
@@ -595,11 +648,11 @@ func (x RunState) String() string {
 }
 
 func (RunState) Descriptor() protoreflect.EnumDescriptor {
-	return file_penstock_destination_v1_destination_proto_enumTypes[9].Descriptor()
+	return file_penstock_destination_v1_destination_proto_enumTypes[10].Descriptor()
 }
 
 func (RunState) Type() protoreflect.EnumType {
-	return &file_penstock_destination_v1_destination_proto_enumTypes[9]
+	return &file_penstock_destination_v1_destination_proto_enumTypes[10]
 }
 
 func (x RunState) Number() protoreflect.EnumNumber {
@@ -608,7 +661,7 @@ func (x RunState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RunState.Descriptor instead.
 func (RunState) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{9}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{10}
 }
 
 // InventoryKind is the kind of an entry of the inventory.
@@ -658,11 +711,11 @@ func (x InventoryKind) String() string {
 }
 
 func (InventoryKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_penstock_destination_v1_destination_proto_enumTypes[10].Descriptor()
+	return file_penstock_destination_v1_destination_proto_enumTypes[11].Descriptor()
 }
 
 func (InventoryKind) Type() protoreflect.EnumType {
-	return &file_penstock_destination_v1_destination_proto_enumTypes[10]
+	return &file_penstock_destination_v1_destination_proto_enumTypes[11]
 }
 
 func (x InventoryKind) Number() protoreflect.EnumNumber {
@@ -671,7 +724,7 @@ func (x InventoryKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use InventoryKind.Descriptor instead.
 func (InventoryKind) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{10}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{11}
 }
 
 // ErrorDetail is attached to every gRPC status that a plugin returns. A
@@ -1594,6 +1647,196 @@ func (x *CheckResult) GetDetail() string {
 	return ""
 }
 
+type SetupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The projects that are exported to the destination; at least one.
+	Projects []*Project `protobuf:"bytes,1,rep,name=projects,proto3" json:"projects,omitempty"`
+	// As in ConfigureRequest, but attributes without a known value are left out.
+	ConfigJson []byte `protobuf:"bytes,2,opt,name=config_json,json=configJson,proto3" json:"config_json,omitempty"`
+	// The destination's name in the configuration.
+	Destination string      `protobuf:"bytes,3,opt,name=destination,proto3" json:"destination,omitempty"`
+	Format      SetupFormat `protobuf:"varint,4,opt,name=format,proto3,enum=penstock.destination.v1.SetupFormat" json:"format,omitempty"`
+	// Attributes that the configuration sets and whose value is not known, such as
+	// a key that does not exist yet.
+	Unknown       []string `protobuf:"bytes,5,rep,name=unknown,proto3" json:"unknown,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetupRequest) Reset() {
+	*x = SetupRequest{}
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetupRequest) ProtoMessage() {}
+
+func (x *SetupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetupRequest.ProtoReflect.Descriptor instead.
+func (*SetupRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *SetupRequest) GetProjects() []*Project {
+	if x != nil {
+		return x.Projects
+	}
+	return nil
+}
+
+func (x *SetupRequest) GetConfigJson() []byte {
+	if x != nil {
+		return x.ConfigJson
+	}
+	return nil
+}
+
+func (x *SetupRequest) GetDestination() string {
+	if x != nil {
+		return x.Destination
+	}
+	return ""
+}
+
+func (x *SetupRequest) GetFormat() SetupFormat {
+	if x != nil {
+		return x.Format
+	}
+	return SetupFormat_SETUP_FORMAT_UNSPECIFIED
+}
+
+func (x *SetupRequest) GetUnknown() []string {
+	if x != nil {
+		return x.Unknown
+	}
+	return nil
+}
+
+type SetupResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Mistakes in the configuration. When one is an error, steps are empty.
+	Diagnostics []*Diagnostic `protobuf:"bytes,1,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	// In the order in which they are carried out.
+	Steps         []*SetupStep `protobuf:"bytes,2,rep,name=steps,proto3" json:"steps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetupResponse) Reset() {
+	*x = SetupResponse{}
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetupResponse) ProtoMessage() {}
+
+func (x *SetupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetupResponse.ProtoReflect.Descriptor instead.
+func (*SetupResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *SetupResponse) GetDiagnostics() []*Diagnostic {
+	if x != nil {
+		return x.Diagnostics
+	}
+	return nil
+}
+
+func (x *SetupResponse) GetSteps() []*SetupStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+type SetupStep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The purpose of the step, in one sentence without markup.
+	Title string `protobuf:"bytes,1,opt,name=title,proto3" json:"title,omitempty"`
+	// Commands or blocks. Names and values are escaped for the format's language,
+	// and there are no secrets. Lines that begin with "#" are comments.
+	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetupStep) Reset() {
+	*x = SetupStep{}
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetupStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetupStep) ProtoMessage() {}
+
+func (x *SetupStep) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetupStep.ProtoReflect.Descriptor instead.
+func (*SetupStep) Descriptor() ([]byte, []int) {
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SetupStep) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *SetupStep) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 // Run names one run. Everything that a plugin names (objects, stages, jobs)
 // is derived from it and from partitions and parts, never from time.
 type Run struct {
@@ -1620,7 +1863,7 @@ type Run struct {
 
 func (x *Run) Reset() {
 	*x = Run{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[14]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1632,7 +1875,7 @@ func (x *Run) String() string {
 func (*Run) ProtoMessage() {}
 
 func (x *Run) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[14]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1645,7 +1888,7 @@ func (x *Run) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Run.ProtoReflect.Descriptor instead.
 func (*Run) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{14}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Run) GetProjectId() int64 {
@@ -1715,7 +1958,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[15]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1727,7 +1970,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[15]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1740,7 +1983,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{15}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ExportRequest) GetMessage() isExportRequest_Message {
@@ -1874,7 +2117,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[16]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1886,7 +2129,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[16]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1899,7 +2142,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{16}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ExportResponse) GetMessage() isExportResponse_Message {
@@ -1996,7 +2239,7 @@ type Open struct {
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[17]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2008,7 +2251,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[17]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2021,7 +2264,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{17}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Open) GetRun() *Run {
@@ -2103,7 +2346,7 @@ type Repair struct {
 
 func (x *Repair) Reset() {
 	*x = Repair{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[18]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2115,7 +2358,7 @@ func (x *Repair) String() string {
 func (*Repair) ProtoMessage() {}
 
 func (x *Repair) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[18]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2128,7 +2371,7 @@ func (x *Repair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Repair.ProtoReflect.Descriptor instead.
 func (*Repair) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{18}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Repair) GetRemove() []string {
@@ -2175,7 +2418,7 @@ type Opened struct {
 
 func (x *Opened) Reset() {
 	*x = Opened{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[19]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2187,7 +2430,7 @@ func (x *Opened) String() string {
 func (*Opened) ProtoMessage() {}
 
 func (x *Opened) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[19]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2200,7 +2443,7 @@ func (x *Opened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Opened.ProtoReflect.Descriptor instead.
 func (*Opened) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{19}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Opened) GetLastCommittedRun() int64 {
@@ -2231,7 +2474,7 @@ type BeginPartition struct {
 
 func (x *BeginPartition) Reset() {
 	*x = BeginPartition{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[20]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2243,7 +2486,7 @@ func (x *BeginPartition) String() string {
 func (*BeginPartition) ProtoMessage() {}
 
 func (x *BeginPartition) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[20]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2256,7 +2499,7 @@ func (x *BeginPartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeginPartition.ProtoReflect.Descriptor instead.
 func (*BeginPartition) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{20}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *BeginPartition) GetIndex() uint32 {
@@ -2294,7 +2537,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[21]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2306,7 +2549,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[21]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2319,7 +2562,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{21}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Batch) GetRows() uint32 {
@@ -2381,7 +2624,7 @@ type EndPartition struct {
 
 func (x *EndPartition) Reset() {
 	*x = EndPartition{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[22]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2393,7 +2636,7 @@ func (x *EndPartition) String() string {
 func (*EndPartition) ProtoMessage() {}
 
 func (x *EndPartition) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[22]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2406,7 +2649,7 @@ func (x *EndPartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndPartition.ProtoReflect.Descriptor instead.
 func (*EndPartition) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{22}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *EndPartition) GetTotals() *Totals {
@@ -2429,7 +2672,7 @@ type Totals struct {
 
 func (x *Totals) Reset() {
 	*x = Totals{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[23]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2441,7 +2684,7 @@ func (x *Totals) String() string {
 func (*Totals) ProtoMessage() {}
 
 func (x *Totals) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[23]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2454,7 +2697,7 @@ func (x *Totals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Totals.ProtoReflect.Descriptor instead.
 func (*Totals) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{23}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Totals) GetRows() uint64 {
@@ -2497,7 +2740,7 @@ type Prepare struct {
 
 func (x *Prepare) Reset() {
 	*x = Prepare{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[24]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2509,7 +2752,7 @@ func (x *Prepare) String() string {
 func (*Prepare) ProtoMessage() {}
 
 func (x *Prepare) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[24]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2522,7 +2765,7 @@ func (x *Prepare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prepare.ProtoReflect.Descriptor instead.
 func (*Prepare) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{24}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Prepare) GetTotals() *Totals {
@@ -2541,7 +2784,7 @@ type Prepared struct {
 
 func (x *Prepared) Reset() {
 	*x = Prepared{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[25]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2553,7 +2796,7 @@ func (x *Prepared) String() string {
 func (*Prepared) ProtoMessage() {}
 
 func (x *Prepared) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[25]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2566,7 +2809,7 @@ func (x *Prepared) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prepared.ProtoReflect.Descriptor instead.
 func (*Prepared) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{25}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Prepared) GetReceipt() *Receipt {
@@ -2587,7 +2830,7 @@ type Commit struct {
 
 func (x *Commit) Reset() {
 	*x = Commit{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[26]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2599,7 +2842,7 @@ func (x *Commit) String() string {
 func (*Commit) ProtoMessage() {}
 
 func (x *Commit) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[26]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2612,7 +2855,7 @@ func (x *Commit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Commit.ProtoReflect.Descriptor instead.
 func (*Commit) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{26}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{29}
 }
 
 type Committed struct {
@@ -2624,7 +2867,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[27]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2636,7 +2879,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[27]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2649,7 +2892,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{27}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Committed) GetReceipt() *Receipt {
@@ -2671,7 +2914,7 @@ type Abort struct {
 
 func (x *Abort) Reset() {
 	*x = Abort{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[28]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2683,7 +2926,7 @@ func (x *Abort) String() string {
 func (*Abort) ProtoMessage() {}
 
 func (x *Abort) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[28]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2696,7 +2939,7 @@ func (x *Abort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Abort.ProtoReflect.Descriptor instead.
 func (*Abort) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{28}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Abort) GetDiscard() bool {
@@ -2717,7 +2960,7 @@ type Rejected struct {
 
 func (x *Rejected) Reset() {
 	*x = Rejected{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[29]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2729,7 +2972,7 @@ func (x *Rejected) String() string {
 func (*Rejected) ProtoMessage() {}
 
 func (x *Rejected) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[29]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2742,7 +2985,7 @@ func (x *Rejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejected.ProtoReflect.Descriptor instead.
 func (*Rejected) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{29}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Rejected) GetRows() []*RejectedRow {
@@ -2767,7 +3010,7 @@ type RejectedRow struct {
 
 func (x *RejectedRow) Reset() {
 	*x = RejectedRow{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[30]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2779,7 +3022,7 @@ func (x *RejectedRow) String() string {
 func (*RejectedRow) ProtoMessage() {}
 
 func (x *RejectedRow) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[30]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2792,7 +3035,7 @@ func (x *RejectedRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RejectedRow.ProtoReflect.Descriptor instead.
 func (*RejectedRow) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{30}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RejectedRow) GetPartition() uint32 {
@@ -2834,7 +3077,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[31]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2846,7 +3089,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[31]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2859,7 +3102,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{31}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Receipt) GetPartitions() []*PartitionReceipt {
@@ -2889,7 +3132,7 @@ type PartitionReceipt struct {
 
 func (x *PartitionReceipt) Reset() {
 	*x = PartitionReceipt{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[32]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2901,7 +3144,7 @@ func (x *PartitionReceipt) String() string {
 func (*PartitionReceipt) ProtoMessage() {}
 
 func (x *PartitionReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[32]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2914,7 +3157,7 @@ func (x *PartitionReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionReceipt.ProtoReflect.Descriptor instead.
 func (*PartitionReceipt) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{32}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *PartitionReceipt) GetIndex() uint32 {
@@ -2975,7 +3218,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[33]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2987,7 +3230,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[33]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3000,7 +3243,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{33}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *StatusRequest) GetRun() *Run {
@@ -3030,7 +3273,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[34]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3042,7 +3285,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[34]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3055,7 +3298,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{34}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StatusResponse) GetState() RunState {
@@ -3119,7 +3362,7 @@ type InventoryRequest struct {
 
 func (x *InventoryRequest) Reset() {
 	*x = InventoryRequest{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[35]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3131,7 +3374,7 @@ func (x *InventoryRequest) String() string {
 func (*InventoryRequest) ProtoMessage() {}
 
 func (x *InventoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[35]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3144,7 +3387,7 @@ func (x *InventoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryRequest.ProtoReflect.Descriptor instead.
 func (*InventoryRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{35}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *InventoryRequest) GetProjectId() int64 {
@@ -3229,7 +3472,7 @@ type InventoryResponse struct {
 
 func (x *InventoryResponse) Reset() {
 	*x = InventoryResponse{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[36]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3241,7 +3484,7 @@ func (x *InventoryResponse) String() string {
 func (*InventoryResponse) ProtoMessage() {}
 
 func (x *InventoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[36]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3254,7 +3497,7 @@ func (x *InventoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryResponse.ProtoReflect.Descriptor instead.
 func (*InventoryResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{36}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *InventoryResponse) GetDate() string {
@@ -3366,7 +3609,7 @@ type InventoryFacts struct {
 
 func (x *InventoryFacts) Reset() {
 	*x = InventoryFacts{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[37]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3378,7 +3621,7 @@ func (x *InventoryFacts) String() string {
 func (*InventoryFacts) ProtoMessage() {}
 
 func (x *InventoryFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[37]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3391,7 +3634,7 @@ func (x *InventoryFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryFacts.ProtoReflect.Descriptor instead.
 func (*InventoryFacts) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{37}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *InventoryFacts) GetRows() uint64 {
@@ -3459,7 +3702,7 @@ type EraseRequest struct {
 
 func (x *EraseRequest) Reset() {
 	*x = EraseRequest{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[38]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3471,7 +3714,7 @@ func (x *EraseRequest) String() string {
 func (*EraseRequest) ProtoMessage() {}
 
 func (x *EraseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[38]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3484,7 +3727,7 @@ func (x *EraseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
 func (*EraseRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{38}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *EraseRequest) GetProjectId() int64 {
@@ -3539,7 +3782,7 @@ type EraseResponse struct {
 
 func (x *EraseResponse) Reset() {
 	*x = EraseResponse{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[39]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3551,7 +3794,7 @@ func (x *EraseResponse) String() string {
 func (*EraseResponse) ProtoMessage() {}
 
 func (x *EraseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[39]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3564,7 +3807,7 @@ func (x *EraseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
 func (*EraseResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{39}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *EraseResponse) GetRows() uint64 {
@@ -3589,7 +3832,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[40]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3601,7 +3844,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[40]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3614,7 +3857,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{40}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{43}
 }
 
 type DrainResponse struct {
@@ -3625,7 +3868,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[41]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3637,7 +3880,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[41]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3650,7 +3893,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{41}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{44}
 }
 
 var File_penstock_destination_v1_destination_proto protoreflect.FileDescriptor
@@ -3727,7 +3970,20 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\vCheckResult\x12\x16\n" +
 	"\x06action\x18\x01 \x01(\tR\x06action\x12\x0e\n" +
 	"\x02ok\x18\x02 \x01(\bR\x02ok\x12\x16\n" +
-	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xff\x01\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xe7\x01\n" +
+	"\fSetupRequest\x12<\n" +
+	"\bprojects\x18\x01 \x03(\v2 .penstock.destination.v1.ProjectR\bprojects\x12\x1f\n" +
+	"\vconfig_json\x18\x02 \x01(\fR\n" +
+	"configJson\x12 \n" +
+	"\vdestination\x18\x03 \x01(\tR\vdestination\x12<\n" +
+	"\x06format\x18\x04 \x01(\x0e2$.penstock.destination.v1.SetupFormatR\x06format\x12\x18\n" +
+	"\aunknown\x18\x05 \x03(\tR\aunknown\"\x90\x01\n" +
+	"\rSetupResponse\x12E\n" +
+	"\vdiagnostics\x18\x01 \x03(\v2#.penstock.destination.v1.DiagnosticR\vdiagnostics\x128\n" +
+	"\x05steps\x18\x02 \x03(\v2\".penstock.destination.v1.SetupStepR\x05steps\"5\n" +
+	"\tSetupStep\x12\x14\n" +
+	"\x05title\x18\x01 \x01(\tR\x05title\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\xff\x01\n" +
 	"\x03Run\x12\x1d\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03R\tprojectId\x12\x1a\n" +
@@ -3922,7 +4178,11 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\bSeverity\x12\x18\n" +
 	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSEVERITY_ERROR\x10\x01\x12\x14\n" +
-	"\x10SEVERITY_WARNING\x10\x02*\xb2\x01\n" +
+	"\x10SEVERITY_WARNING\x10\x02*b\n" +
+	"\vSetupFormat\x12\x1c\n" +
+	"\x18SETUP_FORMAT_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15SETUP_FORMAT_COMMANDS\x10\x01\x12\x1a\n" +
+	"\x16SETUP_FORMAT_TERRAFORM\x10\x02*\xb2\x01\n" +
 	"\aRowFlag\x12\x18\n" +
 	"\x14ROW_FLAG_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16ROW_FLAG_DUPLICATE_KEY\x10\x01\x12\x10\n" +
@@ -3941,11 +4201,12 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\x15INVENTORY_KIND_OBJECT\x10\x01\x12\x19\n" +
 	"\x15INVENTORY_KIND_TOTALS\x10\x02\x12\x16\n" +
 	"\x12INVENTORY_KIND_RUN\x10\x03\x12\x19\n" +
-	"\x15INVENTORY_KIND_RECORD\x10\x042\x83\x06\n" +
+	"\x15INVENTORY_KIND_RECORD\x10\x042\xdb\x06\n" +
 	"\x12DestinationService\x12_\n" +
 	"\bDescribe\x12(.penstock.destination.v1.DescribeRequest\x1a).penstock.destination.v1.DescribeResponse\x12b\n" +
 	"\tConfigure\x12).penstock.destination.v1.ConfigureRequest\x1a*.penstock.destination.v1.ConfigureResponse\x12V\n" +
-	"\x05Check\x12%.penstock.destination.v1.CheckRequest\x1a&.penstock.destination.v1.CheckResponse\x12]\n" +
+	"\x05Check\x12%.penstock.destination.v1.CheckRequest\x1a&.penstock.destination.v1.CheckResponse\x12V\n" +
+	"\x05Setup\x12%.penstock.destination.v1.SetupRequest\x1a&.penstock.destination.v1.SetupResponse\x12]\n" +
 	"\x06Export\x12&.penstock.destination.v1.ExportRequest\x1a'.penstock.destination.v1.ExportResponse(\x010\x01\x12Y\n" +
 	"\x06Status\x12&.penstock.destination.v1.StatusRequest\x1a'.penstock.destination.v1.StatusResponse\x12d\n" +
 	"\tInventory\x12).penstock.destination.v1.InventoryRequest\x1a*.penstock.destination.v1.InventoryResponse0\x01\x12X\n" +
@@ -3964,8 +4225,8 @@ func file_penstock_destination_v1_destination_proto_rawDescGZIP() []byte {
 	return file_penstock_destination_v1_destination_proto_rawDescData
 }
 
-var file_penstock_destination_v1_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
-var file_penstock_destination_v1_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_penstock_destination_v1_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
+var file_penstock_destination_v1_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_penstock_destination_v1_destination_proto_goTypes = []any{
 	(Stream)(0),                   // 0: penstock.destination.v1.Stream
 	(Mode)(0),                     // 1: penstock.destination.v1.Mode
@@ -3975,124 +4236,134 @@ var file_penstock_destination_v1_destination_proto_goTypes = []any{
 	(ErrorClass)(0),               // 5: penstock.destination.v1.ErrorClass
 	(AttributeType)(0),            // 6: penstock.destination.v1.AttributeType
 	(Severity)(0),                 // 7: penstock.destination.v1.Severity
-	(RowFlag)(0),                  // 8: penstock.destination.v1.RowFlag
-	(RunState)(0),                 // 9: penstock.destination.v1.RunState
-	(InventoryKind)(0),            // 10: penstock.destination.v1.InventoryKind
-	(*ErrorDetail)(nil),           // 11: penstock.destination.v1.ErrorDetail
-	(*DescribeRequest)(nil),       // 12: penstock.destination.v1.DescribeRequest
-	(*DescribeResponse)(nil),      // 13: penstock.destination.v1.DescribeResponse
-	(*Capabilities)(nil),          // 14: penstock.destination.v1.Capabilities
-	(*ConfigSchema)(nil),          // 15: penstock.destination.v1.ConfigSchema
-	(*Attribute)(nil),             // 16: penstock.destination.v1.Attribute
-	(*Project)(nil),               // 17: penstock.destination.v1.Project
-	(*ConfigureRequest)(nil),      // 18: penstock.destination.v1.ConfigureRequest
-	(*ConfigureResponse)(nil),     // 19: penstock.destination.v1.ConfigureResponse
-	(*Diagnostic)(nil),            // 20: penstock.destination.v1.Diagnostic
-	(*Target)(nil),                // 21: penstock.destination.v1.Target
-	(*CheckRequest)(nil),          // 22: penstock.destination.v1.CheckRequest
-	(*CheckResponse)(nil),         // 23: penstock.destination.v1.CheckResponse
-	(*CheckResult)(nil),           // 24: penstock.destination.v1.CheckResult
-	(*Run)(nil),                   // 25: penstock.destination.v1.Run
-	(*ExportRequest)(nil),         // 26: penstock.destination.v1.ExportRequest
-	(*ExportResponse)(nil),        // 27: penstock.destination.v1.ExportResponse
-	(*Open)(nil),                  // 28: penstock.destination.v1.Open
-	(*Repair)(nil),                // 29: penstock.destination.v1.Repair
-	(*Opened)(nil),                // 30: penstock.destination.v1.Opened
-	(*BeginPartition)(nil),        // 31: penstock.destination.v1.BeginPartition
-	(*Batch)(nil),                 // 32: penstock.destination.v1.Batch
-	(*EndPartition)(nil),          // 33: penstock.destination.v1.EndPartition
-	(*Totals)(nil),                // 34: penstock.destination.v1.Totals
-	(*Prepare)(nil),               // 35: penstock.destination.v1.Prepare
-	(*Prepared)(nil),              // 36: penstock.destination.v1.Prepared
-	(*Commit)(nil),                // 37: penstock.destination.v1.Commit
-	(*Committed)(nil),             // 38: penstock.destination.v1.Committed
-	(*Abort)(nil),                 // 39: penstock.destination.v1.Abort
-	(*Rejected)(nil),              // 40: penstock.destination.v1.Rejected
-	(*RejectedRow)(nil),           // 41: penstock.destination.v1.RejectedRow
-	(*Receipt)(nil),               // 42: penstock.destination.v1.Receipt
-	(*PartitionReceipt)(nil),      // 43: penstock.destination.v1.PartitionReceipt
-	(*StatusRequest)(nil),         // 44: penstock.destination.v1.StatusRequest
-	(*StatusResponse)(nil),        // 45: penstock.destination.v1.StatusResponse
-	(*InventoryRequest)(nil),      // 46: penstock.destination.v1.InventoryRequest
-	(*InventoryResponse)(nil),     // 47: penstock.destination.v1.InventoryResponse
-	(*InventoryFacts)(nil),        // 48: penstock.destination.v1.InventoryFacts
-	(*EraseRequest)(nil),          // 49: penstock.destination.v1.EraseRequest
-	(*EraseResponse)(nil),         // 50: penstock.destination.v1.EraseResponse
-	(*DrainRequest)(nil),          // 51: penstock.destination.v1.DrainRequest
-	(*DrainResponse)(nil),         // 52: penstock.destination.v1.DrainResponse
-	(*durationpb.Duration)(nil),   // 53: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 54: google.protobuf.Timestamp
+	(SetupFormat)(0),              // 8: penstock.destination.v1.SetupFormat
+	(RowFlag)(0),                  // 9: penstock.destination.v1.RowFlag
+	(RunState)(0),                 // 10: penstock.destination.v1.RunState
+	(InventoryKind)(0),            // 11: penstock.destination.v1.InventoryKind
+	(*ErrorDetail)(nil),           // 12: penstock.destination.v1.ErrorDetail
+	(*DescribeRequest)(nil),       // 13: penstock.destination.v1.DescribeRequest
+	(*DescribeResponse)(nil),      // 14: penstock.destination.v1.DescribeResponse
+	(*Capabilities)(nil),          // 15: penstock.destination.v1.Capabilities
+	(*ConfigSchema)(nil),          // 16: penstock.destination.v1.ConfigSchema
+	(*Attribute)(nil),             // 17: penstock.destination.v1.Attribute
+	(*Project)(nil),               // 18: penstock.destination.v1.Project
+	(*ConfigureRequest)(nil),      // 19: penstock.destination.v1.ConfigureRequest
+	(*ConfigureResponse)(nil),     // 20: penstock.destination.v1.ConfigureResponse
+	(*Diagnostic)(nil),            // 21: penstock.destination.v1.Diagnostic
+	(*Target)(nil),                // 22: penstock.destination.v1.Target
+	(*CheckRequest)(nil),          // 23: penstock.destination.v1.CheckRequest
+	(*CheckResponse)(nil),         // 24: penstock.destination.v1.CheckResponse
+	(*CheckResult)(nil),           // 25: penstock.destination.v1.CheckResult
+	(*SetupRequest)(nil),          // 26: penstock.destination.v1.SetupRequest
+	(*SetupResponse)(nil),         // 27: penstock.destination.v1.SetupResponse
+	(*SetupStep)(nil),             // 28: penstock.destination.v1.SetupStep
+	(*Run)(nil),                   // 29: penstock.destination.v1.Run
+	(*ExportRequest)(nil),         // 30: penstock.destination.v1.ExportRequest
+	(*ExportResponse)(nil),        // 31: penstock.destination.v1.ExportResponse
+	(*Open)(nil),                  // 32: penstock.destination.v1.Open
+	(*Repair)(nil),                // 33: penstock.destination.v1.Repair
+	(*Opened)(nil),                // 34: penstock.destination.v1.Opened
+	(*BeginPartition)(nil),        // 35: penstock.destination.v1.BeginPartition
+	(*Batch)(nil),                 // 36: penstock.destination.v1.Batch
+	(*EndPartition)(nil),          // 37: penstock.destination.v1.EndPartition
+	(*Totals)(nil),                // 38: penstock.destination.v1.Totals
+	(*Prepare)(nil),               // 39: penstock.destination.v1.Prepare
+	(*Prepared)(nil),              // 40: penstock.destination.v1.Prepared
+	(*Commit)(nil),                // 41: penstock.destination.v1.Commit
+	(*Committed)(nil),             // 42: penstock.destination.v1.Committed
+	(*Abort)(nil),                 // 43: penstock.destination.v1.Abort
+	(*Rejected)(nil),              // 44: penstock.destination.v1.Rejected
+	(*RejectedRow)(nil),           // 45: penstock.destination.v1.RejectedRow
+	(*Receipt)(nil),               // 46: penstock.destination.v1.Receipt
+	(*PartitionReceipt)(nil),      // 47: penstock.destination.v1.PartitionReceipt
+	(*StatusRequest)(nil),         // 48: penstock.destination.v1.StatusRequest
+	(*StatusResponse)(nil),        // 49: penstock.destination.v1.StatusResponse
+	(*InventoryRequest)(nil),      // 50: penstock.destination.v1.InventoryRequest
+	(*InventoryResponse)(nil),     // 51: penstock.destination.v1.InventoryResponse
+	(*InventoryFacts)(nil),        // 52: penstock.destination.v1.InventoryFacts
+	(*EraseRequest)(nil),          // 53: penstock.destination.v1.EraseRequest
+	(*EraseResponse)(nil),         // 54: penstock.destination.v1.EraseResponse
+	(*DrainRequest)(nil),          // 55: penstock.destination.v1.DrainRequest
+	(*DrainResponse)(nil),         // 56: penstock.destination.v1.DrainResponse
+	(*durationpb.Duration)(nil),   // 57: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 58: google.protobuf.Timestamp
 }
 var file_penstock_destination_v1_destination_proto_depIdxs = []int32{
 	5,  // 0: penstock.destination.v1.ErrorDetail.class:type_name -> penstock.destination.v1.ErrorClass
-	53, // 1: penstock.destination.v1.ErrorDetail.retry_after:type_name -> google.protobuf.Duration
-	15, // 2: penstock.destination.v1.DescribeResponse.schema:type_name -> penstock.destination.v1.ConfigSchema
-	14, // 3: penstock.destination.v1.DescribeResponse.capabilities:type_name -> penstock.destination.v1.Capabilities
+	57, // 1: penstock.destination.v1.ErrorDetail.retry_after:type_name -> google.protobuf.Duration
+	16, // 2: penstock.destination.v1.DescribeResponse.schema:type_name -> penstock.destination.v1.ConfigSchema
+	15, // 3: penstock.destination.v1.DescribeResponse.capabilities:type_name -> penstock.destination.v1.Capabilities
 	0,  // 4: penstock.destination.v1.Capabilities.streams:type_name -> penstock.destination.v1.Stream
 	2,  // 5: penstock.destination.v1.Capabilities.codecs:type_name -> penstock.destination.v1.Codec
 	1,  // 6: penstock.destination.v1.Capabilities.modes:type_name -> penstock.destination.v1.Mode
 	3,  // 7: penstock.destination.v1.Capabilities.partitioning:type_name -> penstock.destination.v1.Partitioning
 	4,  // 8: penstock.destination.v1.Capabilities.guarantee:type_name -> penstock.destination.v1.Guarantee
-	16, // 9: penstock.destination.v1.ConfigSchema.attributes:type_name -> penstock.destination.v1.Attribute
+	17, // 9: penstock.destination.v1.ConfigSchema.attributes:type_name -> penstock.destination.v1.Attribute
 	6,  // 10: penstock.destination.v1.Attribute.type:type_name -> penstock.destination.v1.AttributeType
-	17, // 11: penstock.destination.v1.ConfigureRequest.project:type_name -> penstock.destination.v1.Project
-	20, // 12: penstock.destination.v1.ConfigureResponse.diagnostics:type_name -> penstock.destination.v1.Diagnostic
-	21, // 13: penstock.destination.v1.ConfigureResponse.targets:type_name -> penstock.destination.v1.Target
+	18, // 11: penstock.destination.v1.ConfigureRequest.project:type_name -> penstock.destination.v1.Project
+	21, // 12: penstock.destination.v1.ConfigureResponse.diagnostics:type_name -> penstock.destination.v1.Diagnostic
+	22, // 13: penstock.destination.v1.ConfigureResponse.targets:type_name -> penstock.destination.v1.Target
 	7,  // 14: penstock.destination.v1.Diagnostic.severity:type_name -> penstock.destination.v1.Severity
 	0,  // 15: penstock.destination.v1.Target.stream:type_name -> penstock.destination.v1.Stream
-	24, // 16: penstock.destination.v1.CheckResponse.results:type_name -> penstock.destination.v1.CheckResult
-	0,  // 17: penstock.destination.v1.Run.stream:type_name -> penstock.destination.v1.Stream
-	1,  // 18: penstock.destination.v1.Run.mode:type_name -> penstock.destination.v1.Mode
-	28, // 19: penstock.destination.v1.ExportRequest.open:type_name -> penstock.destination.v1.Open
-	31, // 20: penstock.destination.v1.ExportRequest.begin_partition:type_name -> penstock.destination.v1.BeginPartition
-	32, // 21: penstock.destination.v1.ExportRequest.batch:type_name -> penstock.destination.v1.Batch
-	33, // 22: penstock.destination.v1.ExportRequest.end_partition:type_name -> penstock.destination.v1.EndPartition
-	35, // 23: penstock.destination.v1.ExportRequest.prepare:type_name -> penstock.destination.v1.Prepare
-	37, // 24: penstock.destination.v1.ExportRequest.commit:type_name -> penstock.destination.v1.Commit
-	39, // 25: penstock.destination.v1.ExportRequest.abort:type_name -> penstock.destination.v1.Abort
-	30, // 26: penstock.destination.v1.ExportResponse.opened:type_name -> penstock.destination.v1.Opened
-	40, // 27: penstock.destination.v1.ExportResponse.rejected:type_name -> penstock.destination.v1.Rejected
-	36, // 28: penstock.destination.v1.ExportResponse.prepared:type_name -> penstock.destination.v1.Prepared
-	38, // 29: penstock.destination.v1.ExportResponse.committed:type_name -> penstock.destination.v1.Committed
-	25, // 30: penstock.destination.v1.Open.run:type_name -> penstock.destination.v1.Run
-	54, // 31: penstock.destination.v1.Open.as_of:type_name -> google.protobuf.Timestamp
-	29, // 32: penstock.destination.v1.Open.repair:type_name -> penstock.destination.v1.Repair
-	2,  // 33: penstock.destination.v1.Batch.codec:type_name -> penstock.destination.v1.Codec
-	34, // 34: penstock.destination.v1.EndPartition.totals:type_name -> penstock.destination.v1.Totals
-	34, // 35: penstock.destination.v1.Prepare.totals:type_name -> penstock.destination.v1.Totals
-	42, // 36: penstock.destination.v1.Prepared.receipt:type_name -> penstock.destination.v1.Receipt
-	42, // 37: penstock.destination.v1.Committed.receipt:type_name -> penstock.destination.v1.Receipt
-	41, // 38: penstock.destination.v1.Rejected.rows:type_name -> penstock.destination.v1.RejectedRow
-	43, // 39: penstock.destination.v1.Receipt.partitions:type_name -> penstock.destination.v1.PartitionReceipt
-	25, // 40: penstock.destination.v1.StatusRequest.run:type_name -> penstock.destination.v1.Run
-	9,  // 41: penstock.destination.v1.StatusResponse.state:type_name -> penstock.destination.v1.RunState
-	42, // 42: penstock.destination.v1.StatusResponse.receipt:type_name -> penstock.destination.v1.Receipt
-	0,  // 43: penstock.destination.v1.InventoryRequest.stream:type_name -> penstock.destination.v1.Stream
-	10, // 44: penstock.destination.v1.InventoryResponse.kind:type_name -> penstock.destination.v1.InventoryKind
-	48, // 45: penstock.destination.v1.InventoryResponse.recorded:type_name -> penstock.destination.v1.InventoryFacts
-	48, // 46: penstock.destination.v1.InventoryResponse.found:type_name -> penstock.destination.v1.InventoryFacts
-	0,  // 47: penstock.destination.v1.EraseRequest.stream:type_name -> penstock.destination.v1.Stream
-	12, // 48: penstock.destination.v1.DestinationService.Describe:input_type -> penstock.destination.v1.DescribeRequest
-	18, // 49: penstock.destination.v1.DestinationService.Configure:input_type -> penstock.destination.v1.ConfigureRequest
-	22, // 50: penstock.destination.v1.DestinationService.Check:input_type -> penstock.destination.v1.CheckRequest
-	26, // 51: penstock.destination.v1.DestinationService.Export:input_type -> penstock.destination.v1.ExportRequest
-	44, // 52: penstock.destination.v1.DestinationService.Status:input_type -> penstock.destination.v1.StatusRequest
-	46, // 53: penstock.destination.v1.DestinationService.Inventory:input_type -> penstock.destination.v1.InventoryRequest
-	49, // 54: penstock.destination.v1.DestinationService.Erase:input_type -> penstock.destination.v1.EraseRequest
-	51, // 55: penstock.destination.v1.DestinationService.Drain:input_type -> penstock.destination.v1.DrainRequest
-	13, // 56: penstock.destination.v1.DestinationService.Describe:output_type -> penstock.destination.v1.DescribeResponse
-	19, // 57: penstock.destination.v1.DestinationService.Configure:output_type -> penstock.destination.v1.ConfigureResponse
-	23, // 58: penstock.destination.v1.DestinationService.Check:output_type -> penstock.destination.v1.CheckResponse
-	27, // 59: penstock.destination.v1.DestinationService.Export:output_type -> penstock.destination.v1.ExportResponse
-	45, // 60: penstock.destination.v1.DestinationService.Status:output_type -> penstock.destination.v1.StatusResponse
-	47, // 61: penstock.destination.v1.DestinationService.Inventory:output_type -> penstock.destination.v1.InventoryResponse
-	50, // 62: penstock.destination.v1.DestinationService.Erase:output_type -> penstock.destination.v1.EraseResponse
-	52, // 63: penstock.destination.v1.DestinationService.Drain:output_type -> penstock.destination.v1.DrainResponse
-	56, // [56:64] is the sub-list for method output_type
-	48, // [48:56] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	25, // 16: penstock.destination.v1.CheckResponse.results:type_name -> penstock.destination.v1.CheckResult
+	18, // 17: penstock.destination.v1.SetupRequest.projects:type_name -> penstock.destination.v1.Project
+	8,  // 18: penstock.destination.v1.SetupRequest.format:type_name -> penstock.destination.v1.SetupFormat
+	21, // 19: penstock.destination.v1.SetupResponse.diagnostics:type_name -> penstock.destination.v1.Diagnostic
+	28, // 20: penstock.destination.v1.SetupResponse.steps:type_name -> penstock.destination.v1.SetupStep
+	0,  // 21: penstock.destination.v1.Run.stream:type_name -> penstock.destination.v1.Stream
+	1,  // 22: penstock.destination.v1.Run.mode:type_name -> penstock.destination.v1.Mode
+	32, // 23: penstock.destination.v1.ExportRequest.open:type_name -> penstock.destination.v1.Open
+	35, // 24: penstock.destination.v1.ExportRequest.begin_partition:type_name -> penstock.destination.v1.BeginPartition
+	36, // 25: penstock.destination.v1.ExportRequest.batch:type_name -> penstock.destination.v1.Batch
+	37, // 26: penstock.destination.v1.ExportRequest.end_partition:type_name -> penstock.destination.v1.EndPartition
+	39, // 27: penstock.destination.v1.ExportRequest.prepare:type_name -> penstock.destination.v1.Prepare
+	41, // 28: penstock.destination.v1.ExportRequest.commit:type_name -> penstock.destination.v1.Commit
+	43, // 29: penstock.destination.v1.ExportRequest.abort:type_name -> penstock.destination.v1.Abort
+	34, // 30: penstock.destination.v1.ExportResponse.opened:type_name -> penstock.destination.v1.Opened
+	44, // 31: penstock.destination.v1.ExportResponse.rejected:type_name -> penstock.destination.v1.Rejected
+	40, // 32: penstock.destination.v1.ExportResponse.prepared:type_name -> penstock.destination.v1.Prepared
+	42, // 33: penstock.destination.v1.ExportResponse.committed:type_name -> penstock.destination.v1.Committed
+	29, // 34: penstock.destination.v1.Open.run:type_name -> penstock.destination.v1.Run
+	58, // 35: penstock.destination.v1.Open.as_of:type_name -> google.protobuf.Timestamp
+	33, // 36: penstock.destination.v1.Open.repair:type_name -> penstock.destination.v1.Repair
+	2,  // 37: penstock.destination.v1.Batch.codec:type_name -> penstock.destination.v1.Codec
+	38, // 38: penstock.destination.v1.EndPartition.totals:type_name -> penstock.destination.v1.Totals
+	38, // 39: penstock.destination.v1.Prepare.totals:type_name -> penstock.destination.v1.Totals
+	46, // 40: penstock.destination.v1.Prepared.receipt:type_name -> penstock.destination.v1.Receipt
+	46, // 41: penstock.destination.v1.Committed.receipt:type_name -> penstock.destination.v1.Receipt
+	45, // 42: penstock.destination.v1.Rejected.rows:type_name -> penstock.destination.v1.RejectedRow
+	47, // 43: penstock.destination.v1.Receipt.partitions:type_name -> penstock.destination.v1.PartitionReceipt
+	29, // 44: penstock.destination.v1.StatusRequest.run:type_name -> penstock.destination.v1.Run
+	10, // 45: penstock.destination.v1.StatusResponse.state:type_name -> penstock.destination.v1.RunState
+	46, // 46: penstock.destination.v1.StatusResponse.receipt:type_name -> penstock.destination.v1.Receipt
+	0,  // 47: penstock.destination.v1.InventoryRequest.stream:type_name -> penstock.destination.v1.Stream
+	11, // 48: penstock.destination.v1.InventoryResponse.kind:type_name -> penstock.destination.v1.InventoryKind
+	52, // 49: penstock.destination.v1.InventoryResponse.recorded:type_name -> penstock.destination.v1.InventoryFacts
+	52, // 50: penstock.destination.v1.InventoryResponse.found:type_name -> penstock.destination.v1.InventoryFacts
+	0,  // 51: penstock.destination.v1.EraseRequest.stream:type_name -> penstock.destination.v1.Stream
+	13, // 52: penstock.destination.v1.DestinationService.Describe:input_type -> penstock.destination.v1.DescribeRequest
+	19, // 53: penstock.destination.v1.DestinationService.Configure:input_type -> penstock.destination.v1.ConfigureRequest
+	23, // 54: penstock.destination.v1.DestinationService.Check:input_type -> penstock.destination.v1.CheckRequest
+	26, // 55: penstock.destination.v1.DestinationService.Setup:input_type -> penstock.destination.v1.SetupRequest
+	30, // 56: penstock.destination.v1.DestinationService.Export:input_type -> penstock.destination.v1.ExportRequest
+	48, // 57: penstock.destination.v1.DestinationService.Status:input_type -> penstock.destination.v1.StatusRequest
+	50, // 58: penstock.destination.v1.DestinationService.Inventory:input_type -> penstock.destination.v1.InventoryRequest
+	53, // 59: penstock.destination.v1.DestinationService.Erase:input_type -> penstock.destination.v1.EraseRequest
+	55, // 60: penstock.destination.v1.DestinationService.Drain:input_type -> penstock.destination.v1.DrainRequest
+	14, // 61: penstock.destination.v1.DestinationService.Describe:output_type -> penstock.destination.v1.DescribeResponse
+	20, // 62: penstock.destination.v1.DestinationService.Configure:output_type -> penstock.destination.v1.ConfigureResponse
+	24, // 63: penstock.destination.v1.DestinationService.Check:output_type -> penstock.destination.v1.CheckResponse
+	27, // 64: penstock.destination.v1.DestinationService.Setup:output_type -> penstock.destination.v1.SetupResponse
+	31, // 65: penstock.destination.v1.DestinationService.Export:output_type -> penstock.destination.v1.ExportResponse
+	49, // 66: penstock.destination.v1.DestinationService.Status:output_type -> penstock.destination.v1.StatusResponse
+	51, // 67: penstock.destination.v1.DestinationService.Inventory:output_type -> penstock.destination.v1.InventoryResponse
+	54, // 68: penstock.destination.v1.DestinationService.Erase:output_type -> penstock.destination.v1.EraseResponse
+	56, // 69: penstock.destination.v1.DestinationService.Drain:output_type -> penstock.destination.v1.DrainResponse
+	61, // [61:70] is the sub-list for method output_type
+	52, // [52:61] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_penstock_destination_v1_destination_proto_init() }
@@ -4100,7 +4371,7 @@ func file_penstock_destination_v1_destination_proto_init() {
 	if File_penstock_destination_v1_destination_proto != nil {
 		return
 	}
-	file_penstock_destination_v1_destination_proto_msgTypes[15].OneofWrappers = []any{
+	file_penstock_destination_v1_destination_proto_msgTypes[18].OneofWrappers = []any{
 		(*ExportRequest_Open)(nil),
 		(*ExportRequest_BeginPartition)(nil),
 		(*ExportRequest_Batch)(nil),
@@ -4109,7 +4380,7 @@ func file_penstock_destination_v1_destination_proto_init() {
 		(*ExportRequest_Commit)(nil),
 		(*ExportRequest_Abort)(nil),
 	}
-	file_penstock_destination_v1_destination_proto_msgTypes[16].OneofWrappers = []any{
+	file_penstock_destination_v1_destination_proto_msgTypes[19].OneofWrappers = []any{
 		(*ExportResponse_Opened)(nil),
 		(*ExportResponse_Rejected)(nil),
 		(*ExportResponse_Prepared)(nil),
@@ -4120,8 +4391,8 @@ func file_penstock_destination_v1_destination_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_destination_v1_destination_proto_rawDesc), len(file_penstock_destination_v1_destination_proto_rawDesc)),
-			NumEnums:      11,
-			NumMessages:   42,
+			NumEnums:      12,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

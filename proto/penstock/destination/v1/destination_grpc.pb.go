@@ -32,6 +32,7 @@ const (
 	DestinationService_Describe_FullMethodName  = "/penstock.destination.v1.DestinationService/Describe"
 	DestinationService_Configure_FullMethodName = "/penstock.destination.v1.DestinationService/Configure"
 	DestinationService_Check_FullMethodName     = "/penstock.destination.v1.DestinationService/Check"
+	DestinationService_Setup_FullMethodName     = "/penstock.destination.v1.DestinationService/Setup"
 	DestinationService_Export_FullMethodName    = "/penstock.destination.v1.DestinationService/Export"
 	DestinationService_Status_FullMethodName    = "/penstock.destination.v1.DestinationService/Status"
 	DestinationService_Inventory_FullMethodName = "/penstock.destination.v1.DestinationService/Inventory"
@@ -59,6 +60,11 @@ type DestinationServiceClient interface {
 	// Check tries the operations that an export needs: to write, list and delete,
 	// to create tables. It leaves no objects behind.
 	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
+	// Setup returns the steps that prepare the service for a destination, before
+	// anything exists there: buckets, roles, policies, keys, as text that a person
+	// can run. It needs no Configure and no credential, makes no network call, and
+	// answers the same each time. A plugin without it answers UNIMPLEMENTED.
+	Setup(ctx context.Context, in *SetupRequest, opts ...grpc.CallOption) (*SetupResponse, error)
 	// Export carries out one run. The host sends Open, then any number of
 	// partitions (BeginPartition, Batch …, EndPartition; one open at a time),
 	// then Prepare and, after it has verified the receipt, Commit; or Abort at
@@ -116,6 +122,16 @@ func (c *destinationServiceClient) Check(ctx context.Context, in *CheckRequest, 
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CheckResponse)
 	err := c.cc.Invoke(ctx, DestinationService_Check_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *destinationServiceClient) Setup(ctx context.Context, in *SetupRequest, opts ...grpc.CallOption) (*SetupResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetupResponse)
+	err := c.cc.Invoke(ctx, DestinationService_Setup_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -207,6 +223,11 @@ type DestinationServiceServer interface {
 	// Check tries the operations that an export needs: to write, list and delete,
 	// to create tables. It leaves no objects behind.
 	Check(context.Context, *CheckRequest) (*CheckResponse, error)
+	// Setup returns the steps that prepare the service for a destination, before
+	// anything exists there: buckets, roles, policies, keys, as text that a person
+	// can run. It needs no Configure and no credential, makes no network call, and
+	// answers the same each time. A plugin without it answers UNIMPLEMENTED.
+	Setup(context.Context, *SetupRequest) (*SetupResponse, error)
 	// Export carries out one run. The host sends Open, then any number of
 	// partitions (BeginPartition, Batch …, EndPartition; one open at a time),
 	// then Prepare and, after it has verified the receipt, Commit; or Abort at
@@ -248,6 +269,9 @@ func (UnimplementedDestinationServiceServer) Configure(context.Context, *Configu
 }
 func (UnimplementedDestinationServiceServer) Check(context.Context, *CheckRequest) (*CheckResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Check not implemented")
+}
+func (UnimplementedDestinationServiceServer) Setup(context.Context, *SetupRequest) (*SetupResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Setup not implemented")
 }
 func (UnimplementedDestinationServiceServer) Export(grpc.BidiStreamingServer[ExportRequest, ExportResponse]) error {
 	return status.Error(codes.Unimplemented, "method Export not implemented")
@@ -339,6 +363,24 @@ func _DestinationService_Check_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DestinationService_Setup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DestinationServiceServer).Setup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DestinationService_Setup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DestinationServiceServer).Setup(ctx, req.(*SetupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _DestinationService_Export_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(DestinationServiceServer).Export(&grpc.GenericServerStream[ExportRequest, ExportResponse]{ServerStream: stream})
 }
@@ -418,6 +460,10 @@ var DestinationService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Check",
 			Handler:    _DestinationService_Check_Handler,
+		},
+		{
+			MethodName: "Setup",
+			Handler:    _DestinationService_Setup_Handler,
 		},
 		{
 			MethodName: "Status",

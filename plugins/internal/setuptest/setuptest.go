@@ -1,0 +1,188 @@
+package setuptest
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/penstock-io/penstock/sdk"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// Case is one configuration of a plugin.
+type Case struct {
+	// Name is that of the golden files: testdata/setup/<name>.sh and .tf.
+	Name     string
+	Config   map[string]any
+	Unknown  []string
+	Projects []sdk.Project
+	// NoTerraform is set for a plugin without anything that Terraform makes.
+	NoTerraform bool
+}
+
+// Run compares the setup text of a case in both formats, and returns the commands
+// that the script ran, word by word, and the Terraform file.
+func Run(t *testing.T, plugin sdk.Plugin, c Case) (commands [][]string, terraform *hcl.File) {
+	t.Helper()
+	script := Text(t, plugin, c, sdk.SetupCommands)
+	golden(t, c.Name+".sh", script)
+	commands = execute(t, script)
+	if c.NoTerraform {
+		return commands, nil
+	}
+	file := Text(t, plugin, c, sdk.SetupTerraform)
+	golden(t, c.Name+".tf", file)
+	parsed, diagnostics := hclsyntax.ParseConfig([]byte(file), c.Name+".tf", hcl.InitialPos)
+	if diagnostics.HasErrors() {
+		t.Fatalf("%s: Terraform does not parse: %v\n%s", c.Name, diagnostics, file)
+	}
+	return commands, parsed
+}
+
+// Text returns the text of all steps, as the host prints it.
+func Text(t *testing.T, plugin sdk.Plugin, c Case, format sdk.SetupFormat) string {
+	t.Helper()
+	config, err := json.Marshal(c.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps, err := plugin.Setup(sdk.SetupRequest{
+		Projects: c.Projects, Destination: plugin.Name + ".lake", Format: format, Unknown: c.Unknown, JSON: config,
+	})
+	if err != nil {
+		t.Fatalf("%s: %v", c.Name, err)
+	}
+	var text strings.Builder
+	for i, s := range steps {
+		if s.Title == "" || strings.ContainsAny(s.Title, "\r\n") || s.Text != "" && !strings.HasSuffix(s.Text, "\n") {
+			t.Errorf("%s: step %d: title %q, text %q", c.Name, i+1, s.Title, s.Text)
+		}
+		fmt.Fprintf(&text, "# %d. %s\n%s\n", i+1, s.Title, s.Text)
+	}
+	return text.String()
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", "setup", name)
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v; go test -update writes it", err)
+	}
+	if got != string(want) {
+		t.Errorf("%s has changed; go test -update writes it:\n%s", path, got)
+	}
+}
+
+// recorders are the commands that a setup script may run. Each writes its words,
+// and prints "made" for command substitutions.
+const recorders = `
+record() { { for w in "$@"; do printf '%s\0' "$w"; done; printf '\n\0'; } >&3; echo made; }
+aws() { record aws "$@"; }
+gcloud() { record gcloud "$@"; }
+az() { record az "$@"; }
+mkdir() { record mkdir "$@"; }
+chown() { record chown "$@"; }
+chmod() { record chmod "$@"; }
+mktemp() { record mktemp "$@"; }
+CALLER=host@acme.iam.gserviceaccount.com
+PATH=/nonexistent
+set -eu
+`
+
+// execute runs a script and returns the commands that it ran.
+func execute(t *testing.T, script string) [][]string {
+	t.Helper()
+	recorded := filepath.Join(t.TempDir(), "commands")
+	out, err := os.Create(recorded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := exec.CommandContext(t.Context(), "/bin/sh")
+	command.Dir = t.TempDir()
+	command.Stdin = strings.NewReader(recorders + script)
+	command.ExtraFiles = []*os.File{out}
+	if said, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("the script ends with %v: %s\n%s", err, said, script)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(recorded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var commands [][]string
+	var words []string
+	for word := range bytes.SplitSeq(bytes.TrimSuffix(data, []byte{0}), []byte{0}) {
+		if string(word) != "\n" {
+			words = append(words, string(word))
+			continue
+		}
+		commands, words = append(commands, words), nil
+	}
+	return commands
+}
+
+// Argument returns the word after a flag in the first command that has the given
+// words in this order at its beginning and the flag.
+func Argument(t *testing.T, commands [][]string, flag string, begin ...string) string {
+	t.Helper()
+	for _, words := range commands {
+		if len(words) < len(begin) || strings.Join(words[:len(begin)], "\x00") != strings.Join(begin, "\x00") {
+			continue
+		}
+		for i, w := range words {
+			if value, ok := strings.CutPrefix(w, flag+"="); ok {
+				return value
+			}
+			if w == flag && i+1 < len(words) {
+				return words[i+1]
+			}
+		}
+	}
+	t.Fatalf("no command %q has %s: %q", begin, flag, commands)
+	return ""
+}
+
+// Strings returns all strings of a Terraform file, with their escapes resolved.
+// It leaves out those that interpolate a variable of the file ("${var.x}"), and
+// fails the test for any other interpolation.
+func Strings(t *testing.T, file *hcl.File) []string {
+	t.Helper()
+	var found []string
+	diagnostics := hclsyntax.VisitAll(file.Body.(*hclsyntax.Body), func(node hclsyntax.Node) hcl.Diagnostics {
+		e, ok := node.(*hclsyntax.TemplateExpr)
+		if !ok || slices.ContainsFunc(e.Variables(), func(v hcl.Traversal) bool { return v.RootName() == "var" }) {
+			return nil
+		}
+		v, diagnostics := e.Value(nil)
+		if !diagnostics.HasErrors() {
+			found = append(found, v.AsString())
+		}
+		return diagnostics
+	})
+	if diagnostics.HasErrors() {
+		t.Fatalf("a string of the Terraform file is a template: %v", diagnostics)
+	}
+	return found
+}

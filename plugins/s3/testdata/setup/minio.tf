@@ -1,0 +1,57 @@
+# 1. Create the bucket (in the region of your CLI's configuration), closed to the public.
+resource "aws_s3_bucket" "lake" {
+  bucket = "lake"
+}
+
+# 2. Abort uploads that are incomplete after 7 days. If the bucket has lifecycle rules already, add this one to them: it replaces them.
+resource "aws_s3_bucket_lifecycle_configuration" "lake" {
+  bucket = aws_s3_bucket.lake.id
+  rule {
+    id     = "penstock-abort-uploads"
+    status = "Enabled"
+    filter {
+      prefix = ""
+    }
+    abort_incomplete_multipart_upload {
+      days_after_initiation = 7
+    }
+  }
+}
+
+# 3. Let the access key write to the bucket: https://minio.acme.example:9000 is not Amazon's, and has its own way.
+# The keys of access_key_id need these actions, in the language of the server's own policies:
+# {
+#   "Version": "2012-10-17",
+#   "Statement": [
+#     {
+#       "Effect": "Allow",
+#       "Action": [
+#         "s3:PutObject",
+#         "s3:GetObject",
+#         "s3:DeleteObject",
+#         "s3:AbortMultipartUpload"
+#       ],
+#       "Resource": [
+#         "arn:aws:s3:::lake/7/*"
+#       ]
+#     },
+#     {
+#       "Effect": "Allow",
+#       "Action": [
+#         "s3:ListBucket",
+#         "s3:ListBucketMultipartUploads"
+#       ],
+#       "Resource": [
+#         "arn:aws:s3:::lake"
+#       ],
+#       "Condition": {
+#         "StringLike": {
+#           "s3:prefix": [
+#             "7/*"
+#           ]
+#         }
+#       }
+#     }
+#   ]
+# }
+
