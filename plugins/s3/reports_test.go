@@ -309,7 +309,7 @@ func TestErrorInTheMiddleCompletesNothing(t *testing.T) {
 		begun := gate.seen(func(r *http.Request) bool { return r.URL.Query().Has("uploads") && r.Method == http.MethodPost })
 		completed := gate.seen(func(r *http.Request) bool { return r.URL.Query().Has("uploadId") && r.Method == http.MethodPost })
 		aborted := gate.seen(func(r *http.Request) bool { return r.URL.Query().Has("uploadId") && r.Method == http.MethodDelete })
-		if len(begun) != 1 || len(completed) != 0 || len(aborted) != 1 {
+		if len(begun) != 1 || len(completed) != 0 || len(aborted) == 0 { // a slow server is asked to abort again
 			t.Errorf("%d uploads begun, %d completed, %d aborted", len(begun), len(completed), len(aborted))
 		}
 		if left := objects(t, server); len(left) != 0 {
