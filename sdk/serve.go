@@ -5,17 +5,13 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
-	pb "github.com/penstock-io/penstock/proto/penstock/destination/v1"
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
@@ -28,6 +24,10 @@ const (
 	// flushTimeout is how long the last answers have to reach a host that
 	// reads slowly. One that reads has them at once.
 	flushTimeout = 2 * time.Second
+
+	// abortFlush is flushTimeout after exports were aborted: an export that was
+	// answering then still sends its answer.
+	abortFlush = time.Second
 
 	// exitTimeout is how long aborts and Close may take then.
 	exitTimeout = 3 * time.Second
@@ -71,17 +71,17 @@ func serve(p Plugin) error {
 	}
 	go watchParent(log)
 	var rpc *grpc.Server
-	streams := foreignStreams{stop: make(chan struct{})}
+	streams := newStreams()
 	ready := make(chan struct{})
 	go func() {
-		drained := drainOnSignal(s, log)
-		<-ready
-		if !drained {
-			rpc.Stop()
-			return
+		limit := flushTimeout
+		if !drainOnSignal(s, log) {
+			limit = abortFlush
+			streams.abort()
 		}
+		<-ready
 		streams.end()
-		stop(rpc, flushTimeout)
+		stop(rpc, limit)
 	}()
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig:  protocol.Handshake,
@@ -131,27 +131,6 @@ func stop(rpc *grpc.Server, limit time.Duration) {
 	case <-timeout.C:
 		rpc.Stop()
 		<-graceful
-	}
-}
-
-// foreignStreams ends the streams of go-plugin (its broker, its copy of
-// standard output), which otherwise last as long as the connection: a graceful
-// stop would wait for them.
-type foreignStreams struct{ stop chan struct{} }
-
-func (f foreignStreams) end() { close(f.stop) }
-
-func (f foreignStreams) intercept(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	if strings.HasPrefix(info.FullMethod, "/"+pb.DestinationService_ServiceDesc.ServiceName+"/") {
-		return next(srv, stream)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- next(srv, stream) }() // ends with the stream
-	select {
-	case err := <-ended:
-		return err
-	case <-f.stop:
-		return status.Error(codes.Unavailable, "the plugin is stopping")
 	}
 }
 
