@@ -2,9 +2,11 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/identity"
@@ -16,13 +18,31 @@ import (
 // their ids are aliases for.
 func isLegacy(p *config.Project) bool { return p.Identity == "legacy" }
 
-// aliasesOf are the aliases of legacy projects, by project. It implements
-// collector.Aliases.
-type aliasesOf map[int64]*identity.Aliases
+// aliasesOf are the aliases of a host's legacy projects. It implements
+// collector.Aliases. Those of a project are unknown until the rows that its logs
+// held at the start are folded: until then requests of the project are refused.
+type aliasesOf struct{ host *Host }
+
+// errAliasesUnknown refuses a request until the aliases of its project are known.
+var errAliasesUnknown = errors.New("the aliases of the project are not known yet")
+
+// of returns the aliases of a project.
+func (a aliasesOf) of(project int64) (*identity.Aliases, error) {
+	a.host.mu.Lock()
+	defer a.host.mu.Unlock()
+	if known := a.host.known[project]; known != nil {
+		return known, nil
+	}
+	return nil, errAliasesUnknown
+}
 
 // Target implements collector.Aliases.
 func (a aliasesOf) Target(project int64, alias string) (string, bool, error) {
-	return a[project].Target(alias)
+	known, err := a.of(project)
+	if err != nil {
+		return "", false, err
+	}
+	return known.Target(alias)
 }
 
 // Store implements collector.Aliases. Projects are taken in the order of their
@@ -33,11 +53,15 @@ func (a aliasesOf) Store(list []collector.Alias, store func() error) error {
 		by[x.Project] = append(by[x.Project], x)
 	}
 	for _, project := range slices.Backward(slices.Sorted(maps.Keys(by))) {
+		known, err := a.of(project)
+		if err != nil {
+			return err
+		}
 		inner := store
 		store = func() error {
-			return a[project].Store(len(by[project]), inner, func() error {
+			return known.Store(len(by[project]), inner, func() error {
 				for _, x := range by[project] {
-					if err := a[project].Add(x.Alias, x.ID); err != nil {
+					if err := known.Add(x.Alias, x.ID); err != nil {
 						return err
 					}
 				}
@@ -48,55 +72,74 @@ func (a aliasesOf) Store(list []collector.Alias, store func() error) error {
 	return store()
 }
 
-// aliases returns the aliases of the legacy ones among projects, folded up to the
-// last seal; nil when no project is legacy.
-func (h *Host) aliases(ctx context.Context, projects []*config.Project) (collector.Aliases, error) {
-	list := aliasesOf{}
-	for _, p := range projects {
-		if !isLegacy(p) {
-			continue
-		}
-		h.mu.Lock()
-		known := h.known[p.ID]
-		h.mu.Unlock()
-		if known == nil {
-			x, err := h.foldLinks(ctx, p)
-			if err != nil {
-				return nil, err
-			}
-			h.mu.Lock()
-			if known = h.known[p.ID]; known == nil {
-				known = identity.NewAliases(x)
-				h.known[p.ID] = known
-			}
-			h.mu.Unlock()
-		}
-		list[p.ID] = known
-	}
-	if len(list) == 0 {
-		return nil, nil
-	}
-	return list, nil
-}
-
 // learnAliases drains the logs of collectors into journals and folds the aliases
 // of legacy projects: only then is it known under which ids events are stored.
-// It runs before collectors listen.
-func (h *Host) learnAliases(ctx context.Context) error {
+// It runs before collectors listen. The projects for which it fails are left to
+// serveAliases.
+func (h *Host) learnAliases(ctx context.Context) {
 	if !slices.ContainsFunc(h.config.Projects, isLegacy) || len(h.config.Collectors) == 0 {
-		return nil
+		return
 	}
-	if err := h.drainCollectors(ctx, &Summary{}); err != nil {
-		return err
-	}
+	err := h.drainCollectors(ctx, &Summary{})
 	for _, p := range h.config.Projects {
-		if isLegacy(p) {
-			if _, err := h.foldLinks(ctx, p); err != nil {
-				return err
-			}
+		if isLegacy(p) && err == nil {
+			err = h.know(ctx, p)
 		}
 	}
+	if err != nil && ctx.Err() == nil {
+		h.log.Error("could not fold the aliases of legacy projects: their clients are answered 503; will retry", "error", explain(h.config, err))
+	}
+}
+
+// know folds the sealed links of a legacy project, whose aliases are known from
+// then on.
+func (h *Host) know(ctx context.Context, p *config.Project) error {
+	x, err := h.foldLinks(ctx, p)
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.known[p.ID] == nil {
+		h.known[p.ID] = identity.NewAliases(x)
+	}
 	return nil
+}
+
+// serveAliases makes the aliases of a legacy project known while collectors
+// listen, once the rows that logs held at the start are in its journal.
+func (h *Host) serveAliases(ctx context.Context, p *config.Project) {
+	pauses := backoff{first: learnFirst, limit: reopenLimit}
+	for isLegacy(p) && ctx.Err() == nil {
+		_, err := aliasesOf{h}.of(p.ID)
+		if err == nil {
+			return
+		}
+		pause := pauses.pause()
+		if h.allHanded(p) {
+			if err = h.settle(ctx, p); err == nil {
+				err = h.know(ctx, p)
+			}
+			if err == nil {
+				h.log.Info("the aliases of a legacy project are known", "project", p.Name)
+				return
+			}
+			h.log.Error("could not fold the aliases of a legacy project: its clients are answered 503; will retry",
+				"project", p.Name, "error", explain(h.config, err), "pause", pause.Round(time.Millisecond))
+		}
+		_ = wait(ctx, pause) // the loop looks at ctx
+	}
+}
+
+// learnFirst is the first pause of serveAliases.
+const learnFirst = 100 * time.Millisecond
+
+// allHanded reports whether all rows of a project that logs held when they were
+// opened are in its journal.
+func (h *Host) allHanded(p *config.Project) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !slices.ContainsFunc(h.collectors, func(l *collecting) bool { return l.begun > 0 && !l.log.Handed(p.ID, l.begun) })
 }
 
 // settleAliases folds the sealed aliases of a legacy project and drops those

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -47,9 +48,11 @@ type collecting struct {
 	server  *http.Server
 	address string                  // that the listener has
 	places  *geoip.DB               // nil: none
-	restart context.CancelCauseFunc // has it drained again from where journals stand
+	begun   uint64                  // the last entry when the log was opened
+	restart context.CancelCauseFunc // has it drained again from where journals stand; guarded by Host.mu
+	held    map[int64]bool          // projects whose rows wait in the log; guarded by Host.mu
 	cancel  context.CancelFunc      // ends draining before the log is at its end
-	drained chan struct{}
+	drained chan struct{}           // closed when the log is neither drained nor repaired any more
 }
 
 func (h *Host) collectorPath(c *config.Collector) string {
@@ -82,7 +85,7 @@ func (h *Host) openCollector(ctx context.Context, c *config.Collector) (*collect
 	if found.Cut > 0 && lost == nil {
 		h.log.Warn("cut the torn end of a write-ahead log; it was not acknowledged to clients", "source", c.Reference(), "bytes", found.Cut)
 	}
-	return &collecting{config: c, wal: l, lost: lost, log: rowlog.New(l, c.Reference(), h.catalog)}, nil
+	return &collecting{config: c, wal: l, lost: lost, begun: l.Last(), log: rowlog.New(l, c.Reference(), h.catalog)}, nil
 }
 
 // startCollectors listens for all collectors. end receives the errors that end
@@ -117,8 +120,8 @@ func (h *Host) startCollector(ctx context.Context, l *collecting, end context.Ca
 		}
 		o.Geo = l.places
 	}
-	if o.Aliases, err = h.aliases(ctx, l.config.Projects); err != nil {
-		return err
+	if slices.ContainsFunc(l.config.Projects, isLegacy) {
+		o.Aliases = aliasesOf{h}
 	}
 	handler, err := collector.New(o)
 	if err != nil {
@@ -145,7 +148,13 @@ func (h *Host) startCollector(ctx context.Context, l *collecting, end context.Ca
 	h.mu.Unlock()
 	draining, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	l.cancel = cancel
-	go h.drain(draining, l, end)
+	var carriers sync.WaitGroup
+	carriers.Go(func() { h.drain(draining, l, end) })
+	carriers.Go(func() { h.repair(draining, l) })
+	go func() {
+		carriers.Wait()
+		close(l.drained)
+	}()
 	go func() {
 		limited := listener.Limit(inner, maxConnections)
 		serve := server.Serve
@@ -269,6 +278,7 @@ func (h *Host) collectorStatus(ctx context.Context) ([]CollectorStatus, error) {
 // describe adds the counts of a collector that listens.
 func (l *collecting) describe(s *CollectorStatus) {
 	s.Listening, s.Listen = true, l.address
+	s.Failing = textOf(l.log.Err())
 	waiting := int64(l.log.Waiting())
 	s.LogBytes, s.Waiting = l.log.Size(), &waiting
 	for _, n := range l.handler.Requests() {

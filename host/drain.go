@@ -121,10 +121,9 @@ func (h *Host) everCollected(ctx context.Context, c *config.Collector) (bool, er
 }
 
 // drain carries a log to journals until the log is closed, also the rows that
-// come while the host is stopping. While a journal takes nothing the rows wait in
-// the log.
+// come while the host is stopping. Rows of a project whose journal takes nothing
+// wait in the log, and those of other projects do not.
 func (h *Host) drain(ctx context.Context, l *collecting, end context.CancelCauseFunc) {
-	defer close(l.drained)
 	pauses := backoff{first: reopenFirst, limit: reopenLimit}
 	for ctx.Err() == nil {
 		began := time.Now()
@@ -133,38 +132,104 @@ func (h *Host) drain(ctx context.Context, l *collecting, end context.CancelCause
 		switch {
 		case errors.Is(err, wal.ErrClosed) || ctx.Err() != nil:
 			return
-		case errors.As(err, &unknown), errors.Is(err, wal.ErrBroken):
+		case errors.As(err, &unknown):
 			end(err)
 			return
+		case errors.Is(err, errWorksAgain):
+			continue
 		}
 		if time.Since(began) > reopenLimit {
 			pauses.reset()
 		}
 		pause := pauses.pause()
-		h.log.Error("could not write collected rows to the journal: they wait in the write-ahead log; will retry",
-			"source", l.config.Reference(), "error", err, "pause", pause.Round(time.Millisecond))
+		h.log.Error(rowsWait, "source", l.config.Reference(), "error", err, "pause", pause.Round(time.Millisecond))
 		_ = wait(ctx, pause) // the loop looks at ctx
 	}
 }
 
-// drainOnce drains from where the journals stand, until one of them fails.
+// rowsWait is logged when a journal takes nothing.
+const rowsWait = "could not write collected rows to the journal: they wait in the write-ahead log; will retry"
+
+// errWorksAgain has a log drained again after a journal was opened whose project
+// was held.
+var errWorksAgain = errors.New("the journal of a project takes rows again")
+
+// drainOnce drains from where the journals stand, until one of them fails. It
+// holds the projects whose journals cannot be opened.
 func (h *Host) drainOnce(ctx context.Context, l *collecting) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	h.mu.Lock()
-	l.restart = cancel
+	l.restart, l.held = cancel, map[int64]bool{}
 	h.mu.Unlock()
 	// Of all projects: the log may hold rows of one that is no longer the collector's.
-	err := h.settle(ctx, h.config.Projects)
-	if err == nil {
-		err = l.log.Drain(ctx, 0, func(ctx context.Context, id int64) (rowlog.Appender, error) {
-			return h.writer(ctx, l.config.Reference(), id)
-		})
+	for _, p := range h.config.Projects {
+		if err := h.settle(ctx, p); err != nil && ctx.Err() == nil {
+			h.hold(l, p, err)
+		}
 	}
-	if cause := context.Cause(ctx); errors.Is(cause, errReopened) {
+	err := l.log.Drain(ctx, 0, func(ctx context.Context, id int64) (rowlog.Appender, error) {
+		if h.isHeld(l, id) {
+			return nil, rowlog.ErrHeld
+		}
+		w, err := h.writer(ctx, l.config.Reference(), id)
+		var unknown *rowlog.UnknownProjectError
+		if err == nil || ctx.Err() != nil || errors.As(err, &unknown) {
+			return w, err
+		}
+		h.hold(l, projectByID(h.config, id), err)
+		return nil, rowlog.ErrHeld
+	})
+	if cause := context.Cause(ctx); errors.Is(cause, errReopened) || errors.Is(cause, errWorksAgain) {
 		return cause // it comes before any other error
 	}
 	return err
+}
+
+// hold has the rows of a project wait in a log until its journal works.
+func (h *Host) hold(l *collecting, p *config.Project, cause error) {
+	h.log.Error(rowsWait, "source", l.config.Reference(), "project", p.Name, "error", explain(h.config, cause))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l.held[p.ID] = true
+}
+
+func (h *Host) isHeld(l *collecting, project int64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return l.held[project]
+}
+
+// release has a log drained again if a project's rows wait in it.
+func (h *Host) release(l *collecting, project int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if l.held[project] {
+		l.restart(errWorksAgain)
+	}
+}
+
+// repair repairs a collector's write-ahead log whenever a write or a sync of it
+// has failed, until the log is closed. Until then the collector answers 503.
+func (h *Host) repair(ctx context.Context, l *collecting) {
+	log := h.log.With("source", l.config.Reference())
+	for l.wal.AwaitBroken(ctx) == nil {
+		log.Error("the write-ahead log takes nothing, and clients are answered 503; will repair it", "error", explain(h.config, l.wal.Err()))
+		pauses := backoff{first: reopenFirst, limit: reopenLimit}
+		for {
+			err := l.wal.Repair()
+			if errors.Is(err, wal.ErrClosed) || ctx.Err() != nil {
+				return
+			}
+			if err == nil {
+				log.Info("the write-ahead log works again, in a new file")
+				break
+			}
+			pause := pauses.pause()
+			log.Error("could not repair the write-ahead log; will retry", "error", explain(h.config, err), "pause", pause.Round(time.Millisecond))
+			_ = wait(ctx, pause) // the loop looks at ctx
+		}
+	}
 }
 
 // drainAgain has all collectors drain again from where journals stand.
@@ -178,18 +243,13 @@ func (h *Host) drainAgain(cause error) {
 	}
 }
 
-// settle seals the journals of projects: each stands where its cursors say.
-func (h *Host) settle(ctx context.Context, projects []*config.Project) error {
-	for _, p := range projects {
-		j, err := h.journal(ctx, p)
-		if err == nil {
-			err = j.writer.Seal(ctx)
-		}
-		if err != nil {
-			return err
-		}
+// settle seals the journal of a project: it stands where its cursors say.
+func (h *Host) settle(ctx context.Context, p *config.Project) error {
+	j, err := h.journal(ctx, p)
+	if err != nil {
+		return err
 	}
-	return nil
+	return j.writer.Seal(ctx)
 }
 
 // trimCollectors drops sealed entries from logs from time to time, and opens
@@ -197,8 +257,10 @@ func (h *Host) settle(ctx context.Context, projects []*config.Project) error {
 func (h *Host) trimCollectors(ctx context.Context) {
 	for wait(ctx, trimEvery) == nil {
 		for _, l := range h.collectors {
-			for _, p := range l.config.Projects {
-				_, _ = h.journal(ctx, p) // drain logs the error
+			for _, p := range h.config.Projects {
+				if _, err := h.journal(ctx, p); err == nil { // drain has logged the error
+					h.release(l, p.ID)
+				}
 			}
 		}
 		h.trim(ctx)

@@ -201,6 +201,9 @@ func (h *Host) journal(ctx context.Context, p *config.Project) (*projectJournal,
 }
 
 func (h *Host) openWriter(ctx context.Context, p *config.Project) (*journal.Writer, error) {
+	if err := h.checkBlobs(ctx, p); err != nil {
+		return nil, err
+	}
 	return journal.Open(ctx, journal.Options{
 		Project: p.ID, Zone: p.TimeZone, Store: h.store, Catalog: h.catalog, Now: time.Now, Memory: h.config.Host.Memory,
 	})

@@ -23,6 +23,7 @@ func (h *Host) Status(ctx context.Context) (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
+	failing := h.journals.failures()
 	for _, p := range projects {
 		links, err := h.identityStatus(p.ID)
 		if err != nil {
@@ -34,7 +35,7 @@ func (h *Host) Status(ctx context.Context) (*Status, error) {
 		}
 		s.Projects = append(s.Projects, ProjectStatus{
 			Name: p.Name, ID: p.ID, TimeZone: p.TimeZone, Sequence: p.Sequence, Segments: p.Segments, Rows: p.Rows, Bytes: p.Bytes,
-			Identity: links, Missing: missing,
+			Identity: links, Missing: missing, Failing: textOf(failing[p.ID]),
 		})
 	}
 	for _, p := range h.config.Projects {
@@ -53,6 +54,14 @@ func (h *Host) Status(ctx context.Context) (*Status, error) {
 	}
 	s.Pipelines, err = h.Pipelines(ctx)
 	return s, err
+}
+
+// textOf returns the text of an error; "" for nil.
+func textOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // collectorsNow is the status of collectors; of those that do not listen, the

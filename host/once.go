@@ -121,24 +121,32 @@ func (h *Host) runOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
 }
 
 // recover opens the journals of all projects, which finishes the work that a
-// crash interrupted. A host that serves leaves a journal for later whose disk does
-// not let it.
+// crash interrupted. A host that serves leaves a journal for later that cannot be
+// opened, and goes on with the others; it returns an error if there are none, and
+// this one needs a person.
 func (h *Host) recover(ctx context.Context) error {
+	var failed error
+	works := false
 	for _, p := range h.config.Projects {
-		err := h.checkBlobs(ctx, p)
-		if err == nil {
-			_, err = h.journal(ctx, p)
-		}
-		if err != nil {
-			if !h.serving || !isTransient(err) {
-				return err
-			}
-			h.log.Error("could not open the journal; will retry", "project", p.Name, "error", explain(h.config, err))
+		_, err := h.journal(ctx, p)
+		switch {
+		case err == nil:
+			works = true
+			h.sweepStates(ctx, p)
 			continue
+		case !h.serving:
+			return err
+		case isTransient(err):
+			works = true
+		default:
+			failed = errors.Join(failed, err)
 		}
-		h.sweepStates(ctx, p)
+		h.log.Error("could not open the journal; will retry", "project", p.Name, "error", explain(h.config, err))
 	}
-	return nil
+	if works {
+		return nil
+	}
+	return failed
 }
 
 // noteMissing adds the missing segments of all projects to a summary. The error

@@ -98,6 +98,8 @@ type ProjectStatus struct {
 	Bytes    int64  `json:"bytes"`
 	// Identity is nil when no identity links were folded yet.
 	Identity *IdentityStatus `json:"identity,omitempty"`
+	// Failing says why the journal takes nothing now; "": it does.
+	Failing string `json:"failing,omitempty"`
 	// Missing is nil when all segments that the catalog lists are there.
 	Missing *MissingSegments `json:"missing,omitempty"`
 }
@@ -155,6 +157,7 @@ type CollectorStatus struct {
 	Records     []RecordCount    `json:"records"`
 	Quarantined map[string]int64 `json:"quarantined,omitempty"` // by reason, over all time
 	Lost        []LogLoss        `json:"lost,omitempty"`
+	Failing     string           `json:"failing,omitempty"` // why requests are answered 503 now
 }
 
 // LogLoss says that a part of a collector's write-ahead log is missing that

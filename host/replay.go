@@ -35,8 +35,19 @@ func (h *Host) replayOne(ctx context.Context, c *config.Collector, e quarantine.
 	o.Log, o.Rejects, o.Now = journalLog{journals}, dropped{}, func() time.Time { return e.Time }
 	// A record that is replayed twice, because of a crash, gets the same ids twice.
 	o.Random = rand.NewChaCha8(sha256.Sum256(append([]byte(e.ID+"\n"), e.Bytes...)))
-	if o.Aliases, err = h.aliases(ctx, c.Projects); err != nil {
-		return false, 0, err
+	for _, p := range c.Projects {
+		if !isLegacy(p) {
+			continue
+		}
+		aliases := aliasesOf{h}
+		o.Aliases = aliases
+		_, err := aliases.of(p.ID)
+		if err != nil && !h.serving {
+			err = h.know(ctx, p)
+		}
+		if err != nil {
+			return false, 0, err
+		}
 	}
 	handler, err := collector.New(o)
 	if err != nil {

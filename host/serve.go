@@ -76,6 +76,10 @@ func (h *Host) serve(ctx context.Context) error {
 	}
 	for _, p := range h.config.Projects {
 		wg.Go(func() { h.serveSeals(ctx, p) })
+		wg.Go(func() {
+			<-started
+			h.serveAliases(ctx, p)
+		})
 	}
 	wg.Go(func() { h.servePipelines(ctx, cancel) })
 	<-ctx.Done()
@@ -94,12 +98,9 @@ func (h *Host) serve(ctx context.Context) error {
 	return err
 }
 
-// beginCollecting starts the collectors, once the aliases of legacy projects are
-// known. A disk that does not let it delays it.
+// beginCollecting starts the collectors.
 func (h *Host) beginCollecting(ctx context.Context, end context.CancelCauseFunc) error {
-	if err := h.retryTransient(ctx, "could not fold the aliases of legacy projects; will retry", h.learnAliases); err != nil {
-		return err
-	}
+	h.learnAliases(ctx)
 	return h.startCollectors(ctx, end)
 }
 

@@ -47,6 +47,9 @@ func (c *cli) printStatus(s *host.Status) {
 	}
 	c.table([]string{"project", "id", "time zone", "seals", "rows", "journal"}, rows)
 	for _, p := range s.Projects {
+		if p.Failing != "" {
+			fmt.Fprintf(c.out, "FAILING: the journal of project %s takes nothing, and the host will retry: %s\n", p.Name, p.Failing)
+		}
 		if p.Missing != nil {
 			fmt.Fprintf(c.out, "MISSING: %v\n", p.Missing)
 		}
@@ -165,6 +168,9 @@ func (c *cli) printCollectors(collectors []host.CollectorStatus) {
 		c.table([]string{"collector", "project", "endpoint", "outcome", "records"}, counts)
 	}
 	for _, s := range collectors {
+		if s.Failing != "" {
+			fmt.Fprintf(c.out, "FAILING: %s answers 503, and the host will retry: %s\n", s.Name, s.Failing)
+		}
 		c.printLosses(s.Lost)
 	}
 }

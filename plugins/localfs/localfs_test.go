@@ -221,8 +221,9 @@ func TestClasses(t *testing.T) {
 		{syscall.ENOSPC, protocol.Retryable},
 		{syscall.EDQUOT, protocol.Retryable},
 		{syscall.EIO, protocol.Retryable},
-		{syscall.EACCES, protocol.Configuration},
-		{syscall.EROFS, protocol.Configuration},
+		{syscall.EACCES, protocol.Retryable},
+		{syscall.EROFS, protocol.Retryable},
+		{syscall.EMFILE, protocol.Retryable},
 		{syscall.ENOTDIR, protocol.Configuration},
 	} {
 		err := classify(&fs.PathError{Op: "write", Path: "/out/x", Err: c.err})

@@ -97,6 +97,77 @@ func TestACollectorOutlivesAFailingJournal(t *testing.T) {
 	c.check()
 }
 
+// The journal of one project cannot be opened when the host starts. Clients of
+// that project, whose aliases are not known, are answered 503; those of the other
+// project of the same collector are served and their events exported. Once the
+// journal can be opened, everything works, and no event is lost.
+func TestAFailingProjectKeepsNoOtherWaiting(t *testing.T) {
+	t.Parallel()
+	c := newCollecting(t)
+	c.Write("penstock.hcl", strings.NewReplacer(
+		"  project    = \"shop\"\n  listen", "  projects   = [\"shop\", \"old\"]\n  listen",
+	).Replace(c.Read("penstock.hcl")))
+	c.Append("penstock.hcl", `
+project "old" {
+  id       = 77
+  token    = "tok-old"
+  identity = "legacy"
+}
+destination "localfs" "old" {
+  path = "./old"
+}
+`+strings.Replace(c.pipeline("old_out", "localfs.old"), `"shop"`, `"old"`, 1))
+	send := func(token, id string) int {
+		t.Helper()
+		body := fmt.Sprintf(`{"event":"Seen","properties":{"token":%q,"distinct_id":"D","$insert_id":%q}}`, token, id)
+		status, answer, err := c.post("/track", "application/json", "", body)
+		if err != nil || status == 200 && answer != "1" {
+			t.Fatal(status, answer, err)
+		}
+		return status
+	}
+	// Events that were acknowledged before.
+	h := c.serve()
+	if status := send("tok-old", "before"); status != 200 {
+		t.Fatal(status)
+	}
+	h.Stop(syscall.SIGKILL)
+
+	// A record of a seal that the catalog does not know.
+	const record = "data/blobs/commits/77/0000000000000099.json"
+	if err := os.MkdirAll(filepath.Join(c.Dir, filepath.Dir(record)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c.Write(record, "{}")
+	h = c.serve()
+	if status := send("tok-old", "refused"); status != 503 {
+		t.Errorf("status %d while the project's aliases are not known", status)
+	}
+	if status := send("tok-7c1d", "other"); status != 200 {
+		t.Errorf("status %d for the other project", status)
+	}
+	h.Until("the other project's events are exported", func() bool { return strings.Contains(h.Said(), `msg="run succeeded" pipeline=events_out rows=1`) })
+	c.Says(c.Penstock(nil, "status"), 0, "FAILING: the journal of project old takes nothing")
+	if err := os.Remove(filepath.Join(c.Dir, record)); err != nil {
+		t.Fatal(err)
+	}
+	h.Until("the aliases are known", func() bool {
+		return strings.Contains(h.Said(), `msg="the aliases of a legacy project are known" project=old`)
+	})
+	if status := send("tok-old", "after"); status != 200 {
+		t.Errorf("status %d once the journal works", status)
+	}
+	if status := h.Stop(syscall.SIGTERM); status.ExitStatus() != 0 {
+		t.Fatalf("it ended with %v:\n%s", status, h.Said())
+	}
+	c.Once()
+	for _, id := range []string{"before", "after"} {
+		if n := strings.Count(strings.Join(c.Rows("old"), "\n"), fmt.Sprintf("%q", id)); n != 2 { // insert_id and in properties
+			t.Errorf("event %q is exported %d times:\n%s", id, n, strings.Join(c.Rows("old"), "\n"))
+		}
+	}
+}
+
 // The disk of the identity index is full. The collector goes on, the pipeline of
 // identity mappings says what is wrong, and it catches up once there is room.
 func TestACollectorOutlivesAFullIndexDisk(t *testing.T) {

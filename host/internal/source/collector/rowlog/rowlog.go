@@ -45,8 +45,13 @@ type Log struct {
 // state is where a project stands.
 type state struct {
 	sealed   uint64 // durable in the journal
-	appended uint64 // handed to the journal
+	appended uint64 // handed to the journal, or passed over because it is held
+	held     bool   // entries are passed over until the next Drain: see ErrHeld
 }
+
+// ErrHeld is returned by Drain's find for a project whose journal takes nothing
+// now. Its entries stay in the log, and those of other projects are drained.
+var ErrHeld = errors.New("the project is held")
 
 // New returns the log of rows of a source, "collector.NAME", over an open
 // write-ahead log, which the caller closes after everything else has ended.
@@ -90,7 +95,8 @@ func (e *UnknownProjectError) Error() string {
 // Drain hands entries to the journals of their projects, in order, until ctx
 // ends or, when upTo is not 0, that entry was handed on. An error of a journal
 // ends it; it may be called again once the journal works. find returns
-// *UnknownProjectError for a project that is not there.
+// *UnknownProjectError for a project that is not there, and ErrHeld for one whose
+// entries wait for the next Drain.
 func (l *Log) Drain(ctx context.Context, upTo uint64, find func(ctx context.Context, project int64) (Appender, error)) error {
 	l.mu.Lock()
 	// Entries that went to a journal that has failed are handed on again: the
@@ -126,14 +132,18 @@ func (l *Log) hand(ctx context.Context, index uint64, project int64, chunk journ
 	if err != nil {
 		return err
 	}
-	if index > p.sealed {
+	if index > p.sealed && !p.held {
 		journal, err := find(ctx, project)
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrHeld):
+			l.hold(p)
+		case err != nil:
 			return err
-		}
-		chunk.Cursors = append(chunk.Cursors, l.move(p.appended, index))
-		if err := journal.Append(ctx, chunk); err != nil {
-			return err
+		default:
+			chunk.Cursors = append(chunk.Cursors, l.move(p.appended, index))
+			if err := journal.Append(ctx, chunk); err != nil {
+				return err
+			}
 		}
 	}
 	l.mu.Lock()
@@ -143,6 +153,21 @@ func (l *Log) hand(ctx context.Context, index uint64, project int64, chunk journ
 	}
 	l.drained = index
 	return nil
+}
+
+func (l *Log) hold(p *state) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p.held = true
+}
+
+// Handed reports whether all entries of a project up to an index were handed to
+// its journal since Drain was called last.
+func (l *Log) Handed(project int64, index uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.projects[project]
+	return l.drained >= index && (p == nil || !p.held)
 }
 
 // project is a project's state; it begins at its journal's cursor.

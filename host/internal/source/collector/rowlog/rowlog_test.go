@@ -455,3 +455,64 @@ func TestAProjectThatIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// The entries of a project that is held wait in the log, and those of
+// other projects do not. The next drain brings them, once.
+func TestAHeldProjectKeepsNoOtherWaiting(t *testing.T) {
+	dir, err := wal.OpenDir(filepath.Join(t.TempDir(), "wal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, _, err := wal.Open(wal.Options{FileSystem: dir, Segment: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBooks()
+	l := New(w, "collector.web", b)
+	for n := range 6 {
+		rows, data := rowsOf(fmt.Sprint("row ", n))
+		if err := l.Append(t.Context(), int64(1+n%2), rows, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked := 0
+	err = l.Drain(t.Context(), w.Last(), func(ctx context.Context, project int64) (Appender, error) {
+		if project == 1 {
+			asked++
+			return nil, fmt.Errorf("no room: %w", ErrHeld)
+		}
+		return b.find(ctx, project)
+	})
+	if err != nil || asked != 1 {
+		t.Fatalf("%v, asked %d times", err, asked)
+	}
+	if l.Handed(1, 1) || !l.Handed(2, w.Last()) {
+		t.Error("rows of the held project were handed on, or those of the other were not")
+	}
+	b.seal(t, 2)
+	if err := l.Trim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if first := w.First(); first != 1 {
+		t.Errorf("entries of the held project were dropped: the first is %d", first)
+	}
+	if err := l.Drain(t.Context(), w.Last(), b.find); err != nil {
+		t.Fatal(err)
+	}
+	b.seal(t, 1)
+	b.seal(t, 2)
+	for project, want := range map[int64][]string{1: {"row 0\n", "row 2\n", "row 4\n"}, 2: {"row 1\n", "row 3\n", "row 5\n"}} {
+		if got := b.sealed[project]; !slices.Equal(got, want) {
+			t.Errorf("project %d has %q", project, got)
+		}
+	}
+	if err := l.Trim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if l.Waiting() != 0 {
+		t.Errorf("%d entries wait", l.Waiting())
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

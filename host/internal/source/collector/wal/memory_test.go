@@ -19,6 +19,7 @@ type memory struct {
 	files  map[string]*memoryFile
 	names  map[string]*memoryFile // as they are durable
 	failAt int                    // the operation that fails; 0: none
+	fails  int                    // how many in a row; 0: one
 	effect bool                   // it has its effect nevertheless
 	kills  bool                   // all later ones fail too
 	count  int
@@ -30,7 +31,8 @@ type memoryFile struct {
 	fs     *memory
 	data   []byte
 	synced []byte
-	room   int64 // reserved
+	room   int64  // reserved
+	clean  []byte // as it was when a sync failed last: see Sync
 }
 
 func newMemory() *memory {
@@ -49,11 +51,12 @@ func (m *memory) operate(do func() error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.count++
-	if m.count != m.failAt && !(m.kills && m.failed) {
+	due := m.failAt > 0 && m.count >= m.failAt && m.count < m.failAt+max(m.fails, 1)
+	if !due && !(m.kills && m.failed) {
 		return do()
 	}
 	m.failed = true
-	if m.effect && m.count == m.failAt {
+	if m.effect && due {
 		if err := do(); err != nil {
 			return err
 		}
@@ -195,16 +198,34 @@ func (f *memoryFile) WriteAt(b []byte, at int64) (int, error) {
 	return len(b), nil
 }
 
+// Sync makes bytes durable. After a Sync that failed, the bytes of then count as
+// written although they are not, as in the page cache of Linux: further ones
+// succeed without them.
 func (f *memoryFile) Sync() error {
-	return f.fs.operate(func() error {
-		f.synced = slices.Clone(f.data)
+	err := f.fs.operate(func() error {
+		synced := slices.Clone(f.data)
+		for i := len(f.synced); i < min(len(synced), len(f.clean)); i++ {
+			if synced[i] == f.clean[i] {
+				synced[i] = 0
+			}
+		}
+		f.synced = synced
 		return nil
 	})
+	if err != nil {
+		f.fs.mu.Lock()
+		defer f.fs.mu.Unlock()
+		if !f.fs.kills { // a process that is killed leaves the cache as it is
+			f.clean = slices.Clone(f.data)
+		}
+	}
+	return err
 }
 
 func (f *memoryFile) Truncate(size int64) error {
 	return f.fs.operate(func() error {
 		f.data = f.data[:min(size, int64(len(f.data)))]
+		f.clean = f.clean[:min(size, int64(len(f.clean)))]
 		return nil
 	})
 }

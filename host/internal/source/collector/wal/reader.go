@@ -21,8 +21,9 @@ type Reader struct {
 // that the log still has if that is later.
 func (l *Log) Read(from uint64) *Reader { return &Reader{log: l, next: from} }
 
-// Next returns the next entry, valid until the next call. It waits for one;
-// behind the last of a log that was closed or is broken comes that error.
+// Next returns the next entry, valid until the next call. It waits for one, also
+// while the log is broken; after the last entry of a closed log it returns
+// ErrClosed.
 func (r *Reader) Next(ctx context.Context) (index uint64, payload []byte, err error) {
 	for {
 		size, err := r.await(ctx)
@@ -64,7 +65,7 @@ func (r *Reader) await(ctx context.Context) (int64, error) {
 			return r.open(files)
 		}
 		r.log.mu.Unlock()
-		if failure != nil {
+		if errors.Is(failure, ErrClosed) {
 			return 0, failure
 		}
 		select {

@@ -30,10 +30,10 @@ var (
 	// ErrFull says that the disk is full. The entry is not in the log, and the
 	// log works again when there is room.
 	ErrFull = errors.New("the disk is full")
-	// ErrBroken says that a sync failed. Whether the entries of that batch are
-	// durable is known when the log is opened again; until then the log takes no
-	// entries.
-	ErrBroken = errors.New("the write-ahead log is broken until it is opened again")
+	// ErrBroken says that a sync failed, so that the state of the file on disk is
+	// not known. The entries of that batch are not acknowledged. The log takes no
+	// entries until Repair, or until it is opened again.
+	ErrBroken = errors.New("the write-ahead log is broken until it is repaired")
 	// ErrClosed says that the log was closed.
 	ErrClosed = errors.New("the write-ahead log is closed")
 	// ErrTooLarge says that an entry is larger than MaxEntry.
@@ -47,11 +47,12 @@ type Log struct {
 	batch   int64
 
 	requests chan *request
+	repairs  chan chan error
 	closing  chan struct{}
 	done     chan struct{} // closed when the writer has ended
 
 	// The writer's own.
-	active File
+	active File // nil: a repair has closed it
 	mark   *mark
 	buffer []byte
 
@@ -96,7 +97,7 @@ func Open(o Options) (*Log, Recovery, error) {
 	}
 	l := &Log{
 		fs: o.FileSystem, segment: o.Segment, batch: o.Batch,
-		requests: make(chan *request), closing: make(chan struct{}), done: make(chan struct{}),
+		requests: make(chan *request), repairs: make(chan chan error), closing: make(chan struct{}), done: make(chan struct{}),
 		changed: make(chan struct{}),
 	}
 	cut, err := l.recover(o.After, o.Lost)
@@ -144,9 +145,8 @@ func (l *Log) write() {
 		select {
 		case r := <-l.requests:
 			l.commit(l.gather(r))
-			if l.failure() != nil {
-				return
-			}
+		case reply := <-l.repairs:
+			reply <- l.repair()
 		case <-l.closing:
 			return
 		}
@@ -179,6 +179,9 @@ func (l *Log) commit(batch []*request) {
 
 // store writes a batch, in one file, and syncs it.
 func (l *Log) store(batch []*request) error {
+	if err := l.failure(); err != nil {
+		return err
+	}
 	l.mu.Lock()
 	current, next := l.files[len(l.files)-1], l.last+1
 	l.mu.Unlock()
@@ -232,11 +235,110 @@ func full(err error) error {
 	return err
 }
 
-// breakDown ends the log: its state on disk is not known.
+// breakDown refuses further entries: the state of the active file on disk is not
+// known.
 func (l *Log) breakDown(err error) error {
 	err = fmt.Errorf("%w: %w", ErrBroken, err)
-	l.publish(func() { l.err = err })
+	l.publish(func() {
+		if l.err == nil {
+			l.err = err
+		}
+	})
 	return err
+}
+
+// AwaitBroken returns nil once the log is broken, ErrClosed once it is closed, or
+// the cause of ctx's end.
+func (l *Log) AwaitBroken(ctx context.Context) error {
+	for {
+		l.mu.Lock()
+		err, changed := l.err, l.changed
+		l.mu.Unlock()
+		switch {
+		case errors.Is(err, ErrClosed):
+			return err
+		case err != nil:
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// Repair makes a broken log take entries again, in a new file. Entries that were
+// not acknowledged are cut off. It may be called again after an error; ErrClosed
+// says that the log is closed.
+func (l *Log) Repair() error {
+	reply := make(chan error, 1)
+	select {
+	case l.repairs <- reply:
+		return <-reply
+	case <-l.done:
+		return l.failure()
+	}
+}
+
+// repair is Repair in the writer's goroutine. The file of the failed batch is cut
+// after its last durable entry and never written again: after a failed sync its
+// descriptor, and the system's cache of it, may report success for bytes that
+// are not on disk.
+func (l *Log) repair() error {
+	if err := l.failure(); err == nil || errors.Is(err, ErrClosed) {
+		return err
+	}
+	l.mu.Lock()
+	newest, last := l.files[len(l.files)-1], l.last
+	l.mu.Unlock()
+	if l.active != nil {
+		_ = l.active.Close() // nothing that it holds is trusted
+		l.active = nil
+	}
+	err := l.cut(newest, last)
+	var next File
+	if err == nil {
+		next, err = create(l.fs, last+1, l.segment)
+	}
+	if err != nil {
+		return full(fmt.Errorf("repair the write-ahead log: %w", err))
+	}
+	mark, err := openMark(l.fs, last)
+	if err != nil {
+		return full(errors.Join(fmt.Errorf("repair the write-ahead log: %w", err), next.Close()))
+	}
+	_ = l.mark.file.Close() // it is not synced
+	l.active, l.mark = next, mark
+	l.publish(func() {
+		f := file{first: last + 1, size: headerSize}
+		if newest.first == f.first {
+			l.files[len(l.files)-1] = f
+		} else {
+			l.files = append(l.files, f)
+		}
+		if !errors.Is(l.err, ErrClosed) {
+			l.err = nil
+		}
+	})
+	return nil
+}
+
+// cut cuts a file after its last durable entry, durably. One without entries is
+// created again instead.
+func (l *Log) cut(newest file, last uint64) error {
+	if newest.first == last+1 {
+		return nil
+	}
+	f, err := l.fs.Open(nameOf(newest.first))
+	if err != nil {
+		return err
+	}
+	err = f.Truncate(newest.size)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }
 
 func (l *Log) publish(fn func()) {
@@ -329,7 +431,11 @@ func (l *Log) Close() error {
 		close(l.closing)
 	}
 	<-l.done
-	if err := errors.Join(l.active.Close(), l.mark.file.Close()); err != nil {
+	err := l.mark.file.Close()
+	if l.active != nil {
+		err = errors.Join(err, l.active.Close())
+	}
+	if err != nil {
 		return fmt.Errorf("close write-ahead log: %w", err)
 	}
 	return nil

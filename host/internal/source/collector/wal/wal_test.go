@@ -454,6 +454,114 @@ func TestEveryOperationMayFail(t *testing.T) {
 	}
 }
 
+// A disk that fails at any operation, once or for some operations, breaks the log
+// for a while: once it is repaired it takes entries again, and after a power
+// failure all acknowledged ones are there, in order, once, and no others.
+func TestABrokenLogIsRepaired(t *testing.T) {
+	broken := 0
+	for n := 1; ; n++ {
+		reached := false
+		for _, fails := range []int{1, 2, 5, 9} {
+			for _, effect := range []bool{false, true} {
+				m := newMemory()
+				l, _, err := Open(Options{FileSystem: m, Segment: 256})
+				if err != nil {
+					t.Fatal(err)
+				}
+				m.count, m.failAt, m.fails, m.effect = 0, n, fails, effect
+				var told []string
+				for i := range 12 {
+					entry := fmt.Sprintf("entry %d %s", i, bytes.Repeat([]byte{'y'}, 10*i))
+					_, err := l.Append(t.Context(), []byte(entry))
+					if err == nil {
+						told = append(told, entry)
+						continue
+					}
+					if errors.Is(err, ErrBroken) {
+						broken++
+						if err := l.AwaitBroken(t.Context()); err != nil {
+							t.Fatal(err)
+						}
+						if _, err := l.Append(t.Context(), []byte("refused")); !errors.Is(err, ErrBroken) {
+							t.Fatalf("a broken log takes an entry: %v", err)
+						}
+						for tries := 0; l.Repair() != nil; tries++ {
+							if tries > fails {
+								t.Fatalf("operation %d fails (effect %v): not repaired: %v", n, effect, l.Repair())
+							}
+						}
+						if err := l.Err(); err != nil {
+							t.Fatalf("after Repair: %v", err)
+						}
+					}
+				}
+				if got := all(t, l, 1); !slices.Equal(got, told) {
+					t.Fatalf("operation %d fails (effect %v, %d times): %d entries were acknowledged, %d are read", n, effect, fails, len(told), len(got))
+				}
+				reached = reached || m.failed
+				m.failAt = 0
+				m.losePower()
+				_ = l.Close()
+				l, _, err = Open(Options{FileSystem: m, Segment: 256, Lost: unexpected(t)})
+				if err != nil {
+					t.Fatalf("operation %d fails (effect %v, %d times): opened again: %v", n, effect, fails, err)
+				}
+				if got := all(t, l, 1); !slices.Equal(got, told) {
+					t.Fatalf("operation %d fails (effect %v, %d times): %d entries were acknowledged, %d are there", n, effect, fails, len(told), len(got))
+				}
+				shut(t, l)
+			}
+		}
+		if !reached {
+			break
+		}
+	}
+	if broken < 20 {
+		t.Errorf("the log was broken only %d times", broken)
+	}
+}
+
+// A reader waits while the log is broken, and reads on after the repair.
+func TestAReaderOutlivesARepair(t *testing.T) {
+	m := newMemory()
+	l, _, err := Open(Options{FileSystem: m})
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendAll(t, l, "one")
+	r := l.Read(1)
+	defer r.Close()
+	next := func() string {
+		t.Helper()
+		_, payload, err := r.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(payload)
+	}
+	if got := next(); got != "one" {
+		t.Fatal(got)
+	}
+	m.count, m.failAt = 0, 2 // the sync after the write
+	if _, err := l.Append(t.Context(), []byte("lost")); !errors.Is(err, ErrBroken) {
+		t.Fatal(err)
+	}
+	if err := l.Repair(); err != nil {
+		t.Fatal(err)
+	}
+	appendAll(t, l, "two")
+	if got := next(); got != "two" {
+		t.Errorf("it reads %q", got)
+	}
+	shut(t, l)
+	if err := l.Repair(); !errors.Is(err, ErrClosed) {
+		t.Errorf("a closed log is repaired: %v", err)
+	}
+	if err := l.AwaitBroken(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Errorf("awaiting a closed log: %v", err)
+	}
+}
+
 // A process is killed at any operation, the next one reads its entries and appends
 // something or not, and then the power fails: entries that were read and that were
 // appended are still there.
