@@ -133,8 +133,12 @@ func (h *Host) open(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	user := &pluginUser{}
+	if err := user.find(h.config.Host.PluginUser); err != nil {
+		return err
+	}
 	h.plugins = plugin.NewManager(plugin.Options{
-		Dir: h.config.Host.PluginDir, CacheDir: cacheDir(), RunDir: filepath.Join(dataDir, runDir), Logger: h.log,
+		Dir: h.config.Host.PluginDir, CacheDir: cacheDir(), RunDir: filepath.Join(dataDir, runDir), User: user.user, Logger: h.log,
 	})
 	h.places = newDestinations(h.config, h.plugins, h.log)
 	for _, p := range h.config.Projects {

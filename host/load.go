@@ -72,13 +72,15 @@ type LoadOptions struct {
 func Load(ctx context.Context, o LoadOptions) (*Config, Diagnostics, error) {
 	stored := &stored{ctx: ctx}
 	defer stored.close()
+	noPlugins := (o.Offline || o.Command) && !o.Describe
+	user := &pluginUser{ignored: noPlugins}
 	c, list := config.Load(ctx, config.Options{
 		Paths: o.Paths, Offline: o.Offline, Command: o.Command, Now: time.Now(), Env: os.LookupEnv,
-		Schema: schemas((o.Offline || o.Command) && !o.Describe), Types: types, Registered: stored.registered,
+		Schema: schemas(noPlugins, user), Types: types, Registered: stored.registered, User: user.find,
 	})
 	list = append(list, compare(c, stored, o)...)
-	if !o.Offline && !o.Command && (o.Ask || list.HasErrors()) {
-		list = append(list, consult(ctx, c, !list.HasErrors(), stored)...)
+	if !o.Offline && !o.Command && user.err == nil && (o.Ask || list.HasErrors()) {
+		list = append(list, consult(ctx, c, user.user, !list.HasErrors(), stored)...)
 	}
 	if o.Ask && !o.Offline {
 		list = append(list, unmatched(ctx, c)...)
@@ -122,6 +124,9 @@ func compare(c *Config, s *stored, o LoadOptions) diagnostic.Diagnostics {
 		if len(c.Sources) > 0 {
 			c.Skipped = append(c.Skipped, "whether the paths of sources name files")
 		}
+		if c.Host.PluginUser != "" {
+			c.Skipped = append(c.Skipped, fmt.Sprintf("whether plugins can run as user %s", c.Host.PluginUser))
+		}
 		c.Skipped = append(c.Skipped, "whether projects and pipelines are as they were registered: the catalog in data_dir was not read")
 		return nil
 	}
@@ -142,18 +147,33 @@ func compare(c *Config, s *stored, o LoadOptions) diagnostic.Diagnostics {
 	return found
 }
 
+// pluginUser is the user that plugins run as while a configuration is loaded.
+type pluginUser struct {
+	ignored bool // no plugin is started
+	user    *plugin.User
+	err     error
+}
+
+// find looks for the user that the host block names.
+func (u *pluginUser) find(name string) error {
+	if !u.ignored && name != "" {
+		u.user, u.err = plugin.FindUser(name)
+	}
+	return u.err
+}
+
 // schemas returns a function that looks up the schema of a destination type: it
-// asks the plugin, or, offline, reads the description that was kept when the
-// plugin was pinned or last used.
-func schemas(offline bool) func(context.Context, string, string) (schema.Schema, error) {
+// asks the plugin, or, offline or without the user that it is to run as, reads the
+// description that was kept when the plugin was pinned or last used.
+func schemas(offline bool, user *pluginUser) func(context.Context, string, string) (schema.Schema, error) {
 	known := map[string]schema.Schema{}
 	return func(ctx context.Context, dir, typ string) (schema.Schema, error) {
 		if s, ok := known[typ]; ok {
 			return s, nil
 		}
-		manager := plugin.NewManager(plugin.Options{Dir: dir, CacheDir: cacheDir()})
+		manager := plugin.NewManager(plugin.Options{Dir: dir, CacheDir: cacheDir(), User: user.user})
 		describe := manager.Describe
-		if offline {
+		if offline || user.err != nil {
 			describe = func(_ context.Context, typ string) (protocol.Description, error) { return manager.Described(typ) }
 		}
 		d, err := describe(ctx, typ)

@@ -41,15 +41,15 @@ func ReadNames(ctx context.Context, paths []string) Names {
 	return n
 }
 
-// PluginDir returns the plugin directory that a configuration names, whatever
-// else is wrong with it. When that cannot be read, the mistakes are a
+// PluginDir returns the plugin directory that a configuration names, and the user that
+// plugins run as, whatever else is wrong with it. When that cannot be read, the mistakes are a
 // *ConfigurationError.
-func PluginDir(ctx context.Context, paths []string) (string, error) {
+func PluginDir(ctx context.Context, paths []string) (dir, user string, err error) {
 	c, diagnostics := readOffline(ctx, paths)
 	if c.Host.PluginDir == "" {
-		return "", &ConfigurationError{diagnostics}
+		return "", "", &ConfigurationError{diagnostics}
 	}
-	return c.Host.PluginDir, nil
+	return c.Host.PluginDir, c.Host.PluginUser, nil
 }
 
 // readOffline reads a configuration without any plugin or catalog.

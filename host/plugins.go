@@ -9,11 +9,17 @@ import (
 )
 
 // Plugins manages a plugin directory.
-type Plugins struct{ manager *plugin.Manager }
+type Plugins struct {
+	manager *plugin.Manager
+	err     error // why no plugin can be run; nil: one can
+}
 
-// OpenPlugins returns the manager of the plugin directory dir.
-func OpenPlugins(dir string) *Plugins {
-	return &Plugins{plugin.NewManager(plugin.Options{Dir: dir, CacheDir: cacheDir()})}
+// OpenPlugins returns the manager of a plugin directory. Plugins that it runs, to
+// pin or to describe them, run as user, or as this process if user is "".
+func OpenPlugins(dir, user string) *Plugins {
+	as := &pluginUser{}
+	err := as.find(user)
+	return &Plugins{plugin.NewManager(plugin.Options{Dir: dir, CacheDir: cacheDir(), User: as.user}), err}
 }
 
 // PluginStatus is one plugin of a directory.
@@ -24,6 +30,9 @@ func (p *Plugins) List() ([]PluginStatus, error) { return p.manager.Dir().List()
 
 // Install copies a plugin into the directory and pins it.
 func (p *Plugins) Install(ctx context.Context, file string) (PluginStatus, error) {
+	if p.err != nil {
+		return PluginStatus{}, p.err
+	}
 	return p.manager.Dir().Install(ctx, file)
 }
 
@@ -33,6 +42,9 @@ func (p *Plugins) Remove(name string) error { return p.manager.Dir().Remove(type
 // Trust pins plugins that lie in the directory; without names all of them, and
 // the lock then names no others.
 func (p *Plugins) Trust(ctx context.Context, names []string) ([]PluginStatus, error) {
+	if p.err != nil {
+		return nil, p.err
+	}
 	if len(names) == 0 {
 		return p.manager.Dir().WriteLock(ctx)
 	}
@@ -78,6 +90,9 @@ type PluginAttribute struct {
 
 // Describe starts a plugin and asks for its description.
 func (p *Plugins) Describe(ctx context.Context, name string) (*PluginDescription, error) {
+	if p.err != nil {
+		return nil, p.err
+	}
 	d, err := p.manager.Describe(ctx, typeOf(name))
 	if err != nil {
 		return nil, err

@@ -22,8 +22,8 @@ import (
 // the network, and returns the mistakes that they report. sound is whether the
 // configuration has no mistake yet: overlap checks are skipped for one that
 // has, because the targets of its pipelines are not known.
-func consult(ctx context.Context, c *Config, sound bool, known *stored) diagnostic.Diagnostics {
-	manager := plugin.NewManager(plugin.Options{Dir: c.Host.PluginDir, CacheDir: cacheDir()})
+func consult(ctx context.Context, c *Config, user *plugin.User, sound bool, known *stored) diagnostic.Diagnostics {
+	manager := plugin.NewManager(plugin.Options{Dir: c.Host.PluginDir, CacheDir: cacheDir(), User: user})
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()

@@ -80,7 +80,7 @@ func (c *cli) completePlugin(dir *string) completion {
 		if _, err := os.Stat(location); err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		plugins, err := host.OpenPlugins(location).List()
+		plugins, err := host.OpenPlugins(location, "").List()
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}

@@ -96,17 +96,17 @@ func (c *cli) plugins(cmd *cobra.Command, dir string) (*host.Plugins, error) {
 		if err != nil {
 			return nil, usageError{err}
 		}
-		return host.OpenPlugins(absolute), nil
+		return host.OpenPlugins(absolute, ""), nil
 	}
 	paths, err := c.configuration()
 	if err != nil {
 		return nil, usageError{fmt.Errorf("%w; or name the plugin directory with --plugin-dir", err)}
 	}
-	location, err := host.PluginDir(cmd.Context(), paths)
+	location, user, err := host.PluginDir(cmd.Context(), paths)
 	if err != nil {
 		return nil, err
 	}
-	return host.OpenPlugins(location), nil
+	return host.OpenPlugins(location, user), nil
 }
 
 func (c *cli) printPlugins(plugins []host.PluginStatus) error {

@@ -89,6 +89,7 @@ var apiBlock = &blockType{name: "api", late: true, attributes: []attribute{
 var hostBlock = &blockType{name: "host", blocks: []*blockType{apiBlock}, attributes: []attribute{
 	typed("data_dir", schema.Path).of(notEmpty).or("/var/lib/penstock"),
 	typed("plugin_dir", schema.Path).of(notEmpty).or("/usr/libexec/penstock/plugins"),
+	text("plugin_user").of(notEmpty),
 	typed("blobs", schema.Path).orAddress().of(pathForm),
 	text("catalog").of(urlForm("postgres", "postgresql")).secret(),
 	typed("memory", schema.Size).or("64MiB").atLeast(4 << 20),

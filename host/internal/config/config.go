@@ -52,7 +52,9 @@ type Host struct {
 	DataDir   string // absolute
 	PluginDir string // absolute
 	Blobs     string // absolute: where segments are
-	Memory    int64  // bytes
+	// PluginUser is the user of the system that plugins run as; "": the host's own.
+	PluginUser string
+	Memory     int64 // bytes
 	// MaxBackfill is how far a pipeline may reach back when it is first
 	// registered.
 	MaxBackfill Backfill

@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -331,5 +332,27 @@ func TestConstantsDoNotPrint(t *testing.T) {
 		if strings.Contains(got, "hunter2") || strings.Contains(got, "68756e74657232") || strings.Contains(got, "104 117") {
 			t.Errorf("printed %s", got)
 		}
+	}
+}
+
+// A user that plugins cannot run as is a mistake at its attribute, and is found
+// before a plugin is asked for its schema.
+func TestPluginUser(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	text := "host {\n  plugin_user = \"nemo\"\n}\nproject \"shop\" {\n  id = 1\n}\n"
+	if err := os.WriteFile(filepath.Join(dir, "a.hcl"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var asked []string
+	c, list := Load(t.Context(), Options{Paths: []string{dir}, Now: now, Schema: schemaOf, User: func(name string) error {
+		asked = append(asked, name)
+		return errors.New("there is no user nemo")
+	}})
+	if len(list) != 1 || list[0].Subject.Start.Line != 2 || !strings.Contains(list[0].Detail, "there is no user nemo") || c.Host.PluginUser != "nemo" || len(asked) != 1 {
+		t.Errorf("%v, asked for %q, %+v", list, asked, c.Host)
+	}
+	if c, list = Load(t.Context(), Options{Paths: []string{dir}, Now: now, Schema: schemaOf}); len(list) != 0 || c.Host.PluginUser != "nemo" {
+		t.Errorf("without a check: %v", list)
 	}
 }

@@ -41,6 +41,10 @@ func (l *loader) decodeHost() {
 	if h.Blobs = b.directory("blobs"); h.Blobs == "" && !b.has("blobs") && h.DataDir != "" {
 		h.Blobs = filepath.Join(h.DataDir, "blobs")
 	}
+	h.PluginUser = b.text("plugin_user")
+	if err := l.options.User(h.PluginUser); h.PluginUser != "" && err != nil {
+		l.fail(b.at("plugin_user"), "Plugins cannot run as this user", "plugin_user is %q: %v.", h.PluginUser, err)
+	}
 	h.Memory = b.integer("memory")
 	h.MaxBackfill, _ = parseBackfill(b.text("max_backfill")) // a wrong text was reported
 	h.LogLevel = b.text("log_level")

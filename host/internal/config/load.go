@@ -35,6 +35,9 @@ type Options struct {
 	// to people. It is called with the host block's plugin
 	// directory.
 	Schema func(ctx context.Context, pluginDir, typ string) (schema.Schema, error)
+	// User checks that plugins can run as a user of the system, before the first
+	// schema is asked for. nil: it is not checked.
+	User func(name string) error
 	// Types lists the destination types that a plugin directory holds, for the
 	// message about one that it does not. It may be nil.
 	Types func(pluginDir string) []string
@@ -52,6 +55,9 @@ func (o Options) withDefaults() Options {
 		o.Schema = func(context.Context, string, string) (schema.Schema, error) {
 			return schema.Schema{}, errors.New("no plugin can be asked")
 		}
+	}
+	if o.User == nil {
+		o.User = func(string) error { return nil }
 	}
 	if o.Types == nil {
 		o.Types = func(string) []string { return nil }

@@ -36,7 +36,7 @@ func newClient(p *process, timeout time.Duration) *goplugin.Client {
 		SyncStderr: &writer{logs: p.logs, level: slog.LevelInfo},
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
 			// spec holds go-plugin's own variables. The last one of a name counts.
-			r.cmd.Env = append(append(r.cmd.Env, spec.Env...), socketDirEnv+"="+r.dir.path)
+			r.cmd.Env = append(append(r.cmd.Env, spec.Env...), socketDirEnv+"="+r.dir.sockets)
 			return r, nil
 		},
 	})

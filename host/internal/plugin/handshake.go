@@ -19,7 +19,7 @@ import (
 func (p *process) startFailure(ctx, sctx context.Context, l launch, err error) error {
 	_ = p.run.Kill(ctx)
 	if p.run.ID() == "" {
-		return &StartError{Plugin: l.name, Reason: execReason(err), Notes: diagnose(l.binary.f), Err: err}
+		return &StartError{Plugin: l.name, Reason: execReason(err), Notes: append(diagnose(l.binary.f), l.user.diagnose(l.binary)...), Err: err}
 	}
 	if !waitFor(p.run.joined, unkillable) {
 		return &StartError{Plugin: l.name, Reason: "it hangs, and does not end by SIGKILL", Err: err}

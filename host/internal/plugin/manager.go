@@ -25,6 +25,9 @@ type Options struct {
 	// files included; the system's temporary directory. That is also used when
 	// RunDir's name is too long for sockets (more than about 60 bytes).
 	RunDir string
+	// User is the user that plugins run as; nil: the host's. The private directories
+	// are then in the system's temporary directory, which that user can reach.
+	User *User
 	// Environ is the host's environment, of which plugins see a part: see
 	// pluginEnv. os.Environ().
 	Environ  []string
@@ -74,6 +77,12 @@ func (m *Manager) Dir() *Dir { return m.dir }
 // host calls it once; a command that only describes plugins need not.
 func (m *Manager) Start(context.Context) error {
 	n, err := Sweep(m.opts.RunDir)
+	if m.opts.User != nil {
+		var more int
+		var sweepErr error
+		more, sweepErr = Sweep("")
+		n, err = n+more, errors.Join(err, sweepErr)
+	}
 	if n > 0 {
 		m.opts.Logger.Info("removed the private directories that plugins of a dead host left behind", "count", n)
 	}
@@ -188,8 +197,12 @@ func (m *Manager) describe(ctx context.Context, p *process, b *Binary) (protocol
 // launch returns the parameters for starting a binary. declared are the environment variables of
 // its description.
 func (m *Manager) launch(name string, b *Binary, declared []string, red *redactor) launch {
+	base := runBase(m.opts.RunDir)
+	if m.opts.User != nil {
+		base = os.TempDir()
+	}
 	return launch{
-		name: name, binary: b, base: runBase(m.opts.RunDir), env: m.opts.Environ, declared: declared,
+		name: name, user: m.opts.User, binary: b, base: base, env: m.opts.Environ, declared: declared,
 		logger: m.opts.Logger.With("plugin", name), red: red, now: m.opts.Clock.Now,
 		timeouts: m.opts.Timeouts,
 	}

@@ -22,6 +22,7 @@ const unkillable = 10 * time.Second
 // launch holds the parameters for starting one process.
 type launch struct {
 	name     string // for messages: "s3" or "s3.lake"
+	user     *User  // that it runs as; nil: the host's
 	binary   *Binary
 	base     string   // where the private directory goes
 	env      []string // the host's environment
@@ -61,7 +62,7 @@ type process struct {
 // startProcess starts a plugin and returns when it answers its health check.
 // When ctx ends or the start takes too long, nothing is left of it.
 func startProcess(ctx context.Context, l launch) (*process, error) {
-	dir, err := newRunDir(l.base)
+	dir, err := newRunDir(l.base, l.user)
 	if err != nil {
 		return nil, err
 	}
@@ -74,6 +75,9 @@ func startProcess(ctx context.Context, l launch) (*process, error) {
 	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", protocol.EnvParent, os.Getpid()))
 	setExecutable(cmd, l.binary)
 	setProcAttr(cmd)
+	if l.user != nil {
+		l.user.become(cmd)
+	}
 	p.run = newRunner(cmd, dir, p.logs)
 	p.client = newClient(p, l.timeouts.Start)
 

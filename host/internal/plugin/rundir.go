@@ -19,12 +19,14 @@ const (
 )
 
 // runDir is the private directory of one plugin process: its socket, and its
-// temporary files in tmp. The host holds a file lock on it, which the kernel
+// temporary files in tmp. A plugin that runs as another user has its socket in tmp,
+// too, which belongs to that user; the rest stays the host's. The host holds a file lock on it, which the kernel
 // releases when the host dies. Sweep removes only directories whose lock is free.
 type runDir struct {
-	path string
-	tmp  string
-	lock *os.File
+	path    string
+	tmp     string
+	sockets string
+	lock    *os.File
 }
 
 // runBase returns the directory that holds private directories: dir, or the
@@ -40,12 +42,19 @@ func runBase(dir string) string {
 	return abs
 }
 
-func newRunDir(base string) (*runDir, error) {
+// newRunDir makes a private directory in base, for a plugin that runs as user; nil:
+// as the host does.
+func newRunDir(base string, user *User) (*runDir, error) {
 	if err := os.MkdirAll(base, 0o700); err != nil {
 		return nil, fmt.Errorf("make plugin's private directory: %w", err)
 	}
 	for range 10 {
 		r, err := tryRunDir(base)
+		if err == nil && r != nil && user != nil {
+			if err = r.give(user); err != nil {
+				return nil, errors.Join(fmt.Errorf("make plugin's private directory: %w", err), r.remove())
+			}
+		}
 		if err != nil || r != nil {
 			return r, err
 		}
@@ -65,7 +74,7 @@ func tryRunDir(base string) (*runDir, error) {
 		err = os.Mkdir(filepath.Join(path, "tmp"), 0o700)
 	}
 	if err == nil {
-		return &runDir{path: path, tmp: filepath.Join(path, "tmp"), lock: lock}, nil
+		return &runDir{path: path, tmp: filepath.Join(path, "tmp"), sockets: path, lock: lock}, nil
 	}
 	if lock != nil {
 		_ = lock.Close()
@@ -75,6 +84,12 @@ func tryRunDir(base string) (*runDir, error) {
 	}
 	_ = os.RemoveAll(path)
 	return nil, fmt.Errorf("make plugin's private directory: %w", err)
+}
+
+// give lets a user reach tmp and own it.
+func (r *runDir) give(user *User) error {
+	r.sockets = r.tmp
+	return errors.Join(os.Chmod(r.path, 0o711), os.Lchown(r.tmp, int(user.UID), int(user.GID)))
 }
 
 // remove deletes the directory, then releases the lock.
@@ -139,5 +154,6 @@ func sweepOne(path string) (bool, error) {
 	}
 	defer lock.Close()
 	killUsers(path)
+	killUsers(filepath.Join(path, "tmp"))
 	return true, os.RemoveAll(path)
 }

@@ -140,7 +140,7 @@ func (r *processRunner) readPipes(stdout, stderr *os.File) {
 	<-read
 	if !time.Now().Before(deadline) {
 		// A descendant has left the group and still holds the pipes.
-		killUsers(r.dir.path)
+		killUsers(r.dir.sockets)
 	}
 	_, _ = stdout.Close(), stderr.Close()
 }
@@ -209,7 +209,7 @@ func (r *processRunner) Diagnose(context.Context) string { return "" }
 
 // PluginToHost accepts a socket in the private directory and nothing else.
 func (r *processRunner) PluginToHost(network, addr string) (string, string, error) {
-	if network != "unix" || !strings.HasPrefix(addr, r.dir.path+"/") {
+	if network != "unix" || !strings.HasPrefix(addr, r.dir.sockets+"/") {
 		return "", "", fmt.Errorf("the plugin listens on %s %s; it has to listen on a unix socket in the directory that %s names", network, addr, socketDirEnv)
 	}
 	return network, addr, nil

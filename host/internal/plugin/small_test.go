@@ -68,7 +68,7 @@ func TestBudget(t *testing.T) {
 
 func TestSweep(t *testing.T) {
 	base := shortTemp(t)
-	live, err := newRunDir(base)
+	live, err := newRunDir(base, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
