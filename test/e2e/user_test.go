@@ -35,7 +35,7 @@ func TestPluginsOfAnotherUser(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(out) })
 	s := newSiteWith(t, "\ndestination \"localfs\" \"out\" {\n  path = \""+out+"\"\n}\n", "localfs.out")
-	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), "  data_dir ", "  plugin_user = \"nobody\"\n  data_dir ", 1))
+	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), "  data_dir ", "  plugin_user = \""+nobody.Uid+"\"\n  data_dir ", 1))
 	s.events("a.ndjson", 0, 3, 50)
 	s.Says(s.Penstock(nil, "validate"), 0, "valid: ")
 	s.Says(s.Penstock(nil, "run", "--once", "--retry-for", "1s"), 1, out, "permission denied")
@@ -82,7 +82,7 @@ func TestPluginsOfAnotherUser(t *testing.T) {
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
 	said, err := c.CombinedOutput()
 	var exit *exec.ExitError
-	if want := "plugins can run as user nobody only when penstock runs as root"; !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(string(said), want) {
+	if want := "plugins can run as user " + nobody.Uid + " only when penstock runs as root"; !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(string(said), want) {
 		t.Errorf("%v\n%s\nwant %s", err, said, want)
 	}
 }

@@ -20,8 +20,8 @@ func TestFindUser(t *testing.T) {
 		switch name {
 		case "root":
 			return &user.User{Uid: "0", Gid: "0", Username: "root"}, nil
-		case "nobody":
-			return &user.User{Uid: "65534", Gid: "65534", Username: "nobody", HomeDir: "/nonexistent"}, nil
+		case "daemon":
+			return &user.User{Uid: "65534", Gid: "65534", Username: "daemon", HomeDir: "/nonexistent"}, nil
 		}
 		return nil, user.UnknownUserError(name)
 	}
@@ -30,8 +30,8 @@ func TestFindUser(t *testing.T) {
 		euid int
 		want string
 	}{
-		{"nobody", 0, "<nil>"},
-		{"nobody", 1000, "plugins can run as user nobody only when penstock runs as root, and it runs as user 1000"},
+		{"daemon", 0, "<nil>"},
+		{"daemon", 1000, "plugins can run as user daemon only when penstock runs as root, and it runs as user 1000"},
 		{"root", 0, "user root is root"},
 		{"nemo", 0, "there is no user nemo on this machine"},
 	} {
