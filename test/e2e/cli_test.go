@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -256,6 +257,11 @@ func TestFilesArePrivate(t *testing.T) {
 		}
 	}
 	check()
+	// Only root sees it at all.
+	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", host.PID()))
+	if err == nil && strings.Contains(string(environ), "tok-7c1d") || err != nil && os.Geteuid() == 0 {
+		t.Errorf("the environment of the host is shown: %q, %v", environ, err)
+	}
 	host.Stop(syscall.SIGTERM)
 	check()
 	if seen < 20 {

@@ -1,7 +1,9 @@
 package private
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -22,8 +24,13 @@ func TestMain(m *testing.M) {
 	switch mode := os.Getenv(asHost); mode {
 	case "":
 		os.Exit(m.Run())
+	case "printer":
+		fmt.Print(os.Getenv("SECRET"))
+		os.Exit(0)
 	case "child":
 		beChild()
+	case "erased":
+		beErased()
 	default:
 		beHost(mode == "hidden")
 	}
@@ -67,6 +74,67 @@ func beChild() {
 		fmt.Println("a child hides itself:", err)
 	} else {
 		f.Close()
+	}
+}
+
+// beErased erases its environment, and prints how much is shown after that, and the
+// variables that it and a child still have.
+func beErased() {
+	erased := EraseEnvironment()
+	seen, err := os.ReadFile("/proc/self/environ") // HideMemory would close it
+	if err := errors.Join(erased, err, HideMemory()); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	child := exec.Command("/proc/self/exe")
+	child.Env = append(os.Environ(), asHost+"=printer")
+	printed, err := child.Output()
+	fmt.Printf("seen %d, own %s, %d, child %s, %v\n", len(bytes.Trim(seen, "\x00")), os.Getenv("SECRET"), len(os.Environ()), printed, err)
+	os.Exit(0)
+}
+
+// The environment of a process is not shown any more, and the process and its
+// children still have it.
+func TestEraseEnvironment(t *testing.T) {
+	if _, err := os.Stat("/proc/self/environ"); err != nil {
+		t.Skipf("SKIPPED: there is no /proc: %v", err)
+	}
+	for _, tt := range []struct {
+		env  []string
+		want string
+	}{
+		{nil, "seen 0, own hunter2, 3, child hunter2, <nil>\n"},
+		{[]string{"GOTRACEBACK=crash"}, "seen 68, own hunter2, 4, child hunter2, <nil>\n"},
+	} {
+		c := exec.CommandContext(t.Context(), "/proc/self/exe")
+		c.Env = append([]string{asHost + "=erased", "SECRET=hunter2", "EMPTY="}, tt.env...)
+		if out, err := c.CombinedOutput(); err != nil || string(out) != tt.want {
+			t.Errorf("%v: %v\n%s\nwant %s", tt.env, err, out, tt.want)
+		}
+	}
+}
+
+func TestEnvironmentRange(t *testing.T) {
+	t.Parallel()
+	stat := func(from, to string) []byte {
+		return []byte("12 (a) (b c) S" + strings.Repeat(" 1", envStartField-1) + " " + from + " " + to + " 0\n")
+	}
+	for _, tt := range []struct {
+		stat     []byte
+		from, to int64
+		failed   bool
+	}{
+		{stat("140736", "140999"), 140736, 140999, false},
+		{stat("0", "0"), 0, 0, false},
+		{stat("140999", "140736"), 0, 0, true},
+		{stat("0", "14073600000"), 0, 0, true},
+		{stat("x", "1"), 0, 0, true},
+		{[]byte("12 (a) S 1"), 0, 0, false},
+	} {
+		from, to, err := environmentRange(tt.stat)
+		if from != tt.from || to != tt.to || (err != nil) != tt.failed {
+			t.Errorf("%s: from %d to %d, %v", tt.stat, from, to, err)
+		}
 	}
 }
 
