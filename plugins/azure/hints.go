@@ -98,11 +98,11 @@ func (c config) networkHint() string {
 func (c config) authenticationHint() string {
 	switch c.method() {
 	case byKey:
-		return fmt.Sprintf("account_key is not a key of %s any more: `az storage account keys list --account-name %s --query [0].value --output tsv`; or this machine's clock is wrong", c.StorageAccount, c.StorageAccount)
+		return fmt.Sprintf("the credentials are not accepted: account_key is not a key of %s any more: `az storage account keys list --account-name %s --query [0].value --output tsv`; or this machine's clock is wrong", c.StorageAccount, c.StorageAccount)
 	case bySAS:
-		return "sas_token " + c.validity() + "is not valid now, or its key or policy was changed: " + c.newSAS() + "; or this machine's clock is wrong"
+		return "the credentials are not accepted: sas_token " + c.validity() + "does not hold now, or its key or policy was changed; " + c.newSAS() + "; or this machine's clock is wrong"
 	default:
-		return fmt.Sprintf("the token is of another tenant than the storage account's: set tenant_id to that of its subscription (`az account show --query tenantId --output tsv`); or %s is an account of another cloud", c.StorageAccount)
+		return fmt.Sprintf("the credentials are not accepted: the token is of another tenant than the storage account's: set tenant_id to that of its subscription (`az account show --query tenantId --output tsv`); or %s is an account of another cloud", c.StorageAccount)
 	}
 }
 

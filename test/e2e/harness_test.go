@@ -20,6 +20,7 @@ func TestMain(m *testing.M) {
 		"localfs": "./cmd/penstock-destination-localfs",
 		"s3":      "./cmd/penstock-destination-s3",
 		"gcs":     "./cmd/penstock-destination-gcs",
+		"azure":   "./cmd/penstock-destination-azure",
 		"picky":   "./test/e2e/picky",
 		"ndjson":  "./examples/third-party",
 	}))
