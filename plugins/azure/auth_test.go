@@ -219,7 +219,7 @@ func TestRefusalsOfTheService(t *testing.T) {
 		if protocol.ClassOf(err) != protocol.Configuration || !strings.Contains(hintOf(err), c.want) {
 			t.Errorf("%s: class %v of %v, hint %q", c.code, protocol.ClassOf(err), err, hintOf(err))
 		}
-		if text := fmt.Sprint(err); text != fmt.Sprintf("Put Blob: %d %s: The service's own words. (request id 0a0a-0b0b)", c.status, c.code) {
+		if text := fmt.Sprint(err); text != fmt.Sprintf("Put Blob: %d %s: The service's own words (request id 0a0a-0b0b)", c.status, c.code) {
 			t.Errorf("%s: the text is %q", c.code, text)
 		}
 		if text := fmt.Sprint(err, hintOf(err)); strings.Contains(text, "s3cr") || strings.Contains(text, key) {

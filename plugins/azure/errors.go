@@ -102,16 +102,18 @@ func answerMessage(r *http.Response) string {
 	if err := xml.Unmarshal(data, &message); err != nil {
 		return ""
 	}
-	line, _, _ := strings.Cut(message.Message, "\n")
+	line, _, _ := strings.Cut(strings.TrimSpace(message.Message), "\n")
 	if message.Detail != "" {
-		line += " " + firstLine(message.Detail)
+		line += " " + message.Detail
 	}
-	return strings.TrimSpace(line)
+	return firstLine(line)
 }
 
+// firstLine returns the first line of a text, without a full stop at its end: more
+// follows.
 func firstLine(text string) string {
 	line, _, _ := strings.Cut(text, "\n")
-	return strings.TrimSpace(line)
+	return strings.TrimSuffix(strings.TrimSpace(line), ".")
 }
 
 // classify gives an error of the service its class, and a hint that names the

@@ -16,6 +16,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/sas"
 )
@@ -33,16 +34,63 @@ type Azurite struct {
 
 	t     testing.TB
 	trust *x509.CertPool // nil: no TLS
-	p     process
+	p     *process
 }
 
 // StartAzurite starts a server with the given containers. It is stopped when the
-// test ends.
+// test ends, unless the tests of the package share one.
 func StartAzurite(t testing.TB, containers ...string) *Azurite {
 	t.Helper()
+	if azurites.shared {
+		return azurites.get(t, containers)
+	}
 	a := newAzurite(t)
-	a.start("http", nil, containers)
+	t.Cleanup(a.p.stop)
+	a.start("http", nil)
+	a.create(containers)
 	return a
+}
+
+// ShareAzurite runs the tests of a package, which share one server: starting one
+// takes seconds of a processor. Each StartAzurite empties the containers that it
+// names, so that no two tests may run at the same time. It returns the status to exit
+// with.
+func ShareAzurite(m *testing.M) int {
+	azurites.shared = true
+	defer azurites.stop()
+	return m.Run()
+}
+
+// azurites is the server that the tests of a package share.
+var azurites sharedAzurite
+
+type sharedAzurite struct {
+	shared bool     // set before the tests run
+	server *Azurite // nil: not started
+}
+
+func (s *sharedAzurite) get(t testing.TB, containers []string) *Azurite {
+	t.Helper()
+	if s.server == nil {
+		a := newAzurite(t)
+		a.start("http", nil)
+		s.server = a
+	}
+	mine := *s.server
+	mine.t = t
+	for _, name := range containers {
+		if _, err := mine.Container(name).Delete(t.Context(), nil); err != nil && !bloberror.HasCode(err, bloberror.ContainerNotFound) {
+			t.Fatalf("delete container %s: %v", name, err)
+		}
+	}
+	mine.create(containers)
+	return &mine
+}
+
+func (s *sharedAzurite) stop() {
+	if s.server != nil {
+		s.server.p.stop()
+	}
 }
 
 // StartAzuriteTLS is StartAzurite over TLS, with a self-signed certificate. It also
@@ -58,7 +106,9 @@ func StartAzuriteTLS(t testing.TB, containers ...string) *Azurite {
 	}
 	a.Certificate, a.trust = der, x509.NewCertPool()
 	a.trust.AddCert(parsed)
-	a.start("https", []string{"--oauth", "basic", "--cert", certificate, "--key", key}, containers)
+	t.Cleanup(a.p.stop)
+	a.start("https", []string{"--oauth", "basic", "--cert", certificate, "--key", key})
+	a.create(containers)
 	return a
 }
 
@@ -66,10 +116,10 @@ func newAzurite(t testing.TB) *Azurite {
 	t.Helper()
 	key := make([]byte, 64)
 	_, _ = rand.Read(key)
-	return &Azurite{t: t, Account: "acmelake", Key: base64.StdEncoding.EncodeToString(key)}
+	return &Azurite{t: t, p: new(process), Account: "acmelake", Key: base64.StdEncoding.EncodeToString(key)}
 }
 
-func (a *Azurite) start(scheme string, options []string, containers []string) {
+func (a *Azurite) start(scheme string, options []string) {
 	a.t.Helper()
 	script := installed(a.t, filepath.Join("azurite", "node_modules", "azurite", "dist", "src", "blob", "main.js"))
 	node, err := exec.LookPath("node")
@@ -87,13 +137,17 @@ func (a *Azurite) start(scheme string, options []string, containers []string) {
 		"--blobHost", "127.0.0.1", "--blobPort", port,
 	}
 	err = a.p.start(node, append(args, options...)...)
-	a.t.Cleanup(a.p.stop)
 	if err == nil {
 		err = a.p.await(address)
 	}
 	if err != nil {
+		a.p.stop()
 		a.t.Fatalf("start azurite: %v", err)
 	}
+}
+
+func (a *Azurite) create(containers []string) {
+	a.t.Helper()
 	for _, name := range containers {
 		if _, err := a.Container(name).Create(a.t.Context(), nil); err != nil {
 			a.t.Fatalf("create container %s: %v", name, err)

@@ -131,10 +131,11 @@ func (c *check) seal(version Version) (Replacement, error) {
 }
 
 func (c *check) remove() error {
-	if err := c.store.Delete(c.ctx, []string{c.name, c.set}); err != nil {
+	err := c.store.Delete(c.ctx, []string{c.name, c.set})
+	if err != nil && c.written {
 		return fmt.Errorf("%w; the check has left %s and %s", err, c.name, c.set)
 	}
-	return nil
+	return err
 }
 
 // detail returns the text of an error with its hint, if it has one.
