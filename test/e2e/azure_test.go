@@ -44,8 +44,8 @@ func azureSite(t *testing.T, credentials string) (s *site, server *standin.Azuri
 	}
 }
 
-// Each kind of tokens works through the host and the plugin's own process: what the
-// block leaves out comes from the variables that the plugin declares.
+// Each kind of tokens works through the host and the plugin's own process: values that
+// the block leaves out come from the variables that the plugin declares.
 func TestAzureTakesTokens(t *testing.T) {
 	undisturbed := newSite(t)
 	undisturbed.events("a.ndjson", 0, 3, 100)
