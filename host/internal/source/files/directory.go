@@ -18,7 +18,8 @@ import (
 
 // directory is the local file system.
 type directory struct {
-	pattern string // absolute, or relative to the working directory
+	pattern string                 // absolute, or relative to the working directory
+	dirFS   func(dir string) fs.FS // nil: os.DirFS
 }
 
 func (d directory) list(context.Context) (listing, error) {
@@ -60,7 +61,11 @@ func (d directory) glob(base, pattern string, found *listing) ([]string, error) 
 	if pattern == "" || pattern == "." {
 		return []string{base}, nil
 	}
-	names, err := doublestar.Glob(&tree{DirFS: os.DirFS(base), base: base, found: found}, pattern)
+	dirFS := d.dirFS
+	if dirFS == nil {
+		dirFS = os.DirFS
+	}
+	names, err := doublestar.Glob(&tree{DirFS: dirFS(base), base: base, found: found}, pattern)
 	for i := range names {
 		names[i] = filepath.Join(base, filepath.FromSlash(names[i]))
 	}

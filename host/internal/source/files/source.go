@@ -169,11 +169,12 @@ func (s *Source) skip(path, why string) {
 	}
 }
 
-// unreadable reports whether an error of opening a file concerns that file
-// alone.
+// unreadable reports whether an error of opening or reading a file concerns that
+// file alone: the others are read. A damaged block of a disk gives EIO.
 func unreadable(err error) bool {
 	var format *unsupportedError
-	return errors.As(err, &format) || errors.Is(err, fs.ErrPermission) || errors.Is(err, errNotRegular) || errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO)
+	return errors.As(err, &format) || errors.Is(err, fs.ErrPermission) || errors.Is(err, errNotRegular) || errors.Is(err, syscall.ELOOP) ||
+		errors.Is(err, syscall.ENXIO) || errors.Is(err, syscall.EIO)
 }
 
 // Next implements ingest.Source.
@@ -185,6 +186,13 @@ func (s *Source) Next(ctx context.Context) (*ingest.Piece, error) {
 			}
 		}
 		piece, err := s.current.next(ctx)
+		if err != nil && unreadable(s.current.stored.err) {
+			// The cursor stays before the records that were not handed on.
+			s.skip(s.current.entry.path, cause(s.current.stored.err))
+			_ = s.current.close() // it was only read
+			s.current = nil
+			continue
+		}
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, fmt.Errorf("read %s: %w", s.current.entry.path, bare(err))
 		}
