@@ -58,7 +58,8 @@ type Host struct {
 	// isRegistered are the names of pipelines that this host has registered, or
 	// found registered as they are configured.
 	isRegistered map[string]bool
-	folds        gate // of all states
+	attempts     map[string]*attempt // failed ones of a host that serves, by pipeline
+	folds        gate                // of all states
 }
 
 // nobody is an Observer that nobody looks at.
@@ -90,7 +91,7 @@ func openLocked(ctx context.Context, c *Config, o Options, held locks) (*Host, e
 func newHost(c *Config, o Options, held locks) *Host {
 	h := &Host{
 		config: c, log: o.Log, observer: o.Observer, locks: held, owner: newOwner(),
-		states: map[stateKey]*state{}, indexes: map[int64]*identity.Index{}, known: map[int64]*identity.Aliases{}, gates: map[string]gate{}, isRegistered: map[string]bool{}, folds: newGate(),
+		states: map[stateKey]*state{}, indexes: map[int64]*identity.Index{}, known: map[int64]*identity.Aliases{}, gates: map[string]gate{}, isRegistered: map[string]bool{}, attempts: map[string]*attempt{}, folds: newGate(),
 	}
 	if h.observer == nil {
 		h.observer = nobody{}

@@ -98,6 +98,9 @@ func (h *Host) runOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
 	if err := h.register(ctx); err != nil {
 		return nil, errors.Join(failed, err)
 	}
+	if err := h.retryFailed(ctx); err != nil {
+		return nil, errors.Join(failed, err)
+	}
 	failed = errors.Join(failed, h.drainCollectors(ctx, summary))
 	for i := range summary.Sources {
 		if s := &summary.Sources[i]; s.lost != nil {

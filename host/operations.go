@@ -208,23 +208,30 @@ type PipelineStatus struct {
 	LastRun    *RunStatus `json:"last_run,omitempty"`
 	NextRunAt  *time.Time `json:"next_run_at,omitempty"` // in the past: as soon as there are rows; nil: there will be none
 	Refused    string     `json:"refused,omitempty"`     // why the next run waits for a person
+	Error      string     `json:"error,omitempty"`       // why the serving host could not plan or begin a run; it retries at NextRunAt
 }
 
 // RunStatus is one run.
 type RunStatus struct {
-	Pipeline    string     `json:"pipeline"`
-	Number      int64      `json:"number"`
-	State       string     `json:"state"` // planned, running, retrying, interrupted, failed or succeeded
-	From        string     `json:"from"`  // "" for a full set
-	To          string     `json:"to"`
-	Days        int        `json:"days"`
-	Rows        int64      `json:"rows"`
-	Bytes       int64      `json:"bytes"`
-	Rejected    int64      `json:"rejected"`
-	Fence       int64      `json:"fence"`
-	PlannedAt   time.Time  `json:"planned_at"`
-	FinishedAt  *time.Time `json:"finished_at,omitempty"`
-	Error       string     `json:"error,omitempty"`
+	Pipeline   string     `json:"pipeline"`
+	Number     int64      `json:"number"`
+	State      string     `json:"state"` // planned, running, retrying, interrupted, failed or succeeded
+	From       string     `json:"from"`  // "" for a full set
+	To         string     `json:"to"`
+	Days       int        `json:"days"`
+	Rows       int64      `json:"rows"`
+	Bytes      int64      `json:"bytes"`
+	Rejected   int64      `json:"rejected"`
+	Fence      int64      `json:"fence"`
+	PlannedAt  time.Time  `json:"planned_at"`
+	FinishedAt *time.Time `json:"finished_at,omitempty"`
+	Error      string     `json:"error,omitempty"`
+	// ErrorClass is the class of Error: retryable, permanent, configuration or
+	// fenced. A person must act on permanent and configuration errors; the run is
+	// tried again by the next start of a host.
+	ErrorClass string `json:"error_class,omitempty"`
+	// RetryAt is when the serving host makes the next attempt; nil: there is none.
+	RetryAt     *time.Time `json:"retry_at,omitempty"`
 	Objects     []string   `json:"objects,omitempty"`
 	StoredBytes int64      `json:"stored_bytes"`
 }

@@ -16,7 +16,7 @@ const (
 	runningPipeline  = "running"     // a host is exporting a run
 	retryingPipeline = "retrying"    // the last attempt at a run failed; the host will retry
 	stoppedPipeline  = "interrupted" // a run was not finished when its host ended; the next host resumes it
-	failedPipeline   = "failed"      // the last run failed and waits for RetryRun
+	failedPipeline   = "failed"      // the last run failed; RetryRun or the next start of a host tries it again
 	refusedPipeline  = "refused"     // the next run would shrink the set too much
 	pausedPipeline   = "paused"
 	removedPipeline  = "removed" // registered, and not in the configuration
@@ -70,7 +70,21 @@ func (h *Host) pipelineStatus(ctx context.Context, p *pipeline.Pipeline) (Pipeli
 	}
 	s.State = pipelineState(p, c, &s)
 	s.NextRunAt = nextRun(p, &s)
+	h.addAttempt(&s)
 	return s, err
+}
+
+// addAttempt adds the next attempt of a pipeline that a serving host retries, and
+// the error of the last one if it belongs to no run.
+func (h *Host) addAttempt(s *PipelineStatus) {
+	a := h.attemptOf(s.Name)
+	if a == nil || s.State != activePipeline && s.State != retryingPipeline {
+		return
+	}
+	s.NextRunAt = &a.next
+	if s.State == activePipeline {
+		s.State, s.Error = retryingPipeline, a.err.Error()
+	}
 }
 
 // pipelineState derives a pipeline's state from the configuration, from the
@@ -189,13 +203,16 @@ func (h *Host) runStatus(name string, r catalog.RunRecord) RunStatus {
 	totals := r.Totals()
 	s := RunStatus{
 		Pipeline: name, Number: r.Number, State: string(r.State), Days: totals.Days,
-		Rows: totals.Rows, Bytes: totals.Bytes, Fence: r.Fence, PlannedAt: r.PlannedAt, Error: r.Error,
+		Rows: totals.Rows, Bytes: totals.Bytes, Fence: r.Fence, PlannedAt: r.PlannedAt, Error: r.Error, ErrorClass: r.ErrorClass,
 	}
 	switch {
 	case r.State == pipeline.RunRunning && !h.serving:
 		s.State = stoppedPipeline
 	case r.State == pipeline.RunRunning && r.Error != "":
 		s.State = retryingPipeline
+		if a := h.attemptOf(name); a != nil {
+			s.RetryAt = &a.next
+		}
 	}
 	if r.Generation == nil {
 		s.From, s.To = totals.From.String(), totals.To.String()

@@ -205,7 +205,8 @@ func (h *Host) totals(ctx context.Context, p *config.Pipeline, run *pipeline.Run
 	return totals, nil
 }
 
-// RunFailedError says that a run failed and waits for a person.
+// RunFailedError says that a run failed and waits for a person, or for the next
+// start of a host.
 type RunFailedError struct {
 	Pipeline string
 	Number   int64
@@ -357,6 +358,10 @@ func (h *Host) runPipeline(ctx context.Context, name string, allowShrink bool) (
 	if err != nil {
 		return nil, err
 	}
+	// A person asks for it: a failed run is tried again, too.
+	if err := h.retryFailedRun(ctx, p); err != nil {
+		return nil, err
+	}
 	asOf := time.Now().UTC()
 	if err := j.writer.Seal(ctx); err != nil {
 		return nil, err
@@ -394,14 +399,16 @@ func ticker(d time.Duration) (<-chan time.Time, func()) {
 func (h *Host) catchUp(ctx context.Context, p *config.Pipeline, retryFor time.Duration, done *PipelineSummary) error {
 	asOf := time.Now().UTC()
 	var failing time.Time
-	for pause := time.Second; ; {
+	pauses := backoff{first: retryFirst, limit: 30 * time.Second}
+	for {
 		receipt, err := h.step(ctx, p, asOf)
 		switch {
 		case err == nil && receipt == nil:
 			return nil
 		case err == nil:
 			done.add(receipt)
-			failing, pause = time.Time{}, time.Second
+			failing = time.Time{}
+			pauses.reset()
 			continue
 		case ctx.Err() != nil:
 			return err
@@ -409,15 +416,14 @@ func (h *Host) catchUp(ctx context.Context, p *config.Pipeline, retryFor time.Du
 		if failing.IsZero() {
 			failing = time.Now()
 		}
-		pause = max(pause, export.RetryAfter(err))
+		pause := max(pauses.pause(), export.RetryAfter(err))
 		if !retryable(err) || time.Since(failing)+pause > retryFor {
 			return err
 		}
-		h.observer.Report(Report{Stage: "export", Name: p.Name, Text: fmt.Sprintf("%v; will retry in %s", err, pause)})
+		h.observer.Report(Report{Stage: "export", Name: p.Name, Text: fmt.Sprintf("%v; will retry in %s", err, pause.Round(time.Millisecond))})
 		if err := wait(ctx, pause); err != nil {
 			return err
 		}
-		pause = min(2*pause, 30*time.Second)
 	}
 }
 

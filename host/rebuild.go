@@ -211,6 +211,15 @@ func (r *rebuild) sound(ctx context.Context, id int64) (bool, error) {
 	return true, nil
 }
 
+// innermost returns the error at the end of a chain, without the names of copies
+// that are removed.
+func innermost(err error) error {
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
+	return err
+}
+
 // notExist returns nil for the error of a file that is missing.
 func notExist(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
@@ -324,7 +333,7 @@ func (r *rebuild) restorePipelines(ctx context.Context, c *catalog.Catalog, repo
 		report.NotRestored = append(report.NotRestored, fmt.Sprintf("pipelines and their runs (the old catalog: %v). Each pipeline is registered again with a new id, "+
 			"and exports everything from its from_date. A destination that holds rows of the old id refuses it, so that no row is there twice: "+
 			"give the pipeline another target, or remove the old rows first. Do not set adopt = true for these dates: it keeps the old rows, "+
-			"and every row would be there twice", err), folded, "which quarantined records were replayed")
+			"and every row would be there twice", innermost(err)), folded, "which quarantined records were replayed")
 		return nil
 	}
 	report.Pipelines, report.Runs = s.Pipelines, s.Runs

@@ -10,7 +10,6 @@ import (
 	"github.com/penstock-io/penstock/host/internal/api"
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
-	"github.com/penstock-io/penstock/host/internal/export"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/source/files"
 )
@@ -173,6 +172,9 @@ func (h *Host) servePipelines(ctx context.Context, end context.CancelCauseFunc) 
 		end(err)
 		return
 	}
+	if err := h.retryFailed(ctx); err != nil && ctx.Err() == nil {
+		h.log.Error("could not retry failed runs; the next start of a host does", "error", err)
+	}
 	var wg sync.WaitGroup
 	for _, p := range h.config.Pipelines {
 		wg.Go(func() { h.servePipeline(ctx, p) })
@@ -183,23 +185,13 @@ func (h *Host) servePipelines(ctx context.Context, end context.CancelCauseFunc) 
 // servePipeline runs a pipeline whenever it is due. While a backlog is left,
 // it is due at once.
 func (h *Host) servePipeline(ctx context.Context, p *config.Pipeline) {
-	pauses := backoff{first: retryFirst, limit: retryLimit}
-	pause := time.Duration(0)
-	for wait(ctx, pause) == nil {
-		pause = lookEvery
-		due, err := h.due(ctx, p)
-		if err == nil && due {
-			pause, err = h.serveStep(ctx, p)
-		}
-		if err == nil {
-			pauses.reset()
-			continue
-		}
-		if ctx.Err() == nil {
-			pause = max(pauses.pause(), export.RetryAfter(err))
-			h.log.Error("pipeline failed; will retry", "pipeline", p.Name, "error", err, "pause", pause.Round(time.Millisecond))
-		}
+	r := &repeater{
+		due:  func(ctx context.Context) (bool, error) { return h.due(ctx, p) },
+		step: func(ctx context.Context) (time.Duration, error) { return h.serveStep(ctx, p) },
+		note: func(a *attempt) { h.noteAttempt(p.Name, a) },
+		now:  time.Now, wait: wait, log: h.log.With("pipeline", p.Name),
 	}
+	r.run(ctx)
 }
 
 // due reports whether a run is under way, a backlog is left, or the pipeline's

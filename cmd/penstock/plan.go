@@ -55,7 +55,7 @@ func (c *cli) printPlanned(r host.PlannedRun) {
 	}
 	switch r.State {
 	case "failed":
-		fmt.Fprintf(c.out, "  run %d failed: it waits for 'penstock runs retry %s %d'\n", r.Number, r.Pipeline, r.Number)
+		fmt.Fprintf(c.out, "  run %d failed: 'penstock runs retry %s %d', or the next start of a host, tries it again\n", r.Number, r.Pipeline, r.Number)
 	case "paused":
 		fmt.Fprintf(c.out, "  paused: no run is planned until the pipeline is resumed\n")
 	}

@@ -224,7 +224,7 @@ func reasons(counts map[string]int64) string {
 
 // The states of a run that cmd knows.
 const (
-	failedRun    = "failed" // waits for 'penstock runs retry'
+	failedRun    = "failed" // waits for 'penstock runs retry' or the next start of a host
 	succeededRun = "succeeded"
 )
 
@@ -244,6 +244,9 @@ func (c *cli) printPipelines(pipelines []host.PipelineStatus) {
 		if p.LastRun != nil && p.LastRun.Error != "" && p.LastRun.State != succeededRun {
 			c.printRunError(*p.LastRun)
 		}
+		if p.Error != "" {
+			fmt.Fprintf(c.out, "\n%s: the host will retry: %s\n", p.Name, oneLine(p.Error))
+		}
 		if p.Refused != "" {
 			fmt.Fprintf(c.out, "\n%s: the next run is refused: %s\n", p.Name, oneLine(p.Refused))
 		}
@@ -255,11 +258,18 @@ func (c *cli) printPipelines(pipelines []host.PipelineStatus) {
 func (c *cli) printRunError(r host.RunStatus) {
 	again := ""
 	if r.State == failedRun {
-		again = fmt.Sprintf(" (then: penstock runs retry %s %d)", r.Pipeline, r.Number)
+		again = fmt.Sprintf(" (then: penstock runs retry %s %d, or start the host again)", r.Pipeline, r.Number)
+	}
+	if r.RetryAt != nil {
+		again = fmt.Sprintf(" (next attempt: %s UTC)", utc(*r.RetryAt))
+	}
+	state := r.State
+	if r.State == failedRun && r.ErrorClass == "configuration" {
+		state = "failed: configuration error"
 	}
 	// The error begins with the run, too.
 	text := strings.TrimPrefix(r.Error, fmt.Sprintf("run %d of pipeline %s: ", r.Number, r.Pipeline))
-	fmt.Fprintf(c.out, "\n%s, run %d %s: %s%s\n", r.Pipeline, r.Number, r.State, oneLine(text), again)
+	fmt.Fprintf(c.out, "\n%s, run %d %s: %s%s\n", r.Pipeline, r.Number, state, oneLine(text), again)
 }
 
 // pipelineState is a pipeline's state; a backfill is named.

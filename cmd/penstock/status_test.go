@@ -58,7 +58,7 @@ gone      s3.lake      removed           0              0         nothing       
 
 set: the next run is refused: it would shrink; to nothing
 
-a, run 4 failed: create the bucket (put: StatusCode: 404, NoSuchBucket; again: NoSuchBucket) [RequestID R1, HostID H1] (then: penstock runs retry a 4)
+a, run 4 failed: create the bucket (put: StatusCode: 404, NoSuchBucket; again: NoSuchBucket) [RequestID R1, HostID H1] (then: penstock runs retry a 4, or start the host again)
 `
 	if got != want {
 		t.Errorf("it prints\n%s\nwant\n%s", got, want)
@@ -104,7 +104,7 @@ func TestPlanAsText(t *testing.T) {
 b, run 2 (live): 1 row, 10 B, 1 day
   DATE        ROWS  COMPRESSED
   2026-07-01  1     10 B
-  run 2 failed: it waits for 'penstock runs retry b 2'
+  run 2 failed: 'penstock runs retry b 2', or the next start of a host, tries it again
 c: nothing to export: the set has not changed
   paused: no run is planned until the pipeline is resumed
 d, run 3 (live, planned before): 1 row, 10 B, 1 day

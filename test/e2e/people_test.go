@@ -303,8 +303,7 @@ func TestAFailedRunLeavesTheSet(t *testing.T) {
 	if err := os.WriteFile(manifests[0], manifest, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.Says(s.Penstock(nil, "run", "--once"), 1, "penstock runs retry people_out 2")
-	s.Says(s.Penstock(nil, "runs", "retry", "people_out", "2"), 0)
+	// The next start tries again by itself.
 	s.Once()
 	s.samePeople(all)
 }

@@ -27,8 +27,11 @@ var schema3 string
 //go:embed schema4.sql
 var schema4 string
 
+//go:embed schema5.sql
+var schema5 string
+
 // migrations bring a catalog of version i to version i+1.
-var migrations = []string{schema, schema2, schema3, schema4}
+var migrations = []string{schema, schema2, schema3, schema4, schema5}
 
 // NewerError says that a catalog was written by a newer version of the host.
 type NewerError struct{ Found, Known int }

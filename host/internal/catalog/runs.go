@@ -101,7 +101,7 @@ func (c *Catalog) ExportedTotals(ctx context.Context, pipelineID string) (rows, 
 func (c *Catalog) runs(ctx context.Context, where string, args ...any) ([]RunRecord, error) {
 	var runs []RunRecord
 	err := c.Read(ctx, func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, `SELECT pipeline, number, content, state, extents, generation, next_cursor, fence, owner, planned_at, as_of, finished_at, error, prepared, receipt
+		rows, err := tx.QueryContext(ctx, `SELECT pipeline, number, content, state, extents, generation, next_cursor, fence, owner, planned_at, as_of, finished_at, error, error_class, prepared, receipt
 			FROM runs `+where, args...)
 		if err != nil {
 			return err
@@ -127,7 +127,7 @@ func scanRun(rows *sql.Rows) (RunRecord, error) {
 	var state string
 	var extents, generation, cursor, prepared, receipt []byte
 	var planned, asOf, finished int64
-	err := rows.Scan(&r.PipelineID, &r.Number, &r.Content, &state, &extents, &generation, &cursor, &r.Fence, &r.Owner, &planned, &asOf, &finished, &r.Error, &prepared, &receipt)
+	err := rows.Scan(&r.PipelineID, &r.Number, &r.Content, &state, &extents, &generation, &cursor, &r.Fence, &r.Owner, &planned, &asOf, &finished, &r.Error, &r.ErrorClass, &prepared, &receipt)
 	if err != nil {
 		return r, err
 	}
@@ -170,7 +170,7 @@ func (c *Catalog) AcquireRun(ctx context.Context, pipelineID string, number int6
 		if err != nil {
 			return fmt.Errorf("next fence: %w", err)
 		}
-		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = 'running', owner = ?, fence = ?, lease_expires_at = `+nowMillis+` + ?, error = ''
+		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = 'running', owner = ?, fence = ?, lease_expires_at = `+nowMillis+` + ?, error = '', error_class = ''
 			WHERE pipeline = ? AND number = ? AND state IN ('planned', 'running') AND (owner = '' OR owner = ? OR lease_expires_at < `+nowMillis+`)`,
 			owner, lease.Fence, ttl.Milliseconds(), pipelineID, number, owner)
 		return oneRow(result, err, pipeline.ErrLeased)
@@ -241,7 +241,7 @@ func (c *Catalog) RecordReceipt(ctx context.Context, lease pipeline.Lease, recei
 		return fmt.Errorf("encode receipt: %w", err)
 	}
 	return c.Update(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = 'succeeded', receipt = ?, prepared = NULL, finished_at = `+nowMillis+`, owner = '', error = ''
+		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = 'succeeded', receipt = ?, prepared = NULL, finished_at = `+nowMillis+`, owner = '', error = '', error_class = ''
 			WHERE pipeline = ? AND number = ? AND fence = ? AND state = 'running'`,
 			string(encoded), lease.PipelineID, lease.Number, lease.Fence)
 		if err := oneRow(result, err, pipeline.ErrLeaseLost); err != nil {
@@ -255,17 +255,18 @@ func (c *Catalog) RecordReceipt(ctx context.Context, lease pipeline.Lease, recei
 	})
 }
 
-// RecordFailure notes why an attempt ended and releases the lease. With final
-// the run is failed, and stays so until RetryRun.
-func (c *Catalog) RecordFailure(ctx context.Context, lease pipeline.Lease, reason string, final bool) error {
+// RecordFailure notes why an attempt ended, with the class of the error, and
+// releases the lease. With final the run is failed, and stays so until RetryRun or
+// RetryFailed.
+func (c *Catalog) RecordFailure(ctx context.Context, lease pipeline.Lease, reason, class string, final bool) error {
 	state := pipeline.RunRunning
 	if final {
 		state = pipeline.RunFailed
 	}
 	return c.Update(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = ?, error = ?, owner = '', lease_expires_at = 0
+		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = ?, error = ?, error_class = ?, owner = '', lease_expires_at = 0
 			WHERE pipeline = ? AND number = ? AND fence = ? AND state = 'running'`,
-			string(state), reason, lease.PipelineID, lease.Number, lease.Fence)
+			string(state), reason, class, lease.PipelineID, lease.Number, lease.Fence)
 		return oneRow(result, err, pipeline.ErrLeaseLost)
 	})
 }
@@ -287,6 +288,17 @@ func (c *Catalog) RetryRun(ctx context.Context, pipelineID string, number int64)
 		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = 'planned' WHERE pipeline = ? AND number = ? AND state = 'failed'`, pipelineID, number)
 		return oneRow(result, err, fmt.Errorf("there is no failed run %d to try again", number))
 	})
+}
+
+// RetryFailed lets a pipeline's failed run, if there is one, be tried again. It
+// reports whether there was one.
+func (c *Catalog) RetryFailed(ctx context.Context, pipelineID string) (bool, error) {
+	result, err := c.write.ExecContext(ctx, `UPDATE runs SET state = 'planned' WHERE pipeline = ? AND state = 'failed'`, pipelineID)
+	if err != nil {
+		return false, fmt.Errorf("retry the failed run of pipeline %s: %w", pipelineID, err)
+	}
+	n, err := result.RowsAffected()
+	return n > 0, err
 }
 
 // RunContents returns the contents of a pipeline's runs that succeeded, by

@@ -78,7 +78,7 @@ func TestAPlanIsFixed(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := *run
-		want.State, want.Error = state, open.Error
+		want.State, want.Error, want.ErrorClass = state, open.Error, open.ErrorClass
 		if !reflect.DeepEqual(open, &want) {
 			t.Errorf("the run is %+v, want %+v", open, want)
 		}
@@ -89,14 +89,14 @@ func TestAPlanIsFixed(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(pipeline.RunRunning)
-	if err := c.RecordFailure(t.Context(), lease, "a reason", false); err != nil {
+	if err := c.RecordFailure(t.Context(), lease, "a reason", "retryable", false); err != nil {
 		t.Fatal(err)
 	}
 	check(pipeline.RunRunning)
 	if lease, err = c.AcquireRun(t.Context(), p.ID, run.Number, "b", time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.RecordFailure(t.Context(), lease, "a last reason", true); err != nil {
+	if err := c.RecordFailure(t.Context(), lease, "a last reason", "retryable", true); err != nil {
 		t.Fatal(err)
 	}
 	check(pipeline.RunFailed)
@@ -146,7 +146,7 @@ func TestOneRunAtATime(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocked("running")
-	if err := c.RecordFailure(t.Context(), lease, "reason", true); err != nil {
+	if err := c.RecordFailure(t.Context(), lease, "reason", "retryable", true); err != nil {
 		t.Fatal(err)
 	}
 	blocked("failed")
@@ -257,9 +257,9 @@ func TestLeases(t *testing.T) {
 				case "records":
 					err = c.RecordReceipt(t.Context(), leases[s.owner], pipeline.Receipt{Rows: int64(i)})
 				case "fails":
-					err = c.RecordFailure(t.Context(), leases[s.owner], "reason", false)
+					err = c.RecordFailure(t.Context(), leases[s.owner], "reason", "retryable", false)
 				case "gives up":
-					err = c.RecordFailure(t.Context(), leases[s.owner], "reason", true)
+					err = c.RecordFailure(t.Context(), leases[s.owner], "reason", "retryable", true)
 				}
 				if !errors.Is(err, s.want) {
 					t.Fatalf("step %d: %s %s: got %v, want %v", i, s.owner, s.does, err, s.want)
@@ -385,7 +385,7 @@ func TestOneOfManyOwnersGetsTheLease(t *testing.T) {
 		if winner < 0 || leases[winner].Fence != int64(round+1) {
 			t.Fatalf("round %d: winner %d, leases %+v", round, winner, leases)
 		}
-		if err := c[0].RecordFailure(t.Context(), leases[winner], "next round", false); err != nil {
+		if err := c[0].RecordFailure(t.Context(), leases[winner], "next round", "retryable", false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -567,7 +567,7 @@ func TestRestartPipeline(t *testing.T) {
 				if err == nil && number < 3 {
 					err = c.RecordReceipt(t.Context(), lease, pipeline.Receipt{})
 				} else if err == nil {
-					err = c.RecordFailure(t.Context(), lease, "diverged", true)
+					err = c.RecordFailure(t.Context(), lease, "diverged", "retryable", true)
 				}
 				if err != nil {
 					t.Fatal(err)
@@ -592,5 +592,34 @@ func TestRestartPipeline(t *testing.T) {
 				t.Errorf("restarted from an old state: %v", err)
 			}
 		})
+	}
+}
+
+// A failed run keeps the class of its error, is tried again by RetryFailed, and
+// has neither error nor class while it is.
+func TestAFailedRunIsRetriedWithItsPipeline(t *testing.T) {
+	c := newCatalog(t)
+	p, run := planned(t, c)
+	if again, err := c.RetryFailed(t.Context(), p.ID); err != nil || again {
+		t.Errorf("a run that has not failed is retried: %v", err)
+	}
+	lease, err := c.AcquireRun(t.Context(), p.ID, run.Number, "host-1", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.RecordFailure(t.Context(), lease, "no such bucket", "configuration", true); err != nil {
+		t.Fatal(err)
+	}
+	if r := latest(t, c, p); r.State != pipeline.RunFailed || r.Error != "no such bucket" || r.ErrorClass != "configuration" {
+		t.Errorf("%+v", r.Run)
+	}
+	if again, err := c.RetryFailed(t.Context(), p.ID); err != nil || !again {
+		t.Fatal(again, err)
+	}
+	if _, err := c.AcquireRun(t.Context(), p.ID, run.Number, "host-1", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if r := latest(t, c, p); r.State != pipeline.RunRunning || r.Error != "" || r.ErrorClass != "" {
+		t.Errorf("%+v", r.Run)
 	}
 }

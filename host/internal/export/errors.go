@@ -31,18 +31,26 @@ func permanent(format string, args ...any) error {
 // Retryable reports whether another attempt may succeed at a run whose attempt
 // ended with err.
 func Retryable(err error) bool {
+	if errors.Is(err, context.Canceled) {
+		return false
+	}
+	// A fenced attempt may be retried: the retry has a newer fence.
+	class := classOf(err)
+	return class == protocol.Retryable || class == protocol.Fenced
+}
+
+// classOf returns the class of an error that ended an attempt.
+func classOf(err error) protocol.Class {
 	var p *permanentError
 	var d *DivergedError
 	var l *LostError
 	switch {
-	case errors.As(err, &p), errors.As(err, &d), errors.As(err, &l), errors.Is(err, context.Canceled):
-		return false
+	case errors.As(err, &p), errors.As(err, &d), errors.As(err, &l):
+		return protocol.Permanent
 	case errors.Is(err, pipeline.ErrLeased), errors.Is(err, pipeline.ErrLeaseLost):
-		return true
+		return protocol.Retryable
 	default:
-		// A fenced attempt may be retried: the retry has a newer fence.
-		class := protocol.ClassOf(err)
-		return class == protocol.Retryable || class == protocol.Fenced
+		return protocol.ClassOf(err)
 	}
 }
 

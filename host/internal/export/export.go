@@ -30,9 +30,9 @@ type Store interface {
 	// RecordReceipt marks the run as succeeded and moves the pipeline's cursor,
 	// in one transaction; pipeline.ErrLeaseLost when the fence is not the latest.
 	RecordReceipt(ctx context.Context, lease pipeline.Lease, receipt pipeline.Receipt) error
-	// RecordFailure stores the reason why an attempt ended, and releases the
-	// lease. With final the run's state becomes failed.
-	RecordFailure(ctx context.Context, lease pipeline.Lease, reason string, final bool) error
+	// RecordFailure stores the reason why an attempt ended and the class of the
+	// error, and releases the lease. With final the run's state becomes failed.
+	RecordFailure(ctx context.Context, lease pipeline.Lease, reason, class string, final bool) error
 }
 
 // Blocks reads the journal.
@@ -166,7 +166,7 @@ func (x *Exporter) attempt(ctx context.Context, job Job, lease pipeline.Lease) (
 func (x *Exporter) fail(ctx context.Context, lease pipeline.Lease, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	err := x.Store.RecordFailure(ctx, lease, cause.Error(), !Retryable(cause) && !errors.Is(cause, context.Canceled))
+	err := x.Store.RecordFailure(ctx, lease, cause.Error(), classOf(cause).String(), !Retryable(cause) && !errors.Is(cause, context.Canceled))
 	if errors.Is(err, pipeline.ErrLeaseLost) {
 		return nil
 	}

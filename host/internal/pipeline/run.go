@@ -64,7 +64,8 @@ type Run struct {
 	AsOf       time.Time // all that was journaled before is in this run or an earlier one; zero: more runs are due
 	PlannedAt  time.Time
 	FinishedAt time.Time
-	Error      string
+	Error      string // why the last attempt ended; "": none has failed
+	ErrorClass string // of Error: retryable, permanent, configuration or fenced; "": not known
 	// Prepared is the receipt of the prepared and not yet committed run, from
 	// the latest attempt that requested the commit; nil before the first one.
 	Prepared *Receipt
