@@ -62,12 +62,12 @@ type Host struct {
 	folds        gate                // of all states
 }
 
-// nobody is an Observer that nobody looks at.
-type nobody struct{}
+// discard is an Observer that drops every report.
+type discard struct{}
 
-func (nobody) Report(Report) {}
+func (discard) Report(Report) {}
 
-// Open takes the data directory of a configuration and opens what is in it.
+// Open locks the data directory of a configuration and opens its files.
 // Nothing is read from sources, and no plugin runs, before RunOnce or Serve. A
 // directory that another process owns is a *LockedError.
 func Open(ctx context.Context, c *Config, o Options) (*Host, error) {
@@ -94,7 +94,7 @@ func newHost(c *Config, o Options, held locks) *Host {
 		states: map[stateKey]*state{}, indexes: map[int64]*identity.Index{}, known: map[int64]*identity.Aliases{}, gates: map[string]gate{}, isRegistered: map[string]bool{}, attempts: map[string]*attempt{}, folds: newGate(),
 	}
 	if h.observer == nil {
-		h.observer = nobody{}
+		h.observer = discard{}
 	}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
@@ -117,7 +117,7 @@ func (h *Host) open(ctx context.Context) error {
 	}
 	spill := filepath.Join(dataDir, spillDir)
 	if err := os.RemoveAll(spill); err != nil {
-		return fmt.Errorf("remove what a fold has left: %w", err)
+		return fmt.Errorf("remove the files that a fold has left: %w", err)
 	}
 	if h.spill, err = disk.OpenDir(spill); err != nil {
 		return err
@@ -125,7 +125,7 @@ func (h *Host) open(ctx context.Context) error {
 	if h.catalog, err = catalog.Open(ctx, filepath.Join(dataDir, catalogFile), h.owner); err != nil {
 		return err
 	}
-	// The lock says that nobody else is announcing, writing or exporting.
+	// The lock says that no other process is announcing, writing or exporting.
 	if err := errors.Join(h.catalog.ExpirePending(ctx), h.catalog.ExpireLeases(ctx)); err != nil {
 		return err
 	}
@@ -179,13 +179,13 @@ func (h *Host) Close() error {
 
 // stopTimeout is how long a host may take to stop, from the signal to its end:
 // less than the ten seconds after which container runtimes kill. stopGrace is
-// left for plugins, whatever else took how long.
+// left for plugins, however long the rest took.
 const (
 	stopTimeout = 7 * time.Second
 	stopGrace   = 2 * time.Second
 )
 
-// stopping returns the context of what a host does while it stops. All of it has
+// stopping returns the context of the work that a host does while it stops. All of it has
 // one deadline, which begins when Serve is told to stop.
 func (h *Host) stopping() (context.Context, context.CancelFunc) {
 	now := time.Now()

@@ -19,7 +19,7 @@ import (
 )
 
 // identityDir holds, below data_dir, the indexes of identity links by project.
-// What is in it is made anew when it is missing.
+// Their contents are rebuilt when they are missing.
 const identityDir = "identity"
 
 // indexCacheBytes is the memory that all indexes share.
@@ -98,7 +98,7 @@ func (j linkJournal) Segment(ctx context.Context, seq int64) (string, error) {
 	return j.host.catalog.Blob(ctx, j.project.ID, seq)
 }
 
-// foldLinks brings a project's index up to what is sealed.
+// foldLinks folds all sealed links of a project into its index.
 func (h *Host) foldLinks(ctx context.Context, p *config.Project) (*identity.Index, error) {
 	x, err := h.identity(p)
 	if err != nil {
@@ -153,8 +153,8 @@ func (h *Host) IdentityFailures(ctx context.Context, f IdentityFilter) (*Identit
 	return list, nil
 }
 
-// sealLinks seals what a serving host has taken, so that what a client was told
-// is folded.
+// sealLinks seals the rows that a serving host has taken, so that acknowledged links
+// are folded.
 func (h *Host) sealLinks(ctx context.Context, p *config.Project) error {
 	if !h.serving {
 		return nil
@@ -166,7 +166,7 @@ func (h *Host) sealLinks(ctx context.Context, p *config.Project) error {
 	return j.writer.Seal(ctx)
 }
 
-// identityStatus is what is known of a project's links; nil when none were ever
+// identityStatus counts a project's folded links; nil when none were ever
 // folded.
 func (h *Host) identityStatus(id int64) (*IdentityStatus, error) {
 	for _, p := range h.config.Projects {

@@ -135,7 +135,7 @@ func (r *rebuild) readOld(ctx context.Context) error {
 }
 
 // refuseHealthy returns a *HealthyCatalogError if the old catalog can be read as
-// a whole and lists what is in the store.
+// a whole and lists the files that are in the store.
 func (r *rebuild) refuseHealthy(ctx context.Context) error {
 	if r.old == nil || r.old.Check(ctx) != nil {
 		return nil
@@ -170,7 +170,7 @@ func (r *rebuild) refuseHealthy(ctx context.Context) error {
 }
 
 // sound reports whether a project's segments, runs of keys and generations are
-// those that the old catalog lists. What is in them is not read: journal verify
+// those that the old catalog lists. Their contents are not read: journal verify
 // does that.
 func (r *rebuild) sound(ctx context.Context, id int64) (bool, error) {
 	err := journal.Compare(ctx, r.old, r.store, id)
@@ -310,8 +310,8 @@ func restoreSeals(ctx context.Context, c *catalog.Catalog, store disk.Store, pro
 	return err
 }
 
-// restorePipelines copies what only the old catalog knows, as far as it can be
-// read.
+// restorePipelines copies the parts that only the old catalog has, as far as they
+// can be read.
 func (r *rebuild) restorePipelines(ctx context.Context, c *catalog.Catalog, report *RebuildReport) error {
 	folded := "people and identity mappings: the next run of a pipeline that exports them folds the whole journal again"
 	err := r.oldErr

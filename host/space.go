@@ -26,7 +26,7 @@ func explain(c *Config, err error) error {
 			free = append(free, fmt.Sprintf("%s has %d MiB free", dir, fs.Bavail*uint64(fs.Bsize)>>20))
 		}
 	}
-	return fmt.Errorf("%w\n%s. Once there is room, start again: what is durable stays, and the rest is read and exported then, once",
+	return fmt.Errorf("%w\n%s. Once there is room, start again: durable rows stay, and the rest is read and exported then, once",
 		err, strings.Join(free, ", "))
 }
 

@@ -41,7 +41,7 @@ func folding(t *testing.T) (*Host, *state) {
 		t.Fatal(err)
 	}
 	h := &Host{
-		config: &Config{}, log: slog.New(slog.DiscardHandler), observer: nobody{}, catalog: c, store: store, spill: spill,
+		config: &Config{}, log: slog.New(slog.DiscardHandler), observer: discard{}, catalog: c, store: store, spill: spill,
 		states: map[stateKey]*state{}, folds: newGate(),
 	}
 	h.journals = journals{openWriter: h.openWriter, openReader: h.openReader, now: time.Now, log: h.log, reopening: h.drainAgain}

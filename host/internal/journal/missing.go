@@ -51,7 +51,7 @@ func Missing(ctx context.Context, store disk.Store, project int64, segments Segm
 	if err != nil || len(absent) == 0 {
 		return loss, err
 	}
-	// Segments that were sealed after the store was listed are there by now.
+	// Segments that were sealed after the store was listed are in the second list.
 	if present, err = store.List(ctx, segmentDir(project)); err != nil {
 		return loss, err
 	}
@@ -104,7 +104,7 @@ func compareSegments(ctx context.Context, catalog Catalog, store disk.Store, pro
 
 // Compare compares a project's catalog with its store: a *BehindError or a
 // *LostCatalogError says that the store holds seals that the catalog does not
-// list. A writer may be at work meanwhile.
+// list. A writer may be at work at the same time.
 func Compare(ctx context.Context, catalog Catalog, store disk.Store, project int64) error {
 	if err := compareRecords(ctx, catalog, store, project); err != nil {
 		return err
