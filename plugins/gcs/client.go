@@ -3,6 +3,7 @@ package gcs
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -148,13 +149,53 @@ func (c config) findCredentials() (*auth.Credentials, error) {
 	if err != nil || c.Impersonate == "" {
 		return base, err
 	}
+	caller, err := httptransport.NewClient(&httptransport.Options{
+		Credentials: base, BaseRoundTripper: refusals{c.impersonationTransport()},
+	})
+	if err != nil {
+		return nil, sdk.Configuration(fmt.Errorf("act as %s: %w", c.Impersonate, err), "")
+	}
 	acting, err := impersonate.NewCredentials(&impersonate.CredentialsOptions{
-		TargetPrincipal: c.Impersonate, Scopes: []string{scope}, Credentials: base,
+		TargetPrincipal: c.Impersonate, Scopes: []string{scope}, Credentials: base, Client: caller,
 	})
 	if err != nil {
 		return nil, sdk.Configuration(fmt.Errorf("act as %s: %w", c.Impersonate, err), "")
 	}
 	return acting, nil
+}
+
+// impersonationTransport is the way to IAM Credentials.
+func (c config) impersonationTransport() http.RoundTripper {
+	if c.iam != nil {
+		return c.iam
+	}
+	return roundTripper()
+}
+
+// refusal is an answer of IAM Credentials that is not a token.
+type refusal struct {
+	status int
+	body   string
+}
+
+func (r *refusal) Error() string { return fmt.Sprintf("status %d: %s", r.status, r.body) }
+
+// refusals is a transport that returns answers other than success as errors of
+// type *refusal: the client for impersonation puts them into text.
+type refusals struct{ http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (t refusals) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := t.RoundTripper.RoundTrip(r)
+	if err != nil || answer.StatusCode < http.StatusMultipleChoices {
+		return answer, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of IAM Credentials: %w", err)
+	}
+	return nil, &refusal{answer.StatusCode, string(body)}
 }
 
 func (c config) baseCredentials() (*auth.Credentials, error) {

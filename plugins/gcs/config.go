@@ -3,6 +3,7 @@ package gcs
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/url"
 	"regexp"
 
@@ -21,6 +22,8 @@ type config struct {
 	Credentials string `json:"credentials"`
 	Impersonate string `json:"impersonate"`
 	KMSKey      string `json:"kms_key"`
+
+	iam http.RoundTripper // to IAM Credentials; nil: the default
 }
 
 func attributes() schema.Schema {

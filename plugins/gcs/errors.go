@@ -2,9 +2,11 @@ package gcs
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/setup"
 )
 
 // throttleDelay is how long the host waits at least after the service said
@@ -38,7 +41,7 @@ func (s *store) classify(permission string, err error) error {
 	if class := new(sdk.Error); errors.As(err, &class) {
 		return err
 	}
-	if hint := credentialHint(err); hint != "" {
+	if hint := s.credentialHint(err); hint != "" {
 		return sdk.Configuration(fmt.Errorf("get a token: %w", err), hint)
 	}
 	if errors.Is(err, storage.ErrBucketNotExist) {
@@ -91,15 +94,46 @@ func (s *store) hint(permission string, e *googleapi.Error) string {
 	case http.StatusUnauthorized:
 		return "the credentials are not accepted: attribute credentials holds a key that was deleted or disabled, or there are no application default credentials"
 	case http.StatusForbidden:
-		return fmt.Sprintf("the service account lacks %s: `%s` (roles/storage.objectUser has all permissions on objects; `penstock destinations setup` prints a role with exactly those that are used)", permission, s.grantCommand("roles/storage.objectUser"))
+		if m := refusedPermission.FindStringSubmatch(e.Message + e.Body); m != nil {
+			permission = m[1] // to overwrite an object is to delete it too
+		}
+		return fmt.Sprintf("the service account lacks %s: `%s`; `penstock destinations setup` prints a role with exactly the permissions that are used",
+			permission, s.grantCommand(roleOf(permission), e))
 	}
 	return ""
 }
 
-// grantCommand returns the command that gives the account of the credentials a
-// role on the bucket.
-func (s *store) grantCommand(role string) string {
-	return "gcloud storage buckets add-iam-policy-binding gs://" + s.bucket + " --member=serviceAccount:ACCOUNT --role=" + role
+// grantCommand returns the command that gives the account that was refused a role
+// on the bucket.
+func (s *store) grantCommand(role string, e *googleapi.Error) string {
+	account := s.connect.config.Impersonate
+	if m := refusedAccount.FindStringSubmatch(e.Message + e.Body); m != nil {
+		account = m[1]
+	} else if account == "" {
+		account = s.connect.config.caller()
+	}
+	return setup.Line("gcloud", "storage", "buckets", "add-iam-policy-binding", "gs://"+s.bucket,
+		"--member=serviceAccount:"+account, "--role="+role)
+}
+
+// refusedAccount and refusedPermission find the parts of the service's message:
+//
+//	export@acme.iam.gserviceaccount.com does not have storage.objects.delete access to …
+var (
+	refusedAccount    = regexp.MustCompile(`([^@\s"]+@[^@\s"]+) does not have `)
+	refusedPermission = regexp.MustCompile(`does not have (storage\.[A-Za-z.]+) access`)
+)
+
+// caller returns the address of the account that the credentials belong to, or a
+// placeholder.
+func (c config) caller() string {
+	var file struct {
+		Email string `json:"client_email"`
+	}
+	if json.Unmarshal([]byte(c.Credentials), &file) != nil || file.Email == "" {
+		return "ACCOUNT"
+	}
+	return file.Email
 }
 
 func (s *store) keyName() string {
@@ -111,19 +145,42 @@ func (s *store) keyName() string {
 
 // credentialHint is not empty when the service that hands out tokens refused
 // them for good.
-func credentialHint(err error) string {
+func (s *store) credentialHint(err error) string {
+	if r := new(refusal); errors.As(err, &r) {
+		return s.impersonationHint(r)
+	}
 	var e *auth.Error
 	if !errors.As(err, &e) {
 		return ""
 	}
-	if e.Response != nil && (e.Response.StatusCode >= http.StatusInternalServerError || e.Response.StatusCode == http.StatusTooManyRequests) {
+	if e.Response != nil && isOutage(e.Response.StatusCode) {
 		return ""
-	}
-	if strings.Contains(string(e.Body), "iam.serviceAccounts.getAccessToken") {
-		return "grant " + actorRole + " on the account of attribute impersonate to the credentials' own account"
 	}
 	if strings.Contains(string(e.Body), "Invalid JWT") {
 		return "set this machine's clock; or the key was deleted: create a new one and set credentials to it"
 	}
 	return "the credentials were refused: the key of attribute credentials was deleted or disabled, or the account does not exist any more"
+}
+
+// isOutage reports whether a service that hands out tokens may answer otherwise
+// later.
+func isOutage(status int) bool {
+	return status >= http.StatusInternalServerError || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout
+}
+
+// impersonationHint names the grant that lets the credentials' account act as the
+// one of attribute impersonate.
+func (s *store) impersonationHint(r *refusal) string {
+	account := s.connect.config.Impersonate
+	switch {
+	case isOutage(r.status):
+		return ""
+	case r.status == http.StatusNotFound:
+		return "the account " + account + " of attribute impersonate does not exist"
+	case strings.Contains(r.body, "SERVICE_DISABLED"):
+		return "enable the API that hands out tokens: `gcloud services enable iamcredentials.googleapis.com`"
+	}
+	return "let the account of the credentials act as the one of attribute impersonate: `" +
+		setup.Line("gcloud", "iam", "service-accounts", "add-iam-policy-binding", account,
+			"--member=serviceAccount:"+s.connect.config.caller(), "--role="+actorRole) + "`; a new grant takes some minutes"
 }

@@ -97,7 +97,7 @@ func (d *destination) checkRegion(ctx context.Context) sdk.CheckResult {
 	location, err := d.store.location(ctx)
 	switch {
 	case err != nil:
-		r.Detail = err.Error() + "; it needs storage.buckets.get on the bucket; leave region out to do without"
+		r.Detail = lake.Detail(err) + "; leave region out to do without"
 	case !strings.EqualFold(location, d.config.Region):
 		r.Detail = "the bucket is in " + location + ", region says " + d.config.Region + ": set region to the bucket's location"
 	default:

@@ -4,6 +4,7 @@ package gcs
 type permission struct {
 	name    string
 	purpose string
+	role    string // a predefined role that has it
 	// needed reports whether a configuration needs it; nil: every one does.
 	needed func(config) bool
 }
@@ -11,12 +12,12 @@ type permission struct {
 // permissions are all that the plugin needs on the bucket. Errors, setup and the
 // documentation take them from here.
 var permissions = []permission{
-	{"storage.objects.create", "every object", nil},
-	{"storage.objects.delete", "an object that is overwritten, too: manifests, sets, retries", nil},
-	{"storage.objects.get", "manifests, and objects whose upload had no answer", nil},
-	{"storage.objects.list", "objects that earlier attempts have left", nil},
-	{"storage.objects.update", "the fence: a change of an object's metadata", nil},
-	{"storage.buckets.get", "the comparison of region", func(c config) bool { return c.Region != "" }},
+	{"storage.objects.create", "every object", objectRole, nil},
+	{"storage.objects.delete", "an object that is overwritten, too: manifests, sets, retries", objectRole, nil},
+	{"storage.objects.get", "manifests, and objects whose upload had no answer", objectRole, nil},
+	{"storage.objects.list", "objects that earlier attempts have left", objectRole, nil},
+	{"storage.objects.update", "the fence: a change of an object's metadata", objectRole, nil},
+	{"storage.buckets.get", "the comparison of region", "roles/storage.legacyBucketReader", func(c config) bool { return c.Region != "" }},
 }
 
 // permissions returns the names of the permissions that the configuration needs.
@@ -30,7 +31,19 @@ func (c config) permissions() []string {
 	return names
 }
 
+// roleOf returns a predefined role that has a permission.
+func roleOf(name string) string {
+	for _, p := range permissions {
+		if p.name == name {
+			return p.role
+		}
+	}
+	return objectRole
+}
+
 const (
+	// objectRole has all permissions on objects.
+	objectRole = "roles/storage.objectUser"
 	// actorRole lets one account act as another.
 	actorRole = "roles/iam.serviceAccountTokenCreator"
 	// keyRole lets Cloud Storage's service agent use a key.

@@ -373,3 +373,19 @@ func hintOf(err error) string {
 	}
 	return ""
 }
+
+// The time limit of single calls does not end an upload that takes longer
+// (rudderlabs/rudder-server#2662).
+func TestAnUploadMayTakeLongerThanACall(t *testing.T) {
+	server, s := newServer(t)
+	s.callTimeout = time.Nanosecond
+	if _, _, err := s.Read(t.Context(), "large.json.gz", 10); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a call beyond its limit: %v", err)
+	}
+	if err := create(t.Context(), s, "large.json.gz", data(2*chunkSize+1)); err != nil {
+		t.Fatal(err)
+	}
+	if got := server.Files()["large.json.gz"]; !bytes.Equal(got, data(2*chunkSize+1)) {
+		t.Errorf("%d bytes are there", len(got))
+	}
+}

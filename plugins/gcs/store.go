@@ -34,10 +34,12 @@ type store struct {
 	bucket  string
 	kmsKey  string
 	buffers *buffers
+
+	callTimeout time.Duration // of one call with all its retries
 }
 
 func newStore(c config, shared *buffers) *store {
-	return &store{connect: &connector{config: c}, bucket: c.Bucket, kmsKey: c.KMSKey, buffers: shared}
+	return &store{connect: &connector{config: c}, bucket: c.Bucket, kmsKey: c.KMSKey, buffers: shared, callTimeout: callTimeout}
 }
 
 func (s *store) object(ctx context.Context, name string) (*storage.ObjectHandle, error) {
@@ -66,7 +68,7 @@ func conditions(prev lake.Version) (storage.Conditions, error) {
 
 // location is where the bucket's data lie, as in "US-CENTRAL1".
 func (s *store) location(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.callTimeout)
 	defer cancel()
 	client, err := s.connect.get(ctx)
 	if err != nil {
@@ -81,7 +83,7 @@ func (s *store) location(ctx context.Context) (string, error) {
 
 // Read implements lake.Store.
 func (s *store) Read(ctx context.Context, name string, limit int64) ([]byte, lake.Version, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.callTimeout)
 	defer cancel()
 	o, err := s.object(ctx, name)
 	if err != nil {
@@ -115,7 +117,7 @@ func (s *store) readEmpty(ctx context.Context, o *storage.ObjectHandle) ([]byte,
 
 // Stat implements lake.Store.
 func (s *store) Stat(ctx context.Context, name string) (lake.Info, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.callTimeout)
 	defer cancel()
 	o, err := s.object(ctx, name)
 	if err != nil {
@@ -132,7 +134,7 @@ func (s *store) Stat(ctx context.Context, name string) (lake.Info, error) {
 
 // ReadRange implements lake.Store.
 func (s *store) ReadRange(ctx context.Context, name string, at lake.Version, offset, n int64) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.callTimeout)
 	defer cancel()
 	expected, err := conditions(at)
 	if err != nil {
@@ -182,7 +184,7 @@ func (s *store) WriteIf(ctx context.Context, name string, data []byte, prev lake
 
 // insert writes an object in one request, and again after a transient error.
 func (s *store) insert(ctx context.Context, o *storage.ObjectHandle, data []byte, contentType string) (*storage.ObjectAttrs, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.callTimeout)
 	defer cancel()
 	sum := crc32.Checksum(data, castagnoli)
 	w := o.NewWriter(ctx)
@@ -250,7 +252,7 @@ func (s *store) Delete(ctx context.Context, names []string) error {
 }
 
 func (s *store) deleteOne(ctx context.Context, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.callTimeout)
 	defer cancel()
 	o, err := s.object(ctx, name)
 	if err != nil {
@@ -270,7 +272,7 @@ func (s *store) Fence(ctx context.Context, name string, by lake.Attempt) (lake.V
 	if err := s.emptyAside(ctx, name); err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.callTimeout)
 	defer cancel()
 	o, err := s.object(ctx, name)
 	if err != nil {

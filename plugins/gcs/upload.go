@@ -180,7 +180,7 @@ func (r *replacement) compose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.store.callTimeout)
 	defer cancel()
 	found, err := r.store.connect.get(ctx)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -60,6 +61,9 @@ func (s *store) classifyCode(action, name, code string, status int, err error) e
 	}
 	hint := s.checksumHint(code, status, err)
 	if hint == "" {
+		hint = keyHint(err)
+	}
+	if hint == "" {
 		hint = s.hint(action, name, code, status)
 	}
 	if hint != "" {
@@ -88,6 +92,19 @@ func (s *store) checksumHint(code string, status int, err error) string {
 	return ""
 }
 
+// refusedKey finds a key and the action on it in the service's message.
+var refusedKey = regexp.MustCompile(`perform: (kms:[A-Za-z]+) on (?:the )?resource:? "?(arn:[^\s"]+)`)
+
+// keyHint returns the statement that allows the use of a key, if the service
+// refuses that. It is empty for other errors.
+func keyHint(err error) string {
+	m := refusedKey.FindStringSubmatch(err.Error())
+	if m == nil {
+		return ""
+	}
+	return grant(m[1], actions(onKey), m[2]) + "; the key's own policy must leave it to IAM, or allow it as well"
+}
+
 // hint returns the action for a person who can correct the error. It is empty for
 // errors that need no person.
 func (s *store) hint(action, name, code string, status int) string {
@@ -111,17 +128,17 @@ func (s *store) hint(action, name, code string, status int) string {
 	if status != http.StatusForbidden && code != "AccessDenied" {
 		return ""
 	}
-	hint := s.grant(action, name)
+	hint := grant(action, []string{action}, s.resource(action, name))
 	if s.encrypt.algorithm == "aws:kms" && action == "s3:PutObject" {
 		hint += "; with encryption = \"kms\" the key's policy must allow " + strings.Join(actions(onKey), " and ") + " as well"
 	}
 	return hint + "; expected_bucket_owner, where it is set, must be the account that owns the bucket"
 }
 
-// grant returns the statement of a policy that allows an action.
-func (s *store) grant(action, name string) string {
-	on := s.resource(action, name)
-	text, err := json.Marshal(statement([]string{action}, []string{on}, nil))
+// grant returns the text that asks for an action, with the statement of a policy
+// that allows actions.
+func grant(action string, actions []string, on string) string {
+	text, err := json.Marshal(statement(actions, []string{on}, nil))
 	if err != nil {
 		panic("s3: a statement cannot be encoded: " + err.Error())
 	}

@@ -17,6 +17,15 @@ func Word(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
+// Line returns a command of several words on one line, without a newline.
+func Line(words ...string) string {
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		quoted[i] = Word(word)
+	}
+	return strings.Join(quoted, " ")
+}
+
 // Command returns a command of several words on one or more lines, each
 // continued after about 100 characters.
 //

@@ -223,7 +223,8 @@ func (s *sample) rounds() [3]*sample {
 type disturbance struct{ how, point string }
 
 // Three streams are exported to each store in three runs, with late data, and
-// read back with DuckDB. Host and plugin die and freeze in between.
+// read back with DuckDB. Host and plugin die and freeze in between. The second and
+// the third run bring rows of days that the first, the backfill, has exported.
 func TestObjectStores(t *testing.T) {
 	for _, store := range objectstore.All() {
 		t.Run(store.Type, func(t *testing.T) {

@@ -44,7 +44,7 @@ type check struct {
 func (c *check) try(action string, f func() error) bool {
 	r := sdk.CheckResult{Action: action, OK: true}
 	if err := f(); err != nil {
-		r.OK, r.Detail = false, detail(err)
+		r.OK, r.Detail = false, Detail(err)
 	}
 	c.results = append(c.results, r)
 	return r.OK
@@ -103,17 +103,27 @@ func (c *check) replace() error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.seal(version); err != nil {
+	first, err := c.seal(version)
+	if err != nil {
 		return err
 	}
 	if version, err = c.store.Fence(c.ctx, c.set, c.by); err != nil {
-		return err
+		return errors.Join(err, c.drop(first))
 	}
 	r, err := c.seal(version)
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.Switch(c.ctx), r.Abort(context.WithoutCancel(c.ctx)))
+	return errors.Join(r.Switch(c.ctx), c.drop(r))
+}
+
+// drop drops a replacement that was not switched. Its error says that the check
+// has left something.
+func (c *check) drop(r Replacement) error {
+	if err := r.Abort(context.WithoutCancel(c.ctx)); err != nil {
+		return fmt.Errorf("%w; the check has left an unfinished replacement of %s", err, c.set)
+	}
+	return nil
 }
 
 func (c *check) seal(version Version) (Replacement, error) {
@@ -125,7 +135,7 @@ func (c *check) seal(version Version) (Replacement, error) {
 		err = r.Seal(c.ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(err, r.Abort(context.WithoutCancel(c.ctx)))
+		return nil, errors.Join(err, c.drop(r))
 	}
 	return r, nil
 }
@@ -138,8 +148,8 @@ func (c *check) remove() error {
 	return err
 }
 
-// detail returns the text of an error with its hint, if it has one.
-func detail(err error) string {
+// Detail returns the text of an error with its hint, if it has one.
+func Detail(err error) string {
 	var e *sdk.Error
 	if errors.As(err, &e) && e.Hint != "" {
 		return err.Error() + "; " + e.Hint

@@ -125,6 +125,9 @@ func (s *Server) remove(w http.ResponseWriter, r *http.Request, name string) *fa
 }
 
 func (s *Server) compose(w http.ResponseWriter, r *http.Request, name string) *failure {
+	if fail := s.allowed("storage.objects.get"); fail != nil {
+		return fail
+	}
 	var request struct {
 		Destination   attributes `json:"destination"`
 		SourceObjects []struct {

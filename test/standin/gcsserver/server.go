@@ -32,6 +32,9 @@ type Server struct {
 	Authorize func(token string) bool
 	// Retention forbids to overwrite and to delete objects.
 	Retention bool
+	// Denied are the permissions that the account lacks, such as
+	// "storage.objects.delete".
+	Denied []string
 	// DeniedKey is the name of a Cloud KMS key that the service may not use.
 	DeniedKey string
 
@@ -82,6 +85,31 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// allowed refuses a call that needs a permission which the account lacks.
+func (s *Server) allowed(permission string) *failure {
+	if !slices.Contains(s.Denied, permission) {
+		return nil
+	}
+	return &failure{http.StatusForbidden, "forbidden", fmt.Sprintf("export@acme.iam.gserviceaccount.com does not have %s access to the Google Cloud Storage object. "+
+		"Permission '%s' denied on resource (or it may not exist).", permission, permission)}
+}
+
+// permissionOf returns the permission that a request for objects needs before
+// anything else is looked at; those of inserts are checked when they are stored.
+func permissionOf(r *http.Request, name string) string {
+	switch {
+	case r.Method == http.MethodPost || r.Method == http.MethodPut:
+		return "storage.objects.create"
+	case r.Method == http.MethodPatch:
+		return "storage.objects.update"
+	case r.Method == http.MethodDelete:
+		return "storage.objects.delete"
+	case name == "":
+		return "storage.objects.list"
+	}
+	return "storage.objects.get"
+}
+
 func (s *Server) authorized(r *http.Request) bool {
 	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if s.Authorize != nil {
@@ -103,12 +131,19 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) *failure {
 		return &failure{http.StatusNotFound, "notFound", "The specified bucket does not exist."}
 	}
 	name, action, ok := target(rest)
-	switch {
-	case !ok:
+	if !ok {
 		return unknown(r)
+	}
+	if fail := s.allowed(permissionOf(r, name)); fail != nil && rest != "" {
+		return fail
+	}
+	switch {
 	case upload:
 		return s.upload(w, r)
 	case rest == "" && r.Method == http.MethodGet:
+		if fail := s.allowed("storage.buckets.get"); fail != nil {
+			return fail
+		}
 		return answer(w, map[string]any{"kind": "storage#bucket", "name": s.Bucket, "location": s.Location})
 	case name == "" && r.Method == http.MethodGet:
 		return s.list(w, r)
@@ -205,6 +240,12 @@ func (s *Server) store(attrs attributes, data []byte, query url.Values) (*object
 	}
 	if s.DeniedKey != "" && attrs.KMSKeyName == s.DeniedKey {
 		return nil, &failure{http.StatusForbidden, "forbidden", "Permission denied on Cloud KMS key. Please ensure that your Cloud Storage service account has been authorized to use this key."}
+	}
+	if fail := s.allowed("storage.objects.create"); fail != nil {
+		return nil, fail
+	}
+	if fail := s.allowed("storage.objects.delete"); fail != nil && old != nil {
+		return nil, fail
 	}
 	if old != nil && s.Retention {
 		return nil, s.retained(attrs.Name)
