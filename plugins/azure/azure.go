@@ -30,6 +30,7 @@ func Plugin() sdk.Plugin {
 		New: func(_ context.Context, c sdk.Config) (sdk.Destination, error) {
 			return open(c, shared)
 		},
+		Setup: prepare,
 	}
 }
 

@@ -41,6 +41,8 @@ func TestConformance(t *testing.T) {
 	}
 	destinationtest.Run(t, destinationtest.Harness{
 		Package: "github.com/penstock-io/penstock/cmd/penstock-destination-azure",
+		Record:  "testdata/conformance/azurite.json",
+		Service: destinationtest.Service{Name: "azurite 3.37", Kind: destinationtest.Emulator},
 		Config: func(destinationtest.T) map[string]any {
 			return map[string]any{
 				"storage_account": server.Account, "container": "lake", "endpoint": server.Endpoint,

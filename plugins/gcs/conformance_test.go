@@ -36,6 +36,8 @@ func TestConformance(t *testing.T) {
 	}
 	destinationtest.Run(t, destinationtest.Harness{
 		Package: "github.com/penstock-io/penstock/cmd/penstock-destination-gcs",
+		Record:  "testdata/conformance/gcsserver.json",
+		Service: destinationtest.Service{Name: "test/standin/gcsserver", Kind: destinationtest.Fake},
 		Config: func(destinationtest.T) map[string]any {
 			return map[string]any{
 				"bucket": "lake", "endpoint": listening.URL, "prefix": fmt.Sprintf("place/%d", places.Add(1)),

@@ -130,7 +130,7 @@ func TestImpersonation(t *testing.T) {
 	tokens, s := newImpersonating(t)
 	tokens.Grant("lake@acme.iam.gserviceaccount.com")
 	for range 3 {
-		if err := create(t.Context(), s, "a.json.gz", data(10)); err != nil {
+		if err := laketest.Put(t.Context(), s, "a.json.gz", laketest.Steps(10)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -143,7 +143,7 @@ func TestImpersonation(t *testing.T) {
 // grants it.
 func TestImpersonationThatIsNotGranted(t *testing.T) {
 	tokens, s := newImpersonating(t)
-	err := create(t.Context(), s, "a.json.gz", data(10))
+	err := laketest.Put(t.Context(), s, "a.json.gz", laketest.Steps(10))
 	const want = "gcloud iam service-accounts add-iam-policy-binding lake@acme.iam.gserviceaccount.com"
 	if protocol.ClassOf(err) != protocol.Configuration || !strings.Contains(hintOf(err), want) || !strings.Contains(hintOf(err), "--member=serviceAccount:"+tokens.Account) {
 		t.Errorf("class %v, hint %q of %v", protocol.ClassOf(err), hintOf(err), err)

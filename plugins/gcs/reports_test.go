@@ -382,10 +382,10 @@ func TestAnUploadMayTakeLongerThanACall(t *testing.T) {
 	if _, _, err := s.Read(t.Context(), "large.json.gz", 10); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a call beyond its limit: %v", err)
 	}
-	if err := create(t.Context(), s, "large.json.gz", data(2*chunkSize+1)); err != nil {
+	if err := laketest.Put(t.Context(), s, "large.json.gz", laketest.Steps(2*chunkSize+1)); err != nil {
 		t.Fatal(err)
 	}
-	if got := server.Files()["large.json.gz"]; !bytes.Equal(got, data(2*chunkSize+1)) {
+	if got := server.Files()["large.json.gz"]; !bytes.Equal(got, laketest.Steps(2*chunkSize+1)) {
 		t.Errorf("%d bytes are there", len(got))
 	}
 }

@@ -20,6 +20,8 @@ func target(at destinationtest.Place) laketest.Target {
 func TestConformance(t *testing.T) {
 	destinationtest.Run(t, destinationtest.Harness{
 		Package: "github.com/penstock-io/penstock/cmd/penstock-destination-localfs",
+		Record:  "testdata/conformance/filesystem.json",
+		Service: destinationtest.Service{Name: "a file system", Kind: destinationtest.RealServer},
 		Config:  func(t destinationtest.T) map[string]any { return map[string]any{"path": t.TempDir()} },
 		Bad: []destinationtest.BadConfig{
 			{Name: "relative path", Change: func(c map[string]any) { c["path"] = "out" }, Attributes: []string{"path"}},

@@ -28,6 +28,8 @@ func TestConformance(t *testing.T) {
 	}
 	destinationtest.Run(t, destinationtest.Harness{
 		Package: "github.com/penstock-io/penstock/cmd/penstock-destination-s3",
+		Record:  "testdata/conformance/versitygw.json",
+		Service: destinationtest.Service{Name: "versitygw 1.8", Kind: destinationtest.Emulator},
 		Config: func(destinationtest.T) map[string]any {
 			return map[string]any{
 				"bucket": "lake", "region": "us-east-1", "endpoint": server.Endpoint,

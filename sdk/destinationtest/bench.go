@@ -28,6 +28,14 @@ type bench struct {
 	h      Harness
 	config map[string]any
 	log    logBuffer
+
+	skipped string // the reason; empty: the check was not skipped
+}
+
+// Skipf keeps the reason.
+func (b *bench) Skipf(format string, args ...any) {
+	b.skipped = fmt.Sprintf(format, args...)
+	b.T.Skipf(format, args...)
 }
 
 func newBench(t T, h Harness) *bench {

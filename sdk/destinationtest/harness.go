@@ -81,7 +81,31 @@ type Harness struct {
 
 	// Timeout bounds each call. 0: one minute.
 	Timeout time.Duration
+
+	// Record is the path of a JSON file with the result of each check and the
+	// Service that it was run against. Run fails when a full run has another
+	// result; it writes the file when the flag -update of the test binary is set.
+	// Empty: no file.
+	Record  string
+	Service Service
 }
+
+// Service names the server that a destination was tested with.
+type Service struct {
+	// Name of the server, with its version if it has one: "versitygw 1.8".
+	Name string      `json:"name"`
+	Kind ServiceKind `json:"kind"`
+}
+
+// ServiceKind tells how close a server is to the service of users.
+type ServiceKind string
+
+// The kinds.
+const (
+	RealServer ServiceKind = "real server" // the service itself
+	Emulator   ServiceKind = "emulator"    // a server of others that speaks the service's protocol
+	Fake       ServiceKind = "fake"        // written for these tests
+)
 
 // BadConfig is a configuration with mistakes.
 type BadConfig struct {
@@ -106,15 +130,28 @@ type Place struct {
 func Run(t *testing.T, h Harness) {
 	t.Helper()
 	h = h.withDefaults(t)
-	answers(newBench(t, h))
+	r := recording{Plugin: answers(newBench(t, h)), Service: h.Service}
 	for _, c := range checks {
-		t.Run(c.name, func(t *testing.T) { c.hold(newBench(t, h)) })
+		held := t.Run(c.name, func(t *testing.T) {
+			b := newBench(t, h)
+			defer func() { r.add(c, b.skipped) }()
+			c.hold(b)
+		})
+		r.failed = r.failed || !held
+	}
+	if h.Record != "" {
+		r.compare(t, h.Record)
 	}
 }
 
-// answers ends the suite when the plugin does not start, or does not answer
-// Configure within Harness.Timeout: each check would wait for as long.
-func answers(b *bench) { b.start().kill() }
+// answers returns the plugin's name. It ends the suite when the plugin does not
+// start, or does not answer Configure within Harness.Timeout: each check would
+// wait for as long.
+func answers(b *bench) string {
+	p := b.start()
+	defer p.kill()
+	return p.describe().Name
+}
 
 // hold runs the check. A failure names the rule and where to read it.
 func (c check) hold(b *bench) {
@@ -143,6 +180,9 @@ func (h Harness) withDefaults(t T) Harness {
 	}
 	if h.Timeout == 0 {
 		h.Timeout = time.Minute
+	}
+	if h.Record != "" && (h.Service.Name == "" || h.Service.Kind == "") {
+		t.Fatalf("destinationtest: Harness.Record needs Harness.Service")
 	}
 	if h.LongestRow == 0 {
 		h.LongestRow = 1 << 20

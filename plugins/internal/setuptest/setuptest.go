@@ -105,6 +105,7 @@ chown() { record chown "$@"; }
 chmod() { record chmod "$@"; }
 mktemp() { record mktemp "$@"; }
 CALLER=host@acme.iam.gserviceaccount.com
+RESOURCE_GROUP=group LOCATION=westeurope PRINCIPAL_ID=principal ISSUER=https://issuer SUBJECT=system:serviceaccount:a:b EXPIRY=2030-01-01
 PATH=/nonexistent
 set -eu
 `
