@@ -57,7 +57,7 @@ func (c *cli) drop(ctx context.Context, operations host.Operations, filter host.
 		c.printCounts(counts)
 	}
 	if !yes {
-		if err := c.confirm(fmt.Sprintf("Drop %s records for good?", thousands(total(counts)))); err != nil {
+		if err := c.confirm(fmt.Sprintf("Drop %s records for good?", thousands(total(counts))), "nothing was dropped"); err != nil {
 			return err
 		}
 	}
@@ -108,11 +108,11 @@ func (c *cli) dropped(report *host.DropReport, filter host.QuarantineFilter) err
 }
 
 // confirm asks a question on the terminal. Without one, and for machines, it
-// refuses.
-func (c *cli) confirm(question string) error {
+// refuses. refused is the error of another answer than yes.
+func (c *cli) confirm(question, refused string) error {
 	in, ok := c.in.(*os.File)
 	if c.json || !c.asks && (!ok || !isatty.IsTerminal(in.Fd())) {
-		return usageError{errors.New("nothing was dropped: there is no terminal to ask on; add --yes")}
+		return usageError{errors.New(refused + ": there is no terminal to ask on; add --yes")}
 	}
 	fmt.Fprintf(c.err, "%s [y/N] ", question)
 	answer, err := bufio.NewReader(c.in).ReadString('\n')
@@ -120,7 +120,7 @@ func (c *cli) confirm(question string) error {
 		return fmt.Errorf("read the answer: %w", err)
 	}
 	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
-		return errors.New("nothing was dropped")
+		return errors.New(refused)
 	}
 	return nil
 }

@@ -63,3 +63,51 @@ func TestDropAsks(t *testing.T) {
 		})
 	}
 }
+
+// recovering is a pipeline whose destination has two runs that the catalog does
+// not know.
+type recovering struct {
+	host.Operations
+	resent int
+}
+
+func (r *recovering) RecoverPipeline(_ context.Context, name string, resend bool) (*host.Recovery, error) {
+	found := &host.Recovery{Pipeline: name, Destination: "s3.lake", Agreed: 3, Recorded: 4, Committed: 5, Differs: true}
+	if resend {
+		r.resent++
+		found.NextRun = 6
+	}
+	return found, nil
+}
+
+// Rows are sent again only after a yes to the question that says which of them
+// will be there twice.
+func TestResendAsks(t *testing.T) {
+	t.Parallel()
+	const question = "Rows of the runs 4 to 5 at the destination that this journal has, too, will be there twice. Send again all rows that came after run 3? [y/N] "
+	for name, tt := range map[string]struct {
+		answer                     string
+		resend, asks, yes, machine bool
+		resent                     int
+		failed                     bool
+		said                       string
+	}{
+		"only compared":           {said: "add --resend"},
+		"yes":                     {resend: true, answer: "y\n", asks: true, resent: 1, said: question},
+		"no":                      {resend: true, answer: "n\n", asks: true, failed: true, said: question},
+		"no terminal":             {resend: true, failed: true, said: "both have the runs up to 3"},
+		"no terminal, with --yes": {resend: true, yes: true, resent: 1, said: "from run 6 on"},
+		"json":                    {resend: true, machine: true, failed: true},
+		"json, with --yes":        {resend: true, machine: true, yes: true, resent: 1, said: `"next_run": 6`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			c := &cli{in: strings.NewReader(tt.answer), asks: tt.asks, out: &out, err: &out, json: tt.machine}
+			r := &recovering{}
+			err := c.recover(t.Context(), r, "ev", tt.resend, tt.yes)
+			if r.resent != tt.resent || (err != nil) != tt.failed || !strings.Contains(out.String(), tt.said) || tt.yes && strings.Contains(out.String(), "[y/N]") {
+				t.Errorf("resent %d times, %v; it says\n%s", r.resent, err, out.String())
+			}
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 
@@ -67,7 +68,7 @@ at the destination, replaces it all the same, this time.`,
 }
 
 func newPipelineRecoverCommand(c *cli) *cobra.Command {
-	var resend bool
+	var resend, yes bool
 	command := &cobra.Command{
 		Use: "recover PIPELINE", Short: "Let a pipeline go on whose destination holds other runs than its catalog",
 		Long: `Compare the runs that a pipeline's destination holds with those of the catalog.
@@ -80,7 +81,9 @@ Stop the other host first, if there is one.
 With --resend the pipeline continues after the destination's last run: the rows
 of the destination stay, and all rows after the last run that both have are sent
 again, under new numbers. No row is lost. A row that the destination's
-other runs hold and that this host sends again is there twice.`,
+other runs hold and that this host sends again is there twice: rows are not
+compared, because a destination keeps digests of whole objects. The command shows
+the runs that differ and asks; --yes resends without asking.`,
 		Args: exactly("PIPELINE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			operations, err := c.plugged(cmd.Context())
@@ -88,19 +91,48 @@ other runs hold and that this host sends again is there twice.`,
 				return err
 			}
 			defer operations.Close()
-			r, err := operations.RecoverPipeline(cmd.Context(), args[0], resend)
-			if err != nil {
-				return err
-			}
-			if c.json {
-				return c.printJSON(r)
-			}
-			c.printRecovery(r)
-			return nil
+			return c.recover(cmd.Context(), operations, args[0], resend, yes)
 		},
 	}
 	command.Flags().BoolVar(&resend, "resend", false, "send again what came after the last run that both have")
+	command.Flags().BoolVarP(&yes, "yes", "y", false, "with --resend: do not ask")
 	return command
+}
+
+// recover compares a pipeline's runs with those of its destination. With resend it
+// shows the comparison, asks unless yes is set, and has the rows sent again.
+func (c *cli) recover(ctx context.Context, operations host.Operations, pipeline string, resend, yes bool) error {
+	r, err := operations.RecoverPipeline(ctx, pipeline, false)
+	if err != nil {
+		return err
+	}
+	if resend && r.Differs {
+		if !yes && !r.Untried {
+			if !c.json {
+				c.printCompared(r)
+			}
+			if err := c.confirm(resendQuestion(r), "nothing will be sent again"); err != nil {
+				return err
+			}
+		}
+		if r, err = operations.RecoverPipeline(ctx, pipeline, true); err != nil {
+			return err
+		}
+	}
+	if c.json {
+		return c.printJSON(r)
+	}
+	c.printRecovery(r)
+	return nil
+}
+
+// resendQuestion says which rows will be at the destination twice.
+func resendQuestion(r *host.Recovery) string {
+	if r.Committed <= r.Agreed {
+		return fmt.Sprintf("Send again all rows that came after run %d?", r.Agreed)
+	}
+	return fmt.Sprintf("Rows of the runs %d to %d at the destination that this journal has, too, will be there twice. Send again all rows that came after run %d?",
+		r.Agreed+1, r.Committed, r.Agreed)
 }
 
 func (c *cli) printRecovery(r *host.Recovery) {
@@ -108,8 +140,7 @@ func (c *cli) printRecovery(r *host.Recovery) {
 		fmt.Fprintf(c.out, "pipeline %s: %s holds the runs that the catalog has recorded; there is nothing to recover\n", r.Pipeline, r.Destination)
 		return
 	}
-	fmt.Fprintf(c.out, "pipeline %s: the last run at %s is run %d, in the catalog it is run %d; both have the runs up to %d\n",
-		r.Pipeline, r.Destination, r.Committed, r.Recorded, r.Agreed)
+	c.printCompared(r)
 	switch {
 	case r.NextRun > 0:
 		fmt.Fprintf(c.out, "what came after run %d will be sent again, from run %d on: penstock pipelines run %s\n", r.Agreed, r.NextRun, r.Pipeline)
@@ -118,6 +149,11 @@ func (c *cli) printRecovery(r *host.Recovery) {
 	default:
 		fmt.Fprintf(c.out, "to go on behind run %d, and send again what came after run %d, add --resend\n", r.Committed, r.Agreed)
 	}
+}
+
+func (c *cli) printCompared(r *host.Recovery) {
+	fmt.Fprintf(c.out, "pipeline %s: the last run at %s is run %d, in the catalog it is run %d; both have the runs up to %d\n",
+		r.Pipeline, r.Destination, r.Committed, r.Recorded, r.Agreed)
 }
 
 func newPauseCommand(c *cli, use, short string, paused bool) *cobra.Command {

@@ -93,7 +93,7 @@ func TestARestoredBackupDoesNotTakeAnotherRunForItsOwn(t *testing.T) {
 
 	s.Says(s.Penstock(nil, "pipelines", "recover", "events_out"), 0, "run 2", "both have the runs up to 1", "--resend")
 	s.delivered("after a look", slices.Concat(numbers(0, 5), numbers(100, 5))...)
-	s.Says(s.Penstock(nil, "pipelines", "recover", "events_out", "--resend"), 0, "from run 3 on")
+	s.Says(s.Penstock(nil, "pipelines", "recover", "events_out", "--resend", "--yes"), 0, "from run 3 on")
 	s.Once()
 	all := slices.Concat(numbers(0, 5), numbers(100, 5), numbers(200, 5))
 	s.delivered("after the recovery", all...)
@@ -118,7 +118,7 @@ func TestARestoredBackupThatIsFarBehindStops(t *testing.T) {
 	s.restore()
 	s.file("c.ndjson", 200, 5)
 	s.Says(s.Penstock(nil, "run", "--once"), 1, "run 2", "run 5", "penstock pipelines recover events_out")
-	s.Says(s.Penstock(nil, "pipelines", "recover", "events_out", "--resend"), 0, "from run 6 on")
+	s.Says(s.Penstock(nil, "pipelines", "recover", "events_out", "--resend", "--yes"), 0, "from run 6 on")
 	s.Once()
 	s.delivered("after the recovery", slices.Concat(numbers(0, 5), numbers(100, 4), numbers(200, 5))...)
 }
@@ -181,7 +181,7 @@ func TestADestinationThatLostItsRunsIsSentThemAgain(t *testing.T) {
 	s.copy("out.backup", "out")
 	s.file("c.ndjson", 200, 5)
 	s.Says(s.Penstock(nil, "run", "--once"), 1, "was emptied, or restored", "penstock pipelines recover events_out")
-	s.Says(s.Penstock(nil, "pipelines", "recover", "events_out", "--resend"), 0, "what came after run 1")
+	s.Says(s.Penstock(nil, "pipelines", "recover", "events_out", "--resend", "--yes"), 0, "what came after run 1")
 	s.Once()
 	s.delivered("after the recovery", slices.Concat(numbers(0, 5), numbers(100, 5), numbers(200, 5))...)
 }
@@ -206,7 +206,7 @@ func TestARestoredBackupDoesNotReplaceANewerSet(t *testing.T) {
 	if got := s.Objects("out"); fmt.Sprint(got) != fmt.Sprint(newer) {
 		t.Error("the newer set was replaced")
 	}
-	s.Says(s.Penstock(nil, "pipelines", "recover", "people_out", "--resend"), 0, "from run 3 on")
+	s.Says(s.Penstock(nil, "pipelines", "recover", "people_out", "--resend", "--yes"), 0, "from run 3 on")
 	s.Once()
 	if got := s.Objects("out"); fmt.Sprint(got) == fmt.Sprint(newer) {
 		t.Error("the set was not replaced")
