@@ -106,13 +106,15 @@ type Records int
 const (
 	Events Records = iota
 	People         // profiles, and operations on them
+	Pulled         // events of Mixpanel's export API, and the identity links that they ask for
 )
 
 // Options configure Run.
 type Options struct {
 	Source   Source
 	Records  Records
-	Times    schema.Times // of events
+	Times    schema.Times    // of events
+	Identity schema.Identity // of the project of Pulled events
 	Appender Appender
 	Rejects  Rejects
 	Now      func() time.Time

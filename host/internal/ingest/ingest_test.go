@@ -334,3 +334,35 @@ func TestPeopleThatCameEarlier(t *testing.T) {
 		t.Errorf("%+v, then %+v", once, again)
 	}
 }
+
+// kinds notes the kinds of rows, in order.
+type kinds struct{ list []journal.Kind }
+
+func (k *kinds) Append(_ context.Context, c journal.Chunk) error {
+	for _, r := range c.Rows {
+		k.list = append(k.list, r.Kind)
+	}
+	return nil
+}
+
+// Pulled events bring identity links, each after its event.
+func TestPulledEventsBringLinks(t *testing.T) {
+	t.Parallel()
+	lines := `{"event":"a","properties":{"time":1780000000,"$insert_id":"1","distinct_id":"U","$device_id":"D","$user_id":"U"}}
+{"event":"b","properties":{"time":1780000001,"$insert_id":"2","distinct_id":"U","$device_id":"D","$user_id":"U"}}
+not JSON
+{"event":"c","properties":{"time":1780000002,"$insert_id":"3","distinct_id":"V","$device_id":"D","$user_id":"V","$identity_failure_reason":"x"}}
+`
+	k, rejects := &kinds{}, &sink{}
+	counters := &Counters{}
+	err := Run(t.Context(), Options{
+		Source: &source{pieces: []*Piece{{Data: []byte(lines), File: "day"}}}, Records: Pulled, Appender: k, Rejects: rejects, Now: clock, Counters: counters,
+	})
+	want := []journal.Kind{journal.KindEvents, journal.KindLinks, journal.KindEvents, journal.KindEvents}
+	if err != nil || !slices.Equal(k.list, want) {
+		t.Errorf("%v rows (%v), want %v", k.list, err, want)
+	}
+	if n := counters.Refused.Load(); n != 1 {
+		t.Errorf("%d refused", n)
+	}
+}

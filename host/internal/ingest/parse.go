@@ -21,23 +21,54 @@ type parser func(r *result, record []byte, file string, at int64) error
 
 // parser returns a parser for one goroutine.
 func (o *Options) parser() parser {
-	if o.Records == People {
+	switch o.Records {
+	case People:
 		return peopleParser(o.Now)
+	case Pulled:
+		return pulledParser(schema.NewPulled(o.Now, o.Times, o.Identity))
 	}
 	p := schema.NewZoneParser(o.Now, o.Times)
+	return func(r *result, record []byte, _ string, _ int64) error { return r.event(p, record) }
+}
+
+// eventParser is a parser of package schema.
+type eventParser interface {
+	AppendEvent(dst, record []byte) ([]byte, schema.Event, error)
+}
+
+// event appends the row of an event.
+func (r *result) event(p eventParser, record []byte) error {
+	start := len(r.data)
+	data, e, err := p.AppendEvent(r.data, record)
+	if err != nil {
+		return err
+	}
+	r.data = data
+	r.clocks[e.Clock]++
+	if e.Repaired {
+		r.repaired++
+	}
+	r.rows = append(r.rows, journal.Row{
+		Offset: start, Length: len(data) - start, Time: e.Time, Key: e.Key, Kind: journal.KindEvents, Flags: e.Flags,
+	})
+	return nil
+}
+
+// pulledParser's rows are events and, after each, the link that it asks for.
+func pulledParser(p *schema.Pulled) parser {
 	return func(r *result, record []byte, _ string, _ int64) error {
-		start := len(r.data)
-		data, e, err := p.AppendEvent(r.data, record)
-		if err != nil {
+		if err := r.event(p, record); err != nil {
 			return err
 		}
-		r.data = data
-		r.clocks[e.Clock]++
-		if e.Repaired {
-			r.repaired++
+		l, ok := p.Link()
+		if !ok {
+			return nil
 		}
+		start := len(r.data)
+		r.data = schema.AppendLink(r.data, l)
 		r.rows = append(r.rows, journal.Row{
-			Offset: start, Length: len(data) - start, Time: e.Time, Key: e.Key, Kind: journal.KindEvents, Flags: e.Flags,
+			Offset: start, Length: len(r.data) - start, Time: l.Time, Key: l.Key(), Kind: journal.KindLinks,
+			Flags: schema.TextFlags(len(r.data)-start, l.AnonymousID, l.IdentifiedID),
 		})
 		return nil
 	}

@@ -1,0 +1,189 @@
+package schema
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"github.com/zeebo/xxh3"
+)
+
+// Properties that Mixpanel adds to events when it resolves identities after
+// ingestion.
+const (
+	ingestedID    = "$distinct_id_before_identity"
+	preshuffledID = "$preshuffle_distinct_id"
+	reshuffled    = "$is_reshuffled"
+
+	linkFailure = "$identity_failure_reason" // of an event with $device_id and $user_id
+	verbFailure = "$failure_reason"          // of $identify, $create_alias and $merge
+)
+
+// marks are parts of the names above: an event without any of them has none of
+// these properties.
+var marks = [...][]byte{[]byte("_before_identity"), []byte("shuffle"), []byte("failure_reason")}
+
+// knownLinks is how many links a Pulled remembers: most events of a person ask for
+// the same one.
+const knownLinks = 1 << 12
+
+// Pulled turns events as Mixpanel's export API returns them into rows. It is a
+// Parser that undoes what Mixpanel did to events after their ingestion, so that
+// an event that is exported again, after its ids were merged, is the same row:
+//
+//	exported    "distinct_id":"U1","$distinct_id_before_identity":"$device:D1"
+//	row         "distinct_id":"$device:D1"
+//
+// It also finds the identity links that events ask for. It keeps its memory; it
+// is not for concurrent use.
+type Pulled struct {
+	parser   *Parser
+	identity Identity
+	members  *Collector
+	restored []byte
+	link     Link
+	seen     []uint64
+}
+
+// NewPulled returns a Pulled for a project with a kind of identity management.
+func NewPulled(now func() time.Time, t Times, identity Identity) *Pulled {
+	return &Pulled{parser: NewZoneParser(now, t), identity: identity, members: NewCollector([32]byte{}), seen: make([]uint64, knownLinks)}
+}
+
+// AppendEvent is Parser.AppendEvent for an event of the export API.
+func (p *Pulled) AppendEvent(dst, record []byte) ([]byte, Event, error) {
+	p.link = Link{}
+	failed := false
+	if len(record) <= MaxRecord && marked(record) {
+		record, failed = p.restore(record)
+	}
+	dst, e, err := p.parser.AppendEvent(dst, record)
+	if err == nil && !failed {
+		p.findLink(e)
+	}
+	return dst, e, err
+}
+
+// Link returns the identity link that the last event asked for; ok is false if
+// it asked for none, for one that Mixpanel refused, or for one that was returned
+// before.
+func (p *Pulled) Link() (link Link, ok bool) { return p.link, p.link.Verb != "" }
+
+func marked(record []byte) bool {
+	return slices.ContainsFunc(marks[:], func(mark []byte) bool { return bytes.Contains(record, mark) })
+}
+
+// restore returns the record with the distinct_id that it was ingested with, and
+// whether Mixpanel refused its link. A record that is not valid comes back as it is:
+// the parser refuses it.
+func (p *Pulled) restore(record []byte) (restored []byte, failed bool) {
+	c := p.members
+	c.Begin(record, false)
+	defer c.End()
+	if !c.Next() || c.Refused() != nil || c.Err() != nil {
+		return record, false
+	}
+	failed = c.Text(c.Property(linkFailure)) != "" || c.Text(c.Property(verbFailure)) != ""
+	id := c.Property(ingestedID)
+	if c.Text(id) == "" {
+		id = c.Property(preshuffledID)
+	}
+	s := &c.scanner
+	event := c.Member("event")
+	if event == nil || c.Member("properties") == nil {
+		return record, failed
+	}
+	out := append(append(p.restored[:0], `{"event":`...), event...)
+	out = append(out, `,"properties":{`...)
+	begun := len(out)
+	for i := range s.inner {
+		m := &s.inner[i]
+		if s.is(m.key, m.escaped, ingestedID) || s.is(m.key, m.escaped, preshuffledID) || s.is(m.key, m.escaped, reshuffled) {
+			continue
+		}
+		if len(out) > begun {
+			out = append(out, ',')
+		}
+		value := s.data[m.value.from:m.value.to]
+		if s.is(m.key, m.escaped, "distinct_id") && c.Text(id) != "" {
+			value = id
+		}
+		out = append(append(out, s.data[m.key.from:m.key.to]...), ':')
+		out = append(out, value...)
+	}
+	p.restored = append(out, "}}"...)
+	return p.restored, failed
+}
+
+// findLink finds the link that the event that was parsed last asks for.
+func (p *Pulled) findLink(e Event) {
+	s := &p.parser.scanner
+	if p.identity == Simplified {
+		p.deviceLink(s, e)
+		return
+	}
+	name := s.data[s.event.from+1 : s.event.to-1]
+	if verb(name) != "" {
+		p.verbLink(string(name), s.data, e)
+	}
+}
+
+// deviceLink is the link of an event with $device_id and $user_id.
+func (p *Pulled) deviceLink(s *scanner, e Event) {
+	if s.device.empty() || s.user.empty() || verb(s.data[s.event.from+1:s.event.to-1]) != "" {
+		return
+	}
+	device, user := s.data[s.device.from:s.device.to], s.data[s.user.from:s.user.to]
+	// Equal links of different days are different rows.
+	sum := xxh3.HashSeed(device, xxh3.HashSeed(user, uint64(e.Time/86400)))
+	if slot := &p.seen[sum%knownLinks]; *slot == sum {
+		return
+	} else {
+		*slot = sum
+	}
+	d, u := p.members.ID(device), p.members.ID(user)
+	if d == "" || u == "" {
+		return
+	}
+	if rest, ok := bytes.CutPrefix([]byte(d), devicePrefix); ok && len(rest) > 0 {
+		d = string(rest)
+	}
+	p.link = Link{AnonymousID: string(devicePrefix) + d, IdentifiedID: u, Time: e.Time, Verb: VerbLink}
+}
+
+// verbLink is the link of an event of identity management.
+func (p *Pulled) verbLink(name string, record []byte, e Event) {
+	c := p.members
+	c.Begin(record, false)
+	defer c.End()
+	if !c.Next() {
+		return
+	}
+	first := func(names ...string) string {
+		for _, n := range names {
+			if id := c.ID(c.Property(n)); id != "" {
+				return id
+			}
+		}
+		return ""
+	}
+	l := Link{Time: e.Time}
+	switch name {
+	case "$identify":
+		l.Verb, l.IdentifiedID, l.AnonymousID = VerbIdentify, first("$identified_id", "distinct_id"), first("$anon_id", "$anon_distinct_id")
+	case "$create_alias":
+		l.Verb, l.IdentifiedID, l.AnonymousID = VerbAlias, first("distinct_id"), first("alias")
+	default:
+		var ids []string
+		Elements(Compact(nil, c.Property("$distinct_ids")), func(value []byte) bool {
+			ids = append(ids, c.ID(value))
+			return len(ids) <= 2
+		})
+		if len(ids) == 2 {
+			l.Verb, l.IdentifiedID, l.AnonymousID = VerbMerge, ids[0], ids[1]
+		}
+	}
+	if l.IdentifiedID != "" && l.AnonymousID != "" {
+		p.link = l
+	}
+}
