@@ -1,0 +1,252 @@
+package mixpanelserver
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// gzipFrom is from how many bytes on a body is compressed.
+const gzipFrom = 1400
+
+// export answers a query for events.
+func (s *Server) export(w *answer, r *http.Request, fault *Fault) {
+	from, err := time.ParseInLocation(time.DateOnly, r.FormValue("from_date"), s.o.Zone)
+	to, err2 := time.ParseInLocation(time.DateOnly, r.FormValue("to_date"), s.o.Zone)
+	now := s.o.Now().In(s.o.Zone)
+	switch {
+	case err != nil || err2 != nil:
+		w.error(Export, http.StatusBadRequest, "from_date and to_date are required, in the format yyyy-mm-dd")
+		return
+	case to.Before(from):
+		w.error(Export, http.StatusBadRequest, "from_date cannot be later than to_date")
+		return
+	case to.Format(time.DateOnly) > now.Format(time.DateOnly):
+		w.error(Export, http.StatusBadRequest, "to_date cannot be later than today")
+		return
+	case r.FormValue("where") != "":
+		w.error(Export, http.StatusBadRequest, "this server evaluates no selector expression")
+		return
+	}
+	limit := -1
+	if text := r.FormValue("limit"); text != "" {
+		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > 100000 {
+			w.error(Export, http.StatusBadRequest, "limit must be at most 100000")
+			return
+		}
+	}
+	var names []string
+	if text := r.FormValue("event"); text != "" && json.Unmarshal([]byte(text), &names) != nil {
+		w.error(Export, http.StatusBadRequest, "event must be a JSON array")
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain")
+	if fault.ContentType != "" {
+		w.Header().Set("Content-Type", fault.ContentType)
+	}
+	b := &body{w: w, fault: fault, compress: strings.Contains(r.Header.Get("Accept-Encoding"), "gzip")}
+	half := s.count(from, to) / 2
+	n := 0
+	line := func(text string) error {
+		if n == half && n > 0 && fault.Stall != nil {
+			b.flush()
+			select {
+			case <-fault.Stall:
+			case <-r.Context().Done():
+				return r.Context().Err()
+			}
+		}
+		if n == half && fault.Marker != "" {
+			b.write(fault.Marker)
+			return errEnd
+		}
+		if n++; limit >= 0 && n > limit {
+			return errEnd
+		}
+		b.write(text + "\n")
+		return b.err
+	}
+	inMilliseconds := r.FormValue("time_in_ms") == "true"
+	err = s.lines(from, to, names, inMilliseconds, fault.Lines, line)
+	if errors.Is(err, errEnd) {
+		err = nil
+	}
+	b.close(err)
+}
+
+// errEnd ends the lines early.
+var errEnd = errors.New("the answer ends here")
+
+func (s *Server) count(from, to time.Time) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for d := from; !d.After(to); d = d.AddDate(0, 0, 1) {
+		n += len(s.events[d.Format(time.DateOnly)])
+	}
+	return n
+}
+
+// lines calls fn with each line of the dates; extra lines come before the last
+// one.
+func (s *Server) lines(from, to time.Time, names []string, inMilliseconds bool, extra []string, fn func(string) error) error {
+	for d := from; !d.After(to); d = d.AddDate(0, 0, 1) {
+		date := d.Format(time.DateOnly)
+		s.mu.Lock()
+		generate, events := s.generate, slices.Clone(s.events[date])
+		s.mu.Unlock()
+		if generate != nil {
+			if err := generate(date, fn); err != nil {
+				return err
+			}
+			continue
+		}
+		for i, e := range events {
+			if i == len(events)-1 && !d.Before(to) {
+				for _, x := range extra {
+					if err := fn(x); err != nil {
+						return err
+					}
+				}
+			}
+			if names != nil && !slices.Contains(names, e.Name) {
+				continue
+			}
+			if err := fn(s.render(e, inMilliseconds)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// render returns an event as the export has it.
+func (s *Server) render(e Event, inMilliseconds bool) string {
+	_, offset := time.UnixMilli(e.Time).In(s.o.Zone).Zone()
+	at := e.Time + int64(offset)*1000
+	if !inMilliseconds {
+		at /= 1000
+	}
+	s.mu.Lock()
+	canonical, merged := s.merged[e.DistinctID]
+	s.mu.Unlock()
+	name, _ := json.Marshal(e.Name)
+	id, before := e.DistinctID, ""
+	if merged {
+		text, _ := json.Marshal(e.DistinctID)
+		id, before = canonical, `,"$distinct_id_before_identity":`+string(text)
+	}
+	text, _ := json.Marshal(id)
+	properties := e.Properties
+	if properties != "" {
+		properties = "," + properties
+	}
+	return fmt.Sprintf(`{"event":%s,"properties":{"time":%d,"distinct_id":%s%s%s}}`, name, at, text, properties, before)
+}
+
+// body writes an answer's body: compressed if the client takes it and it is
+// long enough, and cut where the fault says.
+type body struct {
+	w        *answer
+	fault    *Fault
+	compress bool
+
+	begun  bool
+	held   bytes.Buffer // until it is known whether to compress
+	zipped *gzip.Writer
+	out    *bufio.Writer
+	sent   int
+	err    error
+}
+
+func (b *body) write(text string) {
+	if b.err != nil {
+		return
+	}
+	if !b.begun {
+		b.held.WriteString(text)
+		if b.held.Len() > gzipFrom {
+			b.begin(b.compress)
+		}
+		return
+	}
+	b.put([]byte(text))
+}
+
+func (b *body) put(text []byte) {
+	if b.zipped != nil {
+		_, b.err = b.zipped.Write(text)
+		return
+	}
+	_, b.err = b.out.Write(text)
+}
+
+func (b *body) begin(compress bool) {
+	b.begun = true
+	b.out = bufio.NewWriterSize(cutter{b}, 64<<10)
+	if compress {
+		b.w.Header().Set("Content-Encoding", "gzip")
+		b.zipped, _ = gzip.NewWriterLevel(b.out, gzip.BestSpeed)
+	}
+	b.put(b.held.Bytes())
+}
+
+// flush sends what was written.
+func (b *body) flush() {
+	if !b.begun {
+		b.begin(b.compress && b.held.Len() > gzipFrom)
+	}
+	if b.zipped != nil {
+		_ = b.zipped.Flush()
+	}
+	_ = b.out.Flush()
+	_ = http.NewResponseController(b.w.ResponseWriter).Flush()
+}
+
+// close ends the body; with an error the connection is cut.
+func (b *body) close(err error) {
+	if !b.begun {
+		b.begin(false)
+	}
+	if b.zipped != nil && err == nil && b.err == nil {
+		b.err = b.zipped.Close()
+	}
+	if b.err == nil {
+		b.err = b.out.Flush()
+	}
+	if err == nil {
+		err = b.err
+	}
+	if err != nil && !errors.Is(err, errEnd) || b.fault.Reset != nil && !b.fault.End {
+		_ = http.NewResponseController(b.w.ResponseWriter).Flush()
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// cutter writes to the client up to where the fault cuts.
+type cutter struct{ b *body }
+
+func (c cutter) Write(p []byte) (int, error) {
+	b := c.b
+	if b.fault.Reset == nil {
+		return b.w.Write(p)
+	}
+	left := *b.fault.Reset - b.sent
+	if left <= 0 {
+		return 0, errEnd
+	}
+	n, err := b.w.Write(p[:min(left, len(p))])
+	b.sent += n
+	if err == nil && n < len(p) {
+		err = errEnd
+	}
+	return n, err
+}
