@@ -225,7 +225,7 @@ func (b *body) close(err error) {
 	if err == nil {
 		err = b.err
 	}
-	if err != nil && !errors.Is(err, errEnd) || b.fault.Reset != nil && !b.fault.End {
+	if err != nil && !(errors.Is(err, errEnd) && b.fault.End) {
 		_ = http.NewResponseController(b.w.ResponseWriter).Flush()
 		panic(http.ErrAbortHandler)
 	}

@@ -188,14 +188,14 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, api string, limit
 	request := Request{API: api, From: r.FormValue("from_date"), To: r.FormValue("to_date")}
 	request.Page, _ = strconv.Atoi(r.FormValue("page"))
 	s.mu.Lock()
+	choose, noPlan := s.fault, s.noPlan
+	s.mu.Unlock()
 	fault := &Fault{}
-	if s.fault != nil {
-		if f := s.fault(request); f != nil {
+	if choose != nil {
+		if f := choose(request); f != nil {
 			fault = f
 		}
 	}
-	noPlan := s.noPlan
-	s.mu.Unlock()
 	answer := &answer{ResponseWriter: w, status: http.StatusOK}
 	defer func() {
 		s.mu.Lock()

@@ -1,0 +1,303 @@
+package mixpanel
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/private"
+)
+
+// Limits bound the queries of one API. Zero: no limit.
+type Limits struct{ PerHour, PerSecond, Concurrent int }
+
+// window is the part of a budget that time gives back: the queries of the last
+// hour.
+type window struct {
+	limits  Limits
+	recent  []time.Time // ascending
+	blocked time.Time   // no query before
+}
+
+// next returns when a query may be sent, at now or later.
+func (w *window) next(now time.Time) time.Time {
+	at := now
+	if w.blocked.After(at) {
+		at = w.blocked
+	}
+	for _, l := range []struct {
+		queries int
+		span    time.Duration
+	}{{w.limits.PerHour, time.Hour}, {w.limits.PerSecond, time.Second}} {
+		if n := len(w.recent); l.queries > 0 && n >= l.queries {
+			if free := w.recent[n-l.queries].Add(l.span); free.After(at) {
+				at = free
+			}
+		}
+	}
+	return at
+}
+
+// use takes a query.
+func (w *window) use(at time.Time) {
+	w.recent = append(slices.DeleteFunc(w.recent, func(t time.Time) bool { return at.Sub(t) > time.Hour }), at)
+}
+
+// correct moves times that lie ahead of the clock, which was set back, to now.
+func (w *window) correct(now time.Time) {
+	for i, t := range w.recent {
+		if t.After(now) {
+			w.recent[i] = now
+		}
+	}
+	if limit := now.Add(maxBlock); w.blocked.After(limit) {
+		w.blocked = limit
+	}
+}
+
+// left returns how many queries may be sent at now.
+func (w *window) left(now time.Time) int {
+	n := 0
+	for _, t := range w.recent {
+		if now.Sub(t) < time.Hour {
+			n++
+		}
+	}
+	return max(0, w.limits.PerHour-n)
+}
+
+func (w *window) clone() *window {
+	c := *w
+	c.recent = slices.Clone(w.recent)
+	return &c
+}
+
+// The pauses after a refusal that does not say how long to wait.
+const (
+	firstBlock = time.Minute
+	lastBlock  = time.Hour
+)
+
+// maxBlock is the longest pause that is believed: a server, or a clock that was
+// wrong, cannot stop a source for longer.
+const maxBlock = 2 * time.Hour
+
+// Budget is the budget of queries of one API of a Mixpanel project. All sources of
+// the project share it, and a file keeps it over restarts: a query is noted before
+// it is sent. It may be used concurrently.
+type Budget struct {
+	path string
+	now  func() time.Time
+	wait func(context.Context, time.Duration) error
+
+	turn    chan struct{} // held while a query waits, and while the file is written
+	running chan struct{} // one for each query that is under way; nil: no limit
+
+	mu       sync.Mutex
+	window   window
+	refusals int // in a row
+}
+
+// BudgetOptions configure a Budget.
+type BudgetOptions struct {
+	Path   string // of its file
+	Limits Limits
+	Now    func() time.Time
+	// Wait waits for a time, or until ctx is done, and returns its cause then.
+	Wait func(ctx context.Context, d time.Duration) error
+}
+
+// kept is the content of a budget's file.
+type kept struct {
+	Recent  []int64 `json:"recent"` // unix milliseconds
+	Blocked int64   `json:"blocked,omitempty"`
+}
+
+// OpenBudget opens a budget. A file that cannot be read as one is replaced: the
+// server's own refusals are then honoured.
+func OpenBudget(o BudgetOptions) (*Budget, error) {
+	b := &Budget{path: o.Path, now: o.Now, wait: o.Wait, turn: make(chan struct{}, 1), window: window{limits: o.Limits}}
+	if o.Limits.Concurrent > 0 {
+		b.running = make(chan struct{}, o.Limits.Concurrent)
+	}
+	data, err := os.ReadFile(o.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return b, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read budget: %w", err)
+	}
+	var k kept
+	if json.Unmarshal(data, &k) == nil {
+		for _, ms := range k.Recent {
+			b.window.recent = append(b.window.recent, time.UnixMilli(ms))
+		}
+		if k.Blocked > 0 {
+			b.window.blocked = time.UnixMilli(k.Blocked)
+		}
+		slices.SortFunc(b.window.recent, time.Time.Compare)
+	}
+	return b, nil
+}
+
+// Acquire waits until a query may be sent, and notes it. free says that the API
+// does not count it. The caller calls release when the answer was read.
+func (b *Budget) Acquire(ctx context.Context, free bool) (release func(), err error) {
+	release = func() {}
+	if b.running != nil {
+		select {
+		case b.running <- struct{}{}:
+			release = func() { <-b.running }
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	if err := b.take(ctx, free); err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
+}
+
+// take waits for a query's turn, and notes it.
+func (b *Budget) take(ctx context.Context, free bool) error {
+	leave, err := b.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	for {
+		now := b.now()
+		at := b.Next(now)
+		if free {
+			at = b.blockedUntil(now)
+		}
+		if !at.After(now) {
+			break
+		}
+		if err := b.wait(ctx, at.Sub(now)); err != nil {
+			return err
+		}
+	}
+	if free {
+		return nil
+	}
+	return b.save(func(w *window) { w.use(b.now()) })
+}
+
+func (b *Budget) enter(ctx context.Context) (leave func(), err error) {
+	select {
+	case b.turn <- struct{}{}:
+		return func() { <-b.turn }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// Next returns when the next query may be sent, at now or later.
+func (b *Budget) Next(now time.Time) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.window.correct(now)
+	return b.window.next(now)
+}
+
+func (b *Budget) blockedUntil(now time.Time) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.window.correct(now)
+	return b.window.blocked
+}
+
+// Left returns how many queries of the last hour's limit are not used.
+func (b *Budget) Left(now time.Time) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.window.correct(now)
+	return b.window.left(now)
+}
+
+// simulate returns a copy of the window.
+func (b *Budget) simulate(now time.Time) *window {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.window.correct(now)
+	return b.window.clone()
+}
+
+// Settle takes note of the result of a query: after a refusal no query is sent for
+// as long as the server says, or for a pause that doubles with each refusal in a
+// row, up to an hour.
+func (b *Budget) Settle(ctx context.Context, err error) error {
+	var e *Error
+	if !errors.As(err, &e) || e.Kind != TooMany {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if err == nil {
+			b.refusals = 0
+		}
+		return nil
+	}
+	leave, enterErr := b.enter(ctx)
+	if enterErr != nil {
+		return enterErr
+	}
+	defer leave()
+	pause := b.pause(e.After)
+	return b.save(func(w *window) { w.blocked = b.now().Add(pause) })
+}
+
+// pause returns how long no query is sent after a refusal.
+func (b *Budget) pause(after time.Duration) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refusals++
+	if after > 0 {
+		return min(after, maxBlock)
+	}
+	return min(firstBlock<<min(b.refusals-1, 10), lastBlock)
+}
+
+// save changes the window and writes it. The caller holds the turn.
+func (b *Budget) save(change func(*window)) error {
+	b.mu.Lock()
+	change(&b.window)
+	k := kept{Recent: []int64{}}
+	for _, t := range b.window.recent {
+		k.Recent = append(k.Recent, t.UnixMilli())
+	}
+	if !b.window.blocked.IsZero() {
+		k.Blocked = b.window.blocked.UnixMilli()
+	}
+	b.mu.Unlock()
+	data, err := json.Marshal(k)
+	if err != nil {
+		return err
+	}
+	return replaceFile(b.path, data)
+}
+
+// replaceFile writes a file that is there whole or not at all.
+func replaceFile(path string, data []byte) error {
+	f, err := private.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC)
+	if err != nil {
+		return fmt.Errorf("keep budget: %w", err)
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("keep budget: %w", err)
+	}
+	return nil
+}

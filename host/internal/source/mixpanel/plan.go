@@ -1,0 +1,264 @@
+package mixpanel
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/journal"
+)
+
+// Query is a query for the events of some days, both included.
+type Query struct {
+	From, To journal.Day
+	Why      Class
+}
+
+// Days is how many days a query asks for.
+func (q Query) Days() int { return int(q.To-q.From) + 1 }
+
+// Class is why days are pulled. Lower classes come first.
+type Class int
+
+// The classes.
+const (
+	Recent    Class = iota // a day of the lookback that was never pulled after its end
+	Today                  // the day that has not ended
+	Again                  // a day of the lookback, for late events
+	Backlog                // an older day that was never pulled after its end
+	Requested              // a person asked for it
+)
+
+var classNames = [...]string{Recent: "recent", Today: "today", Again: "again", Backlog: "backlog", Requested: "requested"}
+
+func (c Class) String() string { return classNames[c] }
+
+const (
+	// settle is how long after its end a day is pulled: Mixpanel needs about 45
+	// minutes until everything that arrived is exported.
+	settle = time.Hour
+	// todayEvery is how often the day that has not ended is pulled.
+	todayEvery = time.Hour
+	// querySize is about how many bytes a query for several days brings.
+	querySize = 256 << 20
+	// queryDays is the most days of a query.
+	queryDays = 31
+)
+
+// dayState is what is known of a day that was pulled.
+type dayState struct {
+	Pulled int64 `json:"pulled"`         // when the query was sent, in unix milliseconds
+	Bytes  int64 `json:"bytes"`          // of its lines; of a query for several days, its share
+	Millis int64 `json:"millis"`         // how long downloading and storing took; likewise
+	Days   int   `json:"days,omitempty"` // of the query
+}
+
+// schedule says which days are pulled next. A day is
+//
+//	never pulled, or pulled before it ended and settled   Recent, Backlog
+//	not ended                                              Today, hourly
+//	in the lookback, and last pulled on an earlier date    Again, once a day
+//	otherwise                                              done
+//
+// so that yesterday comes before half a year ago. Neighbouring days of a class
+// share a query while their bytes are few.
+type schedule struct {
+	from     journal.Day
+	lookback int // days
+	zone     *time.Location
+	days     map[journal.Day]dayState
+	held     map[journal.Day]time.Time // not before: the day failed
+}
+
+func (s *schedule) clone() *schedule {
+	c := *s
+	c.days, c.held = maps.Clone(s.days), maps.Clone(s.held)
+	return &c
+}
+
+// today is the date of an instant where the project has its dates.
+func (s *schedule) today(now time.Time) journal.Day {
+	y, m, d := now.In(s.zone).Date()
+	return journal.DayOf(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix())
+}
+
+// begins returns when a day begins.
+func (s *schedule) begins(d journal.Day) time.Time {
+	y, m, n := d.Time().Date()
+	return time.Date(y, m, n, 0, 0, 0, 0, s.zone)
+}
+
+// due returns when a day is to be pulled next, and why; ok is false if it is not.
+func (s *schedule) due(d, today journal.Day) (why Class, at time.Time, ok bool) {
+	state, known := s.days[d]
+	pulled := time.UnixMilli(state.Pulled)
+	recent := d >= today-journal.Day(s.lookback) || d == today-1
+	switch settled := s.begins(d + 1).Add(settle); {
+	case d == today:
+		why, at = Today, s.begins(d).Add(todayEvery)
+		if next := pulled.Add(todayEvery); known && next.After(at) {
+			at = next
+		}
+	case !known && recent:
+		why = Recent
+	case !known:
+		why = Backlog
+	case pulled.Before(settled):
+		why, at = Recent, settled
+	case d >= today-journal.Day(s.lookback) && pulled.Before(s.begins(today).Add(settle)):
+		why, at = Again, s.begins(today).Add(settle)
+	default:
+		return 0, time.Time{}, false
+	}
+	if held := s.held[d]; held.After(at) {
+		at = held
+	}
+	return why, at, true
+}
+
+// next returns the query that comes next, and when; ok is false if none is known.
+func (s *schedule) next(now time.Time) (q Query, at time.Time, ok bool) {
+	today := s.today(now)
+	var best journal.Day
+	for d := today; d >= s.from; d-- {
+		why, due, pending := s.due(d, today)
+		if !pending {
+			continue
+		}
+		if due.Before(now) {
+			due = now
+		}
+		if !ok || due.Before(at) || due.Equal(at) && why < q.Why {
+			q, at, ok, best = Query{d, d, why}, due, true, d
+		}
+	}
+	if !ok {
+		// Tomorrow's day.
+		d := max(s.from, today+1)
+		return Query{d, d, Today}, s.begins(d).Add(todayEvery), false
+	}
+	if !at.After(now) {
+		q.From = s.extend(best, today, q.Why, now)
+	}
+	return q, at, true
+}
+
+// extend returns the first day of a query that ends with d: earlier days are asked
+// for with it as long as they are of its class and the bytes are few.
+func (s *schedule) extend(d, today journal.Day, why Class, now time.Time) journal.Day {
+	from := d
+	size, ok := s.size(d)
+	if !ok || why == Today || !s.held[d].IsZero() {
+		return from
+	}
+	for total := size; from > s.from && d-from < queryDays-1; from-- {
+		other, at, pending := s.due(from-1, today)
+		size, _ := s.size(from - 1)
+		total += size
+		if !pending || other != why || at.After(now) || !s.held[from-1].IsZero() || total > querySize {
+			break
+		}
+	}
+	return from
+}
+
+// average returns the mean of the days that were pulled after their end; ok is false
+// if there is none.
+func (s *schedule) average() (bytes, millis int64, ok bool) {
+	var n, sum, time int64
+	for d, state := range s.days {
+		if state.Pulled < s.begins(d+1).UnixMilli() {
+			continue
+		}
+		n++
+		sum += state.Bytes
+		time += state.Millis
+	}
+	if n == 0 {
+		return 0, 0, false
+	}
+	return sum / n, time / n, true
+}
+
+// size is about how many bytes a day has; ok is false if no day is known.
+func (s *schedule) size(d journal.Day) (bytes int64, ok bool) {
+	if state, known := s.days[d]; known && state.Pulled >= s.begins(d+1).UnixMilli() {
+		return state.Bytes, true
+	}
+	bytes, _, ok = s.average()
+	return bytes, ok
+}
+
+// guess is how long a day takes while none is known.
+const guess = 5 * time.Second
+
+// takes is about how long a query takes.
+func (s *schedule) takes(q Query) time.Duration {
+	_, millis, ok := s.average()
+	each := time.Duration(millis) * time.Millisecond
+	if !ok {
+		each = guess
+	}
+	return each * time.Duration(q.Days())
+}
+
+// done notes that a query was carried out.
+func (s *schedule) done(q Query, state dayState) {
+	for d := q.From; d <= q.To; d++ {
+		s.days[d] = state
+		delete(s.held, d)
+	}
+}
+
+// missing counts the days before today that were never pulled after their end.
+func (s *schedule) missing(now time.Time) (days int) {
+	today := s.today(now)
+	for d := s.from; d < today; d++ {
+		if state, known := s.days[d]; !known || state.Pulled < s.begins(d+1).UnixMilli() {
+			days++
+		}
+	}
+	return days
+}
+
+// Forecast is what catching up takes.
+type Forecast struct {
+	Days    int       // that are missing before today
+	Queries int       // for them, those for other days in between included
+	At      time.Time // when no day is missing; zero: it is too far away
+}
+
+// maxForecast bounds the queries that a forecast looks at.
+const maxForecast = 20_000
+
+// forecast carries out the schedule in its mind, with the budget and the pace that
+// are known.
+func (s *schedule) forecast(now time.Time, budget *window) Forecast {
+	f := Forecast{Days: s.missing(now)}
+	plan, at := s.clone(), now
+	for plan.missing(at) > 0 {
+		q, due, ok := plan.next(at)
+		if !ok || f.Queries == maxForecast {
+			return f
+		}
+		if due.After(at) {
+			at = due
+			continue
+		}
+		at = budget.next(at)
+		budget.use(at)
+		sent := at
+		bytes, millis, _ := plan.average()
+		at = at.Add(plan.takes(q))
+		plan.done(q, dayState{Pulled: sent.UnixMilli(), Bytes: bytes, Millis: millis})
+		f.Queries++
+	}
+	f.At = at
+	return f
+}
+
+// sorted are the days that were pulled, ascending.
+func (s *schedule) sorted() []journal.Day {
+	return slices.SortedFunc(maps.Keys(s.days), func(a, b journal.Day) int { return cmp.Compare(a, b) })
+}

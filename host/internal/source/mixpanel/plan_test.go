@@ -1,0 +1,306 @@
+package mixpanel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/journal"
+)
+
+func day(t *testing.T, s string) journal.Day {
+	t.Helper()
+	d, err := journal.ParseDay(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func newSchedule(t *testing.T, from string) *schedule {
+	return &schedule{from: day(t, from), lookback: 10, zone: time.UTC, days: map[journal.Day]dayState{}, held: map[journal.Day]time.Time{}}
+}
+
+// run carries out a schedule under a budget until no day is missing, with days of
+// some bytes that come at some bytes a second.
+func run(s *schedule, w *window, at time.Time, size func(journal.Day) int64, perSecond int64) (end time.Time, queries []Query) {
+	for s.missing(at) > 0 {
+		q, due, _ := s.next(at)
+		if due.After(at) {
+			at = due
+			continue
+		}
+		at = w.next(at)
+		w.use(at)
+		asked, total := at, int64(0)
+		for d := q.From; d <= q.To; d++ {
+			total += size(d)
+		}
+		at = at.Add(time.Second + time.Duration(total)*time.Second/time.Duration(perSecond))
+		n := int64(q.Days())
+		s.done(q, dayState{Pulled: asked.UnixMilli(), Bytes: total / n, Millis: at.Sub(asked).Milliseconds() / n})
+		queries = append(queries, q)
+	}
+	return at, queries
+}
+
+// Half a year is planned within the limits, and the time that is promised after the
+// first query is kept.
+func TestHalfAYearIsCaughtUpAsPromised(t *testing.T) {
+	t.Parallel()
+	const mib = 1 << 20
+	start := time.Date(2026, 6, 30, 9, 30, 0, 0, time.UTC)
+	tests := []struct {
+		name  string
+		size  func(journal.Day) int64
+		limit Limits
+		most  int // queries
+	}{
+		{"small days", func(journal.Day) int64 { return mib }, testLimits, 20},
+		{"days of a query each", func(d journal.Day) int64 { return (200 + int64(d%7)*10) * mib }, testLimits, 200},
+		{"a low limit", func(d journal.Day) int64 { return (150 + int64(d%7)*20) * mib }, Limits{PerHour: 12, PerSecond: 1}, 250},
+		{"huge days", func(d journal.Day) int64 { return (5000 + int64(d%7)*300) * mib }, testLimits, 220},
+	}
+	for _, tt := range tests {
+		s, w := newSchedule(t, "2026-01-01"), &window{limits: tt.limit}
+		first, _, _ := s.next(start)
+		if first.From != day(t, "2026-06-29") || first.Days() != 1 {
+			t.Errorf("%s: the first query is for %s", tt.name, first)
+		}
+		const perSecond, slack = 20 * mib, 5 * time.Minute // what a query takes apart from its bytes is not known yet
+		s.done(first, dayState{Pulled: start.UnixMilli(), Bytes: tt.size(first.From), Millis: 1000 + tt.size(first.From)*1000/perSecond})
+		promise := s.forecast(start, w.clone())
+		end, queries := run(s, w, start, tt.size, perSecond)
+		took, promised := end.Sub(start), promise.At.Sub(start)
+		if promise.At.IsZero() || took > promised*110/100+slack || took < promised*90/100-slack {
+			t.Errorf("%s: it took %s, and %s was promised", tt.name, took, promised)
+		}
+		if promise.Days != 179 || len(queries) > tt.most {
+			t.Errorf("%s: %d days were missing, %d queries", tt.name, promise.Days, len(queries))
+		}
+		// The backlog comes latest first, behind everything that is recent.
+		seen := false
+		last := journal.Day(1 << 30)
+		for _, q := range queries {
+			if q.Why == Recent && q.To < day(t, "2026-06-30") && seen {
+				t.Errorf("%s: %s came after the backlog began", tt.name, q)
+			}
+			if q.Why == Backlog {
+				if q.To >= last {
+					t.Errorf("%s: %s came after %s", tt.name, q, last)
+				}
+				seen, last = true, q.From
+			}
+		}
+	}
+}
+
+// The budget holds in every window of time.
+func TestTheBudgetIsKeptOverRestarts(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	o := BudgetOptions{Path: filepath.Join(t.TempDir(), "budget"), Limits: Limits{PerHour: 10, PerSecond: 3, Concurrent: 2}, Now: c.now, Wait: c.wait}
+	var sent []time.Time
+	for range 8 {
+		b, err := OpenBudget(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 7 {
+			release, err := b.Acquire(t.Context(), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			release()
+			sent = append(sent, c.now())
+			c.move(100 * time.Millisecond)
+		}
+	}
+	for i := range sent {
+		if j := i + 10; j < len(sent) && sent[j].Sub(sent[i]) < time.Hour {
+			t.Errorf("queries %d to %d were sent within %s", i, j, sent[j].Sub(sent[i]))
+		}
+		if j := i + 3; j < len(sent) && sent[j].Sub(sent[i]) < time.Second {
+			t.Errorf("queries %d to %d were sent within %s", i, j, sent[j].Sub(sent[i]))
+		}
+	}
+	if took := sent[len(sent)-1].Sub(sent[0]); took > 6*time.Hour {
+		t.Errorf("56 queries took %s", took)
+	}
+}
+
+func TestTheBudgetAfterRefusals(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	o := BudgetOptions{Path: filepath.Join(t.TempDir(), "budget"), Limits: testLimits, Now: c.now, Wait: c.wait}
+	b, err := OpenBudget(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refusal := &Error{Kind: TooMany}
+	for _, want := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute} {
+		if err := b.Settle(t.Context(), refusal); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.Next(c.now()).Sub(c.now()); got != want {
+			t.Errorf("paused %s, want %s", got, want)
+		}
+	}
+	refusal.After = 17 * time.Minute
+	_ = b.Settle(t.Context(), refusal)
+	if b, err = OpenBudget(o); err != nil { // a restart
+		t.Fatal(err)
+	}
+	if got := b.Next(c.now()).Sub(c.now()); got != 17*time.Minute {
+		t.Errorf("after a restart it pauses %s", got)
+	}
+	// A clock that is set back, or a server that errs, stops nothing for longer.
+	c.move(-48 * time.Hour)
+	if got := b.Next(c.now()).Sub(c.now()); got > 2*time.Hour {
+		t.Errorf("with a clock that was set back it pauses %s", got)
+	}
+	_ = b.Settle(t.Context(), &Error{Kind: TooMany, After: 300 * time.Hour})
+	if got := b.Next(c.now()).Sub(c.now()); got > 2*time.Hour {
+		t.Errorf("it pauses %s", got)
+	}
+	if err := os.WriteFile(o.Path, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = OpenBudget(o); err != nil || b.Left(c.now()) != 60 {
+		t.Errorf("%v", err)
+	}
+}
+
+// Sources that share a budget have no more queries under way than it allows.
+func TestTheBudgetBoundsConcurrency(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	b, err := OpenBudget(BudgetOptions{Path: filepath.Join(t.TempDir(), "budget"), Limits: Limits{Concurrent: 2}, Now: c.now, Wait: c.wait})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	running, most := 0, 0
+	for range 20 {
+		wg.Go(func() {
+			release, err := b.Acquire(t.Context(), false)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			running++
+			most = max(most, running)
+			mu.Unlock()
+			mu.Lock()
+			running--
+			mu.Unlock()
+			release()
+		})
+	}
+	wg.Wait()
+	if most > 2 {
+		t.Errorf("%d at the same time", most)
+	}
+	one, err := b.Acquire(t.Context(), false)
+	two, err2 := b.Acquire(t.Context(), false)
+	stopped, stop := context.WithCancelCause(t.Context())
+	gone := errors.New("gone")
+	stop(gone)
+	if _, err3 := b.Acquire(stopped, false); err != nil || err2 != nil || !errors.Is(err3, gone) {
+		t.Errorf("%v, %v, %v", err, err2, err3)
+	}
+	one()
+	two()
+}
+
+// Days are pulled when it is worth a query.
+func TestWhenDaysArePulled(t *testing.T) {
+	t.Parallel()
+	s := newSchedule(t, "2026-06-01")
+	at := func(text string) time.Time {
+		at, err := time.Parse("2006-01-02 15:04", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	pull := func(from, to, when string) {
+		s.done(Query{From: day(t, from), To: day(t, to)}, dayState{Pulled: at(when).UnixMilli(), Bytes: 1 << 20, Millis: 1000})
+	}
+	steps := []struct{ now, want string }{
+		{"2026-06-20 00:10", "2026-06-19 recent now"},
+		{"2026-06-20 00:10", "2026-06-10 to 2026-06-18 recent now"},
+		{"2026-06-20 00:10", "2026-06-01 to 2026-06-09 backlog now"},
+		{"2026-06-20 00:11", "2026-06-19 recent at 01:00"},          // it may not be all there
+		{"2026-06-20 01:00", "2026-06-19 recent now"},               //
+		{"2026-06-20 01:01", "2026-06-20 today now"},                //
+		{"2026-06-20 01:02", "2026-06-10 to 2026-06-18 again now"},  // it was pulled before 01:00
+		{"2026-06-20 01:03", "2026-06-20 today at 02:01"},           //
+		{"2026-06-20 23:30", "2026-06-20 today now"},                //
+		{"2026-06-21 00:30", "2026-06-20 recent at 01:00"},          //
+		{"2026-06-21 05:00", "2026-06-20 recent now"},               //
+		{"2026-06-21 05:00", "2026-06-21 today now"},                //
+		{"2026-06-21 05:01", "2026-06-11 to 2026-06-19 again now"},  // 10 June left the lookback
+		{"2026-06-21 05:02", "2026-06-21 today at 06:00"},           //
+		{"2026-06-25 12:00", "2026-06-21 to 2026-06-24 recent now"}, // after an outage
+	}
+	for _, step := range steps {
+		now := at(step.now)
+		q, due, _ := s.next(now)
+		when := "now"
+		if due.After(now) {
+			when = "at " + due.Format("15:04")
+		}
+		if got := fmt.Sprintf("%s %s %s", q, q.Why, when); got != step.want {
+			t.Errorf("at %s: %s, want %s", step.now, got, step.want)
+		}
+		if when == "now" {
+			pull(q.From.String(), q.To.String(), step.now)
+		}
+	}
+}
+
+// A day has 23 or 25 hours where clocks are set.
+func TestDaysOfAZone(t *testing.T) {
+	t.Parallel()
+	zone, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSchedule(t, "2026-03-01")
+	s.zone = zone
+	for d, hours := range map[string]float64{"2026-03-28": 24, "2026-03-29": 23, "2026-10-25": 25} {
+		if got := s.begins(day(t, d) + 1).Sub(s.begins(day(t, d))).Hours(); got != hours {
+			t.Errorf("%s has %v hours", d, got)
+		}
+	}
+	if got := s.today(time.Date(2026, 3, 28, 23, 30, 0, 0, time.UTC)).String(); got != "2026-03-29" {
+		t.Errorf("today is %s", got)
+	}
+}
+
+func TestSplit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	texts := func() (all []string) {
+		for _, q := range w.source.Split(day(t, "2026-04-01"), day(t, "2026-05-15")) {
+			all = append(all, q.String())
+		}
+		return all
+	}
+	if got := texts(); len(got) != 45 || got[0] != "2026-05-15" {
+		t.Errorf("%v", got)
+	}
+	w.source.schedule.done(Query{From: day(t, "2026-06-08"), To: day(t, "2026-06-08")}, dayState{Pulled: w.clock.now().UnixMilli(), Bytes: 1000})
+	if got, want := texts(), []string{"2026-04-15 to 2026-05-15", "2026-04-01 to 2026-04-14"}; !slices.Equal(got, want) {
+		t.Errorf("%v", got)
+	}
+}
