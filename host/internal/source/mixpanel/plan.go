@@ -46,7 +46,7 @@ const (
 	queryDays = 31
 )
 
-// dayState is what is known of a day that was pulled.
+// dayState is the cursor of a day that was pulled.
 type dayState struct {
 	Pulled int64 `json:"pulled"`         // when the query was sent, in unix milliseconds
 	Bytes  int64 `json:"bytes"`          // of its lines; of a query for several days, its share
@@ -222,7 +222,7 @@ func (s *schedule) missing(now time.Time) (days int) {
 	return days
 }
 
-// Forecast is what catching up takes.
+// Forecast describes the way to a state in which no day is missing.
 type Forecast struct {
 	Days    int       // that are missing before today
 	Queries int       // for them, those for other days in between included

@@ -73,7 +73,7 @@ func TestHalfAYearIsCaughtUpAsPromised(t *testing.T) {
 		if first.From != day(t, "2026-06-29") || first.Days() != 1 {
 			t.Errorf("%s: the first query is for %s", tt.name, first)
 		}
-		const perSecond, slack = 20 * mib, 5 * time.Minute // what a query takes apart from its bytes is not known yet
+		const perSecond, slack = 20 * mib, 5 * time.Minute // the time of a query apart from its bytes is not known yet
 		s.done(first, dayState{Pulled: start.UnixMilli(), Bytes: tt.size(first.From), Millis: 1000 + tt.size(first.From)*1000/perSecond})
 		promise := s.forecast(start, w.clone())
 		end, queries := run(s, w, start, tt.size, perSecond)

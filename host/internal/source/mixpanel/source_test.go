@@ -234,7 +234,7 @@ func TestADayThatFailsIsPulledAlone(t *testing.T) {
 	}
 }
 
-// What an earlier process has downloaded whole is stored without another query; an
+// A download that an earlier process left whole is stored without another query; an
 // unfinished download is removed.
 func TestDownloadsSurviveTheProcess(t *testing.T) {
 	t.Parallel()

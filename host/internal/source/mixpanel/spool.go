@@ -162,7 +162,7 @@ func copyLines(w io.Writer, d *Download, stream io.Reader, progress func(int64),
 	}
 }
 
-// marker is what the server writes when it gives up in the middle of a stream.
+// marker is the text that the server writes when it gives up in the middle of a stream.
 const marker = "terminated early"
 
 // longLine is the most bytes of a line that are looked at.
@@ -318,7 +318,7 @@ func (p *pieces) Next(context.Context) (*ingest.Piece, error) {
 	p.carry = append(p.carry[:0], data[whole:]...)
 	p.base += int64(whole)
 	piece.Data, piece.End = data[:whole], p.base
-	// What follows a line that was too long is the next piece.
+	// Lines after one that was too long are in the next piece.
 	if end && len(p.carry) == 0 {
 		p.done = true
 		piece.Cursor = func(int64) []journal.CursorMove { return p.cursors() }
