@@ -47,6 +47,7 @@ type Host struct {
 	stopBy     time.Time // when a host that serves was to have stopped; zero: it was not told to
 
 	journals journals
+	pulls    []*puller // in the order of the configuration
 
 	mu         sync.Mutex
 	collectors []*collecting // of a host that serves
@@ -147,7 +148,7 @@ func (h *Host) open(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return h.openPulls(ctx)
 }
 
 // Close gives the data directory back.
@@ -156,6 +157,9 @@ func (h *Host) Close() error {
 	defer cancel()
 	if h.plugins != nil {
 		h.plugins.Stop(ctx)
+	}
+	for _, p := range h.pulls {
+		p.client.Close()
 	}
 	var err error
 	for _, x := range h.indexes {

@@ -49,6 +49,9 @@ func (h *Host) Status(ctx context.Context) (*Status, error) {
 	if s.Collectors, err = h.collectorsNow(ctx); err != nil {
 		return nil, err
 	}
+	if s.Pulls, err = h.pullStatus(); err != nil {
+		return nil, err
+	}
 	if s.Quarantine, err = h.quarantineStatus(); err != nil {
 		return nil, err
 	}

@@ -15,7 +15,8 @@ import (
 // and destinations have their type before a point: "s3.lake".
 type Names struct {
 	Projects, Sources, Destinations, Pipelines []string
-	PluginDir                                  string // absolute; "" if it is not known
+	Pulls                                      []string // sources that pull
+	PluginDir                                  string   // absolute; "" if it is not known
 }
 
 // ReadNames reads the names that a configuration gives, as far as it can be
@@ -31,6 +32,10 @@ func ReadNames(ctx context.Context, paths []string) Names {
 	}
 	for _, s := range c.Collectors {
 		n.Sources = append(n.Sources, s.Reference())
+	}
+	for _, s := range c.Mixpanel {
+		n.Sources = append(n.Sources, s.Reference())
+		n.Pulls = append(n.Pulls, s.Reference())
 	}
 	for _, d := range c.Destinations {
 		n.Destinations = append(n.Destinations, d.Reference())

@@ -40,6 +40,9 @@ type SourceSummary struct {
 	Waiting     []string          `json:"waiting,omitempty"`    // files whose last record is not complete
 	Skipped     []string          `json:"skipped,omitempty"`    // paths that match and were not read, and why
 	Quarantined []QuarantineCount `json:"quarantined,omitempty"`
+	Days        int               `json:"days,omitempty"`     // that were pulled
+	Queries     int               `json:"queries,omitempty"`  // for them
+	Profiles    *int64            `json:"profiles,omitempty"` // that were read; nil: none were
 	Error       string            `json:"error,omitempty"`
 
 	lost error // entries that are missing in a collector's log; the other work is done all the same
@@ -108,7 +111,7 @@ func (h *Host) runOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
 			s.Error = strings.TrimPrefix(s.Error+"; "+s.lost.Error(), "; ")
 		}
 	}
-	failed = errors.Join(failed, h.readAll(ctx, summary))
+	failed = errors.Join(failed, h.readAll(ctx, summary), h.pullAll(ctx, o.RetryFor, summary))
 	for _, p := range h.config.Pipelines {
 		done := PipelineSummary{Name: p.Name, Destination: p.Destination.Reference()}
 		if err := h.catchUp(ctx, p, o.RetryFor, &done); err != nil {

@@ -46,6 +46,13 @@ type named struct {
 	Resend      bool   `json:"resend,omitempty"`
 }
 
+// dated is the parameter of operations on some dates of one source.
+type dated struct {
+	Source string `json:"source"`
+	From   string `json:"from,omitempty"`
+	To     string `json:"to,omitempty"`
+}
+
 // handlers returns the operations of a serving host by name.
 func (h *Host) handlers() map[string]api.Operation {
 	return map[string]api.Operation{
@@ -57,6 +64,12 @@ func (h *Host) handlers() map[string]api.Operation {
 		"journal/verify":   withoutParams(h.VerifyJournal),
 		"destinations/check": withParams(func(ctx context.Context, n named) (any, error) {
 			return h.CheckDestinations(ctx, n.Destination)
+		}),
+		"sources/check": withParams(func(ctx context.Context, d dated) (any, error) {
+			return h.CheckSource(ctx, d.Source, d.From, d.To)
+		}),
+		"sources/pull": withParams(func(ctx context.Context, d dated) (any, error) {
+			return h.PullSource(ctx, d.Source, d.From, d.To)
 		}),
 		"pipelines/pause": withParams(func(ctx context.Context, n named) (any, error) {
 			return h.PausePipeline(ctx, n.Pipeline, n.Paused)
@@ -146,6 +159,14 @@ func (r *remote) RetryRun(ctx context.Context, name string, number int64) error 
 
 func (r *remote) CheckDestinations(ctx context.Context, name string) ([]DestinationCheck, error) {
 	return ask[[]DestinationCheck](ctx, r, "destinations/check", named{Destination: name})
+}
+
+func (r *remote) CheckSource(ctx context.Context, name, from, to string) (*SourceCheck, error) {
+	return ask[*SourceCheck](ctx, r, "sources/check", dated{name, from, to})
+}
+
+func (r *remote) PullSource(ctx context.Context, name, from, to string) (*SourceSummary, error) {
+	return ask[*SourceSummary](ctx, r, "sources/pull", dated{name, from, to})
 }
 
 func (r *remote) Segments(ctx context.Context) ([]SegmentStatus, error) {

@@ -43,6 +43,12 @@ type Operations interface {
 	// that name ("s3.lake"), or at all for "".
 	CheckDestinations(ctx context.Context, name string) ([]DestinationCheck, error)
 
+	// CheckSource asks a source that pulls for the events of some dates, counts them
+	// and stores nothing. Without dates it is yesterday.
+	CheckSource(ctx context.Context, name, from, to string) (*SourceCheck, error)
+	// PullSource pulls the events of some dates, whether or not they are due.
+	PullSource(ctx context.Context, name, from, to string) (*SourceSummary, error)
+
 	ReplayQuarantine(ctx context.Context, filter QuarantineFilter) (*ReplayReport, error)
 	// DropQuarantine removes records for good.
 	DropQuarantine(ctx context.Context, filter QuarantineFilter) (*DropReport, error)
@@ -58,6 +64,7 @@ type Status struct {
 	Projects       []ProjectStatus   `json:"projects"`
 	Sources        []SourceStatus    `json:"sources"`
 	Collectors     []CollectorStatus `json:"collectors"`
+	Pulls          []PullStatus      `json:"pulls"`
 	Quarantine     QuarantineStatus  `json:"quarantine"`
 	Pipelines      []PipelineStatus  `json:"pipelines"`
 }
@@ -143,6 +150,50 @@ type SourceStatus struct {
 	Waiting     []string         `json:"waiting,omitempty"`     // files whose last record is not complete
 	NoFile      string           `json:"no_file,omitempty"`     // "… matches no file (yet)", with a hint; "" if its path names one
 	Quarantined map[string]int64 `json:"quarantined,omitempty"` // by reason
+}
+
+// PullStatus describes a source that pulls.
+type PullStatus struct {
+	Name     string `json:"name"` // "mixpanel.pull"
+	Project  string `json:"project"`
+	From     string `json:"from"`                // first day to pull
+	Done     int    `json:"days_done"`           // days before today that were pulled after their end
+	Missing  int    `json:"days_missing"`        // days before today that were not
+	InFlight string `json:"in_flight,omitempty"` // the days that are being pulled
+	Fetched  int64  `json:"fetched,omitempty"`   // bytes of them
+	// The next query: its days, why they are pulled (recent, today, again, backlog),
+	// and when it is sent at the earliest.
+	Next          string    `json:"next"`
+	Why           string    `json:"why"`
+	NextAt        time.Time `json:"next_at"`
+	WaitsForLimit bool      `json:"waits_for_limit,omitempty"`
+	QueriesLeft   int       `json:"queries_left"` // of this hour's
+	// CaughtUpAt is when no day is missing, at about the pace so far; nil: none is
+	// missing, or it is too far away.
+	CaughtUpAt     *time.Time       `json:"caught_up_at,omitempty"`
+	CatchUpQueries int              `json:"catch_up_queries,omitempty"`
+	Error          string           `json:"error,omitempty"`       // of the last query
+	ProfilesAt     *time.Time       `json:"profiles_at,omitempty"` // when profiles were read last; nil: never
+	Profiles       int64            `json:"profiles,omitempty"`
+	Quarantined    map[string]int64 `json:"quarantined,omitempty"` // by reason
+}
+
+// SourceCheck is the result of trying a source that pulls.
+type SourceCheck struct {
+	Source string      `json:"source"`
+	Server string      `json:"server"`
+	Days   []SourceDay `json:"days"`
+	Error  string      `json:"error,omitempty"`
+	// Kind is unauthorized, no_plan, rate_limited, bad_request, wrong_region,
+	// unavailable or truncated.
+	Kind string `json:"kind,omitempty"`
+}
+
+// SourceDay counts the events of a day at a source.
+type SourceDay struct {
+	Day    string `json:"day"`
+	Events int64  `json:"events"`
+	Bytes  int64  `json:"bytes"`
 }
 
 // CollectorStatus counts the requests of a collector since its host started.
@@ -263,6 +314,10 @@ type Unread struct {
 	Bytes    int64  `json:"bytes,omitempty"`    // to read, as stored, or in a collector's log
 	Requests int64  `json:"requests,omitempty"` // in a collector's log
 	Error    string `json:"error,omitempty"`    // why it is not known
+	// Days before today that a source has not pulled, and when it will have at about
+	// the pace so far; nil: not known.
+	Days       int        `json:"days,omitempty"`
+	CaughtUpAt *time.Time `json:"caught_up_at,omitempty"`
 }
 
 // PlannedDay is a planned run's part for one date.
@@ -426,7 +481,7 @@ type IdentityFailure struct {
 
 // Report is progress of one activity.
 type Report struct {
-	Stage       string `json:"stage"` // import, seal, fold, export
+	Stage       string `json:"stage"` // import, pull, seal, fold, export
 	Name        string `json:"name"`
 	Rows        int64  `json:"rows"`
 	Bytes       int64  `json:"bytes"`

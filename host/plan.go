@@ -45,6 +45,11 @@ func (h *Host) unread(ctx context.Context, p *config.Pipeline) ([]Unread, error)
 			list = append(list, *u)
 		}
 	}
+	for _, x := range h.pulls {
+		if u := x.unpulled(p); u != nil {
+			list = append(list, *u)
+		}
+	}
 	collectors, err := h.collectorStatus(ctx)
 	if err != nil {
 		return nil, err

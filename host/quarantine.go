@@ -253,10 +253,24 @@ func (h *Host) ReplayQuarantine(ctx context.Context, f QuarantineFilter) (*Repla
 		filter := f
 		filter.Source = s.Reference()
 		err := h.replay(ctx, filter, report, func(ctx context.Context, some []quarantine.Entry) (map[string]bool, int64, error) {
-			return h.replayRead(ctx, s, some)
+			return h.replayRead(ctx, s.Project, ingest.Options{Records: records[s.Records], Times: times(s.Project, s.Local)}, some)
 		})
 		if err != nil {
 			return nil, fmt.Errorf("replay records of %s: %w", s.Reference(), err)
+		}
+	}
+	for _, p := range h.pulls {
+		name := p.config.Reference()
+		if f.Source != "" && f.Source != name {
+			continue
+		}
+		filter := f
+		filter.Source = name
+		err := h.replay(ctx, filter, report, func(ctx context.Context, some []quarantine.Entry) (map[string]bool, int64, error) {
+			return h.replayRead(ctx, p.config.Project, p.parsing(), some)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("replay records of %s: %w", name, err)
 		}
 	}
 	for _, c := range h.config.Collectors {
@@ -338,17 +352,17 @@ func (h *Host) replaySome(ctx context.Context, some []quarantine.Entry, report *
 	return h.quarantine.Remove(accepted)
 }
 
-// replayRead replays records of a source that is read.
-func (h *Host) replayRead(ctx context.Context, s *config.Source, some []quarantine.Entry) (map[string]bool, int64, error) {
-	j, err := h.journal(ctx, s.Project)
+// replayRead replays records of a source that is read. Options say how they are
+// parsed.
+func (h *Host) replayRead(ctx context.Context, p *config.Project, o ingest.Options, some []quarantine.Entry) (map[string]bool, int64, error) {
+	j, err := h.journal(ctx, p)
 	if err != nil {
 		return nil, 0, err
 	}
 	refused := &refusedPieces{ids: map[string]bool{}}
 	var counters ingest.Counters
-	err = ingest.Run(ctx, ingest.Options{
-		Source: &replaySource{entries: some}, Records: records[s.Records], Appender: j.writer, Rejects: refused, Now: time.Now, Counters: &counters, Times: times(s),
-	})
+	o.Source, o.Appender, o.Rejects, o.Now, o.Counters = &replaySource{entries: some}, j.writer, refused, time.Now, &counters
+	err = ingest.Run(ctx, o)
 	if err == nil {
 		err = j.writer.Seal(ctx)
 	}

@@ -59,7 +59,7 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 	stopReports := h.reportReading(s, source, &counters, doubted.look)
 	err = ingest.Run(ctx, ingest.Options{
 		Source: source, Records: records[s.Records], Appender: j.writer, Rejects: rejects{h.quarantine, s.Reference()}, Now: time.Now,
-		Counters: &counters, Refused: refused.add, Times: times(s),
+		Counters: &counters, Refused: refused.add, Times: times(s.Project, s.Local),
 	})
 	stopReports()
 	err = sealed(ctx, j.writer, err)
@@ -91,12 +91,13 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 	return done, err
 }
 
-// times returns the meaning of the times of a source's events.
-func times(s *config.Source) schema.Times {
-	if s.Project.TimeZone == time.UTC {
+// times returns the meaning of the times of events of a project; local is whether
+// they are the wall clock of its zone.
+func times(p *config.Project, local bool) schema.Times {
+	if p.TimeZone == time.UTC {
 		return schema.Times{}
 	}
-	return schema.Times{Zone: s.Project.TimeZone, Local: s.Local}
+	return schema.Times{Zone: p.TimeZone, Local: local}
 }
 
 // seemWrong is how many events must contradict data_timezone for each one that
@@ -118,7 +119,7 @@ type doubts struct {
 }
 
 func (d *doubts) look() {
-	d.warning = doubt(d.source, d.counters.TimesUTC.Load(), d.counters.TimesLocal.Load())
+	d.warning = doubt(d.source.Local, d.counters.TimesUTC.Load(), d.counters.TimesLocal.Load())
 	if d.warning != "" && !d.logged {
 		d.logged = true
 		d.log.Warn(d.warning, "source", d.source.Reference())
@@ -127,9 +128,9 @@ func (d *doubts) look() {
 
 // doubt returns a warning if the times of a source's events contradict its
 // data_timezone, or "".
-func doubt(s *config.Source, utc, local int64) string {
+func doubt(isLocal bool, utc, local int64) string {
 	right, wrong, is, other := utc, local, "utc", "project"
-	if s.Local {
+	if isLocal {
 		right, wrong, is, other = local, utc, "project", "utc"
 	}
 	if wrong < seemWrongLeast || wrong < seemWrong*right {

@@ -55,7 +55,7 @@ func (h *Host) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h.log.Info("serving", "data_dir", h.config.Host.DataDir, "sources", len(h.config.Sources)+len(h.config.Collectors), "pipelines", len(h.config.Pipelines))
+	h.log.Info("serving", "data_dir", h.config.Host.DataDir, "sources", len(h.config.Sources)+len(h.config.Collectors)+len(h.config.Mixpanel), "pipelines", len(h.config.Pipelines))
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	started := make(chan struct{})
@@ -72,6 +72,12 @@ func (h *Host) serve(ctx context.Context) error {
 	})
 	for _, s := range h.config.Sources {
 		wg.Go(func() { h.serveSource(ctx, s) })
+	}
+	for _, p := range h.pulls {
+		wg.Go(func() { p.serve(ctx) })
+		if p.config.People {
+			wg.Go(func() { p.serveProfiles(ctx) })
+		}
 	}
 	for _, p := range h.config.Projects {
 		wg.Go(func() { h.serveSeals(ctx, p) })

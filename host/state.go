@@ -82,12 +82,20 @@ func (h *Host) foldPeople(s *state) folder {
 	}
 }
 
-// latest folds all sealed rows, and returns the latest generation. The caller
-// holds s.gate.
+// pulled reports whether a source that pulls writes the state.
+func (s *state) pulled() bool {
+	return s.stream == batch.People && s.project.ProfilesFrom == "mixpanel"
+}
+
+// latest folds all sealed rows, and returns the latest generation. It is nil if
+// profiles are pulled and were not yet. The caller holds s.gate.
 func (h *Host) latest(ctx context.Context, s *state) (*pipeline.Generation, error) {
 	last, err := h.catalog.Generation(ctx, s.project.ID, s.stream)
 	if err != nil {
 		return nil, err
+	}
+	if last == nil && s.pulled() {
+		return nil, nil
 	}
 	seq, err := h.catalog.Sequence(ctx, s.project.ID)
 	if err != nil {
@@ -166,8 +174,12 @@ func (h *Host) advance(ctx context.Context, s *state, last *pipeline.Generation,
 
 // unfolded lists a stream's extents after a sequence, and the sequence up to
 // which the list is complete: seq, or less when the rows have more bytes than
-// limit.
+// limit. Of profiles that are pulled there is nothing to fold: operations that were
+// collected before do not count.
 func (h *Host) unfolded(ctx context.Context, s *state, after, seq, limit int64) (extents []pipeline.Extent, to int64, err error) {
+	if s.pulled() {
+		return nil, seq, nil
+	}
 	to = seq
 	var bytes int64
 	read := after
@@ -218,7 +230,7 @@ func (h *Host) replacement(ctx context.Context, p *config.Pipeline, stored *pipe
 	}
 	defer leave()
 	g, err := h.latest(ctx, s)
-	if err != nil {
+	if err != nil || g == nil {
 		return nil, err
 	}
 	last, err := h.exported(ctx, stored)

@@ -58,6 +58,8 @@ func pipelineNames(n host.Names) []string    { return n.Pipelines }
 func projectNames(n host.Names) []string     { return n.Projects }
 func destinationNames(n host.Names) []string { return n.Destinations }
 
+func pullNames(n host.Names) []string { return n.Pulls }
+
 // quarantineSources are the values of quarantine list --source.
 func quarantineSources(n host.Names) []string {
 	sources := slices.Clone(n.Sources)

@@ -70,7 +70,7 @@ by colons), else from /etc/penstock.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		newRunCommand(c), newValidateCommand(c), newPlanCommand(c), newStatusCommand(c),
-		newPipelinesCommand(c), newRunsCommand(c), newDestinationsCommand(c),
+		newPipelinesCommand(c), newRunsCommand(c), newSourcesCommand(c), newDestinationsCommand(c),
 		newPluginsCommand(c), newJournalCommand(c), newQuarantineCommand(c), newIdentityCommand(c), newVersionCommand(c),
 	)
 	return root

@@ -78,6 +78,12 @@ func unread(u host.Unread) string {
 	switch {
 	case u.Error != "":
 		return fmt.Sprintf("%s: not known: %s", u.Source, oneLine(u.Error))
+	case u.Days > 0:
+		text := fmt.Sprintf("%s: %s to pull", u.Source, many(int64(u.Days), "day"))
+		if u.CaughtUpAt != nil {
+			text += fmt.Sprintf(", until about %s", utc(*u.CaughtUpAt))
+		}
+		return text
 	case u.Files > 0:
 		return fmt.Sprintf("%s: %s, %s", u.Source, many(int64(u.Files), "file"), size(u.Bytes))
 	}

@@ -79,6 +79,9 @@ func (c *cli) printSummary(s *host.Summary) error {
 	}
 	for _, source := range s.Sources {
 		fmt.Fprintf(c.out, "%s: %s\n", source.Name, readSummary(source))
+		if source.Profiles != nil {
+			fmt.Fprintf(c.out, "  profiles: %s read, which replace all that were known\n", thousands(*source.Profiles))
+		}
 		if source.Repaired > 0 {
 			fmt.Fprintf(c.out, "  repaired: in %s records U+FFFD replaces half characters (escaped surrogates without partner)\n", thousands(source.Repaired))
 		}
@@ -124,8 +127,12 @@ func (c *cli) printSummary(s *host.Summary) error {
 // readSummary says how much was read of a source, or why nothing was.
 func readSummary(s host.SourceSummary) string {
 	collector := strings.HasPrefix(s.Name, "collector.")
+	pulls := strings.HasPrefix(s.Name, "mixpanel.")
 	switch {
 	case s.Error != "":
+	case pulls && s.Queries == 0:
+		return "no day is due"
+	case pulls:
 	case s.Records > 0 || len(s.Quarantined) > 0:
 	case collector:
 		return "nothing waits in its log"
@@ -137,8 +144,19 @@ func readSummary(s host.SourceSummary) string {
 		return fmt.Sprintf("nothing new in %s", many(int64(s.Matched), "file"))
 	}
 	text := fmt.Sprintf("%s read, %s new, %s repeated", many(s.Records, "record"), many(s.Rows, "row"), thousands(s.Duplicates))
+	if pulls {
+		text = fmt.Sprintf("%s pulled in %s: %s", many(int64(s.Days), "day"), manyQueries(s.Queries), text)
+	}
 	if s.Error != "" {
 		text += ", then failed"
 	}
 	return text
+}
+
+// manyQueries counts queries.
+func manyQueries(n int) string {
+	if n == 1 {
+		return "1 query"
+	}
+	return thousands(int64(n)) + " queries"
 }

@@ -92,6 +92,10 @@ func (c *cli) printStatus(s *host.Status) {
 		c.printCollectors(s.Collectors)
 		fmt.Fprintln(c.out)
 	}
+	if len(s.Pulls) > 0 {
+		c.printPulls(s.Pulls)
+		fmt.Fprintln(c.out)
+	}
 	c.printQuarantineStatus(s.Quarantine)
 	c.printPipelines(s.Pipelines)
 }

@@ -60,7 +60,7 @@ type validation struct {
 func newValidation(config *host.Config) validation {
 	return validation{
 		Skipped:  append([]string{}, config.Skipped...),
-		Projects: len(config.Projects), Sources: len(config.Sources) + len(config.Collectors),
+		Projects: len(config.Projects), Sources: len(config.Sources) + len(config.Collectors) + len(config.Mixpanel),
 		Destinations: len(config.Destinations), Pipelines: len(config.Pipelines),
 	}
 }

@@ -144,7 +144,7 @@ var mixpanelBlock = &blockType{name: "mixpanel", labels: []string{typeLabel, nam
 	typed("people", schema.Bool).or(true),
 	text("data_timezone").among("utc", "project").or("utc"),
 }, blocks: []*blockType{
-	{name: "service_account", attributes: accountAttributes},
+	{name: "service_account", late: true, attributes: accountAttributes},
 	{name: "export_limit", attributes: []attribute{
 		typed("per_hour", schema.Integer).atLeast(1).or(60),
 		typed("per_second", schema.Integer).atLeast(1).or(3),

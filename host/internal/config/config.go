@@ -17,6 +17,7 @@ type Config struct {
 	Projects     []*Project
 	Sources      []*Source
 	Collectors   []*Collector
+	Mixpanel     []*Mixpanel
 	Destinations []*Destination
 	Pipelines    []*Pipeline
 

@@ -24,13 +24,14 @@ func (l *loader) decodeSources() {
 		case "collector":
 			l.decodeCollector(raw)
 		case "mixpanel":
-			l.checkMixpanel(l.read(raw, mixpanelBlock))
+			l.decodeMixpanel(raw)
 		case "kafka":
 			(&body{l: l, spec: &blockType{name: typ}, raw: raw}).refuseBlock()
 		default:
 			l.fail(raw.LabelRanges[0].Ptr(), "Unknown source type", "There is no source type %q.%s", typ, suggest(typ, "types of this version", supportedSources(types)))
 		}
 	}
+	l.checkAuthorities()
 }
 
 func (l *loader) decodeFiles(raw *hclsyntax.Block) {
@@ -39,17 +40,6 @@ func (l *loader) decodeFiles(raw *hclsyntax.Block) {
 		Place: b.place(), Name: raw.Labels[1], Project: b.project("project"), Pattern: b.text("path"), Records: b.text("records"), Follow: b.flag("follow"),
 		Local: b.text("data_timezone") == "project",
 	})
-}
-
-func (l *loader) checkMixpanel(b *body) {
-	b.project("project")
-	accounts := b.blocks["service_account"]
-	switch {
-	case b.has("api_secret") && len(accounts) > 0:
-		l.fail(b.at("api_secret"), "Attributes exclude each other", "%s has \"api_secret\" and a block \"service_account\": use one of them.", b.what)
-	case !b.has("api_secret") && len(accounts) == 0:
-		l.fail(b.raw.DefRange().Ptr(), "Missing attribute", "%s needs credentials: a block service_account with username and secret, or \"api_secret\".", b.what)
-	}
 }
 
 // supportedSources returns the source types that this version has.

@@ -52,9 +52,30 @@ type Refused map[schema.Reason]int64
 // returns the next one. seq is what the journal was read up to.
 func (f *Fold) Next(ctx context.Context, last *pipeline.Generation, seq int64, operations Blocks) (*pipeline.Generation, Refused, error) {
 	refused := Refused{}
-	next, err := f.next(ctx, last, seq, operations, refused)
+	next, err := f.update(ctx, last, seq, refused, func(s *sorter) error { return s.addAll(ctx, operations) })
 	if err = errors.Join(err, f.Clear(context.WithoutCancel(ctx))); err != nil {
 		return nil, nil, fmt.Errorf("fold profiles: %w", err)
+	}
+	return next, refused, nil
+}
+
+// Replace returns a generation of the profiles that operations make out of nothing.
+// Profiles of other generations are not in it; blocks that are the same as theirs are
+// shared. rows calls add with each operation's row, as schema.AppendOperation writes
+// it. seq is the sequence of the journal that the generation stands for.
+func (f *Fold) Replace(ctx context.Context, seq int64, rows func(add func(row []byte) error) error) (*pipeline.Generation, Refused, error) {
+	refused := Refused{}
+	next, err := f.update(ctx, nil, seq, refused, func(s *sorter) error {
+		return rows(func(row []byte) error {
+			o, err := schema.SplitOperation(row)
+			if err != nil {
+				return err
+			}
+			return s.add(ctx, row, o.ID)
+		})
+	})
+	if err = errors.Join(err, f.Clear(context.WithoutCancel(ctx))); err != nil {
+		return nil, nil, fmt.Errorf("replace profiles: %w", err)
 	}
 	return next, refused, nil
 }
@@ -62,12 +83,13 @@ func (f *Fold) Next(ctx context.Context, last *pipeline.Generation, seq int64, o
 // Clear removes what a fold that ended early has left.
 func (f *Fold) Clear(ctx context.Context) error { return removeAll(ctx, f.o.Spill, f.o.Dir) }
 
-func (f *Fold) next(ctx context.Context, last *pipeline.Generation, seq int64, operations Blocks, refused Refused) (*pipeline.Generation, error) {
+// update applies the operations that fill adds to the last generation.
+func (f *Fold) update(ctx context.Context, last *pipeline.Generation, seq int64, refused Refused, fill func(*sorter) error) (*pipeline.Generation, error) {
 	if err := f.Clear(ctx); err != nil {
 		return nil, err
 	}
 	s := newSorter(f.o.Spill, f.o.Dir, f.o.Memory)
-	if err := s.addAll(ctx, operations); err != nil {
+	if err := fill(s); err != nil {
 		return nil, err
 	}
 	crashpoint.Here("profile.sorted")

@@ -118,12 +118,11 @@ func (p *Pulled) restore(record []byte) (restored []byte, failed bool) {
 // findLink finds the link that the event that was parsed last asks for.
 func (p *Pulled) findLink(e Event) {
 	s := &p.parser.scanner
-	if p.identity == Simplified {
-		p.deviceLink(s, e)
-		return
-	}
 	name := s.data[s.event.from+1 : s.event.to-1]
-	if verb(name) != "" {
+	switch {
+	case p.identity == Simplified:
+		p.deviceLink(s, e)
+	case p.identity == Original && verb(name) != "":
 		p.verbLink(string(name), s.data, e)
 	}
 }

@@ -25,6 +25,13 @@ type window struct {
 	blocked time.Time   // no query before
 }
 
+// A server counts a query when it arrives: of two queries the first may be under
+// way for longer. The margins are added to the time between them.
+const (
+	secondMargin = 500 * time.Millisecond
+	hourMargin   = 5 * time.Second
+)
+
 // next returns when a query may be sent, at now or later.
 func (w *window) next(now time.Time) time.Time {
 	at := now
@@ -34,7 +41,7 @@ func (w *window) next(now time.Time) time.Time {
 	for _, l := range []struct {
 		queries int
 		span    time.Duration
-	}{{w.limits.PerHour, time.Hour}, {w.limits.PerSecond, time.Second}} {
+	}{{w.limits.PerHour, time.Hour + hourMargin}, {w.limits.PerSecond, time.Second + secondMargin}} {
 		if n := len(w.recent); l.queries > 0 && n >= l.queries {
 			if free := w.recent[n-l.queries].Add(l.span); free.After(at) {
 				at = free
@@ -46,7 +53,7 @@ func (w *window) next(now time.Time) time.Time {
 
 // use takes a query.
 func (w *window) use(at time.Time) {
-	w.recent = append(slices.DeleteFunc(w.recent, func(t time.Time) bool { return at.Sub(t) > time.Hour }), at)
+	w.recent = append(slices.DeleteFunc(w.recent, func(t time.Time) bool { return at.Sub(t) > time.Hour+hourMargin }), at)
 }
 
 // correct moves times that lie ahead of the clock, which was set back, to now.
@@ -167,7 +174,7 @@ func (b *Budget) Acquire(ctx context.Context, free bool) (release func(), err er
 
 // take waits for a query's turn, and notes it.
 func (b *Budget) take(ctx context.Context, free bool) error {
-	leave, err := b.enter(ctx)
+	leave, err := enter(ctx, b.turn)
 	if err != nil {
 		return err
 	}
@@ -189,15 +196,6 @@ func (b *Budget) take(ctx context.Context, free bool) error {
 		return nil
 	}
 	return b.save(func(w *window) { w.use(b.now()) })
-}
-
-func (b *Budget) enter(ctx context.Context) (leave func(), err error) {
-	select {
-	case b.turn <- struct{}{}:
-		return func() { <-b.turn }, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
 }
 
 // Next returns when the next query may be sent, at now or later.
@@ -244,7 +242,7 @@ func (b *Budget) Settle(ctx context.Context, err error) error {
 		}
 		return nil
 	}
-	leave, enterErr := b.enter(ctx)
+	leave, enterErr := enter(ctx, b.turn)
 	if enterErr != nil {
 		return enterErr
 	}

@@ -28,7 +28,7 @@ var names = map[Kind]string{
 
 func (k Kind) String() string { return names[k] }
 
-// remedies say what to do.
+// remedies are the next steps, by kind.
 var remedies = map[Kind]string{
 	Unauthorized: "check the service account or api_secret, that the account has access to the project, and the region (us, eu, in)",
 	NoPlan:       "the project's plan must include the API: ask Mixpanel, or read exported files with a source of type files",

@@ -17,8 +17,9 @@ import (
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
 
-// profilesFile is the spool of profiles.
-const profilesFile = "profiles" + partialSuffix
+// profilesFile is the spool of profiles. A process that dies leaves it to the next
+// read, which begins it again.
+const profilesFile = "profiles"
 
 // ProfileSet is a whole set of profiles, in a file.
 type ProfileSet struct {
@@ -64,7 +65,7 @@ func (s *Source) ProfilesDue(every time.Duration) time.Time {
 // number of profiles is not the total that the first page says, is an error, and
 // replace is not called.
 func (s *Source) ReadProfiles(ctx context.Context, progress func(profiles, total int64), replace func(context.Context, *ProfileSet, journal.CursorMove) error) error {
-	leave, err := s.enter(ctx)
+	leave, err := enter(ctx, s.full)
 	if err != nil {
 		return err
 	}

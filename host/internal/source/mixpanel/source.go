@@ -38,10 +38,12 @@ type Options struct {
 type Store func(ctx context.Context, d *Download, pieces ingest.Source) error
 
 // Source pulls one project. Its methods may be called concurrently; queries of one
-// source are carried out one after the other.
+// source for events are carried out one after the other, and so are those for
+// profiles.
 type Source struct {
 	o    Options
-	turn chan struct{} // held while a query is carried out
+	turn chan struct{} // held while a query for events is carried out
+	full chan struct{} // held while profiles are read
 	left []*Download   // of an earlier process; under turn
 
 	mu       sync.Mutex
@@ -66,7 +68,7 @@ type profilesState struct {
 // Open opens a source. It asks Mixpanel nothing.
 func Open(o Options) (*Source, error) {
 	s := &Source{
-		o: o, turn: make(chan struct{}, 1), cursors: maps.Clone(o.Cursors), failures: map[journal.Day]int{},
+		o: o, turn: make(chan struct{}, 1), full: make(chan struct{}, 1), cursors: maps.Clone(o.Cursors), failures: map[journal.Day]int{},
 		schedule: schedule{
 			from: o.From, lookback: int((o.Lookback + 24*time.Hour - 1) / (24 * time.Hour)), zone: o.Zone,
 			days: map[journal.Day]dayState{}, held: map[journal.Day]time.Time{},
@@ -130,7 +132,7 @@ func (s *Source) Split(from, to journal.Day) []Query {
 
 // Resume stores the downloads that an earlier process has left.
 func (s *Source) Resume(ctx context.Context, store Store) error {
-	leave, err := s.enter(ctx)
+	leave, err := enter(ctx, s.turn)
 	if err != nil {
 		return err
 	}
@@ -154,10 +156,11 @@ func (s *Source) Resume(ctx context.Context, store Store) error {
 	return nil
 }
 
-func (s *Source) enter(ctx context.Context) (leave func(), err error) {
+// enter takes a turn, and returns a function that gives it back.
+func enter(ctx context.Context, turn chan struct{}) (leave func(), err error) {
 	select {
-	case s.turn <- struct{}{}:
-		return func() { <-s.turn }, nil
+	case turn <- struct{}{}:
+		return func() { <-turn }, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -166,7 +169,7 @@ func (s *Source) enter(ctx context.Context) (leave func(), err error) {
 // Pull waits for the budget, carries out a query and stores its events. Nothing is
 // stored of an answer that is not whole.
 func (s *Source) Pull(ctx context.Context, q Query, store Store) error {
-	leave, err := s.enter(ctx)
+	leave, err := enter(ctx, s.turn)
 	if err != nil {
 		return err
 	}
@@ -310,6 +313,13 @@ func (s *Source) settle(ctx context.Context, q Query, err error) {
 	}
 }
 
+// Failing reports whether the last query for some day failed.
+func (s *Source) Failing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.failures) > 0
+}
+
 // DayCount is how many events a day has.
 type DayCount struct {
 	Day    string `json:"day"`
@@ -320,7 +330,7 @@ type DayCount struct {
 // Check tries the credentials with one query for some days, which counts against
 // the budget, and counts the events of each. It stores nothing.
 func (s *Source) Check(ctx context.Context, from, to journal.Day, times schema.Times) ([]DayCount, error) {
-	leave, err := s.enter(ctx)
+	leave, err := enter(ctx, s.turn)
 	if err != nil {
 		return nil, err
 	}

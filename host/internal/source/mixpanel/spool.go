@@ -71,6 +71,9 @@ func leftovers(dir string) ([]*Download, error) {
 	var whole []*Download
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
+		if e.Name() == profilesFile {
+			continue
+		}
 		if filepath.Ext(path) == spoolSuffix {
 			if d, err := parseName(path); err == nil {
 				whole = append(whole, d)
