@@ -15,7 +15,7 @@ import (
 )
 
 // openPulling opens a host with one source that pulls from a stand-in server.
-func openPulling(t *testing.T, project string) (*Host, *mixpanelserver.Server) {
+func openPulling(t testing.TB, project string) (*Host, *mixpanelserver.Server) {
 	t.Helper()
 	server := mixpanelserver.New(mixpanelserver.Options{ProjectID: 7, APISecret: "pw", PageSize: 10})
 	listener := httptest.NewServer(server)
@@ -124,7 +124,9 @@ func TestPulledProfilesAreReplacedWhole(t *testing.T) {
 				return nil
 			})
 		},
-		"total": func() { server.Break(func(mixpanelserver.Request) *mixpanelserver.Fault { return &mixpanelserver.Fault{Total: &wrong} }) },
+		"total": func() {
+			server.Break(func(mixpanelserver.Request) *mixpanelserver.Fault { return &mixpanelserver.Fault{Total: &wrong} })
+		},
 		"twice": func() { server.Break(nil); server.SetProfiles(twice...) },
 	} {
 		server.SetProfiles(profiles(50, 75)...)

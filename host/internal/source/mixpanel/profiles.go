@@ -70,9 +70,6 @@ func (s *Source) ReadProfiles(ctx context.Context, progress func(profiles, total
 		return err
 	}
 	defer leave()
-	if err := private.MakeDir(s.o.Dir); err != nil {
-		return err
-	}
 	set := &ProfileSet{path: filepath.Join(s.o.Dir, profilesFile)}
 	err = s.readProfiles(ctx, set, progress)
 	if err == nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/crashpoint"
 	"github.com/penstock-io/penstock/host/internal/ingest"
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/private"
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
 
@@ -65,8 +66,11 @@ type profilesState struct {
 	Total int64 `json:"total"`
 }
 
-// Open opens a source. It asks Mixpanel nothing.
+// Open opens a source, and makes its directory. It asks Mixpanel nothing.
 func Open(o Options) (*Source, error) {
+	if err := private.MakeDir(o.Dir); err != nil {
+		return nil, err
+	}
 	s := &Source{
 		o: o, turn: make(chan struct{}, 1), full: make(chan struct{}, 1), cursors: maps.Clone(o.Cursors), failures: map[journal.Day]int{},
 		schedule: schedule{

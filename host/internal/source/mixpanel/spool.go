@@ -61,9 +61,6 @@ func parseName(path string) (*Download, error) {
 // leftovers returns the downloads that an earlier process has left whole, and
 // removes the others.
 func leftovers(dir string) ([]*Download, error) {
-	if err := private.MakeDir(dir); err != nil {
-		return nil, err
-	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
