@@ -54,7 +54,10 @@ func (h *Host) openLook(ctx context.Context) (err error) {
 	h.quarantine, err = quarantine.Open(filepath.Join(dataDir, quarantineDir), quarantine.Options{
 		Ledger: quarantineLedger{h}, Now: time.Now, Logger: slog.New(slog.DiscardHandler), ReadOnly: true,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return h.openPulls(ctx)
 }
 
 // lockForLook keeps hosts and commands that write away from a data directory. One

@@ -48,8 +48,10 @@ func (h *Host) openPulls(ctx context.Context) error {
 
 func (h *Host) openPull(ctx context.Context, c *config.Mixpanel, budgets map[string]*mixpanel.Budget) (*puller, error) {
 	dir := filepath.Join(h.config.Host.DataDir, pullDir, strconv.FormatInt(c.Project.ID, 10))
-	if err := private.MakeDir(dir); err != nil {
-		return nil, err
+	if looks := h.scratch != nil; !looks {
+		if err := private.MakeDir(filepath.Join(dir, c.Name)); err != nil {
+			return nil, err
+		}
 	}
 	export, err := openBudget(budgets, filepath.Join(dir, "export.budget"), h.exportLimits(c.Project))
 	if err != nil {

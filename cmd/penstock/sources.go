@@ -16,20 +16,17 @@ func newSourcesList(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List sources, and how far each was read", Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			operations, err := c.operations(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer operations.Close()
-			status, err := operations.Status(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if c.json {
-				return c.printJSON(map[string]any{"files": status.Sources, "collectors": status.Collectors, "pulls": status.Pulls})
-			}
-			c.printSources(status)
-			return nil
+			return c.look(cmd.Context(), func(views host.Views) error {
+				status, err := views.Status(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return c.printJSON(map[string]any{"files": status.Sources, "collectors": status.Collectors, "pulls": status.Pulls})
+				}
+				c.printSources(status)
+				return nil
+			})
 		},
 	}
 }

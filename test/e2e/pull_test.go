@@ -189,7 +189,9 @@ func TestBadLinesOfAPullAreQuarantinedOnce(t *testing.T) {
 	t.Parallel()
 	s, server := newPullSite(t, "", nil)
 	server.Add(pulledEvents(50)...)
-	server.Break(func(mixpanelserver.Request) *mixpanelserver.Fault { return &mixpanelserver.Fault{Lines: []string{"oops"}} })
+	server.Break(func(mixpanelserver.Request) *mixpanelserver.Fault {
+		return &mixpanelserver.Fault{Lines: []string{"oops"}}
+	})
 	s.Once(pullSecret...)
 	day := pulledDay(3).Format(time.DateOnly)
 	s.Says(s.Penstock(pullSecret, "sources", "pull", "pull", "--from", day, "--to", day), 0, "in quarantine: 1 invalid_json")

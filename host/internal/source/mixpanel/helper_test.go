@@ -17,6 +17,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/ingest"
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/private"
 	"github.com/penstock-io/penstock/test/standin/mixpanelserver"
 )
 
@@ -102,6 +103,9 @@ func (w *world) open() {
 	}
 	from, err := journal.ParseDay(w.from)
 	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := private.MakeDir(filepath.Join(w.dir, "spool")); err != nil {
 		w.t.Fatal(err)
 	}
 	client := NewClient(ClientOptions{

@@ -13,14 +13,13 @@ import (
 	"github.com/penstock-io/penstock/host/internal/crashpoint"
 	"github.com/penstock-io/penstock/host/internal/ingest"
 	"github.com/penstock-io/penstock/host/internal/journal"
-	"github.com/penstock-io/penstock/host/internal/private"
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
 
 // Options configure a Source.
 type Options struct {
 	Name     string // "mixpanel.pull"; names the source in cursors
-	Dir      string // of spools, of this source alone
+	Dir      string // of spools, of this source alone; it is there before anything is pulled
 	Client   *Client
 	Export   *Budget
 	Profiles *Budget
@@ -66,11 +65,8 @@ type profilesState struct {
 	Total int64 `json:"total"`
 }
 
-// Open opens a source, and makes its directory. It asks Mixpanel nothing.
+// Open opens a source. It asks Mixpanel nothing, and makes and changes no file.
 func Open(o Options) (*Source, error) {
-	if err := private.MakeDir(o.Dir); err != nil {
-		return nil, err
-	}
 	s := &Source{
 		o: o, turn: make(chan struct{}, 1), full: make(chan struct{}, 1), cursors: maps.Clone(o.Cursors), failures: map[journal.Day]int{},
 		schedule: schedule{
