@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/test/penstocktest"
+	"github.com/penstock-io/penstock/test/standin"
 )
 
 // grow appends events to a file, in two writes that cut one in half.
@@ -188,4 +189,30 @@ func TestStopWithAFrozenPlugin(t *testing.T) {
 	if n := len(s.Rows("out")); n != 1500 {
 		t.Errorf("%d rows", n)
 	}
+}
+
+// A host stops soon although its store answers nothing, and the next one exports
+// everything.
+func TestStopWithAFrozenStore(t *testing.T) {
+	t.Parallel()
+	server := standin.StartS3(t, "lake")
+	s := newSiteWith(t, s3Destination(server), "s3.lake")
+	s.events("a.ndjson", 0, 3, 1000)
+	server.Freeze()
+	h := s.Serve("S3_SECRET=" + server.SecretKey)
+	h.Until("a run waits for the store", func() bool {
+		return strings.Contains(s.Penstock(nil, "runs", "list", "--json").Out, `"state": "running"`)
+	})
+	began := time.Now()
+	if status := h.Stop(syscall.SIGTERM); status.ExitStatus() != 0 {
+		t.Fatalf("it ended with %v:\n%s", status, h.Said())
+	}
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("the host took %s to stop", took)
+	}
+	if left := children(t, h.PID()); len(left) > 0 {
+		t.Errorf("processes are left: %v", left)
+	}
+	server.Thaw()
+	s.Says(s.Once("S3_SECRET="+server.SecretKey), 0, "1,000 rows")
 }

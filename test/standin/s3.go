@@ -3,6 +3,7 @@ package standin
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -94,3 +95,17 @@ func (s *S3) Start() {
 
 // Stop kills the server, as a crash would, and waits until it is gone.
 func (s *S3) Stop() { s.p.stop() }
+
+// Freeze stops the server's process: connections are accepted by the kernel, and
+// requests get no answer before Thaw.
+func (s *S3) Freeze() { s.signal(syscall.SIGSTOP) }
+
+// Thaw lets the server go on after Freeze.
+func (s *S3) Thaw() { s.signal(syscall.SIGCONT) }
+
+func (s *S3) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if err := s.p.signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
+}

@@ -83,6 +83,16 @@ func (p *process) stop() {
 	p.cmd = nil
 }
 
+// signal sends a signal to the server, which runs.
+func (p *process) signal(sig os.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return errors.New("the server does not run")
+	}
+	return p.cmd.Process.Signal(sig)
+}
+
 // await returns when something listens at addr, and an error when the server
 // has ended or a minute has passed.
 func (p *process) await(addr string) error {
