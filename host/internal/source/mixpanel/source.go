@@ -44,7 +44,6 @@ type Source struct {
 	o    Options
 	turn chan struct{} // held while a query for events is carried out
 	full chan struct{} // held while profiles are read
-	left []*Download   // of an earlier process; under turn
 
 	mu       sync.Mutex
 	schedule schedule
@@ -130,28 +129,27 @@ func (s *Source) Split(from, to journal.Day) []Query {
 	return queries
 }
 
-// Resume stores the downloads that an earlier process has left.
+// Resume stores the downloads that an earlier process, or a Pull that could not
+// store its events, has left.
 func (s *Source) Resume(ctx context.Context, store Store) error {
 	leave, err := enter(ctx, s.turn)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	if s.left == nil {
-		if s.left, err = leftovers(s.o.Dir); err != nil {
-			return fmt.Errorf("look for downloads: %w", err)
-		}
+	left, err := leftovers(s.o.Dir)
+	if err != nil {
+		return fmt.Errorf("look for downloads: %w", err)
 	}
-	for len(s.left) > 0 {
-		err := s.store(ctx, s.left[0], store)
+	for _, d := range left {
+		err := s.store(ctx, d, store)
 		var damaged *damagedError
 		if errors.As(err, &damaged) {
-			err = s.left[0].Remove()
+			err = d.Remove()
 		}
 		if err != nil {
 			return err
 		}
-		s.left = s.left[1:]
 	}
 	return nil
 }
@@ -279,6 +277,8 @@ func (s *Source) stored(d *Download, moves []journal.CursorMove) {
 		if json.Unmarshal(m.To, &state) == nil {
 			s.schedule.days[d.From+journal.Day(i)] = state
 		}
+		delete(s.failures, d.From+journal.Day(i))
+		delete(s.schedule.held, d.From+journal.Day(i))
 		s.cursors[m.Position] = m.To
 	}
 }

@@ -258,6 +258,24 @@ func TestDownloadsSurviveTheProcess(t *testing.T) {
 	}
 }
 
+// A download that could not be stored is stored later without another query.
+func TestADownloadIsStoredLater(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.add([]int{8, 9, 10}, 10)
+	w.kept.fail = errors.New("the disk is full")
+	if _, err := w.pull(); !errors.Is(err, w.kept.fail) || !w.source.Failing() {
+		t.Fatal(err)
+	}
+	w.kept.fail = nil
+	if err := w.source.Resume(t.Context(), w.kept.store); err != nil {
+		t.Fatal(err)
+	}
+	if len(w.kept.lines) != 10 || len(w.spooled()) != 0 || len(w.server.Requests()) != 1 || w.source.Failing() {
+		t.Errorf("%d lines, files %v, %d queries", len(w.kept.lines), w.spooled(), len(w.server.Requests()))
+	}
+}
+
 // A download that the disk damaged is pulled again.
 func TestADamagedDownloadIsPulledAgain(t *testing.T) {
 	t.Parallel()
