@@ -130,8 +130,12 @@ func (h *Host) drain(ctx context.Context, l *collecting, end context.CancelCause
 		err := h.drainOnce(ctx, l)
 		var unknown *rowlog.UnknownProjectError
 		switch {
-		case errors.Is(err, wal.ErrClosed) || ctx.Err() != nil:
+		case ctx.Err() != nil || errors.Is(err, wal.ErrClosed) && !h.holdsAny(l):
 			return
+		case errors.Is(err, wal.ErrClosed):
+			// The host is stopping, and a journal may work again before it has to end.
+			_ = wait(ctx, pauses.pause())
+			continue
 		case errors.As(err, &unknown):
 			end(err)
 			return
@@ -198,6 +202,13 @@ func (h *Host) isHeld(l *collecting, project int64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return l.held[project]
+}
+
+// holdsAny reports whether rows of any project wait in a log for its journal.
+func (h *Host) holdsAny(l *collecting) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(l.held) > 0
 }
 
 // release has a log drained again if a project's rows wait in it.
