@@ -116,6 +116,12 @@ test-queries: $(TOOLS)/.versitygw@$(VERSITYGW) ## run the documented queries, an
 	@cd test/queries && if go list -deps -test . >/dev/null; then go test -count=1 -timeout 20m ./...; \
 	else echo "SKIPPED: DuckDB's module is not to be had: run this once where there is a network"; [ -z "$${CI:-}" ]; fi
 
+# Exit status 2 without credentials or without agreement; YES=1 agrees.
+.PHONY: smoke-s3 smoke-gcs smoke-azure
+smoke-s3 smoke-gcs smoke-azure: ## compare an export to a real account: says what it creates, and asks
+	@go build -o $(TOOLS)/smoke ./test/smoke
+	@$(TOOLS)/smoke $(@:smoke-%=%)
+
 # Time limits of test-all, in seconds; .ci/run sets them.
 RACE_SECONDS ?= 3600
 FUZZ_SECONDS ?= 600

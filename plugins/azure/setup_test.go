@@ -1,6 +1,7 @@
 package azure
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -44,5 +45,18 @@ func TestSetupEscapesValues(t *testing.T) {
 	}
 	if got := setuptest.Strings(t, terraform); !slices.Contains(got, "lake/"+prefix+"/7/") {
 		t.Errorf("Terraform lacks the prefix: %q", got)
+	}
+}
+
+// The documentation lists every permission that the plugin needs.
+func TestPermissionsAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/destinations/azure.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range dataActions {
+		if !strings.Contains(string(page), strings.TrimPrefix(a.name, "Microsoft.Storage/storageAccounts/blobServices/containers")+"`") {
+			t.Errorf("the page lacks %s", a.name)
+		}
 	}
 }

@@ -105,7 +105,7 @@ func TestRowsSurviveCredentialsThatExpire(t *testing.T) {
 				}
 				s.proxy.Add(faultproxy.Rule{Match: m, Nth: nth, Fault: store.Faults.Expire()})
 				r := s.Penstock(s.bucket.Environment, "run", "--once", "--retry-for", "1m")
-				s.Says(r, 1, "credentials")
+				s.Says(r, 1, store.Faults.Expired)
 				if strings.Contains(r.Err, "will retry") {
 					t.Errorf("an error that needs an operator is retried:\n%s", r.Err)
 				}

@@ -37,6 +37,7 @@ func gcsStore() Store {
 			Refuse: func(status int) faultproxy.Fault {
 				return faultproxy.Answer(status, header, answer(status, reasons[status], "The service is busy."))
 			},
+			Expired: "the credentials are not accepted",
 			Expire: func() faultproxy.Fault {
 				return faultproxy.Expire(http.StatusUnauthorized, header, answer(http.StatusUnauthorized, "authError", "Invalid Credentials"))
 			},
@@ -92,7 +93,7 @@ func newGCS(a gcsAccess) (*Bucket, error) {
 }
 
 // gcsAccount uses the key file that Google's tools use.
-func gcsAccount(lookup func(string) (string, bool)) (*Bucket, error) {
+func gcsAccount(lookup func(string) (string, bool), prefix string) (*Bucket, error) {
 	found, err := missing(lookup, "SMOKE_GCS_BUCKET", "GOOGLE_APPLICATION_CREDENTIALS")
 	if err != nil {
 		return nil, fmt.Errorf("%w; the latter is the path of a service account's key", err)
@@ -101,7 +102,7 @@ func gcsAccount(lookup func(string) (string, bool)) (*Bucket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the file that GOOGLE_APPLICATION_CREDENTIALS names: %w", err)
 	}
-	b, err := newGCS(gcsAccess{bucket: found["SMOKE_GCS_BUCKET"], prefix: smokePrefix(), key: string(key)})
+	b, err := newGCS(gcsAccess{bucket: found["SMOKE_GCS_BUCKET"], prefix: prefix, key: string(key)})
 	if err != nil {
 		return nil, fmt.Errorf("use the key that GOOGLE_APPLICATION_CREDENTIALS names: %w", err)
 	}

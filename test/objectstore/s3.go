@@ -33,6 +33,7 @@ func s3Store() Store {
 			Refuse: func(status int) faultproxy.Fault {
 				return faultproxy.Answer(status, header, answer(codes[status], "Please reduce your request rate."))
 			},
+			Expired: "the session token has expired",
 			Expire: func() faultproxy.Fault {
 				return faultproxy.Expire(http.StatusBadRequest, header, answer("ExpiredToken", "The provided token has expired."))
 			},
@@ -84,7 +85,7 @@ func newS3(a s3Access) *Bucket {
 }
 
 // s3Account uses the variables of Amazon's tools.
-func s3Account(lookup func(string) (string, bool)) (*Bucket, error) {
+func s3Account(lookup func(string) (string, bool), prefix string) (*Bucket, error) {
 	found, err := missing(lookup, "SMOKE_S3_BUCKET", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 	if err != nil {
 		return nil, fmt.Errorf("%w; optional are AWS_SESSION_TOKEN and AWS_ENDPOINT_URL_S3", err)
@@ -92,7 +93,7 @@ func s3Account(lookup func(string) (string, bool)) (*Bucket, error) {
 	session, _ := lookup("AWS_SESSION_TOKEN")
 	endpoint, _ := lookup("AWS_ENDPOINT_URL_S3")
 	b := newS3(s3Access{
-		bucket: found["SMOKE_S3_BUCKET"], region: found["AWS_REGION"], endpoint: endpoint, prefix: smokePrefix(),
+		bucket: found["SMOKE_S3_BUCKET"], region: found["AWS_REGION"], endpoint: endpoint, prefix: prefix,
 		key: found["AWS_ACCESS_KEY_ID"], secret: found["AWS_SECRET_ACCESS_KEY"], session: session,
 	})
 	b.Creates = fmt.Sprintf("objects below s3://%s/%s: %s", found["SMOKE_S3_BUCKET"], b.prefix,

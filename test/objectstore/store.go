@@ -21,14 +21,14 @@ type Store struct {
 	Start func(t testing.TB) *Bucket
 	// Faults are the requests that a test breaks, and the answers of the service.
 	Faults Faults
-	// Account returns the bucket of a real account that the environment names, or
-	// an error that lists the variables that are missing.
-	Account func(lookup func(string) (string, bool)) (*Bucket, error)
+	// Account returns the bucket of a real account that the environment names, with
+	// a prefix for all names; or an error that lists the variables that are missing.
+	Account func(lookup func(string) (string, bool), prefix string) (*Bucket, error)
 }
 
 // All returns the table of object stores.
 func All() []Store {
-	return []Store{s3Store(), gcsStore()}
+	return []Store{s3Store(), gcsStore(), azureStore()}
 }
 
 // Named returns the store of a destination's type.
@@ -53,6 +53,9 @@ type Faults struct {
 	Manifest faultproxy.Match
 	// Refuse returns the service's answer with a status, such as 503.
 	Refuse func(status int) faultproxy.Fault
+	// Expired is part of the text that a person is told when credentials have
+	// expired.
+	Expired string
 	// Expire makes the credentials of a request expire.
 	Expire func() faultproxy.Fault
 }

@@ -14,5 +14,6 @@ func TestMain(m *testing.M) {
 		"localfs": "./cmd/penstock-destination-localfs",
 		"s3":      "./cmd/penstock-destination-s3",
 		"gcs":     "./cmd/penstock-destination-gcs",
+		"azure":   "./cmd/penstock-destination-azure",
 	}))
 }

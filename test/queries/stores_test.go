@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -231,6 +232,24 @@ func TestObjectStores(t *testing.T) {
 			compareStore(t, store.Start(t))
 		})
 	}
+}
+
+// TestSmoke makes the comparison in the account that the environment names; see
+// test/smoke, which removes the objects.
+func TestSmoke(t *testing.T) {
+	name := os.Getenv("SMOKE")
+	if name == "" {
+		t.Skip("SMOKE names no object store: run make smoke-s3, smoke-gcs or smoke-azure")
+	}
+	store, err := objectstore.Named(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bucket, err := store.Account(os.LookupEnv, os.Getenv("SMOKE_PREFIX"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compareStore(t, bucket)
 }
 
 // compareStore makes the whole comparison for a bucket.
