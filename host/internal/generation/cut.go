@@ -3,17 +3,17 @@ package generation
 // cutter cuts a sequence of rows, and of blocks that stay as they are, into the
 // longest runs of one prefix that fit.
 //
-// The prefixes of hashes are a tree: a node is a prefix, what is below it the
-// rows that have it. A run that is final is the largest node that fits: it is
-// known as soon as the node above it does not. What is pending are the nodes
-// that may still grow, from the shortest prefix to the longest.
+// The prefixes of hashes are a tree: a node is a prefix, and holds the rows whose
+// hashes begin with it. A final run is the largest node that fits into a block: it
+// is known as soon as the node above it does not fit. The pending nodes may still
+// grow; they are kept from the shortest prefix to the longest.
 type cutter struct {
 	limit  int
 	emit   func(pieces []piece) error
 	nodes  []node
 	pieces []piece // of all nodes, in order
 	size   int     // of all nodes, in bytes
-	last   uint64  // hash of what was added last
+	last   uint64  // hash of the row that was added last
 	begun  bool
 }
 
@@ -62,8 +62,8 @@ func (c *cutter) widen(size int) {
 	c.size += size
 }
 
-// shrink emits what is final because what is pending does not fit together:
-// the prefix of the first node and the others has at least these rows.
+// shrink emits final runs while the pending nodes do not fit together: the prefix
+// of the first node and the others has at least these rows.
 func (c *cutter) shrink() error {
 	for c.size > c.limit {
 		if err := c.first(); err != nil {
@@ -73,14 +73,14 @@ func (c *cutter) shrink() error {
 	return nil
 }
 
-// close joins the nodes whose prefix is longer than what comes next has in
-// common with them. All that is pending fits together.
+// close joins the nodes whose prefix is longer than the one that the next row
+// shares with them. All pending nodes fit together.
 func (c *cutter) close(bits int) error {
 	for n := len(c.nodes); n > 1 && c.nodes[n-1].common > bits; n-- {
 		c.join()
 	}
 	if len(c.nodes) == 1 && c.nodes[0].common > bits {
-		// What is before it was too large for a node with this one.
+		// The rows before it were too many for a node with this one.
 		return c.first()
 	}
 	return nil
@@ -111,7 +111,7 @@ func (c *cutter) first() error {
 	return err
 }
 
-// finish emits what is pending.
+// finish emits the pending nodes.
 func (c *cutter) finish() error {
 	if err := c.shrink(); err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 )
 
 // A list that can be read is written as it was read; one that cannot is an
-// error. The checksum is right, so that what is behind it is reached.
+// error. The checksum is right, so that the code after its check is reached.
 func FuzzDecodeList(f *testing.F) {
 	l := &list{}
 	f.Add(l.encode())

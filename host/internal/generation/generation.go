@@ -166,7 +166,7 @@ func (s *Store) Rows(ctx context.Context, blob string, fn func(row []byte) error
 	})
 }
 
-// Sweep removes what none of the generations in use refers to. A generation
+// Sweep removes files that none of the generations in use refers to. A generation
 // that an update has just returned is in use.
 func (s *Store) Sweep(ctx context.Context, inUse []pipeline.Generation) error {
 	s.mu.Lock()

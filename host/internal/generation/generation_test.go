@@ -29,12 +29,12 @@ const smallBlock = 400
 
 func testStore(store disk.Store) *Store { return New(store, 7, batch.People).WithBlockSize(smallBlock) }
 
-// changes are what a test changes: rows by id, "" for none.
+// changes are the changes of a test: rows by id, "" to remove one.
 type changes struct {
 	rows map[string]string
 	keys []Key
 	at   int
-	olds map[string]string // what Apply was told of
+	olds map[string]string // the rows that Apply was given
 }
 
 func newChanges(rows map[string]string) *changes {
@@ -65,7 +65,7 @@ func row(id string, size int) string {
 	return fmt.Sprintf("{\"distinct_id\":\"%s\",\"properties\":{\"p\":\"%s\"}}\n", id, strings.Repeat("x", size))
 }
 
-// rowsOf reads a generation, and compares what it says of itself.
+// rowsOf reads a generation, and compares its rows with its counts.
 func rowsOf(t *testing.T, s *Store, g *pipeline.Generation) map[string]string {
 	t.Helper()
 	rows := map[string]string{}
@@ -219,7 +219,7 @@ func TestBlocksThatDidNotChangeAreNotWrittenAgain(t *testing.T) {
 	if read != 2 {
 		t.Errorf("%d files were read, want a block and a list", read)
 	}
-	// What changes nothing writes nothing.
+	// Changes that change no row write nothing.
 	script = &disktest.Script{}
 	s = testStore(mustOpen(t, system.With(script)))
 	same, err := s.Update(t.Context(), next, 3, newChanges(map[string]string{"u7": row("u7", 8), "gone": ""}))
@@ -294,8 +294,8 @@ func TestSweepKeepsWhatIsInUse(t *testing.T) {
 	}
 }
 
-// Whatever step an update or a sweep ends at, and whatever of what was not
-// synced is lost, the generation that the catalog knows is whole, and the
+// Whatever step an update or a sweep ends at, and whichever writes that were not
+// synced are lost, the generation that the catalog knows is whole, and the
 // update that is done again gives the same.
 func TestACrashAtAnyStep(t *testing.T) {
 	t.Parallel()

@@ -10,7 +10,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
 
-// Key is what rows are ordered by: the hash of distinct_id, then distinct_id.
+// Key is the order of rows: by the hash of distinct_id, then by distinct_id.
 type Key struct {
 	Hash uint64
 	ID   []byte // the inside of the JSON string, as it is written in the row
@@ -20,7 +20,7 @@ type Key struct {
 func KeyOf(id []byte) Key { return Key{Hash(id), id} }
 
 // Hash is the first 64 bits of SHA-256. Rows of one hash lie in one block,
-// however many they are: nobody can make many ids that have the same.
+// however many they are: finding many ids with the same hash is not feasible.
 func Hash(id []byte) uint64 {
 	sum := sha256.Sum256(id)
 	return binary.BigEndian.Uint64(sum[:])
@@ -37,7 +37,7 @@ func (k Key) Compare(o Key) int {
 // common is how many bits two hashes have in common at their beginning.
 func common(a, b uint64) int { return bits.LeadingZeros64(a ^ b) }
 
-// rowID is what rows begin with.
+// rowID is the beginning of every row.
 const rowID = `{"distinct_id":"`
 
 // idOf is the inside of a row's distinct_id.

@@ -13,7 +13,7 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// block is what a list says of a block.
+// block is an entry of a list: it describes a block.
 type block struct {
 	name        [sha256.Size]byte // hash of the bytes as stored
 	first, last uint64            // hashes of the first and the last row

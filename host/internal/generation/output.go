@@ -124,7 +124,7 @@ func (o *output) make(ctx context.Context, w *writer, b *block) error {
 	return nil
 }
 
-// describe fills in what a list says of rows, without how they are stored.
+// describe sets the fields that describe rows, but those about their storage.
 func (b *block) describe(rows []byte) error {
 	var previous Key
 	for row := range lines(rows) {

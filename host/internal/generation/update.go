@@ -14,9 +14,9 @@ import (
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 )
 
-// Changes are what an update applies, in the order of keys.
+// Changes are the changes of an update, in the order of keys.
 type Changes interface {
-	// Next moves to the next key, each of which comes once, and says whether
+	// Next moves to the next key, each of which comes once, and reports whether
 	// there is one. The key is valid until it is called again.
 	Next(ctx context.Context) (Key, bool, error)
 	// Apply appends the row that the key has from now on, with its newline, to
@@ -26,8 +26,8 @@ type Changes interface {
 }
 
 // Update applies changes to the last generation, nil if there is none, and
-// returns the next one, which is durable then. Seq is what the journal was
-// read up to. The blob is the same exactly if the rows are.
+// returns the next one, which is durable then. Seq is the journal's sequence up to
+// which the changes were read. The blob is the same exactly if the rows are.
 func (s *Store) Update(ctx context.Context, last *pipeline.Generation, seq int64, changes Changes) (*pipeline.Generation, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,8 +130,8 @@ func (u *update) run() error {
 	return u.cut.finish()
 }
 
-// block takes an old block: as it is, if nothing changes in or beside it that
-// has its prefix.
+// block takes an old block: as it is, if no row with its prefix changes, in it or
+// next to it.
 func (u *update) block(b *block) error {
 	prefix := common(b.first, b.last)
 	before := u.cut.begun && common(u.cut.last, b.first) >= prefix
