@@ -34,6 +34,7 @@ type part struct {
 // parts run in this order.
 var parts = []part{
 	{"process", processes},
+	{"stores", stores},
 	{"collect", collecting},
 	{"folds", folds},
 	{"dedup", dedup},
@@ -48,7 +49,7 @@ func main() {
 	flag.IntVar(&o.n, "n", 5, "rounds")
 	flag.IntVar(&o.large, "large", 3, "rounds with 10 million events; 0: none")
 	flag.IntVar(&o.scale, "scale", 1, "divide every number of rows by this")
-	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: process, collect, folds, dedup, planning; default: all")
+	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: process, stores, collect, folds, dedup, planning; default: all")
 	flag.Parse()
 	if err := command(o, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

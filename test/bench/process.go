@@ -21,9 +21,17 @@ type usage struct {
 	wall time.Duration
 	cpu  time.Duration
 	// peak is the largest resident memory of each program seen, in bytes.
-	peak   map[string]int64
+	peak map[string]int64
+	// times are the processor times of the processes below the first, by process.
+	times  map[int]programTime
 	out    string // its output
 	stored int64  // bytes of the objects that it wrote; 0: not counted
+}
+
+// programTime is the processor time of a process at its last reading.
+type programTime struct {
+	program string
+	cpu     time.Duration
 }
 
 // perEvent is the time of one of so many events.
@@ -37,6 +45,7 @@ type process struct {
 	out     bytes.Buffer
 	begun   time.Time
 	peak    map[string]int64
+	times   map[int]programTime
 	stop    chan struct{}
 	stopped chan struct{}
 }
@@ -45,7 +54,7 @@ type process struct {
 // at intervals of every; growth after the last reading of a process is not
 // seen.
 func start(ctx context.Context, every time.Duration, dir string, env []string, name string, args ...string) (*process, error) {
-	p := &process{cmd: exec.CommandContext(ctx, name, args...), begun: time.Now(), peak: map[string]int64{}, stop: make(chan struct{}), stopped: make(chan struct{})}
+	p := &process{cmd: exec.CommandContext(ctx, name, args...), begun: time.Now(), peak: map[string]int64{}, times: map[int]programTime{}, stop: make(chan struct{}), stopped: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Env = dir, append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	if err := p.cmd.Start(); err != nil {
@@ -60,7 +69,7 @@ func start(ctx context.Context, every time.Duration, dir string, env []string, n
 			case <-p.stop:
 				return
 			case <-tick.C:
-				notePeaks(p.peak, p.cmd.Process.Pid)
+				p.note(p.cmd.Process.Pid)
 			}
 		}
 	}()
@@ -70,7 +79,7 @@ func start(ctx context.Context, every time.Duration, dir string, env []string, n
 // wait waits for the process to end.
 func (p *process) wait() (usage, error) {
 	err := p.cmd.Wait()
-	u := usage{wall: time.Since(p.begun), peak: p.peak, out: p.out.String()}
+	u := usage{wall: time.Since(p.begun), peak: p.peak, times: p.times, out: p.out.String()}
 	close(p.stop)
 	<-p.stopped
 	if err != nil {
@@ -95,8 +104,10 @@ func measure(ctx context.Context, dir string, env []string, name string, args ..
 	return p.wait()
 }
 
-// notePeaks reads the high-water marks of a process and its children.
-func notePeaks(peak map[string]int64, pid int) {
+// note reads the high-water marks and the times of a process and its children.
+func (p *process) note(pid int) { notePeaks(p.peak, p.times, pid) }
+
+func notePeaks(peak map[string]int64, times map[int]programTime, pid int) {
 	for _, p := range append(children(pid), pid) {
 		exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", p))
 		if err != nil {
@@ -104,7 +115,38 @@ func notePeaks(peak map[string]int64, pid int) {
 		}
 		name := filepath.Base(exe)
 		peak[name] = max(peak[name], highWater(p))
+		times[p] = programTime{name, max(times[p].cpu, cpuTime(p))}
 	}
+}
+
+// clockTick is the unit of times in /proc: Linux counts hundredths of a second.
+const clockTick = 10 * time.Millisecond
+
+// cpuTime is the user and system time of a process so far.
+func cpuTime(pid int) time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ") // the program's name may have spaces
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseInt(fields[11], 10, 64)
+	system, _ := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * clockTick
+}
+
+// pluginCPU is the processor time of plugins, up to the last reading.
+func (u usage) pluginCPU() time.Duration {
+	var sum time.Duration
+	for _, t := range u.times {
+		if strings.HasPrefix(t.program, "penstock-destination-") {
+			sum += t.cpu
+		}
+	}
+	return sum
 }
 
 func children(pid int) []int {

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// The limits of the plugins of stores.
+const (
+	pluginCPU    = 0.3 // µs per row
+	pluginMemory = 100 // MiB
+	// runRows are the rows of one run of about 1 GiB at the destination.
+	runRows = 9_500_000
+)
+
+// server is a program that stands in for a store's service.
+type server struct {
+	endpoint string
+	dir      string // of its objects; empty: it keeps them in memory
+	cmd      *exec.Cmd
+}
+
+// startServer starts a program and waits until it listens at addr.
+func startServer(ctx context.Context, addr, dir string, env []string, name string, args ...string) (*server, error) {
+	s := &server{endpoint: "http://" + addr, dir: dir, cmd: exec.CommandContext(ctx, name, args...)}
+	s.cmd.Env = append(os.Environ(), env...)
+	if err := s.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s (make tools installs it): %w", filepath.Base(name), err)
+	}
+	for range 600 {
+		if connection, err := net.Dial("tcp", addr); err == nil {
+			return s, connection.Close()
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	s.stop()
+	return nil, fmt.Errorf("start %s: it does not listen", filepath.Base(name))
+}
+
+func (s *server) stop() {
+	if s.cmd != nil {
+		_ = s.cmd.Process.Kill()
+		_ = s.cmd.Wait()
+	}
+}
+
+// benched is a store whose plugin is measured.
+type benched struct {
+	name string
+	// start starts the service for one measurement, which has a new one.
+	start func(ctx context.Context, root, dir string) (*server, error)
+	// block is the body of the destination block.
+	block func(s *server) string
+	env   []string
+}
+
+const (
+	azureAccount = "bench"
+	azureKey     = "YmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2gtYmVuY2g="
+)
+
+var benchedStores = []benched{
+	{name: "localfs", start: func(_ context.Context, _, dir string) (*server, error) { return &server{dir: dir}, nil },
+		block: func(s *server) string { return fmt.Sprintf("  path = %q\n", s.dir) }},
+	{name: "s3", start: func(ctx context.Context, root, dir string) (*server, error) {
+		s, err := startS3(ctx, root, dir)
+		if err != nil {
+			return nil, err
+		}
+		return &server{s.endpoint, filepath.Join(s.dir, "bucket0"), s.cmd}, nil
+	}, block: func(s *server) string {
+		return fmt.Sprintf("  bucket            = \"bucket0\"\n  region            = \"us-east-1\"\n  endpoint          = %q\n  path_style        = true\n  access_key_id     = %q\n  secret_access_key = env(\"S3_SECRET\")\n", s.endpoint, s3Access)
+	}, env: []string{"S3_SECRET=" + s3Secret}},
+	{name: "gcs", start: startGCS, block: func(s *server) string {
+		return fmt.Sprintf("  bucket   = \"bucket0\"\n  endpoint = %q\n", s.endpoint)
+	}},
+	{name: "azure", start: startAzurite, block: func(s *server) string {
+		return fmt.Sprintf("  storage_account = %q\n  container       = \"bucket0\"\n  endpoint        = %q\n  account_key     = env(\"AZURE_KEY\")\n", azureAccount, s.endpoint)
+	}, env: []string{"AZURE_KEY=" + azureKey}},
+}
+
+// startGCS starts a fake-gcs-server over a directory.
+func startGCS(ctx context.Context, root, dir string) (*server, error) {
+	addr, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	_, port, _ := net.SplitHostPort(addr)
+	objects := filepath.Join(dir, "gcs")
+	if err := os.MkdirAll(filepath.Join(objects, "bucket0"), 0o700); err != nil {
+		return nil, err
+	}
+	return startServer(ctx, addr, objects, nil, filepath.Join(root, ".cache", "bin", "fake-gcs-server"),
+		"-scheme", "http", "-host", "127.0.0.1", "-port", port, "-public-host", addr, "-external-url", "http://"+addr,
+		"-backend", "filesystem", "-filesystem-root", objects, "-log-level", "error")
+}
+
+// startAzurite starts an Azurite, which keeps blobs in memory.
+func startAzurite(ctx context.Context, root, _ string) (*server, error) {
+	addr, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	_, port, _ := net.SplitHostPort(addr)
+	node, err := exec.LookPath("node")
+	if err != nil {
+		return nil, err
+	}
+	s, err := startServer(ctx, addr, "", []string{"AZURITE_ACCOUNTS=" + azureAccount + ":" + azureKey}, node,
+		filepath.Join(root, ".cache", "azurite", "node_modules", "azurite", "dist", "src", "blob", "main.js"),
+		"--inMemoryPersistence", "--silent", "--skipApiVersionCheck", "--disableTelemetry", "--blobHost", "127.0.0.1", "--blobPort", port)
+	if err != nil {
+		return nil, err
+	}
+	if err := createContainer(ctx, s.endpoint); err != nil {
+		s.stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// createContainer creates the container bucket0.
+func createContainer(ctx context.Context, endpoint string) error {
+	path := "/" + azureAccount + "/bucket0"
+	r, err := http.NewRequestWithContext(ctx, http.MethodPut, endpoint+path+"?restype=container", nil)
+	if err != nil {
+		return err
+	}
+	if err := signAzure(r, path); err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusCreated {
+		return fmt.Errorf("create a container: %s", answer.Status)
+	}
+	return nil
+}
+
+// storeRun is a subject of one store: one run of an input, with a number of
+// processors that the host and the plugin see.
+type storeRun struct {
+	benched
+	in         *input
+	processors int
+}
+
+func (s storeRun) name() string {
+	return fmt.Sprintf("%s, %d days, GOMAXPROCS %d", s.benched.name, s.in.days, s.processors)
+}
+
+// run exports the input in one run, and counts the rows that arrived where the
+// service keeps objects as files.
+func (s storeRun) run(ctx context.Context, work string, of build) (usage, error) {
+	dir, err := os.MkdirTemp(work, "store-*")
+	if err != nil {
+		return usage{}, err
+	}
+	defer os.RemoveAll(dir)
+	place := filepath.Join(dir, "service")
+	if err := os.Mkdir(place, 0o700); err != nil {
+		return usage{}, err
+	}
+	service, err := s.start(ctx, of.root, place)
+	if err != nil {
+		return usage{}, err
+	}
+	defer service.stop()
+	config := job{}.config(of, dir, s.in, nil) + fmt.Sprintf(`destination %q "out" {
+%s}
+pipeline "to_out" {
+  project     = "bench"
+  stream      = "events"
+  destination = destination.%s.out
+  from_date   = %q
+  max_run     = "4GiB"
+}
+`, s.benched.name, s.block(service), s.benched.name, s.in.first.Format(time.DateOnly))
+	if err := os.WriteFile(filepath.Join(dir, "penstock.hcl"), []byte(config), 0o600); err != nil {
+		return usage{}, err
+	}
+	env := append([]string{fmt.Sprintf("GOMAXPROCS=%d", s.processors)}, s.env...)
+	u, err := measure(ctx, dir, env, of.penstock(), "run", "--once", "--config", "penstock.hcl")
+	if err != nil {
+		return u, err
+	}
+	if !strings.Contains(u.out, "1 run,") {
+		return u, fmt.Errorf("%s: the input was not exported in one run: %s", s.name(), u.out)
+	}
+	if service.dir == "" {
+		return u, nil
+	}
+	return u, u.count(s.name(), s.in, service.dir)
+}
+
+// stores measures the plugin of each object store, apart from the host.
+func stores(ctx context.Context, b *runner, r *report) error {
+	large, err := b.input(runRows/b.scale, 30, false)
+	if err != nil {
+		return err
+	}
+	year, err := b.input(1_000_000/b.scale, 400, true)
+	if err != nil {
+		return err
+	}
+	limit, err := b.measureLimit(ctx, large)
+	if err != nil {
+		return err
+	}
+	of := b.builds[len(b.builds)-1]
+	head(fmt.Sprintf("plugins of stores, one run each, n = 1, %d processors", runtime.NumCPU()), "rows", "plugin µs CPU per row", "÷ limit per row", "plugin MiB", "host MiB", "rows counted")
+	for _, store := range benchedStores {
+		for _, s := range []storeRun{{store, large, 2}, {store, large, 16}, {store, year, 2}} {
+			u, err := s.run(ctx, b.dir, of)
+			if err != nil {
+				return errors.Join(fmt.Errorf("%s", s.name()), err)
+			}
+			perRow := u.pluginCPU().Seconds() * 1e6 / float64(s.in.rows)
+			memory, counted := float64(u.plugin())/(1<<20), "yes"
+			if u.stored == 0 {
+				counted = "no"
+			}
+			row(s.name(), number(float64(s.in.rows)), number(perRow), number(limit.ratio(perRow)), mib(memory), mib(float64(u.host())/(1<<20)), counted)
+			if s.in == large {
+				r.atMost("plugin of "+s.name()+", CPU per row", perRow, pluginCPU, "µs")
+			}
+			r.atMost("plugin of "+s.name()+", memory", memory, pluginMemory, "MiB")
+		}
+	}
+	return nil
+}
