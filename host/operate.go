@@ -80,6 +80,9 @@ func (h *Host) handlers() map[string]api.Operation {
 		"pipelines/recover": withParams(func(ctx context.Context, n named) (any, error) {
 			return h.RecoverPipeline(ctx, n.Pipeline, n.Resend)
 		}),
+		"pipelines/verify": withParams(func(ctx context.Context, r VerifyRequest) (any, error) {
+			return h.VerifyPipeline(ctx, r)
+		}),
 		"runs":       withParams(func(ctx context.Context, n named) (any, error) { return h.Runs(ctx, n.Pipeline) }),
 		"runs/retry": withParams(func(ctx context.Context, n named) (any, error) { return nil, h.RetryRun(ctx, n.Pipeline, n.Number) }),
 		"identity/failures": withParams(func(ctx context.Context, f IdentityFilter) (any, error) {
@@ -147,6 +150,10 @@ func (r *remote) RunPipeline(ctx context.Context, name string, allowShrink bool)
 
 func (r *remote) RecoverPipeline(ctx context.Context, name string, resend bool) (*Recovery, error) {
 	return ask[*Recovery](ctx, r, "pipelines/recover", named{Pipeline: name, Resend: resend})
+}
+
+func (r *remote) VerifyPipeline(ctx context.Context, request VerifyRequest) (*Verification, error) {
+	return ask[*Verification](ctx, r, "pipelines/verify", request)
 }
 
 func (r *remote) Runs(ctx context.Context, name string) ([]RunStatus, error) {

@@ -38,6 +38,9 @@ type Operations interface {
 	// destination's last run and sends again the rows that came after the last run
 	// that both have.
 	RecoverPipeline(ctx context.Context, name string, resend bool) (*Recovery, error)
+	// VerifyPipeline compares a pipeline's rows in the journal, in the catalog and
+	// at the destination, and repairs differences if the request says so.
+	VerifyPipeline(ctx context.Context, r VerifyRequest) (*Verification, error)
 	RetryRun(ctx context.Context, pipeline string, number int64) error
 	// CheckDestinations tries the operations of an export at the destination of
 	// that name ("s3.lake"), or at all for "".

@@ -107,11 +107,16 @@ func (c *cli) dropped(report *host.DropReport, filter host.QuarantineFilter) err
 	return nil
 }
 
+// canAsk reports whether there is a terminal to ask on.
+func (c *cli) canAsk() bool {
+	in, ok := c.in.(*os.File)
+	return c.asks || ok && isatty.IsTerminal(in.Fd())
+}
+
 // confirm asks a question on the terminal. Without one, and for machines, it
 // refuses. refused is the error of another answer than yes.
 func (c *cli) confirm(question, refused string) error {
-	in, ok := c.in.(*os.File)
-	if c.json || !c.asks && (!ok || !isatty.IsTerminal(in.Fd())) {
+	if c.json || !c.canAsk() {
 		return usageError{errors.New(refused + ": there is no terminal to ask on; add --yes")}
 	}
 	fmt.Fprintf(c.err, "%s [y/N] ", question)

@@ -11,7 +11,7 @@ import (
 )
 
 func newPipelinesCommand(c *cli) *cobra.Command {
-	return group("pipelines", "List, pause, resume and run pipelines",
+	return group("pipelines", "List, pause, resume, run and verify pipelines",
 		&cobra.Command{
 			Use: "list", Short: "List pipelines and how they stand", Args: none,
 			RunE: func(cmd *cobra.Command, _ []string) error {
@@ -32,6 +32,7 @@ func newPipelinesCommand(c *cli) *cobra.Command {
 		newPauseCommand(c, "resume", "Let a paused pipeline run again", false),
 		newPipelineRunCommand(c),
 		newPipelineRecoverCommand(c),
+		newPipelineVerifyCommand(c),
 	)
 }
 

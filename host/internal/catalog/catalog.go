@@ -30,8 +30,11 @@ var schema4 string
 //go:embed schema5.sql
 var schema5 string
 
+//go:embed schema6.sql
+var schema6 string
+
 // migrations bring a catalog of version i to version i+1.
-var migrations = []string{schema, schema2, schema3, schema4, schema5}
+var migrations = []string{schema, schema2, schema3, schema4, schema5, schema6}
 
 // NewerError says that a catalog was written by a newer version of the host.
 type NewerError struct{ Found, Known int }

@@ -162,7 +162,7 @@ func decodeReceipt(encoded []byte) (*pipeline.Receipt, error) {
 
 // AcquireRun leases a run that is not done to owner, with the pipeline's next
 // fence. Time is the database's. pipeline.ErrLeased when another owner's
-// lease has not expired.
+// lease on the run, or on the pipeline for a repair, has not expired.
 func (c *Catalog) AcquireRun(ctx context.Context, pipelineID string, number int64, owner string, ttl time.Duration) (pipeline.Lease, error) {
 	lease := pipeline.Lease{PipelineID: pipelineID, Number: number, Owner: owner}
 	err := c.Update(ctx, func(tx *sql.Tx) error {
@@ -171,8 +171,9 @@ func (c *Catalog) AcquireRun(ctx context.Context, pipelineID string, number int6
 			return fmt.Errorf("next fence: %w", err)
 		}
 		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = 'running', owner = ?, fence = ?, lease_expires_at = `+nowMillis+` + ?, error = '', error_class = ''
-			WHERE pipeline = ? AND number = ? AND state IN ('planned', 'running') AND (owner = '' OR owner = ? OR lease_expires_at < `+nowMillis+`)`,
-			owner, lease.Fence, ttl.Milliseconds(), pipelineID, number, owner)
+			WHERE pipeline = ? AND number = ? AND state IN ('planned', 'running') AND (owner = '' OR owner = ? OR lease_expires_at < `+nowMillis+`)
+			AND NOT EXISTS (SELECT 1 FROM pipelines WHERE id = runs.pipeline AND repair_owner NOT IN ('', ?) AND repair_expires_at >= `+nowMillis+`)`,
+			owner, lease.Fence, ttl.Milliseconds(), pipelineID, number, owner, owner)
 		return oneRow(result, err, pipeline.ErrLeased)
 	})
 	return lease, err
@@ -276,6 +277,9 @@ func (c *Catalog) RecordFailure(ctx context.Context, lease pipeline.Lease, reaso
 // stay behind.
 func (c *Catalog) ExpireLeases(ctx context.Context) error {
 	_, err := c.write.ExecContext(ctx, `UPDATE runs SET owner = '', lease_expires_at = 0 WHERE owner <> ? AND owner <> ''`, c.owner)
+	if err == nil {
+		_, err = c.write.ExecContext(ctx, `UPDATE pipelines SET repair_owner = '', repair_expires_at = 0 WHERE repair_owner NOT IN ('', ?)`, c.owner)
+	}
 	if err != nil {
 		return fmt.Errorf("expire leases: %w", err)
 	}

@@ -130,7 +130,7 @@ func (x *Exporter) once(ctx context.Context, job Job) (*pipeline.Receipt, error)
 	if err != nil {
 		return nil, fmt.Errorf("lease run %d of pipeline %s: %w", job.Run.Number, job.Pipeline.Name, err)
 	}
-	leased, release := x.keep(ctx, lease)
+	leased, release := x.keep(ctx, func(ctx context.Context) error { return x.Store.RenewRun(ctx, lease, x.LeaseTTL) })
 	receipt, err := x.attempt(leased, job, lease)
 	if lost := release(); lost != nil && err != nil {
 		err = errors.Join(lost, err)
@@ -173,9 +173,9 @@ func (x *Exporter) fail(ctx context.Context, lease pipeline.Lease, cause error) 
 	return err
 }
 
-// keep renews the lease until release is called. The context that it returns
-// ends when the lease is lost.
-func (x *Exporter) keep(ctx context.Context, lease pipeline.Lease) (context.Context, func() error) {
+// keep renews a lease until release is called. The context that it returns ends
+// when the lease is lost.
+func (x *Exporter) keep(ctx context.Context, renew func(context.Context) error) (leased context.Context, release func() error) {
 	leased, cancel := context.WithCancelCause(ctx)
 	tick, stop := x.Ticker(x.LeaseTTL / 3)
 	done := make(chan error, 1)
@@ -189,7 +189,7 @@ func (x *Exporter) keep(ctx context.Context, lease pipeline.Lease) (context.Cont
 				return
 			case <-tick:
 			}
-			if err := x.Store.RenewRun(leased, lease, x.LeaseTTL); errors.Is(err, pipeline.ErrLeaseLost) {
+			if err := renew(leased); errors.Is(err, pipeline.ErrLeaseLost) {
 				cancel(err)
 				done <- err
 				return

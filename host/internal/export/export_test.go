@@ -35,6 +35,10 @@ type place struct {
 	receipt protocol.Receipt
 	commits int
 	mode    protocol.Mode
+	// repaired is the request of the last repair that was committed.
+	repaired *protocol.Repair
+	objects  []string // in the receipt of each partition
+	stored   uint64   // bytes in the receipt of each partition
 
 	// Faults that a test plants, and calls that it observes.
 	refuse     map[string]string // reason by payload
@@ -109,7 +113,7 @@ func (s *session) Open(_ context.Context, run protocol.Run) (protocol.LastRun, e
 }
 
 func (s *session) BeginPartition(_ context.Context, p protocol.Partition) error {
-	s.receipt.Partitions = append(s.receipt.Partitions, protocol.PartitionReceipt{Index: p.Index, Date: p.Date})
+	s.receipt.Partitions = append(s.receipt.Partitions, protocol.PartitionReceipt{Index: p.Index, Date: p.Date, Objects: s.objects, StoredBytes: s.stored})
 	return nil
 }
 
@@ -149,7 +153,11 @@ func (s *session) Commit(context.Context) (protocol.Receipt, error) {
 	if err := s.fenced(); err != nil {
 		return protocol.Receipt{}, err
 	}
-	if done, err := s.last.Holds(s.run); done || err != nil {
+	done, err := s.last.Holds(s.run)
+	if done && s.run.Repair != nil {
+		s.repaired = s.run.Repair
+	}
+	if done || err != nil {
 		return s.receipt, err
 	}
 	s.last, s.place.receipt = s.run.Last(), s.receipt

@@ -186,16 +186,24 @@ func (t *transfer) settled(ctx context.Context, run protocol.Run) (protocol.Stat
 // send streams all partitions.
 func (t *transfer) send(ctx context.Context, session Session, x *Exporter) error {
 	for i := range t.parts {
-		p := &t.parts[i]
-		if err := session.BeginPartition(ctx, protocol.Partition{Index: i, Date: p.Date}); err != nil {
-			return fmt.Errorf("partition %s: %w", p.Date, err)
-		}
-		if err := t.sendPart(ctx, session, x, p); err != nil {
+		if err := t.sendPartition(ctx, session, x, i); err != nil {
 			return err
 		}
-		if err := session.EndPartition(ctx, p.sent); err != nil {
-			return fmt.Errorf("partition %s: %w", p.Date, err)
-		}
+	}
+	return nil
+}
+
+// sendPartition streams one partition.
+func (t *transfer) sendPartition(ctx context.Context, session Session, x *Exporter, index int) error {
+	p := &t.parts[index]
+	if err := session.BeginPartition(ctx, protocol.Partition{Index: index, Date: p.Date}); err != nil {
+		return fmt.Errorf("partition %s: %w", p.Date, err)
+	}
+	if err := t.sendPart(ctx, session, x, p); err != nil {
+		return err
+	}
+	if err := session.EndPartition(ctx, p.sent); err != nil {
+		return fmt.Errorf("partition %s: %w", p.Date, err)
 	}
 	return nil
 }

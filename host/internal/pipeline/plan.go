@@ -234,6 +234,9 @@ func (b *bound) take(e *Extent) bool {
 	return true
 }
 
+// InRange reports whether the pipeline exports the date of an extent.
+func (p *Pipeline) InRange(e *Extent) bool { return p.inRange(e) }
+
 func (p *Pipeline) inRange(e *Extent) bool { return e.UTCDate >= p.From && e.UTCDate <= p.To }
 
 func positionOf(e *Extent) Position {

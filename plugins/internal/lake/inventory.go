@@ -30,6 +30,9 @@ type inventory struct {
 	// files are the recorded objects that the listing has not come to yet, by name.
 	files map[string]recordedFile
 	sizes map[uint64]bool // of the recorded objects
+	// sums are those of the last object that was inspected: missing objects are
+	// described with the same algorithm, so that a copy of one is recognized.
+	sums Sums
 }
 
 type recordedFile struct {
@@ -317,7 +320,7 @@ func (v *inventory) inspect(ctx context.Context, listed []sdk.InventoryItem) err
 		if s == nil {
 			continue // missing reports it if it is recorded
 		}
-		item.Found, item.Problem = &s.facts, s.problem
+		item.Found, item.Problem, v.sums = &s.facts, s.problem, s.sums
 		if f, ok := v.files[item.Object]; ok {
 			item.Recorded, item.Run = f.facts(s.sums), f.run
 			delete(v.files, item.Object)
@@ -333,7 +336,7 @@ func (v *inventory) inspect(ctx context.Context, listed []sdk.InventoryItem) err
 func (v *inventory) missing(context.Context) error {
 	for _, name := range slices.Sorted(maps.Keys(v.files)) {
 		f := v.files[name]
-		err := v.yield(sdk.InventoryItem{Kind: sdk.InventoryObject, Date: f.date, Run: f.run, Object: name, Recorded: f.facts(Sums{})})
+		err := v.yield(sdk.InventoryItem{Kind: sdk.InventoryObject, Date: f.date, Run: f.run, Object: name, Recorded: f.facts(v.sums)})
 		if err != nil {
 			return err
 		}

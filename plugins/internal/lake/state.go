@@ -147,13 +147,14 @@ func (r *ranges) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// text is the form of the checksum that is known; CRC-32C if both are.
+// text is the form of the checksum that is known; CRC-32 if both are, which is
+// the one that S3 returns of objects that need not be read.
 func (s Sums) text() string {
 	switch {
-	case s.CRC32C != nil:
-		return fmt.Sprintf("crc32c:%08x", *s.CRC32C)
 	case s.CRC32 != nil:
 		return fmt.Sprintf("crc32:%08x", *s.CRC32)
+	case s.CRC32C != nil:
+		return fmt.Sprintf("crc32c:%08x", *s.CRC32C)
 	}
 	return ""
 }
@@ -162,11 +163,11 @@ func (s Sums) text() string {
 // the texts of both can be compared.
 func (f File) like(s Sums) Sums {
 	var sums Sums
-	if s.CRC32C != nil || s.CRC32 == nil {
-		sums.CRC32C = &f.StoredCRC32C
-	}
-	if s.CRC32 != nil {
+	if s.CRC32 != nil || s.CRC32C == nil {
 		sums.CRC32 = &f.StoredCRC32
+	}
+	if s.CRC32C != nil {
+		sums.CRC32C = &f.StoredCRC32C
 	}
 	return sums
 }

@@ -1,0 +1,378 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/catalog"
+	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/export"
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/host/internal/verify"
+	"github.com/penstock-io/penstock/sdk/protocol"
+)
+
+// Verification compares a pipeline's journal, catalog and destination.
+type Verification = verify.Report
+
+// The parts of a Verification.
+type (
+	// VerifiedDay holds the four sides of one date.
+	VerifiedDay = verify.Day
+	// Difference is one difference, with its object.
+	Difference = verify.Difference
+	// RepairPlan is the repair of the differences.
+	RepairPlan = verify.Plan
+	// Repaired counts the work of a repair.
+	Repaired = verify.Repaired
+)
+
+// VerifyRequest selects the dates that VerifyPipeline compares, and a repair.
+type VerifyRequest struct {
+	Pipeline string `json:"pipeline"`
+	From     string `json:"from,omitempty"` // first date, YYYY-MM-DD; empty: no limit
+	To       string `json:"to,omitempty"`
+	// Deep reads every object and counts its rows.
+	Deep bool `json:"deep,omitempty"`
+	// Repair carries out the plan of the comparison, and compares again.
+	Repair bool `json:"repair,omitempty"`
+	// Only are the objects that a repair may restore, write or remove: those of a
+	// plan that was shown. nil: all.
+	Only []string `json:"only,omitempty"`
+}
+
+// VerifyPipeline implements Operations.
+func (h *Host) VerifyPipeline(ctx context.Context, r VerifyRequest) (*Verification, error) {
+	report, err := h.verifyPipeline(ctx, r)
+	return report, explain(h.config, err)
+}
+
+func (h *Host) verifyPipeline(ctx context.Context, r VerifyRequest) (*Verification, error) {
+	p := h.pipeline(r.Pipeline)
+	if p == nil {
+		return nil, fmt.Errorf("%w: %s", catalog.ErrUnknownPipeline, r.Pipeline)
+	}
+	if err := r.ValidDates(); err != nil {
+		return nil, err
+	}
+	if err := h.ready(ctx, p); err != nil {
+		return nil, err
+	}
+	d, err := h.places.configured(ctx, p.Destination, p.Project)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Start(ctx); err != nil {
+		return nil, err
+	}
+	v := &verification{host: h, pipeline: p, destination: d, request: r}
+	if err := v.able(); err != nil {
+		return nil, fmt.Errorf("verify pipeline %s: %w", p.Name, err)
+	}
+	// Events of committed runs never change, so that runs may go on while they are
+	// compared. A set is replaced by the next run.
+	if r.Repair || replaced(p.Stream) {
+		leave, err := h.steps(p.Name).enter(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+	}
+	report, err := v.run(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("verify pipeline %s: %w", p.Name, err)
+	}
+	return report, nil
+}
+
+// ValidDates returns an error if From or To is not a date, or no date is between
+// them.
+func (r VerifyRequest) ValidDates() error {
+	for _, date := range []string{r.From, r.To} {
+		if _, err := time.Parse(time.DateOnly, date); date != "" && err != nil {
+			return fmt.Errorf("%q is not a date of the form YYYY-MM-DD", date)
+		}
+	}
+	if r.From != "" && r.To != "" && r.From > r.To {
+		return fmt.Errorf("no date is between %s and %s", r.From, r.To)
+	}
+	return nil
+}
+
+// verification is the state of one VerifyPipeline.
+type verification struct {
+	host        *Host
+	pipeline    *config.Pipeline
+	destination *destination
+	request     VerifyRequest
+	stored      *pipeline.Pipeline
+}
+
+// able refuses a destination that does not list its objects, and a repair by
+// one that cannot repair.
+func (v *verification) able() error {
+	can := v.destination.Description().Capabilities
+	switch {
+	case !can.Inventory:
+		return fmt.Errorf("the plugin of %s cannot list what its destination holds", v.pipeline.Destination.Reference())
+	case v.request.Repair && !can.Repair:
+		return fmt.Errorf("the plugin of %s cannot repair what it has committed", v.pipeline.Destination.Reference())
+	}
+	return nil
+}
+
+// run compares, and repairs and compares again if that was asked for.
+func (v *verification) run(ctx context.Context) (*Verification, error) {
+	report, err := v.compare(ctx)
+	if err != nil || !v.request.Repair {
+		return report, err
+	}
+	plan := report.Plan.Only(v.request.Only)
+	if plan.Empty() {
+		return report, nil
+	}
+	if err := v.repair(ctx, report, plan); err != nil {
+		return nil, err
+	}
+	after, err := v.compare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	after.Repaired = verify.Done(plan, after)
+	return after, nil
+}
+
+// compare reads the four sides and compares them.
+func (v *verification) compare(ctx context.Context) (*Verification, error) {
+	var err error
+	if v.stored, err = v.host.registered(ctx, v.pipeline); err != nil {
+		return nil, err
+	}
+	in := verify.Input{
+		Replaced: replaced(v.pipeline.Stream), From: v.request.From, To: v.request.To, Before: v.stored.Committed.Number,
+	}
+	query := protocol.InventoryQuery{
+		Run: protocol.Run{
+			ProjectID: v.stored.ProjectID, Pipeline: v.stored.Name, PipelineID: v.stored.ID, Stream: v.stored.Stream, Mode: modeOf(v.stored.Stream),
+		},
+		From: v.request.From, To: v.request.To, Deep: v.request.Deep,
+	}
+	err = v.destination.Inventory(ctx, query, func(i protocol.InventoryItem) error {
+		in.Items = append(in.Items, i)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := v.catalogued(ctx, &in); err != nil {
+		return nil, err
+	}
+	report := verify.Compare(in)
+	report.Pipeline, report.Destination, report.Stream = v.pipeline.Name, v.pipeline.Destination.Reference(), v.pipeline.Stream.String()
+	report.From, report.To, report.Deep = v.request.From, v.request.To, v.request.Deep
+	report.LastRun = v.stored.Committed.Number
+	return &report, nil
+}
+
+// catalogued reads the runs of the catalog and their rows in the journal.
+func (v *verification) catalogued(ctx context.Context, in *verify.Input) error {
+	contents, err := v.host.catalog.RunContents(ctx, v.stored.ID)
+	if err != nil {
+		return err
+	}
+	numbers := make([]int64, 0, len(contents))
+	for number := range contents {
+		numbers = append(numbers, number)
+	}
+	slices.Sort(numbers)
+	if in.Replaced && len(numbers) > 0 {
+		numbers = numbers[len(numbers)-1:]
+	}
+	open, err := v.host.catalog.OpenRun(ctx, v.stored.ID)
+	if err != nil {
+		return err
+	}
+	if open != nil {
+		in.Open = &verify.Run{Number: open.Number, Content: open.Content}
+	}
+	exported := map[journal.ExtentRef]int{}
+	for _, number := range numbers {
+		run, err := v.host.catalog.CommittedRun(ctx, v.stored.ID, number)
+		if err != nil || run == nil {
+			return err
+		}
+		for _, e := range run.Extents {
+			exported[e.Ref]++
+		}
+		compared, err := v.committed(ctx, run)
+		if err != nil {
+			return err
+		}
+		in.Runs = append(in.Runs, compared)
+	}
+	if !in.Replaced {
+		in.Journal, err = v.journaled(ctx, exported)
+	}
+	return err
+}
+
+// committed returns a run of the catalog as it is compared. The journal is only
+// read for dates that were asked for.
+func (v *verification) committed(ctx context.Context, run *pipeline.Run) (verify.Run, error) {
+	out := verify.Run{Number: run.Number, Content: run.Content}
+	query := protocol.InventoryQuery{From: v.request.From, To: v.request.To}
+	for i, part := range run.Parts(v.destination.byZone()) {
+		p := verify.Part{Date: part.Date}
+		if r := run.Receipt; r != nil && i < len(r.Partitions) {
+			got := r.Partitions[i]
+			p.Committed = verify.Amount{Rows: got.Rows, StoredBytes: got.StoredBytes, Objects: int64(len(got.Objects))}
+			p.Rejected, p.Planned = got.Rejected, r.Planned
+		}
+		if query.Holds(p.Date) {
+			if err := v.held(ctx, run, part, &p); err != nil {
+				return out, err
+			}
+		}
+		out.Parts = append(out.Parts, p)
+	}
+	return out, nil
+}
+
+// held adds the rows of a part as the journal lists them.
+func (v *verification) held(ctx context.Context, run *pipeline.Run, part pipeline.Part, p *verify.Part) error {
+	totals, err := v.host.totals(ctx, v.pipeline, run, []pipeline.Part{part})
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err == nil:
+		p.Journal = &totals[0]
+	case run.Generation != nil && errors.Is(err, fs.ErrNotExist):
+		p.Gone = fmt.Sprintf("the set has changed since run %d, and the journal no longer holds it as it was: the next run replaces it ('penstock pipelines run %s')",
+			run.Number, v.pipeline.Name)
+	default:
+		p.Gone = fmt.Sprintf("the journal no longer holds all rows of run %d: %v", run.Number, err)
+	}
+	return nil
+}
+
+// journaled sums up the journal by date: rows that were exported, rows that wait,
+// and rows that no run has although the pipeline has passed them.
+func (v *verification) journaled(ctx context.Context, exported map[journal.ExtentRef]int) (map[string]verify.Journal, error) {
+	waiting, err := v.waiting(ctx)
+	if err != nil {
+		return nil, err
+	}
+	seq, err := v.host.catalog.Sequence(ctx, v.stored.ProjectID)
+	if err != nil {
+		return nil, err
+	}
+	days := map[string]verify.Journal{}
+	err = v.host.catalog.Extents(ctx, v.stored.ProjectID, pipeline.StreamKind(v.stored.Stream), 0, seq, func(_ int64, extents []pipeline.Extent) error {
+		for i := range extents {
+			e := &extents[i]
+			if !v.stored.InRange(e) {
+				continue
+			}
+			date := e.UTCDate
+			if v.destination.byZone() {
+				date = e.ZoneDate
+			}
+			j := days[date.String()]
+			j.Rows += e.Rows
+			j.RowsBytes += e.RowsBytes
+			j.StoredBytes += e.Bytes
+			switch n := exported[e.Ref]; {
+			case n > 1:
+				j.Twice += e.Rows
+			case n == 1:
+			case waiting[e.Ref]:
+				j.Waiting += e.Rows
+			default:
+				j.Skipped += e.Rows
+			}
+			days[date.String()] = j
+		}
+		return nil
+	})
+	return days, err
+}
+
+// waiting returns the extents that are in no committed run yet: those of the run
+// that is not done, and those of all that follow.
+func (v *verification) waiting(ctx context.Context) (map[journal.ExtentRef]bool, error) {
+	refs := map[journal.ExtentRef]bool{}
+	ahead, err := v.host.registered(ctx, v.pipeline) // a run may have moved the cursor since
+	if err != nil {
+		return nil, err
+	}
+	for {
+		extents, cursor, _, err := v.host.next(ctx, ahead, pipeline.Limits{Bytes: math.MaxInt64})
+		if err != nil || len(extents) == 0 {
+			return refs, err
+		}
+		for _, e := range extents {
+			refs[e.Ref] = true
+		}
+		ahead.Cursor = cursor
+	}
+}
+
+// repairParts is the largest number of parts of one run that are restored at a
+// time: a destination holds all of them until they are shown.
+const repairParts = 200
+
+// repair carries out a plan, run by run. Objects that it has restored stay if it
+// is cut.
+func (v *verification) repair(ctx context.Context, report *Verification, plan *RepairPlan) error {
+	for _, s := range plan.Sends {
+		chunks := slices.Collect(slices.Chunk(s.Parts, repairParts))
+		if s.Record { // the record is written when all parts were sent at once
+			chunks = [][]int{s.Parts}
+		}
+		for _, parts := range chunks {
+			if err := v.repairRun(ctx, s.Run, parts, protocol.Repair{Deep: v.request.Deep}); err != nil {
+				return err
+			}
+		}
+	}
+	if len(plan.Remove) == 0 && !plan.Totals {
+		return nil
+	}
+	return v.repairRun(ctx, report.LastRun, nil, protocol.Repair{Remove: plan.Remove, Totals: plan.Totals})
+}
+
+func (v *verification) repairRun(ctx context.Context, number int64, parts []int, r protocol.Repair) error {
+	run, err := v.host.catalog.CommittedRun(ctx, v.stored.ID, number)
+	if err != nil {
+		return err
+	}
+	if run == nil {
+		return fmt.Errorf("run %d is no longer in the catalog", number)
+	}
+	j, err := v.host.journal(ctx, v.pipeline.Project)
+	if err != nil {
+		return err
+	}
+	var total int64
+	for i, part := range run.Parts(v.destination.byZone()) {
+		if slices.Contains(parts, i) {
+			total += pipeline.Sum(part.Extents).Bytes
+		}
+	}
+	report := func(rows, bytes int64, done bool) {
+		v.host.observer.Report(Report{Stage: "repair", Name: fmt.Sprintf("%s run %d", v.stored.Name, number), Rows: rows, Bytes: bytes, Total: total, Done: done})
+	}
+	x := &export.Exporter{
+		Blocks: j.reader, Generations: blocksOf{v.host, v.pipeline.Project}, Owner: v.host.owner, LeaseTTL: leaseTTL, Ticker: ticker, Wait: wait,
+		Progress: func(_ *pipeline.Run, rows, bytes int64) { report(rows, bytes, false) },
+	}
+	return x.Repair(ctx, v.host.catalog, export.RepairJob{
+		Pipeline: v.stored, Run: run, Destination: v.destination, Parts: parts, Repair: r,
+	})
+}
