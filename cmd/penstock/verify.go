@@ -53,7 +53,7 @@ waits until the repair is done.`,
 }
 
 // verify compares a pipeline and prints the differences. With request.Repair it
-// shows the plan, asks, and repairs what it has shown.
+// shows the plan, asks, and carries it out.
 func (c *cli) verify(ctx context.Context, operations host.Operations, request host.VerifyRequest, yes bool) error {
 	repair := request.Repair
 	request.Repair = false

@@ -163,35 +163,3 @@ func twoRuns(b *bench) {
 	b.start().mustExport(b.run(3, 3), third) // by another process
 	b.expectRows(b.run(3, 3), union(first, second, third), "after a third run by another process")
 }
-
-func inventory(b *bench) {
-	p := b.start()
-	if !p.describe().Capabilities.Inventory {
-		b.Skipf("the destination has no inventory")
-	}
-	d := days("inventory", 3, 5)
-	p.mustExport(b.run(1, 1), d)
-	ctx, cancel := b.call()
-	defer cancel()
-	got := make(map[string]uint64)
-	err := p.Inventory(ctx, sdk.InventoryQuery{Run: b.run(1, 0)}, func(i sdk.InventoryItem) error {
-		if i.Run != 1 && i.Kind != sdk.InventoryTotals || i.Object == "" {
-			b.Errorf("inventory of run 1 has %+v", i)
-		}
-		if i.Kind == sdk.InventoryObject && i.Recorded != nil {
-			got[i.Date] += i.Recorded.Rows
-		}
-		return nil
-	})
-	if err != nil {
-		b.Fatalf("inventory: %v", err)
-	}
-	for _, part := range d {
-		if want := uint64(len(part.rows())); got[part.date] != want {
-			b.Errorf("inventory has %d rows of %s, %d were committed", got[part.date], part.date, want)
-		}
-	}
-	if len(got) != len(d) {
-		b.Errorf("inventory has the dates %v, %d were committed", got, len(d))
-	}
-}

@@ -19,6 +19,7 @@ const (
 	batches   = "docs/protocol.md, An export: Batches, Totals"
 	retries   = "docs/protocol.md, Rules for plugins, 1 and 2"
 	fences    = "docs/protocol.md, An export: Open; Rules for plugins, 5"
+	repairs   = "docs/protocol.md, Inventory and repair"
 	contents  = "docs/protocol.md, An export: Content; Rules for plugins, 6"
 )
 
@@ -41,7 +42,13 @@ var checks = []check{
 	{"TwoProjectsAreKeptApart", twoProjects, "one destination holds several projects, each with its own rows and runs", "docs/protocol.md, Calls: Configure"},
 	{"ReplacedSetsShowTheOldOneOrTheNew", replacedSet, "a reader of a replaced set sees the old one or the new one", replaced},
 	{"AReplacedSetOutlivesAKill", replacedSetKill, "a reader of a replaced set sees the old one or the new one, also after a kill", replaced},
-	{"InventoryCountsWhatWasCommitted", inventory, "Inventory lists the rows of each day and run", configure},
+	{"InventoryCountsWhatWasCommitted", inventory, "Inventory lists the rows of each day and run, and only the dates that were asked for", repairs},
+	{"InventoryFindsHarm", inventoryHarm, "Inventory tells what was recorded from what is there: missing, truncated and changed objects show", repairs},
+	{"ARepairRestoresWhatWasCommitted", repairRestores, "a repair restores missing and damaged objects byte for byte, at Commit, and the last committed run stays", repairs},
+	{"ARepairKeepsOtherRuns", repairRefuses, "a repair is refused for a run that is not committed, has other content or an older fence", repairs},
+	{"AZombiesRepairChangesNothing", repairZombie, "a repair that a newer attempt has overtaken is refused in Commit, and changes nothing", repairs},
+	{"ARepairMayBeKilled", repairKill, "a repair that is killed leaves each object as it was or restored, and may be repeated", repairs},
+	{"ARepairRemovesOnlyUnnamedObjects", repairRemoves, "a repair removes objects that no commit names, and no others", repairs},
 
 	{"NothingIsCommittedBeforeCommit", notBeforeCommit, "Prepared means durable and not committed", commits},
 	{"AnUnknownRunIsAbsent", unknownRun, "Status of a run that was never committed is ABSENT", statuses},

@@ -57,6 +57,16 @@ type Harness struct {
 	// Ledgers and manifests, which hold fences, are not among the objects.
 	Objects func(ctx context.Context, at Place) (map[string]string, error)
 
+	// Harm changes a stored object behind the destination's back. object is a name
+	// from the inventory, or one that Unnamed has made. change gets the object's
+	// bytes, nil if it does not exist, and returns those to store in their place,
+	// nil to remove it. nil: inventory and repair are checked without harm only.
+	Harm func(ctx context.Context, at Place, object string, change func([]byte) []byte) error
+	// Unnamed returns another name of the pipeline's own, of the same run and date
+	// as the object's, that no run of the suite writes. nil: it is not checked that
+	// such objects are found and removed.
+	Unnamed func(object string) string
+
 	// Refused are events, as rows without newline, that the destination must
 	// reject, with their flags. nil: it is not checked that rejected rows come
 	// back. Of other rows only those with flags may be rejected.

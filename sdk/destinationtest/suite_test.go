@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,6 +28,10 @@ func harness() Harness {
 		Objects: func(_ context.Context, at Place) (map[string]string, error) {
 			return store.Objects(at.Config["path"].(string), at.Project.ID, at.Stream)
 		},
+		Harm: func(ctx context.Context, at Place, object string, change func([]byte) []byte) error {
+			return store.Harm(ctx, at.Config["path"].(string), at.Project.ID, at.Stream, object, change)
+		},
+		Unnamed: func(object string) string { return strings.Replace(object, "/0", "/9", 1) },
 		Refused: []Row{event(firstDay, "refused-1", `{`+store.Refused+`}`), event(firstDay, "refused-2", `{`+store.Refused+`}`)},
 	}
 }
@@ -69,6 +74,21 @@ var lies = map[string][]string{
 	"replace_adds":           {"ReplacedSetsShowTheOldOneOrTheNew", "AReplacedSetOutlivesAKill"},
 	"hole_in_replace":        {"ReplacedSetsShowTheOldOneOrTheNew", "AReplacedSetOutlivesAKill"},
 	"inventory_forgets_days": {"InventoryCountsWhatWasCommitted"},
+
+	"inventory_ignores_dates":        {"InventoryCountsWhatWasCommitted"},
+	"inventory_is_shallow":           {"InventoryCountsWhatWasCommitted"},
+	"inventory_repeats_the_record":   {"InventoryFindsHarm"},
+	"inventory_compares_sizes":       {"InventoryFindsHarm"},
+	"inventory_hides_unnamed_files":  {"ARepairRemovesOnlyUnnamedObjects"},
+	"repair_restores_nothing":        {"ARepairRestoresWhatWasCommitted", "ARepairMayBeKilled"},
+	"repair_changes_bytes":           {"ARepairRestoresWhatWasCommitted"},
+	"repair_shows_early":             {"ARepairRestoresWhatWasCommitted"},
+	"repair_moves_the_last_run":      {"ARepairRestoresWhatWasCommitted"},
+	"repair_ignores_content":         {"ARepairKeepsOtherRuns"},
+	"repair_ignores_older_fences":    {"ARepairKeepsOtherRuns"},
+	"repair_records_no_fence":        {"ARepairKeepsOtherRuns"},
+	"repair_ignores_fence_in_commit": {"AZombiesRepairChangesNothing"},
+	"repair_removes_what_is_named":   {"ARepairRemovesOnlyUnnamedObjects"},
 
 	"commits_in_prepare":      {"NothingIsCommittedBeforeCommit", "ACutStreamIsNeverACommit", "ARetryAfterAKillIsAsIfNothingHadHappened"},
 	"everything_is_committed": {"AnUnknownRunIsAbsent", "ACutStreamIsNeverACommit", "AnAbortedRunIsAbsent"},

@@ -26,7 +26,8 @@ func main() {
 		}},
 		Capabilities: sdk.Capabilities{
 			Streams: []sdk.Stream{sdk.Events, sdk.People, sdk.Identity}, Modes: []sdk.Mode{sdk.Append, sdk.Replace},
-			Partitioning: sdk.ByUTCDate, Guarantee: sdk.Transaction, GuaranteeText: "A run is in the ledger or not.", Inventory: true,
+			Partitioning: sdk.ByUTCDate, Guarantee: sdk.Transaction, GuaranteeText: "A run is in the ledger or not.",
+			Inventory: true, Repair: true,
 		},
 		New: func(_ context.Context, c sdk.Config) (sdk.Destination, error) {
 			var config struct {

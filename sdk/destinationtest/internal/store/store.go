@@ -77,6 +77,9 @@ func (s *Store) Targets() []sdk.Target {
 
 // Open implements sdk.Opener.
 func (s *Store) Open(_ context.Context, run sdk.Run) (sdk.LastRun, error) {
+	if run.Repair != nil {
+		return s.openRepair(run)
+	}
 	l, err := edit(s.base(run.Stream), func(l *ledger) error {
 		if s.overtaken(l, run) && !s.lies("ignores_fence_in_open") {
 			return fenced(l, run)
@@ -119,6 +122,9 @@ func (s *Store) Write(_ context.Context, run sdk.Run, p sdk.Partition, r *batch.
 	if s.lies("status_waits") {
 		s.writing.Lock()
 		defer s.writing.Unlock()
+	}
+	if run.Repair != nil {
+		return s.writeRepair(run, p, r)
 	}
 	receipt := sdk.PartitionReceipt{}
 	var data []byte
@@ -232,6 +238,9 @@ func (s *Store) harm(data []byte, run sdk.Run) []byte {
 
 // Prepare implements sdk.Preparer.
 func (s *Store) Prepare(_ context.Context, run sdk.Run, receipt sdk.Receipt) error {
+	if run.Repair != nil {
+		return nil
+	}
 	if s.lies("commits_in_prepare") {
 		return s.commit(run, receipt)
 	}
@@ -240,6 +249,9 @@ func (s *Store) Prepare(_ context.Context, run sdk.Run, receipt sdk.Receipt) err
 
 // Commit implements sdk.Destination.
 func (s *Store) Commit(_ context.Context, run sdk.Run, receipt sdk.Receipt) error {
+	if run.Repair != nil {
+		return s.commitRepair(run)
+	}
 	if s.lies("never_commits") || s.lies("loses_empty_runs") && len(receipt.Partitions) == 0 {
 		return nil
 	}
@@ -267,7 +279,7 @@ func (s *Store) commit(run sdk.Run, receipt sdk.Receipt) error {
 		}
 		l.Last[run.PipelineID] = run.Last()
 		l.Runs = append(l.Runs, committedRun{
-			PipelineID: run.PipelineID, Number: run.Number, Content: run.Content, Receipt: receipt,
+			PipelineID: run.PipelineID, Number: run.Number, Content: run.Content, Receipt: receipt, Sums: s.sums(run, receipt),
 			Replaces: run.Mode == sdk.Replace && !s.lies("replace_adds"),
 		})
 		return nil
@@ -277,6 +289,9 @@ func (s *Store) commit(run sdk.Run, receipt sdk.Receipt) error {
 
 // Abort implements sdk.Aborter.
 func (s *Store) Abort(_ context.Context, run sdk.Run, discard bool) error {
+	if run.Repair != nil {
+		return os.RemoveAll(s.aside(run))
+	}
 	if s.lies("abort_commits") {
 		return s.commit(run, sdk.Receipt{})
 	}
