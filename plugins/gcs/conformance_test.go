@@ -1,9 +1,15 @@
 package gcs_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
 	"net/http/httptest"
+	"net/textproto"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -59,5 +65,50 @@ func TestConformance(t *testing.T) {
 		Objects: func(_ context.Context, at destinationtest.Place) (map[string]string, error) {
 			return target(at).Objects()
 		},
+		Harm: func(ctx context.Context, _ destinationtest.Place, object string, change func([]byte) []byte) error {
+			return harm(ctx, listening.URL, object, server.Files()[object], change)
+		},
+		Unnamed: laketest.Unnamed,
 	})
+}
+
+// harm changes an object as a stranger to Penstock does: through the service.
+func harm(ctx context.Context, endpoint, object string, data []byte, change func([]byte) []byte) error {
+	data = change(data)
+	if data == nil {
+		return send(ctx, http.MethodDelete, endpoint+"/storage/v1/b/lake/o/"+url.PathEscape(object), "", nil)
+	}
+	var body bytes.Buffer
+	parts := multipart.NewWriter(&body)
+	for _, part := range [][]byte{[]byte("{}"), data} {
+		w, err := parts.CreatePart(textproto.MIMEHeader{})
+		if err == nil {
+			_, err = w.Write(part)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := parts.Close(); err != nil {
+		return err
+	}
+	address := endpoint + "/upload/storage/v1/b/lake/o?uploadType=multipart&name=" + url.QueryEscape(object)
+	return send(ctx, http.MethodPost, address, "multipart/related; boundary="+parts.Boundary(), &body)
+}
+
+func send(ctx context.Context, method, address, contentType string, body io.Reader) error {
+	request, err := http.NewRequestWithContext(ctx, method, address, body)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", contentType)
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode >= http.StatusBadRequest {
+		return fmt.Errorf("%s %s: %s", method, address, answer.Status)
+	}
+	return nil
 }

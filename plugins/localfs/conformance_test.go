@@ -2,7 +2,9 @@ package localfs_test
 
 import (
 	"context"
+	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
@@ -35,5 +37,18 @@ func TestConformance(t *testing.T) {
 		Objects: func(_ context.Context, at destinationtest.Place) (map[string]string, error) {
 			return target(at).Objects()
 		},
+		Harm: func(_ context.Context, at destinationtest.Place, object string, change func([]byte) []byte) error {
+			path, _ := at.Config["path"].(string)
+			path = filepath.Join(path, filepath.FromSlash(object))
+			data, err := os.ReadFile(path)
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+			if data = change(data); data == nil {
+				return os.Remove(path)
+			}
+			return os.WriteFile(path, data, 0o600)
+		},
+		Unnamed: laketest.Unnamed,
 	})
 }

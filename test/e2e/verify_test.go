@@ -210,7 +210,7 @@ func (e *exportedSite) edit(stream string, change func(map[string]any)) {
 	}
 }
 
-// eventHarms are done to the events of a site. Each returns what verify says of it.
+// eventHarms are done to the events of a site. Each returns texts that verify prints of it.
 var eventHarms = map[string]func(e *exportedSite) []string{
 	"an object deleted": func(e *exportedSite) []string {
 		name := e.pick("mp_master_event", "-00000001-", 1)
@@ -401,7 +401,7 @@ func TestARepairThatIsKilledIsRepeated(t *testing.T) {
 	}
 }
 
-// Dates choose what is compared and repaired, and machines read the report.
+// A command compares and repairs the chosen dates, and machines read the report.
 func TestVerifySomeDays(t *testing.T) {
 	e := newExportedSite(t, "localfs")
 	before := e.data()

@@ -416,3 +416,9 @@ func EditManifest(ctx context.Context, s lake.Store, name string, change func(ma
 	_, err = s.WriteIf(ctx, name, data, version)
 	return err
 }
+
+// Unnamed returns a name of the same pipeline, run and day as an object's that
+// no run writes.
+func Unnamed(object string) string {
+	return strings.TrimSuffix(object, "0001.json.gz") + "0009.json.gz"
+}
