@@ -257,7 +257,7 @@ func compareStore(t *testing.T, bucket *objectstore.Bucket) {
 	disturbances := [3][]disturbance{
 		{},
 		{{"PENSTOCK_CRASH_AT", "export.prepared:1"}, {"PENSTOCK_CRASH_AT", "plugin.write:1"}},
-		{{"PENSTOCK_STOP_AT", "plugin.commit.before:1"}, {"PENSTOCK_CRASH_AT", "plugin.commit.after:2"}},
+		{{"PENSTOCK_STOP_AT", "plugin.commit.before:1"}, {"PENSTOCK_CRASH_AT", "plugin.commit.after:1"}},
 	}
 	c := newComparison(t, bucket)
 	sent := &sample{}
