@@ -36,7 +36,7 @@ type journaled struct {
 }
 
 // write makes operations: each profile's first one sets ten properties, the
-// others are what an SDK sends of a visit.
+// others are those that an SDK sends for a visit.
 func (j *journaled) write(b *testing.B) {
 	b.Helper()
 	f, err := os.Create(j.path)
@@ -127,7 +127,7 @@ func (j *journaled) read(_ context.Context, fn func(journal.Block) error) error 
 	return nil
 }
 
-// cpuTime is what the process has used so far.
+// cpuTime is the processor time that the process has used so far.
 func cpuTime(b *testing.B) time.Duration {
 	b.Helper()
 	var u syscall.Rusage
@@ -137,7 +137,7 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// resetPeak lets the kernel begin anew with the most that was resident.
+// resetPeak resets the kernel's record of the largest resident memory.
 func resetPeak(b *testing.B) {
 	b.Helper()
 	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -165,8 +165,8 @@ func peak(b *testing.B) float64 {
 }
 
 // BenchmarkFold folds 5,000,000 operations on 1,000,000 profiles, and then, a
-// day's work, 50,000 more, on disk. What is reported is the wall clock's time
-// and the processors', and the most memory that was resident.
+// day's work, 50,000 more, on disk. It reports wall clock time, processor
+// time, and the largest resident memory.
 func BenchmarkFold(b *testing.B) {
 	for b.Loop() {
 		dir := b.TempDir()

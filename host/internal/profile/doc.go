@@ -11,7 +11,7 @@
 //
 // Operations of one profile are applied in their order; those of different
 // profiles do not meet. They are sorted by profile, on disk as far as memory
-// does not hold them, so that one pass over what changed makes the next
+// does not hold them, so that one pass over the changes makes the next
 // generation.
 //
 // Promises:

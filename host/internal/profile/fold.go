@@ -18,15 +18,15 @@ import (
 // Options configure a Fold.
 type Options struct {
 	Generations *generation.Store
-	// Spill takes what memory does not hold while operations are sorted, below
-	// Dir, which is this fold's alone. Nothing there outlives a fold.
+	// Spill takes the operations that do not fit into memory while they are sorted,
+	// below Dir, which is this fold's alone. Nothing there outlives a fold.
 	Spill disk.Store
 	Dir   string
 	// Memory is how many bytes operations take; 0: 48 MiB.
 	Memory int
 }
 
-// defaultMemory leaves room for a profile that is long beside the generation's
+// defaultMemory leaves room for a long profile in addition to the generation's
 // blocks.
 const defaultMemory = 48 << 20
 
@@ -49,7 +49,7 @@ type Blocks func(ctx context.Context, fn func(journal.Block) error) error
 type Refused map[schema.Reason]int64
 
 // Next applies operations to the last generation, nil if there is none, and
-// returns the next one. seq is what the journal was read up to.
+// returns the next one. seq is the journal's sequence up to which they were read.
 func (f *Fold) Next(ctx context.Context, last *pipeline.Generation, seq int64, operations Blocks) (*pipeline.Generation, Refused, error) {
 	refused := Refused{}
 	next, err := f.update(ctx, last, seq, refused, func(s *sorter) error { return s.addAll(ctx, operations) })
@@ -80,7 +80,7 @@ func (f *Fold) Replace(ctx context.Context, seq int64, rows func(add func(row []
 	return next, refused, nil
 }
 
-// Clear removes what a fold that ended early has left.
+// Clear removes the files of a fold that ended early.
 func (f *Fold) Clear(ctx context.Context) error { return removeAll(ctx, f.o.Spill, f.o.Dir) }
 
 // update applies the operations that fill adds to the last generation.

@@ -188,7 +188,7 @@ func TestACrashAtAnyStep(t *testing.T) {
 			f, _ := fold(t, system, 12<<10)
 			script.FailAt(n, disktest.Before, true)
 			if g, _, err := f.Next(t.Context(), first, 2, blocksOf(t, rows)); err == nil {
-				// Reading what the test wants was counted, too.
+				// The test's own reads were counted, too.
 				if *g != *want {
 					t.Fatalf("step %d: %+v, want %+v", n, g, want)
 				}
@@ -251,7 +251,7 @@ func TestAFoldThatCannotGoOn(t *testing.T) {
 	}
 	_, _, err = f.Next(t.Context(), nil, 1, blocksOf(t, [][]byte{[]byte("{}\n")}))
 	if err == nil {
-		t.Error("a row that is no operation was folded")
+		t.Error("a row without an operation was folded")
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	if _, _, err = f.Next(ctx, nil, 1, func(ctx context.Context, fn func(journal.Block) error) error {
@@ -325,7 +325,7 @@ func TestADamagedRun(t *testing.T) {
 	}
 }
 
-// What is sorted is what was added, those of one profile in their order.
+// Sorting keeps all rows, and the order of those of one profile.
 func TestSort(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(19, 20))

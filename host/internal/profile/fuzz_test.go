@@ -9,7 +9,7 @@ import (
 )
 
 // Whatever records are accepted can be applied, to nothing and to a profile,
-// and what they make is a row that is read as it was written.
+// and the result is a row that is read as it was written.
 func FuzzApply(f *testing.F) {
 	for _, record := range []string{
 		`{"$distinct_id":"u","$set":{"a":[1,{"b":null}],"\u0061":"\ud800"},"$unset":["x","\u0078"]}`,

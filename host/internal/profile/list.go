@@ -62,7 +62,7 @@ func (l *list) know(i int32) {
 	l.last[meaning] = i
 }
 
-// has says whether an element means this.
+// has reports whether an element has this meaning.
 func (l *list) has(meaning []byte) bool {
 	if l.last == nil {
 		l.last = make(map[string]int32, len(l.elements))
@@ -114,7 +114,7 @@ func (l *list) pop(n int) {
 	}
 }
 
-// tidy forgets what was removed.
+// tidy forgets removed elements.
 func (l *list) tidy() {
 	old := *l
 	*l = list{text: make([]byte, 0, old.bytes), elements: make([]element, 0, old.count), last: make(map[string]int32, old.count)}

@@ -73,7 +73,7 @@ func (m *merge) down(i int) {
 	}
 }
 
-// more says whether there is a row.
+// more reports whether there is a row.
 func (m *merge) more() bool { return len(m.heap) > 0 }
 
 // key is that of the row, valid until next.

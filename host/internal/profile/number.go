@@ -7,7 +7,7 @@ import (
 )
 
 // Limits of the numbers that $add computes with: those of IEEE 754 decimal128,
-// and a length above which a text is no operand.
+// and a length above which a text is not taken for a number.
 const (
 	maxDigits   = 34
 	maxExponent = 6144 // of the first digit, and its negative
@@ -130,8 +130,8 @@ func (d decimal) plus(o decimal) decimal {
 	case d.first() < o.first():
 		d, o = o, d
 	}
-	// Where the smaller one is far below what is kept of the larger one, only its
-	// sign matters.
+	// Where the smaller one is far below the last digit that is kept of the larger one,
+	// only its sign matters.
 	if lowest := min(d.exponent, d.first()-maxDigits-1) - 2; o.first() < lowest {
 		o = decimal{o.negative, []byte("1"), lowest}
 	}
@@ -144,8 +144,8 @@ func (d decimal) plus(o decimal) decimal {
 	return z.rounded()
 }
 
-// integer is the number in units of 10^exponent, which is none of its digits'
-// above.
+// integer is the number in units of 10^exponent. exponent is at most that of its
+// last digit.
 func (d decimal) integer(exponent int) *big.Int {
 	digits := append(bytes.Clone(d.digits), bytes.Repeat([]byte("0"), d.exponent-exponent)...)
 	n, ok := new(big.Int).SetString(string(digits), 10)

@@ -10,9 +10,9 @@ import (
 
 // Limits of a profile.
 const (
-	MaxProperties = 2000      // beside $last_seen
+	MaxProperties = 2000      // in addition to $last_seen
 	MaxComposite  = 256 << 10 // bytes of a property that is a list or an object
-	MaxProfile    = 4 << 20   // bytes of the row; what $last_seen takes is always left
+	MaxProfile    = 4 << 20   // bytes of the row; the room of $last_seen is always left
 )
 
 // Reasons why an operation's change of one property is not applied.
@@ -30,15 +30,15 @@ const lastSeen = "$last_seen"
 // lastSeenFormat is its value, in UTC.
 const lastSeenFormat = `"2006-01-02T15:04:05"`
 
-// What stands between the parts of a row.
+// The texts between the parts of a row.
 const (
 	rowID         = `{"distinct_id":"`
 	rowProperties = `","properties":{`
 	rowEnd        = "}}\n"
 )
 
-// memberRoom is what a member of an object has beside its name and value:
-// quotes, colon, comma.
+// memberRoom is how many bytes a member of an object has in addition to its name
+// and value: quotes, colon, comma.
 const memberRoom = 4
 
 const lastSeenSize = len(lastSeen) + len(lastSeenFormat) + memberRoom
@@ -169,7 +169,7 @@ func (p *profile) find(name []byte) (int, bool) {
 
 func (p *profile) refuse(reason schema.Reason) { p.refused[reason]++ }
 
-// size is the length of the row, with what $last_seen takes at least.
+// size is the length of the row, with the least room of $last_seen.
 func (p *profile) size() int {
 	n := len(rowID) + len(p.id) + len(rowProperties) + p.members + len(rowEnd)
 	if i, ok := p.find([]byte(lastSeen)); ok {
@@ -178,16 +178,16 @@ func (p *profile) size() int {
 	return n + lastSeenSize
 }
 
-// fits says whether the profile may become a number of bytes longer.
+// fits reports whether the profile may become a number of bytes longer.
 func (p *profile) fits(more int) bool {
-	// What $last_seen takes is looked at only where it matters.
+	// The size of $last_seen is looked at only where it matters.
 	if len(rowID)+len(p.id)+len(rowProperties)+p.members+len(rowEnd)+lastSeenSize+more <= MaxProfile {
 		return true
 	}
 	return more <= 0 || p.size()+more <= MaxProfile
 }
 
-// count is how many properties there are beside $last_seen.
+// count is the number of properties, without $last_seen.
 func (p *profile) count() int {
 	if len(p.properties) < MaxProperties {
 		return len(p.properties)
@@ -231,7 +231,7 @@ func (p *profile) keep(b []byte) []byte {
 	return p.arena[from:len(p.arena):len(p.arena)]
 }
 
-// compact moves to the spare arena what is still in use, and makes room.
+// compact moves the bytes in use to the spare arena, and makes room.
 func (p *profile) compact(room int) {
 	live := room
 	for i := range p.properties {

@@ -29,7 +29,7 @@ func operation(t testing.TB, verb schema.Verb, value string, seen int64) schema.
 }
 
 // folded applies operations, "$set {…}" each, to the properties of a profile,
-// "" for none, and returns what the profile has then.
+// "" for none, and returns the profile's properties then.
 func folded(t testing.TB, before string, operations ...string) (string, Refused) {
 	t.Helper()
 	refused := Refused{}
@@ -49,7 +49,7 @@ func folded(t testing.TB, before string, operations ...string) (string, Refused)
 	return properties(t, p), refused
 }
 
-// properties are what a profile has, "" if it does not exist.
+// properties are those of a profile, "" if it does not exist.
 func properties(t testing.TB, p *profile) string {
 	t.Helper()
 	if !p.exists {
@@ -99,7 +99,7 @@ func TestVerbs(t *testing.T) {
 
 		{"append makes a list", ``, []string{`$append {"a":1}`}, `{"a":[1]}`, nil},
 		{"append adds at the end", `{"a":[1]}`, []string{`$append {"a":1}`, `$append {"a":[2]}`, `$append {"a":{"b":null}}`}, `{"a":[1,1,[2],{"b":null}]}`, nil},
-		{"append replaces what is no list", `{"a":"x"}`, []string{`$append {"a":1}`}, `{"a":[1]}`, nil},
+		{"append replaces another value", `{"a":"x"}`, []string{`$append {"a":1}`}, `{"a":[1]}`, nil},
 
 		{"union makes a list", ``, []string{`$union {"a":[1,2,1]}`}, `{"a":[1,2]}`, nil},
 		{"union of nothing makes an empty list", ``, []string{`$union {"a":[]}`}, `{"a":[]}`, nil},
@@ -107,7 +107,7 @@ func TestVerbs(t *testing.T) {
 		{"union keeps repetitions that are there", `{"a":[1,1]}`, []string{`$union {"a":[1,2]}`}, `{"a":[1,1,2]}`, nil},
 		{"union compares what values mean", `{"a":[1,"x",{"a":1,"b":2},[1.0]]}`,
 			[]string{`$union {"a":[1.0,10e-1,"\u0078",{"b":2,"a":1},[1],"1",true]}`}, `{"a":[1,"x",{"a":1,"b":2},[1.0],"1",true]}`, nil},
-		{"union replaces what is no list", `{"a":{"b":1}}`, []string{`$union {"a":[1]}`}, `{"a":[1]}`, nil},
+		{"union replaces another value", `{"a":{"b":1}}`, []string{`$union {"a":[1]}`}, `{"a":[1]}`, nil},
 
 		{"remove removes all that mean it", `{"a":[1,2,1.0,"1"]}`, []string{`$remove {"a":1}`}, `{"a":[2,"1"]}`, nil},
 		{"remove leaves an empty list", `{"a":["x"]}`, []string{`$remove {"a":"x"}`}, `{"a":[]}`, nil},
@@ -122,7 +122,7 @@ func TestVerbs(t *testing.T) {
 
 		{"delete", `{"a":1}`, []string{`$delete ""`}, ``, nil},
 		{"delete of nothing", ``, []string{`$delete null`}, ``, nil},
-		{"set after delete begins anew", `{"a":1,"b":[1]}`, []string{`$append {"b":2}`, `$delete ""`, `$append {"b":3}`}, `{"b":[3]}`, nil},
+		{"append after delete begins a new list", `{"a":1,"b":[1]}`, []string{`$append {"b":2}`, `$delete ""`, `$append {"b":3}`}, `{"b":[3]}`, nil},
 		{"delete after set", ``, []string{`$set {"a":1}`, `$delete ""`, `$unset ["a"]`}, ``, nil},
 	} {
 		got, refused := folded(t, tt.before, tt.operations...)
@@ -154,7 +154,7 @@ func TestLastSeen(t *testing.T) {
 		{"it does not move back", ``, []step{{schema.Set, `{}`, noon}, {schema.Set, `{}`, noon - 1000}}, `{"$last_seen":"2026-06-01T12:00:00"}`},
 		{"it stays with $ignore_time", `{"$last_seen":"2020-01-01T00:00:00"}`, []step{{schema.Set, `{"a":1}`, -1}}, `{"$last_seen":"2020-01-01T00:00:00","a":1}`},
 		{"it can be set", ``, []step{{schema.Set, `{"$last_seen":"2030-01-01T00:00:00"}`, noon}}, `{"$last_seen":"2030-01-01T00:00:00"}`},
-		{"what is no time is replaced", `{"$last_seen":"yesterday"}`, []step{{schema.Set, `{}`, noon}}, `{"$last_seen":"2026-06-01T12:00:00"}`},
+		{"another value is replaced", `{"$last_seen":"yesterday"}`, []step{{schema.Set, `{}`, noon}}, `{"$last_seen":"2026-06-01T12:00:00"}`},
 		{"what looks like one too", `{"$last_seen":"9999-99-99T99:99:99"}`, []step{{schema.Set, `{}`, noon}}, `{"$last_seen":"2026-06-01T12:00:00"}`},
 		{"a list too", `{"$last_seen":[]}`, []step{{schema.Append, `{"$last_seen":1}`, noon}}, `{"$last_seen":"2026-06-01T12:00:00"}`},
 		{"unset sees a profile", `{"a":1}`, []step{{schema.Unset, `["a"]`, noon}}, `{"$last_seen":"2026-06-01T12:00:00"}`},
@@ -450,7 +450,7 @@ func TestAgainstAModel(t *testing.T) {
 					t.Fatalf("%s %s: %s", verb, value, diff)
 				}
 			}
-			// What is written and read is the same profile.
+			// A profile that is written and read is the same.
 			if m != nil && i%7 == 0 {
 				if err := p.read(p.append(nil)); err != nil {
 					t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
 
-// A run is a sequence of chunks: a CRC-32C of what follows, the length of its
+// A run is a sequence of chunks: a CRC-32C of the bytes after it, the length of its
 // rows, how many bytes are stored, all little-endian, and the stored bytes: S2
 // of, for each row, its hash and length and itself.
 const chunkHeader = 12
@@ -73,14 +73,14 @@ func (w *runWriter) abort(err error) error { return errors.Join(err, w.w.Abort()
 
 // input is sorted rows, one at a time.
 type input interface {
-	// next moves to the next row, and says whether there is one.
+	// next moves to the next row, and reports whether there is one.
 	next() (bool, error)
 	// current is the row and its key, valid until next.
 	current() (generation.Key, []byte)
 	close() error
 }
 
-// memoryRun reads what was not spilled.
+// memoryRun reads the rows that were not spilled.
 type memoryRun struct {
 	rows  []byte
 	index []place

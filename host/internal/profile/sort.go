@@ -13,8 +13,8 @@ import (
 )
 
 // sorter orders rows of operations by the key of their profile, and those of
-// one profile as they came. What does not fit into memory is spilled to runs:
-// sorted files. Half of the memory is for rows that come, half for reading runs.
+// one profile as they came. Rows that do not fit into memory are spilled to
+// runs: sorted files. Half of the memory is for rows that come, half for reading runs.
 type sorter struct {
 	store  disk.Store
 	dir    string
@@ -85,7 +85,7 @@ func (s *sorter) sort() {
 	})
 }
 
-// spill writes what is in memory as a run.
+// spill writes the rows in memory as a run.
 func (s *sorter) spill(ctx context.Context) error {
 	s.sort()
 	w, err := s.create(ctx)

@@ -12,7 +12,7 @@ import (
 // when they mean the same: strings that stand for the same, numbers of the same
 // value, lists of the same elements, objects of the same members in whatever
 // order, where the last of several with one name counts. Numbers with an
-// exponent of more than 15 digits, and what is nested deeper than comparedDepth,
+// exponent of more than 15 digits, and values nested deeper than comparedDepth,
 // are compared as they are written.
 func appendMeaning(dst, value []byte) []byte { return appendNested(dst, value, comparedDepth) }
 

@@ -46,7 +46,7 @@ func (p *profile) apply(o schema.OperationRow) error {
 	return nil
 }
 
-// change is what a verb does with a member of its value.
+// change returns the effect of a verb on a member of its value.
 func (p *profile) change(v schema.Verb) func(name, value []byte) {
 	switch v {
 	case schema.Set:
@@ -210,7 +210,7 @@ func (p *profile) unset(name []byte) {
 const maxElements = 1 << 18
 
 // list returns the list of a property, taken apart, or nil where the property
-// is none.
+// is not a list.
 func (p *profile) list(name []byte) (*list, int) {
 	i, ok := p.find(name)
 	if !ok {
@@ -245,8 +245,8 @@ func (p *profile) join() {
 	p.elements = 0
 }
 
-// see moves $last_seen forward to a time, in milliseconds. A value that is no
-// such time is replaced.
+// see moves $last_seen forward to a time, in milliseconds. A value that is not
+// such a time is replaced.
 func (p *profile) see(milliseconds int64) {
 	var text [len(lastSeenFormat)]byte
 	stamp := time.UnixMilli(milliseconds).UTC().AppendFormat(text[:0], lastSeenFormat)
@@ -257,7 +257,7 @@ func (p *profile) see(milliseconds int64) {
 	p.put(i, ok, []byte(lastSeen), stamp)
 }
 
-// before says whether a value of $last_seen is no time, or one before another.
+// before reports whether a value of $last_seen is not a time, or is an earlier one.
 func before(value, stamp []byte) bool {
 	if len(value) != len(stamp) || bytes.Compare(value, stamp) < 0 {
 		return true
