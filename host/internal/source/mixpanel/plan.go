@@ -1,9 +1,7 @@
 package mixpanel
 
 import (
-	"cmp"
 	"maps"
-	"slices"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/journal"
@@ -256,9 +254,4 @@ func (s *schedule) forecast(now time.Time, budget *window) Forecast {
 	}
 	f.At = at
 	return f
-}
-
-// sorted are the days that were pulled, ascending.
-func (s *schedule) sorted() []journal.Day {
-	return slices.SortedFunc(maps.Keys(s.days), func(a, b journal.Day) int { return cmp.Compare(a, b) })
 }
