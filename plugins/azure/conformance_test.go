@@ -1,12 +1,16 @@
 package azure_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 
 	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
 	"github.com/penstock-io/penstock/sdk/destinationtest"
@@ -68,5 +72,19 @@ func TestConformance(t *testing.T) {
 		Objects: func(_ context.Context, at destinationtest.Place) (map[string]string, error) {
 			return target(at).Objects()
 		},
+		Harm: func(ctx context.Context, _ destinationtest.Place, object string, change func([]byte) []byte) error {
+			return harm(ctx, server.Container("lake").NewBlockBlobClient(object), change(server.Files("lake")[object]))
+		},
+		Unnamed: laketest.Unnamed,
 	})
+}
+
+// harm writes a blob, or deletes it if data is nil, as a stranger to Penstock does.
+func harm(ctx context.Context, blob *blockblob.Client, data []byte) error {
+	if data == nil {
+		_, err := blob.Delete(ctx, nil)
+		return err
+	}
+	_, err := blob.Upload(ctx, streaming.NopCloser(bytes.NewReader(data)), nil)
+	return err
 }
