@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -13,12 +12,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/penstock-io/penstock/test/standin"
+	"github.com/penstock-io/penstock/test/objectstore"
 )
 
 // bucket is where a site exports to, as a stranger reaches it: not through
@@ -69,54 +65,34 @@ func (d directory) remove(t *testing.T, name string) {
 	}
 }
 
-// remoteBucket is the bucket of an s3 destination.
-type remoteBucket struct{ client *s3.Client }
-
-func newRemoteBucket(server *standin.S3) remoteBucket {
-	return remoteBucket{s3.New(s3.Options{
-		BaseEndpoint: aws.String(server.Endpoint), Region: "us-east-1", UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider(server.AccessKey, server.SecretKey, ""),
-	})}
-}
+// remoteBucket is the bucket of an object store, reached with the vendor's client.
+type remoteBucket struct{ *objectstore.Bucket }
 
 func (b remoteBucket) all(t *testing.T) map[string]string {
 	t.Helper()
-	found := map[string]string{}
-	pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{Bucket: aws.String("lake")})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, o := range page.Contents {
-			object, err := b.client.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("lake"), Key: o.Key})
-			if err != nil {
-				t.Fatal(err)
-			}
-			var data bytes.Buffer
-			if _, err := data.ReadFrom(object.Body); err != nil {
-				t.Fatal(err)
-			}
-			found[*o.Key] = data.String()
-		}
+	found, err := b.Objects(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
 	return found
 }
 
 func (b remoteBucket) put(t *testing.T, name, data string) {
 	t.Helper()
-	_, err := b.client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("lake"), Key: &name, Body: strings.NewReader(data)})
-	if err != nil {
+	if err := b.Put(t.Context(), name, data); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func (b remoteBucket) remove(t *testing.T, name string) {
 	t.Helper()
-	if _, err := b.client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("lake"), Key: &name}); err != nil {
+	if err := b.Delete(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
 }
+
+// allDestinations are the destinations whose objects are compared and repaired.
+var allDestinations = []string{"localfs", "s3", "gcs", "azure"}
 
 // exportedSite is a site that has exported events of five days in two runs, the
 // second with late rows, and a set of people.
@@ -129,12 +105,17 @@ type exportedSite struct {
 func newExportedSite(t *testing.T, store string) *exportedSite {
 	t.Helper()
 	e := &exportedSite{}
-	if store == "s3" {
-		server := standin.StartS3(t, "lake")
-		e.site, e.bucket, e.env = newPeopleSite(t, s3Destination(server), "s3.lake"), newRemoteBucket(server), []string{"S3_SECRET=" + server.SecretKey}
-	} else {
+	if store == "localfs" {
 		e.site = newPeopleSite(t, localDestination, "localfs.out")
 		e.bucket = directory(filepath.Join(e.Dir, "out"))
+	} else {
+		kind, err := objectstore.Named(store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		remote := kind.Start(t)
+		e.site = newPeopleSite(t, remote.Block("lake", remote.Endpoint), store+".lake")
+		e.bucket, e.env = remoteBucket{remote}, remote.Environment
 	}
 	e.events("a.ndjson", 0, 5, 2000)
 	e.peopleFile("a.ndjson", profiles{}, 0, 500)
@@ -283,7 +264,7 @@ var eventHarms = map[string]func(e *exportedSite) []string{
 }
 
 func TestVerifyFindsHarmAndRepairsIt(t *testing.T) {
-	for _, store := range []string{"localfs", "s3"} {
+	for _, store := range allDestinations {
 		t.Run(store, func(t *testing.T) {
 			e := newExportedSite(t, store)
 			e.verify("events_out", 0, []string{"no differences", "up to run 2"})
@@ -320,7 +301,7 @@ func TestVerifyFindsHarmAndRepairsIt(t *testing.T) {
 }
 
 func TestVerifyRepairsASet(t *testing.T) {
-	for _, store := range []string{"localfs", "s3"} {
+	for _, store := range allDestinations {
 		t.Run(store, func(t *testing.T) {
 			t.Parallel()
 			e := newExportedSite(t, store)
@@ -368,7 +349,7 @@ destination "localfs" "two" {
 // A repair dies at each of these points, in the host or in the plugin. The next
 // one completes it.
 func TestARepairThatIsKilledIsRepeated(t *testing.T) {
-	for _, store := range []string{"localfs", "s3"} {
+	for _, store := range allDestinations {
 		t.Run(store, func(t *testing.T) {
 			t.Parallel()
 			e := newExportedSite(t, store)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/sas"
@@ -149,6 +150,11 @@ func (c azureClient) read(ctx context.Context, name string) (io.ReadCloser, erro
 		return nil, err
 	}
 	return answer.Body, nil
+}
+
+func (c azureClient) write(ctx context.Context, name, data string) error {
+	_, err := c.NewBlockBlobClient(name).Upload(ctx, streaming.NopCloser(strings.NewReader(data)), nil)
+	return err
 }
 
 func (c azureClient) remove(ctx context.Context, name string) error {

@@ -133,4 +133,10 @@ func (c gcsClient) read(ctx context.Context, name string) (io.ReadCloser, error)
 	return c.Object(name).NewReader(ctx)
 }
 
+func (c gcsClient) write(ctx context.Context, name, data string) error {
+	w := c.Object(name).NewWriter(ctx)
+	_, err := io.WriteString(w, data)
+	return errors.Join(err, w.Close())
+}
+
 func (c gcsClient) remove(ctx context.Context, name string) error { return c.Object(name).Delete(ctx) }

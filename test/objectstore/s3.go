@@ -130,6 +130,11 @@ func (c s3Client) read(ctx context.Context, name string) (io.ReadCloser, error) 
 	return object.Body, nil
 }
 
+func (c s3Client) write(ctx context.Context, name, data string) error {
+	_, err := c.PutObject(ctx, &s3.PutObjectInput{Bucket: &c.bucket, Key: &name, Body: strings.NewReader(data)})
+	return err
+}
+
 func (c s3Client) remove(ctx context.Context, name string) error {
 	_, err := c.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &c.bucket, Key: &name})
 	return err

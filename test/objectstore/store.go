@@ -77,11 +77,12 @@ type Bucket struct {
 	client client
 }
 
-// client reads a bucket with the vendor's own client.
+// client reads and changes a bucket with the vendor's own client.
 type client interface {
 	// list calls yield for the names that start with prefix.
 	list(ctx context.Context, prefix string, yield func(name string) error) error
 	read(ctx context.Context, name string) (io.ReadCloser, error)
+	write(ctx context.Context, name, data string) error
 	remove(ctx context.Context, name string) error
 }
 
@@ -128,6 +129,33 @@ func (b *Bucket) download(ctx context.Context, name, path string) (err error) {
 	}
 	return nil
 }
+
+// Objects returns the content of all objects by name.
+func (b *Bucket) Objects(ctx context.Context) (map[string]string, error) {
+	objects := map[string]string{}
+	err := b.client.list(ctx, b.prefix, func(name string) error {
+		in, err := b.client.read(ctx, name)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", name, err)
+		}
+		defer func() { _ = in.Close() }()
+		data, err := io.ReadAll(in)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", name, err)
+		}
+		objects[name] = string(data)
+		return nil
+	})
+	return objects, err
+}
+
+// Put writes an object, in place of any other of its name.
+func (b *Bucket) Put(ctx context.Context, name, data string) error {
+	return b.client.write(ctx, name, data)
+}
+
+// Delete removes an object that exists.
+func (b *Bucket) Delete(ctx context.Context, name string) error { return b.client.remove(ctx, name) }
 
 // Remove removes all objects below the bucket's prefix, and returns their number.
 // A bucket without a prefix is left as it is.
