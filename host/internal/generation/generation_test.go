@@ -313,7 +313,7 @@ func TestACrashAtAnyStep(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := func(script *disktest.Script) *disktest.Disk {
-		return base.PowerLoss(script, func(disktest.What) bool { return true })
+		return base.PowerLoss(script, func(disktest.Unsynced) bool { return true })
 	}
 	cycle := func(system *disktest.Disk) (*pipeline.Generation, error) {
 		store, err := disk.OpenOn(system, "/blobs")
@@ -344,7 +344,7 @@ func TestACrashAtAnyStep(t *testing.T) {
 				t.Fatalf("step %d: %v", n, err)
 			}
 			for _, keep := range []bool{true, false} {
-				system := system.PowerLoss(nil, func(disktest.What) bool { return keep })
+				system := system.PowerLoss(nil, func(disktest.Unsynced) bool { return keep })
 				if diff := cmp.Diff(rows, rowsOf(t, testStore(mustOpen(t, system)), first)); diff != "" {
 					t.Fatalf("step %d: %s", n, diff)
 				}
@@ -352,7 +352,7 @@ func TestACrashAtAnyStep(t *testing.T) {
 				if err != nil || *next != *want {
 					t.Fatalf("step %d: %+v, %v, want %+v", n, next, err, want)
 				}
-				system = system.PowerLoss(nil, func(disktest.What) bool { return false })
+				system = system.PowerLoss(nil, func(disktest.Unsynced) bool { return false })
 				if diff := cmp.Diff(after, rowsOf(t, testStore(mustOpen(t, system)), next)); diff != "" {
 					t.Fatalf("step %d: %s", n, diff)
 				}

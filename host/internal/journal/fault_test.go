@@ -366,10 +366,10 @@ func TestThePowerMayFailAtAnyStep(t *testing.T) {
 		}
 		catalogFile := m.stop()
 		r := rand.New(rand.NewPCG(uint64(n), 8))
-		for what, keep := range map[string]func(disktest.What) bool{
-			"all that was not synced is lost": func(disktest.What) bool { return false },
-			"all is kept":                     func(disktest.What) bool { return true },
-			"some is kept":                    func(disktest.What) bool { return r.IntN(2) == 0 },
+		for what, keep := range map[string]func(disktest.Unsynced) bool{
+			"all that was not synced is lost": func(disktest.Unsynced) bool { return false },
+			"all is kept":                     func(disktest.Unsynced) bool { return true },
+			"some is kept":                    func(disktest.Unsynced) bool { return r.IntN(2) == 0 },
 		} {
 			t.Run(what, func(t *testing.T) {
 				after := &disktest.Script{}
@@ -391,7 +391,7 @@ func TestThePowerMayFailAtAnyStep(t *testing.T) {
 func TestThePowerMayFailWhileAFaultIsHandled(t *testing.T) {
 	eachStep(t, func(t *testing.T, empty string, n int, fault disktest.Fault) {
 		r := rand.New(rand.NewPCG(uint64(n), 9))
-		keep := func(disktest.What) bool { return r.IntN(2) == 0 }
+		keep := func(disktest.Unsynced) bool { return r.IntN(2) == 0 }
 		acknowledged := 0
 		catalogFile, d := empty, disktest.New(nil)
 		for life, dies := range []func(i int) disktest.Fault{

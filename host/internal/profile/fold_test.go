@@ -163,7 +163,7 @@ func TestACrashAtAnyStep(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := func(script *disktest.Script) *disktest.Disk {
-		return base.PowerLoss(script, func(disktest.What) bool { return true })
+		return base.PowerLoss(script, func(disktest.Unsynced) bool { return true })
 	}
 	script := &disktest.Script{}
 	f, generations := fold(t, start(script), 12<<10)
@@ -194,7 +194,7 @@ func TestACrashAtAnyStep(t *testing.T) {
 				}
 				continue
 			}
-			f, generations := fold(t, system.PowerLoss(nil, func(disktest.What) bool { return keep }), 12<<10)
+			f, generations := fold(t, system.PowerLoss(nil, func(disktest.Unsynced) bool { return keep }), 12<<10)
 			if diff := cmp.Diff(apart(t, before), rowsOf(t, generations, first)); diff != "" {
 				t.Fatalf("step %d: %s", n, diff)
 			}

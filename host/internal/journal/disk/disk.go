@@ -14,13 +14,13 @@ import (
 
 // Store keeps files by name: path elements of [a-z0-9_.-], separated by "/".
 type Store interface {
-	// Create begins a file. Nothing is there under its name before Commit.
+	// Create begins a file. Readers do not see it under its name before Commit.
+	// The caller ends it with Commit or Abort.
 	Create(ctx context.Context, name string) (Writer, error)
 	// Open opens a file for reading; fs.ErrNotExist when there is none. The
 	// caller closes it.
 	Open(ctx context.Context, name string) (Reader, error)
-	// Delete removes a file; one that is not there is no error. It is durable
-	// when it returns.
+	// Delete removes a file durably. It returns nil if the file does not exist.
 	Delete(ctx context.Context, name string) error
 	// List returns the names below a directory, sorted.
 	List(ctx context.Context, dir string) ([]string, error)
@@ -29,14 +29,14 @@ type Store interface {
 // Writer is a file that is being written.
 type Writer interface {
 	io.Writer
-	// Commit makes the file durable and visible; one of the same name is
-	// replaced.
+	// Commit makes the file durable and visible. It replaces a file of the same
+	// name. After Abort it does nothing.
 	Commit() error
 	// Abort drops the file. After Commit it does nothing.
 	Abort() error
 }
 
-// Reader is an open file.
+// Reader is an open file. Size is its length in bytes.
 type Reader interface {
 	io.ReaderAt
 	io.Closer
@@ -58,11 +58,11 @@ const temporary = ".tmp-"
 // OpenDir returns the store in root, which is made when it is missing.
 func OpenDir(root string) (*Dir, error) { return OpenOn(local{}, root) }
 
-// OpenReadOnly returns the store in root for reading. A root that is missing is an
-// empty store. Whatever would change the store fails.
+// OpenReadOnly returns the store in root for reading. A missing root is an empty
+// store. Calls that would change the store fail with EROFS.
 func OpenReadOnly(root string) *Dir { return &Dir{root: root, system: readOnly{}} }
 
-// OpenOn is OpenDir on another system than that of this process.
+// OpenOn is OpenDir on a system other than the operating system.
 func OpenOn(system System, root string) (*Dir, error) {
 	d := &Dir{root: root, system: system, synced: map[string]bool{root: true}}
 	if err := d.makeRoot(root); err != nil {
@@ -71,7 +71,7 @@ func OpenOn(system System, root string) (*Dir, error) {
 	return d, nil
 }
 
-// makeRoot makes a directory, and those of its parents that are missing.
+// makeRoot makes a directory and its missing parents, and syncs the parents.
 func (d *Dir) makeRoot(dir string) error {
 	parent := filepath.Dir(dir)
 	err := d.system.Mkdir(dir)
@@ -102,8 +102,9 @@ func (d *Dir) Create(_ context.Context, name string) (Writer, error) {
 	return &file{dir: d, f: f, path: path, name: name}, nil
 }
 
-// makeDirs makes a directory and its parents, and syncs the parents. One that
-// is there already may have been made by a process that died before it synced.
+// makeDirs makes a directory and its parents, and syncs the parents. It also
+// syncs the parents of a directory that exists already: the process that made it
+// may have died before it synced.
 func (d *Dir) makeDirs(dir string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -127,7 +128,7 @@ func (d *Dir) makeDir(dir string) error {
 	return nil
 }
 
-// file is a Writer.
+// file is the Writer of a Dir: a temporary file that Commit renames to path.
 type file struct {
 	dir        *Dir
 	f          File
@@ -173,7 +174,7 @@ func (d *Dir) remove(path string) error {
 	return nil
 }
 
-// openFile is a Reader.
+// openFile is the Reader of a Dir. Its size is that at the time of Open.
 type openFile struct {
 	File
 	size int64
@@ -199,8 +200,8 @@ func (d *Dir) Delete(_ context.Context, name string) error {
 	path := d.path(name)
 	err := d.remove(path)
 	if err == nil {
-		// Also when it was not there: the call that removed it may not have
-		// come to this.
+		// Sync even if the file was missing already: the call that removed it
+		// may have failed before it synced.
 		err = d.system.SyncDir(filepath.Dir(path))
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

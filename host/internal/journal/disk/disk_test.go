@@ -67,8 +67,8 @@ func all(t *testing.T, store disk.Store) map[string]string {
 	return files
 }
 
-// Whatever is done, the directory of the operating system and the disk that
-// the tests have in memory hold what a map would.
+// A store in a directory of the operating system and a store on the disk in
+// memory both hold the same files as a map after any sequence of calls.
 func TestAStoreIsAMapOfNames(t *testing.T) {
 	local, err := disk.OpenDir(filepath.Join(t.TempDir(), "some", "where"))
 	if err != nil {
@@ -120,12 +120,12 @@ func TestAStoreIsAMapOfNames(t *testing.T) {
 			t.Errorf("%s: a directory that is not there: %q, %v", what, names, err)
 		}
 		if _, err := store.Open(t.Context(), "a/nothing"); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s: opening what is not there: %v", what, err)
+			t.Errorf("%s: opening a missing file: %v", what, err)
 		}
 	}
 }
 
-func TestSweepRemovesOnlyWhatWasNotCommitted(t *testing.T) {
+func TestSweepRemovesOnlyUncommittedFiles(t *testing.T) {
 	dir := t.TempDir()
 	store, err := disk.OpenDir(dir)
 	if err != nil {
@@ -173,23 +173,25 @@ func countFiles(t *testing.T, dir string) int {
 	return n
 }
 
-// losses are ways in which a loss of power can go.
-func losses(seed uint64) map[string]func(disktest.What) bool {
+// losses are possible outcomes of a loss of power, by name: each decides which
+// unsynced changes the disk keeps.
+func losses(seed uint64) map[string]func(disktest.Unsynced) bool {
 	r := rand.New(rand.NewPCG(seed, 6))
-	return map[string]func(disktest.What) bool{
-		"all is lost":        func(disktest.What) bool { return false },
-		"all is kept":        func(disktest.What) bool { return true },
-		"contents are lost":  func(w disktest.What) bool { return w == disktest.Name },
-		"names are lost":     func(w disktest.What) bool { return w == disktest.Contents },
-		"something is lost":  func(disktest.What) bool { return r.IntN(2) == 0 },
-		"something is kept":  func(disktest.What) bool { return r.IntN(4) == 0 },
-		"most of it is kept": func(disktest.What) bool { return r.IntN(4) > 0 },
+	return map[string]func(disktest.Unsynced) bool{
+		"all is lost":        func(disktest.Unsynced) bool { return false },
+		"all is kept":        func(disktest.Unsynced) bool { return true },
+		"contents are lost":  func(w disktest.Unsynced) bool { return w == disktest.Name },
+		"names are lost":     func(w disktest.Unsynced) bool { return w == disktest.Contents },
+		"something is lost":  func(disktest.Unsynced) bool { return r.IntN(2) == 0 },
+		"something is kept":  func(disktest.Unsynced) bool { return r.IntN(4) == 0 },
+		"most of it is kept": func(disktest.Unsynced) bool { return r.IntN(4) > 0 },
 	}
 }
 
-// The power fails after every step of some calls. What a call said it did is
-// done; what no call said is there whole or not at all.
-func TestWhatWasCommittedSurvivesALossOfPower(t *testing.T) {
+// The power fails after each step of a sequence of calls. The effect of a call
+// that returned nil is kept; a file whose call returned an error is either whole
+// or missing.
+func TestCommittedFilesSurviveALossOfPower(t *testing.T) {
 	const contents = "contents of a file"
 	const gone = "a/2/x.seg"
 	run := func(d *disktest.Disk) (committed []string, deleted bool) {
@@ -203,7 +205,7 @@ func TestWhatWasCommittedSurvivesALossOfPower(t *testing.T) {
 			}
 		}
 		deleted = store.Delete(context.Background(), gone) == nil
-		// From the call on it may be there or not.
+		// Once Delete was called the file may exist or not.
 		return slices.DeleteFunc(committed, func(name string) bool { return name == gone }), deleted
 	}
 	whole := &disktest.Script{}
@@ -234,9 +236,9 @@ func TestWhatWasCommittedSurvivesALossOfPower(t *testing.T) {
 	}
 }
 
-// One step fails and the next one does not; the caller tries again in the same
-// process, or the next process does.
-func TestASecondAttemptIsAsGoodAsAFirst(t *testing.T) {
+// One step fails and later steps succeed. A retry, in the same process or in the
+// next process, writes the file durably.
+func TestRetryAfterAFault(t *testing.T) {
 	whole := &disktest.Script{}
 	if err := put(onMemory(t, disktest.New(whole)), "a/1/x.seg", "contents"); err != nil {
 		t.Fatal(err)
@@ -276,8 +278,8 @@ func TestASecondAttemptIsAsGoodAsAFirst(t *testing.T) {
 	}
 }
 
-// The order is the promise: contents before the name, the name before anybody
-// is told.
+// A commit makes the contents durable before the name, and the name durable
+// before it returns.
 func TestTheOrderOfACommit(t *testing.T) {
 	script := &disktest.Script{}
 	store, err := disk.OpenOn(disktest.New(script), "/data/blobs")

@@ -1,8 +1,8 @@
 // Package disk keeps immutable files durably in a directory.
 //
-// It is not a general file system: a file is created whole under a temporary
-// name, synced, renamed, and its directory synced; from then on it is only
-// read or deleted. What Create's Commit returned from survives a crash of the
-// machine; what it did not may be there under a temporary name, which Sweep
-// removes.
+// It is not a general file system: a file is written whole under a temporary
+// name, synced, renamed, and its directory is synced; from then on the file is
+// only read or deleted. A file whose Commit returned nil survives a crash of the
+// machine. A file that was not committed may remain under a temporary name, which
+// Sweep removes.
 package disk

@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// System is what a Dir asks of the operating system. Each call is one step,
-// between which a crash may come.
+// System holds the calls that a Dir makes to the operating system. Each call is
+// one step; a crash can come between any two steps.
 type System interface {
 	// Mkdir makes one directory; fs.ErrExist when it is there.
 	Mkdir(path string) error
@@ -19,7 +19,7 @@ type System interface {
 	Open(path string) (File, error)
 	Rename(from, to string) error
 	Remove(path string) error
-	// SyncDir makes durable which names a directory has.
+	// SyncDir makes the names in a directory durable.
 	SyncDir(path string) error
 	WalkDir(root string, fn fs.WalkDirFunc) error
 }
@@ -70,7 +70,8 @@ func (local) SyncDir(path string) error {
 
 func (local) WalkDir(root string, fn fs.WalkDirFunc) error { return filepath.WalkDir(root, fn) }
 
-// readOnly is the operating system, for reading.
+// readOnly is the operating system without the calls that change files: they
+// fail with EROFS.
 type readOnly struct{ local }
 
 func (readOnly) Mkdir(path string) error { return refuse("mkdir", path) }

@@ -14,14 +14,15 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
 )
 
-// Disk is a disk.System in memory. A file's contents survive a loss of power
-// as far as the file was synced, its name when the directory was.
+// Disk is a disk.System in memory. A loss of power keeps the contents that a file
+// had at its last sync, and the names that a directory had at its last sync.
 type Disk struct {
 	script *Script
 	*state
 }
 
-// state is what is on a disk.
+// state holds the files and directories of a disk. Disks that differ only in
+// their scripts share one.
 type state struct {
 	mu   sync.Mutex
 	root *node
@@ -33,13 +34,14 @@ var _ disk.System = (*Disk)(nil)
 
 // node is a file or a directory.
 type node struct {
-	data, synced   []byte           // of a file
-	names, durable map[string]*node // of a directory; nil in a file
+	data, synced   []byte           // a file's contents: now, and at its last sync
+	names, durable map[string]*node // a directory's names: now, and at its last sync; nil in a file
 }
 
 func newDir() *node { return &node{names: map[string]*node{}, durable: map[string]*node{}} }
 
-// New returns an empty disk whose steps script decides about; nil: none fails.
+// New returns an empty disk. script decides which steps fail; with nil all
+// succeed.
 func New(script *Script) *Disk {
 	if script == nil {
 		script = &Script{}
@@ -47,23 +49,23 @@ func New(script *Script) *Disk {
 	return &Disk{script, &state{root: newDir()}}
 }
 
-// With returns the same disk for another process, whose steps another script
-// decides about.
+// With returns the same disk as another process sees it: script decides which of
+// that process's steps fail.
 func (d *Disk) With(script *Script) *Disk { return &Disk{script, d.state} }
 
-// What is not synced: What a loss of power may take.
-type What int
+// Unsynced is a kind of change that a loss of power may undo.
+type Unsynced int
 
-// The kinds of what is not synced.
+// The kinds of unsynced changes.
 const (
-	Name     What = iota // that a directory has, or no longer has, a name
-	Contents             // what was written to a file since its last sync
+	Name     Unsynced = iota // a name that was added to or removed from a directory
+	Contents                 // bytes that were written to a file since its last sync
 )
 
-// PowerLoss returns the disk as it is after the power was lost and came back.
-// keep is asked for everything that was not synced. The disk itself and its
-// open files stay as they are.
-func (d *Disk) PowerLoss(script *Script, keep func(What) bool) *Disk {
+// PowerLoss returns a copy of the disk as it is after a loss of power. It calls
+// keep for each unsynced change, which survives if keep returns true. The disk
+// itself and its open files do not change.
+func (d *Disk) PowerLoss(script *Script, keep func(Unsynced) bool) *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	after := New(script)
@@ -72,7 +74,7 @@ func (d *Disk) PowerLoss(script *Script, keep func(What) bool) *Disk {
 	return after
 }
 
-func survive(n *node, keep func(What) bool) *node {
+func survive(n *node, keep func(Unsynced) bool) *node {
 	if n.names == nil {
 		data := n.synced
 		if !slices.Equal(n.data, n.synced) && keep(Contents) {
@@ -164,7 +166,7 @@ func (d *Disk) CreateTemp(dir, pattern string) (disk.File, error) {
 	}))
 }
 
-// opened counts a file, unless it could not be opened.
+// opened returns the file and counts it as open, or returns err if it is set.
 func (d *Disk) opened(f *handle, err error) (disk.File, error) {
 	if err != nil {
 		return nil, err
@@ -186,7 +188,7 @@ func (d *Disk) Open(path string) (disk.File, error) {
 	}))
 }
 
-// Rename implements disk.System, within a directory.
+// Rename implements disk.System. Both paths must be in the same directory.
 func (d *Disk) Rename(from, to string) error {
 	return d.do("rename "+from+" to "+to, func() error {
 		dir, err := d.dirOf("rename", from)
@@ -263,7 +265,7 @@ func (d *Disk) WalkDir(root string, fn fs.WalkDirFunc) error {
 	return nil
 }
 
-// Files are the paths of all files, sorted.
+// Files returns the paths of all files, sorted.
 func (d *Disk) Files() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -282,14 +284,14 @@ func (d *Disk) Files() []string {
 	return files
 }
 
-// OpenFiles is how many files nobody has closed.
+// OpenFiles returns the number of files that were opened and not closed.
 func (d *Disk) OpenFiles() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.open
 }
 
-// handle is an open file.
+// handle is an open file of a Disk.
 type handle struct {
 	disk *Disk
 	path string
@@ -298,7 +300,7 @@ type handle struct {
 
 func (f *handle) Name() string { return f.path }
 
-// Write implements io.Writer. One that fails writes half of it.
+// Write implements io.Writer. A write that fails stores half of the bytes.
 func (f *handle) Write(p []byte) (int, error) {
 	n := len(p) / 2
 	err := f.disk.script.Do("write "+f.path, func() error {
@@ -335,7 +337,7 @@ func (f *handle) Sync() error {
 	})
 }
 
-// Close closes the file also when it fails, as close(2) does.
+// Close closes the file even if it returns an error, as close(2) does.
 func (f *handle) Close() error {
 	f.disk.mu.Lock()
 	f.disk.open--
@@ -349,7 +351,7 @@ func (f *handle) Stat() (fs.FileInfo, error) {
 	return infoOf(f.path, f.node), nil
 }
 
-// info is a fs.FileInfo.
+// info is the fs.FileInfo of a file or directory.
 type info struct {
 	name string
 	size int64

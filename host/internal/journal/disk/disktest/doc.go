@@ -1,4 +1,4 @@
-// Package disktest is a disk in memory for tests: it knows what would survive
-// a loss of power, and any step on it can be made to fail, before or after its
-// effect.
+// Package disktest is a disk in memory for tests. It computes the files that would
+// survive a loss of power, and a test can make any step on it fail, before or
+// after the step's effect.
 package disktest

@@ -9,35 +9,35 @@ import (
 // ErrInjected is the error of a step that was made to fail.
 var ErrInjected = errors.New("injected fault")
 
-// Fault is what becomes of a step.
+// Fault is the outcome that a script gives a step.
 type Fault int
 
 // The faults.
 const (
 	None   Fault = iota
-	Before       // it fails and has no effect; half of a write
-	After        // it has its effect and seems to have failed
+	Before       // the step fails without an effect; a write stores half of its bytes
+	After        // the step has its effect and returns an error
 )
 
-// Script numbers steps, remembers them and lets some fail. Several disks and
-// catalogs may share one. It may be used concurrently.
+// Script numbers and records steps, and makes some of them fail. Several disks
+// and catalogs may share one. It may be used concurrently.
 type Script struct {
 	mu    sync.Mutex
 	steps []string
 	fail  func(n int, step string) (Fault, error)
 }
 
-// Fail decides what becomes of the steps from now on: fail is called before
-// each with its number, from 1 on, and its description, and may hold it up.
-// Nil: all succeed.
+// Fail sets the function that decides the outcome of later steps. fail is called
+// before each step with the step's number, which starts at 1, and its
+// description; the step waits until fail returns. With nil all steps succeed.
 func (s *Script) Fail(fail func(n int, step string) (Fault, error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fail = fail
 }
 
-// FailAt lets the n-th step fail with ErrInjected, and with all, those behind
-// it too, without effect.
+// FailAt makes the n-th step fail with ErrInjected. With all, the steps after it
+// fail too, without an effect.
 func (s *Script) FailAt(n int, fault Fault, all bool) {
 	s.Fail(func(i int, _ string) (Fault, error) {
 		switch {
@@ -51,7 +51,7 @@ func (s *Script) FailAt(n int, fault Fault, all bool) {
 	})
 }
 
-// Do carries out a step, unless it is to fail.
+// Do records a step and runs effect, unless the step fails with Before.
 func (s *Script) Do(step string, effect func() error) error {
 	s.mu.Lock()
 	s.steps = append(s.steps, step)
@@ -70,7 +70,7 @@ func (s *Script) Do(step string, effect func() error) error {
 	return injected
 }
 
-// Steps are the descriptions of all steps so far.
+// Steps returns the descriptions of all steps so far.
 func (s *Script) Steps() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
