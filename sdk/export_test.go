@@ -364,6 +364,7 @@ func TestDrainWaitsForWhatIsOpenAndRefusesMore(t *testing.T) {
 	var closed atomic.Int32
 	s, c := configured(t, &double{closed: func() { closed.Add(1) }})
 	e := opened(t, c, testRun(1, 1))
+	s.drain() // as the call below does, which may end before it has reached the server
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
 	if err := c.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
