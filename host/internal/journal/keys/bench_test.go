@@ -14,7 +14,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal/segment"
 )
 
-// cpuTime is what the process has used so far.
+// cpuTime returns the processor time that the process has used so far.
 func cpuTime(b *testing.B) time.Duration {
 	b.Helper()
 	var u syscall.Rusage
@@ -45,9 +45,9 @@ func (p pull) block(seal, block int) (segment.Day, []segment.Key) {
 	return segment.Day(day), keys
 }
 
-// BenchmarkDedup keeps 20,000,000 keys of 2,000 seals over 200 days apart, then
-// reads all of them again. It does what the journal does with a block's keys
-// (sort, look up) and with a seal's (write, open, merge), on disk.
+// BenchmarkDedup stores 20,000,000 keys of 2,000 seals over 200 days, then looks
+// all of them up again. It takes the steps of the journal for the keys of a block
+// (sort, look up) and of a seal (write, open, merge), on disk.
 func BenchmarkDedup(b *testing.B) {
 	p := pull{seals: 2000, perSeal: 10_000, days: 200, perBlock: 1000}
 	for b.Loop() {
@@ -104,7 +104,7 @@ func sorted(keys []segment.Key) []segment.Key {
 	return ascending
 }
 
-// find looks a block's keys up, and adds them to what its seal holds.
+// find looks a block's keys up, and adds them to the keys of its seal.
 func (p pull) find(b *testing.B, set *Set, seal, block int, held map[segment.Day][]segment.Key) int {
 	day, keys := p.block(seal, block)
 	keys = sorted(keys)

@@ -5,5 +5,5 @@
 // into one, so that a look-up meets few of them. Filters and pages are read
 // through one cache with a byte budget: memory does not grow with the keys.
 //
-// It does not write the catalog: what a merge made is switched by the caller.
+// It does not write the catalog: the caller replaces the merged runs there.
 package keys

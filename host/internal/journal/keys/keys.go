@@ -72,8 +72,9 @@ func (s *Set) open(ctx context.Context, run Run) (*openRun, error) {
 	return o, nil
 }
 
-// Sync makes runs the set's: those that are new are opened, those that are
-// gone closed. fs.ErrNotExist when one was merged away meanwhile: ask again.
+// Sync makes the set hold exactly runs: it opens the runs that are new and closes
+// those that are not listed. An error leaves the set unchanged. fs.ErrNotExist
+// means that a run was merged after the caller listed it: list the runs again.
 func (s *Set) Sync(ctx context.Context, runs []Run) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,7 +141,7 @@ func (s *Set) Close() error {
 }
 
 // Find sets found[i] for each of keys, ascending and of one day, that a run
-// with To > after holds. What is set already is not looked for.
+// with To > after holds. It does not look up keys whose found[i] is set already.
 func (s *Set) Find(day segment.Day, keys []segment.Key, found []bool, after int64) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -173,8 +174,9 @@ func (s *Set) findIn(r *openRun, section *segment.Section, keys []segment.Key, f
 		if found[i] || !filter.MayContain(keys[i]) {
 			continue
 		}
-		// Not from the page that is held: keys with one high part can lie in
-		// several, and the last one was looked for in all of them.
+		// The search does not start at the held page: keys with the same high
+		// part can lie in several pages, and the previous key was searched for
+		// in all of them.
 		begin = pageOf(section, keys[i], begin)
 		for p := begin; p < len(section.Pages) && section.Pages[p].First <= keys[i].High(); p++ {
 			if p != page {
@@ -217,14 +219,14 @@ func (s *Set) page(r *openRun, section *segment.Section, p int) ([]byte, error) 
 	return s.cache.get(place{r, section.Offset, p}, func() ([]byte, error) { return r.file.Page(section, p, nil) })
 }
 
-// place names something that the cache holds.
+// place names a filter or a page that the cache holds.
 type place struct {
 	run    *openRun
 	offset int64
 	page   int
 }
 
-// cache keeps what was used last, up to a number of bytes.
+// cache keeps the most recently used filters and pages, up to a number of bytes.
 type cache struct {
 	mu     sync.Mutex
 	budget int64
@@ -242,8 +244,8 @@ func newCache(budget int64) *cache {
 	return &cache{budget: budget, byUse: list.New(), held: map[place]*list.Element{}}
 }
 
-// get returns what is cached for a place, or loads it. Two that miss at once
-// both load.
+// get returns the value that is cached for a place, or loads it. Two concurrent
+// misses of one place both load it.
 func (c *cache) get(p place, load func() ([]byte, error)) ([]byte, error) {
 	c.mu.Lock()
 	if e := c.held[p]; e != nil {
@@ -272,7 +274,7 @@ func (c *cache) get(p place, load func() ([]byte, error)) ([]byte, error) {
 	return b, nil
 }
 
-// forget drops what is held of a run.
+// forget drops the filters and pages of a run.
 func (c *cache) forget(r *openRun) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -17,13 +17,13 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal/segment"
 )
 
-// modelRun is what a run should hold.
+// modelRun is a run with the keys that it should hold.
 type modelRun struct {
 	Run
 	days map[segment.Day]map[segment.Key]bool
 }
 
-// model is a set and what should be in it.
+// model is a set with the runs that it should hold.
 type model struct {
 	t     *testing.T
 	r     *rand.Rand
@@ -143,7 +143,7 @@ func (m *model) add(run modelRun) {
 	m.runs = append(m.runs, run)
 }
 
-// merge does what the journal does with runs that are due, or with some others.
+// merge merges runs as the journal does: those that are due, or some others.
 func (m *model) merge(due []Run) {
 	m.t.Helper()
 	merged, err := m.set.Merge(m.t.Context(), due, m.blob())
@@ -161,7 +161,7 @@ func (m *model) merge(due []Run) {
 	}
 }
 
-// replace is what a merge should do.
+// replace merges runs of the model.
 func (m *model) replace(due []Run, merged Run) {
 	m.t.Helper()
 	union := modelRun{Run: merged, days: map[segment.Day]map[segment.Key]bool{}}
@@ -263,9 +263,9 @@ func (m *model) check() {
 	}
 }
 
-// Keys of many days are sealed, looked up, merged; days that are long past come
-// again. What is found is what a map has, whatever the cache may hold.
-func TestFindsWhatAMapHas(t *testing.T) {
+// Keys of many days are sealed, looked up and merged; old days come again. The set
+// finds the same keys as a map, with any size of the cache.
+func TestFindsTheKeysOfAMap(t *testing.T) {
 	for seed, budget := range []int64{1, 10 << 10, 1 << 20, 1 << 30} {
 		m := newModel(t, uint64(seed), budget)
 		for step := range 120 {
@@ -299,8 +299,7 @@ func TestFindsWhatAMapHas(t *testing.T) {
 	}
 }
 
-// A seal without keys, which rows bring that were all seen before, is a run
-// like any other.
+// A seal without keys, whose rows were all duplicates, is a run like any other.
 func TestARunMayBeEmpty(t *testing.T) {
 	m := newModel(t, 1, 1<<20)
 	for range 9 {
@@ -356,8 +355,8 @@ func TestADayOfManySections(t *testing.T) {
 	}
 }
 
-// Another process has merged: the set opens what is new, closes what is gone,
-// and changes nothing when one of them is not there any more.
+// Another process has merged runs: Sync opens the new ones and closes those that
+// are gone. It changes nothing if the blob of a listed run is missing.
 func TestSyncFollowsTheCatalog(t *testing.T) {
 	m := newModel(t, 3, 1<<20)
 	for range 5 {
@@ -409,8 +408,9 @@ func TestSyncFollowsTheCatalog(t *testing.T) {
 	}
 }
 
-// Every step of Merge, Replace, Add and Sync fails. The set keeps what it had
-// or has what it should have, and no file stays open or half written.
+// Every step of Merge, Replace, Add and Sync fails once. The set then holds the
+// runs from before the call or those from after it, and no file stays open or
+// half written.
 func TestAFailedStepLeavesASetWhole(t *testing.T) {
 	for n := 1; ; n++ {
 		for _, fault := range []disktest.Fault{disktest.Before, disktest.After} {
@@ -463,7 +463,8 @@ func TestAFailedStepLeavesASetWhole(t *testing.T) {
 			if open := m.disk.OpenFiles(); open != 0 {
 				t.Errorf("%s: %d files are open after Close", name, open)
 			}
-			// What was made by a call that seems to have failed nobody can name.
+			// A create that fails after its effect returns no name: its file
+			// stays until the next sweep.
 			if files := strings.Join(m.disk.Files(), " "); strings.Contains(files, ".tmp-") && !strings.HasPrefix(name, "create") {
 				t.Errorf("%s: a file is left: %s", name, files)
 			}

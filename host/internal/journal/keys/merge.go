@@ -16,14 +16,14 @@ const FanOut = 4
 // FanOut or more that are about equally large; nil when there are none.
 func (s *Set) Due() []Run { return due(s.Runs()) }
 
-// smallRun is how many keys a run has that is merged whatever the others have.
+// smallRun is the number of keys up to which a run is always part of a group.
 const smallRun = 1024
 
 func due(runs []Run) []Run {
-	// A group is as long as the next older run is no larger than twice what the
-	// group holds, so that sizes grow geometrically toward the past: the number
-	// of runs grows with the logarithm of that of the keys, and so does how
-	// often a key is written.
+	// A group grows while the next older run has at most twice as many keys as
+	// the group. Sizes thus grow geometrically toward the past: with the number
+	// of keys, the number of runs and the number of times that a key is written
+	// grow logarithmically.
 	if len(runs) < FanOut {
 		return nil
 	}
@@ -40,7 +40,7 @@ func due(runs []Run) []Run {
 }
 
 // Merge writes the keys of runs into a new blob and returns its run. The
-// caller makes it known durably, then calls Replace.
+// caller replaces the runs in the catalog, then calls Replace.
 func (s *Set) Merge(ctx context.Context, runs []Run, blob string) (Run, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -124,5 +124,5 @@ func (b *Builder) Finish() (*Index, int64, error) {
 	return &b.index, b.offset, nil
 }
 
-// maxFooter bounds what a reader takes into memory at once.
+// maxFooter limits the bytes that a reader takes into memory at once.
 const maxFooter = 256 << 20

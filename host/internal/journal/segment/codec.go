@@ -81,9 +81,9 @@ func (d *Decoder) reset(payload []byte) error {
 	return d.z.(flate.Resetter).Reset(d.in, nil)
 }
 
-// Decode appends the block's rows to dst. Memory grows with what is inflated,
-// up to RowsBytes, and never by what the index says alone. It compares length
-// and checksum.
+// Decode appends the block's rows to dst and compares their length and checksum
+// with the block's. Memory grows with the inflated bytes, up to RowsBytes: a large
+// RowsBytes alone, in a damaged index, allocates nothing.
 func (d *Decoder) Decode(dst []byte, b Block) ([]byte, error) {
 	if err := d.reset(b.Payload); err != nil {
 		return dst, fmt.Errorf("decompress block: %w", err)

@@ -54,7 +54,7 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 	return f, nil
 }
 
-// Index is what lies where. It must not be changed.
+// Index returns the file's index. The caller must not change it.
 func (f *File) Index() *Index { return f.index }
 
 // Size is the file's length in bytes.

@@ -7,7 +7,8 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// Index says what lies where in a segment.
+// Index lists the extents and key sections of a segment and their places in the
+// file.
 type Index struct {
 	Extents  []Extent
 	Sections []Section
@@ -269,7 +270,7 @@ func (d *decoder) section(offset, end int64) Section {
 	return s
 }
 
-// info is what the index keeps of a block.
+// info returns the index entry of a block.
 func info(b Block) BlockInfo {
 	return BlockInfo{
 		Length: len(b.Payload), Rows: b.Rows, RowsBytes: b.RowsBytes, RowsCRC32: b.RowsCRC32, Flags: b.Flags,

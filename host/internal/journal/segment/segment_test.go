@@ -15,7 +15,7 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// sample is what a segment was made of.
+// sample is a segment with the rows and keys that it was made of.
 type sample struct {
 	file  []byte
 	index *Index
@@ -243,7 +243,7 @@ func damagedPlaces(t *testing.T, file []byte) []string {
 	return places
 }
 
-// place is what lies at an offset of the sample.
+// place returns the name of the part that lies at an offset of the sample.
 func (s sample) place(at int64) string {
 	if at < headerSize {
 		return "header"
@@ -272,8 +272,8 @@ func (s sample) place(at int64) string {
 	return "trailer"
 }
 
-// What is consistent with its checksums and yet not what a builder writes.
-func TestVerifyLooksIntoWhatChecksumsCover(t *testing.T) {
+// Verify finds files that match their checksums but that no builder writes.
+func TestVerifyChecksMoreThanChecksums(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 5))
 	sorted := randomKeys(r, 10)
 	keys := func(b *Builder, keys []Key) { b.Keys(1, keys) }

@@ -34,7 +34,7 @@ func DayOf(seconds int64) Day {
 	return Day(seconds / 86400)
 }
 
-// Kind says what the rows of a block are.
+// Kind is the kind of the rows of a block.
 type Kind uint8
 
 // The kinds; the values are part of the file format.
@@ -58,7 +58,7 @@ func (k Kind) String() string {
 	}
 }
 
-// Partition is what all rows of a block have in common.
+// Partition holds the properties that all rows of a block share.
 type Partition struct {
 	Kind     Kind
 	UTCDate  Day
@@ -78,5 +78,5 @@ type Block struct {
 	RowsCRC32 uint32 // IEEE, of the rows uncompressed
 	Flags     batch.Flags
 	Payload   []byte
-	Checksum  uint32 // CRC-32C of the payload as stored; set on what was read
+	Checksum  uint32 // CRC-32C of the payload as stored; set on blocks that were read
 }

@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// Verify reads every byte: blocks are decompressed and compared with what the
-// index says of their rows, keys with their order and filters. It returns every
-// damage, how many blocks the index names, and the error that kept it from
-// reading on.
+// Verify reads every byte of the file. It decompresses blocks and compares their
+// rows with the index, and checks the order of keys and their filters. It returns
+// every damage, the number of blocks in the index, and the error that ended the
+// reading early, if any.
 func (f *File) Verify() (damages []error, blocks int64, err error) {
 	v := &verifier{f: f}
 	for i := range f.index.Extents {
