@@ -147,6 +147,10 @@ func fromStatus(ctx context.Context, err error) error {
 	case codes.ResourceExhausted, codes.Aborted, codes.DeadlineExceeded:
 		e.Class = Retryable
 	}
+	if _, limited := ctx.Deadline(); limited && s.Code() == codes.DeadlineExceeded {
+		// The plugin's side of the call has come to the deadline first.
+		e.Err = fmt.Errorf("%w: %s", context.DeadlineExceeded, s.Message())
+	}
 	return e
 }
 
