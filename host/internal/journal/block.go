@@ -44,7 +44,7 @@ func (w *Writer) work() {
 	}
 }
 
-// do drops the block's rows that were seen before and compresses the others.
+// do drops the block's duplicate rows and compresses the others.
 func (k *worker) do(j job) error {
 	k.sort(j.rows)
 	dropped := k.dropRepeats(j.rows)
@@ -106,9 +106,9 @@ func (k *worker) dropRepeats(rows []openRow) int {
 	return n
 }
 
-// claim makes the segment the owner of keys that no segment before it has, and
-// of its own rows the earliest that of its key. Blocks do it in their turn: two
-// that have a key in common must not both miss the other's.
+// claim adds the block's keys to the segment and marks as repeats those that this
+// segment, or an earlier one that is being sealed, has already. Blocks take turns:
+// otherwise two blocks with a common key could each miss the key of the other.
 func (k *worker) claim(j job) {
 	k.w.state.Lock()
 	sealing := slices.Clone(k.w.sealing)
@@ -127,9 +127,9 @@ func (k *worker) claim(j job) {
 	}
 }
 
-// dropSeen drops rows whose key was claimed before, or is in the runs. It comes
-// behind claim: what stops being in a segment that is being sealed is in the
-// runs by then.
+// dropSeen drops rows whose key was claimed before, or is in the runs, and returns
+// their number. It must run after claim: keys that leave a segment because its
+// seal has ended are already in the runs.
 func (k *worker) dropSeen(j job) (int, error) {
 	if err := j.place.filing.find(k.w.set, k.keys, k.repeats, -1); err != nil {
 		return 0, err
@@ -167,7 +167,7 @@ func (k *worker) compact(j job) []byte {
 	return j.buffer[:to]
 }
 
-// sum is what the index keeps of the rows that stay.
+// sum computes the index entry of the rows that stay.
 func (k *worker) sum(rows []openRow) (flags batch.Flags, least, most int64) {
 	first := true
 	for i := range rows {

@@ -1,8 +1,8 @@
 // Package journal keeps rows durably, once, in the order in which they were
 // sealed, and hands out the compressed blocks they lie in.
 //
-// It knows neither destinations nor the time of day, and it holds no SQL:
-// what it needs of the catalog is the interface Catalog.
+// It knows neither destinations nor the time of day, and it holds no SQL: the
+// interface Catalog lists the calls that it makes to the catalog.
 //
 // A Writer takes rows of one project. They wait in open blocks, one per
 // partition (kind, UTC date, date in the project's zone), under one byte
@@ -17,15 +17,15 @@
 //  2. the segment is written, synced, renamed, its directory synced,
 //  3. one transaction moves the project's sequence by compare-and-set, inserts
 //     the segment, moves the cursors by compare-and-set, drops the pending row,
-//  4. a commit record is written beside the segment,
-//  5. whoever waited for the seal is told.
+//  4. a commit record is written to the same store as the segment,
+//  5. callers that wait for the seal return.
 //
 // Promises:
 //
-//   - J1: a row whose seal was told of is in the journal exactly once. A crash
-//     before 3 leaves nothing that is visible, one after 3 nothing that is
-//     missing.
-//   - J2: a sealed segment never changes; what the catalog names is whole and
+//   - J1: a row whose Seal returned nil is in the journal exactly once. A crash
+//     before step 3 leaves no row of the segment visible; a crash after step 3
+//     loses no row of it.
+//   - J2: a sealed segment never changes; each segment in the catalog is whole and
 //     checksummed on disk.
 //   - J3: memory is bounded by Options, whatever the number of rows, days and
 //     keys.

@@ -145,7 +145,8 @@ func (m *machine) stop() string {
 	return filepath.Join(m.dir, "catalog.db")
 }
 
-// start is what a host does before it opens a journal.
+// start opens and sweeps the store and expires the announcements of other
+// processes, as a host does before it opens a journal.
 func (m *machine) start() error {
 	store, err := disk.OpenOn(m.disk, "/blobs")
 	if err != nil {
@@ -221,7 +222,8 @@ func (m *machine) holdsOnce(n int) {
 	}
 }
 
-// clean checks what must hold when everything was read and swept.
+// clean checks that, once the source was read to its end and the store was swept,
+// each row is there once and no file is left over.
 func (m *machine) clean() {
 	m.t.Helper()
 	same(m.t, m.lines(), expected(m.ids, m.times))
@@ -250,8 +252,8 @@ func (m *machine) tidy() {
 	}
 }
 
-// recovered checks that a machine that was stopped and started anew holds what
-// was acknowledged, reads the rest, and is clean.
+// recovered checks that a machine that was stopped and started again holds the
+// acknowledged rows, reads the rest, and is clean.
 func (m *machine) recovered(acknowledged int) {
 	m.t.Helper()
 	m.script.Fail(nil)
@@ -268,7 +270,8 @@ func (m *machine) recovered(acknowledged int) {
 	m.clean()
 }
 
-// rebuiltHolds checks that the disk alone has what was acknowledged.
+// rebuiltHolds checks that the commit records on the disk cover the acknowledged
+// rows.
 func (m *machine) rebuiltHolds(acknowledged int) {
 	m.t.Helper()
 	rebuilt := 0
@@ -353,8 +356,8 @@ func TestAnyStepMayFailOnce(t *testing.T) {
 	})
 }
 
-// Everything fails from one step on, as when the power fails. The next start
-// finds what was durable, and perhaps more.
+// All steps from some step on fail, as in a loss of power. The next start finds
+// the durable files, and perhaps some that were not synced.
 func TestThePowerMayFailAtAnyStep(t *testing.T) {
 	eachStep(t, func(t *testing.T, empty string, n int, fault disktest.Fault) {
 		script := &disktest.Script{}
@@ -385,9 +388,9 @@ func TestThePowerMayFailAtAnyStep(t *testing.T) {
 	})
 }
 
-// After a fault there is more to go wrong: what was begun is being cleaned up.
-// A step fails, and a few steps later the power; and again while the next start
-// puts things right.
+// A second fault comes while the effects of the first are cleaned up: a step
+// fails, and a few steps later the power. The same happens while the next start
+// recovers.
 func TestThePowerMayFailWhileAFaultIsHandled(t *testing.T) {
 	eachStep(t, func(t *testing.T, empty string, n int, fault disktest.Fault) {
 		r := rand.New(rand.NewPCG(uint64(n), 9))
@@ -429,9 +432,9 @@ func twoFaults(n int, fault disktest.Fault, later int) func(int) disktest.Fault 
 	}
 }
 
-// The disk is full from some step on: nothing can be made or written, what is
-// there can be read and removed. The writer says so, takes nothing more and
-// leaves nothing behind; once there is space, the same process goes on.
+// The disk is full from some step on: files cannot be made or written, only read
+// and removed. The writer returns the cause, takes no more rows and leaves no
+// files over; once there is space, the same process continues.
 func TestAFullDisk(t *testing.T) {
 	empty := emptyCatalog(t)
 	for n, name := range steps(t, empty) {
@@ -459,7 +462,8 @@ func TestAFullDisk(t *testing.T) {
 				return
 			}
 			acknowledged, err := m.feed()
-			// What is merged behind the last seal is nobody's call.
+			// A merge after the last seal reports to no caller: its error may
+			// be missing here.
 			if acknowledged < machineRows && !errors.Is(err, syscall.ENOSPC) {
 				t.Errorf("the cause is not told: %v", err)
 			}
@@ -483,10 +487,10 @@ func needsSpace(step string) bool {
 	return strings.HasPrefix(step, "write ") || strings.HasPrefix(step, "create ") || strings.HasPrefix(step, "mkdir ")
 }
 
-var update = flag.Bool("update", false, "write testdata anew")
+var update = flag.Bool("update", false, "overwrite testdata")
 
-// The order of the steps is what the promises rest on: a change of it must be
-// seen. What is written in several pieces is one line; what is read is left out.
+// The promises depend on the order of the steps, so a change of it must fail this
+// test. Consecutive writes to one file are one line; reads are left out.
 func TestTheOrderOfSteps(t *testing.T) {
 	names := map[string]string{}
 	random := regexp.MustCompile(`\.tmp-([0-9a-f]{16}\.\w+)-\d+|[0-9a-f]{16}\.seg`)

@@ -11,7 +11,7 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// What the file format defines and the rest of the host speaks of.
+// Types of the file format that the rest of the host uses.
 type (
 	Day       = segment.Day
 	Kind      = segment.Kind
@@ -58,9 +58,9 @@ type Chunk struct {
 	Cursors []CursorMove
 }
 
-// CursorMove says that a source has moved on at one of its positions (a file,
-// a partition of a topic): From is what it stood at, To where it stands once
-// the rows are durable. Nil From: it was never there.
+// CursorMove advances a source's cursor at one of its positions (a file, a
+// partition of a topic): from From, the cursor before the rows, to To, the cursor
+// once the rows are durable. A nil From means that the position has no cursor yet.
 type CursorMove struct {
 	Source   string // "files.import"
 	Position string // any bytes: a file's path need not be UTF-8
@@ -74,7 +74,7 @@ type ExtentRef struct {
 	Index int
 }
 
-// Extent is what the catalog keeps of an extent.
+// Extent is the catalog's entry of an extent.
 type Extent struct {
 	Partition
 	Rows, RowsBytes  int64
@@ -83,7 +83,7 @@ type Extent struct {
 	Blocks           int64
 }
 
-// Segment is what the catalog keeps of a segment.
+// Segment is the catalog's entry of a segment.
 type Segment struct {
 	Project  int64
 	Seq      int64
@@ -95,12 +95,12 @@ type Segment struct {
 
 // Seal is a segment that is about to become visible.
 type Seal struct {
-	Segment       // Seq is what the project's sequence becomes
-	Keys    int64 // how many dedup keys the segment holds
+	Segment       // Seq is the project's sequence after the seal
+	Keys    int64 // number of dedup keys in the segment
 	Cursors []CursorMove
 }
 
-// Errors of Catalog.CommitSeal. None of them leaves anything done.
+// Errors of Catalog.CommitSeal. After each of them the catalog is unchanged.
 var (
 	// ErrSequenceMoved says that another seal came in between.
 	ErrSequenceMoved = errors.New("another seal of the project came in between")
@@ -112,7 +112,7 @@ var (
 )
 
 // CursorConflictError says that a source's cursor is not where the rows were
-// read from: somebody else moved it, and the rows may be in the journal already.
+// read from: another reader moved it, and the rows may be in the journal already.
 type CursorConflictError struct {
 	Source, Position string
 }
@@ -121,9 +121,9 @@ func (e *CursorConflictError) Error() string {
 	return fmt.Sprintf("the cursor of source %s at %s was moved by another reader", e.Source, e.Position)
 }
 
-// Catalog is what the journal needs of the catalog.
+// Catalog lists the calls that the journal makes to the catalog.
 type Catalog interface {
-	// Sequence is the project's latest.
+	// Sequence returns the sequence of the project's latest seal.
 	Sequence(ctx context.Context, project int64) (int64, error)
 	// InsertPending announces a blob, for ttl by the catalog's clock.
 	InsertPending(ctx context.Context, project int64, blob string, ttl time.Duration) error

@@ -153,7 +153,7 @@ func (b *bench) verify() *journal.Report {
 	return report
 }
 
-// expected is what the journal should hold of ids.
+// expected returns the rows of ids that the journal should hold.
 func expected(ids []string, times []int64) []string {
 	set := map[string]bool{}
 	for i, id := range ids {
@@ -192,8 +192,8 @@ func random(r *rand.Rand, n, days int) (ids []string, times []int64) {
 	return ids, times
 }
 
-// Whatever is appended and however it is cut into chunks and seals, the
-// journal holds each row once, in its own day.
+// The journal holds each row once, in its own day, for any rows and any division
+// into chunks and seals.
 func TestWhatIsWrittenIsRead(t *testing.T) {
 	for seed := range uint64(12) {
 		r := rand.New(rand.NewPCG(seed, 2))
@@ -411,8 +411,8 @@ func TestManyOpenDaysStayInTheBudget(t *testing.T) {
 	same(t, b.lines(), expected(ids, times))
 }
 
-// Two processes seal for one project at once. What one has sealed the other
-// leaves out, whichever comes first.
+// Two processes seal for one project at once. Rows that one has sealed are left
+// out by the other, whichever comes first.
 func TestTwoSealersRace(t *testing.T) {
 	for seed := range uint64(6) {
 		b := newBench(t)
@@ -498,8 +498,8 @@ func TestACursorThatWasMovedStopsTheSeal(t *testing.T) {
 	b.noOrphans()
 }
 
-// A file's path is bytes: what is rebuilt is what was sealed, also where JSON
-// has no such string.
+// A file's path is bytes: Rebuild returns the same cursors as were sealed, even
+// for paths that are not valid JSON strings.
 func TestPositionsThatAreNoText(t *testing.T) {
 	b := newBench(t)
 	w := b.writer(b.options())
@@ -547,7 +547,7 @@ func (c *ending) Done() <-chan struct{} {
 	return done
 }
 
-// A host that stops calls away whoever hands rows on, and then seals: rows are
+// A host that stops cancels the callers of Append, and then seals: rows are
 // sealed with their cursor, or not at all.
 func TestAnAppendThatIsCalledAwayLeavesNoHalf(t *testing.T) {
 	b := newBench(t)
@@ -571,9 +571,9 @@ func TestAnAppendThatIsCalledAwayLeavesNoHalf(t *testing.T) {
 	}
 }
 
-// Runs of keys are merged while they are verified: that those that were merged
-// are gone is no damage, and that a run is missing is.
-func TestVerifyBesideAMerge(t *testing.T) {
+// Runs of keys are merged while Verify reads them. The missing blob of a merged
+// run is not a damage; that of a listed run is.
+func TestVerifyDuringAMerge(t *testing.T) {
 	b := newBench(t)
 	w := b.writer(b.options())
 	for seal := range 6 {
@@ -606,7 +606,7 @@ func TestVerifyBesideAMerge(t *testing.T) {
 	}
 	before := append([]keys.Run{{Blob: "keys/7/merged.seg", From: 1, To: 1}}, now...)
 	if report := verify(before, now); len(report.Damages) > 0 || report.Bytes == 0 {
-		t.Errorf("beside a merge: %+v", report)
+		t.Errorf("during a merge: %+v", report)
 	}
 	if report := verify(before); len(report.Damages) != 1 || report.Damages[0].Blob != before[0].Blob {
 		t.Errorf("a run that is missing: %+v", report)

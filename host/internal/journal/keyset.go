@@ -10,7 +10,7 @@ type keySet struct {
 	used  int
 }
 
-// add says whether the key is new, and adds it.
+// add adds the key and reports whether it is new.
 func (s *keySet) add(k Key) bool {
 	if 4*(s.used+1) > 3*len(s.slots) {
 		s.grow()
@@ -24,10 +24,10 @@ func (s *keySet) add(k Key) bool {
 	return true
 }
 
-// has says whether the key is in the set.
+// has reports whether the key is in the set.
 func (s *keySet) has(k Key) bool { return s.used > 0 && s.slots[s.place(k)] == k }
 
-// place is where the key is, or the empty slot where it would be.
+// place returns the slot of the key, or the empty slot where add would put it.
 func (s *keySet) place(k Key) int {
 	mask := len(s.slots) - 1
 	at := int(binary.LittleEndian.Uint64(k[8:])) & mask

@@ -9,8 +9,8 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// openSegment is what will be sealed together: open blocks, compressed blocks,
-// the keys of both, and the cursors that go with them.
+// openSegment is a segment before its seal: open blocks, compressed blocks, their
+// keys, and the cursors that move with them.
 type openSegment struct {
 	parts   map[place]*openPart
 	latest  map[Kind]Partition // of rows whose order matters, where the last one went
@@ -30,7 +30,7 @@ type openSegment struct {
 	err    error // of a block
 }
 
-// place is where a row lies in a segment, and where its key does.
+// place is a row's partition in a segment, and the date that its key lies under.
 type place struct {
 	Partition
 	filing filing
@@ -70,7 +70,7 @@ func newOpenSegment(checked int64) *openSegment {
 	return &openSegment{parts: map[place]*openPart{}, latest: map[Kind]Partition{}, checked: checked}
 }
 
-// move adds a cursor's move to what the segment moves.
+// move adds a cursor's move to the moves of the segment.
 func (s *openSegment) move(m CursorMove) {
 	for i := range s.cursors {
 		if s.cursors[i].Source == m.Source && s.cursors[i].Position == m.Position {

@@ -14,8 +14,8 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal/disk/disktest"
 )
 
-// beside is another process on the same disk and catalog.
-func (m *machine) beside(owner string) *machine {
+// another returns another process on the same disk and catalog.
+func (m *machine) another(owner string) *machine {
 	m.t.Helper()
 	script := &disktest.Script{}
 	o := &machine{bench: bench{t: m.t, dir: m.dir}, script: script, disk: m.disk.With(script), ids: m.ids, times: m.times}
@@ -36,9 +36,9 @@ func (m *machine) open() {
 }
 
 // A process hangs at each of its steps, for longer than a seal may take.
-// Another one sweeps, reads the same source to its end, and then the first one
-// goes on. Whatever it was about to do, every row is there once, and nothing
-// is left that nothing names.
+// Another one sweeps and reads the same source to its end, and then the first one
+// continues. After each step every row is there once, and every file that is left
+// has a name in the catalog.
 func TestAHungSealerChangesNothing(t *testing.T) {
 	empty := emptyCatalog(t)
 	for other, refusal := range map[string]string{"sweeps": "pending gone", "sweeps and seals": "cursor conflict"} {
@@ -66,10 +66,10 @@ func TestAHungSealerChangesNothing(t *testing.T) {
 				}()
 				var err error
 				select {
-				case err = <-fed: // what it reads differs: it did not come to this step
+				case err = <-fed: // its reads differ: it did not reach this step
 					script.Fail(nil)
 				case <-hangs:
-					second := m.beside("host-2")
+					second := m.another("host-2")
 					if other == "sweeps" {
 						err = journal.Recover(t.Context(), second.catalog, second.store, project)
 					} else {
@@ -94,7 +94,7 @@ func TestAHungSealerChangesNothing(t *testing.T) {
 				m.open()
 				m.holdsOnce(acknowledged)
 				m.noOrphans()
-				last := m.beside("host-3")
+				last := m.another("host-3")
 				if _, err := last.feed(); err != nil {
 					t.Fatal(err)
 				}
@@ -112,7 +112,7 @@ func TestAHungSealerChangesNothing(t *testing.T) {
 // schedule lets two processes take their steps one at a time, in an order that
 // choose decides.
 type schedule struct {
-	waiting [2]chan chan struct{} // who wants to take a step, and is told when
+	waiting [2]chan chan struct{} // each process sends the channel that tells it to take its next step
 	done    [2]chan struct{}
 }
 
@@ -196,7 +196,7 @@ func TestEveryInterleavingOfTwoSeals(t *testing.T) {
 		runs := eachChoice(func(choose func(int) int) {
 			m := newMachine(t, empty, disktest.New(nil), &disktest.Script{}, "host-0")
 			m.open()
-			sides := [2]*machine{m.beside("host-1"), m.beside("host-2")}
+			sides := [2]*machine{m.another("host-1"), m.another("host-2")}
 			s := newSchedule()
 			var errs [2]error
 			for i, side := range sides {

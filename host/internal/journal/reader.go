@@ -116,7 +116,7 @@ func (r *Reader) release(h *heldFile) {
 	}
 }
 
-// Close closes all segments that nobody reads.
+// Close closes all segments that have no user.
 func (r *Reader) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -46,8 +46,8 @@ func projectsIn(ctx context.Context, store disk.Store, dir string) ([]int64, err
 
 // Rebuild calls fn with every seal of a project, in order, as commit records
 // and segments tell. A record or segment that is damaged or missing is an
-// error: what it held cannot be restored, and leaving it out would let its
-// rows in again.
+// error: its contents cannot be restored, and without it duplicates of its rows
+// would be accepted.
 func Rebuild(ctx context.Context, store disk.Store, project int64, fn func(Seal) error) error {
 	names, err := store.List(ctx, fmt.Sprintf("commits/%d", project))
 	if err != nil {
@@ -72,7 +72,7 @@ func Rebuild(ctx context.Context, store disk.Store, project int64, fn func(Seal)
 	return nil
 }
 
-// seal reads the record's segment for what the catalog keeps of it.
+// seal reads the record's segment and returns the entry that the catalog keeps.
 func (r commitRecord) seal(ctx context.Context, store disk.Store) (seal Seal, err error) {
 	reader, err := store.Open(ctx, r.Blob)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
 )
 
-// commitRecord is what is written beside a segment when it is visible, so that
-// the catalog can be made anew.
+// commitRecord is written to the store once a segment is visible, so that the
+// catalog can be rebuilt.
 type commitRecord struct {
 	Version  int          `json:"version"`
 	Project  int64        `json:"project"`

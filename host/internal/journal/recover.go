@@ -22,8 +22,8 @@ func (e *BehindError) Error() string {
 		"the catalog was lost, or is an old copy; 'penstock journal rebuild-catalog' restores it from the journal", e.Project, e.Catalog, e.Store)
 }
 
-// Recover finishes and removes what a crash has left of a project: commit
-// records that are missing are written, and Sweep.
+// Recover cleans up after a crash: it writes the missing commit records of a
+// project and calls Sweep.
 func Recover(ctx context.Context, catalog Catalog, store disk.Store, project int64) error {
 	if err := Compare(ctx, catalog, store, project); err != nil {
 		return err
@@ -70,8 +70,8 @@ func compareRecords(ctx context.Context, catalog Catalog, store disk.Store, proj
 }
 
 // Sweep removes blobs that were announced and never committed, once their time
-// is over, and those that nothing names any more. The announcement goes first:
-// whoever is still writing the blob cannot commit it any more.
+// is over, and those that the catalog no longer names. It drops the announcement
+// first: a process that still writes the blob can then no longer commit it.
 func Sweep(ctx context.Context, catalog Catalog, store disk.Store, project int64) error {
 	if err := Compare(ctx, catalog, store, project); err != nil {
 		return err
@@ -89,8 +89,8 @@ func sweep(ctx context.Context, catalog Catalog, store disk.Store, project int64
 			return fmt.Errorf("sweep: %w", err)
 		}
 	}
-	// A sweep that was cut short, or a writer that wrote its blob after it was
-	// swept and died, has left what has no announcement.
+	// Blobs without an announcement are left by an interrupted sweep, or by a
+	// writer that died after it wrote a blob whose announcement was swept.
 	if err := sweepUnnamed(ctx, catalog, store, project, "segments", catalog.Blobs); err != nil {
 		return fmt.Errorf("sweep segments: %w", err)
 	}

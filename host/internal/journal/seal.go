@@ -26,7 +26,7 @@ func (w *Writer) seal() {
 	for s := range w.seals {
 		if err := w.sealOne(ctx, s); err != nil {
 			w.fail(fmt.Errorf("seal: %w", err))
-			// The segments behind it must not become visible without it: their
+			// The segments after it must not become visible without it: their
 			// cursors follow its cursors.
 			return
 		}
@@ -77,7 +77,7 @@ func (w *Writer) keep(s *openSegment) {
 	w.slots = slots
 }
 
-// publish writes the segment and commits it. When another seal came in
+// publish writes the segment and commits it. If another seal came in
 // between, the rows that it holds too are taken out and the segment is written
 // again.
 func (w *Writer) publish(ctx context.Context, s *openSegment) (Seal, error) {
@@ -242,8 +242,7 @@ func (w *Writer) rewrite(s *openSegment, b *doneBlock, found []bool) error {
 	return nil
 }
 
-// write announces and writes the segment's file, and returns what is to be
-// committed.
+// write announces and writes the segment's file, and returns the seal to commit.
 func (w *Writer) write(ctx context.Context, s *openSegment, seq int64) (Seal, error) {
 	blob := fmt.Sprintf("segments/%d/%s.seg", w.o.Project, randomName())
 	if err := w.o.Catalog.InsertPending(ctx, w.o.Project, blob, w.o.SealTime); err != nil {
@@ -357,9 +356,9 @@ func extentsOf(index *segment.Index) []Extent {
 }
 
 // giveUp removes a blob that was announced, because of cause: the announcement
-// first, so that a committer that comes late fails. When it is gone already,
-// and cause does not say that nothing was done, somebody may have committed the
-// blob, and it is left alone.
+// first, so that a late commit fails. If the announcement is gone already and
+// cause does not prove that the commit changed nothing, the blob may have been
+// committed, and giveUp keeps it.
 func giveUp(ctx context.Context, catalog Catalog, store disk.Store, blob string, cause error) error {
 	dropped, err := catalog.DropPending(ctx, blob)
 	if err != nil || !dropped && !undone(cause) {
@@ -368,7 +367,7 @@ func giveUp(ctx context.Context, catalog Catalog, store disk.Store, blob string,
 	return store.Delete(ctx, blob)
 }
 
-// undone says whether the error is one with which a commit leaves nothing done.
+// undone reports whether the error proves that a commit changed nothing.
 func undone(err error) bool {
 	var conflict *CursorConflictError
 	return errors.Is(err, ErrSequenceMoved) || errors.Is(err, ErrPendingGone) || errors.Is(err, ErrRunsMoved) || errors.As(err, &conflict)
@@ -381,7 +380,7 @@ func randomName() string {
 	return hex.EncodeToString(b[:])
 }
 
-// learnForeign is learn, and notes what others had sealed by then.
+// learnForeign is learn; it also notes the latest seal of other processes.
 func (w *Writer) learnForeign(ctx context.Context) error {
 	before := w.set.Newest()
 	if err := w.learn(ctx); err != nil {

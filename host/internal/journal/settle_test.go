@@ -32,8 +32,8 @@ func (g *gated) CommitSeal(_ context.Context, seal Seal) error {
 	return nil
 }
 
-// While rows keep coming something is always being sealed: a seal waits for
-// what was appended before it, and not for what comes behind.
+// While rows keep coming, some segment is always being sealed: Seal waits for the
+// rows that were appended before it, and not for later ones.
 func TestASealWaitsForNothingBehindIt(t *testing.T) {
 	store, err := disk.OpenDir(t.TempDir())
 	if err != nil {

@@ -22,7 +22,7 @@ type Damage struct {
 	From, To Day
 }
 
-// Report is what Verify found.
+// Report lists the damages that Verify found, and how much it read.
 type Report struct {
 	Segments, Blocks, Bytes int64
 	Damages                 []Damage
@@ -42,7 +42,7 @@ type Runs func(ctx context.Context) ([]keys.Run, error)
 
 // Verify reads every byte of the segments that the catalog names, of the runs
 // of keys, and of the commit records, and compares them with their checksums
-// and with each other. A writer may be at work meanwhile.
+// and with each other. A writer may be active at the same time.
 func Verify(ctx context.Context, store disk.Store, segments Segments, runs Runs) (*Report, error) {
 	report := &Report{}
 	err := segments(ctx, func(s Segment) error {
@@ -71,8 +71,8 @@ func Verify(ctx context.Context, store disk.Store, segments Segments, runs Runs)
 	return report, verifyRuns(ctx, store, runs, report)
 }
 
-// verifyRuns reads runs until all that are listed were read. One that is merged
-// meanwhile is removed: that it is missing is no damage.
+// verifyRuns reads runs until it has read every listed run. A run that is merged
+// during this time is removed from the list: its missing blob is not a damage.
 func verifyRuns(ctx context.Context, store disk.Store, runs Runs, report *Report) error {
 	before := len(report.Damages)
 	read := map[string]bool{}
@@ -81,7 +81,7 @@ func verifyRuns(ctx context.Context, store disk.Store, runs Runs, report *Report
 		if err != nil {
 			return err
 		}
-		// What is not a run of its own is a segment, which was verified.
+		// Other runs are segments, which were verified already.
 		listed = slices.DeleteFunc(listed, func(r keys.Run) bool { return !strings.HasPrefix(r.Blob, "keys/") })
 		i := slices.IndexFunc(listed, func(r keys.Run) bool { return !read[r.Blob] })
 		if i < 0 {
@@ -142,7 +142,7 @@ func verifyBlob(ctx context.Context, store disk.Store, blob string, report *Repo
 	return nil
 }
 
-// compare holds a segment's index against what the catalog keeps of it.
+// compare compares a segment's index with the catalog's entry of the segment.
 func compare(f *segment.File, s Segment, report *Report) {
 	if f.Size() != s.Size {
 		report.Damages = append(report.Damages, Damage{Blob: s.Blob, Place: "file", Detail: fmt.Sprintf("it has %d bytes, the catalog says %d", f.Size(), s.Size)})

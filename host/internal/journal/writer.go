@@ -50,11 +50,11 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Stats count what a Writer has done.
+// Stats count the rows, seals and bytes of a Writer since Open.
 type Stats struct {
 	Rows       int64 // appended
 	Kept       int64 // sealed
-	Duplicates int64 // left out, of what was sealed
+	Duplicates int64 // appended to sealed segments, and left out of them
 	Seals      int64
 	Bytes      int64 // of sealed segments
 }
@@ -80,19 +80,19 @@ type Writer struct {
 	foreign int64 // latest seal that others had made when the sealer last looked; the sealer's
 
 	state   sync.Mutex
-	changed *sync.Cond // of what follows, under state
+	changed *sync.Cond // of the fields below, under state
 	sealing []*openSegment
 	stats   Stats
-	slots   []Key // empty, of a sealed segment, for the next
-	err     error // why nothing is taken any more
+	slots   []Key // zeroed memory of a sealed segment's key set, for the next segment
+	err     error // the first error: the writer takes no rows after it
 }
 
 // ErrClosed says that the writer was closed.
 var ErrClosed = errors.New("the journal is closed")
 
-// Open recovers what a crash has left of the project and returns a writer,
-// which the caller closes. One process at a time may have the Store, except
-// that several may share it when their Catalog is shared.
+// Open recovers the project after a crash and returns a writer, which the caller
+// closes. One process at a time may have the Store, except that several may share
+// it when their Catalog is shared.
 func Open(ctx context.Context, o Options) (*Writer, error) {
 	o = o.withDefaults()
 	if err := Recover(ctx, o.Catalog, o.Store, o.Project); err != nil {
@@ -115,9 +115,9 @@ func Open(ctx context.Context, o Options) (*Writer, error) {
 	return w, nil
 }
 
-// Append takes a chunk's rows and cursors: all of them, or none when ctx has
-// ended before. It copies what it keeps, and blocks while the memory budget is
-// used up. Any other error has ended the writer.
+// Append takes a chunk's rows and cursors: all of them, or none if ctx has ended
+// before. It copies them, and blocks while the memory budget is used up. Any other
+// error ends the writer.
 func (w *Writer) Append(ctx context.Context, c Chunk) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -177,7 +177,7 @@ func (w *Writer) put(ctx context.Context, r *Row, data []byte) error {
 
 // part returns where a row goes. Operations and links are folded in the order
 // in which they came, and a segment's partitions lie in the order of their
-// dates: one that is dated before what came earlier goes to the date of that.
+// dates: a row that is dated before an earlier row goes to the date of that row.
 func (w *Writer) part(r *Row) *openPart {
 	partition := Partition{Kind: r.Kind, UTCDate: DayOf(r.Time), ZoneDate: w.zone.day(r.Time)}
 	if r.Kind != KindEvents {
@@ -238,7 +238,7 @@ func (w *Writer) flush(ctx context.Context, p *openPart) error {
 	return nil
 }
 
-// full says whether the open segment has its size.
+// full reports whether the open segment has reached its size.
 func (w *Writer) full() bool {
 	w.open.mu.Lock()
 	defer w.open.mu.Unlock()
@@ -298,8 +298,8 @@ func (w *Writer) latest() *openSegment {
 	return w.sealing[len(w.sealing)-1]
 }
 
-// settle waits until a segment, and so those before it, is sealed. Those behind
-// it are not waited for: with rows that keep coming there is always one.
+// settle waits until a segment, and so those before it, is sealed. It does not
+// wait for later segments: while rows keep coming there is always one.
 func (w *Writer) settle(ctx context.Context, last *openSegment) error {
 	defer context.AfterFunc(ctx, func() {
 		w.state.Lock()
@@ -320,7 +320,7 @@ func (w *Writer) settle(ctx context.Context, last *openSegment) error {
 	return nil
 }
 
-// Stats are what was done so far.
+// Stats returns the counts so far.
 func (w *Writer) Stats() Stats {
 	w.state.Lock()
 	defer w.state.Unlock()
@@ -349,8 +349,8 @@ func (w *Writer) fail(err error) {
 	w.changed.Broadcast()
 }
 
-// Close ends the writer. What was not sealed is dropped: its cursors have not
-// moved, so that it will be read again.
+// Close ends the writer and drops the rows that are not sealed: their cursors have
+// not moved, so the source is read again from there.
 func (w *Writer) Close() error {
 	w.fail(ErrClosed)
 	w.mu.Lock()
@@ -370,12 +370,12 @@ func (w *Writer) Close() error {
 	return nil
 }
 
-// OpenBytes is the memory that open blocks take.
+// OpenBytes returns the bytes of memory that open blocks take.
 func (w *Writer) OpenBytes() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.open.raw
 }
 
-// Err is why the writer takes nothing any more; nil while it does.
+// Err returns the error that ended the writer; nil while it takes rows.
 func (w *Writer) Err() error { return w.failed() }
