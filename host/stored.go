@@ -49,7 +49,7 @@ func (s *stored) open(dataDir string) {
 	}
 	var locked *LockedError
 	if s.locks, s.err = lockForLook(dataDir); errors.As(s.err, &locked) {
-		s.catalog, s.err = catalog.Beside(s.ctx, path)
+		s.catalog, s.err = catalog.LookShared(s.ctx, path)
 	} else if s.err == nil {
 		s.catalog, s.err = catalog.Look(s.ctx, path, s.scratch.path)
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // BenchmarkPlan plans runs over a journal of 10,000 segments of 30 extents:
-// live, a run of 1 GiB of what was journaled since; all, a run without a limit
+// live, a run of 1 GiB of rows that were journaled since; all, a run without a limit
 // of bytes; backfill, a run of 1 GiB of the first days, for which every
 // segment is looked at.
 func BenchmarkPlan(b *testing.B) {

@@ -52,8 +52,8 @@ type Catalog struct {
 }
 
 // Open opens the catalog in the file at path, which is made when it is missing,
-// and brings it to the present schema. owner names this process in what it
-// announces. The caller closes it.
+// and brings it to the present schema. owner names this process in its leases and
+// announcements. The caller closes it.
 func Open(ctx context.Context, path, owner string) (*Catalog, error) {
 	if err := makePrivate(path); err != nil {
 		return nil, fmt.Errorf("open catalog %s: %w", path, err)
@@ -168,8 +168,8 @@ type Project struct {
 	Bytes    int64
 }
 
-// RegisterProject makes a project known, or checks that its time zone is still
-// the one it had.
+// RegisterProject inserts a project, or checks that the time zone of a known
+// project has not changed.
 func (c *Catalog) RegisterProject(ctx context.Context, id int64, name, timezone string) error {
 	return c.Update(ctx, func(tx *sql.Tx) error {
 		var frozen string
@@ -190,7 +190,7 @@ func (c *Catalog) RegisterProject(ctx context.Context, id int64, name, timezone 
 	})
 }
 
-// Projects returns all projects, by id, with what their journals hold.
+// Projects returns all projects, by id, with the totals of their journals.
 func (c *Catalog) Projects(ctx context.Context) ([]Project, error) {
 	var projects []Project
 	err := c.Read(ctx, func(tx *sql.Tx) error {

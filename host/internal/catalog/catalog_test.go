@@ -179,9 +179,9 @@ func TestProcessesThatOpenAtOnceMakeOneCatalog(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoCatalogIsRefused(t *testing.T) {
+func TestRefusesOtherFiles(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "catalog.db")
-	contents := strings.Repeat("this is no database ", 1000)
+	contents := strings.Repeat("this is not a database ", 1000)
 	if err := os.WriteFile(path, []byte(contents), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -28,6 +28,6 @@ func DiskFailed(err error) bool {
 	if !errors.As(err, &e) {
 		return false
 	}
-	primary := e.Code() & 0xff // the rest says at what
+	primary := e.Code() & 0xff // the higher bits name the operation
 	return primary == sqlite3.SQLITE_FULL || primary == sqlite3.SQLITE_IOERR || primary == sqlite3.SQLITE_CANTOPEN
 }

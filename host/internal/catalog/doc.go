@@ -1,9 +1,8 @@
 // Package catalog keeps the transactional metadata of a host: projects,
 // segments, source cursors, pipelines, runs and receipts, in SQLite.
 //
-// It holds no rows and decides nothing: what is planned and when is package
-// pipeline's, what is sealed package journal's. It implements the interfaces
-// that they declare.
+// It holds no rows and decides nothing: package pipeline plans runs, package
+// journal seals segments. It implements the interfaces that they declare.
 //
 // Every change is one transaction, durable when the call returns (WAL,
 // synchronous=FULL). Where two processes could race, the statement itself

@@ -11,7 +11,7 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// ErrGenerationMoved says that another fold has left a generation meanwhile.
+// ErrGenerationMoved says that another fold has set a newer generation.
 var ErrGenerationMoved = errors.New("another fold came in between")
 
 // Generation returns the latest generation of a stream, or nil.

@@ -51,7 +51,7 @@ func TestGenerations(t *testing.T) {
 	if err != nil || stored.Generation == nil || *stored.Generation != *first || stored.Totals().Rows != 10 {
 		t.Fatalf("%+v, %v", stored, err)
 	}
-	// What a run that is not done exports stays in use.
+	// The generation of a run that is not done stays in use.
 	for _, step := range [][2]*pipeline.Generation{{first, second}, {second, third}} {
 		if err := c.SetGeneration(t.Context(), 1, batch.People, step[0], step[1]); err != nil {
 			t.Fatal(err)

@@ -119,8 +119,8 @@ func insertSeal(ctx context.Context, tx *sql.Tx, seal journal.Seal, recorded boo
 	return nil
 }
 
-// RestoreSeal inserts a seal that a commit record tells of, in order, while a
-// catalog is made anew.
+// RestoreSeal inserts a seal from a commit record while a catalog is rebuilt. Seals
+// must come in the order of their sequences.
 func (c *Catalog) RestoreSeal(ctx context.Context, seal journal.Seal) error {
 	return c.Update(ctx, func(tx *sql.Tx) error {
 		result, err := tx.ExecContext(ctx, `UPDATE projects SET seq = ? WHERE id = ? AND seq = ?`, seal.Seq, seal.Project, seal.Seq-1)
@@ -169,8 +169,8 @@ func (c *Catalog) MarkRecorded(ctx context.Context, project, seq int64) error {
 	return nil
 }
 
-// ExpiredPending implements journal.Catalog. What this process announced
-// expires too: whoever still writes it has hung.
+// ExpiredPending implements journal.Catalog. Announcements of this process expire
+// too: a seal that still writes the blob then takes too long.
 func (c *Catalog) ExpiredPending(ctx context.Context, project int64) ([]string, error) {
 	return c.blobs(ctx, `SELECT blob FROM pending WHERE project = ? AND expires_at < `+nowMillis, project)
 }
@@ -312,8 +312,8 @@ func (c *Catalog) Segments(ctx context.Context, project int64, fn func(journal.S
 	return rows.Err()
 }
 
-// Extents visits what planning needs of a project's segments: see
-// pipeline.Segments. The slice that fn gets is used again.
+// Extents visits the extents of a project's segments, for planning: see
+// pipeline.Segments. fn must not keep its slice, which is used again.
 func (c *Catalog) Extents(ctx context.Context, project int64, kind journal.Kind, after, to int64, fn func(seq int64, extents []pipeline.Extent) error) error {
 	rows, err := c.read.QueryContext(ctx, `SELECT seq, extents FROM segments WHERE project = ? AND seq > ? AND seq <= ? ORDER BY seq`, project, after, to)
 	if err != nil {

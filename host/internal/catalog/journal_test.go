@@ -38,7 +38,7 @@ func mustCommit(t *testing.T, c *Catalog, seal journal.Seal) {
 	}
 }
 
-// state is what a seal changes.
+// state holds the parts of the catalog that a seal changes.
 type state struct {
 	seq, segments, runs, pending int64
 	cursors                      string
@@ -64,8 +64,8 @@ func stateOf(t *testing.T, c *Catalog) state {
 	return s
 }
 
-// Cursors move by compare-and-set. When one of a seal's cannot, nothing of the
-// seal is done.
+// Cursors move by compare-and-set. If one cursor of a seal cannot move, the seal
+// changes nothing.
 func TestCursorsMoveFromWhereTheyStand(t *testing.T) {
 	move := func(source, position string, from, to []byte) journal.CursorMove {
 		return journal.CursorMove{Source: source, Position: position, From: from, To: to}
@@ -85,11 +85,11 @@ func TestCursorsMoveFromWhereTheyStand(t *testing.T) {
 		{"a new position", []journal.CursorMove{move("files.a", "z", nil, at("1"))}, `files.a x="1" files.a y="5" files.a z="1" `, nil},
 		{"another source", []journal.CursorMove{move("files.b", "x", nil, at("1"))}, `files.a x="1" files.a y="5" files.b x="1" `, nil},
 		{"to nothing", []journal.CursorMove{move("files.a", "x", at("1"), []byte{})}, `files.a x="" files.a y="5" `, nil},
-		{"moved meanwhile", []journal.CursorMove{move("files.a", "x", at("0"), at("2"))}, "", conflict},
+		{"moved by another reader", []journal.CursorMove{move("files.a", "x", at("0"), at("2"))}, "", conflict},
 		{"a prefix of it", []journal.CursorMove{move("files.a", "x", at(""), at("2"))}, "", conflict},
 		{"longer than it", []journal.CursorMove{move("files.a", "x", at("10"), at("2"))}, "", conflict},
-		{"made meanwhile", []journal.CursorMove{move("files.a", "x", nil, at("2"))}, "", conflict},
-		{"gone meanwhile", []journal.CursorMove{move("files.b", "x", at("1"), at("2"))}, "", &journal.CursorConflictError{Source: "files.b", Position: "x"}},
+		{"made by another reader", []journal.CursorMove{move("files.a", "x", nil, at("2"))}, "", conflict},
+		{"removed by another reader", []journal.CursorMove{move("files.b", "x", at("1"), at("2"))}, "", &journal.CursorConflictError{Source: "files.b", Position: "x"}},
 		{"only the second", []journal.CursorMove{move("files.a", "y", at("5"), at("6")), move("files.a", "x", at("0"), at("2"))}, "", conflict},
 	}
 	for _, tt := range tests {
@@ -158,7 +158,7 @@ func TestASealIsRefusedWhole(t *testing.T) {
 	}
 }
 
-// Many seals of one sequence race in two processes: one is made.
+// Many seals of one sequence race in two processes: one of them succeeds.
 func TestOneOfManySealsIsMade(t *testing.T) {
 	c := pair(t)
 	for seq := int64(1); seq <= 5; seq++ {
@@ -187,8 +187,8 @@ func TestOneOfManySealsIsMade(t *testing.T) {
 	}
 }
 
-// What a process announced ends by the catalog's clock, or when the process is
-// known to be gone.
+// An announcement ends by the catalog's clock, or when its process is known to be
+// gone.
 func TestAnnouncementsExpire(t *testing.T) {
 	c := pair(t)
 	for _, p := range []struct {
@@ -302,7 +302,7 @@ func randomExtents(r *rand.Rand) []journal.Extent {
 	return extents
 }
 
-// Segments and what planning sees of them are what was sealed.
+// Segments and Extents return the segments and extents of the seals.
 func TestSegmentsAreWhatWasSealed(t *testing.T) {
 	c := newCatalog(t)
 	r := rand.New(rand.NewPCG(1, 11))

@@ -18,8 +18,8 @@ import (
 // nothing next to the file, whose directory may be read-only; no other process
 // may write to the catalog until it is closed. A catalog with an older schema,
 // or with a log that a killed host has left, is copied into the directory that
-// scratch returns, and a file that is missing is an empty catalog there. Whatever
-// writes to the catalog fails, or changes the copy only. The caller closes the
+// scratch returns, and a file that is missing is an empty catalog there. Calls
+// that write to the catalog fail, or change the copy only. The caller closes the
 // catalog, and removes the directory after that.
 func Look(ctx context.Context, path string, scratch func() (string, error)) (*Catalog, error) {
 	whole, err := isWhole(path)
@@ -50,9 +50,9 @@ func Look(ctx context.Context, path string, scratch func() (string, error)) (*Ca
 	return c, nil
 }
 
-// Beside opens the catalog in the file at path for reading while another process
-// has it open. The caller closes it.
-func Beside(ctx context.Context, path string) (*Catalog, error) {
+// LookShared opens the catalog in the file at path for reading while another
+// process has it open. The caller closes it.
+func LookShared(ctx context.Context, path string) (*Catalog, error) {
 	c, err := openReadOnly(ctx, path, "")
 	if err == nil && c == nil {
 		err = errors.New("it was opened by an older host")

@@ -32,12 +32,13 @@ func (e *TargetTakenError) Error() string {
 	return fmt.Sprintf("target %s already holds the dates from %s %s of pipeline %s", e.URI, e.From, until, e.Pipeline)
 }
 
-// RegisterPipeline returns the registered pipeline of def's name, and
-// registers it first where there is none: with a random id and a cursor at the
-// journal's present sequence. It claims its targets, also those that came with
-// a changed destination; one that another pipeline has for overlapping dates is
-// a *TargetTakenError, or taken over with def.Adopt. A definition that changes
-// what is fixed at registration is a *pipeline.ChangedError.
+// RegisterPipeline returns the registered pipeline of def's name. It registers
+// the pipeline first if there is none, with a random id and a cursor at the
+// journal's present sequence. It claims the targets, also those that came with
+// a changed destination. If another pipeline has a target for overlapping dates,
+// the error is a *TargetTakenError; with def.Adopt the target is taken over. If
+// def changes a property that is fixed at registration, the error is a
+// *pipeline.ChangedError.
 func (c *Catalog) RegisterPipeline(ctx context.Context, def pipeline.Definition, targets []pipeline.Target, now time.Time) (*pipeline.Pipeline, error) {
 	var registered *pipeline.Pipeline
 	err := c.Update(ctx, func(tx *sql.Tx) error {
@@ -56,7 +57,7 @@ func (c *Catalog) RegisterPipeline(ctx context.Context, def pipeline.Definition,
 				return err
 			}
 		}
-		// What is not fixed follows the configuration.
+		// Properties that are not fixed follow the configuration.
 		id, state, cursor := p.ID, p.State, p.Cursor
 		fence, last, committed, created, planned := p.Fence, p.LastRun, p.Committed, p.CreatedAt, p.PlannedAt
 		registered = &pipeline.Pipeline{
@@ -179,7 +180,7 @@ func pipelineByName(ctx context.Context, q querier, name string) (*pipeline.Pipe
 	return p, err
 }
 
-// querier is what a transaction and a database have in common.
+// querier holds the queries that a transaction and a database share.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
@@ -205,8 +206,8 @@ func scanPipeline(row interface{ Scan(...any) error }) (*pipeline.Pipeline, erro
 	return &p, nil
 }
 
-// Pipeline returns the registered pipeline of that name. What the
-// configuration decides (limits, order, frequency) is not set.
+// Pipeline returns the registered pipeline of that name. Fields that follow the
+// configuration (limits, order, frequency) are not set.
 func (c *Catalog) Pipeline(ctx context.Context, name string) (*pipeline.Pipeline, error) {
 	var p *pipeline.Pipeline
 	err := c.Read(ctx, func(tx *sql.Tx) (err error) {
@@ -255,7 +256,8 @@ func (c *Catalog) SetPipelineState(ctx context.Context, name string, state pipel
 }
 
 // MoveCursor moves the cursor of a pipeline that has nothing to export past
-// what is out of its range. It does nothing when a run was planned meanwhile.
+// extents that are out of its range. It does nothing if a run was planned after p
+// was read.
 func (c *Catalog) MoveCursor(ctx context.Context, p *pipeline.Pipeline, next pipeline.Cursor) error {
 	cursor, err := json.Marshal(next)
 	if err != nil {

@@ -64,7 +64,7 @@ func TestAPipelineIsRegisteredOnce(t *testing.T) {
 		t.Errorf("got %+v, want %+v", first, want)
 	}
 	mustCommit(t, c, newSeal(3))
-	// What is not fixed follows the configuration; the rest is as it was.
+	// Properties that are not fixed follow the configuration; the rest is kept.
 	def.Frequency, def.MaxRunBytes, def.Order, def.Paused = 24*time.Hour, 1<<20, pipeline.Newest, true
 	want.Definition = def
 	again, err := c.RegisterPipeline(t.Context(), def, lake("s3://a/x"), registeredAt.Add(time.Hour))
@@ -185,7 +185,7 @@ func TestOverlappingDatesAtOneTargetAreRefused(t *testing.T) {
 }
 
 // A destination that was pointed elsewhere brings new targets: they are
-// claimed, and the old ones stay what they are, places that hold rows.
+// claimed, and the claims to the old ones, which hold rows, are kept.
 func TestATargetThatMovedIsClaimed(t *testing.T) {
 	c := newCatalog(t)
 	def := definition(t, "events", "2026-01-01", "")
@@ -282,7 +282,7 @@ func TestAPipelineIsPausedByName(t *testing.T) {
 			t.Errorf("got %+v, %v, want %s", p, err, state)
 		}
 		if p := register(t, c, definition(t, "events", "2026-01-01", ""), nil); p.State != state {
-			t.Errorf("registered anew it is %s, want %s", p.State, state)
+			t.Errorf("registered again it is %s, want %s", p.State, state)
 		}
 	}
 	if err := c.SetPipelineState(t.Context(), "nothing", pipeline.Paused); !errors.Is(err, ErrUnknownPipeline) {

@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// QuarantineLedger keeps what the files of the quarantine hold. It implements
-// package quarantine's Ledger, and means nothing by the values.
+// QuarantineLedger keeps a list of the contents of the quarantine's files. It
+// implements package quarantine's Ledger, and does not interpret the values.
 type QuarantineLedger struct{ catalog *Catalog }
 
 // Quarantine returns the ledger of the quarantine. It is valid as long as the

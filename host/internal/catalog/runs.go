@@ -16,8 +16,8 @@ import (
 // ErrRunPlanned says that the pipeline has a run that is not done.
 var ErrRunPlanned = errors.New("pipeline has a run that is not done")
 
-// InsertRun fixes a run of the pipeline: its extents, or its generation, are
-// from now on what it exports. It sets the run's pipeline, state and number,
+// InsertRun plans a run of the pipeline: the extents or the generation that it
+// exports are fixed from then on. It sets the run's pipeline, state and number,
 // which is the pipeline's last plus one; ErrRunPlanned when another is not done
 // yet.
 func (c *Catalog) InsertRun(ctx context.Context, p *pipeline.Pipeline, run *pipeline.Run) error {
@@ -74,7 +74,7 @@ func (c *Catalog) OpenRun(ctx context.Context, pipelineID string) (*pipeline.Run
 	return runs[0].Run, nil
 }
 
-// RunRecord is a run with what the catalog alone knows of it.
+// RunRecord is a run with the fence and the owner of its lease.
 type RunRecord struct {
 	*pipeline.Run
 	Fence int64
@@ -208,8 +208,9 @@ func (c *Catalog) RenewRun(ctx context.Context, lease pipeline.Lease, ttl time.D
 	})
 }
 
-// RecordPrepared keeps what the destination holds of the run before the commit
-// is asked for. pipeline.ErrLeaseLost when a newer fence has the run.
+// RecordPrepared keeps the receipt of the run's prepared data, before the
+// destination is asked to commit. pipeline.ErrLeaseLost when a newer fence has
+// the run.
 func (c *Catalog) RecordPrepared(ctx context.Context, lease pipeline.Lease, receipt pipeline.Receipt) error {
 	encoded, err := json.Marshal(receipt)
 	if err != nil {
@@ -333,10 +334,11 @@ type Restart struct {
 	Fence  int64              // recorded by the destination
 }
 
-// RestartPipeline has the pipeline export again what came after the run that
-// both have, behind the destination's last run: the runs after the agreed one,
-// the one that is not done among them, are forgotten, and their numbers are not
-// used again. The pipeline is due at once. ErrRunPlanned when p is not the pipeline's present state.
+// RestartPipeline makes the pipeline export again the rows after the last run that
+// both have. The catalog forgets the runs after the agreed one, including a run
+// that is not done; their numbers are not used again, and the next run comes after
+// the destination's last. The pipeline is due at once. ErrRunPlanned when p is not
+// the pipeline's present state.
 func (c *Catalog) RestartPipeline(ctx context.Context, p *pipeline.Pipeline, r Restart) error {
 	err := c.Update(ctx, func(tx *sql.Tx) error {
 		cursor, err := json.Marshal(pipeline.NewCursor(p.Cursor.Cut))
@@ -344,7 +346,7 @@ func (c *Catalog) RestartPipeline(ctx context.Context, p *pipeline.Pipeline, r R
 			return fmt.Errorf("encode cursor: %w", err)
 		}
 		if r.Agreed == p.Committed.Number {
-			if cursor, err = json.Marshal(p.Cursor); err != nil { // may be past what is out of range
+			if cursor, err = json.Marshal(p.Cursor); err != nil { // may be past extents that are out of range
 				return fmt.Errorf("encode cursor: %w", err)
 			}
 		} else if r.Agreed > 0 {

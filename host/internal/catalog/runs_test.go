@@ -66,7 +66,7 @@ func latest(t *testing.T, c *Catalog, p *pipeline.Pipeline) RunRecord {
 	return runs[0]
 }
 
-// What a run exports is fixed when it is planned: retries, failures and other
+// The extents of a run are fixed when it is planned: retries, failures and other
 // leases find the same list.
 func TestAPlanIsFixed(t *testing.T) {
 	c := newCatalog(t)
@@ -203,7 +203,7 @@ func TestOneOfManyPlansIsFixed(t *testing.T) {
 		case err == nil && winner < 0:
 			winner = i
 		case !errors.Is(err, ErrRunPlanned):
-			t.Errorf("plan %d beside %d: %v", i, winner, err)
+			t.Errorf("plan %d next to %d: %v", i, winner, err)
 		}
 	}
 	if got := latest(t, c[0], p); len(got.Extents) != winner+1 || got.Number != 1 {
@@ -307,8 +307,8 @@ func TestAnOlderFenceOfOneOwnerIsRefused(t *testing.T) {
 	}
 }
 
-// Leases end by the clock of the database: what is stored is its time plus the
-// length that was asked for.
+// Leases end by the clock of the database: the stored time is that of the database
+// plus the length of the lease.
 func TestALeaseEndsByTheDatabasesClock(t *testing.T) {
 	c := newCatalog(t)
 	p, run := planned(t, c)
@@ -379,7 +379,7 @@ func TestOneOfManyOwnersGetsTheLease(t *testing.T) {
 			case err == nil && winner < 0:
 				winner = i
 			case !errors.Is(err, pipeline.ErrLeased):
-				t.Fatalf("owner %d beside %d: %v", i, winner, err)
+				t.Fatalf("owner %d next to %d: %v", i, winner, err)
 			}
 		}
 		if winner < 0 || leases[winner].Fence != int64(round+1) {
@@ -435,8 +435,8 @@ func TestAReceiptIsKept(t *testing.T) {
 	}
 }
 
-// What was prepared is kept until the run is recorded; then the pipeline knows
-// the content of what is committed.
+// A prepared receipt is kept until the run is recorded; then the pipeline knows
+// the content of the committed run.
 func TestContentAndPreparedReceipt(t *testing.T) {
 	c := newCatalog(t)
 	p, run := planned(t, c)

@@ -52,7 +52,7 @@ func (c *Catalog) RestoreFrom(ctx context.Context, path string) (s Salvage, err 
 	return s, nil
 }
 
-// restore copies what is attached as "old".
+// restore copies from the catalog that is attached as "old".
 func restore(ctx context.Context, tx *sql.Tx) (s Salvage, err error) {
 	if err := sameJournal(ctx, tx); err != nil {
 		return s, err
