@@ -13,8 +13,8 @@ import (
 // ErrManyAliases says that too many aliases wait to be folded.
 var ErrManyAliases = errors.New("too many aliases wait to be folded")
 
-// errNotFolded says that the index does not know all that was sealed yet.
-var errNotFolded = errors.New("the identity index is made anew")
+// errNotFolded says that the index does not hold all sealed links yet.
+var errNotFolded = errors.New("the identity index is being rebuilt")
 
 // manyAliases is how many aliases may wait to be folded.
 const manyAliases = 100_000
@@ -42,8 +42,8 @@ type freshAlias struct {
 // NewAliases returns the aliases of an index.
 func NewAliases(x *Index) *Aliases { return &Aliases{x: x, fresh: map[string]freshAlias{}} }
 
-// Target is the id that an alias stands for, which may be an alias itself;
-// false when it is none.
+// Target returns the id that an alias stands for, which may be an alias itself. It
+// returns false if the id is not an alias.
 func (a *Aliases) Target(alias string) (string, bool, error) {
 	a.mu.RLock()
 	known, ok := a.fresh[alias]
@@ -108,8 +108,7 @@ func (a *Aliases) Mark() uint64 {
 
 // Forget drops the aliases that were added before a mark. The caller has folded
 // everything that was acknowledged before that mark: the index holds these
-// aliases, or has refused them. So the room that they take is freed whatever
-// became of them.
+// aliases, or has refused them. Their room is freed in both cases.
 func (a *Aliases) Forget(mark uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -120,7 +119,7 @@ func (a *Aliases) Forget(mark uint64) {
 	}
 }
 
-// Settle forgets what is folded meanwhile.
+// Settle drops the aliases that the index holds already.
 func (a *Aliases) Settle() error {
 	a.mu.RLock()
 	var folded []string
@@ -143,7 +142,8 @@ func (a *Aliases) Settle() error {
 	return err
 }
 
-// target is what a folded alias stands for. It does not wait for a fold.
+// target returns the id that a folded alias stands for. It does not wait for a
+// fold.
 func (x *Index) target(alias string) (target string, ok bool, err error) {
 	x.look.RLock()
 	defer x.look.RUnlock()

@@ -58,7 +58,7 @@ func TestAliases(t *testing.T) {
 	x := open(t, identity.Options{Dir: t.TempDir(), Rules: schema.Legacy, Journal: j})
 	a := identity.NewAliases(x)
 	if _, _, err := a.Target("X"); err == nil {
-		t.Error("what is not folded is answered")
+		t.Error("an alias that is not folded is answered")
 	}
 	if err := x.Fold(t.Context(), 1); err != nil {
 		t.Fatal(err)

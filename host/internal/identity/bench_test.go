@@ -125,7 +125,7 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// forgetPeak has peak begin anew.
+// forgetPeak resets the peak that peak returns.
 func forgetPeak(b *testing.B) {
 	b.Helper()
 	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
@@ -133,7 +133,7 @@ func forgetPeak(b *testing.B) {
 	}
 }
 
-// peak is the most memory that was resident, in MiB.
+// peak returns the most memory that was resident since forgetPeak, in MiB.
 func peak(b *testing.B) float64 {
 	b.Helper()
 	f, err := os.Open("/proc/self/status")

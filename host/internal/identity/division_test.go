@@ -106,8 +106,8 @@ func result(t *testing.T, x *identity.Index, g *pipeline.Generation) fold {
 	return fold{g.Blob, g.Rows, failures, x.Stats()}
 }
 
-// foldSomehow folds the journal in random steps, and does to the index what
-// crashes and operators do.
+// foldSomehow folds the journal in random steps. Between them it damages, replaces
+// or restores the index, as crashes and operators do.
 func foldSomehow(t *testing.T, r *rand.Rand, rules schema.Identity, j *memJournal) fold {
 	t.Helper()
 	m := newMappings(t)
@@ -140,7 +140,7 @@ func foldSomehow(t *testing.T, r *rand.Rand, rules schema.Identity, j *memJourna
 				latest = g
 			}
 			seq = g.Seq
-		case 5: // a crash: what is on disk at this instant
+		case 5: // a crash: the index has the files that are on disk at this instant
 			o.Dir = copyIndex(t, o.Dir, fresh())
 			x = open(t, o)
 			if r.IntN(2) == 0 {
@@ -186,8 +186,8 @@ func foldSomehow(t *testing.T, r *rand.Rand, rules schema.Identity, j *memJourna
 	return result(t, x, g)
 }
 
-// copyIndex copies what a crash leaves of an index, to a directory that is not
-// there yet.
+// copyIndex copies the files of an index that would survive a crash now, to a new
+// directory.
 func copyIndex(t *testing.T, from, to string) string {
 	t.Helper()
 	entries, err := os.ReadDir(from)
@@ -200,7 +200,7 @@ func copyIndex(t *testing.T, from, to string) string {
 	for _, e := range entries {
 		data, err := os.ReadFile(filepath.Join(from, e.Name()))
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // it was compacted away meanwhile
+			continue // a compaction removed it after ReadDir
 		}
 		if err == nil {
 			err = os.WriteFile(filepath.Join(to, e.Name()), data, 0o600)
@@ -266,7 +266,7 @@ func TestOtherRulesFoldAnew(t *testing.T) {
 	}
 }
 
-// What was folded is not read again, and mappings that did not change are not
+// Folded links are not read again, and mappings that did not change are not
 // written again.
 func TestAFoldGoesOn(t *testing.T) {
 	j := &memJournal{}
@@ -317,8 +317,8 @@ func TestAFullDiskIsSaid(t *testing.T) {
 	}
 }
 
-// Many ids are looked up together, few one by one; what is found is the same,
-// in memory and in tables. The index's files are for its user alone.
+// Many ids are looked up together, few one by one; both return the same mappings,
+// from memory and from tables. Only the user can read the index's files.
 func TestManyLookUpsAtOnce(t *testing.T) {
 	for name, rules := range map[string]schema.Identity{"simplified": schema.Simplified, "original": schema.Original} {
 		t.Run(name, func(t *testing.T) {

@@ -6,16 +6,15 @@
 // has named it in the catalog.
 //
 // The fold is serial, because whether a link holds depends on all links before
-// it. What it has to remember lies in an Index, a key-value store on disk. The
-// index is a cache: it follows from the journal alone, knows up to where it is
-// folded, and is made anew whenever it is missing, damaged, of other rules, or
-// of another journal than the one at hand.
+// it. Its state lies in an Index, a key-value store on disk. The index is a cache:
+// it follows from the journal alone, knows up to where it is folded, and is
+// rebuilt if it is missing, damaged, of other rules, or of another journal.
 //
 // Promises:
 //
 //   - mappings have one hop, no id that stands for itself, and each id once;
-//   - the same links leave the same bytes of a generation, however they were
-//     divided into folds and whatever crashed between;
+//   - the same links leave the same bytes of a generation, for any division into
+//     folds and any crashes between them;
 //   - a link that is refused changes nothing but the counts and the list of
 //     failures, which follow from the links alone, too;
 //   - memory is bounded by Options, not by the number of links or ids. The list

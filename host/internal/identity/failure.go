@@ -44,7 +44,7 @@ func shorten(text string) string {
 	return text[:end] + "…"
 }
 
-// Failures lists refused links of what was folded, the latest first, at most
+// Failures lists refused links among the folded ones, the latest first, at most
 // limit; 0: all that are kept.
 func (x *Index) Failures(limit int) ([]Failure, error) {
 	x.mu.Lock()

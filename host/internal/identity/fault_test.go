@@ -22,7 +22,7 @@ import (
 // on.
 type faultyDisk struct {
 	vfs.FS
-	writes bool // what changes the disk is counted; else what reads it
+	writes bool // count the operations that change the disk; else those that read it
 	at     int  // the operation that fails, from 1
 	stays  bool // all later ones fail as well, until repair
 	fault  error
@@ -46,7 +46,7 @@ func (d *faultyDisk) step(write bool) error {
 	return nil
 }
 
-// repair ends the faults, and says whether there was one.
+// repair ends the faults, and reports whether there was one.
 func (d *faultyDisk) repair() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -146,7 +146,7 @@ type faultyFile struct {
 	disk *faultyDisk
 }
 
-// Write writes half of what it is given when it fails.
+// Write writes half of p if it fails.
 func (f faultyFile) Write(p []byte) (int, error) {
 	if err := f.disk.step(true); err != nil {
 		n, _ := f.File.Write(p[:len(p)/2])
@@ -195,8 +195,8 @@ func (f faultyFile) ReadAt(p []byte, offset int64) (int, error) {
 }
 
 // The disk of the index fails at each of its operations, once or until it is
-// repaired: what was asked for is refused, the process lives, and once the disk
-// works everything is as if it always had. The same holds after a power cut at
+// repaired: the call returns an error, the process lives, and once the disk works
+// the results are the same as without a fault. The same holds after a power cut at
 // the fault.
 func TestAFaultAtEachOperation(t *testing.T) {
 	t.Parallel()
@@ -252,8 +252,8 @@ func TestAFaultAtEachOperation(t *testing.T) {
 	}
 }
 
-// An alias that was acknowledged is answered rightly or with an error, whatever
-// the disk of the index does; never as if it were none.
+// With any fault of the index's disk, a look-up of an acknowledged alias returns
+// its target or an error. It never reports that the id is not an alias.
 func TestAliasesOnAFailingDisk(t *testing.T) {
 	t.Parallel()
 	for at, met := 1, true; met; at++ {

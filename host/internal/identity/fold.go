@@ -19,7 +19,7 @@ import (
 )
 
 // Fold folds the links of the journal up to seq, if they are not folded yet.
-// What was folded before an error stays folded.
+// Links that were folded before an error stay folded.
 func (x *Index) Fold(ctx context.Context, seq int64) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -45,8 +45,8 @@ func (x *Index) fold(ctx context.Context, seq int64) error {
 	return nil
 }
 
-// recognize begins an index anew that is not of this journal: the journal was
-// put back to an earlier state, or is another one.
+// recognize empties an index that is not of this journal: the journal was restored
+// to an earlier state, or is another one.
 func (x *Index) recognize(ctx context.Context) error {
 	at := x.state.Position
 	if at.Seq == 0 {
@@ -56,7 +56,7 @@ func (x *Index) recognize(ctx context.Context) error {
 	if err != nil || name == x.state.Segment {
 		return err
 	}
-	x.o.Log.Warn("the identity index is of another journal and made anew", "directory", x.o.Dir, "sequence", at.Seq)
+	x.o.Log.Warn("the identity index is of another journal; will rebuild it", "directory", x.o.Dir, "sequence", at.Seq)
 	return x.reset()
 }
 
@@ -117,7 +117,7 @@ func (x *Index) foldExtents(ctx context.Context, extents []pipeline.Extent, last
 	return f.commit(ctx, position{Seq: last, Extent: pipeline.EndOfSegment})
 }
 
-// folding is a fold under way: what is not stored yet.
+// folding is a fold under way: the links and changes that are not stored yet.
 type folding struct {
 	x       *Index
 	at      position // behind the links that were read
@@ -175,8 +175,8 @@ func (f *folding) block(ctx context.Context, b journal.Block, skip int64) error 
 	return nil
 }
 
-// manyIDs is how many ids may change with a link before what it has changed is
-// stored: clusters that are joined have many.
+// manyIDs is the number of table entries for each link of a batch at which the
+// changes are stored early: clusters that are joined have many ids.
 const manyIDs = 8
 
 // apply folds the links that were read.
@@ -221,7 +221,7 @@ func (f *folding) link(l schema.Link) error {
 	return nil
 }
 
-// commit stores what was folded up to a position, in one step.
+// commit stores the changes of the links up to a position, in one step.
 func (f *folding) commit(ctx context.Context, at position) error {
 	x := f.x
 	if at.Seq != f.state.Position.Seq {

@@ -14,13 +14,13 @@ import (
 // disk away from the store, which ends the process when its manifest cannot be
 // written, and tries again without a pause when a table cannot be.
 //
-// The first operation that fails blows the fuse. From then on nothing reaches
-// the disk: whatever changes a file succeeds without effect, the operation that
-// failed included. So the directory keeps the state of that moment, as after a
-// crash, from which the store recovers when it is opened again. The store itself
-// is of no use any more, because what it believes to have written may be
-// missing: its user must look at Fault before it believes a result, and close
-// it.
+// The first operation that fails blows the fuse. From then on no change reaches
+// the disk: operations that change a file succeed without effect, including the
+// operation that failed. So the directory keeps the state of that moment, as after
+// a crash, from which the store recovers when it is opened again. The open store
+// is no longer of use, because writes that it believes to have done may be
+// missing: its user must check Fault before it trusts a result, and close the
+// store.
 //
 // A file that does not exist is an answer and no fault.
 type fuse struct {
@@ -31,7 +31,7 @@ type fuse struct {
 	fault error
 }
 
-// Fault returns what blew the fuse; nil while it is whole.
+// Fault returns the error that blew the fuse; nil while it is whole.
 func (f *fuse) Fault() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -72,7 +72,7 @@ func (f *fuse) look(do func() error) error {
 }
 
 // open carries out an operation that makes a file, or opens one for writing or
-// syncing. Behind a blown fuse the file swallows whatever is written to it.
+// syncing. Behind a blown fuse the file drops all writes.
 func (f *fuse) open(do func() (vfs.File, error)) (vfs.File, error) {
 	var file vfs.File
 	f.change(func() (err error) {
@@ -239,7 +239,7 @@ func (f *fusedFile) SyncTo(length int64) (full bool, err error) {
 	return full, nil
 }
 
-// Close implements io.Closer. The file is closed whatever the fuse: a close
+// Close implements io.Closer. It closes the file even if the fuse is blown: a close
 // that fails may be a write that failed.
 func (f *fusedFile) Close() error {
 	if err := f.File.Close(); err != nil {

@@ -26,8 +26,8 @@ func (noLinks) Extent(context.Context, journal.ExtentRef, func(journal.Block) er
 
 func (noLinks) Segment(context.Context, int64) (string, error) { return "one", nil }
 
-// What the key-value store calls fatal costs the store and not the process: the
-// index refuses that call, and opens the store again for the next one.
+// A fatal error of the key-value store does not end the process: the index returns
+// an error from that call, and opens the store again for the next one.
 func TestAFatalErrorOfTheStore(t *testing.T) {
 	t.Parallel()
 	x, err := Open(Options{Dir: t.TempDir(), Journal: noLinks{}})

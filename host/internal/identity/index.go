@@ -19,7 +19,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
 
-// Journal is what an index needs of a project's journal.
+// Journal lists the calls that an index makes to a project's journal.
 type Journal interface {
 	// Links visits the extents of links of the segments with after < seq ≤ to:
 	// see pipeline.Segments.
@@ -39,7 +39,7 @@ type Options struct {
 	Failures int64        // refused links that are listed, the latest; 10,000
 	Batch    int          // links that are folded at a time; 49,152
 	Cache    *Cache       // shared with other indexes; one of its own
-	Memory   int64        // bytes of a cache of its own, and four times what was written last; 48 MiB
+	Memory   int64        // bytes of a cache of its own, and four times the bytes of the latest writes in memory; 48 MiB
 	Reserve  int64        // bytes that must be free on the disk, or nothing is folded; 32 MiB
 	FS       vfs.FS       // that Dir is in; the operating system's, with files for their user alone
 	Log      *slog.Logger // nil: nothing is said
@@ -76,8 +76,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Cache is memory that indexes share: for what was read, and what was written
-// last. Whoever made it closes it, after the indexes.
+// Cache is memory that indexes share, for blocks that were read and for the latest
+// writes. The caller of NewCache closes it, after the indexes.
 type Cache struct{ blocks *pebble.Cache }
 
 // NewCache returns a cache of some bytes.
@@ -98,7 +98,7 @@ type Index struct {
 	closed bool
 	fuse   *fuse // of db
 
-	look  sync.RWMutex // of what may be looked at while a fold is under way; held to change it
+	look  sync.RWMutex // of the fields below, which calls may read during a fold; held to change them
 	db    *pebble.DB   // nil: it could not be opened, or was closed; changed under mu, too
 	whole bool         // all was folded that the first fold since it was opened should fold
 	stats Stats
@@ -107,8 +107,7 @@ type Index struct {
 // stateVersion is that of everything that is in an index.
 const stateVersion = 1
 
-// state is what the index knows of itself. It is written with what it speaks
-// of, in one step.
+// state describes the contents of the index. It is written with them, in one step.
 type state struct {
 	Version  int             `json:"version"`
 	Rules    schema.Identity `json:"rules"`
@@ -130,7 +129,7 @@ type position struct {
 	Rows   int64 `json:"rows"`
 }
 
-// counts are of what was folded, and the next numbers.
+// counts are those of folded links and ids, and the next numbers.
 type counts struct {
 	IDs      int64            `json:"ids"`
 	Mappings int64            `json:"mappings"`
@@ -171,8 +170,8 @@ func Open(o Options) (*Index, error) {
 	return x, nil
 }
 
-// openOrReset opens what is there, or begins an empty index where that is of no
-// use. x.mu is held.
+// openOrReset opens the index in the directory, or begins an empty one if the
+// stored index cannot be used. x.mu is held.
 func (x *Index) openOrReset() error {
 	err := x.open()
 	if err == nil || x.fuse.Fault() != nil {
@@ -182,13 +181,13 @@ func (x *Index) openOrReset() error {
 	return x.reset()
 }
 
-// open opens what is there.
+// open opens the index in the directory.
 func (x *Index) open() error {
 	x.fuse = &fuse{FS: x.o.FS}
 	x.fuse.blown = x.closeLater(x.fuse)
 	err := x.openStore()
 	if fault := x.fuse.Fault(); fault != nil {
-		err = fault // whatever came of it
+		err = fault // it may have caused the other error
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("open identity index %s: %w", x.o.Dir, err), x.close())
@@ -223,9 +222,9 @@ func (x *Index) openStore() error {
 	return nil
 }
 
-// closeLater returns what a blown fuse calls, from any goroutine: the store that
-// is behind the fuse is closed as soon as no fold uses it, because it would try
-// again and again what cannot succeed.
+// closeLater returns the function that a blown fuse calls, from any goroutine. It
+// closes the store behind the fuse as soon as no fold uses it, because the store
+// would retry without end.
 func (x *Index) closeLater(f *fuse) func(error) {
 	return func(fault error) {
 		x.o.Log.Error("could not read or write the identity index; will open it again", "directory", x.o.Dir, "error", fault)
@@ -239,10 +238,11 @@ func (x *Index) closeLater(f *fuse) func(error) {
 	}
 }
 
-// pebbleOptions: no log is written, because what a crash takes is folded again;
-// what is left is always the state after some batch. Keys are hashes: whatever
-// is moved down is merged with all that is there, which is done seldom, and
-// filters keep look-ups from most of what waits for it.
+// pebbleOptions returns the options of the store. It writes no log, because links
+// that a crash takes are folded again; after a crash the store always has the state
+// after some batch. Keys are hashes, so that a compaction to a lower level rewrites
+// that whole level. Compactions are therefore rare, and filters spare look-ups most
+// of the tables that wait for one.
 func (x *Index) pebbleOptions() *pebble.Options {
 	o := &pebble.Options{
 		FS:                          x.fuse,
@@ -256,7 +256,7 @@ func (x *Index) pebbleOptions() *pebble.Options {
 		MaxOpenFiles:                256,
 		FormatMajorVersion:          pebble.FormatNewest,
 		Logger:                      logger{x.o.Log, x.fuse},
-		// Damage is met where it is read, and the index made anew.
+		// Reads return damage as an error, and the index is rebuilt.
 		EventListener: &pebble.EventListener{DataCorruption: func(pebble.DataCorruptionInfo) {}},
 	}
 	if x.o.Cache != nil {
@@ -269,7 +269,7 @@ func (x *Index) pebbleOptions() *pebble.Options {
 	return o
 }
 
-// logger passes on what the key-value store has to say.
+// logger passes on the messages of the key-value store.
 type logger struct {
 	log  *slog.Logger
 	fuse *fuse
@@ -286,8 +286,8 @@ func (l logger) Errorf(format string, args ...any) {
 	}
 }
 
-// Fatalf implements pebble.Logger. It returns: the store is given up, and what
-// it does until it is closed reaches no disk.
+// Fatalf implements pebble.Logger. It blows the fuse and returns: until the store
+// is closed, its writes do not reach the disk.
 func (l logger) Fatalf(format string, args ...any) {
 	l.fuse.blow(fmt.Errorf(format, args...))
 }
@@ -316,7 +316,7 @@ func (x *Index) close() error {
 	return err
 }
 
-// Close closes the index. What was folded is kept.
+// Close closes the index and keeps all folded links.
 func (x *Index) Close() error {
 	err := x.shut()
 	x.closers.Wait()
@@ -333,7 +333,7 @@ func (x *Index) shut() error {
 	err := x.db.Flush()
 	closeErr := x.close()
 	if x.fuse.Fault() != nil {
-		return nil // it was logged, and what it took is folded again
+		return nil // it was logged, and lost links are folded again
 	}
 	return errors.Join(err, closeErr)
 }
@@ -352,8 +352,8 @@ func (x *Index) room() error {
 }
 
 // retryRebuilt runs fn on the open index. If the index turns out to be damaged,
-// it is rebuilt and fn runs once more. A fault of the disk is the error whatever
-// fn returned: the index is opened again by the next call. x.mu is held.
+// it is rebuilt and fn runs once more. A fault of the disk takes the place of fn's
+// error, also of nil: the next call opens the index again. x.mu is held.
 func (x *Index) retryRebuilt(fn func() error) error {
 	if x.closed {
 		return errClosed
@@ -377,7 +377,7 @@ func (x *Index) retryRebuilt(fn func() error) error {
 	return err
 }
 
-// Stats are counts of what was folded.
+// Stats are the counts of folded links.
 type Stats struct {
 	Sequence int64            // of the journal, up to which it is folded
 	IDs      int64            // that were linked
@@ -385,8 +385,8 @@ type Stats struct {
 	Refused  map[Reason]int64 // links, by reason
 }
 
-// Stats counts what was folded so far. It does not wait for a fold that is
-// under way.
+// Stats returns the counts of the links that are folded so far. It does not wait
+// for a fold that is under way.
 func (x *Index) Stats() Stats {
 	x.look.RLock()
 	defer x.look.RUnlock()
@@ -395,7 +395,7 @@ func (x *Index) Stats() Stats {
 	return s
 }
 
-// is makes the state what was stored.
+// is sets the state in memory to the stored one.
 func (x *Index) is(s state) {
 	x.state = s
 	x.look.Lock()

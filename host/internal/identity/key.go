@@ -36,8 +36,8 @@ func (k key) id() string { return string(k[hashSize:]) }
 
 // The spaces of the index's keys, by their first byte.
 const (
-	spaceState   = 's' // what the index knows of itself
-	spaceIDs     = 'i' // ids: what rules have of an id
+	spaceState   = 's' // the state of the index
+	spaceIDs     = 'i' // ids: the value that rules keep of an id
 	spaceCluster = 'c' // numbers of clusters: the cluster
 	spaceMember  = 'm' // numbers of clusters and ids: nothing
 	spaceChange  = 'd' // ids whose mapping is not as in the base: the epoch

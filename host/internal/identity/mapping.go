@@ -28,7 +28,7 @@ func (x *Index) Generation(ctx context.Context, store *generation.Store, last *p
 	defer x.mu.Unlock()
 	var next *pipeline.Generation
 	err := x.retryRebuilt(func() error {
-		// What becomes of the changes is decided before there are more of them.
+		// The stored changes are settled before the fold adds more.
 		if err := x.settle(last); err != nil {
 			return err
 		}
@@ -83,7 +83,7 @@ func (x *Index) dropChanges(b *pebble.Batch) error {
 	return errors.Join(err, stored.Error(), stored.Close())
 }
 
-// update makes the generation of what is folded.
+// update makes the generation of the folded links.
 func (x *Index) update(ctx context.Context, store *generation.Store, last *pipeline.Generation) (*pipeline.Generation, error) {
 	c := &changes{table: newTable(x.db, &counts{}, false), rules: x.o.Rules, all: x.state.Base == ""}
 	if c.all {
@@ -125,7 +125,7 @@ type changes struct {
 	all      bool
 	begun    bool
 	id       key
-	resolved string // what the id stands for; "": itself
+	resolved string // the target that the id stands for; "": itself
 }
 
 // Next implements generation.Changes.
@@ -154,7 +154,7 @@ func (c *changes) Next(context.Context) (generation.Key, bool, error) {
 	}
 }
 
-// resolve finds out what the id stands for.
+// resolve finds the target that the id stands for.
 func (c *changes) resolve() (err error) {
 	value := ""
 	if c.all {

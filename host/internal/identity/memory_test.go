@@ -107,7 +107,7 @@ func inMemory(tb testing.TB) *mappings {
 	return &mappings{tb, generation.New(store, project, batch.Identity)}
 }
 
-// of reads a generation, and checks what holds for each.
+// of reads a generation, and checks the promises that hold for each.
 func (m *mappings) of(g *pipeline.Generation) map[string]string {
 	m.tb.Helper()
 	rows := map[string]string{}

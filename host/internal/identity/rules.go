@@ -44,8 +44,9 @@ func rulesOf(kind schema.Identity, limit int) rules {
 	}
 }
 
-// simplified: the first link of a device holds. What the table has of an id is
-// the user that it stands for, or nothing when it is a user.
+// simplified applies a link by the simplified rules: the first link of a device
+// holds. The table's value of an id is the user that it stands for; a user has
+// none.
 func simplified(t *table, l schema.Link) (*refusal, error) {
 	if l.Verb != schema.VerbLink {
 		return nil, nil // verbs have no effect
@@ -81,8 +82,8 @@ func simplified(t *table, l schema.Link) (*refusal, error) {
 	return nil, nil
 }
 
-// original: ids are joined into clusters of at most limit. What the table has
-// of an id is the number of its cluster.
+// original applies links by the original rules: ids are joined into clusters of at
+// most limit. The table's value of an id begins with the number of its cluster.
 type original struct{ limit int }
 
 func (o original) apply(t *table, l schema.Link) (*refusal, error) {
@@ -121,8 +122,8 @@ func (o original) apply(t *table, l schema.Link) (*refusal, error) {
 	return nil, nil
 }
 
-// check says what keeps two clusters, nil for an id that was never linked,
-// apart.
+// check returns the reason not to join two clusters, or nil. A nil cluster is that
+// of an id that was never linked.
 func (o original) check(l schema.Link, a, b *cluster, second key) *refusal {
 	switch {
 	case l.Verb == schema.VerbIdentify && b != nil && b.identified:
@@ -136,7 +137,7 @@ func (o original) check(l schema.Link, a, b *cluster, second key) *refusal {
 	return nil
 }
 
-// isGUID says whether an id, but for the prefix that some clients give it, is a
+// isGUID reports whether an id, without the prefix that some clients give it, is a
 // UUID of version 4.
 func isGUID(id string) bool {
 	id = strings.TrimPrefix(id, "$device:")
@@ -159,8 +160,9 @@ func isGUID(id string) bool {
 	return true
 }
 
-// legacy: events of an alias that come later are stored under what it stands
-// for. What the table has of an alias is that id. There are no mappings.
+// legacy applies links by the legacy rules: later events of an alias are stored
+// under the id that it stands for. The table's value of an alias is that id. There
+// are no mappings.
 type legacy struct{ limit int }
 
 func (o legacy) apply(t *table, l schema.Link) (*refusal, error) {
@@ -178,7 +180,7 @@ func (o legacy) apply(t *table, l schema.Link) (*refusal, error) {
 		}
 		return refuse(AliasExists, "alias already exists with the id"), nil
 	}
-	// The chain of what it would stand for must end, and elsewhere.
+	// The chain of ids that it would stand for must end, and not at the alias.
 	for at, steps := target, 1; ; steps++ {
 		if at == alias {
 			return refuse(SameIDs, "alias stands for itself: %s", l.AnonymousID), nil

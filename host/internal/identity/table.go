@@ -10,8 +10,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// table is the index as the rules see it: what is stored, and over it what the
-// links of a batch have changed.
+// table is the index as the rules see it: the stored index, and over it the changes
+// of a batch's links.
 type table struct {
 	db     *pebble.DB
 	counts *counts
@@ -23,15 +23,15 @@ type table struct {
 	buffer   []byte
 }
 
-// entry is what rules have of an id.
+// entry is the value that rules keep of an id.
 type entry struct {
 	value   string
 	present bool
 	changed bool
 }
 
-// numberSize is the length of what an id's value begins with, in front of the
-// head's id: the number of its cluster, big-endian.
+// numberSize is the length of the cluster's number, big-endian, with which an id's
+// value begins. The head's id follows.
 const numberSize = 8
 
 // cluster is ids that are one person, at least two.
@@ -49,7 +49,7 @@ type cluster struct {
 	removed []key // stored members of one that is gone
 }
 
-// count is how many ids an id's cluster has: nil is one of its own.
+// count returns the number of ids in a cluster; 1 for nil, an id without a cluster.
 func (c *cluster) count() int {
 	if c == nil {
 		return 1
@@ -80,7 +80,7 @@ func (t *table) load(stored []byte, fn func(value []byte) error) (bool, error) {
 	return true, errors.Join(fn(value), closer.Close())
 }
 
-// get is what the rules have of an id.
+// get returns the value that the rules keep of an id, and whether there is one.
 func (t *table) get(k key) (string, bool, error) {
 	if e, ok := t.ids[k]; ok {
 		return e.value, e.present, nil
@@ -146,7 +146,7 @@ func (t *table) set(k key, value string) {
 	t.ids[k] = entry{value: value, present: true, changed: true}
 }
 
-// changed notes that what the id stands for has changed.
+// changed notes that the id stands for another target than before.
 func (t *table) changed(k key) {
 	if t.dirty != nil {
 		t.dirty[k] = struct{}{}
@@ -256,7 +256,7 @@ func (t *table) join(first, second key, a, b *cluster) (*cluster, error) {
 	return into, t.turn(into, head)
 }
 
-// value is what the table has of the cluster's ids.
+// value returns the table's value of the cluster's ids.
 func (c *cluster) value() string {
 	var room [128]byte
 	return string(append(binary.BigEndian.AppendUint64(room[:0], c.number), c.head[hashSize:]...))
@@ -325,7 +325,7 @@ func (t *table) members(c *cluster, fn func(k key, stored bool)) error {
 	return nil
 }
 
-// write puts what has changed into a batch.
+// write puts the changes into a batch.
 func (t *table) write(b *pebble.Batch, epoch uint64, keep int64) error {
 	w := writer{b: b}
 	for k, e := range t.ids {
