@@ -193,7 +193,7 @@ func TestRefusesOtherFiles(t *testing.T) {
 	}
 }
 
-// A path is a path, whatever is in it.
+// Any path opens the file of that name, also one with characters of a URI.
 func TestAnyPathIsOpened(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a b?mode=ro&c%20#d")
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -206,7 +206,7 @@ func TestAnyPathIsOpened(t *testing.T) {
 }
 
 // Durable means: the log is synced before a transaction ends.
-func TestWhatAConnectionIsSetTo(t *testing.T) {
+func TestSettingsOfAConnection(t *testing.T) {
 	c := newCatalog(t)
 	for name, db := range map[string]*sql.DB{"write": c.write, "read": c.read} {
 		var mode string

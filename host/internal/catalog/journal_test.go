@@ -303,7 +303,7 @@ func randomExtents(r *rand.Rand) []journal.Extent {
 }
 
 // Segments and Extents return the segments and extents of the seals.
-func TestSegmentsAreWhatWasSealed(t *testing.T) {
+func TestSegmentsAreThoseOfTheSeals(t *testing.T) {
 	c := newCatalog(t)
 	r := rand.New(rand.NewPCG(1, 11))
 	var seals []journal.Seal

@@ -84,7 +84,7 @@ func TestAPipelineIsRegisteredOnce(t *testing.T) {
 	}
 }
 
-func TestWhatIsFixedDoesNotChange(t *testing.T) {
+func TestFixedPropertiesDoNotChange(t *testing.T) {
 	c := newCatalog(t)
 	if err := c.RegisterProject(t.Context(), 8, "other", "UTC"); err != nil {
 		t.Fatal(err)
@@ -136,7 +136,7 @@ func TestOverlappingDatesAtOneTargetAreRefused(t *testing.T) {
 		{"open-ended from before", "2026-01-01", "", false, lake("s3://a/x")[0], true},
 		{"the day before", "2026-02-01", "2026-02-28", false, lake("s3://a/x")[0], false},
 		{"the day after", "2026-04-01", "", false, lake("s3://a/x")[0], false},
-		{"behind an open end", "2027-01-01", "2027-12-31", true, lake("s3://a/x")[0], true},
+		{"after an open end", "2027-01-01", "2027-12-31", true, lake("s3://a/x")[0], true},
 		{"before an open end", "2026-02-01", "2026-02-28", true, lake("s3://a/x")[0], false},
 		{"another place", "2026-03-01", "2026-03-31", false, lake("s3://a/y")[0], false},
 		{"a place below", "2026-03-01", "2026-03-31", false, lake("s3://a/x/y")[0], false},
@@ -240,8 +240,8 @@ func TestAdoptTakesATargetOver(t *testing.T) {
 	}
 }
 
-// Two processes register at once: of those that overlap one is registered, and
-// a name gets one id.
+// Two processes register pipelines at once: of two that overlap one is registered,
+// and a name gets one id.
 func TestRegistrationsRace(t *testing.T) {
 	c := pair(t)
 	for round := range 20 {

@@ -273,9 +273,9 @@ func (c *Catalog) RecordFailure(ctx context.Context, lease pipeline.Lease, reaso
 	})
 }
 
-// ExpireLeases ends the leases of all other owners: the caller knows that
-// there are none, because it holds the lock of the data directory. Their fences
-// stay behind.
+// ExpireLeases ends the leases of all other owners: the caller knows that no other
+// owner lives, because it holds the lock of the data directory. Fences do not
+// change.
 func (c *Catalog) ExpireLeases(ctx context.Context) error {
 	_, err := c.write.ExecContext(ctx, `UPDATE runs SET owner = '', lease_expires_at = 0 WHERE owner <> ? AND owner <> ''`, c.owner)
 	if err == nil {
@@ -352,7 +352,7 @@ func (c *Catalog) RestartPipeline(ctx context.Context, p *pipeline.Pipeline, r R
 		} else if r.Agreed > 0 {
 			err := tx.QueryRowContext(ctx, `SELECT next_cursor FROM runs WHERE pipeline = ? AND number = ?`, p.ID, r.Agreed).Scan(&cursor)
 			if err != nil {
-				return fmt.Errorf("cursor behind run %d: %w", r.Agreed, err)
+				return fmt.Errorf("cursor after run %d: %w", r.Agreed, err)
 			}
 		}
 		_, err = tx.ExecContext(ctx, `DELETE FROM runs WHERE pipeline = ? AND (state <> 'succeeded' OR number > ?)`, p.ID, r.Agreed)

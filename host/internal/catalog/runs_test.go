@@ -120,8 +120,8 @@ func TestExtentsOfARunAreKeptAsTheyAre(t *testing.T) {
 	}
 }
 
-// A pipeline has one run at a time that is not done, whatever state that is in,
-// and its cursor stays until it is.
+// A pipeline has at most one run that is not done, in any state. The pipeline's
+// cursor does not move until the run is done.
 func TestOneRunAtATime(t *testing.T) {
 	c := newCatalog(t)
 	stale, run := planned(t, c)
@@ -535,8 +535,9 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
-// A pipeline goes on behind its destination's last run, from the cursor behind
-// the last run that both have; the numbers of the others are not used again.
+// A pipeline continues with the number after its destination's last run, from the
+// cursor after the last run that both have; the numbers of the others are not used
+// again.
 func TestRestartPipeline(t *testing.T) {
 	for name, tt := range map[string]struct {
 		restart  Restart

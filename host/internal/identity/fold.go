@@ -120,7 +120,7 @@ func (x *Index) foldExtents(ctx context.Context, extents []pipeline.Extent, last
 // folding is a fold under way: the links and changes that are not stored yet.
 type folding struct {
 	x       *Index
-	at      position // behind the links that were read
+	at      position // after the links that were read
 	links   []placed // read, and not yet in the table
 	keys    []key
 	table   *table
@@ -129,7 +129,7 @@ type folding struct {
 	rows    []byte
 }
 
-// placed is a link, and the position behind it.
+// placed is a link, and the position after it.
 type placed struct {
 	schema.Link
 	at position

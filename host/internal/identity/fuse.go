@@ -275,8 +275,8 @@ func (f *fusedFile) Stat() (info vfs.FileInfo, err error) {
 	return info, err
 }
 
-// void is the file behind a blown fuse. Its writing methods are never called:
-// a blown fuse carries out no change.
+// void is the file that a blown fuse opens. Its writing methods are never called:
+// a blown fuse drops all changes.
 type void struct{ vfs.File }
 
 func (void) Close() error { return nil }

@@ -163,7 +163,7 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-func TestFailuresSayWhatHappened(t *testing.T) {
+func TestFailuresNameTheLinkAndReason(t *testing.T) {
 	j := &memJournal{}
 	j.add(t, "one", 10, 10, identify(a1, a1), identify("U", "session"), identify("U", a1), identify("V", a1), alias("U", "X"), alias("V", "X"))
 	j.add(t, "two", 100, 100, append(cluster("W", 0, 4), identify("U", strings.Repeat("é", 1000)))...)

@@ -365,7 +365,7 @@ func (x *Index) retryRebuilt(fn func() error) error {
 	}
 	err := fn()
 	if x.fuse.Fault() == nil && isDamage(err) {
-		x.o.Log.Warn("the identity index is damaged and is rebuilt", "directory", x.o.Dir, "error", err)
+		x.o.Log.Warn("the identity index is damaged; will rebuild it", "directory", x.o.Dir, "error", err)
 		if err := x.reset(); err != nil {
 			return err
 		}

@@ -18,8 +18,9 @@ import (
 var ErrNoMappings = errors.New("a project with legacy identity has no identity mappings")
 
 // Generation folds the links of the journal up to seq, if they are not folded
-// yet, and makes the generation of mappings behind last, the latest one, nil if
-// there is none. It is durable and named nowhere: the caller makes it the latest.
+// yet, and makes the generation of mappings that follows last, the latest one; nil
+// if there is none. The new generation is durable, but the catalog does not name
+// it: the caller makes it the latest.
 func (x *Index) Generation(ctx context.Context, store *generation.Store, last *pipeline.Generation, seq int64) (*pipeline.Generation, error) {
 	if x.o.Rules == schema.Legacy {
 		return nil, ErrNoMappings

@@ -45,8 +45,8 @@ func rulesOf(kind schema.Identity, limit int) rules {
 }
 
 // simplified applies a link by the simplified rules: the first link of a device
-// holds. The table's value of an id is the user that it stands for; a user has
-// none.
+// holds. The table's value of an id is the user that it stands for, and empty for a
+// user.
 func simplified(t *table, l schema.Link) (*refusal, error) {
 	if l.Verb != schema.VerbLink {
 		return nil, nil // verbs have no effect
@@ -66,8 +66,8 @@ func simplified(t *table, l schema.Link) (*refusal, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A user whose id has the form of a device that is somebody's, or the other
-	// way round, would need a second hop.
+	// A user whose id is also a device that stands for another user, or the
+	// reverse, would need a second hop.
 	if known || seen && of != "" {
 		return refuse(AlreadyAssigned, "$anon_distinct_id already identified: %s", l.AnonymousID), nil
 	}

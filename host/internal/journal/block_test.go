@@ -71,7 +71,7 @@ func TestTheEarliestOfEqualRowsStays(t *testing.T) {
 		fast := make(chan error)
 		go func() { fast <- (&worker{w: w, encoder: segment.NewEncoder()}).do(jobs[1]) }()
 		for range 1000 {
-			runtime.Gosched() // whatever the fast one can do alone it does now
+			runtime.Gosched() // lets the fast worker do all that it can do alone
 		}
 		if err := (&worker{w: w, encoder: segment.NewEncoder()}).do(jobs[0]); err != nil {
 			t.Fatal(err)
@@ -88,9 +88,9 @@ func TestTheEarliestOfEqualRowsStays(t *testing.T) {
 	}
 }
 
-// Links go to the workers in the order in which they came, whatever day they
-// are of: of equal ones the first counts. Those that are dated back go to the day
-// of those before them.
+// Links of all days go to the workers in the order in which they came: of equal
+// links the first counts. A link that is dated before an earlier link goes to the
+// day of that link.
 func TestLinksKeepTheirOrderAcrossDays(t *testing.T) {
 	w := blockBench(t)
 	w.open = newOpenSegment(0)

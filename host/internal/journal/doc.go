@@ -27,8 +27,7 @@
 //     loses no row of it.
 //   - J2: a sealed segment never changes; each segment in the catalog is whole and
 //     checksummed on disk.
-//   - J3: memory is bounded by Options, whatever the number of rows, days and
-//     keys.
+//   - J3: memory is bounded by Options, for any number of rows, days and keys.
 //   - Operations and links are read in the order in which they were appended:
 //     segments by sequence, a segment's extents by index, rows as they lie.
 //     Events keep that order within a partition, but for those whose key is kept

@@ -194,7 +194,7 @@ func random(r *rand.Rand, n, days int) (ids []string, times []int64) {
 
 // The journal holds each row once, in its own day, for any rows and any division
 // into chunks and seals.
-func TestWhatIsWrittenIsRead(t *testing.T) {
+func TestAppendedRowsAreRead(t *testing.T) {
 	for seed := range uint64(12) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		b := newBench(t)
@@ -308,8 +308,8 @@ func TestDatesFollowTheZone(t *testing.T) {
 	}
 }
 
-// Operations and links are read in the order in which they were appended,
-// whatever their dates and wherever blocks and segments end.
+// Operations and links are read in the order in which they were appended, with any
+// dates and any ends of blocks and segments.
 func TestOrderIsKept(t *testing.T) {
 	zone, err := time.LoadLocation("America/New_York")
 	if err != nil {
@@ -500,7 +500,7 @@ func TestACursorThatWasMovedStopsTheSeal(t *testing.T) {
 
 // A file's path is bytes: Rebuild returns the same cursors as were sealed, even
 // for paths that are not valid JSON strings.
-func TestPositionsThatAreNoText(t *testing.T) {
+func TestPositionsOfArbitraryBytes(t *testing.T) {
 	b := newBench(t)
 	w := b.writer(b.options())
 	want := map[string]string{}

@@ -71,7 +71,7 @@ func TestASealWaitsForNothingBehindIt(t *testing.T) {
 			t.Error(err)
 		}
 	case <-time.After(30 * time.Second):
-		t.Error("a seal waits for the rows behind it")
+		t.Error("a seal waits for the rows after it")
 	}
 	close(gates[1])
 	if err := <-seals[1]; err != nil {

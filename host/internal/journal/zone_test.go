@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// In every time zone there is, the date is that of the clock on the wall:
-// around each change of the clock since 1970, at each midnight near it, and
-// wherever else, in whatever order one asks.
+// In every time zone, the date is that of the local clock: around each change of
+// the clock since 1970, at each midnight near it, and at random instants in random
+// order.
 func TestDatesOfEveryZone(t *testing.T) {
 	t.Parallel()
 	names, err := os.ReadFile("../config/zones.txt")

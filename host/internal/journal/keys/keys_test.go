@@ -226,7 +226,7 @@ func (m *model) find(set *Set, r *rand.Rand, day segment.Day) {
 	}
 	for i := range keys {
 		if found[i] != want[i] {
-			m.t.Errorf("key %x of %s behind seal %d: found %t, want %t", keys[i], day, after, found[i], want[i])
+			m.t.Errorf("key %x of %s after seal %d: found %t, want %t", keys[i], day, after, found[i], want[i])
 			return
 		}
 	}
@@ -512,8 +512,8 @@ func TestLookUpsWhileRunsChange(t *testing.T) {
 	}
 }
 
-// Whatever sizes seals have, the number of runs and how often a key is written
-// grow with the logarithm of the number of keys.
+// For seals of any sizes, the number of runs and the number of times that a key is
+// written grow with the logarithm of the number of keys.
 func TestTheMergePolicyIsBounded(t *testing.T) {
 	r := rand.New(rand.NewPCG(6, 10))
 	sizes := map[string]func(i int) int64{

@@ -41,9 +41,8 @@ func (b *BlockInfo) totals() batch.Totals {
 	}
 }
 
-// Section is sorted keys of one day: at most SectionKeys of them, with a
-// filter behind them. The keys of a day that has more lie in several sections,
-// in order.
+// Section holds sorted keys of one day, at most SectionKeys of them, followed by
+// their filter. A day with more keys has several sections, in order.
 type Section struct {
 	Day            Day
 	Count          int

@@ -84,7 +84,7 @@ func open(t testing.TB, file []byte) *File {
 	return f
 }
 
-func TestWhatIsBuiltIsRead(t *testing.T) {
+func TestBuiltSegmentsAreRead(t *testing.T) {
 	tests := []struct {
 		name                     string
 		partitions, blocks, rows int
