@@ -23,6 +23,7 @@ type options struct {
 	large int    // rounds at 10 M; 0: none
 	scale int    // divides every number of rows, to try the bench itself
 	only  string // part or parts, separated by commas; empty: all
+	store string // of the part stores: the stores, separated by commas; empty: all
 }
 
 // part is a part of the bench that can run alone.
@@ -50,6 +51,7 @@ func main() {
 	flag.IntVar(&o.large, "large", 3, "rounds with 10 million events; 0: none")
 	flag.IntVar(&o.scale, "scale", 1, "divide every number of rows by this")
 	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: process, stores, collect, folds, dedup, planning; default: all")
+	flag.StringVar(&o.store, "store", "", "stores of the part stores, separated by commas: localfs, s3, gcs, azure; default: all")
 	flag.Parse()
 	if err := command(o, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

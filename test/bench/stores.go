@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -224,6 +225,9 @@ func stores(ctx context.Context, b *runner, r *report) error {
 	of := b.builds[len(b.builds)-1]
 	head(fmt.Sprintf("plugins of stores, one run each, n = 1, %d processors", runtime.NumCPU()), "rows", "plugin µs CPU per row", "÷ limit per row", "plugin MiB", "host MiB")
 	for _, store := range benchedStores {
+		if b.store != "" && !slices.Contains(strings.Split(b.store, ","), store.name) {
+			continue
+		}
 		for _, s := range []storeRun{{store, large, 2}, {store, large, 16}, {store, year, 2}} {
 			u, err := s.run(ctx, b.dir, of)
 			if err != nil {
