@@ -18,7 +18,7 @@ import (
 const (
 	// chunkSize is the size of one request of a resumable upload, in bytes. Each
 	// such upload holds one chunk in memory.
-	chunkSize = 8 << 20
+	chunkSize = 4 << 20
 	// chunkTimeout bounds one request of a resumable upload, chunkDeadline the
 	// request with its retries.
 	chunkTimeout  = time.Minute
