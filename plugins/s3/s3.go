@@ -75,7 +75,7 @@ func open(ctx context.Context, c sdk.Config, shared *parts.Pool) (sdk.Destinatio
 func newStore(client *s3.Client, c config, shared *parts.Pool) *store {
 	return &store{
 		client: client, bucket: c.Bucket, arn: c.bucketARN(), encrypt: c.encryption(), sums: newSums(c.Checksums),
-		buffers: shared, forData: c.unsigned(),
+		buffers: shared, forData: c.unsigned(), callTimeout: callTimeout,
 	}
 }
 

@@ -32,6 +32,8 @@ type store struct {
 	buffers *parts.Pool
 	// forData are the additional options of calls that carry rows.
 	forData []func(*s3.Options)
+
+	callTimeout time.Duration // of one call with all its retries
 }
 
 // encryption is the server-side encryption that requests ask for.
@@ -44,7 +46,7 @@ func (s *store) target() *string { return &s.bucket }
 
 // Read implements lake.Store.
 func (s *store) Read(ctx context.Context, name string, limit int64) ([]byte, lake.Version, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.callTimeout)
 	defer cancel()
 	in := &s3.GetObjectInput{Bucket: s.target(), Key: &name}
 	if limit <= 64<<10 {
@@ -69,7 +71,7 @@ func (s *store) Read(ctx context.Context, name string, limit int64) ([]byte, lak
 // Stat implements lake.Store. The service returns the CRC-32 of the whole object
 // if it was written with checksums = "crc32".
 func (s *store) Stat(ctx context.Context, name string) (lake.Info, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.callTimeout)
 	defer cancel()
 	in := &s3.HeadObjectInput{Bucket: s.target(), Key: &name}
 	if s.sums.crc32 {
@@ -89,7 +91,7 @@ func (s *store) Stat(ctx context.Context, name string) (lake.Info, error) {
 
 // ReadRange implements lake.Store.
 func (s *store) ReadRange(ctx context.Context, name string, at lake.Version, offset, n int64) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.callTimeout)
 	defer cancel()
 	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{
 		Bucket: s.target(), Key: &name, IfMatch: aws.String(string(at)), Range: aws.String(fmt.Sprintf("bytes=%d-%d", offset, offset+n-1)),
@@ -149,7 +151,7 @@ func (s *store) putInput(name string, data []byte) *s3.PutObjectInput {
 }
 
 func (s *store) putObject(ctx context.Context, in *s3.PutObjectInput, options ...func(*s3.Options)) (*s3.PutObjectOutput, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.callTimeout)
 	defer cancel()
 	out, err := s.client.PutObject(ctx, in, options...)
 	if err != nil {
@@ -168,8 +170,13 @@ func (s *store) List(ctx context.Context, prefix string, deep bool, yield func(l
 		in.Delimiter = aws.String("/")
 	}
 	pages := s3.NewListObjectsV2Paginator(s.client, in)
+	next := func() (*s3.ListObjectsV2Output, error) {
+		ctx, cancel := context.WithTimeout(ctx, s.callTimeout)
+		defer cancel()
+		return pages.NextPage(ctx)
+	}
 	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
+		page, err := next()
 		if err != nil {
 			return s.classify("s3:ListBucket", prefix, err)
 		}
@@ -191,32 +198,47 @@ func (s *store) Delete(ctx context.Context, names []string) error {
 	if len(names) >= manyDeletes && s.sums.crc32 {
 		return s.deleteMany(ctx, names)
 	}
-	for _, name := range names {
-		_, err := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: s.target(), Key: &name})
-		if err = s.classify("s3:DeleteObject", name, err); err != nil && !errors.Is(err, lake.ErrNotFound) {
+	return lake.DeleteEach(ctx, names, s.deleteOne)
+}
+
+func (s *store) deleteOne(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, s.callTimeout)
+	defer cancel()
+	_, err := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: s.target(), Key: &name})
+	err = s.classify("s3:DeleteObject", name, err)
+	if errors.Is(err, lake.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+func (s *store) deleteMany(ctx context.Context, names []string) error {
+	for chunk := range slices.Chunk(names, 1000) {
+		if err := s.deleteChunk(ctx, chunk); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *store) deleteMany(ctx context.Context, names []string) error {
-	for chunk := range slices.Chunk(names, 1000) {
-		ids := make([]types.ObjectIdentifier, len(chunk))
-		for i, name := range chunk {
-			ids[i].Key = aws.String(name)
-		}
-		out, err := s.client.DeleteObjects(ctx, &s3.DeleteObjectsInput{
-			Bucket: s.target(), Delete: &types.Delete{Objects: ids, Quiet: aws.Bool(true)},
-		})
-		if err != nil {
-			return s.classify("s3:DeleteObject", chunk[0], err)
-		}
-		for _, e := range out.Errors {
-			if code := aws.ToString(e.Code); code != "NoSuchKey" {
-				return s.classifyCode("s3:DeleteObject", aws.ToString(e.Key), code, 0,
-					fmt.Errorf("%s: %s", code, aws.ToString(e.Message)))
-			}
+// deleteChunk deletes at most a thousand objects in one request.
+func (s *store) deleteChunk(ctx context.Context, names []string) error {
+	ctx, cancel := context.WithTimeout(ctx, s.callTimeout)
+	defer cancel()
+	ids := make([]types.ObjectIdentifier, len(names))
+	for i, name := range names {
+		ids[i].Key = aws.String(name)
+	}
+	out, err := s.client.DeleteObjects(ctx, &s3.DeleteObjectsInput{
+		Bucket: s.target(), Delete: &types.Delete{Objects: ids, Quiet: aws.Bool(true)},
+	})
+	if err != nil {
+		return s.classify("s3:DeleteObject", names[0], err)
+	}
+	for _, e := range out.Errors {
+		if code := aws.ToString(e.Code); code != "NoSuchKey" {
+			return s.classifyCode("s3:DeleteObject", aws.ToString(e.Key), code, 0,
+				fmt.Errorf("%s: %s", code, aws.ToString(e.Message)))
 		}
 	}
 	return nil
@@ -241,8 +263,13 @@ func (s *store) Fence(ctx context.Context, name string, _ lake.Attempt) (lake.Ve
 // EndUploads implements lake.UploadEnder.
 func (s *store) EndUploads(ctx context.Context, prefix string, match func(string) bool) error {
 	pages := s3.NewListMultipartUploadsPaginator(s.client, &s3.ListMultipartUploadsInput{Bucket: s.target(), Prefix: &prefix})
+	next := func() (*s3.ListMultipartUploadsOutput, error) {
+		ctx, cancel := context.WithTimeout(ctx, s.callTimeout)
+		defer cancel()
+		return pages.NextPage(ctx)
+	}
 	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
+		page, err := next()
 		if err != nil {
 			return s.classify("s3:ListBucketMultipartUploads", prefix, err)
 		}
@@ -258,6 +285,8 @@ func (s *store) EndUploads(ctx context.Context, prefix string, match func(string
 }
 
 func (s *store) abort(ctx context.Context, name, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, s.callTimeout)
+	defer cancel()
 	_, err := s.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: s.target(), Key: &name, UploadId: &id})
 	err = s.classify("s3:AbortMultipartUpload", name, err)
 	if errors.Is(err, lake.ErrAborted) {

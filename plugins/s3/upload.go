@@ -79,7 +79,7 @@ func (u *upload) Write(p []byte) (int, error) {
 
 // begin starts the multipart upload.
 func (u *upload) begin() error {
-	ctx, cancel := context.WithTimeout(u.ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(u.ctx, u.store.callTimeout)
 	defer cancel()
 	in := &s3.CreateMultipartUploadInput{
 		Bucket: u.store.target(), Key: &u.name,
@@ -120,7 +120,7 @@ func (u *upload) Send(number int, data []byte) error {
 }
 
 func (u *upload) sendPart(number int32, data []byte) (types.CompletedPart, error) {
-	ctx, cancel := context.WithTimeout(u.ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(u.ctx, u.store.callTimeout)
 	defer cancel()
 	sum, contentMD5 := u.store.sums.of(data)
 	out, err := u.store.client.UploadPart(ctx, &s3.UploadPartInput{
@@ -190,7 +190,7 @@ func (u *upload) Switch(ctx context.Context) error {
 // the whole object.
 func (u *upload) complete(ctx context.Context, ifMatch, ifNoneMatch *string) error {
 	slices.SortFunc(u.parts, func(a, b types.CompletedPart) int { return int(*a.PartNumber - *b.PartNumber) })
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, u.store.callTimeout)
 	defer cancel()
 	in := &s3.CompleteMultipartUploadInput{
 		Bucket: u.store.target(), Key: &u.name, UploadId: &u.id,
@@ -228,6 +228,8 @@ func (u *upload) complete(ctx context.Context, ifMatch, ifNoneMatch *string) err
 // there reports whether the stored object is the uploaded one. It compares the
 // size and the checksum, or the ETag if the service returns no checksum.
 func (u *upload) there(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, u.store.callTimeout)
+	defer cancel()
 	in := &s3.HeadObjectInput{Bucket: u.store.target(), Key: &u.name}
 	if u.store.sums.crc32 {
 		in.ChecksumMode = types.ChecksumModeEnabled
@@ -275,8 +277,6 @@ func (u *upload) Abort(ctx context.Context) error {
 	if u.id == "" {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	if err := u.store.abort(ctx, u.name, u.id); err != nil && !errors.Is(err, lake.ErrNotFound) {
 		return fmt.Errorf("abort the upload of %s: %w", u.name, err)
 	}
