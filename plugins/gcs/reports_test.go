@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -372,6 +373,48 @@ func hintOf(err error) string {
 		return e.Hint
 	}
 	return ""
+}
+
+// Every call ends within its time limit, each page of a list too: the client retries
+// without an end (googleapis/google-cloud-go#6547).
+func TestEveryCallHasATimeLimit(t *testing.T) {
+	_, s := newServer(t)
+	s.callTimeout = time.Nanosecond
+	ctx := t.Context()
+	for call, f := range map[string]func() error{
+		"Read":      func() error { _, _, err := s.Read(ctx, "a", 1); return err },
+		"Stat":      func() error { _, err := s.Stat(ctx, "a"); return err },
+		"ReadRange": func() error { _, err := s.ReadRange(ctx, "a", "1/1", 0, 1); return err },
+		"WriteIf":   func() error { _, err := s.WriteIf(ctx, "a", []byte("x"), ""); return err },
+		"List":      func() error { return s.List(ctx, "a", true, func(lake.Object) error { return nil }) },
+		"Delete":    func() error { return s.Delete(ctx, []string{"a"}) },
+		"Fence":     func() error { _, err := s.Fence(ctx, "a", lake.NewAttempt(1, 1)); return err },
+	} {
+		if err := f(); !errors.Is(err, context.DeadlineExceeded) || protocol.ClassOf(err) != protocol.Retryable {
+			t.Errorf("%s: class %v of %v, want a retryable error of the deadline", call, protocol.ClassOf(err), err)
+		}
+	}
+}
+
+// A list of several pages is whole.
+func TestAListHasManyPages(t *testing.T) {
+	_, s := newServer(t)
+	var names, listed []string
+	for i := range pageSize + 2 {
+		names = append(names, fmt.Sprintf("a/%05d", i))
+	}
+	for _, name := range names {
+		if _, err := s.WriteIf(t.Context(), name, nil, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := s.List(t.Context(), "a/", true, func(o lake.Object) error {
+		listed = append(listed, o.Name)
+		return nil
+	})
+	if err != nil || !slices.Equal(listed, names) {
+		t.Errorf("%d of %d objects are listed, %v", len(listed), len(names), err)
+	}
 }
 
 // The time limit of single calls does not end an upload that takes longer

@@ -227,22 +227,35 @@ func (s *store) List(ctx context.Context, prefix string, deep bool, yield func(l
 	if err := query.SetAttrSelection([]string{"Name", "Size"}); err != nil {
 		return sdk.Permanent(fmt.Errorf("list %s: %w", prefix, err))
 	}
-	objects := client.Bucket(s.bucket).Objects(ctx, query)
-	for {
-		o, err := objects.Next()
-		if errors.Is(err, iterator.Done) {
-			return nil
-		}
-		if err != nil {
+	for token := ""; ; {
+		var page []*storage.ObjectAttrs
+		if page, token, err = s.page(ctx, client.Bucket(s.bucket), query, token); err != nil {
 			return s.classify("storage.objects.list", err)
 		}
-		if o.Prefix != "" {
-			continue // a directory
+		for _, o := range page {
+			if o.Prefix != "" {
+				continue // a directory
+			}
+			if err := yield(lake.Object{Name: o.Name, Size: o.Size}); err != nil {
+				return err
+			}
 		}
-		if err := yield(lake.Object{Name: o.Name, Size: o.Size}); err != nil {
-			return err
+		if token == "" {
+			return nil
 		}
 	}
+}
+
+// pageSize is the number of objects in one page of a list, the service's own.
+const pageSize = 1000
+
+// page returns the page of a list that starts at token, and the token of the next
+// one; empty: it is the last one.
+func (s *store) page(ctx context.Context, b *storage.BucketHandle, query *storage.Query, token string) (page []*storage.ObjectAttrs, next string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.callTimeout)
+	defer cancel()
+	next, err = iterator.NewPager(b.Objects(ctx, query), pageSize, token).NextPage(&page)
+	return page, next, err
 }
 
 // Delete implements lake.Store. All names are tried before an error is
