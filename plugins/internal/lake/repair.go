@@ -288,55 +288,60 @@ func (u *restoring) Abort(ctx context.Context) error {
 
 // prepareRepair decides which of the unnamed objects may be removed.
 func (l *Lake) prepareRepair(ctx context.Context, a *attempt) error {
-	receipts := map[int64]map[string]bool{a.run.Number: namedBy(a.repair.receipt)}
+	m := a.manifest
+	kept := namedBy(a.repair.receipt, a.runReceipt(), m.Receipt, m.Prepared)
+	for _, f := range m.Files {
+		kept[f.Name] = true
+	}
+	receipts := map[int64]*RunReceipt{a.run.Number: a.repair.receipt}
 	for _, name := range a.repair.want.Remove {
 		_, run, own := a.lay.owned(name)
 		if !own && (name != a.lay.fixed() || a.run.Stream == sdk.Events) {
 			return sdk.Permanent(fmt.Errorf("%s is not removed: it is not one of the pipeline's own names", name))
 		}
-		if _, ok := receipts[run]; !ok && a.run.Stream == sdk.Events && a.manifest.committed(run) {
-			r, _, err := l.storedReceipt(ctx, a.lay, a.manifest, run)
+		if _, ok := receipts[run]; !ok && a.run.Stream == sdk.Events && m.committed(run) {
+			r, _, err := l.storedReceipt(ctx, a.lay, m, run)
 			if err != nil {
 				return err
 			}
-			receipts[run] = namedBy(r)
+			receipts[run] = r
+			maps.Copy(kept, namedBy(r))
 		}
-		if a.unnamed(name, run, receipts[run]) {
+		if !kept[name] && a.removable(name, run, receipts[run] != nil) {
 			a.repair.remove = append(a.repair.remove, name)
 		}
 	}
 	return nil
 }
 
-// namedBy returns the names of a receipt's objects; nil for no receipt.
-func namedBy(r *RunReceipt) map[string]bool {
-	if r == nil {
-		return nil
-	}
+// namedBy returns the names of the objects of receipts. A receipt may be nil.
+func namedBy(receipts ...*RunReceipt) map[string]bool {
 	names := make(map[string]bool)
-	for _, p := range r.Partitions {
-		for _, f := range p.Files {
-			names[f.Name] = true
+	for _, r := range receipts {
+		if r == nil {
+			continue
+		}
+		for _, p := range r.Partitions {
+			for _, f := range p.Files {
+				names[f.Name] = true
+			}
 		}
 	}
 	return names
 }
 
-// unnamed reports whether no commit names an object, and none will. receipt are
-// the names of its run's objects; nil: they are not known. The names of runs that
-// may follow soon are kept.
-func (a *attempt) unnamed(name string, run int64, receipt map[string]bool) bool {
+// removable reports whether an object that no record names may be removed. known
+// is whether the receipt of its run was read: without it, the run may have written
+// the object. The names of runs that may follow soon are not removable.
+func (a *attempt) removable(name string, run int64, known bool) bool {
 	m := a.manifest
-	named := func(f File) bool { return f.Name == name }
 	switch {
-	case slices.ContainsFunc(m.Files, named) || namedBy(m.Receipt)[name] || namedBy(m.Prepared)[name] || receipt[name]:
-		return false
 	case name == a.lay.fixed():
 		return true
 	case !m.committed(run):
 		return slices.Contains(m.Void, run) || !slices.Contains(m.Unfinished, run) && run > m.Run+voidSwept
 	default:
-		return receipt != nil || a.run.Mode == sdk.Replace
+		return known || a.run.Mode == sdk.Replace
 	}
 }
 

@@ -2,6 +2,7 @@ package lake_test
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -202,5 +203,33 @@ func TestASetInPartsIsRepaired(t *testing.T) {
 	got.Fence, got.Attempt = want.Fence, want.Attempt
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the manifest (-before +after):\n%s", diff)
+	}
+}
+
+// A receipt that names no objects lets all of the run's objects look unnamed. A
+// repair that is told to remove them and restores the run keeps them.
+func TestObjectsOfTheRepairedRunAreNotRemoved(t *testing.T) {
+	s := exported(t)
+	before := s.Objects()
+	err := laketest.EditManifest(t.Context(), s, firstReceipt, func(r map[string]any) { r["partitions"] = []any{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := events(1, 9)
+	run.Repair = &sdk.Repair{Partitions: 1, Remove: []string{dir + "2026/06/01/events_to_out-c0ffee-00000001-0001.json.gz"}}
+	if before[run.Repair.Remove[0]] == "" {
+		t.Fatalf("there is no object %s", run.Repair.Remove[0])
+	}
+	if _, err := export(t.Context(), newLake(s), run, twoRuns[0]); err != nil {
+		t.Fatal(err)
+	}
+	after := s.Objects()
+	delete(before, manifest) // it holds the fence
+	delete(after, manifest)
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(before)), slices.Sorted(maps.Keys(after))); diff != "" {
+		t.Errorf("objects (-before +after):\n%s", diff)
+	}
+	if found, _ := problems(t, s, events(0, 0)); len(found) > 0 {
+		t.Errorf("problems are %v", found)
 	}
 }
