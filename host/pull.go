@@ -70,13 +70,27 @@ func (h *Host) openPull(ctx context.Context, c *config.Mixpanel, budgets map[str
 	})}
 	p.source, err = mixpanel.Open(mixpanel.Options{
 		Name: c.Reference(), Dir: filepath.Join(dir, c.Name), Client: p.client, Export: export, Profiles: profiles,
-		From: c.From, Lookback: c.Lookback, Zone: p.zone(), Now: time.Now, Cursors: cursors, Progress: p.reportDownload,
+		From: c.From, Lookback: c.Lookback, Zone: p.zone(), Now: time.Now, Cursors: cursors, Reload: p.reloadCursors, Progress: p.reportDownload,
 	})
 	if err != nil {
 		p.client.Close()
 		return nil, err
 	}
 	return p, nil
+}
+
+// reloadCursors returns the cursors of the source, after a seal: cursors that were
+// appended, by a command that was cancelled while it waited for the seal, are moved
+// then.
+func (p *puller) reloadCursors(ctx context.Context) (map[string][]byte, error) {
+	j, err := p.host.journal(ctx, p.config.Project)
+	if err != nil {
+		return nil, err
+	}
+	if err := j.writer.Seal(ctx); err != nil {
+		return nil, err
+	}
+	return p.host.catalog.Cursors(ctx, p.config.Project.ID, p.config.Reference())
 }
 
 // openBudget returns the budget that has a file.

@@ -115,6 +115,7 @@ func (w *world) open() {
 	w.source, err = Open(Options{
 		Name: "mixpanel.pull", Dir: filepath.Join(w.dir, "spool"), Client: client, Export: budget("export", w.limits), Profiles: budget("profiles", Limits{PerHour: 60, Concurrent: 5}),
 		From: from, Lookback: 48 * time.Hour, Zone: w.zone, Now: w.clock.now, Cursors: w.kept.cursors,
+		Reload: func(context.Context) (map[string][]byte, error) { return w.kept.cursors, nil },
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -213,10 +214,17 @@ func (k *keeper) store(ctx context.Context, _ *Download, pieces ingest.Source) e
 		k.lines[line] = true
 	}
 	for _, m := range moves {
-		if !bytes.Equal(k.cursors[m.Position], m.From) {
-			return fmt.Errorf("the cursor at %s is %s, and moves from %s", m.Position, k.cursors[m.Position], m.From)
+		if err := k.move(m); err != nil {
+			return err
 		}
-		k.cursors[m.Position] = m.To
 	}
+	return nil
+}
+
+func (k *keeper) move(m journal.CursorMove) error {
+	if !bytes.Equal(k.cursors[m.Position], m.From) {
+		return fmt.Errorf("the cursor at %s is %s, and moves from %s", m.Position, k.cursors[m.Position], m.From)
+	}
+	k.cursors[m.Position] = m.To
 	return nil
 }

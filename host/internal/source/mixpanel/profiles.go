@@ -73,9 +73,14 @@ func (s *Source) ReadProfiles(ctx context.Context, progress func(profiles, total
 	set := &ProfileSet{path: filepath.Join(s.o.Dir, profilesFile)}
 	err = s.readProfiles(ctx, set, progress)
 	if err == nil {
+		err = s.refresh(ctx, &s.staleProfiles, isProfiles)
+	}
+	if err == nil {
 		move := s.profilesMove(set)
 		if err = replace(ctx, set, move); err == nil {
 			s.setProfiles(move)
+		} else {
+			s.distrust(&s.staleProfiles)
 		}
 	}
 	return errors.Join(err, ignoreMissing(os.Remove(set.path)))
@@ -98,6 +103,8 @@ func (s *Source) setProfiles(m journal.CursorMove) {
 	// The value was encoded above.
 	_ = json.Unmarshal(m.To, &s.profiles)
 }
+
+func isProfiles(position string) bool { return !IsDay(position) }
 
 // readProfiles reads all pages into the file of a set.
 func (s *Source) readProfiles(ctx context.Context, set *ProfileSet, progress func(profiles, total int64)) (err error) {

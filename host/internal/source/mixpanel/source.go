@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -31,6 +30,10 @@ type Options struct {
 	Progress func(q Query, bytes int64)
 	// Cursors are the source's cursors, as the catalog holds them.
 	Cursors map[string][]byte
+	// Reload returns the cursors again after rows could not be stored: a seal that
+	// reported an error, or was not waited for, may have moved them. It returns only
+	// when no seal that may move them is under way.
+	Reload func(context.Context) (map[string][]byte, error)
 }
 
 // Store makes the rows of a download durable, together with the cursors of its last
@@ -48,6 +51,10 @@ type Source struct {
 	mu       sync.Mutex
 	schedule schedule
 	cursors  map[string][]byte
+	// A move of cursors of days, or of the one of profiles, failed: the catalog may
+	// have other ones.
+	staleDays, staleProfiles bool
+
 	failures map[journal.Day]int // in a row
 	running  *Query
 	fetched  int64
@@ -67,24 +74,64 @@ type profilesState struct {
 // Open opens a source. It asks Mixpanel nothing, and makes and changes no file.
 func Open(o Options) (*Source, error) {
 	s := &Source{
-		o: o, turn: make(chan struct{}, 1), full: make(chan struct{}, 1), cursors: maps.Clone(o.Cursors), failures: map[journal.Day]int{},
+		o: o, turn: make(chan struct{}, 1), full: make(chan struct{}, 1), cursors: map[string][]byte{}, failures: map[journal.Day]int{},
 		schedule: schedule{
 			from: o.From, lookback: int((o.Lookback + 24*time.Hour - 1) / (24 * time.Hour)), zone: o.Zone,
 			days: map[journal.Day]dayState{}, held: map[journal.Day]time.Time{},
 		},
 	}
-	if s.cursors == nil {
-		s.cursors = map[string][]byte{}
-	}
-	for position, value := range s.cursors {
+	for position, value := range o.Cursors {
 		if err := s.learn(position, value); err != nil {
-			return nil, fmt.Errorf("the cursor of %s at %s cannot be read: %w", o.Name, position, err)
+			return nil, err
 		}
 	}
 	return s, nil
 }
 
+// refresh reads cursors again if stale, which mu guards, says that a move of them
+// failed. The caller holds the turn that moves the cursors that of picks.
+func (s *Source) refresh(ctx context.Context, stale *bool, of func(position string) bool) error {
+	s.mu.Lock()
+	fresh := !*stale
+	s.mu.Unlock()
+	if fresh {
+		return nil
+	}
+	cursors, err := s.o.Reload(ctx)
+	if err != nil {
+		return fmt.Errorf("read cursors again: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for position, value := range cursors {
+		if of(position) {
+			if err := s.learn(position, value); err != nil {
+				return err
+			}
+		}
+	}
+	*stale = false
+	return nil
+}
+
+// distrust makes the next refresh read cursors again.
+func (s *Source) distrust(stale *bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*stale = true
+}
+
+// learn takes over a cursor of the catalog. The caller holds mu, or has the source
+// for itself.
 func (s *Source) learn(position string, value []byte) error {
+	if err := s.decode(position, value); err != nil {
+		return fmt.Errorf("the cursor of %s at %s cannot be read: %w", s.o.Name, position, err)
+	}
+	s.cursors[position] = value
+	return nil
+}
+
+func (s *Source) decode(position string, value []byte) error {
 	if position == profilesPosition {
 		return json.Unmarshal(value, &s.profiles)
 	}
@@ -228,6 +275,9 @@ func (s *Source) progress(q Query, n int64) {
 
 // store hands a download on and removes it.
 func (s *Source) store(ctx context.Context, d *Download, store Store) error {
+	if err := s.refresh(ctx, &s.staleDays, IsDay); err != nil {
+		return err
+	}
 	var moves []journal.CursorMove
 	p, err := d.read(func() []journal.CursorMove {
 		moves = s.moves(d)
@@ -237,6 +287,7 @@ func (s *Source) store(ctx context.Context, d *Download, store Store) error {
 		return err
 	}
 	if err := errors.Join(store(ctx, d, p), p.Close()); err != nil {
+		s.distrust(&s.staleDays)
 		return err
 	}
 	s.stored(d, moves)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-io/penstock/host/internal/ingest"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/schema"
 	"github.com/penstock-io/penstock/test/standin/mixpanelserver"
@@ -273,6 +274,39 @@ func TestADownloadIsStoredLater(t *testing.T) {
 	}
 	if len(w.kept.lines) != 10 || len(w.spooled()) != 0 || len(w.server.Requests()) != 1 || w.source.Failing() {
 		t.Errorf("%d lines, files %v, %d queries", len(w.kept.lines), w.spooled(), len(w.server.Requests()))
+	}
+}
+
+// A seal that moved the cursors, and was reported as failed, stops nothing.
+func TestCursorsThatMovedDespiteAnErrorAreReadAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.add([]int{8, 9, 10}, 10)
+	cancelled := errors.New("cancelled while it waited")
+	q, _, _ := w.source.Next()
+	err := w.source.Pull(t.Context(), q, func(ctx context.Context, d *Download, p ingest.Source) error {
+		return errors.Join(w.kept.store(ctx, d, p), cancelled)
+	})
+	if !errors.Is(err, cancelled) || w.kept.cursors["2026-06-09"] == nil {
+		t.Fatalf("%v, cursors %s", err, w.kept.cursors)
+	}
+	if err := w.source.Resume(t.Context(), w.kept.store); err != nil || len(w.spooled()) != 0 {
+		t.Fatalf("%v, files %v", err, w.spooled())
+	}
+	if want := []string{"2026-06-08 recent", "2026-06-10 today"}; !slices.Equal(w.pullAll(), want) {
+		t.Errorf("the other days were not pulled")
+	}
+	w.server.SetProfiles(mixpanelserver.Profile{DistinctID: "u1", Properties: "{}"})
+	replace := func(fail error) error {
+		return w.source.ReadProfiles(t.Context(), nil, func(_ context.Context, _ *ProfileSet, m journal.CursorMove) error {
+			return errors.Join(w.kept.move(m), fail)
+		})
+	}
+	if err := replace(cancelled); !errors.Is(err, cancelled) {
+		t.Fatal(err)
+	}
+	if err := replace(nil); err != nil {
+		t.Error(err)
 	}
 }
 
