@@ -3,6 +3,7 @@ package mixpanel
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -255,10 +256,22 @@ func (e *ending) check() error {
 	switch {
 	case text[0] != '{' || extent != schema.Whole || n != len(text):
 		return truncated(nil, "the stream of events ends with a line that is not JSON: %.80q", text)
-	case bytes.HasPrefix(text, []byte(`{"error":`)):
+	case isError(text):
 		return truncated(nil, "the stream of events ends with an error: %.200s", text)
 	}
 	return nil
+}
+
+// isError reports whether a line is an error of the server, and no event. An error
+// may have other members, in any order:
+//
+//	{"request":"/api/2.0/export?…","error":"…"}
+func isError(line []byte) bool {
+	if !bytes.Contains(line, []byte(`"error"`)) {
+		return false
+	}
+	var object struct{ Event, Error json.RawMessage }
+	return json.Unmarshal(line, &object) == nil && object.Event == nil && object.Error != nil
 }
 
 // pieceSize is how many bytes of lines a piece has.
@@ -318,8 +331,9 @@ func (p *pieces) Next(context.Context) (*ingest.Piece, error) {
 	p.carry = append(p.carry[:0], data[whole:]...)
 	p.base += int64(whole)
 	piece.Data, piece.End = data[:whole], p.base
-	// Lines after one that was too long are in the next piece.
-	if end && len(p.carry) == 0 {
+	// Lines after one that was too long are in the next piece. Blanks may follow the
+	// last line.
+	if end && len(bytes.TrimSpace(p.carry)) == 0 {
 		p.done = true
 		piece.Cursor = func(int64) []journal.CursorMove { return p.cursors() }
 	}
