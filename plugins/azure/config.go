@@ -260,9 +260,8 @@ func (c config) sas() string { return strings.TrimPrefix(strings.TrimSpace(c.SAS
 // checkSAS checks the parts of a signature that it shows in the clear. The texts
 // never hold the signature itself.
 func (c config) checkSAS(m *mistakes) {
-	const again = "Make it again: `az storage container generate-sas --account-name %s --name %s --permissions racwdl --expiry 2030-01-01 --auth-mode key --output tsv`."
 	wrong := func(format string, args ...any) {
-		m.add("sas_token", "SAS token cannot be used", format+" "+again, append(args, c.StorageAccount, c.Container)...)
+		m.add("sas_token", "SAS token cannot be used", "%s Make it again: %s.", fmt.Sprintf(format, args...), c.sasCommand())
 	}
 	if strings.Contains(c.sas(), "://") {
 		wrong("It is a URL: keep only the part after the question mark.")
@@ -270,7 +269,7 @@ func (c config) checkSAS(m *mistakes) {
 	}
 	token, err := url.ParseQuery(c.sas())
 	if err != nil || token.Get("sig") == "" || token.Get("sv") == "" {
-		wrong("A token looks like \"sv=…&sr=c&sp=racwdl&se=…&sig=…\".")
+		wrong("A token looks like \"sv=…&sr=c&sp=%s&se=…&sig=…\".", sasPermissions())
 		return
 	}
 	if r := token.Get("sr"); strings.HasPrefix(r, "b") {
@@ -282,10 +281,10 @@ func (c config) checkSAS(m *mistakes) {
 	if t := token.Get("srt"); t != "" && (!strings.Contains(t, "c") || !strings.Contains(t, "o")) {
 		wrong("It must be for containers and objects (srt=%s).", t)
 	}
-	if p := token.Get("sp"); p != "" {
-		for letter, action := range map[string]string{"r": "read", "w": "write", "d": "delete", "l": "list"} {
-			if !strings.Contains(p, letter) {
-				wrong("It has no permission to %s blobs (sp=%s).", action, p)
+	if letters := token.Get("sp"); letters != "" {
+		for _, p := range permissions {
+			if !strings.Contains(letters, p.letter) {
+				wrong("It has no permission to %s blobs (sp=%s).", p.verb, letters)
 			}
 		}
 	}

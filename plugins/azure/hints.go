@@ -69,8 +69,8 @@ func (c config) permissionHint() string {
 		return "sas_token does not allow this request: " + c.newSAS()
 	}
 	return fmt.Sprintf("roles for managing, such as Owner and Contributor, give no access to data: "+
-		"`az role assignment create --assignee %s --role \"Storage Blob Data Contributor\" --scope \"%s\"`, and wait up to 10 minutes until it holds",
-		c.assignee(), c.scopeCommand())
+		"`az role assignment create --assignee %s --role %q --scope \"%s\"`, and wait up to 10 minutes until it holds; `penstock destinations setup` prints a role with exactly the permissions that are used",
+		c.assignee(), dataRole, c.scopeCommand())
 }
 
 // assignee names the identity in commands.
@@ -119,7 +119,5 @@ func (c config) validity() string {
 	return text + ") "
 }
 
-// newSAS is the command that makes a signature.
-func (c config) newSAS() string {
-	return fmt.Sprintf("make a new one with `az storage container generate-sas --account-name %s --name %s --permissions racwdl --expiry 2030-01-01 --auth-mode key --output tsv`", c.StorageAccount, c.Container)
-}
+// newSAS asks for a signature.
+func (c config) newSAS() string { return "make a new one with " + c.sasCommand() }

@@ -10,20 +10,6 @@ import (
 	"github.com/penstock-io/penstock/sdk/setup"
 )
 
-// dataRole has the permissions of the plugin on a container.
-const dataRole = "Storage Blob Data Contributor"
-
-// dataActions are the permissions that the plugin uses, all of blobs. The role
-// that setup prints has exactly these.
-var dataActions = []struct{ name, purpose string }{
-	{"Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read", "manifests, lists of blobs, blobs whose upload had no answer"},
-	{"Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write", "blobs, their blocks, manifests, the fence"},
-	{"Microsoft.Storage/storageAccounts/blobServices/containers/blobs/delete", "blobs that earlier attempts have left"},
-}
-
-// sasPermissions are the same as letters of a shared access signature.
-const sasPermissions = "rwdl"
-
 // preparation makes the steps of one setup.
 type preparation struct {
 	config
@@ -155,8 +141,7 @@ func (p *preparation) credentials() {
 	case p.SASToken != "" || p.request.Sets("sas_token"):
 		p.add("Make the signature that is the value of sas_token: for the container, with exactly the permissions that are used.",
 			"EXPIRY=${EXPIRY:?the day on which it expires, such as 2030-01-01}\n"+
-				strings.TrimSuffix(setup.Command("az", "storage", "container", "generate-sas", "--account-name", p.StorageAccount, "--name", p.Container,
-					"--permissions", sasPermissions, "--https-only", "--auth-mode", "key", "--output", "tsv"), "\n")+" --expiry \"$EXPIRY\"\n",
+				strings.TrimSuffix(setup.Command(p.generateSAS()...), "\n")+" --expiry \"$EXPIRY\"\n",
 			"# az storage container generate-sas makes the signature; Terraform would keep it in its state.\n")
 	default:
 		p.principal()
@@ -167,10 +152,7 @@ func (p *preparation) credentials() {
 // exactly the permissions that are used.
 func (p *preparation) principal() {
 	assignee, member := p.identity()
-	var actions []string
-	for _, a := range dataActions {
-		actions = append(actions, a.name)
-	}
+	actions := dataActions()
 	p.add("Let the identity use the container, with exactly the permissions that it needs; \""+dataRole+"\" has them, too. A new assignment holds after up to 10 minutes.",
 		"SCOPE=$("+strings.TrimSuffix(setup.Command("az", "storage", "account", "show", "--name", p.StorageAccount, "--query", "id", "--output", "tsv"), "\n")+")"+
 			setup.Word("/blobServices/default/containers/"+p.Container)+"\n"+

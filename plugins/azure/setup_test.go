@@ -2,6 +2,7 @@ package azure
 
 import (
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -48,15 +49,22 @@ func TestSetupEscapesValues(t *testing.T) {
 	}
 }
 
-// The documentation lists every permission that the plugin needs.
+// The documentation lists exactly the permissions that the plugin needs.
 func TestPermissionsAreDocumented(t *testing.T) {
 	page, err := os.ReadFile("../../docs/destinations/azure.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range dataActions {
-		if !strings.Contains(string(page), strings.TrimPrefix(a.name, "Microsoft.Storage/storageAccounts/blobServices/containers")+"`") {
-			t.Errorf("the page lacks %s", a.name)
+	var listed []string
+	for _, m := range regexp.MustCompile("`…/blobs/([a-z/]+)`").FindAllStringSubmatch(string(page), -1) {
+		listed = append(listed, blobActions+m[1])
+	}
+	if want := dataActions(); !slices.Equal(listed, want) {
+		t.Errorf("the page lists %q, want %q", listed, want)
+	}
+	for _, p := range permissions {
+		if !strings.Contains(string(page), "`"+p.letter+"`") {
+			t.Errorf("the page lacks the letter %s", p.letter)
 		}
 	}
 }
