@@ -20,12 +20,14 @@ import (
 // requests.
 const fenceTries = 6
 
-// placeholderKey marks the blob that a fence writes and deletes where there is
-// none.
+// placeholderKey is the metadata of a placeholder: the blob that a fence writes,
+// and then deletes, where there are blocks but no blob. A fence that ends between
+// the two requests leaves it; the next fence of the name deletes it, and the next
+// commit of an upload replaces it.
 const placeholderKey = "penstock_placeholder"
 
-// emptyGzip is an empty gzip member: a reader that comes between the two requests
-// finds a set without rows.
+// emptyGzip is the content of a placeholder, an empty gzip member: its readers find
+// a set without rows.
 var emptyGzip = []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 // state is the blob and the blocks that the service holds under one name.
@@ -46,6 +48,7 @@ type state struct {
 //	blob                       blocks  write
 //	none                       none    none
 //	none                       some    Put Block List of a placeholder, Delete Blob
+//	placeholder                any     Delete Blob
 //	some                       none    Set Blob Properties to those that it has
 //	in blocks                  some    Put Block List of the blob's own blocks
 //	written in one request     some    Put Block, Put Block List of its own bytes
