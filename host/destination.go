@@ -24,7 +24,7 @@ type destinations struct {
 	log     *slog.Logger
 
 	mu  sync.Mutex
-	all map[*config.Destination]*destination
+	all map[*config.Destination]*destination // guarded by mu
 }
 
 func newDestinations(c *Config, plugins *plugin.Manager, log *slog.Logger) *destinations {
@@ -35,13 +35,32 @@ func newDestinations(c *Config, plugins *plugin.Manager, log *slog.Logger) *dest
 // answered for each project.
 type destination struct {
 	*plugin.Destination
-	config  *config.Destination
-	targets map[int64][]protocol.Target
+	config *config.Destination
+	gate   gate // held while the plugin is configured, which may take minutes
+
+	mu      sync.Mutex
+	targets map[int64][]protocol.Target // by project; guarded by mu
+}
+
+// answered returns the targets that the plugin answered for a project. ok is false
+// before it was configured for the project.
+func (d *destination) answered(project int64) (targets []protocol.Target, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	targets, ok = d.targets[project]
+	return targets, ok
 }
 
 // Export implements export.Destination.
 func (d *destination) Export(ctx context.Context, rejected func([]protocol.RejectedRow) error) (export.Session, error) {
 	return d.Destination.Export(ctx, rejected)
+}
+
+// answer notes the targets that the plugin answered for a project.
+func (d *destination) answer(project int64, targets []protocol.Target) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.targets[project] = targets
 }
 
 // byZone reports whether the destination's partitions are dates in the
@@ -67,17 +86,34 @@ func (ds *destinations) configured(ctx context.Context, c *config.Destination, p
 	return d, nil
 }
 
-// configure starts a destination and configures it for a project, once. The
-// plugin's diagnostics are returned with the places of the attributes.
-func (ds *destinations) configure(ctx context.Context, c *config.Destination, p *config.Project) (*destination, diagnostic.Diagnostics, error) {
+// destination returns the destination of a block. Nothing is started.
+func (ds *destinations) destination(c *config.Destination) *destination {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
 	d := ds.all[c]
 	if d == nil {
-		d = &destination{Destination: ds.plugins.Destination(c.Type, c.Name), config: c, targets: map[int64][]protocol.Target{}}
+		d = &destination{
+			Destination: ds.plugins.Destination(c.Type, c.Name), config: c, gate: newGate(), targets: map[int64][]protocol.Target{},
+		}
 		ds.all[c] = d
 	}
-	if _, ok := d.targets[p.ID]; ok {
+	return d
+}
+
+// configure starts a destination and configures it for a project, once. The
+// plugin's diagnostics are returned with the places of the attributes. A plugin
+// that hangs or crashes keeps no other destination waiting.
+func (ds *destinations) configure(ctx context.Context, c *config.Destination, p *config.Project) (*destination, diagnostic.Diagnostics, error) {
+	d := ds.destination(c)
+	if _, ok := d.answered(p.ID); ok {
+		return d, nil, nil
+	}
+	leave, err := d.gate.enter(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("configure destination %s: %w", c.Reference(), err)
+	}
+	defer leave()
+	if _, ok := d.answered(p.ID); ok {
 		return d, nil, nil
 	}
 	answer, err := d.Configure(ctx, protocol.Project{ID: p.ID, Name: p.Name, TimeZone: p.TimeZone.String(), Token: p.Token}, c.JSON)
@@ -93,7 +129,7 @@ func (ds *destinations) configure(ctx context.Context, c *config.Destination, p 
 		found = append(found, c.Diagnostic(severity, g.Attribute, g.Summary, g.Detail))
 	}
 	if !found.HasErrors() {
-		d.targets[p.ID] = answer.Targets
+		d.answer(p.ID, answer.Targets)
 	}
 	return d, found, nil
 }
@@ -124,7 +160,8 @@ func (d *destination) unable(p *config.Pipeline) *hcl.Diagnostic {
 // targetsOf are the places that a pipeline writes to.
 func (d *destination) targetsOf(p *config.Pipeline) []pipeline.Target {
 	var targets []pipeline.Target
-	for _, t := range d.targets[p.Project.ID] {
+	answered, _ := d.answered(p.Project.ID)
+	for _, t := range answered {
 		if t.Stream == p.Stream {
 			targets = append(targets, pipeline.Target{ProjectID: p.Project.ID, Stream: t.Stream, URI: t.URI})
 		}

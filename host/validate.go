@@ -110,7 +110,10 @@ func (m *mistakes) add(found ...*hcl.Diagnostic) {
 func (v *validation) refuseStreams() {
 	for _, p := range v.config.Pipelines {
 		d := v.destinations.all[p.Destination]
-		if d == nil || !usable(p.Project) || d.targets[p.Project.ID] == nil {
+		if d == nil || !usable(p.Project) {
+			continue
+		}
+		if _, ok := d.answered(p.Project.ID); !ok {
 			continue
 		}
 		if mistake := d.unable(p); mistake != nil {
