@@ -180,8 +180,14 @@ func (v *verification) compare(ctx context.Context) (*Verification, error) {
 	return &report, nil
 }
 
-// catalogued reads the runs of the catalog and their rows in the journal.
+// catalogued reads the runs of the catalog and their rows in the journal. Runs
+// may be committed while it reads: the cursor is read first, so that the extents
+// of such a run are after the cursor, or in the list of runs, or both.
 func (v *verification) catalogued(ctx context.Context, in *verify.Input) error {
+	before, err := v.host.registered(ctx, v.pipeline)
+	if err != nil {
+		return err
+	}
 	contents, err := v.host.catalog.RunContents(ctx, v.stored.ID)
 	if err != nil {
 		return err
@@ -203,8 +209,8 @@ func (v *verification) catalogued(ctx context.Context, in *verify.Input) error {
 	}
 	exported := map[journal.ExtentRef]int{}
 	for _, number := range numbers {
-		run, err := v.host.catalog.CommittedRun(ctx, v.stored.ID, number)
-		if err != nil || run == nil {
+		run, err := v.committedRun(ctx, number)
+		if err != nil {
 			return err
 		}
 		for _, e := range run.Extents {
@@ -217,9 +223,19 @@ func (v *verification) catalogued(ctx context.Context, in *verify.Input) error {
 		in.Runs = append(in.Runs, compared)
 	}
 	if !in.Replaced {
-		in.Journal, err = v.journaled(ctx, exported)
+		in.Journal, err = v.journaled(ctx, before, exported)
 	}
 	return err
+}
+
+// committedRun returns a committed run of the catalog. It fails if a recovery has
+// made the catalog forget the run.
+func (v *verification) committedRun(ctx context.Context, number int64) (*pipeline.Run, error) {
+	run, err := v.host.catalog.CommittedRun(ctx, v.stored.ID, number)
+	if err == nil && run == nil {
+		err = fmt.Errorf("run %d is no longer in the catalog", number)
+	}
+	return run, err
 }
 
 // committed returns a run of the catalog as it is compared. The journal is only
@@ -262,13 +278,16 @@ func (v *verification) held(ctx context.Context, run *pipeline.Run, part pipelin
 }
 
 // journaled sums up the journal by date: rows that were exported, rows that wait,
-// and rows that no run has although the pipeline has passed them.
-func (v *verification) journaled(ctx context.Context, exported map[journal.ExtentRef]int) (map[string]verify.Journal, error) {
-	waiting, err := v.waiting(ctx)
+// and rows that no run has although the pipeline has passed them. before is the
+// pipeline as it was before the exported extents were listed.
+func (v *verification) journaled(ctx context.Context, before *pipeline.Pipeline, exported map[journal.ExtentRef]int) (map[string]verify.Journal, error) {
+	// Segments that are sealed after this are not compared: waiting may not list
+	// their extents.
+	seq, err := v.host.catalog.Sequence(ctx, v.stored.ProjectID)
 	if err != nil {
 		return nil, err
 	}
-	seq, err := v.host.catalog.Sequence(ctx, v.stored.ProjectID)
+	waiting, err := v.waiting(ctx, before)
 	if err != nil {
 		return nil, err
 	}
@@ -303,23 +322,19 @@ func (v *verification) journaled(ctx context.Context, exported map[journal.Exten
 	return days, err
 }
 
-// waiting returns the extents that are in no committed run yet: those of the run
-// that is not done, and those of all that follow.
-func (v *verification) waiting(ctx context.Context) (map[journal.ExtentRef]bool, error) {
+// waiting returns the extents after a pipeline's cursor: those of a run that is
+// not done, and those of all that follow. It moves the cursor of p.
+func (v *verification) waiting(ctx context.Context, p *pipeline.Pipeline) (map[journal.ExtentRef]bool, error) {
 	refs := map[journal.ExtentRef]bool{}
-	ahead, err := v.host.registered(ctx, v.pipeline) // a run may have moved the cursor since
-	if err != nil {
-		return nil, err
-	}
 	for {
-		extents, cursor, _, err := v.host.next(ctx, ahead, pipeline.Limits{Bytes: math.MaxInt64})
+		extents, cursor, _, err := v.host.next(ctx, p, pipeline.Limits{Bytes: math.MaxInt64})
 		if err != nil || len(extents) == 0 {
 			return refs, err
 		}
 		for _, e := range extents {
 			refs[e.Ref] = true
 		}
-		ahead.Cursor = cursor
+		p.Cursor = cursor
 	}
 }
 
@@ -348,12 +363,9 @@ func (v *verification) repair(ctx context.Context, report *Verification, plan *R
 }
 
 func (v *verification) repairRun(ctx context.Context, number int64, parts []int, r protocol.Repair) error {
-	run, err := v.host.catalog.CommittedRun(ctx, v.stored.ID, number)
+	run, err := v.committedRun(ctx, number)
 	if err != nil {
 		return err
-	}
-	if run == nil {
-		return fmt.Errorf("run %d is no longer in the catalog", number)
 	}
 	j, err := v.host.journal(ctx, v.pipeline.Project)
 	if err != nil {
