@@ -110,20 +110,10 @@ func (v *inventory) runs(ctx context.Context) error {
 		}
 		return v.run(ctx, m.Receipt, sdk.InventoryItem{Run: m.Run, Object: v.lay.manifest(), Problem: m.setProblem()})
 	}
-	var numbers []int64
-	err := v.lake.store.List(ctx, v.lay.receipts(), false, func(o Object) error {
-		if number, ok := v.lay.receiptOf(o.Name); ok && m.committed(number) && number != m.Run {
-			numbers = append(numbers, number)
-		}
-		return nil
-	})
+	numbers, err := v.lake.committedRuns(ctx, v.lay, m)
 	if err != nil {
-		return fmt.Errorf("list receipts in %s: %w", v.lay.receipts(), err)
+		return err
 	}
-	if m.Run > 0 {
-		numbers = append(numbers, m.Run) // also if it is not listed
-	}
-	slices.Sort(numbers)
 	for chunk := range slices.Chunk(numbers, 8*inspectors) {
 		found, err := concurrently(chunk, func(number int64) (storedReceipt, error) {
 			r, problem, err := v.lake.storedReceipt(ctx, v.lay, m, number)
@@ -139,6 +129,26 @@ func (v *inventory) runs(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// committedRuns returns the committed runs of events whose receipts are listed, and
+// the last one even if its receipt is not, in ascending order.
+func (l *Lake) committedRuns(ctx context.Context, lay layout, m *Manifest) ([]int64, error) {
+	var numbers []int64
+	err := l.store.List(ctx, lay.receipts(), false, func(o Object) error {
+		if number, ok := lay.receiptOf(o.Name); ok && m.committed(number) && number != m.Run {
+			numbers = append(numbers, number)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list receipts in %s: %w", lay.receipts(), err)
+	}
+	if m.Run > 0 {
+		numbers = append(numbers, m.Run)
+	}
+	slices.Sort(numbers)
+	return numbers, nil
 }
 
 type storedReceipt struct {

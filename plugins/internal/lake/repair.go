@@ -123,12 +123,18 @@ func (l *Lake) knowRun(ctx context.Context, a *attempt) error {
 			r.receipt = nil
 		}
 	}
+	// The manifest has the content of the last run, also if its receipt is damaged.
+	for _, known := range []*RunReceipt{r.receipt, a.manifest.Receipt} {
+		if known == nil || known.Run != a.run.Number || known.Content == "" || a.run.Content == "" {
+			continue
+		}
+		if known.Content != a.run.Content {
+			return sdk.Permanent(fmt.Errorf("run %d was committed with content %s, and not %s", a.run.Number, known.Content, a.run.Content))
+		}
+	}
 	r.recorded = make(map[string]File)
 	if r.receipt == nil {
 		return nil
-	}
-	if c := r.receipt.Content; c != "" && a.run.Content != "" && c != a.run.Content {
-		return sdk.Permanent(fmt.Errorf("run %d was committed with content %s, and not %s", a.run.Number, c, a.run.Content))
 	}
 	for _, p := range r.receipt.Partitions {
 		for _, f := range p.Files {
@@ -175,10 +181,19 @@ func (l *Lake) endEarlier(ctx context.Context, a *attempt) error {
 }
 
 // numberParts continues with the numbers that the record has of a partition's
-// objects: in a repair, earlier partitions of its date may be left out.
-func (a *attempt) numberParts(p sdk.Partition) {
-	if a.repair == nil || a.repair.receipt == nil {
-		return
+// objects: in a repair, earlier partitions of its date may be left out. Without
+// the record it refuses to guess the numbers: they may be those of an object of a
+// partition that was left out.
+func (a *attempt) numberParts(p sdk.Partition) error {
+	if a.repair == nil {
+		return nil
+	}
+	if a.repair.receipt == nil {
+		if p.Index != len(a.receipts) {
+			return sdk.Permanent(fmt.Errorf("the record of run %d is missing or damaged: all of its partitions must be sent, and one before partition %d was not",
+				a.run.Number, p.Index))
+		}
+		return nil
 	}
 	for _, r := range a.repair.receipt.Partitions {
 		if r.Index == p.Index && len(r.Files) > 0 {
@@ -187,6 +202,7 @@ func (a *attempt) numberParts(p sdk.Partition) {
 			}
 		}
 	}
+	return nil
 }
 
 // restoreSet measures the one partition of a set, and restores its damaged
@@ -464,17 +480,10 @@ func (l *Lake) reconcileRun(ctx context.Context, a *attempt, next *Manifest) err
 // reconcileTotals computes the totals of the days from all receipts.
 func (l *Lake) reconcileTotals(ctx context.Context, a *attempt, next *Manifest) error {
 	sum := &Manifest{Stream: next.Stream}
-	var runs []int64
-	err := l.store.List(ctx, a.lay.receipts(), false, func(o Object) error {
-		if run, ok := a.lay.receiptOf(o.Name); ok && next.committed(run) {
-			runs = append(runs, run)
-		}
-		return nil
-	})
+	runs, err := l.committedRuns(ctx, a.lay, next)
 	if err != nil {
-		return fmt.Errorf("list receipts in %s: %w", a.lay.receipts(), err)
+		return err
 	}
-	slices.Sort(runs)
 	for _, run := range runs {
 		r, problem, err := l.storedReceipt(ctx, a.lay, next, run)
 		if err != nil {

@@ -233,3 +233,64 @@ func TestObjectsOfTheRepairedRunAreNotRemoved(t *testing.T) {
 		t.Errorf("problems are %v", found)
 	}
 }
+
+// A damaged receipt of the last run does not hide the content that the manifest
+// has: a host with another run of that number restores nothing.
+func TestContentOfADamagedReceiptIsCompared(t *testing.T) {
+	s := exported(t)
+	err := laketest.EditManifest(t.Context(), s, lastReceipt, func(r map[string]any) { r["partitions"] = []any{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := data(s)
+	run := events(2, 9)
+	run.Content = "theirs"
+	if err := repairRun(t, s, run, days{"2026-06-01": 1, "2026-06-02": 1}); err == nil || !strings.Contains(err.Error(), "content-2") {
+		t.Errorf("the repair ended with %v", err)
+	}
+	if diff := cmp.Diff(before, data(s)); diff != "" {
+		t.Errorf("objects (-before +after):\n%s", diff)
+	}
+}
+
+// Without the record of a run, the numbers of a partition's objects are known only
+// if all partitions before it were sent.
+func TestWithoutAReceiptNoPartitionIsLeftOut(t *testing.T) {
+	s, d := laketest.NewMemory(), days{"2026-06-01": 1, "2026-06-02": 1}
+	mustExport(t, newLake(s), events(1, 1), d)
+	mustExport(t, newLake(s), events(2, 2), twoRuns[1])
+	if err := s.Delete(t.Context(), []string{firstReceipt}); err != nil {
+		t.Fatal(err)
+	}
+	l, run := newLake(s), events(1, 9)
+	run.Repair = &sdk.Repair{Partitions: 2}
+	if _, err := l.Open(t.Context(), run); err != nil {
+		t.Fatal(err)
+	}
+	_, err := l.Write(t.Context(), run, sdk.Partition{Index: 1, Date: "2026-06-02"}, laketest.Reader("later", 1, 100))
+	if err == nil || !strings.Contains(err.Error(), "all of its partitions must be sent") {
+		t.Errorf("the partition was taken: %v", err)
+	}
+	if err := l.Abort(t.Context(), run, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := repairRun(t, s, events(1, 10), d); err != nil {
+		t.Errorf("a repair with all partitions: %v", err)
+	}
+}
+
+// Totals are not computed without the receipt of the last run, which a listing of
+// receipts does not show.
+func TestTotalsNeedTheLastReceipt(t *testing.T) {
+	s := exported(t)
+	want := readManifest(t, s, manifest).Days
+	if err := s.Delete(t.Context(), []string{lastReceipt}); err != nil {
+		t.Fatal(err)
+	}
+	if err := repairRun(t, s, events(1, 9), twoRuns[0]); err == nil || !strings.Contains(err.Error(), "totals are not computed") {
+		t.Errorf("the repair ended with %v", err)
+	}
+	if diff := cmp.Diff(want, readManifest(t, s, manifest).Days); diff != "" {
+		t.Errorf("days (-before +after):\n%s", diff)
+	}
+}

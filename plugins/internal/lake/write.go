@@ -20,7 +20,9 @@ func (l *Lake) Write(ctx context.Context, run sdk.Run, p sdk.Partition, r *batch
 	}
 	defer context.AfterFunc(ctx, a.cancel)()
 	receipt := PartitionReceipt{Index: p.Index, Date: p.Date}
-	a.numberParts(p)
+	if err := a.numberParts(p); err != nil {
+		return sdk.PartitionReceipt{}, err
+	}
 	switch {
 	case run.Mode == sdk.Replace && a.repair != nil:
 		receipt.Files, err = l.restoreSet(a, p, r)
