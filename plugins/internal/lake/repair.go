@@ -154,18 +154,25 @@ func (l *Lake) endEarlier(ctx context.Context, a *attempt) error {
 			return fmt.Errorf("fence %s: %w", a.lay.fixed(), err)
 		}
 		cut, err := l.switched(ctx, a.lay, a.manifest.Prepared)
-		if cut {
-			err = sdk.Permanent(fmt.Errorf("the commit of run %d was cut: run the pipeline first, which completes it", a.manifest.Prepared.Run))
+		if err != nil {
+			return err
 		}
-		return err
+		if cut {
+			return sdk.Permanent(fmt.Errorf("the commit of run %d was cut: run the pipeline first, which completes it", a.manifest.Prepared.Run))
+		}
 	}
+	return l.emptyAside(ctx, a.lay)
+}
+
+// emptyAside deletes the objects that earlier repairs have put aside for parts.
+func (l *Lake) emptyAside(ctx context.Context, lay layout) error {
 	var left []string
-	prefix := a.lay.manifests() + asideDir + "/"
+	prefix := lay.manifests() + asideDir + "/"
 	err := l.store.List(ctx, prefix, true, func(o Object) error {
 		// AsideDir has the object's path as directories.
-		name := a.lay.dir + strings.TrimPrefix(o.Name, prefix)
+		name := lay.dir + strings.TrimPrefix(o.Name, prefix)
 		if dir := strings.LastIndexByte(name, '/'); dir > 0 {
-			if _, _, ok := a.lay.owned(name[:dir]); ok {
+			if _, _, ok := lay.owned(name[:dir]); ok {
 				left = append(left, o.Name)
 			}
 		}

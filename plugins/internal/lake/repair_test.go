@@ -294,3 +294,45 @@ func TestTotalsNeedTheLastReceipt(t *testing.T) {
 		t.Errorf("days (-before +after):\n%s", diff)
 	}
 }
+
+// A repair that was killed leaves objects aside; the next one deletes them, also
+// those of parts that it need not restore.
+func TestTheNextRepairEmptiesAside(t *testing.T) {
+	s, d := laketest.NewMemoryLike(laketest.Aside), days{"": 12}
+	if err := laketest.Retry(t.Context(), func() *lake.Lake { return newLake(s) }, people(1, 1), d); err == nil {
+		t.Fatal("the set fits in one object")
+	}
+	mustExport(t, newLake(s), people(1, 9), d)
+	part := readManifest(t, s, setManifest).Files[1].Name
+	whole := s.Objects()[part]
+	if err := s.Delete(t.Context(), []string{part}); err != nil {
+		t.Fatal(err)
+	}
+	killed := people(1, 10)
+	killed.Repair = &sdk.Repair{Partitions: 1}
+	if _, err := attempt(t.Context(), newLake(s), killed, d); err != nil {
+		t.Fatal(err)
+	}
+	if left := aside(s); len(left) != 1 {
+		t.Fatalf("aside of the killed repair: %v", left)
+	}
+	if _, err := s.WriteIf(t.Context(), part, []byte(whole), ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := repairRun(t, s, people(1, 11), d); err != nil {
+		t.Fatal(err)
+	}
+	if left := aside(s); len(left) > 0 {
+		t.Errorf("left aside: %v", left)
+	}
+}
+
+// aside returns the names of the objects that replacements have put aside.
+func aside(s *laketest.Memory) (names []string) {
+	for name := range s.Objects() {
+		if strings.Contains(name, "/aside/") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
