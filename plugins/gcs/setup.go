@@ -97,7 +97,8 @@ func (p *preparation) email() string {
 	return p.accountID + `@"$PROJECT".iam.gserviceaccount.com`
 }
 
-// asidePrefixes returns the prefixes of objects that a replacement has put aside.
+// asidePrefixes returns the prefixes of objects that a replacement has put aside:
+// of a set, or of an object of any stream in a repair.
 func (p *preparation) asidePrefixes() []string {
 	root, err := lake.CleanPrefix(p.Prefix)
 	if err != nil {
@@ -105,7 +106,7 @@ func (p *preparation) asidePrefixes() []string {
 	}
 	var prefixes []string
 	for _, project := range p.request.Projects {
-		for _, stream := range []sdk.Stream{sdk.People, sdk.Identity} {
+		for _, stream := range lake.Capabilities().Streams {
 			if dir, err := lake.StreamDir(root, project.ID, stream); err == nil {
 				prefixes = append(prefixes, strings.TrimSuffix(lake.AsideDir(dir+"x"), "x/"))
 			}

@@ -19,6 +19,7 @@ printf '%s\n' \
       "condition": {
         "age": 7,
         "matchesPrefix": [
+          "a$(id)'\''${x}/7/_penstock/mp_master_event/aside/",
           "a$(id)'\''${x}/7/_penstock/mp_people_data/aside/",
           "a$(id)'\''${x}/7/_penstock/mp_identity_mappings_data/aside/"
         ]

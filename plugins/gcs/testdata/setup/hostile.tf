@@ -30,7 +30,7 @@ resource "google_storage_bucket" "lake" {
     }
     condition {
       age            = 7
-      matches_prefix = ["a$(id)'$${x}/7/_penstock/mp_people_data/aside/", "a$(id)'$${x}/7/_penstock/mp_identity_mappings_data/aside/"]
+      matches_prefix = ["a$(id)'$${x}/7/_penstock/mp_master_event/aside/", "a$(id)'$${x}/7/_penstock/mp_people_data/aside/", "a$(id)'$${x}/7/_penstock/mp_identity_mappings_data/aside/"]
     }
   }
   encryption {

@@ -12,6 +12,7 @@ printf '%s\n' \
       "condition": {
         "age": 7,
         "matchesPrefix": [
+          "7/_penstock/mp_master_event/aside/",
           "7/_penstock/mp_people_data/aside/",
           "7/_penstock/mp_identity_mappings_data/aside/"
         ]

@@ -30,7 +30,7 @@ resource "google_storage_bucket" "lake" {
     }
     condition {
       age            = 7
-      matches_prefix = ["7/_penstock/mp_people_data/aside/", "7/_penstock/mp_identity_mappings_data/aside/"]
+      matches_prefix = ["7/_penstock/mp_master_event/aside/", "7/_penstock/mp_people_data/aside/", "7/_penstock/mp_identity_mappings_data/aside/"]
     }
   }
   encryption {
