@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,13 +56,13 @@ func (s *store) classify(permission string, err error) error {
 		return sdk.Retryable(err, 0)
 	}
 	switch {
-	case e.Code == http.StatusNotFound && strings.Contains(e.Message, "bucket"):
+	case e.Code == http.StatusNotFound && strings.Contains(e.Message, "bucket does not exist"):
 		return sdk.Configuration(err, s.bucketHint())
 	case e.Code == http.StatusNotFound:
 		return fmt.Errorf("%w: %w", lake.ErrNotFound, err)
 	case e.Code == http.StatusPreconditionFailed:
 		return fmt.Errorf("%w: %w", lake.ErrConflict, err)
-	case e.Code == http.StatusTooManyRequests:
+	case isThrottled(e):
 		return sdk.Retryable(err, throttleDelay)
 	case e.Code >= http.StatusInternalServerError || e.Code == http.StatusRequestTimeout || e.Code == http.StatusConflict:
 		return sdk.Retryable(err, 0)
@@ -72,12 +73,24 @@ func (s *store) classify(permission string, err error) error {
 	return sdk.Permanent(err)
 }
 
+// isThrottled reports whether a refusal is for too many requests. Google's APIs
+// give it status 403, too.
+func isThrottled(e *googleapi.Error) bool {
+	return e.Code == http.StatusTooManyRequests || hasReason(e, "rateLimitExceeded", "userRateLimitExceeded")
+}
+
+// hasReason reports whether the service gives one of the reasons.
+func hasReason(e *googleapi.Error, reasons ...string) bool {
+	return slices.ContainsFunc(e.Errors, func(item googleapi.ErrorItem) bool { return slices.Contains(reasons, item.Reason) })
+}
+
 func (s *store) bucketHint() string {
 	return fmt.Sprintf("create the bucket, for instance with `gcloud storage buckets create gs://%s --uniform-bucket-level-access`, or set bucket to one that exists", s.bucket)
 }
 
 // hint tells a person how to mend a refusal. It is empty when a person cannot
-// mend it.
+// mend it. Messages hold names of buckets and objects: a single common word, such as
+// billing, may be one of them.
 func (s *store) hint(permission string, e *googleapi.Error) string {
 	text := strings.ToLower(e.Message + " " + e.Body)
 	switch {
@@ -85,7 +98,7 @@ func (s *store) hint(permission string, e *googleapi.Error) string {
 		return "the bucket's retention policy or a hold forbids to overwrite and delete objects, which manifests and replaced sets need: remove the policy (`gcloud storage buckets update gs://" + s.bucket + " --clear-retention-period`), or use another bucket"
 	case strings.Contains(text, "cloud kms"), strings.Contains(text, "cloudkms"):
 		return "grant " + keyRole + " on the key to Cloud Storage's service agent (`gcloud storage service-agent --authorize-cmek=" + s.keyName() + "`); the key must be enabled and in the bucket's location"
-	case strings.Contains(text, "billing"), strings.Contains(text, "accountdisabled"):
+	case strings.Contains(text, "billing account"), hasReason(e, "accountDisabled"):
 		return "enable billing for the project that owns the bucket"
 	case strings.Contains(text, "userproject"), strings.Contains(text, "requester pays"):
 		return "the bucket has requester pays on, which is not supported: turn it off, or use another bucket"

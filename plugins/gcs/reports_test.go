@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/api/googleapi"
+
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
 	"github.com/penstock-io/penstock/sdk"
@@ -353,6 +355,47 @@ func TestRefusalsNameTheRemedy(t *testing.T) {
 		err = laketest.Put(t.Context(), s, "a.json.gz", laketest.Steps(10))
 		if protocol.ClassOf(err) != protocol.Configuration || !strings.Contains(hintOf(err), tt.hint) {
 			t.Errorf("%s: class %v, hint %q of %v", tt.body, protocol.ClassOf(err), hintOf(err), err)
+		}
+	}
+}
+
+// The names of buckets and objects, which messages hold, do not change the class or
+// the remedy.
+func TestNamesAreNotTheRefusal(t *testing.T) {
+	_, s := newServer(t, func(g *gcsserver.Server, c *config) { g.Bucket, c.Bucket = "billing-bucket", "billing-bucket" })
+	const name = "billing/bucket/7/mp_people_data/p-1.json.gz"
+	r, err := s.Replace(t.Context(), name, "", lake.NewAttempt(1, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Seal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Fence(t.Context(), name, lake.NewAttempt(1, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Switch(t.Context()); !errors.Is(err, lake.ErrAborted) {
+		t.Errorf("switch after a fence: %v, want ErrAborted", err)
+	}
+	refused := &googleapi.Error{
+		Code:    http.StatusForbidden,
+		Message: "export@p.iam.gserviceaccount.com does not have storage.objects.create access to billing-bucket/" + name + ".",
+	}
+	if hint := hintOf(s.classify("storage.objects.create", refused)); !strings.Contains(hint, objectRole) {
+		t.Errorf("the hint is %q", hint)
+	}
+}
+
+// Google's APIs refuse too many requests with status 403, too.
+func TestThrottlingWithStatus403(t *testing.T) {
+	for _, reason := range []string{"rateLimitExceeded", "userRateLimitExceeded"} {
+		_, s := newServer(t)
+		err := s.classify("storage.objects.create", &googleapi.Error{
+			Code: http.StatusForbidden, Message: "Rate Limit Exceeded", Errors: []googleapi.ErrorItem{{Reason: reason}},
+		})
+		var e *sdk.Error
+		if !errors.As(err, &e) || protocol.ClassOf(err) != protocol.Retryable || e.RetryAfter != throttleDelay {
+			t.Errorf("%s: class %v, %+v", reason, protocol.ClassOf(err), err)
 		}
 	}
 }
