@@ -86,7 +86,7 @@ func (s *store) checksumHint(code string, status int, err error) string {
 		return "if the server does not know x-amz-checksum-crc32, set checksums = \"md5\", or \"none\" if it refuses Content-MD5 too"
 	case s.sums.md5 && notKnown:
 		return "if the server does not know Content-MD5, set checksums = \"none\""
-	case !s.sums.crc32 && !s.sums.md5 && (about || strings.Contains(text, "object lock")):
+	case !s.sums.crc32 && !s.sums.md5 && status == http.StatusBadRequest && (about || strings.Contains(text, "object lock")):
 		return "the bucket asks for a checksum, as one with Object Lock does: set checksums = \"crc32\" or \"md5\""
 	}
 	return ""

@@ -206,3 +206,13 @@ func TestAKeyThatMayNotBeUsedIsNamed(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// The name of a bucket, which the message holds, does not change the hint.
+func TestANameIsNotTheRefusal(t *testing.T) {
+	s := &store{bucket: "checksum-lake", arn: "arn:aws:s3:::checksum-lake", sums: newSums(checksumNone)}
+	err := s.classifyCode("s3:PutObject", "7/a", "AccessDenied", http.StatusForbidden, errors.New("User: arn:aws:iam::123456789012:user/export is not authorized to perform: s3:PutObject on resource: \"arn:aws:s3:::checksum-lake/7/a\""))
+	var e *sdk.Error
+	if !errors.As(err, &e) || !strings.Contains(e.Hint, "grant s3:PutObject on arn:aws:s3:::checksum-lake/") {
+		t.Errorf("%v", err)
+	}
+}
