@@ -124,7 +124,7 @@ func (r *rebuild) readOld(ctx context.Context) error {
 	old, err := catalog.Open(ctx, r.path+copySuffix, "rebuild")
 	var newer *catalog.NewerError
 	switch {
-	case errors.As(err, &newer):
+	case errors.As(err, &newer), catalog.DiskFailed(err):
 		return err
 	case err != nil:
 		r.oldErr = err
@@ -328,6 +328,9 @@ func (r *rebuild) restorePipelines(ctx context.Context, c *catalog.Catalog, repo
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if catalog.DiskFailed(err) {
+		return err // the old catalog may be whole: it stays in its place
 	}
 	if err != nil {
 		report.NotRestored = append(report.NotRestored, fmt.Sprintf("pipelines and their runs (the old catalog: %v). Each pipeline is registered again with a new id, "+

@@ -25,7 +25,8 @@ var ErrOtherJournal = errors.New("it lists seals that the journal does not have"
 // targets, the runs and the quarantine's ledger of the catalog in the file at
 // path, which no other process has open and which has the present schema. The
 // receiver holds the segments of the same journal. Without an error at least the
-// pipelines were copied; with one, nothing was.
+// pipelines were copied; with one, nothing was. DiskFailed reports whether the
+// error is the disk's, and so says nothing about the old catalog.
 func (c *Catalog) RestoreFrom(ctx context.Context, path string) (s Salvage, err error) {
 	conn, err := c.write.Conn(ctx)
 	if err != nil {
@@ -73,6 +74,11 @@ func restore(ctx context.Context, tx *sql.Tx) (s Salvage, err error) {
 		err = tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM runs`).Scan(&s.Runs)
 	}
 	s.QuarantineError = part(ctx, tx, `INSERT INTO quarantine SELECT * FROM old.quarantine`)
+	for _, failed := range []error{s.RunsError, s.QuarantineError} {
+		if DiskFailed(failed) {
+			return s, failed // the old catalog may be whole
+		}
+	}
 	return s, err
 }
 

@@ -80,6 +80,36 @@ func TestRestoreFromACatalogWithUnreadableRuns(t *testing.T) {
 	}
 }
 
+// A disk that is full says nothing about the old catalog: nothing of it counts as
+// unreadable.
+func TestRestoreOnAFullDisk(t *testing.T) {
+	for table, grow := range map[string]string{
+		"pipelines":  `UPDATE pipelines SET destination = printf('%.*c', 100000, 'x')`,
+		"runs":       `UPDATE runs SET error = printf('%.*c', 100000, 'x')`,
+		"quarantine": `INSERT INTO quarantine (source, key, value) VALUES ('files.a', 'x', zeroblob(100000))`,
+	} {
+		t.Run(table, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "old.db")
+			old := open(t, path, "old")
+			if err := old.RegisterProject(t.Context(), project, "shop", "UTC"); err != nil {
+				t.Fatal(err)
+			}
+			mustCommit(t, old, newSeal(1))
+			planned(t, old)
+			exec(t, old, grow)
+			c := rebuilt(t, 2)
+			// It may take a few rows, and no more: the limit is at least the present size.
+			exec(t, c, `PRAGMA max_page_count = 1`)
+			if s, err := c.RestoreFrom(t.Context(), path); !DiskFailed(err) || s != (Salvage{}) {
+				t.Errorf("%+v, %v", s, err)
+			}
+			if n := count(t, c, `SELECT COUNT(*) FROM pipelines`); n != 0 {
+				t.Errorf("%d pipelines were copied", n)
+			}
+		})
+	}
+}
+
 // Pipelines of a catalog that lists other seals than the journal has are not
 // taken over: their cursors mean nothing there.
 func TestRestoreFromACatalogOfAnotherJournal(t *testing.T) {
