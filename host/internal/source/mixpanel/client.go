@@ -151,7 +151,11 @@ func (c *Client) noAnswer(ctx context.Context, err error) error {
 func (c *Client) check(answer *http.Response, a *Answer) error {
 	if answer.Header.Get("Content-Encoding") == "gzip" {
 		z, err := gzip.NewReader(a.Reader)
-		if err != nil {
+		switch {
+		case err != nil && answer.StatusCode != http.StatusOK:
+			a.Reader = strings.NewReader("") // its status tells enough
+			return c.refused(answer, a)
+		case err != nil:
 			return truncated(err, "the compressed answer cannot be read: %v", err)
 		}
 		a.Reader = z

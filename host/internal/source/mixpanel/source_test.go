@@ -150,6 +150,7 @@ func TestRefusalsAreToldApart(t *testing.T) {
 		{402, nil, "upgrade", NoPlan, "plan", true},
 		{429, nil, `{"error":"too many export requests in progress for this project"}`, TooMany, "too many export requests in progress", false},
 		{400, nil, "to_date cannot be later than today", BadRequest, "clock", true},
+		{429, http.Header{"Content-Encoding": {"gzip"}}, "", TooMany, "says nothing more", false},
 		{500, nil, "", Unavailable, "answered 500", false},
 		{503, nil, "<html>busy", Unavailable, "busy", false},
 		{301, http.Header{"Location": {"https://eu.example.com/api"}}, "", Elsewhere, "https://eu.example.com; set region", true},
