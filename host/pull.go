@@ -304,6 +304,9 @@ func (p *puller) catchUp(ctx context.Context, retryFor time.Duration, done *pull
 			if !p.source.Failing() {
 				return nil
 			}
+			if failing.IsZero() { // days that were pulled since have ended the row
+				failing = now
+			}
 			if at.Sub(failing) > retryFor {
 				return last
 			}
@@ -325,7 +328,7 @@ func (p *puller) catchUp(ctx context.Context, retryFor time.Duration, done *pull
 		}
 		last = err
 		p.host.log.Warn("could not pull; will retry", "source", p.config.Reference(), "days", q.String(), "error", err)
-		if p.budget.Next(time.Now()).Sub(failing) > retryFor && mixpanel.KindOf(err) == mixpanel.TooMany || time.Since(failing) > retryFor {
+		if p.budget.Next(time.Now()).Sub(failing) > retryFor && mixpanel.Blocks(err) || time.Since(failing) > retryFor {
 			return err
 		}
 	}

@@ -103,7 +103,8 @@ type Budget struct {
 	now  func() time.Time
 	wait func(context.Context, time.Duration) error
 
-	turn    chan struct{} // held while a query waits, and while the file is written
+	turn    chan struct{} // held while a query waits
+	writing chan struct{} // held while the file is written
 	running chan struct{} // one for each query that is under way; nil: no limit
 
 	mu       sync.Mutex
@@ -129,7 +130,7 @@ type kept struct {
 // OpenBudget opens a budget. A file that cannot be read as one is replaced: the
 // server's own refusals are then honoured.
 func OpenBudget(o BudgetOptions) (*Budget, error) {
-	b := &Budget{path: o.Path, now: o.Now, wait: o.Wait, turn: make(chan struct{}, 1), window: window{limits: o.Limits}}
+	b := &Budget{path: o.Path, now: o.Now, wait: o.Wait, turn: make(chan struct{}, 1), writing: make(chan struct{}, 1), window: window{limits: o.Limits}}
 	if o.Limits.Concurrent > 0 {
 		b.running = make(chan struct{}, o.Limits.Concurrent)
 	}
@@ -195,7 +196,10 @@ func (b *Budget) take(ctx context.Context, free bool) error {
 	if free {
 		return nil
 	}
-	return b.save(func(w *window) { w.use(b.now()) })
+	b.mu.Lock()
+	b.window.use(b.now())
+	b.mu.Unlock()
+	return b.save(ctx)
 }
 
 // Next returns when the next query may be sent, at now or later.
@@ -231,41 +235,50 @@ func (b *Budget) simulate(now time.Time) *window {
 
 // Settle takes note of the result of a query: after a refusal no query is sent for
 // as long as the server says, or for a pause that doubles with each refusal in a
-// row, up to an hour.
+// row, up to an hour. A query that waits already waits for that, too.
 func (b *Budget) Settle(ctx context.Context, err error) error {
-	var e *Error
-	if !errors.As(err, &e) || e.Kind != TooMany {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if err == nil {
-			b.refusals = 0
-		}
+	if !b.block(err) {
 		return nil
 	}
-	leave, enterErr := enter(ctx, b.turn)
-	if enterErr != nil {
-		return enterErr
-	}
-	defer leave()
-	pause := b.pause(e.After)
-	return b.save(func(w *window) { w.blocked = b.now().Add(pause) })
+	return b.save(ctx)
 }
 
-// pause returns how long no query is sent after a refusal.
-func (b *Budget) pause(after time.Duration) time.Duration {
+// block notes a result, and reports whether it stops queries for a while.
+func (b *Budget) block(err error) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.refusals++
-	if after > 0 {
-		return min(after, maxBlock)
+	if err == nil {
+		b.refusals = 0
+	}
+	var e *Error
+	if !Blocks(err) || !errors.As(err, &e) {
+		return false
+	}
+	if until := b.now().Add(b.pause(e)); until.After(b.window.blocked) {
+		b.window.blocked = until
+	}
+	return true
+}
+
+// pause returns how long no query is sent after a refusal. The caller holds mu.
+func (b *Budget) pause(e *Error) time.Duration {
+	if e.Kind == TooMany {
+		b.refusals++
+	}
+	if e.After > 0 {
+		return min(e.After, maxBlock)
 	}
 	return min(firstBlock<<min(b.refusals-1, 10), lastBlock)
 }
 
-// save changes the window and writes it. The caller holds the turn.
-func (b *Budget) save(change func(*window)) error {
+// save writes the window to the file.
+func (b *Budget) save(ctx context.Context) error {
+	leave, err := enter(ctx, b.writing)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	b.mu.Lock()
-	change(&b.window)
 	k := kept{Recent: []int64{}}
 	for _, t := range b.window.recent {
 		k.Recent = append(k.Recent, t.UnixMilli())

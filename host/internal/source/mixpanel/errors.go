@@ -76,6 +76,13 @@ func NeedsPerson(err error) bool {
 	return false
 }
 
+// Blocks reports whether no query of the project is to be sent for a while after an
+// error: a limit is reached, or the server says when to ask again.
+func Blocks(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.Kind == TooMany || e.After > 0)
+}
+
 func truncated(cause error, format string, args ...any) error {
 	return &Error{Kind: Truncated, Detail: fmt.Sprintf(format, args...), Cause: cause}
 }

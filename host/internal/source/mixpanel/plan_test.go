@@ -177,6 +177,79 @@ func TestTheBudgetAfterRefusals(t *testing.T) {
 	}
 }
 
+// A server that is busy is asked again when it says so, and in no special way if it
+// does not.
+func TestTheBudgetAfterABusyServer(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	b, err := OpenBudget(BudgetOptions{Path: filepath.Join(t.TempDir(), "budget"), Limits: testLimits, Now: c.now, Wait: c.wait})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, after := range []time.Duration{0, 10 * time.Minute} {
+		if err := b.Settle(t.Context(), &Error{Kind: Unavailable, After: after}); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.Next(c.now()).Sub(c.now()); got != after {
+			t.Errorf("paused %s, want %s", got, after)
+		}
+	}
+	// A shorter pause does not end a longer one.
+	if err := b.Settle(t.Context(), &Error{Kind: TooMany, After: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.Next(c.now()).Sub(c.now()); got != 10*time.Minute {
+		t.Errorf("paused %s", got)
+	}
+}
+
+// A refusal is noted while a query of another source waits for the hourly limit,
+// and that query waits for it, too.
+func TestARefusalStopsAQueryThatWaits(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	asked, proceed := make(chan time.Duration), make(chan struct{})
+	o := BudgetOptions{Path: filepath.Join(t.TempDir(), "budget"), Limits: Limits{PerHour: 1}, Now: c.now, Wait: func(_ context.Context, d time.Duration) error {
+		asked <- d
+		<-proceed
+		c.move(d)
+		return nil
+	}}
+	b, err := OpenBudget(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Acquire(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		_, err := b.Acquire(t.Context(), false)
+		done <- err
+	}()
+	first := <-asked
+	if err := b.Settle(t.Context(), &Error{Kind: TooMany, After: 90 * time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := OpenBudget(o); err != nil || again.Next(c.now()).Sub(c.now()) != 90*time.Minute {
+		t.Errorf("a restart forgets the refusal (%v)", err)
+	}
+	proceed <- struct{}{}
+	select {
+	case second := <-asked:
+		if first+second != 90*time.Minute {
+			t.Errorf("it waited %s and %s", first, second)
+		}
+		proceed <- struct{}{}
+		err = <-done
+	case err = <-done:
+		t.Error("it did not wait for the refusal")
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 // Sources that share a budget have no more queries under way than it allows.
 func TestTheBudgetBoundsConcurrency(t *testing.T) {
 	t.Parallel()
