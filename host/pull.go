@@ -304,7 +304,7 @@ func (p *puller) catchUp(ctx context.Context, retryFor time.Duration, done *pull
 			if !p.source.Failing() {
 				return nil
 			}
-			if failing.IsZero() { // days that were pulled since have ended the row
+			if failing.IsZero() { // reset by another day, which was pulled
 				failing = now
 			}
 			if at.Sub(failing) > retryFor {

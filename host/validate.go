@@ -64,7 +64,7 @@ func (v *validation) ask(ctx context.Context, d *config.Destination) {
 }
 
 // projects returns the projects that are exported to a destination. Without any
-// it returns the first project, or a placeholder if none could be read.
+// it returns the first project, or anyProject if none could be read.
 func (v *validation) projects(d *config.Destination) []*config.Project {
 	var projects []*config.Project
 	seen := map[*config.Project]bool{}
@@ -85,7 +85,8 @@ func (v *validation) projects(d *config.Destination) []*config.Project {
 	return projects
 }
 
-// anyProject is a placeholder: its targets are not used.
+// anyProject takes the place of a project where none could be read. A plugin needs
+// one to look at its configuration; the targets that it returns are not used.
 var anyProject = config.Project{ID: 1, Name: "unknown", TimeZone: time.UTC}
 
 // usable reports whether enough of a project could be read.

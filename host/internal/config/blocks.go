@@ -18,7 +18,7 @@ type attribute struct {
 type blockType struct {
 	late       bool // of all attributes
 	name       string
-	labels     []string // placeholders, as in the message about missing labels
+	labels     []string // as messages about missing labels show them: "TYPE", "NAME"
 	attributes []attribute
 	blocks     []*blockType // inside
 }
@@ -137,7 +137,7 @@ var collectorBlock = &blockType{name: "collector", labels: []string{typeLabel, n
 var mixpanelBlock = &blockType{name: "mixpanel", labels: []string{typeLabel, nameLabel}, attributes: []attribute{
 	text("project").required("the name of the project to pull"),
 	text("region").among("us", "eu", "in").or("us"),
-	text("endpoint").of(urlForm("http", "https")),
+	text("endpoint").of(serverForm),
 	text("api_secret").secret().of(notEmpty),
 	text("from_date").of(dateForm),
 	typed("lookback", schema.Duration).or("10d"),

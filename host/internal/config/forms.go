@@ -162,6 +162,17 @@ func urlForm(schemes ...string) form {
 	}
 }
 
+// serverForm is the URL of a server, which messages show: no secret may be in it.
+func serverForm(text string) string {
+	if why := urlForm("http", "https")(text); why != "" {
+		return why
+	}
+	if u, err := url.Parse(text); err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "it must have no user, no password, no \"?\" and no \"#\"."
+	}
+	return ""
+}
+
 // pathForm is a path, or an address in a bucket.
 func pathForm(text string) string {
 	if why := notEmpty(text); why != "" || !strings.Contains(text, "://") {

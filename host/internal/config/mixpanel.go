@@ -1,6 +1,7 @@
 package config
 
 import (
+	"strings"
 	"time"
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -14,7 +15,7 @@ type Mixpanel struct {
 	Name      string
 	Project   *Project
 	Region    string   // us, eu, in
-	Endpoint  string   // URL; "": the region's
+	Endpoint  string   // URL without a slash at its end; "": the region's
 	Account   *Account // nil: APISecret is used
 	APISecret Secret
 	From      journal.Day // of today, when from_date is left out: it lies max_backfill back
@@ -35,7 +36,7 @@ func (m *Mixpanel) Reference() string { return "mixpanel." + m.Name }
 func (l *loader) decodeMixpanel(raw *hclsyntax.Block) {
 	b := l.read(raw, mixpanelBlock)
 	m := &Mixpanel{
-		Place: b.place(), Name: raw.Labels[1], Project: b.project("project"), Region: b.text("region"), Endpoint: b.text("endpoint"),
+		Place: b.place(), Name: raw.Labels[1], Project: b.project("project"), Region: b.text("region"), Endpoint: strings.TrimRight(b.text("endpoint"), "/"),
 		APISecret: Secret(b.text("api_secret")), Local: b.text("data_timezone") == "project", People: b.flag("people"),
 	}
 	m.Lookback = time.Duration(b.integer("lookback"))

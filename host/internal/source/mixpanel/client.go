@@ -3,6 +3,7 @@ package mixpanel
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -202,12 +203,7 @@ func (c *Client) excerpt(a *Answer) string {
 	if json.Unmarshal(data, &object) == nil && object.Error != "" {
 		text = object.Error
 	}
-	for _, secret := range []string{c.o.Credentials.Secret, c.o.Credentials.APISecret} {
-		if secret != "" {
-			text = strings.ReplaceAll(text, secret, "***")
-		}
-	}
-	text = strings.ToValidUTF8(strings.Join(strings.Fields(text), " "), "?")
+	text = strings.ToValidUTF8(strings.Join(strings.Fields(c.redact(text)), " "), "?")
 	if len(text) > shown {
 		text = strings.ToValidUTF8(text[:shown], "") + " …"
 	}
@@ -215,6 +211,35 @@ func (c *Client) excerpt(a *Answer) string {
 		return "the answer says nothing more"
 	}
 	return text
+}
+
+// redact replaces the credentials in foreign text, as they are and as the request's
+// Authorization has them.
+func (c *Client) redact(text string) string {
+	k := c.o.Credentials
+	for _, secret := range []string{k.Secret, k.APISecret, basic(k.Username, k.Secret), basic(k.APISecret, "")} {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "***")
+		}
+	}
+	return text
+}
+
+// basic returns the encoded credentials of the scheme Basic; "" without a user.
+func basic(user, password string) string {
+	if user == "" {
+		return ""
+	}
+	return base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
+}
+
+// redacted returns err, whose text may quote the server's answer, without credentials.
+func (c *Client) redacted(err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		e.Detail = c.redact(e.Detail)
+	}
+	return err
 }
 
 // retryAfter returns when a server is to be asked again; 0: it does not say. The
@@ -320,7 +345,7 @@ func (c *Client) profiles(ctx context.Context, session string, number int) (*pag
 		return nil, truncated(err, "page %d of profiles is not JSON: %s", number, c.excerpt(&Answer{Reader: bytes.NewReader(data)}))
 	}
 	if p.Status != "ok" || p.Error != "" {
-		return nil, &Error{Kind: Unavailable, Detail: fmt.Sprintf("page %d of profiles has the status %q: %s", number, p.Status, p.Error)}
+		return nil, &Error{Kind: Unavailable, Detail: fmt.Sprintf("page %d of profiles does not have the status ok: %s", number, c.excerpt(&Answer{Reader: bytes.NewReader(data)}))}
 	}
 	return &p, nil
 }

@@ -252,7 +252,7 @@ func (s *Source) download(ctx context.Context, q Query, line func([]byte)) (*Dow
 	d := &Download{Query: q, Asked: s.o.Now()}
 	answer, err := s.o.Client.Export(ctx, q.From, q.To)
 	if err == nil {
-		err = spool(s.o.Dir, d, answer, func(n int64) { s.progress(q, n) }, line)
+		err = s.o.Client.redacted(spool(s.o.Dir, d, answer, func(n int64) { s.progress(q, n) }, line))
 		answer.Close()
 	}
 	return d, errors.Join(err, s.o.Export.Settle(ctx, err))

@@ -155,6 +155,8 @@ func TestRefusalsAreToldApart(t *testing.T) {
 		{503, nil, "<html>busy", Unavailable, "busy", false},
 		{301, http.Header{"Location": {"https://eu.example.com/api"}}, "", Elsewhere, "https://eu.example.com; set region", true},
 		{400, nil, "your secret is pw, is it?", BadRequest, "***", true},
+		{400, nil, "Authorization: Basic c2E6cHc=", BadRequest, "Basic ***", true},
+		{200, nil, "{}\nterminated early for pw\n", Truncated, "for ***", false},
 	}
 	for _, tt := range tests {
 		w := newWorld(t, nil)
@@ -451,7 +453,7 @@ func TestProfilesThatAreNotWholeReplaceNothing(t *testing.T) {
 		"total":    {Total: &wrong},
 		"reset":    {Reset: &ten},
 		"html":     {Body: "<html>", ContentType: "text/html"},
-		"error":    {Body: `{"status":"error","error":"no"}`, ContentType: "application/json"},
+		"error":    {Body: `{"status":"error","error":"no, pw"}`, ContentType: "application/json"},
 		"page":     {Body: `{"status":"ok","page":7,"page_size":3,"results":[],"session_id":"s","total":0}`},
 		"total 2":  {Body: `{"status":"ok","page":0,"page_size":3,"results":[],"session_id":"s"}`},
 		"text":     {Body: `{"status":"ok","page":0,"page_size":3,"results":["x"],"session_id":"s","total":1}`},
@@ -468,6 +470,9 @@ func TestProfilesThatAreNotWholeReplaceNothing(t *testing.T) {
 		})
 		if err == nil || KindOf(err) == 0 || len(w.spooled()) > 0 || !w.source.ProfilesDue(time.Hour).IsZero() {
 			t.Errorf("%s: %v, files %v", name, err, w.spooled())
+		}
+		if name == "error" && !strings.Contains(err.Error(), "ok: no, ***") {
+			t.Errorf("%v", err)
 		}
 	}
 }
