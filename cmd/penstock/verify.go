@@ -107,7 +107,7 @@ func (c *cli) printVerification(r *host.Verification) {
 		fmt.Fprintf(c.out, "note: %s\n", n)
 	}
 	if len(r.Differences) == 0 {
-		fmt.Fprintf(c.out, "pipeline %s: %s holds what was committed up to run %d; no differences\n", r.Pipeline, r.Destination, r.LastRun)
+		c.printNoDifferences(r)
 		return
 	}
 	fmt.Fprintf(c.out, "pipeline %s: %s\n", r.Pipeline, many(int64(len(r.Differences)), "difference"))
@@ -182,16 +182,28 @@ func (c *cli) printDifference(d host.Difference) {
 
 func (c *cli) printRepaired(r *host.Verification) {
 	if done := r.Repaired; done != nil {
-		fmt.Fprintf(c.out, "repaired: %s restored, %d removed\n", many(int64(done.Objects), "object"), done.Removed)
+		records := ""
+		if done.Records > 0 {
+			records = many(int64(done.Records), "record") + " and "
+		}
+		fmt.Fprintf(c.out, "repaired: %s%s restored, %d removed\n", records, many(int64(done.Objects), "object"), done.Removed)
 	}
 	for _, d := range r.Differences {
 		c.printDifference(d)
 	}
 	if len(r.Differences) == 0 {
-		fmt.Fprintf(c.out, "pipeline %s: %s holds what was committed up to run %d; no differences\n", r.Pipeline, r.Destination, r.LastRun)
+		c.printNoDifferences(r)
 		return
 	}
 	fmt.Fprintf(c.out, "pipeline %s: %s left\n", r.Pipeline, many(int64(len(r.Differences)), "difference"))
+}
+
+func (c *cli) printNoDifferences(r *host.Verification) {
+	if r.LastRun == 0 {
+		fmt.Fprintf(c.out, "pipeline %s: no run is committed yet; no differences\n", r.Pipeline)
+		return
+	}
+	fmt.Fprintf(c.out, "pipeline %s: %s holds what was committed up to run %d; no differences\n", r.Pipeline, r.Destination, r.LastRun)
 }
 
 func them(n int) string {

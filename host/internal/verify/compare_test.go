@@ -3,6 +3,7 @@ package verify
 import (
 	"fmt"
 	"hash/crc32"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -306,5 +307,19 @@ func TestAReplacedSet(t *testing.T) {
 	}
 	if r := set(true, "the next run replaces it"); len(r.Differences) != 1 || r.Differences[0].Left != "the next run replaces it" || !r.Plan.Empty() {
 		t.Errorf("a changed set whose rows are gone: %+v", r)
+	}
+}
+
+// Work is counted as done unless the report after it has a difference of the same
+// object or record.
+func TestDone(t *testing.T) {
+	plan := &Plan{
+		Sends: []Send{{Run: 1, Objects: []string{"a", "b"}}, {Run: 2, Record: true}, {Run: 3, Record: true}}, Remove: []string{"c", "d"}, Totals: true,
+	}
+	got := Done(plan, &Report{Differences: []Difference{
+		{Kind: Missing, Run: 1, Object: "b"}, {Kind: Record, Run: 3, Object: "receipt 3"}, {Kind: Missing, Run: 2, Object: "x"}, {Kind: Foreign, Object: "d"},
+	}})
+	if want := (&Repaired{Runs: []int64{1, 2, 3}, Records: 1, Objects: 1, Removed: 1, Totals: true}); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }

@@ -173,13 +173,19 @@ func (p *Plan) Names() []string {
 
 // Done counts the work of a plan, from the report after it.
 func Done(plan *Plan, after *Report) *Repaired {
-	left := map[string]bool{}
+	left, broken := map[string]bool{}, map[int64]bool{}
 	for _, d := range after.Differences {
 		left[d.Object] = true
+		if d.Kind == Record {
+			broken[d.Run] = true
+		}
 	}
 	done := &Repaired{Totals: plan.Totals}
 	for _, s := range plan.Sends {
 		done.Runs = append(done.Runs, s.Run)
+		if s.Record && !broken[s.Run] {
+			done.Records++
+		}
 		for _, object := range s.Objects {
 			if !left[object] {
 				done.Objects++
@@ -210,8 +216,9 @@ type Send struct {
 
 // Repaired counts the work of a repair.
 type Repaired struct {
-	Runs    []int64 `json:"runs,omitempty"` // whose objects or records were restored
-	Objects int     `json:"objects"`        // that were restored
+	Runs    []int64 `json:"runs,omitempty"`    // whose objects or records were restored
+	Records int     `json:"records,omitempty"` // of runs, that were written again
+	Objects int     `json:"objects"`           // that were restored
 	Removed int     `json:"removed"`
 	Totals  bool    `json:"totals,omitempty"`
 }
