@@ -12,53 +12,23 @@ import (
 
 func newPluginsCommand(c *cli) *cobra.Command {
 	var dir string
-	manager := func(cmd *cobra.Command) (*host.Plugins, error) { return c.plugins(cmd, dir) }
-	trust := &cobra.Command{
-		Use: "trust [FILE …]", Short: "Pin plugins that lie in the plugin directory, as they are now",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			plugins, err := manager(cmd)
-			if err != nil {
-				return err
-			}
-			trusted, err := plugins.Trust(cmd.Context(), args)
-			if err != nil {
-				return err
-			}
-			return c.printPlugins(trusted)
-		},
-	}
-	install := &cobra.Command{
-		Use: "install FILE", Short: "Copy a plugin into the plugin directory and pin it", Args: exactly("FILE"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			plugins, err := manager(cmd)
-			if err != nil {
-				return err
-			}
-			installed, err := plugins.Install(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return c.printPlugins([]host.PluginStatus{installed})
-		},
-	}
-	remove := &cobra.Command{
-		Use: "remove NAME", Short: "Remove a plugin and its pin", Args: exactly("NAME"),
-		ValidArgsFunction: c.completePlugin(&dir),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			plugins, err := manager(cmd)
-			if err != nil {
-				return err
-			}
-			if err := plugins.Remove(args[0]); err != nil {
-				return err
-			}
-			return c.done(fmt.Sprintf("plugin %s and its pin are removed", args[0]), map[string]any{"removed": args[0]})
-		},
-	}
-	list := &cobra.Command{
+	manage := func(cmd *cobra.Command) (*host.Plugins, error) { return c.plugins(cmd, dir) }
+	names := c.completePlugin(&dir)
+	command := group("plugins", "List, describe, install and pin destination plugins",
+		newPluginsList(c, manage), newPluginsDescribe(c, manage, names), newPluginsInstall(c, manage), newPluginsTrust(c, manage), newPluginsRemove(c, manage, names))
+	command.PersistentFlags().StringVar(&dir, "plugin-dir", "", "the plugin directory, when not taken from the configuration")
+	return command
+}
+
+// pluginManager returns the manager of the plugin directory that a command's flags, or
+// the configuration, name.
+type pluginManager func(*cobra.Command) (*host.Plugins, error)
+
+func newPluginsList(c *cli, manage pluginManager) *cobra.Command {
+	return &cobra.Command{
 		Use: "list", Short: "List plugins and whether they are as they were pinned", Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			plugins, err := manager(cmd)
+			plugins, err := manage(cmd)
 			if err != nil {
 				return err
 			}
@@ -69,11 +39,13 @@ func newPluginsCommand(c *cli) *cobra.Command {
 			return c.printPlugins(listed)
 		},
 	}
-	describe := &cobra.Command{
-		Use: "describe NAME", Short: "Show a plugin's configuration and guarantees", Args: exactly("NAME"),
-		ValidArgsFunction: c.completePlugin(&dir),
+}
+
+func newPluginsDescribe(c *cli, manage pluginManager, names completion) *cobra.Command {
+	return &cobra.Command{
+		Use: "describe NAME", Short: "Show a plugin's configuration and guarantees", Args: exactly("NAME"), ValidArgsFunction: names,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			plugins, err := manager(cmd)
+			plugins, err := manage(cmd)
 			if err != nil {
 				return err
 			}
@@ -84,9 +56,56 @@ func newPluginsCommand(c *cli) *cobra.Command {
 			return c.printDescription(description)
 		},
 	}
-	command := group("plugins", "List, describe, install and pin destination plugins", list, describe, install, trust, remove)
-	command.PersistentFlags().StringVar(&dir, "plugin-dir", "", "the plugin directory, when not taken from the configuration")
-	return command
+}
+
+func newPluginsInstall(c *cli, manage pluginManager) *cobra.Command {
+	return &cobra.Command{
+		Use: "install FILE", Short: "Copy a plugin into the plugin directory and pin it", Args: exactly("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			plugins, err := manage(cmd)
+			if err != nil {
+				return err
+			}
+			installed, err := plugins.Install(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return c.printPlugins([]host.PluginStatus{installed})
+		},
+	}
+}
+
+func newPluginsTrust(c *cli, manage pluginManager) *cobra.Command {
+	return &cobra.Command{
+		Use: "trust [FILE …]", Short: "Pin plugins that lie in the plugin directory, as they are now",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			plugins, err := manage(cmd)
+			if err != nil {
+				return err
+			}
+			trusted, err := plugins.Trust(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			return c.printPlugins(trusted)
+		},
+	}
+}
+
+func newPluginsRemove(c *cli, manage pluginManager, names completion) *cobra.Command {
+	return &cobra.Command{
+		Use: "remove NAME", Short: "Remove a plugin and its pin", Args: exactly("NAME"), ValidArgsFunction: names,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			plugins, err := manage(cmd)
+			if err != nil {
+				return err
+			}
+			if err := plugins.Remove(args[0]); err != nil {
+				return err
+			}
+			return c.done(fmt.Sprintf("plugin %s and its pin are removed", args[0]), map[string]any{"removed": args[0]})
+		},
+	}
 }
 
 // plugins is the manager of the directory given, or of the configuration's.
