@@ -474,6 +474,10 @@ func (c *comparison) unnamed(i protocol.InventoryItem) {
 		c.note(fmt.Sprintf("objects of run %d are compared once its record is restored", i.Run))
 		return
 	}
+	if c.isLater(i.Run) {
+		c.note(fmt.Sprintf("run %d was carried out while the destination was asked: verify again to compare its objects", i.Run))
+		return
+	}
 	d := Difference{Kind: Foreign, Date: i.Date, Run: i.Run, Object: i.Object, Detail: "no commit names it", Repair: repairRemove}
 	if of := c.copyOf(i); of != "" {
 		d.Kind, d.Detail = Doubled, "no commit names it, and it is a copy of "+of+": a query counts its rows twice"
@@ -487,6 +491,17 @@ func (c *comparison) unnamed(i protocol.InventoryItem) {
 		c.remove = append(c.remove, i.Object)
 	}
 	c.differ(d)
+}
+
+// isLater reports whether the catalog has a run that the destination's record did
+// not have when it was read: a run that is in progress, or one that was committed
+// since. An inventory that reads its objects may take longer than a run.
+func (c *comparison) isLater(run int64) bool {
+	if run <= c.record.Run {
+		return false
+	}
+	_, committed := c.runs[run]
+	return committed && run > c.in.Before || c.in.Open != nil && c.in.Open.Number == run
 }
 
 // send returns the plan to send a run, with one more part; all parts for -1.

@@ -101,6 +101,14 @@ func TestSidesThatAgree(t *testing.T) {
 		"a run is in progress": func(w *world) {
 			w.item(protocol.InventoryItem{Kind: protocol.InventoryObject, Date: first, Run: 3, Object: object(3, first), Found: facts("x"), Unfinished: true})
 		},
+		"a run was begun while the destination was asked": func(w *world) {
+			w.in.Open = &Run{Number: 3, Content: "c3"}
+			w.item(protocol.InventoryItem{Kind: protocol.InventoryObject, Date: first, Run: 3, Object: object(3, first), Found: facts("x")})
+		},
+		"a run was committed while the destination was asked, and its objects were listed": func(w *world) {
+			w.in.Runs = append(w.in.Runs, Run{Number: 3, Content: "c3", Parts: []Part{{Date: first, Committed: Amount{Rows: 1}, Journal: &batch.Totals{Rows: 1}}}})
+			w.item(protocol.InventoryItem{Kind: protocol.InventoryObject, Date: first, Run: 3, Object: object(3, first), Found: facts("x")})
+		},
 		"a run was committed while the destination was asked": func(w *world) {
 			w.in.Runs = append(w.in.Runs, Run{Number: 3, Content: "c3", Parts: []Part{{Date: first, Committed: Amount{Rows: 1}, Journal: &batch.Totals{Rows: 1}}}})
 		},
