@@ -36,7 +36,11 @@ func SetupDestination(ctx context.Context, c *Config, name string, terraform boo
 	if i < 0 {
 		return nil, fmt.Errorf("the configuration has no destination %q; it has %s", name, references(c))
 	}
-	manager := plugin.NewManager(plugin.Options{Dir: c.Host.PluginDir, CacheDir: cacheDir()})
+	user := &pluginUser{}
+	if err := user.find(c.Host.PluginUser); err != nil {
+		return nil, err
+	}
+	manager := plugin.NewManager(plugin.Options{Dir: c.Host.PluginDir, CacheDir: cacheDir(), User: user.user})
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
