@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-io/penstock/test/freeport"
 	"github.com/penstock-io/penstock/test/penstocktest"
 )
 
@@ -190,15 +191,15 @@ func (s *shop) certificate() {
 	s.Write("key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
 }
 
-// freeAddress is one that is free now.
+// freeAddress is an address for a collector, which listens there again after each
+// start.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return address
 }
 
 // missing ends the test because a tool is not there.

@@ -60,9 +60,13 @@ func TestACollectorOutlivesAFailingJournal(t *testing.T) {
 	}
 	c := newCollecting(t)
 	c.Write("penstock.hcl", strings.Replace(c.Read("penstock.hcl"), "host {", "host {\n  blobs = \"./blobs\"", 1))
-	c.smallDisk("blobs", "64m")
+	// Clients send as fast as they are answered: they pause while the host is waited
+	// for, and the disk has room for whatever they send between.
+	c.smallDisk("blobs", "2g")
 	h := c.serve()
 	stop := c.load(3, 50)
+	h.Until("events are acknowledged", func() bool { return c.count(c.acked) > 2000 })
+	stop()
 	h.Until("events are exported", func() bool { return strings.Contains(h.Said(), `msg="run succeeded"`) })
 	// A mount of its own on top, because a file system on which something is
 	// being written cannot be made read-only.
@@ -83,14 +87,15 @@ func TestACollectorOutlivesAFailingJournal(t *testing.T) {
 		}
 	}
 	uncover := cover()
+	stop = c.load(1, 20)
 	failed := `msg="could not write collected rows to the journal: they wait in the write-ahead log; will retry"`
 	h.Until("the journal's failure is said", func() bool { return strings.Contains(h.Said(), failed) })
 	before := c.count(c.acked)
 	h.Until("events are acknowledged all the same", func() bool { return c.count(c.acked) > before+500 })
-	uncover()
-	journaled := c.Journaled()
-	h.Until("the journal is written again", func() bool { return c.Journaled() > journaled })
 	stop()
+	journaled := c.Journaled()
+	uncover()
+	h.Until("the journal is written again", func() bool { return c.Journaled() > journaled })
 	if status := h.Stop(syscall.SIGTERM); status.ExitStatus() != 0 {
 		t.Fatalf("it ended with %v:\n%s", status, h.Said())
 	}
