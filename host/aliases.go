@@ -10,6 +10,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/identity"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/source/collector"
 	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 )
@@ -109,13 +110,13 @@ func (h *Host) know(ctx context.Context, p *config.Project) error {
 // serveAliases makes the aliases of a legacy project known while collectors
 // listen, once the rows that logs held at the start are in its journal.
 func (h *Host) serveAliases(ctx context.Context, p *config.Project) {
-	pauses := backoff{first: learnFirst, limit: reopenLimit}
+	pauses := lifecycle.Backoff{First: learnFirst, Limit: reopenLimit}
 	for isLegacy(p) && ctx.Err() == nil {
 		_, err := aliasesOf{h}.of(p.ID)
 		if err == nil {
 			return
 		}
-		pause := pauses.pause()
+		pause := pauses.Pause()
 		if h.allHanded(p) {
 			if err = h.settle(ctx, p); err == nil {
 				err = h.know(ctx, p)
@@ -127,7 +128,7 @@ func (h *Host) serveAliases(ctx context.Context, p *config.Project) {
 			h.log.Error("could not fold the aliases of a legacy project: its clients are answered 503; will retry",
 				"project", p.Name, "error", explain(h.config, err), "pause", pause.Round(time.Millisecond))
 		}
-		_ = wait(ctx, pause) // the loop looks at ctx
+		_ = lifecycle.Wait(ctx, pause) // the loop looks at ctx
 	}
 }
 

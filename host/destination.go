@@ -12,6 +12,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/diagnostic"
 	"github.com/penstock-io/penstock/host/internal/export"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/plugin"
 	"github.com/penstock-io/penstock/sdk/protocol"
@@ -36,7 +37,7 @@ func newDestinations(c *Config, plugins *plugin.Manager, log *slog.Logger) *dest
 type destination struct {
 	*plugin.Destination
 	config *config.Destination
-	gate   gate // held while the plugin is configured, which may take minutes
+	gate   lifecycle.Gate // held while the plugin is configured, which may take minutes
 
 	mu      sync.Mutex
 	targets map[int64][]protocol.Target // by project; guarded by mu
@@ -93,7 +94,7 @@ func (ds *destinations) destination(c *config.Destination) *destination {
 	d := ds.all[c]
 	if d == nil {
 		d = &destination{
-			Destination: ds.plugins.Destination(c.Type, c.Name), config: c, gate: newGate(), targets: map[int64][]protocol.Target{},
+			Destination: ds.plugins.Destination(c.Type, c.Name), config: c, gate: lifecycle.NewGate(), targets: map[int64][]protocol.Target{},
 		}
 		ds.all[c] = d
 	}
@@ -108,7 +109,7 @@ func (ds *destinations) configure(ctx context.Context, c *config.Destination, p 
 	if _, ok := d.answered(p.ID); ok {
 		return d, nil, nil
 	}
-	leave, err := d.gate.enter(ctx)
+	leave, err := d.gate.Enter(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("configure destination %s: %w", c.Reference(), err)
 	}

@@ -20,7 +20,7 @@ func TestADestinationThatHangsKeepsNoOtherWaiting(t *testing.T) {
 	ds := newDestinations(&Config{}, plugin.NewManager(plugin.Options{Dir: t.TempDir()}), nil)
 	hanging, well := &config.Destination{Type: "s3", Name: "hanging"}, &config.Destination{Type: "s3", Name: "well"}
 	project := &config.Project{ID: 7}
-	leave, err := ds.destination(hanging).gate.enter(t.Context())
+	leave, err := ds.destination(hanging).gate.Enter(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
 )
@@ -124,7 +125,7 @@ func (h *Host) everCollected(ctx context.Context, c *config.Collector) (bool, er
 // come while the host is stopping. Rows of a project whose journal takes nothing
 // wait in the log, and those of other projects do not.
 func (h *Host) drain(ctx context.Context, l *collecting, end context.CancelCauseFunc) {
-	pauses := backoff{first: reopenFirst, limit: reopenLimit}
+	pauses := lifecycle.Backoff{First: reopenFirst, Limit: reopenLimit}
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := h.drainOnce(ctx, l)
@@ -134,7 +135,7 @@ func (h *Host) drain(ctx context.Context, l *collecting, end context.CancelCause
 			return
 		case errors.Is(err, wal.ErrClosed):
 			// The host is stopping, and a journal may work again before it has to end.
-			_ = wait(ctx, pauses.pause())
+			_ = lifecycle.Wait(ctx, pauses.Pause())
 			continue
 		case errors.As(err, &unknown):
 			end(err)
@@ -143,11 +144,11 @@ func (h *Host) drain(ctx context.Context, l *collecting, end context.CancelCause
 			continue
 		}
 		if time.Since(began) > reopenLimit {
-			pauses.reset()
+			pauses.Reset()
 		}
-		pause := pauses.pause()
+		pause := pauses.Pause()
 		h.log.Error(rowsWait, "source", l.config.Reference(), "error", err, "pause", pause.Round(time.Millisecond))
-		_ = wait(ctx, pause) // the loop looks at ctx
+		_ = lifecycle.Wait(ctx, pause) // the loop looks at ctx
 	}
 }
 
@@ -226,7 +227,7 @@ func (h *Host) repair(ctx context.Context, l *collecting) {
 	log := h.log.With("source", l.config.Reference())
 	for l.wal.AwaitBroken(ctx) == nil {
 		log.Error("the write-ahead log takes nothing, and clients are answered 503; will repair it", "error", explain(h.config, l.wal.Err()))
-		pauses := backoff{first: reopenFirst, limit: reopenLimit}
+		pauses := lifecycle.Backoff{First: reopenFirst, Limit: reopenLimit}
 		for {
 			err := l.wal.Repair()
 			if errors.Is(err, wal.ErrClosed) || ctx.Err() != nil {
@@ -236,9 +237,9 @@ func (h *Host) repair(ctx context.Context, l *collecting) {
 				log.Info("the write-ahead log works again, in a new file")
 				break
 			}
-			pause := pauses.pause()
+			pause := pauses.Pause()
 			log.Error("could not repair the write-ahead log; will retry", "error", explain(h.config, err), "pause", pause.Round(time.Millisecond))
-			_ = wait(ctx, pause) // the loop looks at ctx
+			_ = lifecycle.Wait(ctx, pause) // the loop looks at ctx
 		}
 	}
 }
@@ -266,7 +267,7 @@ func (h *Host) settle(ctx context.Context, p *config.Project) error {
 // trimCollectors drops sealed entries from logs from time to time, and opens
 // journals again that have failed.
 func (h *Host) trimCollectors(ctx context.Context) {
-	for wait(ctx, trimEvery) == nil {
+	for lifecycle.Wait(ctx, trimEvery) == nil {
 		for _, l := range h.collectors {
 			for _, p := range h.config.Projects {
 				if _, err := h.journal(ctx, p); err == nil { // drain has logged the error

@@ -19,6 +19,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/identity"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/plugin"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 )
@@ -55,12 +56,12 @@ type Host struct {
 	indexes    map[int64]*identity.Index   // of links, by project
 	indexCache *identity.Cache             // of all indexes; nil: none is open
 	known      map[int64]*identity.Aliases // of legacy projects
-	gates      map[string]gate             // of steps, by pipeline
+	gates      map[string]lifecycle.Gate   // of steps, by pipeline
 	// isRegistered are the names of pipelines that this host has registered, or
 	// found registered as they are configured.
 	isRegistered map[string]bool
 	attempts     map[string]*attempt // failed ones of a host that serves, by pipeline
-	folds        gate                // of all states
+	folds        lifecycle.Gate      // of all states
 }
 
 // discard is an Observer that drops every report.
@@ -92,7 +93,7 @@ func openLocked(ctx context.Context, c *Config, o Options, held locks) (*Host, e
 func newHost(c *Config, o Options, held locks) *Host {
 	h := &Host{
 		config: c, log: o.Log, observer: o.Observer, locks: held, owner: newOwner(),
-		states: map[stateKey]*state{}, indexes: map[int64]*identity.Index{}, known: map[int64]*identity.Aliases{}, gates: map[string]gate{}, isRegistered: map[string]bool{}, attempts: map[string]*attempt{}, folds: newGate(),
+		states: map[stateKey]*state{}, indexes: map[int64]*identity.Index{}, known: map[int64]*identity.Aliases{}, gates: map[string]lifecycle.Gate{}, isRegistered: map[string]bool{}, attempts: map[string]*attempt{}, folds: lifecycle.NewGate(),
 	}
 	if h.observer == nil {
 		h.observer = discard{}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
 )
 
 // projectJournal is the journal of one project.
@@ -40,7 +41,7 @@ type journals struct {
 
 // journalSlot is the place of one project's journal.
 type journalSlot struct {
-	gate gate // held while the journal is opened or closed, which takes I/O
+	gate lifecycle.Gate // held while the journal is opened or closed, which takes I/O
 
 	mu      sync.Mutex
 	current *projectJournal // nil: it is not open
@@ -48,7 +49,7 @@ type journalSlot struct {
 	err     error           // why it could not be opened
 
 	// Guarded by the gate.
-	pauses backoff
+	pauses lifecycle.Backoff
 	due    time.Time // the earliest next attempt
 }
 
@@ -68,7 +69,7 @@ func (js *journals) slot(id int64) *journalSlot {
 	defer js.mu.Unlock()
 	s := js.all[id]
 	if s == nil {
-		s = &journalSlot{gate: newGate(), pauses: backoff{first: reopenFirst, limit: reopenLimit}}
+		s = &journalSlot{gate: lifecycle.NewGate(), pauses: lifecycle.Backoff{First: reopenFirst, Limit: reopenLimit}}
 		if js.all == nil {
 			js.all = map[int64]*journalSlot{}
 		}
@@ -83,7 +84,7 @@ func (js *journals) get(ctx context.Context, p *config.Project) (*projectJournal
 	if j := s.working(); j != nil {
 		return j, nil
 	}
-	leave, err := s.gate.enter(ctx)
+	leave, err := s.gate.Enter(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +143,7 @@ func (js *journals) drop(s *journalSlot, p *config.Project) {
 	cause := failed.writer.Err()
 	js.log.Warn("the journal has failed and will be opened again", "project", p.Name, "error", cause)
 	if failed.writer.Stats().Seals > 0 {
-		s.pauses.reset()
+		s.pauses.Reset()
 	}
 	js.reopening(fmt.Errorf("%w: %w", errReopened, cause))
 	if err := failed.writer.Close(); err != nil {
@@ -154,7 +155,7 @@ func (js *journals) drop(s *journalSlot, p *config.Project) {
 func (js *journals) open(ctx context.Context, s *journalSlot, p *config.Project) (*projectJournal, error) {
 	// Also an attempt that succeeds: a journal that fails at its first seal is
 	// not opened again at once.
-	s.due = js.now().Add(s.pauses.pause())
+	s.due = js.now().Add(s.pauses.Pause())
 	w, err := js.openWriter(ctx, p)
 	if err != nil && ctx.Err() != nil {
 		return nil, err

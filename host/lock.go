@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/private"
 )
 
@@ -53,7 +54,7 @@ func waitLock(ctx context.Context, dataDir string) (*os.File, error) {
 		if !errors.As(err, &locked) || time.Since(began) > lockPatience {
 			return f, err
 		}
-		if err := wait(ctx, lockPause); err != nil {
+		if err := lifecycle.Wait(ctx, lockPause); err != nil {
 			return nil, err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/api"
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/private"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 )
@@ -98,7 +99,7 @@ func lockOrDial(ctx context.Context, c *Config, take func() (locks, error)) (loc
 		if time.Since(began) > lockPatience {
 			return nil, nil, fmt.Errorf("%w, and it does not answer commands: %w", locked, pingErr)
 		}
-		if err := wait(ctx, lockPause); err != nil {
+		if err := lifecycle.Wait(ctx, lockPause); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/diagnostic"
 	"github.com/penstock-io/penstock/host/internal/export"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/plugin"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
@@ -235,7 +236,7 @@ func modeOf(s batch.Stream) protocol.Mode {
 // asOf is the time at which the journal was last sealed. Steps of one pipeline
 // run one after another.
 func (h *Host) step(ctx context.Context, p *config.Pipeline, asOf time.Time) (*pipeline.Receipt, error) {
-	leave, err := h.steps(p.Name).enter(ctx)
+	leave, err := h.steps(p.Name).Enter(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -272,11 +273,11 @@ func (h *Host) step(ctx context.Context, p *config.Pipeline, asOf time.Time) (*p
 }
 
 // steps returns the gate that a pipeline's steps pass one at a time.
-func (h *Host) steps(name string) gate {
+func (h *Host) steps(name string) lifecycle.Gate {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.gates[name] == nil {
-		h.gates[name] = newGate()
+		h.gates[name] = lifecycle.NewGate()
 	}
 	return h.gates[name]
 }
@@ -290,7 +291,7 @@ func (h *Host) attempt(ctx context.Context, p *config.Pipeline, stored *pipeline
 		})
 	}
 	x := &export.Exporter{
-		Store: h.catalog, Blocks: j.reader, Generations: blocksOf{h, j.project}, Owner: h.owner, LeaseTTL: leaseTTL, Ticker: ticker, Wait: wait,
+		Store: h.catalog, Blocks: j.reader, Generations: blocksOf{h, j.project}, Owner: h.owner, LeaseTTL: leaseTTL, Ticker: lifecycle.Ticker, Wait: lifecycle.Wait,
 		Progress: func(_ *pipeline.Run, rows, bytes int64) { report(rows, bytes, false) },
 	}
 	receipt, err := x.Do(ctx, export.Job{
@@ -388,18 +389,13 @@ func (h *Host) pipeline(name string) *config.Pipeline {
 	return nil
 }
 
-func ticker(d time.Duration) (<-chan time.Time, func()) {
-	t := time.NewTicker(d)
-	return t.C, t.Stop
-}
-
 // catchUp runs a pipeline until no rows are left to export. It retries a
 // transient error for at most retryFor, counted from the first failure in a
 // row.
 func (h *Host) catchUp(ctx context.Context, p *config.Pipeline, retryFor time.Duration, done *PipelineSummary) error {
 	asOf := time.Now().UTC()
 	var failing time.Time
-	pauses := backoff{first: retryFirst, limit: 30 * time.Second}
+	pauses := lifecycle.Backoff{First: retryFirst, Limit: 30 * time.Second}
 	for {
 		receipt, err := h.step(ctx, p, asOf)
 		switch {
@@ -408,7 +404,7 @@ func (h *Host) catchUp(ctx context.Context, p *config.Pipeline, retryFor time.Du
 		case err == nil:
 			done.add(receipt)
 			failing = time.Time{}
-			pauses.reset()
+			pauses.Reset()
 			continue
 		case ctx.Err() != nil:
 			return err
@@ -416,12 +412,12 @@ func (h *Host) catchUp(ctx context.Context, p *config.Pipeline, retryFor time.Du
 		if failing.IsZero() {
 			failing = time.Now()
 		}
-		pause := max(pauses.pause(), export.RetryAfter(err))
+		pause := max(pauses.Pause(), export.RetryAfter(err))
 		if !retryable(err) || time.Since(failing)+pause > retryFor {
 			return err
 		}
 		h.observer.Report(Report{Stage: "export", Name: p.Name, Text: fmt.Sprintf("%v; will retry in %s", err, pause.Round(time.Millisecond))})
-		if err := wait(ctx, pause); err != nil {
+		if err := lifecycle.Wait(ctx, pause); err != nil {
 			return err
 		}
 	}
@@ -437,15 +433,4 @@ func retryable(err error) bool {
 		return false
 	}
 	return export.Retryable(err)
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

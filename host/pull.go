@@ -14,6 +14,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/ingest"
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/private"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 	"github.com/penstock-io/penstock/host/internal/schema"
@@ -98,7 +99,7 @@ func openBudget(open map[string]*mixpanel.Budget, path string, l mixpanel.Limits
 	if b := open[path]; b != nil {
 		return b, nil
 	}
-	b, err := mixpanel.OpenBudget(mixpanel.BudgetOptions{Path: path, Limits: l, Now: time.Now, Wait: wait})
+	b, err := mixpanel.OpenBudget(mixpanel.BudgetOptions{Path: path, Limits: l, Now: time.Now, Wait: lifecycle.Wait})
 	open[path] = b
 	return b, err
 }
@@ -310,7 +311,7 @@ func (p *puller) catchUp(ctx context.Context, retryFor time.Duration, done *pull
 			if at.Sub(failing) > retryFor {
 				return last
 			}
-			if err := wait(ctx, at.Sub(now)); err != nil {
+			if err := lifecycle.Wait(ctx, at.Sub(now)); err != nil {
 				return err
 			}
 			continue
@@ -344,7 +345,7 @@ const (
 
 // serve pulls whatever is due until ctx is done.
 func (p *puller) serve(ctx context.Context) {
-	pauses := backoff{first: pullFirst, limit: pullLimit}
+	pauses := lifecycle.Backoff{First: pullFirst, Limit: pullLimit}
 	store := p.store(newPulled(p))
 	for ctx.Err() == nil {
 		err := p.source.Resume(ctx, store)
@@ -354,18 +355,18 @@ func (p *puller) serve(ctx context.Context) {
 		pause := time.Duration(0)
 		switch {
 		case err == nil:
-			pauses.reset()
+			pauses.Reset()
 			continue
 		case mixpanel.NeedsPerson(err):
 			pause = pullPerson
 		case mixpanel.KindOf(err) == mixpanel.TooMany: // the budget waits
 		default:
-			pause = pauses.pause()
+			pause = pauses.Pause()
 		}
 		if ctx.Err() == nil {
 			p.host.log.Error("could not pull; will retry", "source", p.config.Reference(), "error", err, "pause", pause.Round(time.Millisecond))
 		}
-		if wait(ctx, pause) != nil {
+		if lifecycle.Wait(ctx, pause) != nil {
 			return
 		}
 	}
@@ -376,7 +377,7 @@ func (p *puller) serveStep(ctx context.Context, store mixpanel.Store) error {
 	q, at, _ := p.source.Next()
 	if pause := time.Until(at); pause > 0 {
 		// An error of waiting is the end of serving.
-		_ = wait(ctx, min(pause, pullLook))
+		_ = lifecycle.Wait(ctx, min(pause, pullLook))
 		return nil
 	}
 	p.reportWait()

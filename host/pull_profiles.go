@@ -8,6 +8,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/ingest"
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/profile"
 	"github.com/penstock-io/penstock/host/internal/schema"
@@ -36,22 +37,22 @@ func (p *puller) profilesEvery() time.Duration {
 
 // serveProfiles reads all profiles whenever they are due, until ctx is done.
 func (p *puller) serveProfiles(ctx context.Context) {
-	pauses := backoff{first: time.Minute, limit: time.Hour}
+	pauses := lifecycle.Backoff{First: time.Minute, Limit: time.Hour}
 	for ctx.Err() == nil {
 		_, err := p.refreshProfiles(ctx, p.profilesEvery())
 		pause := profilesLook
 		switch {
 		case err == nil:
-			pauses.reset()
+			pauses.Reset()
 		case mixpanel.NeedsPerson(err):
 			pause = pullPerson
 		default:
-			pause = pauses.pause()
+			pause = pauses.Pause()
 		}
 		if err != nil && ctx.Err() == nil {
 			p.host.log.Error("could not read profiles; will retry", "source", p.config.Reference(), "error", err, "pause", pause.Round(time.Millisecond))
 		}
-		if wait(ctx, pause) != nil {
+		if lifecycle.Wait(ctx, pause) != nil {
 			return
 		}
 	}
@@ -88,7 +89,7 @@ func (p *puller) refreshProfiles(ctx context.Context, every time.Duration) (read
 func (p *puller) replaceProfiles(ctx context.Context, set *mixpanel.ProfileSet, move journal.CursorMove) (rows int64, err error) {
 	h, project := p.host, p.config.Project
 	s := h.state(project, batch.People)
-	leave, err := s.gate.enter(ctx)
+	leave, err := s.gate.Enter(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -122,7 +123,7 @@ func (p *puller) replaceProfiles(ctx context.Context, set *mixpanel.ProfileSet, 
 // quarantine; apart from them, the set must have as many profiles as it says.
 func (p *puller) foldProfiles(ctx context.Context, s *state, set *mixpanel.ProfileSet, seq int64) (*pipeline.Generation, error) {
 	h := p.host
-	leave, err := h.folds.enter(ctx)
+	leave, err := h.folds.Enter(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/ingest"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 	"github.com/penstock-io/penstock/host/internal/schema"
 	"github.com/penstock-io/penstock/host/internal/source/files"
@@ -38,7 +39,7 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 	if warning := crowded(told); warning != "" {
 		h.log.Warn(warning, "source", s.Reference())
 	}
-	tick, stop := ticker(followEvery)
+	tick, stop := lifecycle.Ticker(followEvery)
 	defer stop()
 	source, err := files.Open(ctx, files.Options{
 		Name: s.Reference(), Pattern: s.Pattern, Follow: follow, Cursors: cursors, Tick: tick, Keep: s.Records == "people", Now: time.Now,
@@ -163,7 +164,7 @@ func (h *Host) reportReading(s *config.Source, source *files.Source, counters *i
 	quit, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		tick, stop := ticker(100 * time.Millisecond)
+		tick, stop := lifecycle.Ticker(100 * time.Millisecond)
 		defer stop()
 		for {
 			select {

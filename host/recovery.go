@@ -45,7 +45,7 @@ func (h *Host) recoverPipeline(ctx context.Context, name string, resend bool) (*
 	if err := h.ready(ctx, p); err != nil {
 		return nil, err
 	}
-	leave, err := h.steps(p.Name).enter(ctx)
+	leave, err := h.steps(p.Name).Enter(ctx)
 	if err != nil {
 		return nil, err
 	}

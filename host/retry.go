@@ -9,6 +9,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/export"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
 )
 
 // retryFailed lets the failed run of each pipeline be tried again. A host does so
@@ -76,7 +77,7 @@ type repeater struct {
 
 // run runs the pipeline until ctx ends.
 func (r *repeater) run(ctx context.Context) {
-	pauses := backoff{first: retryFirst, limit: retryLimit}
+	pauses := lifecycle.Backoff{First: retryFirst, Limit: retryLimit}
 	pause := time.Duration(0)
 	for r.wait(ctx, pause) == nil {
 		pause = lookEvery
@@ -88,14 +89,14 @@ func (r *repeater) run(ctx context.Context) {
 			pause, err = r.step(ctx)
 		}
 		if err == nil {
-			pauses.reset()
+			pauses.Reset()
 			r.note(nil)
 			continue
 		}
 		if ctx.Err() != nil {
 			return
 		}
-		pause = max(pauses.pause(), export.RetryAfter(err))
+		pause = max(pauses.Pause(), export.RetryAfter(err))
 		a := &attempt{err: err, next: r.now().Add(pause)}
 		r.note(a)
 		if !export.Retryable(err) {

@@ -10,6 +10,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/api"
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/source/files"
 )
@@ -112,15 +113,15 @@ func (h *Host) beginCollecting(ctx context.Context, end context.CancelCauseFunc)
 // retryTransient calls do again, after pauses that grow, while its error is
 // transient.
 func (h *Host) retryTransient(ctx context.Context, message string, do func(context.Context) error) error {
-	pauses := backoff{first: reopenFirst, limit: reopenLimit}
+	pauses := lifecycle.Backoff{First: reopenFirst, Limit: reopenLimit}
 	for {
 		err := do(ctx)
 		if err == nil || !isTransient(err) || ctx.Err() != nil {
 			return err
 		}
-		pause := pauses.pause()
+		pause := pauses.Pause()
 		h.log.Error(message, "error", explain(h.config, err), "pause", pause.Round(time.Millisecond))
-		if err := wait(ctx, pause); err != nil {
+		if err := lifecycle.Wait(ctx, pause); err != nil {
 			return err
 		}
 	}
@@ -130,7 +131,7 @@ func (h *Host) retryTransient(ctx context.Context, message string, do func(conte
 // not grow is not an error. After an error the source is read again, from where the
 // journal stands.
 func (h *Host) serveSource(ctx context.Context, s *config.Source) {
-	pauses := backoff{first: reopenFirst, limit: retryPause}
+	pauses := lifecycle.Backoff{First: reopenFirst, Limit: retryPause}
 	if text, err := files.Unmatched(ctx, s.Pattern); err == nil && text != "" {
 		h.log.Warn(text, "source", s.Reference())
 	}
@@ -145,11 +146,11 @@ func (h *Host) serveSource(ctx context.Context, s *config.Source) {
 			return
 		}
 		if time.Since(began) > retryPause {
-			pauses.reset()
+			pauses.Reset()
 		}
-		pause := pauses.pause()
+		pause := pauses.Pause()
 		h.log.Error("could not read a source; will retry", "source", s.Reference(), "error", err, "pause", pause.Round(time.Millisecond))
-		if wait(ctx, pause) != nil {
+		if lifecycle.Wait(ctx, pause) != nil {
 			return
 		}
 	}
@@ -158,7 +159,7 @@ func (h *Host) serveSource(ctx context.Context, s *config.Source) {
 // serveSeals makes rows durable from time to time.
 func (h *Host) serveSeals(ctx context.Context, p *config.Project) {
 	var due *aliasMark
-	for wait(ctx, sealEvery) == nil {
+	for lifecycle.Wait(ctx, sealEvery) == nil {
 		j, err := h.journal(ctx, p)
 		if err == nil {
 			err = j.writer.Seal(ctx)
@@ -195,7 +196,7 @@ func (h *Host) servePipeline(ctx context.Context, p *config.Pipeline) {
 		due:  func(ctx context.Context) (bool, error) { return h.due(ctx, p) },
 		step: func(ctx context.Context) (time.Duration, error) { return h.serveStep(ctx, p) },
 		note: func(a *attempt) { h.noteAttempt(p.Name, a) },
-		now:  time.Now, wait: wait, log: h.log.With("pipeline", p.Name),
+		now:  time.Now, wait: lifecycle.Wait, log: h.log.With("pipeline", p.Name),
 	}
 	r.run(ctx)
 }

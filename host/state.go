@@ -12,6 +12,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/generation"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/segment"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/profile"
 	"github.com/penstock-io/penstock/sdk/batch"
@@ -42,7 +43,7 @@ type state struct {
 
 	// gate is held until the catalog and the run refer to a new generation, so
 	// that a sweep cannot delete it.
-	gate gate
+	gate lifecycle.Gate
 }
 
 type stateKey struct {
@@ -58,7 +59,7 @@ func (h *Host) state(p *config.Project, stream batch.Stream) *state {
 	if s := h.states[key]; s != nil {
 		return s
 	}
-	s := &state{project: p, stream: stream, generations: generation.New(h.store, p.ID, stream), limit: foldBytes, gate: newGate()}
+	s := &state{project: p, stream: stream, generations: generation.New(h.store, p.ID, stream), limit: foldBytes, gate: lifecycle.NewGate()}
 	if stream == batch.People {
 		s.fold = h.foldPeople(s)
 	} else {
@@ -140,7 +141,7 @@ func (h *Host) advance(ctx context.Context, s *state, last *pipeline.Generation,
 		return nil, err
 	}
 	// One fold at a time takes memory, whatever the number of projects.
-	leave, err := h.folds.enter(ctx)
+	leave, err := h.folds.Enter(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +225,7 @@ func (h *Host) sweepStates(ctx context.Context, p *config.Project) {
 // the latest one; nil when that is there already.
 func (h *Host) replacement(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, asOf time.Time) (*pipeline.Run, error) {
 	s := h.state(p.Project, p.Stream)
-	leave, err := s.gate.enter(ctx)
+	leave, err := s.gate.Enter(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/schema"
 	"github.com/penstock-io/penstock/sdk/batch"
@@ -42,7 +43,7 @@ func folding(t *testing.T) (*Host, *state) {
 	}
 	h := &Host{
 		config: &Config{}, log: slog.New(slog.DiscardHandler), observer: discard{}, catalog: c, store: store, spill: spill,
-		states: map[stateKey]*state{}, folds: newGate(),
+		states: map[stateKey]*state{}, folds: lifecycle.NewGate(),
 	}
 	h.journals = journals{openWriter: h.openWriter, openReader: h.openReader, now: time.Now, log: h.log, reopening: h.drainAgain}
 	t.Cleanup(func() {

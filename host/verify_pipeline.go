@@ -13,6 +13,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/export"
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/verify"
 	"github.com/penstock-io/penstock/sdk/protocol"
@@ -78,7 +79,7 @@ func (h *Host) verifyPipeline(ctx context.Context, r VerifyRequest) (*Verificati
 	// Events of committed runs never change, so that runs may go on while they are
 	// compared. A set is replaced by the next run.
 	if r.Repair || replaced(p.Stream) {
-		leave, err := h.steps(p.Name).enter(ctx)
+		leave, err := h.steps(p.Name).Enter(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -381,7 +382,7 @@ func (v *verification) repairRun(ctx context.Context, number int64, parts []int,
 		v.host.observer.Report(Report{Stage: "repair", Name: fmt.Sprintf("%s run %d", v.stored.Name, number), Rows: rows, Bytes: bytes, Total: total, Done: done})
 	}
 	x := &export.Exporter{
-		Blocks: j.reader, Generations: blocksOf{v.host, v.pipeline.Project}, Owner: v.host.owner, LeaseTTL: leaseTTL, Ticker: ticker, Wait: wait,
+		Blocks: j.reader, Generations: blocksOf{v.host, v.pipeline.Project}, Owner: v.host.owner, LeaseTTL: leaseTTL, Ticker: lifecycle.Ticker, Wait: lifecycle.Wait,
 		Progress: func(_ *pipeline.Run, rows, bytes int64) { report(rows, bytes, false) },
 	}
 	return x.Repair(ctx, v.host.catalog, export.RepairJob{

@@ -1,4 +1,4 @@
-package host
+package lifecycle
 
 import (
 	"testing"
@@ -7,15 +7,15 @@ import (
 
 func TestPausesGrowUpToALimit(t *testing.T) {
 	t.Parallel()
-	b := backoff{first: time.Second, limit: 10 * time.Second}
+	b := Backoff{First: time.Second, Limit: 10 * time.Second}
 	for _, longest := range []time.Duration{1, 2, 4, 8, 10, 10} {
 		longest *= time.Second
-		if got := b.pause(); got < longest/2 || got > longest {
+		if got := b.Pause(); got < longest/2 || got > longest {
 			t.Errorf("a pause of %s, want %s to %s", got, longest/2, longest)
 		}
 	}
-	b.reset()
-	if got := b.pause(); got > time.Second {
+	b.Reset()
+	if got := b.Pause(); got > time.Second {
 		t.Errorf("%s after a success", got)
 	}
 }
