@@ -11,6 +11,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/identity"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/source/collector"
 	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 )
@@ -81,7 +82,7 @@ func (h *Host) learnAliases(ctx context.Context) {
 	if !slices.ContainsFunc(h.config.Projects, isLegacy) || len(h.config.Collectors) == 0 {
 		return
 	}
-	err := h.drainCollectors(ctx, &Summary{})
+	err := h.drainCollectors(ctx, &operation.Summary{})
 	for _, p := range h.config.Projects {
 		if isLegacy(p) && err == nil {
 			err = h.know(ctx, p)

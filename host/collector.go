@@ -18,6 +18,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/geoip"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/source/collector"
 	"github.com/penstock-io/penstock/host/internal/source/collector/listener"
 	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
@@ -241,12 +242,12 @@ func (h *Host) stopCollector(ctx context.Context, l *collecting) error {
 
 // collectorStatus reports the requests and records of collectors since the host
 // began, and the size of the logs of those that do not listen.
-func (h *Host) collectorStatus(ctx context.Context) ([]CollectorStatus, error) {
+func (h *Host) collectorStatus(ctx context.Context) ([]operation.CollectorStatus, error) {
 	counts, err := h.quarantine.Counts()
 	if err != nil {
 		return nil, err
 	}
-	lost := map[*config.Collector][]LogLoss{}
+	lost := map[*config.Collector][]operation.LogLoss{}
 	for _, c := range h.config.Collectors {
 		if lost[c], err = h.losses(ctx, c); err != nil {
 			return nil, fmt.Errorf("source %s: %w", c.Reference(), err)
@@ -254,10 +255,10 @@ func (h *Host) collectorStatus(ctx context.Context) ([]CollectorStatus, error) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	statuses := []CollectorStatus{}
+	statuses := []operation.CollectorStatus{}
 	for _, c := range h.config.Collectors {
-		s := CollectorStatus{
-			Name: c.Reference(), Listen: c.Listen, TLS: c.TLSCert != "", Requests: []RequestCount{}, Records: []RecordCount{},
+		s := operation.CollectorStatus{
+			Name: c.Reference(), Listen: c.Listen, TLS: c.TLSCert != "", Requests: []operation.RequestCount{}, Records: []operation.RecordCount{},
 			Quarantined: refusedTotals(counts[c.Reference()]), Lost: lost[c],
 		}
 		for _, l := range h.collectors {
@@ -276,16 +277,16 @@ func (h *Host) collectorStatus(ctx context.Context) ([]CollectorStatus, error) {
 }
 
 // describe adds the counts of a collector that listens.
-func (l *collecting) describe(s *CollectorStatus) {
+func (l *collecting) describe(s *operation.CollectorStatus) {
 	s.Listening, s.Listen = true, l.address
 	s.Failing = textOf(l.log.Err())
 	waiting := int64(l.log.Waiting())
 	s.LogBytes, s.Waiting = l.log.Size(), &waiting
 	for _, n := range l.handler.Requests() {
-		s.Requests = append(s.Requests, RequestCount{Endpoint: n.Endpoint, Status: n.Status, Reason: n.Reason, Requests: n.Requests})
+		s.Requests = append(s.Requests, operation.RequestCount{Endpoint: n.Endpoint, Status: n.Status, Reason: n.Reason, Requests: n.Requests})
 	}
 	for _, n := range l.handler.Counts() {
-		r := RecordCount{Endpoint: n.Endpoint, Outcome: n.Outcome, Records: n.Records}
+		r := operation.RecordCount{Endpoint: n.Endpoint, Outcome: n.Outcome, Records: n.Records}
 		for _, p := range l.config.Projects {
 			if p.ID == n.Project {
 				r.Project = p.Name

@@ -10,6 +10,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
 )
@@ -69,7 +70,7 @@ func (p *pinned) seal(ctx context.Context) error {
 
 // drainCollectors drains the logs of collectors into journals and seals them. It
 // runs while no collector listens.
-func (h *Host) drainCollectors(ctx context.Context, summary *Summary) error {
+func (h *Host) drainCollectors(ctx context.Context, summary *operation.Summary) error {
 	var failed error
 	for _, c := range h.config.Collectors {
 		done, err := h.drainCollector(ctx, c)
@@ -82,8 +83,8 @@ func (h *Host) drainCollectors(ctx context.Context, summary *Summary) error {
 	return failed
 }
 
-func (h *Host) drainCollector(ctx context.Context, c *config.Collector) (SourceSummary, error) {
-	done := SourceSummary{Name: c.Reference()}
+func (h *Host) drainCollector(ctx context.Context, c *config.Collector) (operation.SourceSummary, error) {
+	done := operation.SourceSummary{Name: c.Reference()}
 	if ever, err := h.everCollected(ctx, c); err != nil || !ever {
 		return done, err
 	}
@@ -92,7 +93,7 @@ func (h *Host) drainCollector(ctx context.Context, c *config.Collector) (SourceS
 		return done, err
 	}
 	if l.lost != nil {
-		done.lost = &lossError{c.Reference(), *l.lost, h.lossPath(c)}
+		done.Lost = &lossError{c.Reference(), *l.lost, h.lossPath(c)}
 	}
 	before := h.journals.stats(c.Projects)
 	journals := h.pinned(c.Reference())

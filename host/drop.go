@@ -3,13 +3,14 @@ package host
 import (
 	"context"
 
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 )
 
 // DropQuarantine implements Operations: records leave the quarantine for good.
 // Without an id, records beyond the cap, which are only counted, are dropped with
 // the others. With filter.Missing, lost records are forgotten instead.
-func (h *Host) DropQuarantine(ctx context.Context, f QuarantineFilter) (*DropReport, error) {
+func (h *Host) DropQuarantine(ctx context.Context, f quarantine.Filter) (*operation.DropReport, error) {
 	if f.ID != "" {
 		if _, err := h.quarantine.Get(f.ID); err != nil {
 			return nil, err
@@ -29,7 +30,7 @@ func (h *Host) DropQuarantine(ctx context.Context, f QuarantineFilter) (*DropRep
 	}
 	if f.ID == "" {
 		picked := func(source, reason string) bool {
-			return f.matches(quarantine.Entry{Source: source, Reason: reason})
+			return f.Matches(quarantine.Entry{Source: source, Reason: reason})
 		}
 		forget := h.quarantine.DropCounted
 		if f.Missing {
@@ -39,7 +40,7 @@ func (h *Host) DropQuarantine(ctx context.Context, f QuarantineFilter) (*DropRep
 			return nil, err
 		}
 	}
-	report := &DropReport{Counts: quarantineCounts(dropped, func(string, string) bool { return true })}
+	report := &operation.DropReport{Counts: quarantineCounts(dropped, func(string, string) bool { return true })}
 	for _, n := range report.Counts {
 		report.Records += n.Count
 	}
@@ -47,7 +48,7 @@ func (h *Host) DropQuarantine(ctx context.Context, f QuarantineFilter) (*DropRep
 }
 
 // dropEntries removes the entries that a filter picks, some at a time.
-func (h *Host) dropEntries(ctx context.Context, f QuarantineFilter, add func(source, reason string, n quarantine.Count)) error {
+func (h *Host) dropEntries(ctx context.Context, f quarantine.Filter, add func(source, reason string, n quarantine.Count)) error {
 	var refs []quarantine.Ref
 	counts := map[[2]string]quarantine.Count{}
 	drop := func() error {
@@ -61,7 +62,7 @@ func (h *Host) dropEntries(ctx context.Context, f QuarantineFilter, add func(sou
 		clear(counts)
 		return ctx.Err()
 	}
-	for e, err := range h.matching(f) {
+	for e, err := range h.quarantine.Matching(f) {
 		if err != nil {
 			return err
 		}

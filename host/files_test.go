@@ -12,6 +12,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/segment"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/sdk/batch"
 )
@@ -85,10 +86,10 @@ func (s *filesSite) open(fn func(h *Host)) {
 }
 
 // once runs a host once, and returns what it did with both sources.
-func (s *filesSite) once() (events, people SourceSummary, err error) {
+func (s *filesSite) once() (events, people operation.SourceSummary, err error) {
 	s.Helper()
 	s.open(func(h *Host) {
-		var summary *Summary
+		var summary *operation.Summary
 		summary, err = h.RunOnce(s.Context(), OnceOptions{})
 		if summary == nil || len(summary.Sources) != 2 {
 			s.Fatalf("the summary is %+v, %v", summary, err)
@@ -143,7 +144,7 @@ func (s *filesSite) profiles() string {
 }
 
 // status returns the status of both sources.
-func (s *filesSite) status() (events, people SourceStatus) {
+func (s *filesSite) status() (events, people operation.SourceStatus) {
 	s.Helper()
 	s.open(func(h *Host) {
 		status, err := h.Status(s.Context())

@@ -21,12 +21,13 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/plugin"
+	"github.com/penstock-io/penstock/host/internal/progress"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 )
 
 // Options say where a host reports its work. The zero value reports nothing.
 type Options struct {
-	Observer Observer
+	Observer progress.Observer
 	Log      *slog.Logger
 }
 
@@ -34,7 +35,7 @@ type Options struct {
 type Host struct {
 	config     *Config
 	log        *slog.Logger
-	observer   Observer
+	observer   progress.Observer
 	locks      locks
 	scratch    *scratch // of a host that only looks; nil: it writes to the data directory
 	catalog    *catalog.Catalog
@@ -64,11 +65,6 @@ type Host struct {
 	folds        lifecycle.Gate      // of all states
 }
 
-// discard is an Observer that drops every report.
-type discard struct{}
-
-func (discard) Report(Report) {}
-
 // Open locks the data directory of a configuration and opens its files.
 // Nothing is read from sources, and no plugin runs, before RunOnce or Serve. A
 // directory that another process owns is a *LockedError.
@@ -96,7 +92,7 @@ func newHost(c *Config, o Options, held locks) *Host {
 		states: map[stateKey]*state{}, indexes: map[int64]*identity.Index{}, known: map[int64]*identity.Aliases{}, gates: map[string]lifecycle.Gate{}, isRegistered: map[string]bool{}, attempts: map[string]*attempt{}, folds: lifecycle.NewGate(),
 	}
 	if h.observer == nil {
-		h.observer = discard{}
+		h.observer = progress.Discard{}
 	}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)

@@ -14,6 +14,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/identity"
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
@@ -115,8 +116,8 @@ func (h *Host) foldLinks(ctx context.Context, p *config.Project) (*identity.Inde
 }
 
 // IdentityFailures implements Operations.
-func (h *Host) IdentityFailures(ctx context.Context, f IdentityFilter) (*IdentityFailures, error) {
-	list := &IdentityFailures{Counts: []IdentityCount{}, Failures: []IdentityFailure{}}
+func (h *Host) IdentityFailures(ctx context.Context, f operation.IdentityFilter) (*operation.IdentityFailures, error) {
+	list := &operation.IdentityFailures{Counts: []operation.IdentityCount{}, Failures: []operation.IdentityFailure{}}
 	known := f.Project == ""
 	for _, p := range h.config.Projects {
 		if f.Project != "" && p.Name != f.Project {
@@ -131,14 +132,14 @@ func (h *Host) IdentityFailures(ctx context.Context, f IdentityFilter) (*Identit
 			return nil, err
 		}
 		for reason, n := range x.Stats().Refused {
-			list.Counts = append(list.Counts, IdentityCount{Project: p.Name, Reason: string(reason), Count: n})
+			list.Counts = append(list.Counts, operation.IdentityCount{Project: p.Name, Reason: string(reason), Count: n})
 		}
 		failures, err := x.Failures(f.Limit)
 		if err != nil {
 			return nil, fmt.Errorf("project %s: %w", p.Name, err)
 		}
 		for _, r := range failures {
-			list.Failures = append(list.Failures, IdentityFailure{
+			list.Failures = append(list.Failures, operation.IdentityFailure{
 				Project: p.Name, Time: r.Time, Reason: string(r.Reason), Description: r.Description, Verb: string(r.Verb),
 				AnonymousID: r.AnonymousID, IdentifiedID: r.IdentifiedID,
 			})
@@ -147,7 +148,7 @@ func (h *Host) IdentityFailures(ctx context.Context, f IdentityFilter) (*Identit
 	if !known {
 		return nil, fmt.Errorf("no project %q is configured", f.Project)
 	}
-	slices.SortFunc(list.Counts, func(a, b IdentityCount) int {
+	slices.SortFunc(list.Counts, func(a, b operation.IdentityCount) int {
 		return cmp.Or(cmp.Compare(a.Project, b.Project), cmp.Compare(a.Reason, b.Reason))
 	})
 	return list, nil
@@ -168,7 +169,7 @@ func (h *Host) sealLinks(ctx context.Context, p *config.Project) error {
 
 // identityStatus counts a project's folded links; nil when none were ever
 // folded.
-func (h *Host) identityStatus(id int64) (*IdentityStatus, error) {
+func (h *Host) identityStatus(id int64) (*operation.IdentityStatus, error) {
 	for _, p := range h.config.Projects {
 		if p.ID != id {
 			continue
@@ -181,7 +182,7 @@ func (h *Host) identityStatus(id int64) (*IdentityStatus, error) {
 			return nil, err
 		}
 		s := x.Stats()
-		status := &IdentityStatus{Sequence: s.Sequence, IDs: s.IDs, Mappings: s.Mappings}
+		status := &operation.IdentityStatus{Sequence: s.Sequence, IDs: s.IDs, Mappings: s.Mappings}
 		for reason, n := range s.Refused {
 			if status.Refused == nil {
 				status.Refused = map[string]int64{}

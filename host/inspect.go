@@ -10,6 +10,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 	"github.com/penstock-io/penstock/host/internal/source/files"
@@ -17,8 +18,8 @@ import (
 )
 
 // Status implements Operations.
-func (h *Host) Status(ctx context.Context) (*Status, error) {
-	s := &Status{Version: version, DataDir: h.config.Host.DataDir, Running: h.serving, Projects: []ProjectStatus{}}
+func (h *Host) Status(ctx context.Context) (*operation.Status, error) {
+	s := &operation.Status{Version: version, DataDir: h.config.Host.DataDir, Running: h.serving, Projects: []operation.ProjectStatus{}}
 	projects, err := h.catalog.Projects(ctx)
 	if err != nil {
 		return nil, err
@@ -33,14 +34,14 @@ func (h *Host) Status(ctx context.Context) (*Status, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.Projects = append(s.Projects, ProjectStatus{
+		s.Projects = append(s.Projects, operation.ProjectStatus{
 			Name: p.Name, ID: p.ID, TimeZone: p.TimeZone, Sequence: p.Sequence, Segments: p.Segments, Rows: p.Rows, Bytes: p.Bytes,
 			Identity: links, Missing: missing, Failing: textOf(failing[p.ID]),
 		})
 	}
 	for _, p := range h.config.Projects {
 		if !slices.ContainsFunc(projects, func(known catalog.Project) bool { return known.ID == p.ID }) {
-			s.Projects = append(s.Projects, ProjectStatus{Name: p.Name, ID: p.ID, TimeZone: p.TimeZone.String()})
+			s.Projects = append(s.Projects, operation.ProjectStatus{Name: p.Name, ID: p.ID, TimeZone: p.TimeZone.String()})
 		}
 	}
 	if s.Sources, err = h.sourceStatus(ctx); err != nil {
@@ -69,7 +70,7 @@ func textOf(err error) string {
 
 // collectorsNow is the status of collectors; of those that do not listen, the
 // entries that wait in their logs are counted on disk.
-func (h *Host) collectorsNow(ctx context.Context) ([]CollectorStatus, error) {
+func (h *Host) collectorsNow(ctx context.Context) ([]operation.CollectorStatus, error) {
 	statuses, err := h.collectorStatus(ctx)
 	if err != nil {
 		return nil, err
@@ -105,12 +106,12 @@ func (h *Host) waitingInLog(ctx context.Context, c *config.Collector) (map[int64
 	return rowlog.WaitingIn(h.collectorPath(c), sealed)
 }
 
-func (h *Host) sourceStatus(ctx context.Context) ([]SourceStatus, error) {
+func (h *Host) sourceStatus(ctx context.Context) ([]operation.SourceStatus, error) {
 	counts, err := h.quarantine.Counts()
 	if err != nil {
 		return nil, err
 	}
-	sources := []SourceStatus{}
+	sources := []operation.SourceStatus{}
 	for _, source := range h.config.Sources {
 		cursors, err := h.catalog.Cursors(ctx, source.Project.ID, source.Reference())
 		if err != nil {
@@ -124,7 +125,7 @@ func (h *Host) sourceStatus(ctx context.Context) ([]SourceStatus, error) {
 		if err != nil {
 			return nil, fmt.Errorf("source %s: %w", source.Reference(), err)
 		}
-		sources = append(sources, SourceStatus{
+		sources = append(sources, operation.SourceStatus{
 			Unread: h.unreadFiles(ctx, source), Name: source.Reference(), NoFile: noFile, Positions: told.Files, Replaced: told.Replaced,
 			Warning: crowded(told), Repaired: told.Repaired, Waiting: told.Waiting, Quarantined: refusedTotals(counts[source.Reference()]),
 		})
@@ -148,7 +149,7 @@ func crowded(d files.Description) string {
 }
 
 // PausePipeline implements Operations.
-func (h *Host) PausePipeline(ctx context.Context, name string, paused bool) (*Pause, error) {
+func (h *Host) PausePipeline(ctx context.Context, name string, paused bool) (*operation.Pause, error) {
 	state := pipeline.Active
 	if paused {
 		state = pipeline.Paused
@@ -160,7 +161,7 @@ func (h *Host) PausePipeline(ctx context.Context, name string, paused bool) (*Pa
 	if err := h.catalog.SetPipelineState(ctx, name, state); err != nil {
 		return nil, err
 	}
-	done := &Pause{Pipeline: name, Paused: paused, Changed: before.State != state}
+	done := &operation.Pause{Pipeline: name, Paused: paused, Changed: before.State != state}
 	switch c := h.pipeline(name); {
 	case c == nil:
 		done.Removed = true
@@ -175,12 +176,12 @@ func (h *Host) PausePipeline(ctx context.Context, name string, paused bool) (*Pa
 const latestRuns = 50
 
 // Runs implements Operations.
-func (h *Host) Runs(ctx context.Context, name string) ([]RunStatus, error) {
+func (h *Host) Runs(ctx context.Context, name string) ([]operation.RunStatus, error) {
 	pipelines, err := h.catalog.Pipelines(ctx)
 	if err != nil {
 		return nil, err
 	}
-	statuses := []RunStatus{}
+	statuses := []operation.RunStatus{}
 	known := false
 	for _, p := range pipelines {
 		if name != "" && p.Name != name {
@@ -230,8 +231,8 @@ func (h *Host) RetryRun(ctx context.Context, name string, number int64) error {
 }
 
 // CheckDestinations implements Operations.
-func (h *Host) CheckDestinations(ctx context.Context, name string) ([]DestinationCheck, error) {
-	checks := []DestinationCheck{}
+func (h *Host) CheckDestinations(ctx context.Context, name string) ([]operation.DestinationCheck, error) {
+	checks := []operation.DestinationCheck{}
 	for _, d := range h.config.Destinations {
 		if name != "" && d.Reference() != name {
 			continue
@@ -241,7 +242,7 @@ func (h *Host) CheckDestinations(ctx context.Context, name string) ([]Destinatio
 			checks = append(checks, h.checkDestination(ctx, d, p)...)
 		}
 		if len(projects) == 0 {
-			checks = append(checks, DestinationCheck{Destination: d.Reference(), Skipped: true, Detail: "no pipeline exports to it"})
+			checks = append(checks, operation.DestinationCheck{Destination: d.Reference(), Skipped: true, Detail: "no pipeline exports to it"})
 		}
 	}
 	if name != "" && len(checks) == 0 {
@@ -261,7 +262,7 @@ func (h *Host) exporting(d *config.Destination) []*config.Project {
 	return projects
 }
 
-func (h *Host) checkDestination(ctx context.Context, c *config.Destination, p *config.Project) []DestinationCheck {
+func (h *Host) checkDestination(ctx context.Context, c *config.Destination, p *config.Project) []operation.DestinationCheck {
 	d, err := h.places.configured(ctx, c, p)
 	var results []protocol.CheckResult
 	if err == nil {
@@ -270,16 +271,16 @@ func (h *Host) checkDestination(ctx context.Context, c *config.Destination, p *c
 	if err != nil {
 		results = append(results, protocol.CheckResult{Action: "connect", Detail: err.Error()})
 	}
-	checks := make([]DestinationCheck, 0, len(results))
+	checks := make([]operation.DestinationCheck, 0, len(results))
 	for _, r := range results {
-		checks = append(checks, DestinationCheck{Destination: c.Reference(), Project: p.Name, Action: r.Action, OK: r.OK, Detail: r.Detail})
+		checks = append(checks, operation.DestinationCheck{Destination: c.Reference(), Project: p.Name, Action: r.Action, OK: r.OK, Detail: r.Detail})
 	}
 	return checks
 }
 
 // Segments implements Operations.
-func (h *Host) Segments(ctx context.Context) ([]SegmentStatus, error) {
-	segments := []SegmentStatus{}
+func (h *Host) Segments(ctx context.Context) ([]operation.SegmentStatus, error) {
+	segments := []operation.SegmentStatus{}
 	for _, p := range h.config.Projects {
 		err := h.catalog.Segments(ctx, p.ID, func(s journal.Segment) error {
 			segments = append(segments, segmentStatus(p.Name, s))
@@ -292,11 +293,11 @@ func (h *Host) Segments(ctx context.Context) ([]SegmentStatus, error) {
 	return segments, nil
 }
 
-func segmentStatus(project string, s journal.Segment) SegmentStatus {
-	status := SegmentStatus{Project: project, Sequence: s.Seq, Blob: s.Blob, Bytes: s.Size, SealedAt: s.SealedAt, Extents: []ExtentStatus{}}
+func segmentStatus(project string, s journal.Segment) operation.SegmentStatus {
+	status := operation.SegmentStatus{Project: project, Sequence: s.Seq, Blob: s.Blob, Bytes: s.Size, SealedAt: s.SealedAt, Extents: []operation.ExtentStatus{}}
 	for _, e := range s.Extents {
 		status.Rows += e.Rows
-		status.Extents = append(status.Extents, ExtentStatus{
+		status.Extents = append(status.Extents, operation.ExtentStatus{
 			Kind: e.Kind.String(), UTCDate: e.UTCDate.String(), ZoneDate: e.ZoneDate.String(), Rows: e.Rows, Bytes: e.Bytes,
 		})
 	}

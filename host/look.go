@@ -16,6 +16,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/private"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 )
@@ -24,7 +25,7 @@ import (
 // is serving it, speaks with that host. It makes and changes nothing in the data
 // directory, which may be read-only. Of one that does not exist, Status and Plan
 // tell what a first run would find; the other calls return a *NoDataDirError.
-func Look(ctx context.Context, c *Config) (Views, error) {
+func Look(ctx context.Context, c *Config) (operation.Views, error) {
 	missing := CheckDataDir(c)
 	var none *NoDataDirError
 	if missing != nil && !errors.As(missing, &none) {
@@ -111,7 +112,7 @@ type view struct {
 	missing error // a *NoDataDirError; nil: the data directory exists
 }
 
-func (v *view) Status(ctx context.Context) (*Status, error) {
+func (v *view) Status(ctx context.Context) (*operation.Status, error) {
 	s, err := v.host.Status(ctx)
 	if s != nil {
 		s.DataDirMissing = v.missing != nil
@@ -119,30 +120,30 @@ func (v *view) Status(ctx context.Context) (*Status, error) {
 	return s, err
 }
 
-func (v *view) Plan(ctx context.Context) ([]PlannedRun, error) { return v.host.Plan(ctx) }
+func (v *view) Plan(ctx context.Context) ([]operation.PlannedRun, error) { return v.host.Plan(ctx) }
 
-func (v *view) Pipelines(ctx context.Context) ([]PipelineStatus, error) {
-	return viewed(v, func() ([]PipelineStatus, error) { return v.host.Pipelines(ctx) })
+func (v *view) Pipelines(ctx context.Context) ([]operation.PipelineStatus, error) {
+	return viewed(v, func() ([]operation.PipelineStatus, error) { return v.host.Pipelines(ctx) })
 }
 
-func (v *view) Runs(ctx context.Context, name string) ([]RunStatus, error) {
-	return viewed(v, func() ([]RunStatus, error) { return v.host.Runs(ctx, name) })
+func (v *view) Runs(ctx context.Context, name string) ([]operation.RunStatus, error) {
+	return viewed(v, func() ([]operation.RunStatus, error) { return v.host.Runs(ctx, name) })
 }
 
-func (v *view) Segments(ctx context.Context) ([]SegmentStatus, error) {
-	return viewed(v, func() ([]SegmentStatus, error) { return v.host.Segments(ctx) })
+func (v *view) Segments(ctx context.Context) ([]operation.SegmentStatus, error) {
+	return viewed(v, func() ([]operation.SegmentStatus, error) { return v.host.Segments(ctx) })
 }
 
-func (v *view) VerifyJournal(ctx context.Context) (*JournalReport, error) {
-	return viewed(v, func() (*JournalReport, error) { return v.host.VerifyJournal(ctx) })
+func (v *view) VerifyJournal(ctx context.Context) (*operation.JournalReport, error) {
+	return viewed(v, func() (*operation.JournalReport, error) { return v.host.VerifyJournal(ctx) })
 }
 
-func (v *view) Quarantine(ctx context.Context, f QuarantineFilter) (*QuarantineList, error) {
-	return viewed(v, func() (*QuarantineList, error) { return v.host.Quarantine(ctx, f) })
+func (v *view) Quarantine(ctx context.Context, f quarantine.Filter) (*operation.QuarantineList, error) {
+	return viewed(v, func() (*operation.QuarantineList, error) { return v.host.Quarantine(ctx, f) })
 }
 
-func (v *view) IdentityFailures(ctx context.Context, f IdentityFilter) (*IdentityFailures, error) {
-	return viewed(v, func() (*IdentityFailures, error) { return v.host.IdentityFailures(ctx, f) })
+func (v *view) IdentityFailures(ctx context.Context, f operation.IdentityFilter) (*operation.IdentityFailures, error) {
+	return viewed(v, func() (*operation.IdentityFailures, error) { return v.host.IdentityFailures(ctx, f) })
 }
 
 func (v *view) Close() error { return v.host.Close() }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
 )
@@ -46,8 +47,8 @@ func (h *Host) noteLoss(c *config.Collector, l wal.Loss) error {
 	return nil
 }
 
-func (h *Host) logLoss(c *config.Collector, l wal.Loss) LogLoss {
-	loss := LogLoss{Source: c.Reference(), Time: time.Now().UTC(), First: l.First, Last: l.Last, Detail: l.String()}
+func (h *Host) logLoss(c *config.Collector, l wal.Loss) operation.LogLoss {
+	loss := operation.LogLoss{Source: c.Reference(), Time: time.Now().UTC(), First: l.First, Last: l.Last, Detail: l.String()}
 	if l.Cut != "" {
 		loss.Cut = filepath.Join(h.collectorPath(c), l.Cut)
 	}
@@ -57,7 +58,7 @@ func (h *Host) logLoss(c *config.Collector, l wal.Loss) LogLoss {
 // notedLosses are the losses that were noted of a collector's log. A line that
 // is half written, by a host that was killed, is passed over: that host has not
 // changed the log, and the loss is found again.
-func (h *Host) notedLosses(c *config.Collector) ([]LogLoss, error) {
+func (h *Host) notedLosses(c *config.Collector) ([]operation.LogLoss, error) {
 	data, err := os.ReadFile(h.lossPath(c))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -65,9 +66,9 @@ func (h *Host) notedLosses(c *config.Collector) ([]LogLoss, error) {
 	if err != nil {
 		return nil, err
 	}
-	var losses []LogLoss
+	var losses []operation.LogLoss
 	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
-		var l LogLoss
+		var l operation.LogLoss
 		if json.Unmarshal(lines.Bytes(), &l) == nil {
 			l.Noted = h.lossPath(c)
 			losses = append(losses, l)
@@ -78,7 +79,7 @@ func (h *Host) notedLosses(c *config.Collector) ([]LogLoss, error) {
 
 // losses are those that were noted of a collector's log and, unless this host
 // has it open, the one that its next start will note.
-func (h *Host) losses(ctx context.Context, c *config.Collector) ([]LogLoss, error) {
+func (h *Host) losses(ctx context.Context, c *config.Collector) ([]operation.LogLoss, error) {
 	losses, err := h.notedLosses(c)
 	if err != nil || h.isOpen(c) {
 		return losses, err
@@ -90,7 +91,7 @@ func (h *Host) losses(ctx context.Context, c *config.Collector) ([]LogLoss, erro
 	missing, err := wal.Missing(wal.Dir(h.collectorPath(c)), sealed)
 	switch {
 	case err != nil: // the next start of a host fails for this reason
-		losses = append(losses, LogLoss{Source: c.Reference(), Time: time.Now().UTC(), First: sealed + 1, Detail: err.Error()})
+		losses = append(losses, operation.LogLoss{Source: c.Reference(), Time: time.Now().UTC(), First: sealed + 1, Detail: err.Error()})
 	case missing != nil:
 		losses = append(losses, h.logLoss(c, *missing))
 	}
@@ -120,7 +121,7 @@ func (h *Host) sealedEntries(ctx context.Context, c *config.Collector) (uint64, 
 
 // verifyLogs reads every byte of the logs of collectors that this host does not
 // have open, and adds missing and damaged entries to a report.
-func (h *Host) verifyLogs(ctx context.Context, report *JournalReport) error {
+func (h *Host) verifyLogs(ctx context.Context, report *operation.JournalReport) error {
 	for _, c := range h.config.Collectors {
 		noted, err := h.notedLosses(c)
 		if err != nil {
@@ -139,11 +140,11 @@ func (h *Host) verifyLogs(ctx context.Context, report *JournalReport) error {
 		var behind *wal.BehindError
 		switch {
 		case errors.As(err, &damaged):
-			report.Corruptions = append(report.Corruptions, Corruption{
+			report.Corruptions = append(report.Corruptions, operation.Corruption{
 				Blob: filepath.Join(h.collectorPath(c), damaged.File), Place: fmt.Sprintf("byte %d, entry %d", damaged.Offset, damaged.Index), Detail: damaged.Err.Error(),
 			})
 		case errors.As(err, &behind):
-			report.Corruptions = append(report.Corruptions, Corruption{Blob: h.collectorPath(c), Place: fmt.Sprintf("entry %d", behind.Last+1), Detail: behind.Error()})
+			report.Corruptions = append(report.Corruptions, operation.Corruption{Blob: h.collectorPath(c), Place: fmt.Sprintf("entry %d", behind.Last+1), Detail: behind.Error()})
 		case err != nil:
 			return fmt.Errorf("source %s: %w", c.Reference(), err)
 		}

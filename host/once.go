@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 )
 
@@ -17,54 +18,11 @@ type OnceOptions struct {
 	RetryFor time.Duration
 }
 
-// Summary lists the work of RunOnce.
-type Summary struct {
-	Sources   []SourceSummary   `json:"sources"`
-	Pipelines []PipelineSummary `json:"pipelines"`
-	// Missing are segments that the catalog lists and that are not on the disk.
-	Missing []MissingSegments `json:"missing,omitempty"`
-}
-
-// SourceSummary counts the records of one source.
-type SourceSummary struct {
-	Name        string            `json:"name"`
-	Records     int64             `json:"records"`
-	Rows        int64             `json:"rows"` // new in the journal
-	Duplicates  int64             `json:"duplicates"`
-	Repaired    int64             `json:"repaired"` // records in which U+FFFD replaces half characters
-	Bytes       int64             `json:"bytes"`
-	Warning     string            `json:"warning,omitempty"`    // how the data contradicts the configuration
-	Matched     int               `json:"matched"`              // files that the path names
-	NoFile      string            `json:"no_file,omitempty"`    // "… matches no file (yet)", with a hint
-	Recognised  int               `json:"recognised,omitempty"` // files that hold records that were read under another name
-	Waiting     []string          `json:"waiting,omitempty"`    // files whose last record is not complete
-	Skipped     []string          `json:"skipped,omitempty"`    // paths that match and were not read, and why
-	Quarantined []QuarantineCount `json:"quarantined,omitempty"`
-	Days        int               `json:"days,omitempty"`     // that were pulled
-	Queries     int               `json:"queries,omitempty"`  // for them
-	Profiles    *int64            `json:"profiles,omitempty"` // that were read; nil: none were
-	Error       string            `json:"error,omitempty"`
-
-	lost error // entries that are missing in a collector's log; the other work is done all the same
-}
-
-// PipelineSummary counts the exported rows of one pipeline.
-type PipelineSummary struct {
-	Name        string   `json:"name"`
-	Destination string   `json:"destination"`
-	Runs        int      `json:"runs"`
-	Rows        int64    `json:"rows"`
-	Rejected    int64    `json:"rejected"`
-	Objects     int      `json:"objects"`
-	StoredBytes int64    `json:"stored_bytes"`
-	Places      []string `json:"places,omitempty"` // the first few objects
-	Error       string   `json:"error,omitempty"`
-}
-
 // shownPlaces is how many objects a summary names.
 const shownPlaces = 5
 
-func (s *PipelineSummary) add(r *pipeline.Receipt) {
+// addReceipt adds a run to the summary of its pipeline.
+func addReceipt(s *operation.PipelineSummary, r *pipeline.Receipt) {
 	s.Runs++
 	s.Rows += r.Rows
 	s.Rejected += r.Rejected
@@ -84,16 +42,16 @@ func (s *PipelineSummary) add(r *pipeline.Receipt) {
 // pipeline until nothing is left to export. A source or pipeline that fails does
 // not keep the others from their work. The summary comes with an error, unless
 // nothing could begin.
-func (h *Host) RunOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
+func (h *Host) RunOnce(ctx context.Context, o OnceOptions) (*operation.Summary, error) {
 	summary, err := h.runOnce(ctx, o)
 	return summary, explain(h.config, err)
 }
 
-func (h *Host) runOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
+func (h *Host) runOnce(ctx context.Context, o OnceOptions) (*operation.Summary, error) {
 	if err := h.plugins.Start(ctx); err != nil {
 		return nil, err
 	}
-	summary := &Summary{}
+	summary := &operation.Summary{}
 	failed := h.noteMissing(ctx, summary)
 	if err := h.recover(ctx); err != nil {
 		return nil, errors.Join(failed, err)
@@ -106,14 +64,14 @@ func (h *Host) runOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
 	}
 	failed = errors.Join(failed, h.drainCollectors(ctx, summary))
 	for i := range summary.Sources {
-		if s := &summary.Sources[i]; s.lost != nil {
-			failed = errors.Join(failed, s.lost)
-			s.Error = strings.TrimPrefix(s.Error+"; "+s.lost.Error(), "; ")
+		if s := &summary.Sources[i]; s.Lost != nil {
+			failed = errors.Join(failed, s.Lost)
+			s.Error = strings.TrimPrefix(s.Error+"; "+s.Lost.Error(), "; ")
 		}
 	}
 	failed = errors.Join(failed, h.readAll(ctx, summary), h.pullAll(ctx, o.RetryFor, summary))
 	for _, p := range h.config.Pipelines {
-		done := PipelineSummary{Name: p.Name, Destination: p.Destination.Reference()}
+		done := operation.PipelineSummary{Name: p.Name, Destination: p.Destination.Reference()}
 		if err := h.catchUp(ctx, p, o.RetryFor, &done); err != nil {
 			done.Error = err.Error()
 			failed = errors.Join(failed, err)
@@ -157,7 +115,7 @@ func (h *Host) recover(ctx context.Context) error {
 
 // noteMissing adds the missing segments of all projects to a summary. The error
 // says the same.
-func (h *Host) noteMissing(ctx context.Context, summary *Summary) error {
+func (h *Host) noteMissing(ctx context.Context, summary *operation.Summary) error {
 	var failed error
 	for _, p := range h.config.Projects {
 		m, err := h.missingSegments(ctx, p.ID, p.Name)
@@ -196,7 +154,7 @@ func (e skippedError) Error() string {
 }
 
 // readAll reads every source to its end and seals.
-func (h *Host) readAll(ctx context.Context, summary *Summary) error {
+func (h *Host) readAll(ctx context.Context, summary *operation.Summary) error {
 	var failed error
 	for _, s := range h.config.Sources {
 		done, err := h.read(ctx, s, false)

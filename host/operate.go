@@ -7,12 +7,14 @@ import (
 	"path/filepath"
 
 	"github.com/penstock-io/penstock/host/internal/api"
+	"github.com/penstock-io/penstock/host/internal/operation"
+	"github.com/penstock-io/penstock/host/internal/quarantine"
 )
 
 // Operate opens the data directory of a configuration for a command, or, when
 // a host is serving it, speaks with that host. A data directory that is missing
 // is made, unless CheckDataDir is called before.
-func Operate(ctx context.Context, c *Config) (Operations, error) {
+func Operate(ctx context.Context, c *Config) (operation.Operations, error) {
 	held, r, err := lockOrDial(ctx, c, func() (locks, error) {
 		f, err := lock(c.Host.DataDir)
 		if err != nil {
@@ -80,19 +82,19 @@ func (h *Host) handlers() map[string]api.Operation {
 		"pipelines/recover": withParams(func(ctx context.Context, n named) (any, error) {
 			return h.RecoverPipeline(ctx, n.Pipeline, n.Resend)
 		}),
-		"pipelines/verify": withParams(func(ctx context.Context, r VerifyRequest) (any, error) {
+		"pipelines/verify": withParams(func(ctx context.Context, r operation.VerifyRequest) (any, error) {
 			return h.VerifyPipeline(ctx, r)
 		}),
 		"runs":       withParams(func(ctx context.Context, n named) (any, error) { return h.Runs(ctx, n.Pipeline) }),
 		"runs/retry": withParams(func(ctx context.Context, n named) (any, error) { return nil, h.RetryRun(ctx, n.Pipeline, n.Number) }),
-		"identity/failures": withParams(func(ctx context.Context, f IdentityFilter) (any, error) {
+		"identity/failures": withParams(func(ctx context.Context, f operation.IdentityFilter) (any, error) {
 			return h.IdentityFailures(ctx, f)
 		}),
-		"quarantine": withParams(func(ctx context.Context, f QuarantineFilter) (any, error) { return h.Quarantine(ctx, f) }),
-		"quarantine/replay": withParams(func(ctx context.Context, f QuarantineFilter) (any, error) {
+		"quarantine": withParams(func(ctx context.Context, f quarantine.Filter) (any, error) { return h.Quarantine(ctx, f) }),
+		"quarantine/replay": withParams(func(ctx context.Context, f quarantine.Filter) (any, error) {
 			return h.ReplayQuarantine(ctx, f)
 		}),
-		"quarantine/drop": withParams(func(ctx context.Context, f QuarantineFilter) (any, error) {
+		"quarantine/drop": withParams(func(ctx context.Context, f quarantine.Filter) (any, error) {
 			return h.DropQuarantine(ctx, f)
 		}),
 	}
@@ -128,76 +130,76 @@ func ask[R any](ctx context.Context, r *remote, operation string, params any) (R
 	return result, err
 }
 
-func (r *remote) Status(ctx context.Context) (*Status, error) {
-	return ask[*Status](ctx, r, "status", nil)
+func (r *remote) Status(ctx context.Context) (*operation.Status, error) {
+	return ask[*operation.Status](ctx, r, "status", nil)
 }
 
-func (r *remote) Plan(ctx context.Context) ([]PlannedRun, error) {
-	return ask[[]PlannedRun](ctx, r, "plan", nil)
+func (r *remote) Plan(ctx context.Context) ([]operation.PlannedRun, error) {
+	return ask[[]operation.PlannedRun](ctx, r, "plan", nil)
 }
 
-func (r *remote) Pipelines(ctx context.Context) ([]PipelineStatus, error) {
-	return ask[[]PipelineStatus](ctx, r, "pipelines", nil)
+func (r *remote) Pipelines(ctx context.Context) ([]operation.PipelineStatus, error) {
+	return ask[[]operation.PipelineStatus](ctx, r, "pipelines", nil)
 }
 
-func (r *remote) PausePipeline(ctx context.Context, name string, paused bool) (*Pause, error) {
-	return ask[*Pause](ctx, r, "pipelines/pause", named{Pipeline: name, Paused: paused})
+func (r *remote) PausePipeline(ctx context.Context, name string, paused bool) (*operation.Pause, error) {
+	return ask[*operation.Pause](ctx, r, "pipelines/pause", named{Pipeline: name, Paused: paused})
 }
 
-func (r *remote) RunPipeline(ctx context.Context, name string, allowShrink bool) (*PipelineSummary, error) {
-	return ask[*PipelineSummary](ctx, r, "pipelines/run", named{Pipeline: name, AllowShrink: allowShrink})
+func (r *remote) RunPipeline(ctx context.Context, name string, allowShrink bool) (*operation.PipelineSummary, error) {
+	return ask[*operation.PipelineSummary](ctx, r, "pipelines/run", named{Pipeline: name, AllowShrink: allowShrink})
 }
 
-func (r *remote) RecoverPipeline(ctx context.Context, name string, resend bool) (*Recovery, error) {
-	return ask[*Recovery](ctx, r, "pipelines/recover", named{Pipeline: name, Resend: resend})
+func (r *remote) RecoverPipeline(ctx context.Context, name string, resend bool) (*operation.Recovery, error) {
+	return ask[*operation.Recovery](ctx, r, "pipelines/recover", named{Pipeline: name, Resend: resend})
 }
 
-func (r *remote) VerifyPipeline(ctx context.Context, request VerifyRequest) (*Verification, error) {
-	return ask[*Verification](ctx, r, "pipelines/verify", request)
+func (r *remote) VerifyPipeline(ctx context.Context, request operation.VerifyRequest) (*operation.Verification, error) {
+	return ask[*operation.Verification](ctx, r, "pipelines/verify", request)
 }
 
-func (r *remote) Runs(ctx context.Context, name string) ([]RunStatus, error) {
-	return ask[[]RunStatus](ctx, r, "runs", named{Pipeline: name})
+func (r *remote) Runs(ctx context.Context, name string) ([]operation.RunStatus, error) {
+	return ask[[]operation.RunStatus](ctx, r, "runs", named{Pipeline: name})
 }
 
 func (r *remote) RetryRun(ctx context.Context, name string, number int64) error {
 	return r.call(ctx, "runs/retry", named{Pipeline: name, Number: number}, nil)
 }
 
-func (r *remote) CheckDestinations(ctx context.Context, name string) ([]DestinationCheck, error) {
-	return ask[[]DestinationCheck](ctx, r, "destinations/check", named{Destination: name})
+func (r *remote) CheckDestinations(ctx context.Context, name string) ([]operation.DestinationCheck, error) {
+	return ask[[]operation.DestinationCheck](ctx, r, "destinations/check", named{Destination: name})
 }
 
-func (r *remote) CheckSource(ctx context.Context, name, from, to string) (*SourceCheck, error) {
-	return ask[*SourceCheck](ctx, r, "sources/check", dated{name, from, to})
+func (r *remote) CheckSource(ctx context.Context, name, from, to string) (*operation.SourceCheck, error) {
+	return ask[*operation.SourceCheck](ctx, r, "sources/check", dated{name, from, to})
 }
 
-func (r *remote) PullSource(ctx context.Context, name, from, to string) (*SourceSummary, error) {
-	return ask[*SourceSummary](ctx, r, "sources/pull", dated{name, from, to})
+func (r *remote) PullSource(ctx context.Context, name, from, to string) (*operation.SourceSummary, error) {
+	return ask[*operation.SourceSummary](ctx, r, "sources/pull", dated{name, from, to})
 }
 
-func (r *remote) Segments(ctx context.Context) ([]SegmentStatus, error) {
-	return ask[[]SegmentStatus](ctx, r, "journal/segments", nil)
+func (r *remote) Segments(ctx context.Context) ([]operation.SegmentStatus, error) {
+	return ask[[]operation.SegmentStatus](ctx, r, "journal/segments", nil)
 }
 
-func (r *remote) VerifyJournal(ctx context.Context) (*JournalReport, error) {
-	return ask[*JournalReport](ctx, r, "journal/verify", nil)
+func (r *remote) VerifyJournal(ctx context.Context) (*operation.JournalReport, error) {
+	return ask[*operation.JournalReport](ctx, r, "journal/verify", nil)
 }
 
-func (r *remote) Quarantine(ctx context.Context, f QuarantineFilter) (*QuarantineList, error) {
-	return ask[*QuarantineList](ctx, r, "quarantine", f)
+func (r *remote) Quarantine(ctx context.Context, f quarantine.Filter) (*operation.QuarantineList, error) {
+	return ask[*operation.QuarantineList](ctx, r, "quarantine", f)
 }
 
-func (r *remote) ReplayQuarantine(ctx context.Context, f QuarantineFilter) (*ReplayReport, error) {
-	return ask[*ReplayReport](ctx, r, "quarantine/replay", f)
+func (r *remote) ReplayQuarantine(ctx context.Context, f quarantine.Filter) (*operation.ReplayReport, error) {
+	return ask[*operation.ReplayReport](ctx, r, "quarantine/replay", f)
 }
 
-func (r *remote) DropQuarantine(ctx context.Context, f QuarantineFilter) (*DropReport, error) {
-	return ask[*DropReport](ctx, r, "quarantine/drop", f)
+func (r *remote) DropQuarantine(ctx context.Context, f quarantine.Filter) (*operation.DropReport, error) {
+	return ask[*operation.DropReport](ctx, r, "quarantine/drop", f)
 }
 
-func (r *remote) IdentityFailures(ctx context.Context, f IdentityFilter) (*IdentityFailures, error) {
-	return ask[*IdentityFailures](ctx, r, "identity/failures", f)
+func (r *remote) IdentityFailures(ctx context.Context, f operation.IdentityFilter) (*operation.IdentityFailures, error) {
+	return ask[*operation.IdentityFailures](ctx, r, "identity/failures", f)
 }
 
 func (r *remote) Close() error {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 )
 
@@ -25,12 +26,12 @@ const (
 )
 
 // Pipelines implements Operations.
-func (h *Host) Pipelines(ctx context.Context) ([]PipelineStatus, error) {
+func (h *Host) Pipelines(ctx context.Context) ([]operation.PipelineStatus, error) {
 	stored, err := h.catalog.Pipelines(ctx)
 	if err != nil {
 		return nil, err
 	}
-	statuses := make([]PipelineStatus, 0, len(stored))
+	statuses := make([]operation.PipelineStatus, 0, len(stored))
 	for _, p := range stored {
 		s, err := h.pipelineStatus(ctx, p)
 		if err != nil {
@@ -41,8 +42,8 @@ func (h *Host) Pipelines(ctx context.Context) ([]PipelineStatus, error) {
 	return statuses, nil
 }
 
-func (h *Host) pipelineStatus(ctx context.Context, p *pipeline.Pipeline) (PipelineStatus, error) {
-	s := PipelineStatus{
+func (h *Host) pipelineStatus(ctx context.Context, p *pipeline.Pipeline) (operation.PipelineStatus, error) {
+	s := operation.PipelineStatus{
 		Name: p.Name, ID: p.ID, Stream: p.Stream.String(), Destination: p.Destination,
 		Phase: phase(p), Sequence: p.Cursor.Live.Seq, Runs: p.LastRun,
 	}
@@ -76,7 +77,7 @@ func (h *Host) pipelineStatus(ctx context.Context, p *pipeline.Pipeline) (Pipeli
 
 // addAttempt adds the next attempt of a pipeline that a serving host retries, and
 // the error of the last one if it belongs to no run.
-func (h *Host) addAttempt(s *PipelineStatus) {
+func (h *Host) addAttempt(s *operation.PipelineStatus) {
 	a := h.attemptOf(s.Name)
 	if a == nil || s.State != activePipeline && s.State != retryingPipeline {
 		return
@@ -89,7 +90,7 @@ func (h *Host) addAttempt(s *PipelineStatus) {
 
 // pipelineState derives a pipeline's state from the configuration, from the
 // catalog and from its last run.
-func pipelineState(p *pipeline.Pipeline, c *config.Pipeline, s *PipelineStatus) string {
+func pipelineState(p *pipeline.Pipeline, c *config.Pipeline, s *operation.PipelineStatus) string {
 	last := ""
 	if s.LastRun != nil {
 		last = s.LastRun.State
@@ -109,7 +110,7 @@ func pipelineState(p *pipeline.Pipeline, c *config.Pipeline, s *PipelineStatus) 
 
 // nextRun is when a host plans or resumes a run; nil when it does not. A time
 // that has passed means that the run is due.
-func nextRun(p *pipeline.Pipeline, s *PipelineStatus) *time.Time {
+func nextRun(p *pipeline.Pipeline, s *operation.PipelineStatus) *time.Time {
 	switch s.State {
 	case removedPipeline, pausedPipeline, failedPipeline, runningPipeline:
 		return nil
@@ -123,7 +124,7 @@ func nextRun(p *pipeline.Pipeline, s *PipelineStatus) *time.Time {
 
 // setStatus adds the parts of a status that only a pipeline with a replaced set
 // has. runs are its latest runs, and seq the journal's sequence.
-func (h *Host) setStatus(ctx context.Context, p *pipeline.Pipeline, c *config.Pipeline, runs []catalog.RunRecord, seq int64, s *PipelineStatus) error {
+func (h *Host) setStatus(ctx context.Context, p *pipeline.Pipeline, c *config.Pipeline, runs []catalog.RunRecord, seq int64, s *operation.PipelineStatus) error {
 	for _, r := range runs {
 		if r.Receipt != nil {
 			s.Rows, s.Rejected = r.Receipt.Rows, r.Receipt.Rejected
@@ -199,9 +200,9 @@ func phase(p *pipeline.Pipeline) string {
 // runStatus is a run as people see it. A run that the catalog has as running
 // is only running while a host is: an attempt may have failed, or ended with
 // its host.
-func (h *Host) runStatus(name string, r catalog.RunRecord) RunStatus {
+func (h *Host) runStatus(name string, r catalog.RunRecord) operation.RunStatus {
 	totals := r.Totals()
-	s := RunStatus{
+	s := operation.RunStatus{
 		Pipeline: name, Number: r.Number, State: string(r.State), Days: totals.Days,
 		Rows: totals.Rows, Bytes: totals.Bytes, Fence: r.Fence, PlannedAt: r.PlannedAt, Error: r.Error, ErrorClass: r.ErrorClass,
 	}

@@ -12,8 +12,10 @@ import (
 	"github.com/penstock-io/penstock/host/internal/diagnostic"
 	"github.com/penstock-io/penstock/host/internal/export"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/plugin"
+	"github.com/penstock-io/penstock/host/internal/progress"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 	"github.com/penstock-io/penstock/sdk/batch"
 	"github.com/penstock-io/penstock/sdk/protocol"
@@ -285,7 +287,7 @@ func (h *Host) steps(name string) lifecycle.Gate {
 func (h *Host) attempt(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, run *pipeline.Run, d *destination, j *projectJournal) (*pipeline.Receipt, error) {
 	totals := run.Totals()
 	report := func(rows, bytes int64, done bool) {
-		h.observer.Report(Report{
+		h.observer.Report(progress.Report{
 			Stage: "export", Name: fmt.Sprintf("%s run %d", stored.Name, run.Number),
 			Rows: rows, Bytes: bytes, Total: totals.Bytes, Done: done,
 		})
@@ -335,12 +337,12 @@ func (h *Host) ready(ctx context.Context, p *config.Pipeline) error {
 
 // RunPipeline implements Operations. It seals open segments first, and does not
 // read sources.
-func (h *Host) RunPipeline(ctx context.Context, name string, allowShrink bool) (*PipelineSummary, error) {
+func (h *Host) RunPipeline(ctx context.Context, name string, allowShrink bool) (*operation.PipelineSummary, error) {
 	done, err := h.runPipeline(ctx, name, allowShrink)
 	return done, explain(h.config, err)
 }
 
-func (h *Host) runPipeline(ctx context.Context, name string, allowShrink bool) (*PipelineSummary, error) {
+func (h *Host) runPipeline(ctx context.Context, name string, allowShrink bool) (*operation.PipelineSummary, error) {
 	p := h.pipeline(name)
 	if p == nil {
 		return nil, fmt.Errorf("%w: %s", catalog.ErrUnknownPipeline, name)
@@ -369,13 +371,13 @@ func (h *Host) runPipeline(ctx context.Context, name string, allowShrink bool) (
 	}
 	confirmed := *p
 	confirmed.AllowShrink = p.AllowShrink || allowShrink
-	done := &PipelineSummary{Name: p.Name, Destination: p.Destination.Reference()}
+	done := &operation.PipelineSummary{Name: p.Name, Destination: p.Destination.Reference()}
 	for {
 		receipt, err := h.step(ctx, &confirmed, asOf)
 		if err != nil || receipt == nil {
 			return done, err
 		}
-		done.add(receipt)
+		addReceipt(done, receipt)
 	}
 }
 
@@ -392,7 +394,7 @@ func (h *Host) pipeline(name string) *config.Pipeline {
 // catchUp runs a pipeline until no rows are left to export. It retries a
 // transient error for at most retryFor, counted from the first failure in a
 // row.
-func (h *Host) catchUp(ctx context.Context, p *config.Pipeline, retryFor time.Duration, done *PipelineSummary) error {
+func (h *Host) catchUp(ctx context.Context, p *config.Pipeline, retryFor time.Duration, done *operation.PipelineSummary) error {
 	asOf := time.Now().UTC()
 	var failing time.Time
 	pauses := lifecycle.Backoff{First: retryFirst, Limit: 30 * time.Second}
@@ -402,7 +404,7 @@ func (h *Host) catchUp(ctx context.Context, p *config.Pipeline, retryFor time.Du
 		case err == nil && receipt == nil:
 			return nil
 		case err == nil:
-			done.add(receipt)
+			addReceipt(done, receipt)
 			failing = time.Time{}
 			pauses.Reset()
 			continue
@@ -416,7 +418,7 @@ func (h *Host) catchUp(ctx context.Context, p *config.Pipeline, retryFor time.Du
 		if !retryable(err) || time.Since(failing)+pause > retryFor {
 			return err
 		}
-		h.observer.Report(Report{Stage: "export", Name: p.Name, Text: fmt.Sprintf("%v; will retry in %s", err, pause.Round(time.Millisecond))})
+		h.observer.Report(progress.Report{Stage: "export", Name: p.Name, Text: fmt.Sprintf("%v; will retry in %s", err, pause.Round(time.Millisecond))})
 		if err := lifecycle.Wait(ctx, pause); err != nil {
 			return err
 		}

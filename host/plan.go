@@ -12,14 +12,15 @@ import (
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/source/files"
 )
 
 // Plan implements Operations. It starts no plugin: a destination's limit on
 // days is not known to it.
-func (h *Host) Plan(ctx context.Context) ([]PlannedRun, error) {
-	planned := []PlannedRun{}
+func (h *Host) Plan(ctx context.Context) ([]operation.PlannedRun, error) {
+	planned := []operation.PlannedRun{}
 	for _, p := range h.config.Pipelines {
 		run, err := h.planned(ctx, p)
 		if err == nil {
@@ -35,8 +36,8 @@ func (h *Host) Plan(ctx context.Context) ([]PlannedRun, error) {
 
 // unread lists the sources with records for a pipeline that are not in the
 // journal yet.
-func (h *Host) unread(ctx context.Context, p *config.Pipeline) ([]Unread, error) {
-	var list []Unread
+func (h *Host) unread(ctx context.Context, p *config.Pipeline) ([]operation.Unread, error) {
+	var list []operation.Unread
 	for _, s := range h.config.Sources {
 		if s.Project != p.Project || s.Records != p.Stream.String() {
 			continue
@@ -63,7 +64,7 @@ func (h *Host) unread(ctx context.Context, p *config.Pipeline) ([]Unread, error)
 			return nil, fmt.Errorf("source %s: %w", c.Reference(), err)
 		}
 		if n > 0 {
-			list = append(list, Unread{Source: c.Reference(), Requests: n, Bytes: collectors[i].LogBytes})
+			list = append(list, operation.Unread{Source: c.Reference(), Requests: n, Bytes: collectors[i].LogBytes})
 		}
 	}
 	return list, nil
@@ -81,15 +82,15 @@ func (h *Host) unreadRequests(ctx context.Context, c *config.Collector, p *confi
 
 // unreadFiles returns the part of a source that was not read yet; nil if there
 // is nothing to read.
-func (h *Host) unreadFiles(ctx context.Context, s *config.Source) *Unread {
+func (h *Host) unreadFiles(ctx context.Context, s *config.Source) *operation.Unread {
 	pending, err := h.pending(ctx, s)
 	switch {
 	case err != nil:
-		return &Unread{Source: s.Reference(), Error: err.Error()}
+		return &operation.Unread{Source: s.Reference(), Error: err.Error()}
 	case pending.Files == 0:
 		return nil
 	}
-	return &Unread{Source: s.Reference(), Files: pending.Files, Bytes: pending.Bytes}
+	return &operation.Unread{Source: s.Reference(), Files: pending.Files, Bytes: pending.Bytes}
 }
 
 // errNotListed says that status and plan do not look into a bucket.
@@ -112,12 +113,12 @@ func (h *Host) pending(ctx context.Context, s *config.Source) (files.Pending, er
 	return source.Pending(), source.Close()
 }
 
-func (h *Host) planned(ctx context.Context, p *config.Pipeline) (PlannedRun, error) {
+func (h *Host) planned(ctx context.Context, p *config.Pipeline) (operation.PlannedRun, error) {
 	stored, err := h.plannable(ctx, p)
 	if err != nil {
-		return PlannedRun{}, err
+		return operation.PlannedRun{}, err
 	}
-	run := PlannedRun{Pipeline: p.Name, Number: stored.LastRun + 1, Phase: phase(stored), Days: []PlannedDay{}, State: unregisteredPipeline}
+	run := operation.PlannedRun{Pipeline: p.Name, Number: stored.LastRun + 1, Phase: phase(stored), Days: []operation.PlannedDay{}, State: unregisteredPipeline}
 	if stored.ID != "" {
 		status, err := h.pipelineStatus(ctx, stored)
 		if err != nil {
@@ -138,11 +139,11 @@ func (h *Host) planned(ctx context.Context, p *config.Pipeline) (PlannedRun, err
 	} else if extents, _, _, err = h.next(ctx, stored, h.limits(p, nil)); err != nil {
 		return run, err
 	}
-	days := map[journal.Day]*PlannedDay{}
+	days := map[journal.Day]*operation.PlannedDay{}
 	for _, e := range extents {
 		d := days[e.UTCDate]
 		if d == nil {
-			d = &PlannedDay{Date: e.UTCDate.String()}
+			d = &operation.PlannedDay{Date: e.UTCDate.String()}
 			days[e.UTCDate] = d
 		}
 		d.Rows += e.Rows
@@ -159,7 +160,7 @@ func (h *Host) planned(ctx context.Context, p *config.Pipeline) (PlannedRun, err
 
 // plannedSet adds the rows of a run that replaces a set. Changes that are not
 // folded yet are only counted.
-func (h *Host) plannedSet(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, run *PlannedRun) error {
+func (h *Host) plannedSet(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, run *operation.PlannedRun) error {
 	open, err := h.catalog.OpenRun(ctx, stored.ID)
 	if err != nil {
 		return err

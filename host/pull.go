@@ -15,7 +15,9 @@ import (
 	"github.com/penstock-io/penstock/host/internal/ingest"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/private"
+	"github.com/penstock-io/penstock/host/internal/progress"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 	"github.com/penstock-io/penstock/host/internal/schema"
 	"github.com/penstock-io/penstock/host/internal/source/mixpanel"
@@ -162,16 +164,16 @@ func (p *puller) parsing() ingest.Options {
 // pulled counts the records of pulls. It may be used concurrently.
 type pulled struct {
 	mu      sync.Mutex
-	summary SourceSummary
+	summary operation.SourceSummary
 	refused refusedCounts
 }
 
 func newPulled(p *puller) *pulled {
-	return &pulled{summary: SourceSummary{Name: p.config.Reference()}, refused: refusedCounts{counts: map[schema.Reason]int64{}}}
+	return &pulled{summary: operation.SourceSummary{Name: p.config.Reference()}, refused: refusedCounts{counts: map[schema.Reason]int64{}}}
 }
 
 // result returns the counts so far.
-func (d *pulled) result() SourceSummary {
+func (d *pulled) result() operation.SourceSummary {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.summary
@@ -226,21 +228,21 @@ func (p *puller) reportStored(d *mixpanel.Download, counters *ingest.Counters, d
 	if p.host.serving {
 		duplicates = 0 // of all sources of the project
 	}
-	p.host.observer.Report(Report{
+	p.host.observer.Report(progress.Report{
 		Stage: "pull", Name: fmt.Sprintf("%s, %s", p.config.Reference(), d.Query), Rows: counters.Rows.Load(), Bytes: counters.Read.Load(),
 		Duplicates: duplicates, Quarantined: counters.Refused.Load(), Done: true,
 	})
 }
 
 func (p *puller) reportDownload(q mixpanel.Query, bytes int64) {
-	p.host.observer.Report(Report{Stage: "pull", Name: fmt.Sprintf("%s, %s", p.config.Reference(), q), Bytes: bytes})
+	p.host.observer.Report(progress.Report{Stage: "pull", Name: fmt.Sprintf("%s, %s", p.config.Reference(), q), Bytes: bytes})
 }
 
 // reportWait says that a query waits for the budget, unless it is for moments.
 func (p *puller) reportWait() {
 	now := time.Now()
 	if at := p.budget.Next(now); at.Sub(now) > 5*time.Second {
-		p.host.observer.Report(Report{
+		p.host.observer.Report(progress.Report{
 			Stage: "pull", Name: p.config.Reference(), Text: fmt.Sprintf("waits for the limit on queries until %s UTC", at.UTC().Format("15:04:05")),
 		})
 	}
@@ -268,7 +270,7 @@ func (r pulledRejects) Put(days string, _ int, _, _ int64, refused []ingest.Refu
 }
 
 // pullAll pulls every project up to today.
-func (h *Host) pullAll(ctx context.Context, retryFor time.Duration, summary *Summary) error {
+func (h *Host) pullAll(ctx context.Context, retryFor time.Duration, summary *operation.Summary) error {
 	var failed error
 	for _, p := range h.pulls {
 		done := newPulled(p)
@@ -398,7 +400,7 @@ func (h *Host) pull(name string) (*puller, error) {
 }
 
 // PullSource implements Operations.
-func (h *Host) PullSource(ctx context.Context, name string, from, to string) (*SourceSummary, error) {
+func (h *Host) PullSource(ctx context.Context, name string, from, to string) (*operation.SourceSummary, error) {
 	p, days, err := h.requested(name, from, to)
 	if err != nil {
 		return nil, err
@@ -417,12 +419,12 @@ func (h *Host) PullSource(ctx context.Context, name string, from, to string) (*S
 }
 
 // CheckSource implements Operations.
-func (h *Host) CheckSource(ctx context.Context, name string, from, to string) (*SourceCheck, error) {
+func (h *Host) CheckSource(ctx context.Context, name string, from, to string) (*operation.SourceCheck, error) {
 	p, days, err := h.requested(name, from, to)
 	if err != nil {
 		return nil, err
 	}
-	check := &SourceCheck{Source: p.config.Reference(), Server: region(p.config).Export, Days: []SourceDay{}}
+	check := &operation.SourceCheck{Source: p.config.Reference(), Server: region(p.config).Export, Days: []operation.SourceDay{}}
 	counts, err := p.source.Check(ctx, days[0], days[1], times(p.config.Project, p.config.Local))
 	if err != nil {
 		check.Error = err.Error()

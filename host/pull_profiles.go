@@ -11,6 +11,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/profile"
+	"github.com/penstock-io/penstock/host/internal/progress"
 	"github.com/penstock-io/penstock/host/internal/schema"
 	"github.com/penstock-io/penstock/host/internal/source/mixpanel"
 	"github.com/penstock-io/penstock/sdk/batch"
@@ -71,12 +72,12 @@ func (p *puller) refreshProfiles(ctx context.Context, every time.Duration) (read
 	}
 	name := p.config.Reference() + ", profiles"
 	err = p.source.ReadProfiles(ctx, func(n, total int64) {
-		p.host.observer.Report(Report{Stage: "pull", Name: name, Rows: n})
+		p.host.observer.Report(progress.Report{Stage: "pull", Name: name, Rows: n})
 	}, func(ctx context.Context, set *mixpanel.ProfileSet, move journal.CursorMove) error {
 		rows, err := p.replaceProfiles(ctx, set, move)
 		if err == nil {
 			read = &rows
-			p.host.observer.Report(Report{Stage: "pull", Name: name, Rows: rows, Done: true})
+			p.host.observer.Report(progress.Report{Stage: "pull", Name: name, Rows: rows, Done: true})
 		}
 		return err
 	})

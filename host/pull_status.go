@@ -4,16 +4,17 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
 // pullStatus describes the sources that pull.
-func (h *Host) pullStatus() ([]PullStatus, error) {
+func (h *Host) pullStatus() ([]operation.PullStatus, error) {
 	counts, err := h.quarantine.Counts()
 	if err != nil {
 		return nil, err
 	}
-	list := []PullStatus{}
+	list := []operation.PullStatus{}
 	for _, p := range h.pulls {
 		s := p.status()
 		s.Quarantined = refusedTotals(counts[s.Name])
@@ -23,9 +24,9 @@ func (h *Host) pullStatus() ([]PullStatus, error) {
 }
 
 // status describes a source that pulls.
-func (p *puller) status() PullStatus {
+func (p *puller) status() operation.PullStatus {
 	now := p.source.Status()
-	s := PullStatus{
+	s := operation.PullStatus{
 		Name: p.config.Reference(), Project: p.config.Project.Name, From: now.From.String(), Done: now.Done, Missing: now.Forecast.Days,
 		Fetched: now.Fetched, Next: now.Next.String(), Why: now.Next.Why.String(), NextAt: now.NextAt, WaitsForLimit: now.Waits, QueriesLeft: now.Left,
 		CatchUpQueries: now.Forecast.Queries, Profiles: now.Profiles,
@@ -47,12 +48,12 @@ func (p *puller) status() PullStatus {
 
 // unpulled returns the days of a source that a pipeline of events waits for; nil if
 // there are none.
-func (p *puller) unpulled(of *config.Pipeline) *Unread {
+func (p *puller) unpulled(of *config.Pipeline) *operation.Unread {
 	s := p.source.Status()
 	if of.Project != p.config.Project || of.Stream == batch.People || s.Forecast.Days == 0 {
 		return nil
 	}
-	u := &Unread{Source: p.config.Reference(), Days: s.Forecast.Days}
+	u := &operation.Unread{Source: p.config.Reference(), Days: s.Forecast.Days}
 	if !s.Forecast.At.IsZero() {
 		at := s.Forecast.At.UTC().Truncate(time.Second)
 		u.CaughtUpAt = &at

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/source/mixpanel"
 	"github.com/penstock-io/penstock/sdk/batch"
 	"github.com/penstock-io/penstock/test/standin/mixpanelserver"
@@ -180,7 +181,7 @@ func TestPulledEventsLinkIDs(t *testing.T) {
 		mixpanelserver.Event{Name: "b", Time: at.UnixMilli() + 1, DistinctID: "U1", Properties: `"$insert_id":"2","$device_id":"D1","$user_id":"U1"`},
 		mixpanelserver.Event{Name: "c", Time: at.UnixMilli() + 2, DistinctID: "U2", Properties: `"$insert_id":"3","$device_id":"D1","$user_id":"U2","$identity_failure_reason":"x"`},
 	)
-	summary := &Summary{}
+	summary := &operation.Summary{}
 	if err := h.pullAll(t.Context(), time.Second, summary); err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/crashpoint"
 	"github.com/penstock-io/penstock/host/internal/ingest"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 )
 
@@ -29,14 +30,9 @@ const (
 	maxListed   = 10_000
 )
 
-func (f QuarantineFilter) matches(e quarantine.Entry) bool {
-	return (f.Source == "" || f.Source == e.Source) && (f.Reason == "" || f.Reason == e.Reason) && (f.ID == "" || f.ID == e.ID) &&
-		(f.Before.IsZero() || e.Time.Before(f.Before))
-}
-
 // Quarantine implements Operations.
-func (h *Host) Quarantine(_ context.Context, f QuarantineFilter) (*QuarantineList, error) {
-	list := &QuarantineList{Records: []QuarantinedRecord{}}
+func (h *Host) Quarantine(_ context.Context, f quarantine.Filter) (*operation.QuarantineList, error) {
+	list := &operation.QuarantineList{Records: []operation.QuarantinedRecord{}}
 	var err error
 	if list.Counts, err = h.quarantineCounts(f); err != nil {
 		return nil, err
@@ -48,7 +44,7 @@ func (h *Host) Quarantine(_ context.Context, f QuarantineFilter) (*QuarantineLis
 	if limit < 0 || limit > maxListed {
 		return nil, fmt.Errorf("a list of %d quarantined records was asked for: at least 1 and at most %d are listed at once; pick some with --source or --reason", limit, maxListed)
 	}
-	for e, err := range h.matching(f) {
+	for e, err := range h.quarantine.Matching(f) {
 		if err != nil {
 			return nil, err
 		}
@@ -64,20 +60,20 @@ func (h *Host) Quarantine(_ context.Context, f QuarantineFilter) (*QuarantineLis
 	return list, nil
 }
 
-func quarantinedRecord(e quarantine.Entry) QuarantinedRecord {
-	return QuarantinedRecord{
+func quarantinedRecord(e quarantine.Entry) operation.QuarantinedRecord {
+	return operation.QuarantinedRecord{
 		ID: e.ID, Source: e.Source, Time: e.Time, Position: e.Position, Reason: e.Reason, Detail: e.Detail,
 		Size: int64(len(e.Bytes)), Truncated: e.Truncated, OriginalSize: e.Size, Bytes: e.Bytes,
 	}
 }
 
 // quarantineStatus is the state of the whole quarantine.
-func (h *Host) quarantineStatus() (s QuarantineStatus, err error) {
+func (h *Host) quarantineStatus() (s operation.QuarantineStatus, err error) {
 	s.Bytes, s.Cap = h.quarantine.Used()
-	if s.Counts, err = h.quarantineCounts(QuarantineFilter{}); err != nil {
+	if s.Counts, err = h.quarantineCounts(quarantine.Filter{}); err != nil {
 		return s, err
 	}
-	s.QuarantineLosses, err = h.quarantineLosses(QuarantineFilter{})
+	s.QuarantineLosses, err = h.quarantineLosses(quarantine.Filter{})
 	return s, err
 }
 
@@ -86,13 +82,13 @@ const shownMissing = 100
 
 // quarantineLosses lists the files of the sources that a filter picks that have
 // lost records.
-func (h *Host) quarantineLosses(f QuarantineFilter) (losses QuarantineLosses, err error) {
+func (h *Host) quarantineLosses(f quarantine.Filter) (losses operation.QuarantineLosses, err error) {
 	err = h.quarantine.Missing(func(m quarantine.Missing) {
-		lost := QuarantineMissing{
+		lost := operation.QuarantineMissing{
 			Source: m.Source, File: filepath.Join(quarantineDir, m.Source, m.File), Reasons: map[string]int64{}, Consequence: consequence(m.Source),
 		}
 		for reason, n := range m.Counts {
-			if f.matches(quarantine.Entry{Source: m.Source, Reason: reason, ID: f.ID}) {
+			if f.Matches(quarantine.Entry{Source: m.Source, Reason: reason, ID: f.ID}) {
 				lost.Reasons[reason] = n.Total()
 				lost.Records += n.Total()
 			}
@@ -119,23 +115,23 @@ func consequence(source string) string {
 
 // verifyQuarantine reads all quarantined records and reports those that are
 // missing.
-func (h *Host) verifyQuarantine(ctx context.Context, report *JournalReport) error {
+func (h *Host) verifyQuarantine(ctx context.Context, report *operation.JournalReport) error {
 	files, err := h.quarantine.Verify(ctx)
 	if err != nil {
 		return err
 	}
 	report.QuarantineFiles = int64(files)
-	losses, err := h.quarantineLosses(QuarantineFilter{})
+	losses, err := h.quarantineLosses(quarantine.Filter{})
 	if err != nil {
 		return err
 	}
 	for _, m := range losses.Missing {
-		report.Corruptions = append(report.Corruptions, Corruption{
+		report.Corruptions = append(report.Corruptions, operation.Corruption{
 			Blob: m.File, Place: fmt.Sprintf("%d records", m.Records), Detail: "they were kept in quarantine and are missing: " + m.Consequence,
 		})
 	}
 	if more := losses.MissingRecords; len(losses.Missing) == shownMissing {
-		report.Corruptions = append(report.Corruptions, Corruption{
+		report.Corruptions = append(report.Corruptions, operation.Corruption{
 			Blob: quarantineDir, Place: fmt.Sprintf("%d records", more), Detail: "are missing from quarantine all together",
 		})
 	}
@@ -168,23 +164,23 @@ func (l quarantineLedger) Set(ctx context.Context, source string, values map[str
 
 // quarantineCounts counts the refused records of the sources and reasons that a
 // filter picks, by source and reason.
-func (h *Host) quarantineCounts(f QuarantineFilter) ([]QuarantineCount, error) {
+func (h *Host) quarantineCounts(f quarantine.Filter) ([]operation.QuarantineCount, error) {
 	counts, err := h.quarantine.Counts()
 	if err != nil {
 		return nil, err
 	}
 	return quarantineCounts(counts, func(source, reason string) bool {
-		return f.matches(quarantine.Entry{Source: source, Reason: reason, ID: f.ID})
+		return f.Matches(quarantine.Entry{Source: source, Reason: reason, ID: f.ID})
 	}), nil
 }
 
 // quarantineCounts lists counts by source and reason, those that picked reports.
-func quarantineCounts(counts map[string]map[string]quarantine.Count, picked func(source, reason string) bool) []QuarantineCount {
-	list := []QuarantineCount{}
+func quarantineCounts(counts map[string]map[string]quarantine.Count, picked func(source, reason string) bool) []operation.QuarantineCount {
+	list := []operation.QuarantineCount{}
 	for source, reasons := range counts {
 		for reason, n := range reasons {
 			if picked(source, reason) {
-				list = append(list, QuarantineCount{
+				list = append(list, operation.QuarantineCount{
 					Source: source, Reason: reason, Count: n.Total(), Truncated: n.Truncated, OnlyCounted: n.Counted,
 				})
 			}
@@ -206,37 +202,10 @@ func refusedTotals(counts map[string]quarantine.Count) map[string]int64 {
 	return totals
 }
 
-// matching are the quarantined records that a filter picks. An id that there is
-// none of picks nothing.
-func (h *Host) matching(f QuarantineFilter) iter.Seq2[quarantine.Entry, error] {
-	return func(yield func(quarantine.Entry, error) bool) {
-		entries := h.quarantine.Entries(f.Source)
-		if f.ID != "" {
-			entries = h.entry(f.ID)
-		}
-		for e, err := range entries {
-			if (err != nil || f.matches(e)) && !yield(e, err) {
-				return
-			}
-		}
-	}
-}
-
-// entry yields the record of an id, without looking at any other's file.
-func (h *Host) entry(id string) iter.Seq2[quarantine.Entry, error] {
-	return func(yield func(quarantine.Entry, error) bool) {
-		e, err := h.quarantine.Get(id)
-		var missing *quarantine.NotFoundError
-		if !errors.As(err, &missing) {
-			yield(e, err)
-		}
-	}
-}
-
 // ReplayQuarantine implements Operations: records that the schema takes
 // become rows, and leave the quarantine once these are durable. Rows that a
 // destination refused stay: they are in the journal already.
-func (h *Host) ReplayQuarantine(ctx context.Context, f QuarantineFilter) (*ReplayReport, error) {
+func (h *Host) ReplayQuarantine(ctx context.Context, f quarantine.Filter) (*operation.ReplayReport, error) {
 	if strings.HasPrefix(f.Source, quarantine.PipelinePrefix) || strings.HasPrefix(f.ID, quarantine.PipelinePrefix) {
 		return nil, errors.New("rows that a destination refused are in the journal and cannot be replayed: mend the destination, and export them by another pipeline")
 	}
@@ -245,7 +214,7 @@ func (h *Host) ReplayQuarantine(ctx context.Context, f QuarantineFilter) (*Repla
 			return nil, err
 		}
 	}
-	report := &ReplayReport{}
+	report := &operation.ReplayReport{}
 	for _, s := range h.config.Sources {
 		if f.Source != "" && f.Source != s.Reference() {
 			continue
@@ -299,8 +268,8 @@ const (
 	replayRecords = 20_000
 )
 
-func (h *Host) replay(ctx context.Context, f QuarantineFilter, report *ReplayReport, feed replayer) error {
-	next, stop := iter.Pull2(h.matching(f))
+func (h *Host) replay(ctx context.Context, f quarantine.Filter, report *operation.ReplayReport, feed replayer) error {
+	next, stop := iter.Pull2(h.quarantine.Matching(f))
 	defer stop()
 	for {
 		var some []quarantine.Entry
@@ -326,7 +295,7 @@ func (h *Host) replay(ctx context.Context, f QuarantineFilter, report *ReplayRep
 
 // replaySome feeds records to journals, and removes those that were accepted. Of
 // a truncated record the beginning might pass for a record: it is not fed.
-func (h *Host) replaySome(ctx context.Context, some []quarantine.Entry, report *ReplayReport, feed replayer) error {
+func (h *Host) replaySome(ctx context.Context, some []quarantine.Entry, report *operation.ReplayReport, feed replayer) error {
 	var whole []quarantine.Entry
 	for _, e := range some {
 		if !e.Truncated {

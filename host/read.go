@@ -12,6 +12,8 @@ import (
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/ingest"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
+	"github.com/penstock-io/penstock/host/internal/operation"
+	"github.com/penstock-io/penstock/host/internal/progress"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 	"github.com/penstock-io/penstock/host/internal/schema"
 	"github.com/penstock-io/penstock/host/internal/source/files"
@@ -22,8 +24,8 @@ const followEvery = 2 * time.Second
 
 // read reads a source to its end and seals. With follow the end comes only
 // with ctx.
-func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceSummary, error) {
-	done := SourceSummary{Name: s.Reference()}
+func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (operation.SourceSummary, error) {
+	done := operation.SourceSummary{Name: s.Reference()}
 	j, err := h.journal(ctx, s.Project)
 	if err != nil {
 		return done, err
@@ -84,7 +86,7 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (SourceS
 			// are of all of them.
 			rows, duplicates = counters.Rows.Load(), 0
 		}
-		h.observer.Report(Report{
+		h.observer.Report(progress.Report{
 			Stage: "import", Name: s.Reference(), Rows: rows, Bytes: done.Bytes,
 			Duplicates: duplicates, Quarantined: counters.Refused.Load(), Done: true,
 		})
@@ -173,7 +175,7 @@ func (h *Host) reportReading(s *config.Source, source *files.Source, counters *i
 			case <-tick:
 			}
 			look()
-			h.observer.Report(Report{
+			h.observer.Report(progress.Report{
 				Stage: "import", Name: s.Reference(), Rows: counters.Rows.Load(), Bytes: counters.Read.Load(),
 				Total: source.Total(), Quarantined: counters.Refused.Load(),
 			})
@@ -197,12 +199,12 @@ func (r *refusedCounts) add(reason schema.Reason) {
 	r.counts[reason]++
 }
 
-func (r *refusedCounts) list(source string) []QuarantineCount {
+func (r *refusedCounts) list(source string) []operation.QuarantineCount {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var list []QuarantineCount
+	var list []operation.QuarantineCount
 	for reason, n := range r.counts {
-		list = append(list, QuarantineCount{Source: source, Reason: string(reason), Count: n})
+		list = append(list, operation.QuarantineCount{Source: source, Reason: string(reason), Count: n})
 	}
 	sort.Slice(list, func(i, j int) bool { return list[i].Reason < list[j].Reason })
 	return list

@@ -14,6 +14,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
@@ -21,18 +22,6 @@ import (
 type RebuildOptions struct {
 	// Force rebuilds a catalog that is in order, too.
 	Force bool
-}
-
-// RebuildReport counts the restored parts of a rebuilt catalog, and names the
-// others.
-type RebuildReport struct {
-	Segments    int64    `json:"segments"`
-	Cursors     int64    `json:"cursors"`
-	Rows        int64    `json:"rows"`
-	Pipelines   int64    `json:"pipelines"` // that keep their ids, cursors and targets
-	Runs        int64    `json:"runs"`      // of those pipelines
-	OldCatalog  string   `json:"old_catalog,omitempty"`
-	NotRestored []string `json:"not_restored"`
 }
 
 // HealthyCatalogError says that a catalog was not rebuilt because it is in order.
@@ -52,12 +41,12 @@ func (e *HealthyCatalogError) Error() string {
 // one that can be read. The old file is kept. A catalog that is in order is a
 // *HealthyCatalogError without Force. The data directory must exist, and no host
 // may serve it.
-func RebuildCatalog(ctx context.Context, c *Config, o RebuildOptions) (*RebuildReport, error) {
+func RebuildCatalog(ctx context.Context, c *Config, o RebuildOptions) (*operation.RebuildReport, error) {
 	report, err := rebuildCatalog(ctx, c, o)
 	return report, explain(c, err)
 }
 
-func rebuildCatalog(ctx context.Context, c *Config, o RebuildOptions) (report *RebuildReport, err error) {
+func rebuildCatalog(ctx context.Context, c *Config, o RebuildOptions) (report *operation.RebuildReport, err error) {
 	if err := CheckDataDir(c); err != nil {
 		return nil, err
 	}
@@ -229,7 +218,7 @@ func notExist(err error) error {
 }
 
 // do makes the new catalog and puts it in the place of the old one.
-func (r *rebuild) do(ctx context.Context) (*RebuildReport, error) {
+func (r *rebuild) do(ctx context.Context) (*operation.RebuildReport, error) {
 	fresh := r.path + rebuiltSuffix
 	if err := catalog.Remove(fresh); err != nil {
 		return nil, err
@@ -238,7 +227,7 @@ func (r *rebuild) do(ctx context.Context) (*RebuildReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	report := &RebuildReport{NotRestored: []string{}}
+	report := &operation.RebuildReport{NotRestored: []string{}}
 	err = r.restoreJournal(ctx, c, report)
 	if err == nil {
 		err = r.restorePipelines(ctx, c, report)
@@ -255,7 +244,7 @@ func (r *rebuild) do(ctx context.Context) (*RebuildReport, error) {
 
 // replace puts the new catalog in the place of the old one, which is kept with
 // its log.
-func (r *rebuild) replace(fresh string, report *RebuildReport) error {
+func (r *rebuild) replace(fresh string, report *operation.RebuildReport) error {
 	kept := fmt.Sprintf("%s.%s", r.path, time.Now().UTC().Format("20060102T150405Z"))
 	found, err := catalog.Rename(r.path, kept)
 	if err != nil {
@@ -268,7 +257,7 @@ func (r *rebuild) replace(fresh string, report *RebuildReport) error {
 }
 
 // restoreJournal fills an empty catalog from segments and commit records.
-func (r *rebuild) restoreJournal(ctx context.Context, c *catalog.Catalog, report *RebuildReport) error {
+func (r *rebuild) restoreJournal(ctx context.Context, c *catalog.Catalog, report *operation.RebuildReport) error {
 	ids, err := journal.Projects(ctx, r.store)
 	if err != nil {
 		return err
@@ -294,7 +283,7 @@ func (r *rebuild) restoreJournal(ctx context.Context, c *catalog.Catalog, report
 	return nil
 }
 
-func restoreSeals(ctx context.Context, c *catalog.Catalog, store disk.Store, project int64, report *RebuildReport) error {
+func restoreSeals(ctx context.Context, c *catalog.Catalog, store disk.Store, project int64, report *operation.RebuildReport) error {
 	cursors := map[string]bool{}
 	err := journal.Rebuild(ctx, store, project, func(s journal.Seal) error {
 		report.Segments++
@@ -312,7 +301,7 @@ func restoreSeals(ctx context.Context, c *catalog.Catalog, store disk.Store, pro
 
 // restorePipelines copies the parts that only the old catalog has, as far as they
 // can be read.
-func (r *rebuild) restorePipelines(ctx context.Context, c *catalog.Catalog, report *RebuildReport) error {
+func (r *rebuild) restorePipelines(ctx context.Context, c *catalog.Catalog, report *operation.RebuildReport) error {
 	folded := "people and identity mappings: the next run of a pipeline that exports them folds the whole journal again"
 	err := r.oldErr
 	var s catalog.Salvage

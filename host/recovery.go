@@ -7,37 +7,18 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-// Recovery is how a pipeline's destination compares with its catalog, and what
-// was done about it.
-type Recovery struct {
-	Pipeline    string `json:"pipeline"`
-	Destination string `json:"destination"`
-	// Agreed is the last run that catalog and destination both have; 0: none.
-	Agreed int64 `json:"agreed_run"`
-	// Recorded and Committed are the last runs of the catalog and of the
-	// destination.
-	Recorded  int64 `json:"recorded_run"`
-	Committed int64 `json:"committed_run"`
-	// Differs says that the two histories are not the same.
-	Differs bool `json:"differs"`
-	// Untried says that no run has failed because of it: the next one may find
-	// the destination's runs to be its own.
-	Untried bool `json:"untried,omitempty"`
-	// NextRun is the number of the next run, after a restart.
-	NextRun int64 `json:"next_run,omitempty"`
-}
-
 // RecoverPipeline implements Operations.
-func (h *Host) RecoverPipeline(ctx context.Context, name string, resend bool) (*Recovery, error) {
+func (h *Host) RecoverPipeline(ctx context.Context, name string, resend bool) (*operation.Recovery, error) {
 	r, err := h.recoverPipeline(ctx, name, resend)
 	return r, explain(h.config, err)
 }
 
-func (h *Host) recoverPipeline(ctx context.Context, name string, resend bool) (*Recovery, error) {
+func (h *Host) recoverPipeline(ctx context.Context, name string, resend bool) (*operation.Recovery, error) {
 	p := h.pipeline(name)
 	if p == nil {
 		return nil, fmt.Errorf("%w: %s", catalog.ErrUnknownPipeline, name)
@@ -74,7 +55,7 @@ func (h *Host) recoverPipeline(ctx context.Context, name string, resend bool) (*
 
 // compareHistory finds the last run that the catalog and the destination both
 // have.
-func (h *Host) compareHistory(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline) (*Recovery, *catalog.Restart, error) {
+func (h *Host) compareHistory(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline) (*operation.Recovery, *catalog.Restart, error) {
 	d, err := h.places.configured(ctx, p.Destination, p.Project)
 	if err != nil {
 		return nil, nil, err
@@ -104,7 +85,7 @@ func (h *Host) compareHistory(ctx context.Context, p *config.Pipeline, stored *p
 		return nil, nil, err
 	}
 	last := next.Last
-	r := &Recovery{
+	r := &operation.Recovery{
 		Pipeline: p.Name, Destination: p.Destination.Reference(), Recorded: stored.Committed.Number, Committed: last.Number,
 		Untried: open == nil && last.Number > stored.Committed.Number,
 		Differs: last.Number != stored.Committed.Number || differ(last.Content, stored.Committed.Content),

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/penstock-io/penstock/host/internal/quarantine"
 	"github.com/penstock-io/penstock/host/internal/source/files"
 )
 
@@ -237,7 +238,7 @@ func (s *filesSite) refused() []string {
 	s.Helper()
 	var all []string
 	s.open(func(h *Host) {
-		list, err := h.Quarantine(s.Context(), QuarantineFilter{})
+		list, err := h.Quarantine(s.Context(), quarantine.Filter{})
 		if err != nil {
 			s.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/source/files"
 )
@@ -46,7 +47,7 @@ func (h *Host) serve(ctx context.Context) error {
 	if err := h.plugins.Start(ctx); err != nil {
 		h.log.Warn("could not remove the directories that plugins of a dead host left behind", "error", err)
 	}
-	if err := h.noteMissing(ctx, &Summary{}); err != nil {
+	if err := h.noteMissing(ctx, &operation.Summary{}); err != nil {
 		h.log.Error("segments of the journal are missing", "error", err)
 	}
 	if err := h.recover(ctx); err != nil {

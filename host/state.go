@@ -13,8 +13,10 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/segment"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/profile"
+	"github.com/penstock-io/penstock/host/internal/progress"
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
@@ -147,7 +149,7 @@ func (h *Host) advance(ctx context.Context, s *state, last *pipeline.Generation,
 	}
 	defer leave()
 	total := pipeline.Sum(extents)
-	report := Report{Stage: "fold", Name: fmt.Sprintf("%s of %s", s.stream, s.project.Name), Total: total.Bytes}
+	report := progress.Report{Stage: "fold", Name: fmt.Sprintf("%s of %s", s.stream, s.project.Name), Total: total.Bytes}
 	next, err := s.fold(ctx, last, to, func(ctx context.Context, fn func(journal.Block) error) error {
 		for _, e := range extents {
 			err := j.reader.Extent(ctx, e.Ref, func(b journal.Block) error {
@@ -278,7 +280,7 @@ func (b blocksOf) Generation(ctx context.Context, stream batch.Stream, blob stri
 
 // verifyStates reads every byte of the latest generations, and compares them
 // with their checksums.
-func (h *Host) verifyStates(ctx context.Context, project int64, report *JournalReport) error {
+func (h *Host) verifyStates(ctx context.Context, project int64, report *operation.JournalReport) error {
 	for _, stream := range []batch.Stream{batch.People, batch.Identity} {
 		g, err := h.catalog.Generation(ctx, project, stream)
 		for err == nil && g != nil {
@@ -293,18 +295,18 @@ func (h *Host) verifyStates(ctx context.Context, project int64, report *JournalR
 
 // verifyState verifies a generation. When a fold has replaced it
 // since and its files are gone, verifyState returns the one that follows.
-func (h *Host) verifyState(ctx context.Context, project int64, stream batch.Stream, g *pipeline.Generation, report *JournalReport) (*pipeline.Generation, error) {
+func (h *Host) verifyState(ctx context.Context, project int64, stream batch.Stream, g *pipeline.Generation, report *operation.JournalReport) (*pipeline.Generation, error) {
 	err := generation.New(h.store, project, stream).Rows(ctx, g.Blob, func([]byte) error { return nil })
 	var damage *segment.DamageError
 	switch {
 	case errors.As(err, &damage):
-		report.Corruptions = append(report.Corruptions, Corruption{Blob: damage.Place, Place: "file", Detail: damage.Detail})
+		report.Corruptions = append(report.Corruptions, operation.Corruption{Blob: damage.Place, Place: "file", Detail: damage.Detail})
 	case errors.Is(err, fs.ErrNotExist):
 		latest, latestErr := h.catalog.Generation(ctx, project, stream)
 		if latestErr != nil || latest != nil && latest.Blob != g.Blob {
 			return latest, latestErr
 		}
-		report.Corruptions = append(report.Corruptions, Corruption{Blob: g.Blob, Place: "file", Detail: err.Error()})
+		report.Corruptions = append(report.Corruptions, operation.Corruption{Blob: g.Blob, Place: "file", Detail: err.Error()})
 	case err != nil:
 		return nil, err
 	}

@@ -16,7 +16,9 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/host/internal/progress"
 	"github.com/penstock-io/penstock/host/internal/schema"
 	"github.com/penstock-io/penstock/sdk/batch"
 )
@@ -42,7 +44,7 @@ func folding(t *testing.T) (*Host, *state) {
 		t.Fatal(err)
 	}
 	h := &Host{
-		config: &Config{}, log: slog.New(slog.DiscardHandler), observer: discard{}, catalog: c, store: store, spill: spill,
+		config: &Config{}, log: slog.New(slog.DiscardHandler), observer: progress.Discard{}, catalog: c, store: store, spill: spill,
 		states: map[stateKey]*state{}, folds: lifecycle.NewGate(),
 	}
 	h.journals = journals{openWriter: h.openWriter, openReader: h.openReader, now: time.Now, log: h.log, reopening: h.drainAgain}
@@ -220,7 +222,7 @@ func TestVerifyingDuringAFold(t *testing.T) {
 	if err != nil || second.Blob == first.Blob {
 		t.Fatalf("%+v, %v", second, err)
 	}
-	var report JournalReport
+	var report operation.JournalReport
 	next, err := h.verifyState(t.Context(), s.project.ID, batch.People, first, &report)
 	if err != nil || next == nil || *next != *second || len(report.Corruptions) > 0 {
 		t.Errorf("%+v, %v, %+v", next, err, report)

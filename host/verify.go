@@ -7,12 +7,13 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/keys"
+	"github.com/penstock-io/penstock/host/internal/operation"
 )
 
 // VerifyJournal implements Operations. It verifies every project that the
 // catalog or the journal holds, configured or not.
-func (h *Host) VerifyJournal(ctx context.Context) (*JournalReport, error) {
-	report := &JournalReport{Corruptions: []Corruption{}}
+func (h *Host) VerifyJournal(ctx context.Context) (*operation.JournalReport, error) {
+	report := &operation.JournalReport{Corruptions: []operation.Corruption{}}
 	ids, err := projectsOf(ctx, h.catalog, h.store)
 	if err != nil {
 		return nil, err
@@ -30,7 +31,7 @@ func (h *Host) VerifyJournal(ctx context.Context) (*JournalReport, error) {
 
 // verifyProject adds a project's segments, runs of keys and generations to a
 // report.
-func (h *Host) verifyProject(ctx context.Context, id int64, report *JournalReport) error {
+func (h *Host) verifyProject(ctx context.Context, id int64, report *operation.JournalReport) error {
 	found, err := journal.Verify(ctx, h.store, h.segments(id), func(ctx context.Context) ([]keys.Run, error) { return h.catalog.KeyRuns(ctx, id) })
 	if err != nil {
 		return err
@@ -47,8 +48,8 @@ func (h *Host) verifyProject(ctx context.Context, id int64, report *JournalRepor
 	return h.verifyCatalog(ctx, id, report)
 }
 
-func corruption(d journal.Damage) Corruption {
-	c := Corruption{Blob: d.Blob, Place: d.Place, Detail: d.Detail, Rows: d.Rows}
+func corruption(d journal.Damage) operation.Corruption {
+	c := operation.Corruption{Blob: d.Blob, Place: d.Place, Detail: d.Detail, Rows: d.Rows}
 	if d.Rows > 0 {
 		c.From, c.To = d.From.String(), d.To.String()
 	}
@@ -57,7 +58,7 @@ func corruption(d journal.Damage) Corruption {
 
 // verifyCatalog reports seals of a project that are in the store and not in the
 // catalog.
-func (h *Host) verifyCatalog(ctx context.Context, id int64, report *JournalReport) error {
+func (h *Host) verifyCatalog(ctx context.Context, id int64, report *operation.JournalReport) error {
 	err := journal.Compare(ctx, h.catalog, h.store, id)
 	var behind *journal.BehindError
 	var lost *journal.LostCatalogError
@@ -65,7 +66,7 @@ func (h *Host) verifyCatalog(ctx context.Context, id int64, report *JournalRepor
 		return err
 	}
 	report.CatalogFailed = true
-	report.Corruptions = append(report.Corruptions, Corruption{Blob: catalogFile, Place: fmt.Sprintf("project %d", id), Detail: err.Error()})
+	report.Corruptions = append(report.Corruptions, operation.Corruption{Blob: catalogFile, Place: fmt.Sprintf("project %d", id), Detail: err.Error()})
 	return nil
 }
 
@@ -78,18 +79,12 @@ func (h *Host) segments(project int64) journal.Segments {
 
 // missingSegments sums up the segments of a project that the catalog lists and
 // that are not on the disk; nil: all are there.
-func (h *Host) missingSegments(ctx context.Context, project int64, name string) (*MissingSegments, error) {
+func (h *Host) missingSegments(ctx context.Context, project int64, name string) (*operation.MissingSegments, error) {
 	loss, err := journal.Missing(ctx, h.store, project, h.segments(project))
 	if err != nil || loss.Segments == 0 {
 		return nil, err
 	}
-	return &MissingSegments{
+	return &operation.MissingSegments{
 		Project: name, Segments: loss.Segments, Rows: loss.Rows, From: loss.From.String(), To: loss.To.String(), First: loss.First,
 	}, nil
-}
-
-// Error says what is missing and what it means.
-func (m *MissingSegments) Error() string {
-	return fmt.Sprintf("project %s: %d segments that the catalog lists are missing, such as %s: %d rows of %s to %s may be lost. "+
-		"Restore the files from a backup; rows that are not exported yet stay behind until then", m.Project, m.Segments, m.First, m.Rows, m.From, m.To)
 }

@@ -7,54 +7,26 @@ import (
 	"io/fs"
 	"math"
 	"slices"
-	"time"
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/export"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/host/internal/progress"
 	"github.com/penstock-io/penstock/host/internal/verify"
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-// Verification compares a pipeline's journal, catalog and destination.
-type Verification = verify.Report
-
-// The parts of a Verification.
-type (
-	// VerifiedDay holds the four sides of one date.
-	VerifiedDay = verify.Day
-	// Difference is one difference, with its object.
-	Difference = verify.Difference
-	// RepairPlan is the repair of the differences.
-	RepairPlan = verify.Plan
-	// Repaired counts the work of a repair.
-	Repaired = verify.Repaired
-)
-
-// VerifyRequest selects the dates that VerifyPipeline compares, and a repair.
-type VerifyRequest struct {
-	Pipeline string `json:"pipeline"`
-	From     string `json:"from,omitempty"` // first date, YYYY-MM-DD; empty: no limit
-	To       string `json:"to,omitempty"`
-	// Deep reads every object and counts its rows.
-	Deep bool `json:"deep,omitempty"`
-	// Repair carries out the plan of the comparison, and compares again.
-	Repair bool `json:"repair,omitempty"`
-	// Only are the objects that a repair may restore, write or remove: those of a
-	// plan that was shown. nil: all.
-	Only []string `json:"only,omitempty"`
-}
-
 // VerifyPipeline implements Operations.
-func (h *Host) VerifyPipeline(ctx context.Context, r VerifyRequest) (*Verification, error) {
+func (h *Host) VerifyPipeline(ctx context.Context, r operation.VerifyRequest) (*operation.Verification, error) {
 	report, err := h.verifyPipeline(ctx, r)
 	return report, explain(h.config, err)
 }
 
-func (h *Host) verifyPipeline(ctx context.Context, r VerifyRequest) (*Verification, error) {
+func (h *Host) verifyPipeline(ctx context.Context, r operation.VerifyRequest) (*operation.Verification, error) {
 	p := h.pipeline(r.Pipeline)
 	if p == nil {
 		return nil, fmt.Errorf("%w: %s", catalog.ErrUnknownPipeline, r.Pipeline)
@@ -92,26 +64,12 @@ func (h *Host) verifyPipeline(ctx context.Context, r VerifyRequest) (*Verificati
 	return report, nil
 }
 
-// ValidDates returns an error if From or To is not a date, or no date is between
-// them.
-func (r VerifyRequest) ValidDates() error {
-	for _, date := range []string{r.From, r.To} {
-		if _, err := time.Parse(time.DateOnly, date); date != "" && err != nil {
-			return fmt.Errorf("%q is not a date of the form YYYY-MM-DD", date)
-		}
-	}
-	if r.From != "" && r.To != "" && r.From > r.To {
-		return fmt.Errorf("no date is between %s and %s", r.From, r.To)
-	}
-	return nil
-}
-
 // verification is the state of one VerifyPipeline.
 type verification struct {
 	host        *Host
 	pipeline    *config.Pipeline
 	destination *destination
-	request     VerifyRequest
+	request     operation.VerifyRequest
 	stored      *pipeline.Pipeline
 }
 
@@ -129,7 +87,7 @@ func (v *verification) able() error {
 }
 
 // run compares, and repairs and compares again if that was asked for.
-func (v *verification) run(ctx context.Context) (*Verification, error) {
+func (v *verification) run(ctx context.Context) (*operation.Verification, error) {
 	report, err := v.compare(ctx)
 	if err != nil || !v.request.Repair {
 		return report, err
@@ -150,7 +108,7 @@ func (v *verification) run(ctx context.Context) (*Verification, error) {
 }
 
 // compare reads the four sides and compares them.
-func (v *verification) compare(ctx context.Context) (*Verification, error) {
+func (v *verification) compare(ctx context.Context) (*operation.Verification, error) {
 	var err error
 	if v.stored, err = v.host.registered(ctx, v.pipeline); err != nil {
 		return nil, err
@@ -345,7 +303,7 @@ const repairParts = 200
 
 // repair carries out a plan, run by run. Objects that it has restored stay if it
 // is cut.
-func (v *verification) repair(ctx context.Context, report *Verification, plan *RepairPlan) error {
+func (v *verification) repair(ctx context.Context, report *operation.Verification, plan *operation.RepairPlan) error {
 	for _, s := range plan.Sends {
 		chunks := slices.Collect(slices.Chunk(s.Parts, repairParts))
 		if s.Record { // the record is written when all parts were sent at once
@@ -379,7 +337,7 @@ func (v *verification) repairRun(ctx context.Context, number int64, parts []int,
 		}
 	}
 	report := func(rows, bytes int64, done bool) {
-		v.host.observer.Report(Report{Stage: "repair", Name: fmt.Sprintf("%s run %d", v.stored.Name, number), Rows: rows, Bytes: bytes, Total: total, Done: done})
+		v.host.observer.Report(progress.Report{Stage: "repair", Name: fmt.Sprintf("%s run %d", v.stored.Name, number), Rows: rows, Bytes: bytes, Total: total, Done: done})
 	}
 	x := &export.Exporter{
 		Blocks: j.reader, Generations: blocksOf{v.host, v.pipeline.Project}, Owner: v.host.owner, LeaseTTL: leaseTTL, Ticker: lifecycle.Ticker, Wait: lifecycle.Wait,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/plugin"
 	"github.com/penstock-io/penstock/host/internal/verify"
@@ -32,7 +33,7 @@ func TestVerifyingDuringRuns(t *testing.T) {
 	}
 	v := &verification{
 		host: h, pipeline: p, destination: &destination{Destination: &plugin.Destination{}}, stored: stored,
-		request: VerifyRequest{From: "2100-01-01"}, // the bytes of the journal are not read
+		request: operation.VerifyRequest{From: "2100-01-01"}, // the bytes of the journal are not read
 	}
 	compare := func() (in verify.Input, err error) {
 		err = v.catalogued(t.Context(), &in)

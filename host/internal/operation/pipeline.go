@@ -1,0 +1,97 @@
+package operation
+
+import "time"
+
+// Pause is the result of PausePipeline.
+type Pause struct {
+	Pipeline   string `json:"pipeline"`
+	Paused     bool   `json:"paused"`               // no run is planned
+	Changed    bool   `json:"changed"`              // it was not so before
+	Configured string `json:"configured,omitempty"` // where the configuration pauses it: "penstock.hcl:24"
+	Removed    bool   `json:"removed,omitempty"`    // it is not in the configuration: no run is planned either way
+}
+
+// PipelineStatus describes a registered pipeline and its last and next run.
+type PipelineStatus struct {
+	Name        string `json:"name"`
+	ID          string `json:"id"`
+	Stream      string `json:"stream"`
+	Destination string `json:"destination"`
+	// State is active, running, retrying, interrupted (a run was not finished
+	// when its host ended), failed, refused (see Refused), paused, or removed
+	// (from the configuration).
+	State      string     `json:"state"`
+	Phase      string     `json:"phase"` // backfill or live; full set
+	Sequence   int64      `json:"sequence"`
+	Behind     int64      `json:"behind"`      // seals of the journal that were not considered yet
+	BehindRows int64      `json:"behind_rows"` // rows of the journal that are not exported yet; of a set, changes
+	Runs       int64      `json:"runs"`
+	Rows       int64      `json:"rows"` // at the destination
+	Rejected   int64      `json:"rejected"`
+	LastRun    *RunStatus `json:"last_run,omitempty"`
+	NextRunAt  *time.Time `json:"next_run_at,omitempty"` // in the past: as soon as there are rows; nil: there will be none
+	Refused    string     `json:"refused,omitempty"`     // why the next run waits for a person
+	Error      string     `json:"error,omitempty"`       // why the serving host could not plan or begin a run; it retries at NextRunAt
+}
+
+// RunStatus is one run.
+type RunStatus struct {
+	Pipeline   string     `json:"pipeline"`
+	Number     int64      `json:"number"`
+	State      string     `json:"state"` // planned, running, retrying, interrupted, failed or succeeded
+	From       string     `json:"from"`  // "" for a full set
+	To         string     `json:"to"`
+	Days       int        `json:"days"`
+	Rows       int64      `json:"rows"`
+	Bytes      int64      `json:"bytes"`
+	Rejected   int64      `json:"rejected"`
+	Fence      int64      `json:"fence"`
+	PlannedAt  time.Time  `json:"planned_at"`
+	FinishedAt *time.Time `json:"finished_at,omitempty"`
+	Error      string     `json:"error,omitempty"`
+	// ErrorClass is the class of Error: retryable, permanent, configuration or
+	// fenced. A person must act on permanent and configuration errors; the run is
+	// tried again by the next start of a host.
+	ErrorClass string `json:"error_class,omitempty"`
+	// RetryAt is when the serving host makes the next attempt; nil: there is none.
+	RetryAt     *time.Time `json:"retry_at,omitempty"`
+	Objects     []string   `json:"objects,omitempty"`
+	StoredBytes int64      `json:"stored_bytes"`
+}
+
+// PlannedRun describes the rows that a pipeline's next run would export.
+type PlannedRun struct {
+	Pipeline string       `json:"pipeline"`
+	Number   int64        `json:"number"`
+	Fixed    bool         `json:"fixed"` // planned already, and not yet done
+	Phase    string       `json:"phase"`
+	Rows     int64        `json:"rows"`
+	Bytes    int64        `json:"bytes"`
+	Days     []PlannedDay `json:"days"`
+	// Changes are rows of the journal that are not yet in the set. Rows and Bytes
+	// are those of the set before them.
+	Changes   int64  `json:"changes,omitempty"`
+	Unchanged bool   `json:"unchanged,omitempty"` // the set is at the destination already: there will be no run
+	Refused   string `json:"refused,omitempty"`   // see PipelineStatus
+	State     string `json:"state"`               // see PipelineStatus; "unregistered" before the first run
+	// Unread are sources of the project that are not wholly in the journal: their
+	// rows are not in Rows.
+	Unread []Unread `json:"unread,omitempty"`
+}
+
+// PlannedDay is a planned run's part for one date.
+type PlannedDay struct {
+	Date  string `json:"date"`
+	Rows  int64  `json:"rows"`
+	Bytes int64  `json:"bytes"`
+}
+
+// DestinationCheck is the result of trying one operation of an export.
+type DestinationCheck struct {
+	Destination string `json:"destination"`
+	Project     string `json:"project"`
+	Action      string `json:"action"`
+	OK          bool   `json:"ok"`
+	Skipped     bool   `json:"skipped,omitempty"` // nothing was tried, for the reason in Detail
+	Detail      string `json:"detail,omitempty"`
+}

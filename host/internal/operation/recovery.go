@@ -1,0 +1,21 @@
+package operation
+
+// Recovery is how a pipeline's destination compares with its catalog, and the
+// outcome of a recovery.
+type Recovery struct {
+	Pipeline    string `json:"pipeline"`
+	Destination string `json:"destination"`
+	// Agreed is the last run that catalog and destination both have; 0: none.
+	Agreed int64 `json:"agreed_run"`
+	// Recorded and Committed are the last runs of the catalog and of the
+	// destination.
+	Recorded  int64 `json:"recorded_run"`
+	Committed int64 `json:"committed_run"`
+	// Differs says that the two histories are not the same.
+	Differs bool `json:"differs"`
+	// Untried says that no run has failed because of it: the next one may find
+	// the destination's runs to be its own.
+	Untried bool `json:"untried,omitempty"`
+	// NextRun is the number of the next run, after a restart.
+	NextRun int64 `json:"next_run,omitempty"`
+}
