@@ -4,6 +4,7 @@ import (
 	"os"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,47 +14,52 @@ const (
 	// quarter of the memory: most of the heap is buffers, which cost nothing to
 	// mark.
 	commandGC = 30
+	// commandLimit bounds the heap of a command whose garbage is made faster than a
+	// busy machine marks it.
+	commandLimit = 64 << 20
 	// hostGC lets the heap of a host reach its limit with whatever it has to do:
 	// how much memory it takes does not depend on how much passes through it.
 	hostGC = 800
 	// hostBase is the memory that a host needs in addition to its budget.
 	hostBase = 44 << 20
-	// hostWatch is how often it is looked whether the limit leaves room.
-	hostWatch = time.Second
+	// watchEvery is how often it is looked whether the limit leaves room.
+	watchEvery = time.Second
 )
 
-// limitCommand is for a process that does little.
-func limitCommand() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(commandGC)
-	}
-}
+// least is the limit of this process, in bytes, unless its live heap needs more.
+var least atomic.Int64
 
-// limitHost limits the heap of a process that serves, with a budget for open
-// days. The limit follows from the configuration. It is raised when the live heap
-// leaves too little room below it: a limit that cannot be kept would make the
-// process do nothing but collect garbage. The caller calls stop.
-func limitHost(budget int64) (stop func()) {
+// limitCommand limits the heap of a process that does little. It is called once,
+// and keeps the limit as long as the process runs.
+func limitCommand() {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
-		return func() {}
+		return
 	}
-	least := hostBase + budget*3/2
-	debug.SetMemoryLimit(least)
-	debug.SetGCPercent(hostGC)
-	done := make(chan struct{})
+	debug.SetGCPercent(commandGC)
+	limit(commandLimit)
 	go func() {
-		tick := time.NewTicker(hostWatch)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				debug.SetMemoryLimit(limitFor(least, live()))
-			case <-done:
-				return
-			}
+		for range time.Tick(watchEvery) {
+			debug.SetMemoryLimit(limitFor(least.Load(), live()))
 		}
 	}()
-	return func() { close(done) }
+}
+
+// limitHost limits the heap of a process that serves instead, with a budget for
+// open days, in bytes. The limit follows from the configuration.
+func limitHost(budget int64) {
+	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	debug.SetGCPercent(hostGC)
+	limit(hostBase + budget*3/2)
+}
+
+// limit sets the limit. It is raised when the live heap leaves too little room below
+// it: a limit that cannot be kept would make the process do nothing but collect
+// garbage.
+func limit(n int64) {
+	least.Store(n)
+	debug.SetMemoryLimit(n)
 }
 
 // limitFor leaves room for a quarter of the live heap, and for memory that is not

@@ -23,12 +23,12 @@ func TestTheLimitFollowsFromTheBudget(t *testing.T) {
 	})
 	t.Setenv("GOGC", "")
 	t.Setenv("GOMEMLIMIT", "")
-	limitHost(64 << 20)()
+	limitHost(64 << 20)
 	if got := debug.SetMemoryLimit(-1); got != 140<<20 {
 		t.Errorf("the limit is %d MiB, want 140", got>>20)
 	}
 	t.Setenv("GOMEMLIMIT", "1GiB")
-	limitHost(1 << 30)()
+	limitHost(1 << 30)
 	if got := debug.SetMemoryLimit(-1); got != 140<<20 {
 		t.Errorf("the environment does not override: %d MiB", got>>20)
 	}

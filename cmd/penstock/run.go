@@ -46,7 +46,7 @@ func (c *cli) run(ctx context.Context, once bool, retryFor time.Duration) error 
 		return err
 	}
 	c.printDiagnostics(diagnostics)
-	defer limitHost(config.Host.Memory)()
+	limitHost(config.Host.Memory)
 	progress := c.progress()
 	defer progress.Close()
 	h, err := host.Open(ctx, config, host.Options{Observer: progress, Log: c.log})

@@ -155,7 +155,7 @@ func TestReplayHasBoundedMemory(t *testing.T) {
 	r := s.Penstock(nil, "quarantine", "replay")
 	s.Says(r, 0, fmt.Sprintf("replayed %d records: %d accepted", count, count))
 	t.Logf("%d MiB for %d MiB", r.Memory>>20, count*size>>20)
-	if r.Memory > 200<<20 {
+	if r.Memory > 140<<20 {
 		t.Errorf("%d MiB were in memory for %d MiB of records", r.Memory>>20, count*size>>20)
 	}
 	if got := s.quarantined(); len(got) != 0 {
