@@ -26,6 +26,12 @@ func addReceipt(s *operation.PipelineSummary, r *pipeline.Receipt) {
 	s.Runs++
 	s.Rows += r.Rows
 	s.Rejected += r.Rejected
+	for reason, rows := range r.Changed {
+		if s.Changed == nil {
+			s.Changed = make(map[string]int64)
+		}
+		s.Changed[reason] += rows
+	}
 	s.StoredBytes += r.StoredBytes
 	for _, p := range r.Partitions {
 		s.Objects += len(p.Objects)

@@ -67,7 +67,9 @@ func (h *Host) pipelineStatus(ctx context.Context, p *pipeline.Pipeline) (operat
 	if replaced(p.Stream) {
 		err = h.setStatus(ctx, p, c, runs, seq, &s)
 	} else if s.Rows, s.Rejected, _, err = h.catalog.ExportedTotals(ctx, p.ID); err == nil {
-		s.BehindRows, err = h.unexported(ctx, p)
+		if s.Changed, err = h.catalog.ExportedChanges(ctx, p.ID); err == nil {
+			s.BehindRows, err = h.unexported(ctx, p)
+		}
 	}
 	s.State = pipelineState(p, c, &s)
 	s.NextRunAt = nextRun(p, &s)
@@ -127,7 +129,7 @@ func nextRun(p *pipeline.Pipeline, s *operation.PipelineStatus) *time.Time {
 func (h *Host) setStatus(ctx context.Context, p *pipeline.Pipeline, c *config.Pipeline, runs []catalog.RunRecord, seq int64, s *operation.PipelineStatus) error {
 	for _, r := range runs {
 		if r.Receipt != nil {
-			s.Rows, s.Rejected = r.Receipt.Rows, r.Receipt.Rejected
+			s.Rows, s.Rejected, s.Changed = r.Receipt.Rows, r.Receipt.Rejected, r.Receipt.Changed
 			break
 		}
 	}
@@ -222,7 +224,7 @@ func (h *Host) runStatus(name string, r catalog.RunRecord) operation.RunStatus {
 		s.FinishedAt = &r.FinishedAt
 	}
 	if r.Receipt != nil {
-		s.Rejected, s.StoredBytes = r.Receipt.Rejected, r.Receipt.StoredBytes
+		s.Rejected, s.Changed, s.StoredBytes = r.Receipt.Rejected, r.Receipt.Changed, r.Receipt.StoredBytes
 		for _, p := range r.Receipt.Partitions {
 			s.Objects = append(s.Objects, p.Objects...)
 		}

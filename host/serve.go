@@ -237,6 +237,10 @@ func (h *Host) serveStep(ctx context.Context, p *config.Pipeline) (time.Duration
 		if err != nil || receipt == nil {
 			return lookEvery, err
 		}
-		h.log.Info("run succeeded", "pipeline", p.Name, "rows", receipt.Rows, "rejected", receipt.Rejected)
+		fields := []any{"pipeline", p.Name, "rows", receipt.Rows, "rejected", receipt.Rejected}
+		if len(receipt.Changed) > 0 {
+			fields = append(fields, "changed", receipt.Changed)
+		}
+		h.log.Info("run succeeded", fields...)
 	}
 }

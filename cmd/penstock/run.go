@@ -111,6 +111,9 @@ func (c *cli) printSummary(s *host.Summary) error {
 		if p.Rejected > 0 {
 			fmt.Fprintf(c.out, "  refused by the destination, in quarantine: %s rows\n", thousands(p.Rejected))
 		}
+		if len(p.Changed) > 0 {
+			fmt.Fprintf(c.out, "  changed to fit the destination, rows by reason: %s\n", byReason(p.Changed))
+		}
 		for _, place := range p.Places {
 			fmt.Fprintf(c.out, "  %s\n", place)
 		}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -245,6 +247,9 @@ func (c *cli) printPipelines(pipelines []host.PipelineStatus) {
 	}
 	c.table([]string{"pipeline", "destination", "state", "rows exported", "rejected", "not exported yet", "last run (utc)", "next run (utc)"}, rows)
 	for _, p := range pipelines {
+		if len(p.Changed) > 0 {
+			fmt.Fprintf(c.out, "\n%s: rows changed to fit the destination, by reason: %s\n", p.Name, byReason(p.Changed))
+		}
 		if p.LastRun != nil && p.LastRun.Error != "" && p.LastRun.State != succeededRun {
 			c.printRunError(*p.LastRun)
 		}
@@ -255,6 +260,15 @@ func (c *cli) printPipelines(pipelines []host.PipelineStatus) {
 			fmt.Fprintf(c.out, "\n%s: the next run is refused: %s\n", p.Name, oneLine(p.Refused))
 		}
 	}
+}
+
+// byReason lists counts of rows, the reasons in alphabetical order.
+func byReason(rows map[string]int64) string {
+	var list []string
+	for _, reason := range slices.Sorted(maps.Keys(rows)) {
+		list = append(list, reason+" "+thousands(rows[reason]))
+	}
+	return strings.Join(list, ", ")
 }
 
 // printRunError prints the error of a run, and the command that retries a failed

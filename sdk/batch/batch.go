@@ -38,6 +38,7 @@ const (
 	LongRow                         // some row is longer than 256 KiB
 	Deep                            // some value is nested deeper than 64 levels
 	LoneSurrogate                   // some string has an escaped surrogate that has no partner: only in rows of earlier versions
+	RoundedNumber                   // some number with a fraction or an exponent is not exactly that of an IEEE double: see FitsDouble
 )
 
 const (

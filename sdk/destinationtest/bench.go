@@ -274,9 +274,23 @@ func (b *bench) read(run sdk.Run, when string) map[string][]string {
 // expectRows asserts the rows that a consumer sees.
 func (b *bench) expectRows(run sdk.Run, want map[string][]string, when string) {
 	b.Helper()
-	if diff := compare(want, b.read(run, when)); diff != "" {
+	if diff := compare(b.stored(want), b.read(run, when)); diff != "" {
 		b.Errorf("rows at the destination %s:%s", when, diff)
 	}
+}
+
+// stored returns rows in the text in which Read returns them.
+func (b *bench) stored(rows map[string][]string) map[string][]string {
+	if b.h.Stored == nil {
+		return rows
+	}
+	out := make(map[string][]string, len(rows))
+	for date, lines := range rows {
+		for _, line := range lines {
+			out[date] = append(out[date], b.h.Stored(line))
+		}
+	}
+	return out
 }
 
 // expectNothing asserts that a consumer sees no row of a run that is not

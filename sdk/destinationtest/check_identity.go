@@ -39,7 +39,8 @@ func statusWhileWriting(b *bench) {
 	}
 }
 
-// twoProjects exports runs of one number to two projects of one destination.
+// twoProjects exports runs of one number to two projects of one destination, or
+// asserts that the second project is refused.
 func twoProjects(b *bench) {
 	p, first, second := b.start(), days("one", 2, 3), days("two", 2, 3)
 	other := &bench{T: b.T, h: b.h, config: b.config}
@@ -50,6 +51,15 @@ func twoProjects(b *bench) {
 	}
 	theirs := other.run(1, 1)
 	theirs.PipelineID = "z9y8x7w6"
+	if b.h.OneProject {
+		p.mustExport(b.run(1, 1), first)
+		for _, adopt := range []bool{false, true} {
+			theirs.Adopt = adopt
+			b.expectClass(p.tryOpen(theirs), "a second project at the place of the first", protocol.Configuration)
+		}
+		b.expectRows(b.run(1, 0), first.lines(), "after a second project was refused")
+		return
+	}
 	p.mustExport(b.run(1, 1), first)
 	p.mustExport(theirs, second)
 	b.expectRows(b.run(1, 0), first.lines(), "of the first project, after both have exported")

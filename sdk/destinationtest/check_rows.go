@@ -47,7 +47,7 @@ func strange() []Row {
 		`{"escapes":"\"\\\/\b\f\n\r\t\u001f","slash":"a/b","angle":"<&>"}`,
 		`{"":"empty key","a.b":"dot","$set":"dollar","with space":"space","é":"é"}`,
 		`{ "white" :  "space" , "kept" : [ 1 , 2 ] }`,
-		`{"numbers":[0,-0,0.10,1.0,1e3,1E+2,-1.5e-7,9007199254740991,0.1234567890123456789]}`,
+		`{"numbers":[0,-0,0.10,1.0,1e3,1E+2,-1.5e-7,9007199254740991,0.30000000000000004]}`,
 		`{"null":null,"true":true,"false":false,"empty":{},"none":[],"nested":[[[{"a":[{}]}]]]}`,
 		`{"order":{"z":1,"a":2,"m":3}}`,
 		`{}`,
@@ -63,6 +63,7 @@ func strange() []Row {
 		{`{"nul":"a\u0000b"}`, batch.NUL},
 		{`{"a":1,"a":2}`, batch.DuplicateKey},
 		{`{"wide":[1e400,9007199254740993,123456789012345678901234567890]}`, batch.WideNumber},
+		{`{"rounded":[0.1234567890123456789,1e-400]}`, batch.RoundedNumber},
 		{`{"lone":"\ud800 \udc00"}`, batch.LoneSurrogate},
 		{`{"deep":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`, batch.Deep},
 	}

@@ -39,7 +39,7 @@ var checks = []check{
 	{"ALongRowArrives", longRow, "a row of up to Harness.LongestRow bytes is stored", rows},
 	{"RefusedRowsComeBackAndTheRestCommits", refusedRows, "a rejected row comes back as it was, is counted, and the rest is committed", "docs/protocol.md, An export: Rejected rows"},
 	{"TwoRunsAddUp", twoRuns, "the rows of an appending run are added to those before", rows},
-	{"TwoProjectsAreKeptApart", twoProjects, "one destination holds several projects, each with its own rows and runs", "docs/protocol.md, Calls: Configure"},
+	{"TwoProjectsAreKeptApart", twoProjects, "one destination holds several projects, each with its own rows and runs, or refuses a second one", "docs/protocol.md, Calls: Configure"},
 	{"ReplacedSetsShowTheOldOneOrTheNew", replacedSet, "a reader of a replaced set sees the old one or the new one", replaced},
 	{"AReplacedSetOutlivesAKill", replacedSetKill, "a reader of a replaced set sees the old one or the new one, also after a kill", replaced},
 	{"InventoryCountsWhatWasCommitted", inventory, "Inventory lists the rows of each day and run, and only the dates that were asked for", repairs},

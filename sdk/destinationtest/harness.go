@@ -51,6 +51,11 @@ type Harness struct {
 	// Read returns the rows that a consumer sees as committed, by date ("" for
 	// people and identity), in any order and without newlines.
 	Read func(ctx context.Context, at Place) (map[string][]string, error)
+	// Stored returns the text in which Read returns a row that was sent as line, for
+	// a destination that keeps values and not their text: typed columns do not keep
+	// the order of keys, and rows may be changed to fit them (package unusual). nil:
+	// rows arrive byte for byte.
+	Stored func(line string) string
 	// Objects returns the objects that are stored at the place, committed or
 	// not: a name that does not depend on the place, and a fingerprint of the
 	// content. nil: the suite does not check that a retry leaves the same bytes.
@@ -81,6 +86,9 @@ type Harness struct {
 	// SharedTarget says that the destination does not know which pipeline holds
 	// a target: it has no Opener.
 	SharedTarget bool
+	// OneProject says that a place holds the rows of one project: Open refuses a
+	// second one.
+	OneProject bool
 	// VisibleEarly says that rows may be seen before Commit: the guarantee is
 	// not Transaction, and Read cannot tell.
 	VisibleEarly bool

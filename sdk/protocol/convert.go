@@ -54,6 +54,7 @@ var (
 	_ = [1]int{}[int(batch.LongRow)-int(pb.RowFlag_ROW_FLAG_LONG_ROW)]
 	_ = [1]int{}[int(batch.Deep)-int(pb.RowFlag_ROW_FLAG_DEEP)]
 	_ = [1]int{}[int(batch.LoneSurrogate)-int(pb.RowFlag_ROW_FLAG_LONE_SURROGATE)]
+	_ = [1]int{}[int(batch.RoundedNumber)-int(pb.RowFlag_ROW_FLAG_ROUNDED_NUMBER)]
 )
 
 func each[A, B any](in []A, convert func(A) B) []B {
@@ -218,7 +219,7 @@ func ReceiptToProto(r Receipt) *pb.Receipt {
 		left -= len(objects)
 		return &pb.PartitionReceipt{
 			Index: uint32(p.Index), Rows: p.Rows, Rejected: p.Rejected, RowsBytes: p.RowsBytes,
-			RowsCrc32: p.RowsCRC32, StoredBytes: p.StoredBytes, Objects: each(objects, text),
+			RowsCrc32: p.RowsCRC32, StoredBytes: p.StoredBytes, Objects: each(objects, text), Changed: validReasons(p.Changed),
 		}
 	})}
 }
@@ -228,9 +229,21 @@ func receiptFromProto(r *pb.Receipt) Receipt {
 	return Receipt{Partitions: each(r.GetPartitions(), func(p *pb.PartitionReceipt) PartitionReceipt {
 		return PartitionReceipt{
 			Index: int(p.GetIndex()), Rows: p.GetRows(), Rejected: p.GetRejected(), RowsBytes: p.GetRowsBytes(),
-			RowsCRC32: p.GetRowsCrc32(), StoredBytes: p.GetStoredBytes(), Objects: p.GetObjects(),
+			RowsCRC32: p.GetRowsCrc32(), StoredBytes: p.GetStoredBytes(), Objects: p.GetObjects(), Changed: p.GetChanged(),
 		}
 	})}
+}
+
+// validReasons makes the keys valid UTF-8, as the wire demands.
+func validReasons(changed map[string]uint64) map[string]uint64 {
+	if len(changed) == 0 {
+		return nil
+	}
+	out := make(map[string]uint64, len(changed))
+	for reason, rows := range changed {
+		out[text(reason)] += rows
+	}
+	return out
 }
 
 // RejectedToProto converts one row.

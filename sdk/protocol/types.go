@@ -256,6 +256,9 @@ type PartitionReceipt struct {
 	RowsCRC32   uint32   // IEEE, of the rows stored, in order; 0: not known
 	StoredBytes uint64   // over all objects; 0: not known
 	Objects     []string // names of written objects, for people; 10,000 reach the host at most
+	// Changed counts, by reason, the stored rows that were changed to fit the
+	// destination: see package unusual. A row may count under several reasons.
+	Changed map[string]uint64
 }
 
 // RejectedRow is a row that the destination did not take.

@@ -98,6 +98,37 @@ func (c *Catalog) ExportedTotals(ctx context.Context, pipelineID string) (rows, 
 	return rows, rejected, bytes, nil
 }
 
+// ExportedChanges sums up, by reason, the rows that the plugin changed to fit the
+// destination, over a pipeline's succeeded runs; nil if there are none.
+func (c *Catalog) ExportedChanges(ctx context.Context, pipelineID string) (map[string]int64, error) {
+	var changed map[string]int64
+	err := c.Read(ctx, func(tx *sql.Tx) error {
+		changed = nil
+		rows, err := tx.QueryContext(ctx, `SELECT reason.key, SUM(reason.value) FROM runs, json_each(receipt, '$.changed') AS reason
+			WHERE pipeline = ? AND state = 'succeeded' GROUP BY reason.key`, pipelineID)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var reason string
+			var n int64
+			if err := rows.Scan(&reason, &n); err != nil {
+				return err
+			}
+			if changed == nil {
+				changed = make(map[string]int64)
+			}
+			changed[reason] = n
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("sum up changed rows: %w", err)
+	}
+	return changed, nil
+}
+
 func (c *Catalog) runs(ctx context.Context, where string, args ...any) ([]RunRecord, error) {
 	var runs []RunRecord
 	err := c.Read(ctx, func(tx *sql.Tx) error {

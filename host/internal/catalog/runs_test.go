@@ -3,6 +3,7 @@ package catalog
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"reflect"
@@ -156,7 +157,7 @@ func TestOneRunAtATime(t *testing.T) {
 	if lease, err = c.AcquireRun(t.Context(), stale.ID, run.Number, "a", time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.RecordReceipt(t.Context(), lease, pipeline.Receipt{Rows: 3, Rejected: 1, StoredBytes: 100}); err != nil {
+	if err := c.RecordReceipt(t.Context(), lease, pipeline.Receipt{Rows: 3, Rejected: 1, StoredBytes: 100, Changed: map[string]int64{"equal keys": 2}}); err != nil {
 		t.Fatal(err)
 	}
 	p := reload(t, c)
@@ -183,6 +184,9 @@ func TestOneRunAtATime(t *testing.T) {
 	rows, rejected, bytes, err := c.ExportedTotals(t.Context(), p.ID)
 	if err != nil || rows != 3 || rejected != 1 || bytes != 100 {
 		t.Errorf("exported %d, %d, %d, %v", rows, rejected, bytes, err)
+	}
+	if changed, err := c.ExportedChanges(t.Context(), p.ID); err != nil || !maps.Equal(changed, map[string]int64{"equal keys": 2}) {
+		t.Errorf("changed %v, %v", changed, err)
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 )
 
 // verify compares a receipt with the rows that this attempt sent: rows, refused
-// rows, and, if no row was refused and the plugin knows them, bytes and
+// rows, and, if no row was refused or changed and the plugin knows them, bytes and
 // checksum.
 func (t *transfer) verify(receipt protocol.Receipt) error {
 	if err := t.verifyRows(receipt); err != nil {
@@ -17,7 +17,7 @@ func (t *transfer) verify(receipt protocol.Receipt) error {
 		if got.Rejected != p.refused {
 			return permanent("partition %s: the plugin counts %d rejected rows and sent %d back", p.Date, got.Rejected, p.refused)
 		}
-		if got.Rejected > 0 || got.RowsBytes == 0 {
+		if got.Rejected > 0 || len(got.Changed) > 0 || got.RowsBytes == 0 {
 			continue
 		}
 		if got.RowsBytes != p.sent.RowsBytes || got.RowsCRC32 != p.sent.RowsCRC32 {
@@ -50,6 +50,12 @@ func (t *transfer) receipt(r protocol.Receipt) pipeline.Receipt {
 		out.Rejected += int64(p.Rejected)
 		out.RowsBytes += int64(p.RowsBytes)
 		out.StoredBytes += int64(p.StoredBytes)
+		for reason, rows := range p.Changed {
+			if out.Changed == nil {
+				out.Changed = make(map[string]int64)
+			}
+			out.Changed[reason] += int64(rows)
+		}
 		out.Partitions = append(out.Partitions, pipeline.PartitionReceipt{
 			Date: t.parts[i].Date, Rows: int64(p.Rows), Rejected: int64(p.Rejected), StoredBytes: int64(p.StoredBytes), Objects: p.Objects,
 		})

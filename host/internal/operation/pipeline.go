@@ -20,35 +20,39 @@ type PipelineStatus struct {
 	// State is active, running, retrying, interrupted (a run was not finished
 	// when its host ended), failed, refused (see Refused), paused, or removed
 	// (from the configuration).
-	State      string     `json:"state"`
-	Phase      string     `json:"phase"` // backfill or live; full set
-	Sequence   int64      `json:"sequence"`
-	Behind     int64      `json:"behind"`      // seals of the journal that were not considered yet
-	BehindRows int64      `json:"behind_rows"` // rows of the journal that are not exported yet; of a set, changes
-	Runs       int64      `json:"runs"`
-	Rows       int64      `json:"rows"` // at the destination
-	Rejected   int64      `json:"rejected"`
-	LastRun    *RunStatus `json:"last_run,omitempty"`
-	NextRunAt  *time.Time `json:"next_run_at,omitempty"` // in the past: as soon as there are rows; nil: there will be none
-	Refused    string     `json:"refused,omitempty"`     // why the next run waits for a person
-	Error      string     `json:"error,omitempty"`       // why the serving host could not plan or begin a run; it retries at NextRunAt
+	State      string `json:"state"`
+	Phase      string `json:"phase"` // backfill or live; full set
+	Sequence   int64  `json:"sequence"`
+	Behind     int64  `json:"behind"`      // seals of the journal that were not considered yet
+	BehindRows int64  `json:"behind_rows"` // rows of the journal that are not exported yet; of a set, changes
+	Runs       int64  `json:"runs"`
+	Rows       int64  `json:"rows"` // at the destination
+	Rejected   int64  `json:"rejected"`
+	// Changed counts, by reason, the rows at the destination that its plugin changed
+	// to fit it. A row may count under several reasons.
+	Changed   map[string]int64 `json:"changed,omitempty"`
+	LastRun   *RunStatus       `json:"last_run,omitempty"`
+	NextRunAt *time.Time       `json:"next_run_at,omitempty"` // in the past: as soon as there are rows; nil: there will be none
+	Refused   string           `json:"refused,omitempty"`     // why the next run waits for a person
+	Error     string           `json:"error,omitempty"`       // why the serving host could not plan or begin a run; it retries at NextRunAt
 }
 
 // RunStatus is one run.
 type RunStatus struct {
-	Pipeline   string     `json:"pipeline"`
-	Number     int64      `json:"number"`
-	State      string     `json:"state"` // planned, running, retrying, interrupted, failed or succeeded
-	From       string     `json:"from"`  // "" for a full set
-	To         string     `json:"to"`
-	Days       int        `json:"days"`
-	Rows       int64      `json:"rows"`
-	Bytes      int64      `json:"bytes"`
-	Rejected   int64      `json:"rejected"`
-	Fence      int64      `json:"fence"`
-	PlannedAt  time.Time  `json:"planned_at"`
-	FinishedAt *time.Time `json:"finished_at,omitempty"`
-	Error      string     `json:"error,omitempty"`
+	Pipeline   string           `json:"pipeline"`
+	Number     int64            `json:"number"`
+	State      string           `json:"state"` // planned, running, retrying, interrupted, failed or succeeded
+	From       string           `json:"from"`  // "" for a full set
+	To         string           `json:"to"`
+	Days       int              `json:"days"`
+	Rows       int64            `json:"rows"`
+	Bytes      int64            `json:"bytes"`
+	Rejected   int64            `json:"rejected"`
+	Changed    map[string]int64 `json:"changed,omitempty"` // by reason, as in PipelineStatus
+	Fence      int64            `json:"fence"`
+	PlannedAt  time.Time        `json:"planned_at"`
+	FinishedAt *time.Time       `json:"finished_at,omitempty"`
+	Error      string           `json:"error,omitempty"`
 	// ErrorClass is the class of Error: retryable, permanent, configuration or
 	// fenced. A person must act on permanent and configuration errors; the run is
 	// tried again by the next start of a host.

@@ -35,13 +35,14 @@ type SourceSummary struct {
 
 // PipelineSummary counts the exported rows of one pipeline.
 type PipelineSummary struct {
-	Name        string   `json:"name"`
-	Destination string   `json:"destination"`
-	Runs        int      `json:"runs"`
-	Rows        int64    `json:"rows"`
-	Rejected    int64    `json:"rejected"`
-	Objects     int      `json:"objects"`
-	StoredBytes int64    `json:"stored_bytes"`
-	Places      []string `json:"places,omitempty"` // the first few objects
-	Error       string   `json:"error,omitempty"`
+	Name        string           `json:"name"`
+	Destination string           `json:"destination"`
+	Runs        int              `json:"runs"`
+	Rows        int64            `json:"rows"`
+	Rejected    int64            `json:"rejected"`
+	Changed     map[string]int64 `json:"changed,omitempty"` // by reason, as in PipelineStatus
+	Objects     int              `json:"objects"`
+	StoredBytes int64            `json:"stored_bytes"`
+	Places      []string         `json:"places,omitempty"` // the first few objects
+	Error       string           `json:"error,omitempty"`
 }

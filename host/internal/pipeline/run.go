@@ -116,6 +116,9 @@ type Receipt struct {
 	RowsBytes   int64              `json:"rows_bytes"`
 	StoredBytes int64              `json:"stored_bytes"`
 	Partitions  []PartitionReceipt `json:"partitions"`
+	// Changed counts, by reason, the rows that the plugin changed to fit the
+	// destination. A row may count under several reasons.
+	Changed map[string]int64 `json:"changed,omitempty"`
 	// Planned is set when the counts are those of the plan: the destination has
 	// committed the run and keeps no receipt.
 	Planned bool `json:"planned,omitempty"`

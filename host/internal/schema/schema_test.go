@@ -119,7 +119,8 @@ func TestRejections(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	for value, want := range map[string]batch.Flags{
-		`1`: 0, `9007199254740992`: 0, `-9007199254740992`: 0, `1.5e300`: 0, `123456789.123456789123456789`: 0,
+		`1`: 0, `9007199254740992`: 0, `-9007199254740992`: 0, `1.5e300`: 0, `0.30000000000000004`: 0,
+		`123456789.123456789123456789`: batch.RoundedNumber, `1e-400`: batch.RoundedNumber,
 		`9007199254740993`: batch.WideNumber, `-9007199254740993`: batch.WideNumber, `1e400`: batch.WideNumber, `123456789012345678901234567890`: batch.WideNumber,
 		`"\u0000"`: batch.NUL, `{"\u0000":1}`: batch.NUL, `"\\u0000"`: 0,
 		`"\ud800"`: 0, `"\ud83d\ude00"`: 0, `"\ud83d\u0000"`: batch.NUL,

@@ -3,9 +3,7 @@ package schema
 import (
 	"encoding/binary"
 	"math/bits"
-	"strconv"
 	"unicode/utf8"
-	"unsafe"
 
 	"github.com/penstock-io/penstock/sdk/batch"
 )
@@ -255,8 +253,8 @@ func digits(data []byte, i int) int {
 	return i
 }
 
-// wide flags an integer beyond ±2^53, and a number that a finite double cannot
-// hold.
+// wide flags an integer beyond ±2^53, a number that a finite double cannot hold,
+// and one that a double would round.
 func (s *scanner) wide(number []byte, integer bool) {
 	if integer {
 		if number[0] == '-' {
@@ -270,8 +268,11 @@ func (s *scanner) wide(number []byte, integer bool) {
 		}
 		return
 	}
-	// The string does not outlive the call.
-	if _, err := strconv.ParseFloat(unsafe.String(&number[0], len(number)), 64); err != nil {
+	finite, exact := batch.FitsDouble(number)
+	switch {
+	case !finite:
 		s.flags |= batch.WideNumber
+	case !exact:
+		s.flags |= batch.RoundedNumber
 	}
 }

@@ -555,6 +555,10 @@ const (
 	RowFlag_ROW_FLAG_DEEP RowFlag = 16
 	// Some string has an escaped surrogate that has no partner.
 	RowFlag_ROW_FLAG_LONE_SURROGATE RowFlag = 32
+	// Some number with a fraction or an exponent is not exactly that of an IEEE
+	// double: the shortest text of the nearest double has another value. Rows of
+	// earlier versions do not have it.
+	RowFlag_ROW_FLAG_ROUNDED_NUMBER RowFlag = 64
 )
 
 // Enum value maps for RowFlag.
@@ -567,6 +571,7 @@ var (
 		8:  "ROW_FLAG_LONG_ROW",
 		16: "ROW_FLAG_DEEP",
 		32: "ROW_FLAG_LONE_SURROGATE",
+		64: "ROW_FLAG_ROUNDED_NUMBER",
 	}
 	RowFlag_value = map[string]int32{
 		"ROW_FLAG_UNSPECIFIED":    0,
@@ -576,6 +581,7 @@ var (
 		"ROW_FLAG_LONG_ROW":       8,
 		"ROW_FLAG_DEEP":           16,
 		"ROW_FLAG_LONE_SURROGATE": 32,
+		"ROW_FLAG_ROUNDED_NUMBER": 64,
 	}
 )
 
@@ -3125,7 +3131,10 @@ type PartitionReceipt struct {
 	StoredBytes uint64 `protobuf:"varint,6,opt,name=stored_bytes,json=storedBytes,proto3" json:"stored_bytes,omitempty"`
 	// Names of the written objects, or job ids, for people: the host does not
 	// depend on them. A receipt has at most 10,000 over all partitions.
-	Objects       []string `protobuf:"bytes,7,rep,name=objects,proto3" json:"objects,omitempty"`
+	Objects []string `protobuf:"bytes,7,rep,name=objects,proto3" json:"objects,omitempty"`
+	// Of the rows at the destination, those that were changed to fit it, by reason:
+	// "equal keys", "number as string". A row may count under several reasons.
+	Changed       map[string]uint64 `protobuf:"bytes,8,rep,name=changed,proto3" json:"changed,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3205,6 +3214,13 @@ func (x *PartitionReceipt) GetStoredBytes() uint64 {
 func (x *PartitionReceipt) GetObjects() []string {
 	if x != nil {
 		return x.Objects
+	}
+	return nil
+}
+
+func (x *PartitionReceipt) GetChanged() map[string]uint64 {
+	if x != nil {
+		return x.Changed
 	}
 	return nil
 }
@@ -4066,7 +4082,7 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\aReceipt\x12I\n" +
 	"\n" +
 	"partitions\x18\x01 \x03(\v2).penstock.destination.v1.PartitionReceiptR\n" +
-	"partitions\"\xd3\x01\n" +
+	"partitions\"\xe1\x02\n" +
 	"\x10PartitionReceipt\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x12\n" +
 	"\x04rows\x18\x02 \x01(\x04R\x04rows\x12\x1a\n" +
@@ -4076,7 +4092,11 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\n" +
 	"rows_crc32\x18\x05 \x01(\aR\trowsCrc32\x12!\n" +
 	"\fstored_bytes\x18\x06 \x01(\x04R\vstoredBytes\x12\x18\n" +
-	"\aobjects\x18\a \x03(\tR\aobjects\"?\n" +
+	"\aobjects\x18\a \x03(\tR\aobjects\x12P\n" +
+	"\achanged\x18\b \x03(\v26.penstock.destination.v1.PartitionReceipt.ChangedEntryR\achanged\x1a:\n" +
+	"\fChangedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"?\n" +
 	"\rStatusRequest\x12.\n" +
 	"\x03run\x18\x01 \x01(\v2\x1c.penstock.destination.v1.RunR\x03run\"\x86\x02\n" +
 	"\x0eStatusResponse\x127\n" +
@@ -4182,7 +4202,7 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\vSetupFormat\x12\x1c\n" +
 	"\x18SETUP_FORMAT_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15SETUP_FORMAT_COMMANDS\x10\x01\x12\x1a\n" +
-	"\x16SETUP_FORMAT_TERRAFORM\x10\x02*\xb2\x01\n" +
+	"\x16SETUP_FORMAT_TERRAFORM\x10\x02*\xcf\x01\n" +
 	"\aRowFlag\x12\x18\n" +
 	"\x14ROW_FLAG_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16ROW_FLAG_DUPLICATE_KEY\x10\x01\x12\x10\n" +
@@ -4190,7 +4210,8 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\x14ROW_FLAG_WIDE_NUMBER\x10\x04\x12\x15\n" +
 	"\x11ROW_FLAG_LONG_ROW\x10\b\x12\x11\n" +
 	"\rROW_FLAG_DEEP\x10\x10\x12\x1b\n" +
-	"\x17ROW_FLAG_LONE_SURROGATE\x10 *l\n" +
+	"\x17ROW_FLAG_LONE_SURROGATE\x10 \x12\x1b\n" +
+	"\x17ROW_FLAG_ROUNDED_NUMBER\x10@*l\n" +
 	"\bRunState\x12\x19\n" +
 	"\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10RUN_STATE_ABSENT\x10\x01\x12\x17\n" +
@@ -4226,7 +4247,7 @@ func file_penstock_destination_v1_destination_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_destination_v1_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
-var file_penstock_destination_v1_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_penstock_destination_v1_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_penstock_destination_v1_destination_proto_goTypes = []any{
 	(Stream)(0),                   // 0: penstock.destination.v1.Stream
 	(Mode)(0),                     // 1: penstock.destination.v1.Mode
@@ -4285,12 +4306,13 @@ var file_penstock_destination_v1_destination_proto_goTypes = []any{
 	(*EraseResponse)(nil),         // 54: penstock.destination.v1.EraseResponse
 	(*DrainRequest)(nil),          // 55: penstock.destination.v1.DrainRequest
 	(*DrainResponse)(nil),         // 56: penstock.destination.v1.DrainResponse
-	(*durationpb.Duration)(nil),   // 57: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 58: google.protobuf.Timestamp
+	nil,                           // 57: penstock.destination.v1.PartitionReceipt.ChangedEntry
+	(*durationpb.Duration)(nil),   // 58: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 59: google.protobuf.Timestamp
 }
 var file_penstock_destination_v1_destination_proto_depIdxs = []int32{
 	5,  // 0: penstock.destination.v1.ErrorDetail.class:type_name -> penstock.destination.v1.ErrorClass
-	57, // 1: penstock.destination.v1.ErrorDetail.retry_after:type_name -> google.protobuf.Duration
+	58, // 1: penstock.destination.v1.ErrorDetail.retry_after:type_name -> google.protobuf.Duration
 	16, // 2: penstock.destination.v1.DescribeResponse.schema:type_name -> penstock.destination.v1.ConfigSchema
 	15, // 3: penstock.destination.v1.DescribeResponse.capabilities:type_name -> penstock.destination.v1.Capabilities
 	0,  // 4: penstock.destination.v1.Capabilities.streams:type_name -> penstock.destination.v1.Stream
@@ -4324,7 +4346,7 @@ var file_penstock_destination_v1_destination_proto_depIdxs = []int32{
 	40, // 32: penstock.destination.v1.ExportResponse.prepared:type_name -> penstock.destination.v1.Prepared
 	42, // 33: penstock.destination.v1.ExportResponse.committed:type_name -> penstock.destination.v1.Committed
 	29, // 34: penstock.destination.v1.Open.run:type_name -> penstock.destination.v1.Run
-	58, // 35: penstock.destination.v1.Open.as_of:type_name -> google.protobuf.Timestamp
+	59, // 35: penstock.destination.v1.Open.as_of:type_name -> google.protobuf.Timestamp
 	33, // 36: penstock.destination.v1.Open.repair:type_name -> penstock.destination.v1.Repair
 	2,  // 37: penstock.destination.v1.Batch.codec:type_name -> penstock.destination.v1.Codec
 	38, // 38: penstock.destination.v1.EndPartition.totals:type_name -> penstock.destination.v1.Totals
@@ -4333,37 +4355,38 @@ var file_penstock_destination_v1_destination_proto_depIdxs = []int32{
 	46, // 41: penstock.destination.v1.Committed.receipt:type_name -> penstock.destination.v1.Receipt
 	45, // 42: penstock.destination.v1.Rejected.rows:type_name -> penstock.destination.v1.RejectedRow
 	47, // 43: penstock.destination.v1.Receipt.partitions:type_name -> penstock.destination.v1.PartitionReceipt
-	29, // 44: penstock.destination.v1.StatusRequest.run:type_name -> penstock.destination.v1.Run
-	10, // 45: penstock.destination.v1.StatusResponse.state:type_name -> penstock.destination.v1.RunState
-	46, // 46: penstock.destination.v1.StatusResponse.receipt:type_name -> penstock.destination.v1.Receipt
-	0,  // 47: penstock.destination.v1.InventoryRequest.stream:type_name -> penstock.destination.v1.Stream
-	11, // 48: penstock.destination.v1.InventoryResponse.kind:type_name -> penstock.destination.v1.InventoryKind
-	52, // 49: penstock.destination.v1.InventoryResponse.recorded:type_name -> penstock.destination.v1.InventoryFacts
-	52, // 50: penstock.destination.v1.InventoryResponse.found:type_name -> penstock.destination.v1.InventoryFacts
-	0,  // 51: penstock.destination.v1.EraseRequest.stream:type_name -> penstock.destination.v1.Stream
-	13, // 52: penstock.destination.v1.DestinationService.Describe:input_type -> penstock.destination.v1.DescribeRequest
-	19, // 53: penstock.destination.v1.DestinationService.Configure:input_type -> penstock.destination.v1.ConfigureRequest
-	23, // 54: penstock.destination.v1.DestinationService.Check:input_type -> penstock.destination.v1.CheckRequest
-	26, // 55: penstock.destination.v1.DestinationService.Setup:input_type -> penstock.destination.v1.SetupRequest
-	30, // 56: penstock.destination.v1.DestinationService.Export:input_type -> penstock.destination.v1.ExportRequest
-	48, // 57: penstock.destination.v1.DestinationService.Status:input_type -> penstock.destination.v1.StatusRequest
-	50, // 58: penstock.destination.v1.DestinationService.Inventory:input_type -> penstock.destination.v1.InventoryRequest
-	53, // 59: penstock.destination.v1.DestinationService.Erase:input_type -> penstock.destination.v1.EraseRequest
-	55, // 60: penstock.destination.v1.DestinationService.Drain:input_type -> penstock.destination.v1.DrainRequest
-	14, // 61: penstock.destination.v1.DestinationService.Describe:output_type -> penstock.destination.v1.DescribeResponse
-	20, // 62: penstock.destination.v1.DestinationService.Configure:output_type -> penstock.destination.v1.ConfigureResponse
-	24, // 63: penstock.destination.v1.DestinationService.Check:output_type -> penstock.destination.v1.CheckResponse
-	27, // 64: penstock.destination.v1.DestinationService.Setup:output_type -> penstock.destination.v1.SetupResponse
-	31, // 65: penstock.destination.v1.DestinationService.Export:output_type -> penstock.destination.v1.ExportResponse
-	49, // 66: penstock.destination.v1.DestinationService.Status:output_type -> penstock.destination.v1.StatusResponse
-	51, // 67: penstock.destination.v1.DestinationService.Inventory:output_type -> penstock.destination.v1.InventoryResponse
-	54, // 68: penstock.destination.v1.DestinationService.Erase:output_type -> penstock.destination.v1.EraseResponse
-	56, // 69: penstock.destination.v1.DestinationService.Drain:output_type -> penstock.destination.v1.DrainResponse
-	61, // [61:70] is the sub-list for method output_type
-	52, // [52:61] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	57, // 44: penstock.destination.v1.PartitionReceipt.changed:type_name -> penstock.destination.v1.PartitionReceipt.ChangedEntry
+	29, // 45: penstock.destination.v1.StatusRequest.run:type_name -> penstock.destination.v1.Run
+	10, // 46: penstock.destination.v1.StatusResponse.state:type_name -> penstock.destination.v1.RunState
+	46, // 47: penstock.destination.v1.StatusResponse.receipt:type_name -> penstock.destination.v1.Receipt
+	0,  // 48: penstock.destination.v1.InventoryRequest.stream:type_name -> penstock.destination.v1.Stream
+	11, // 49: penstock.destination.v1.InventoryResponse.kind:type_name -> penstock.destination.v1.InventoryKind
+	52, // 50: penstock.destination.v1.InventoryResponse.recorded:type_name -> penstock.destination.v1.InventoryFacts
+	52, // 51: penstock.destination.v1.InventoryResponse.found:type_name -> penstock.destination.v1.InventoryFacts
+	0,  // 52: penstock.destination.v1.EraseRequest.stream:type_name -> penstock.destination.v1.Stream
+	13, // 53: penstock.destination.v1.DestinationService.Describe:input_type -> penstock.destination.v1.DescribeRequest
+	19, // 54: penstock.destination.v1.DestinationService.Configure:input_type -> penstock.destination.v1.ConfigureRequest
+	23, // 55: penstock.destination.v1.DestinationService.Check:input_type -> penstock.destination.v1.CheckRequest
+	26, // 56: penstock.destination.v1.DestinationService.Setup:input_type -> penstock.destination.v1.SetupRequest
+	30, // 57: penstock.destination.v1.DestinationService.Export:input_type -> penstock.destination.v1.ExportRequest
+	48, // 58: penstock.destination.v1.DestinationService.Status:input_type -> penstock.destination.v1.StatusRequest
+	50, // 59: penstock.destination.v1.DestinationService.Inventory:input_type -> penstock.destination.v1.InventoryRequest
+	53, // 60: penstock.destination.v1.DestinationService.Erase:input_type -> penstock.destination.v1.EraseRequest
+	55, // 61: penstock.destination.v1.DestinationService.Drain:input_type -> penstock.destination.v1.DrainRequest
+	14, // 62: penstock.destination.v1.DestinationService.Describe:output_type -> penstock.destination.v1.DescribeResponse
+	20, // 63: penstock.destination.v1.DestinationService.Configure:output_type -> penstock.destination.v1.ConfigureResponse
+	24, // 64: penstock.destination.v1.DestinationService.Check:output_type -> penstock.destination.v1.CheckResponse
+	27, // 65: penstock.destination.v1.DestinationService.Setup:output_type -> penstock.destination.v1.SetupResponse
+	31, // 66: penstock.destination.v1.DestinationService.Export:output_type -> penstock.destination.v1.ExportResponse
+	49, // 67: penstock.destination.v1.DestinationService.Status:output_type -> penstock.destination.v1.StatusResponse
+	51, // 68: penstock.destination.v1.DestinationService.Inventory:output_type -> penstock.destination.v1.InventoryResponse
+	54, // 69: penstock.destination.v1.DestinationService.Erase:output_type -> penstock.destination.v1.EraseResponse
+	56, // 70: penstock.destination.v1.DestinationService.Drain:output_type -> penstock.destination.v1.DrainResponse
+	62, // [62:71] is the sub-list for method output_type
+	53, // [53:62] is the sub-list for method input_type
+	53, // [53:53] is the sub-list for extension type_name
+	53, // [53:53] is the sub-list for extension extendee
+	0,  // [0:53] is the sub-list for field type_name
 }
 
 func init() { file_penstock_destination_v1_destination_proto_init() }
@@ -4392,7 +4415,7 @@ func file_penstock_destination_v1_destination_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_destination_v1_destination_proto_rawDesc), len(file_penstock_destination_v1_destination_proto_rawDesc)),
 			NumEnums:      12,
-			NumMessages:   45,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
