@@ -81,7 +81,7 @@ func (h *Host) pipelineStatus(ctx context.Context, p *pipeline.Pipeline) (operat
 // the error of the last one if it belongs to no run.
 func (h *Host) addAttempt(s *operation.PipelineStatus) {
 	a := h.attemptOf(s.Name)
-	if a == nil || s.State != activePipeline && s.State != retryingPipeline {
+	if a == nil || a.next.IsZero() || s.State != activePipeline && s.State != retryingPipeline {
 		return
 	}
 	s.NextRunAt = &a.next
@@ -213,7 +213,7 @@ func (h *Host) runStatus(name string, r catalog.RunRecord) operation.RunStatus {
 		s.State = stoppedPipeline
 	case r.State == pipeline.RunRunning && r.Error != "":
 		s.State = retryingPipeline
-		if a := h.attemptOf(name); a != nil {
+		if a := h.attemptOf(name); a != nil && !a.next.IsZero() {
 			s.RetryAt = &a.next
 		}
 	}

@@ -41,11 +41,11 @@ func (h *Host) retryFailedRun(ctx context.Context, p *config.Pipeline) error {
 // attempt is the state of a pipeline that a serving host retries.
 type attempt struct {
 	err  error
-	next time.Time // of the next attempt
+	next time.Time // of the next attempt; zero: it waits for a person
 }
 
 // attemptOf returns why the last attempt at a pipeline failed and when the next
-// one is; nil when it did not fail.
+// one is, if there is one; nil when it did not fail.
 func (h *Host) attemptOf(pipeline string) *attempt {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -97,12 +97,23 @@ func (r *repeater) run(ctx context.Context) {
 			return
 		}
 		pause = max(pauses.Pause(), export.RetryAfter(err))
-		a := &attempt{err: err, next: r.now().Add(pause)}
-		r.note(a)
-		if !export.Retryable(err) {
+		if r.waits(ctx, err) {
+			r.note(&attempt{err: err})
 			r.log.Error("pipeline failed, and waits for a person; the next start of a host tries again", "error", err)
 			continue
 		}
+		r.note(&attempt{err: err, next: r.now().Add(pause)})
 		r.log.Error("pipeline failed; will retry", "error", err, "pause", pause.Round(time.Millisecond))
 	}
+}
+
+// waits reports whether an attempt that ended with err has failed its run for good.
+// An error that a person must remove, but that came before there was a run, such as
+// a plugin that is missing, is looked for again.
+func (r *repeater) waits(ctx context.Context, err error) bool {
+	if export.Retryable(err) {
+		return false
+	}
+	due, asked := r.due(ctx)
+	return asked == nil && !due
 }

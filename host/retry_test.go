@@ -1,9 +1,11 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -84,5 +86,43 @@ func TestARepeaterWaitsAsLongAsAsked(t *testing.T) {
 	pauses, _ := repeated(t, []error{asked, syscall.EIO})
 	if pauses[0] != time.Hour || pauses[1] > 2*retryFirst {
 		t.Errorf("pauses of %s", pauses)
+	}
+}
+
+// A run that failed for good is not tried again, and no time is promised. A permanent
+// error without such a run is looked for again, and the log says so.
+func TestARepeaterPromisesOnlyWhatItDoes(t *testing.T) {
+	t.Parallel()
+	permanent := &protocol.Error{Class: protocol.Configuration, Err: syscall.EACCES}
+	for _, fails := range []bool{true, false} {
+		ctx, cancel := context.WithCancel(t.Context())
+		var said bytes.Buffer
+		var noted []*attempt
+		attempts, waits := 0, 0
+		r := &repeater{
+			due:  func(context.Context) (bool, error) { return attempts == 0 || !fails, nil },
+			step: func(context.Context) (time.Duration, error) { attempts++; return 0, permanent },
+			note: func(a *attempt) { noted = append(noted, a) },
+			now:  time.Now,
+			wait: func(ctx context.Context, _ time.Duration) error {
+				if waits++; waits == 4 {
+					cancel()
+				}
+				return ctx.Err()
+			},
+			log: slog.New(slog.NewTextHandler(&said, nil)),
+		}
+		r.run(ctx)
+		cancel()
+		want := map[bool]int{true: 1, false: 3}[fails]
+		if attempts != want || len(noted) != want {
+			t.Fatalf("run failed: %v: %d attempts, %d noted, want %d", fails, attempts, len(noted), want)
+		}
+		if promised := !noted[0].next.IsZero(); promised == fails {
+			t.Errorf("run failed: %v: another attempt is promised: %v", fails, promised)
+		}
+		if person := strings.Contains(said.String(), "waits for a person"); person != fails {
+			t.Errorf("run failed: %v: it says %s", fails, said.String())
+		}
 	}
 }
