@@ -16,10 +16,6 @@ import (
 	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 )
 
-// isLegacy reports whether events of a project are stored under the ids that
-// their ids are aliases for.
-func isLegacy(p *config.Project) bool { return p.Identity == "legacy" }
-
 // aliasesOf are the aliases of a host's legacy projects. It implements
 // collector.Aliases. Those of a project are unknown until the rows that its logs
 // held at the start are folded: until then requests of the project are refused.
@@ -79,17 +75,17 @@ func (a aliasesOf) Store(list []collector.Alias, store func() error) error {
 // It runs before collectors listen. The projects for which it fails are left to
 // serveAliases.
 func (h *Host) learnAliases(ctx context.Context) {
-	if !slices.ContainsFunc(h.config.Projects, isLegacy) || len(h.config.Collectors) == 0 {
+	if !slices.ContainsFunc(h.config.Projects, (*config.Project).Legacy) || len(h.config.Collectors) == 0 {
 		return
 	}
 	err := h.drainCollectors(ctx, &operation.Summary{})
 	for _, p := range h.config.Projects {
-		if isLegacy(p) && err == nil {
+		if p.Legacy() && err == nil {
 			err = h.know(ctx, p)
 		}
 	}
 	if err != nil && ctx.Err() == nil {
-		h.log.Error("could not fold the aliases of legacy projects: their clients are answered 503; will retry", "error", explain(h.config, err))
+		h.log.Error("could not fold the aliases of legacy projects: their clients are answered 503; will retry", "error", h.dir.Explain(err))
 	}
 }
 
@@ -112,7 +108,7 @@ func (h *Host) know(ctx context.Context, p *config.Project) error {
 // listen, once the rows that logs held at the start are in its journal.
 func (h *Host) serveAliases(ctx context.Context, p *config.Project) {
 	pauses := lifecycle.Backoff{First: learnFirst, Limit: reopenLimit}
-	for isLegacy(p) && ctx.Err() == nil {
+	for p.Legacy() && ctx.Err() == nil {
 		_, err := aliasesOf{h}.of(p.ID)
 		if err == nil {
 			return
@@ -127,7 +123,7 @@ func (h *Host) serveAliases(ctx context.Context, p *config.Project) {
 				return
 			}
 			h.log.Error("could not fold the aliases of a legacy project: its clients are answered 503; will retry",
-				"project", p.Name, "error", explain(h.config, err), "pause", pause.Round(time.Millisecond))
+				"project", p.Name, "error", h.dir.Explain(err), "pause", pause.Round(time.Millisecond))
 		}
 		_ = lifecycle.Wait(ctx, pause) // the loop looks at ctx
 	}
@@ -153,7 +149,7 @@ func (h *Host) settleAliases(ctx context.Context, p *config.Project, due *aliasM
 	h.mu.Lock()
 	known := h.known[p.ID]
 	h.mu.Unlock()
-	if !isLegacy(p) || known == nil {
+	if !p.Legacy() || known == nil {
 		return nil
 	}
 	sealed := due.sealed() // before the fold, which goes up to the last seal

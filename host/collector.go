@@ -4,39 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"log"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/datadir"
 	"github.com/penstock-io/penstock/host/internal/geoip"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
+	"github.com/penstock-io/penstock/host/internal/listen"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/source/collector"
-	"github.com/penstock-io/penstock/host/internal/source/collector/listener"
 	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
-)
-
-// collectorDir holds the write-ahead logs, by name of their source.
-const collectorDir = "collector"
-
-// Limits of connections, requests and headers of clients.
-const (
-	headerTime     = 10 * time.Second
-	readTime       = 60 * time.Second // headers and body
-	writeTime      = 120 * time.Second
-	idleTime       = 120 * time.Second
-	maxHeader      = 256 << 10 // bytes; a GET carries its event there
-	maxConnections = 2048
-	maxStreams     = 16 // of HTTP/2, in each connection
 )
 
 // collecting is a collector's log and, in a host that serves, its server.
@@ -46,8 +28,7 @@ type collecting struct {
 	lost    *wal.Loss // entries that were missing when the log was opened; nil: none
 	log     *rowlog.Log
 	handler *collector.Collector // nil: nothing listens
-	server  *http.Server
-	address string                  // that the listener has
+	server  *listen.Server
 	places  *geoip.DB               // nil: none
 	begun   uint64                  // the last entry when the log was opened
 	restart context.CancelCauseFunc // has it drained again from where journals stand; guarded by Host.mu
@@ -57,7 +38,7 @@ type collecting struct {
 }
 
 func (h *Host) collectorPath(c *config.Collector) string {
-	return filepath.Join(h.config.Host.DataDir, collectorDir, c.Name)
+	return h.dir.Path(datadir.CollectorDir, c.Name)
 }
 
 // openCollector opens a collector's log. The caller closes it.
@@ -121,31 +102,21 @@ func (h *Host) startCollector(ctx context.Context, l *collecting, end context.Ca
 		}
 		o.Geo = l.places
 	}
-	if slices.ContainsFunc(l.config.Projects, isLegacy) {
+	if slices.ContainsFunc(l.config.Projects, (*config.Project).Legacy) {
 		o.Aliases = aliasesOf{h}
 	}
 	handler, err := collector.New(o)
 	if err != nil {
 		return err
 	}
-	inner, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.config.Listen)
+	server, err := listen.Open(ctx, listen.Options{
+		Address: l.config.Listen, Cert: l.config.TLSCert, Key: l.config.TLSKey, Handler: handler, Log: h.log.With("source", l.config.Reference()),
+	})
 	if err != nil {
 		return err
 	}
-	server := &http.Server{
-		Handler: h.guarded(l.config.Reference(), handler), ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime,
-		IdleTimeout: idleTime, MaxHeaderBytes: maxHeader, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
-		// Its messages name addresses of clients.
-		ErrorLog: log.New(io.Discard, "", 0),
-	}
-	secure := l.config.TLSCert != ""
-	if secure {
-		if server.TLSConfig, err = certificates(l.config.TLSCert, l.config.TLSKey, h.log.With("source", l.config.Reference())); err != nil {
-			return errors.Join(err, inner.Close())
-		}
-	}
 	h.mu.Lock()
-	l.handler, l.server, l.address, l.drained = handler, server, inner.Addr().String(), make(chan struct{})
+	l.handler, l.server, l.drained = handler, server, make(chan struct{})
 	h.mu.Unlock()
 	draining, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	l.cancel = cancel
@@ -157,16 +128,11 @@ func (h *Host) startCollector(ctx context.Context, l *collecting, end context.Ca
 		close(l.drained)
 	}()
 	go func() {
-		limited := listener.Limit(inner, maxConnections)
-		serve := server.Serve
-		if secure {
-			serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
-		}
-		if err := serve(limited); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(); err != nil {
 			end(fmt.Errorf("source %s: %w", l.config.Reference(), err))
 		}
 	}()
-	h.log.Info("collecting", "source", l.config.Reference(), "listen", l.address, "tls", secure)
+	h.log.Info("collecting", "source", l.config.Reference(), "listen", server.Address(), "tls", server.Secure())
 	return nil
 }
 
@@ -178,26 +144,13 @@ func collectorOptions(c *config.Collector) collector.Options {
 	}
 	for _, p := range c.Projects {
 		o.Projects = append(o.Projects, collector.Project{
-			ID: p.ID, Token: p.Token, Identity: identities[p.Identity], NoProfiles: p.ProfilesFrom == "mixpanel",
+			ID: p.ID, Token: p.Token, Identity: p.Identity, NoProfiles: p.ProfilesPulled,
 		})
 	}
 	for _, a := range c.Accounts {
 		o.Accounts = append(o.Accounts, collector.Account{Username: a.Username, Secret: string(a.Secret)})
 	}
 	return o
-}
-
-// guarded logs a panic of a handler without naming the client.
-func (h *Host) guarded(source string, handler http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
-			if p := recover(); p != nil {
-				h.log.Error("a request failed", "source", source, "panic", p, "stack", string(debug.Stack()))
-				panic(http.ErrAbortHandler)
-			}
-		}()
-		handler.ServeHTTP(w, r)
-	})
 }
 
 // stopCollectors ends requests in flight, takes no more, and brings everything
@@ -213,7 +166,7 @@ func (h *Host) stopCollectors(ctx context.Context) error {
 }
 
 // answerTime is how long requests in flight have to end when a host stops.
-const answerTime = stopTimeout / 2
+const answerTime = lifecycle.StopTime / 2
 
 func (h *Host) stopCollector(ctx context.Context, l *collecting) error {
 	if l.server == nil {
@@ -278,7 +231,7 @@ func (h *Host) collectorStatus(ctx context.Context) ([]operation.CollectorStatus
 
 // describe adds the counts of a collector that listens.
 func (l *collecting) describe(s *operation.CollectorStatus) {
-	s.Listening, s.Listen = true, l.address
+	s.Listening, s.Listen = true, l.server.Address()
 	s.Failing = textOf(l.log.Err())
 	waiting := int64(l.log.Waiting())
 	s.LogBytes, s.Waiting = l.log.Size(), &waiting

@@ -21,7 +21,7 @@ const trimEvery = 5 * time.Second
 
 // writer returns the journal of a project for rows that lie in a source's log.
 func (h *Host) writer(ctx context.Context, source string, id int64) (*journal.Writer, error) {
-	p := projectByID(h.config, id)
+	p := h.config.ProjectByID(id)
 	if p == nil {
 		return nil, &rowlog.UnknownProjectError{Source: source, Project: id}
 	}
@@ -183,7 +183,7 @@ func (h *Host) drainOnce(ctx context.Context, l *collecting) error {
 		if err == nil || ctx.Err() != nil || errors.As(err, &unknown) {
 			return w, err
 		}
-		h.hold(l, projectByID(h.config, id), err)
+		h.hold(l, h.config.ProjectByID(id), err)
 		return nil, rowlog.ErrHeld
 	})
 	if cause := context.Cause(ctx); errors.Is(cause, errReopened) || errors.Is(cause, errWorksAgain) {
@@ -194,7 +194,7 @@ func (h *Host) drainOnce(ctx context.Context, l *collecting) error {
 
 // hold has the rows of a project wait in a log until its journal works.
 func (h *Host) hold(l *collecting, p *config.Project, cause error) {
-	h.log.Error(rowsWait, "source", l.config.Reference(), "project", p.Name, "error", explain(h.config, cause))
+	h.log.Error(rowsWait, "source", l.config.Reference(), "project", p.Name, "error", h.dir.Explain(cause))
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l.held[p.ID] = true
@@ -227,7 +227,7 @@ func (h *Host) release(l *collecting, project int64) {
 func (h *Host) repair(ctx context.Context, l *collecting) {
 	log := h.log.With("source", l.config.Reference())
 	for l.wal.AwaitBroken(ctx) == nil {
-		log.Error("the write-ahead log takes nothing, and clients are answered 503; will repair it", "error", explain(h.config, l.wal.Err()))
+		log.Error("the write-ahead log takes nothing, and clients are answered 503; will repair it", "error", h.dir.Explain(l.wal.Err()))
 		pauses := lifecycle.Backoff{First: reopenFirst, Limit: reopenLimit}
 		for {
 			err := l.wal.Repair()
@@ -239,7 +239,7 @@ func (h *Host) repair(ctx context.Context, l *collecting) {
 				break
 			}
 			pause := pauses.Pause()
-			log.Error("could not repair the write-ahead log; will retry", "error", explain(h.config, err), "pause", pause.Round(time.Millisecond))
+			log.Error("could not repair the write-ahead log; will retry", "error", h.dir.Explain(err), "pause", pause.Round(time.Millisecond))
 			_ = lifecycle.Wait(ctx, pause) // the loop looks at ctx
 		}
 	}

@@ -1,21 +1,19 @@
 package host
 
 import (
-	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/datadir"
+	"github.com/penstock-io/penstock/host/internal/destination"
 	"github.com/penstock-io/penstock/host/internal/identity"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
@@ -34,19 +32,20 @@ type Options struct {
 // Host owns a data directory. Close gives it back.
 type Host struct {
 	config     *Config
+	dir        datadir.Dir
+	grace      *lifecycle.Grace // of the work that a host does while it stops
 	log        *slog.Logger
 	observer   progress.Observer
-	locks      locks
-	scratch    *scratch // of a host that only looks; nil: it writes to the data directory
+	locks      datadir.Locks
+	scratch    *datadir.Scratch // of a host that only looks; nil: it writes to the data directory
 	catalog    *catalog.Catalog
 	store      *disk.Dir
 	spill      *disk.Dir // of folds
 	quarantine *quarantine.Store
 	plugins    *plugin.Manager
-	places     *destinations
+	places     *destination.Set
 	owner      string
 	serving    bool
-	stopBy     time.Time // when a host that serves was to have stopped; zero: it was not told to
 
 	journals journals
 	pulls    []*puller // in the order of the configuration
@@ -67,28 +66,28 @@ type Host struct {
 
 // Open locks the data directory of a configuration and opens its files.
 // Nothing is read from sources, and no plugin runs, before RunOnce or Serve. A
-// directory that another process owns is a *LockedError.
+// directory that another process owns is a *datadir.LockedError.
 func Open(ctx context.Context, c *Config, o Options) (*Host, error) {
-	f, err := waitLock(ctx, c.Host.DataDir)
+	held, err := dirOf(c).LockData(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return openLocked(ctx, c, o, locks{f})
+	return openLocked(ctx, c, o, held)
 }
 
 // openLocked opens a data directory that is locked; the host keeps the lock.
-func openLocked(ctx context.Context, c *Config, o Options, held locks) (*Host, error) {
+func openLocked(ctx context.Context, c *Config, o Options, held datadir.Locks) (*Host, error) {
 	h := newHost(c, o, held)
 	if err := h.open(ctx); err != nil {
-		return nil, errors.Join(explain(c, err), h.Close())
+		return nil, errors.Join(h.dir.Explain(err), h.Close())
 	}
 	return h, nil
 }
 
 // newHost returns a host that has nothing open but its locks.
-func newHost(c *Config, o Options, held locks) *Host {
+func newHost(c *Config, o Options, held datadir.Locks) *Host {
 	h := &Host{
-		config: c, log: o.Log, observer: o.Observer, locks: held, owner: newOwner(),
+		config: c, dir: dirOf(c), grace: lifecycle.NewGrace(lifecycle.StopTime, lifecycle.StopLeast, time.Now), log: o.Log, observer: o.Observer, locks: held, owner: datadir.NewOwner(),
 		states: map[stateKey]*state{}, indexes: map[int64]*identity.Index{}, known: map[int64]*identity.Aliases{}, gates: map[string]lifecycle.Gate{}, isRegistered: map[string]bool{}, attempts: map[string]*attempt{}, folds: lifecycle.NewGate(),
 	}
 	if h.observer == nil {
@@ -102,44 +101,43 @@ func newHost(c *Config, o Options, held locks) *Host {
 }
 
 func (h *Host) open(ctx context.Context) error {
-	dataDir := h.config.Host.DataDir
 	var err error
 	if h.store, err = disk.OpenDir(h.config.Host.Blobs); err != nil {
 		return err
 	}
-	if h.locks, err = lockBlobs(h.config, h.locks); err != nil {
+	if h.locks, err = h.dir.LockBlobs(h.locks); err != nil {
 		return err
 	}
 	if err := h.store.Sweep(); err != nil {
 		return fmt.Errorf("sweep the journal's directory: %w", err)
 	}
-	spill := filepath.Join(dataDir, spillDir)
+	spill := h.dir.Path(datadir.SpillDir)
 	if err := os.RemoveAll(spill); err != nil {
 		return fmt.Errorf("remove the files that a fold has left: %w", err)
 	}
 	if h.spill, err = disk.OpenDir(spill); err != nil {
 		return err
 	}
-	if h.catalog, err = catalog.Open(ctx, filepath.Join(dataDir, catalogFile), h.owner); err != nil {
+	if h.catalog, err = catalog.Open(ctx, h.dir.Path(datadir.CatalogFile), h.owner); err != nil {
 		return err
 	}
 	// The lock says that no other process is announcing, writing or exporting.
 	if err := errors.Join(h.catalog.ExpirePending(ctx), h.catalog.ExpireLeases(ctx)); err != nil {
 		return err
 	}
-	if h.quarantine, err = quarantine.Open(filepath.Join(dataDir, quarantineDir), quarantine.Options{
+	if h.quarantine, err = quarantine.Open(h.dir.Path(datadir.QuarantineDir), quarantine.Options{
 		Ledger: quarantineLedger{h}, Now: time.Now, Logger: h.log,
 	}); err != nil {
 		return err
 	}
-	user := &pluginUser{}
-	if err := user.find(h.config.Host.PluginUser); err != nil {
+	user, err := plugin.LookupUser(h.config.Host.PluginUser)
+	if err != nil {
 		return err
 	}
 	h.plugins = plugin.NewManager(plugin.Options{
-		Dir: h.config.Host.PluginDir, CacheDir: cacheDir(), RunDir: filepath.Join(dataDir, runDir), User: user.user, Logger: h.log,
+		Dir: h.config.Host.PluginDir, CacheDir: plugin.UserCacheDir(), RunDir: h.dir.Path(datadir.RunDir), User: user, Logger: h.log,
 	})
-	h.places = newDestinations(h.config, h.plugins, h.log)
+	h.places = destination.New(h.config, h.plugins, h.log)
 	for _, p := range h.config.Projects {
 		if err := h.catalog.RegisterProject(ctx, p.ID, p.Name, p.TimeZone.String()); err != nil {
 			return err
@@ -150,7 +148,7 @@ func (h *Host) open(ctx context.Context) error {
 
 // Close gives the data directory back.
 func (h *Host) Close() error {
-	ctx, cancel := h.stopping()
+	ctx, cancel := h.grace.Context()
 	defer cancel()
 	if h.plugins != nil {
 		h.plugins.Stop(ctx)
@@ -178,28 +176,6 @@ func (h *Host) Close() error {
 	return errors.Join(err, h.locks.Close())
 }
 
-// stopTimeout is how long a host may take to stop, from the signal to its end:
-// less than the ten seconds after which container runtimes kill. stopGrace is
-// left for plugins, however long the rest took.
-const (
-	stopTimeout = 7 * time.Second
-	stopGrace   = 2 * time.Second
-)
-
-// stopping returns the context of the work that a host does while it stops. All of it has
-// one deadline, which begins when Serve is told to stop.
-func (h *Host) stopping() (context.Context, context.CancelFunc) {
-	now := time.Now()
-	deadline := now.Add(stopTimeout)
-	if !h.stopBy.IsZero() {
-		deadline = h.stopBy
-	}
-	if least := now.Add(stopGrace); deadline.Before(least) {
-		deadline = least
-	}
-	return context.WithDeadline(context.Background(), deadline)
-}
-
 // journal returns the project's journal. It opens it on first use, and again
 // after a failure.
 func (h *Host) journal(ctx context.Context, p *config.Project) (*projectJournal, error) {
@@ -219,25 +195,10 @@ func (h *Host) openReader(p *config.Project) *journal.Reader {
 	return journal.NewReader(p.ID, h.store, h.catalog)
 }
 
-// newOwner names this process in leases and announcements.
-func newOwner() string {
-	name, err := os.Hostname()
-	if err != nil {
-		name = "host"
-	}
-	var b [4]byte
-	rand.Read(b[:]) // never fails
-	return fmt.Sprintf("%s-%d-%s", name, os.Getpid(), hex.EncodeToString(b[:]))
-}
-
 // NewLogger returns a logger that writes lines from the configured level on to
 // w, as JSON if json or the configuration says so, otherwise as text.
 func NewLogger(c *Config, w io.Writer, json bool) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(cmp.Or(c.Host.LogLevel, "info"))); err != nil {
-		level = slog.LevelInfo
-	}
-	options := &slog.HandlerOptions{Level: level}
+	options := &slog.HandlerOptions{Level: c.Host.LogLevel}
 	if json || LogsJSON(c) {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
@@ -245,4 +206,4 @@ func NewLogger(c *Config, w io.Writer, json bool) *slog.Logger {
 }
 
 // LogsJSON reports whether a configuration asks for a log of JSON lines.
-func LogsJSON(c *Config) bool { return c.Host.LogFormat == "json" }
+func LogsJSON(c *Config) bool { return c.Host.LogJSON }

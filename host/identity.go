@@ -12,26 +12,19 @@ import (
 	"strconv"
 
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/datadir"
 	"github.com/penstock-io/penstock/host/internal/identity"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
-	"github.com/penstock-io/penstock/host/internal/schema"
 )
-
-// identityDir holds, below data_dir, the indexes of identity links by project.
-// Their contents are rebuilt when they are missing.
-const identityDir = "identity"
 
 // indexCacheBytes is the memory that all indexes share.
 const indexCacheBytes = 48 << 20
 
 func (h *Host) identityPath(p *config.Project) string {
-	return filepath.Join(h.config.Host.DataDir, identityDir, strconv.FormatInt(p.ID, 10))
+	return h.dir.Path(datadir.IdentityDir, strconv.FormatInt(p.ID, 10))
 }
-
-// identities are the kinds of identity management by their names.
-var identities = map[string]schema.Identity{"simplified": schema.Simplified, "original": schema.Original, "legacy": schema.Legacy}
 
 // identity opens a project's index of identity links, once.
 func (h *Host) identity(p *config.Project) (*identity.Index, error) {
@@ -45,14 +38,14 @@ func (h *Host) identity(p *config.Project) (*identity.Index, error) {
 	}
 	scratch := ""
 	if h.scratch != nil {
-		dir, err := h.scratch.path()
+		dir, err := h.scratch.Path()
 		if err != nil {
 			return nil, err
 		}
-		scratch = filepath.Join(dir, identityDir, strconv.FormatInt(p.ID, 10))
+		scratch = filepath.Join(dir, datadir.IdentityDir, strconv.FormatInt(p.ID, 10))
 	}
 	x, err := identity.Open(identity.Options{
-		Dir: h.identityPath(p), Rules: identities[p.Identity], Journal: linkJournal{h, p}, Cache: h.indexCache, Log: h.log.With("project", p.Name),
+		Dir: h.identityPath(p), Rules: p.Identity, Journal: linkJournal{h, p}, Cache: h.indexCache, Log: h.log.With("project", p.Name),
 		Scratch: scratch,
 	})
 	if err != nil {

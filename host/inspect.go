@@ -19,7 +19,7 @@ import (
 
 // Status implements Operations.
 func (h *Host) Status(ctx context.Context) (*operation.Status, error) {
-	s := &operation.Status{Version: version, DataDir: h.config.Host.DataDir, Running: h.serving, Projects: []operation.ProjectStatus{}}
+	s := &operation.Status{Version: version, DataDir: h.dir.Data, Running: h.serving, Projects: []operation.ProjectStatus{}}
 	projects, err := h.catalog.Projects(ctx)
 	if err != nil {
 		return nil, err
@@ -162,7 +162,7 @@ func (h *Host) PausePipeline(ctx context.Context, name string, paused bool) (*op
 		return nil, err
 	}
 	done := &operation.Pause{Pipeline: name, Paused: paused, Changed: before.State != state}
-	switch c := h.pipeline(name); {
+	switch c := h.config.Pipeline(name); {
 	case c == nil:
 		done.Removed = true
 	case c.Paused:
@@ -263,7 +263,7 @@ func (h *Host) exporting(d *config.Destination) []*config.Project {
 }
 
 func (h *Host) checkDestination(ctx context.Context, c *config.Destination, p *config.Project) []operation.DestinationCheck {
-	d, err := h.places.configured(ctx, c, p)
+	d, err := h.places.Configured(ctx, c, p)
 	var results []protocol.CheckResult
 	if err == nil {
 		results, err = d.Check(ctx, p.ID)

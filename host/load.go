@@ -2,208 +2,42 @@ package host
 
 import (
 	"context"
-	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-	"strings"
-	"time"
-
-	"github.com/hashicorp/hcl/v2"
 
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/datadir"
+	"github.com/penstock-io/penstock/host/internal/destination"
 	"github.com/penstock-io/penstock/host/internal/diagnostic"
-	"github.com/penstock-io/penstock/host/internal/plugin"
-	"github.com/penstock-io/penstock/host/internal/source/files"
-	"github.com/penstock-io/penstock/sdk/protocol"
-	"github.com/penstock-io/penstock/sdk/schema"
+	"github.com/penstock-io/penstock/host/internal/validate"
 )
 
-// Config is a configuration, defaults applied.
-type Config = config.Config
-
-// Diagnostics are the mistakes and warnings of a configuration.
-type Diagnostics struct {
-	list    diagnostic.Diagnostics
-	sources diagnostic.Sources
-}
-
-// Entries returns the diagnostics as they are written in JSON: each with its
-// severity, summary, detail and place.
-func (d Diagnostics) Entries() []DiagnosticEntry { return diagnostic.Entries(d.list) }
-
-// DiagnosticEntry is one diagnostic.
-type DiagnosticEntry = diagnostic.Entry
-
-// WriteText renders diagnostics for people.
-func (d Diagnostics) WriteText(w io.Writer, colour bool) {
-	diagnostic.WriteText(w, d.list, d.sources, colour)
-}
-
-// WriteJSON renders diagnostics for machines, one JSON object a line.
-func (d Diagnostics) WriteJSON(w io.Writer) error { return diagnostic.WriteJSON(w, d.list) }
-
-// ConfigurationError says that a configuration cannot be used.
-type ConfigurationError struct{ Diagnostics Diagnostics }
-
-func (e *ConfigurationError) Error() string { return "the configuration is wrong" }
-
-// LoadOptions select the files to load and the checks to make.
-type LoadOptions struct {
-	Paths []string // files, and directories of *.hcl
-	// Offline starts no plugin and reads no catalog. Variables and files that are
-	// missing here are warnings: the machine that runs the host may have them.
-	Offline bool
-	// Command loads for a command in the data directory: as Offline, but the
-	// values that a command needs must be known, and the others may be missing.
-	Command bool
-	// Describe asks plugins for their schemas also with Command, which otherwise
-	// takes those that were kept.
-	Describe bool
-	// Ask has plugins check their destinations, which starts a process for each.
-	// They are asked in any case when there is another mistake, so that all are
-	// reported at once.
-	Ask bool
-}
+// A configuration, and the mistakes in one.
+type (
+	Config             = config.Config
+	Diagnostics        = diagnostic.Found
+	DiagnosticEntry    = diagnostic.Entry
+	ConfigurationError = diagnostic.ConfigurationError
+	LoadOptions        = validate.Options
+)
 
 // Load reads a configuration. Mistakes are a *ConfigurationError. The
 // diagnostics, which may be warnings, and the configuration as far as it could
 // be read are returned with an error, too.
 func Load(ctx context.Context, o LoadOptions) (*Config, Diagnostics, error) {
-	stored := &stored{ctx: ctx}
-	defer stored.close()
-	noPlugins := (o.Offline || o.Command) && !o.Describe
-	user := &pluginUser{ignored: noPlugins}
-	c, list := config.Load(ctx, config.Options{
-		Paths: o.Paths, Offline: o.Offline, Command: o.Command, Now: time.Now(), Env: os.LookupEnv,
-		Schema: schemas(noPlugins, user), Types: types, Registered: stored.registered, User: user.find,
-	})
-	list = append(list, compare(c, stored, o)...)
-	if !o.Offline && !o.Command && user.err == nil && (o.Ask || list.HasErrors()) {
-		list = append(list, consult(ctx, c, user.user, !list.HasErrors(), stored)...)
-	}
-	if o.Ask && !o.Offline {
-		list = append(list, unmatched(ctx, c)...)
-	}
-	diagnostic.Sort(list)
-	if len(c.Unset) > 0 && !list.HasErrors() {
-		list = append(list, &hcl.Diagnostic{
-			Severity: hcl.DiagWarning, Summary: "Values not known here",
-			Detail: fmt.Sprintf("%s: there is no such variable or file. This command does not need it.", strings.Join(c.Unset, ", ")),
-		})
-	}
-	diagnostics := Diagnostics{list: list, sources: c.Files}
-	if list.HasErrors() {
-		return c, diagnostics, &ConfigurationError{diagnostics}
-	}
-	return c, diagnostics, nil
+	return validate.Load(ctx, o)
 }
 
-// unmatched warns of sources whose path names no file. Patterns that cannot be
-// looked at are a mistake of the configuration, or the host's to report.
-func unmatched(ctx context.Context, c *Config) diagnostic.Diagnostics {
-	var found diagnostic.Diagnostics
-	for _, s := range c.Sources {
-		text, err := files.Unmatched(ctx, s.Pattern)
-		if err != nil || text == "" || s.Pattern == "" {
-			continue
-		}
-		at := s.AttributeRange("path")
-		found = append(found, &hcl.Diagnostic{Severity: hcl.DiagWarning, Summary: "No file", Detail: text, Subject: &at, Context: s.Range.Ptr()})
-	}
-	return found
+// The steps that prepare a service for a destination.
+type (
+	DestinationSetup = destination.Setup
+	SetupStep        = destination.Step
+)
+
+// SetupDestination asks a destination's plugin for the steps that prepare its
+// service, as commands or for Terraform. It needs no data directory and no value
+// of a secret. Mistakes that the plugin finds are a *ConfigurationError.
+func SetupDestination(ctx context.Context, c *Config, name string, terraform bool) (*DestinationSetup, error) {
+	return destination.AskSetup(ctx, c, name, terraform)
 }
 
-// compare compares a configuration with the catalog in its data directory. A
-// command only needs the projects to be as they were.
-func compare(c *Config, s *stored, o LoadOptions) diagnostic.Diagnostics {
-	if o.Offline {
-		if len(c.Destinations) > 0 {
-			c.Skipped = append(c.Skipped, "what plugins check in their destinations, and whether two pipelines write to one place: no plugin was started")
-		}
-		if len(c.Sources) > 0 {
-			c.Skipped = append(c.Skipped, "whether the paths of sources name files")
-		}
-		if c.Host.PluginUser != "" {
-			c.Skipped = append(c.Skipped, fmt.Sprintf("whether plugins can run as user %s", c.Host.PluginUser))
-		}
-		c.Skipped = append(c.Skipped, "whether projects and pipelines are as they were registered: the catalog in data_dir was not read")
-		return nil
-	}
-	if !o.Command {
-		if found := checkDirectories(c); len(found) > 0 {
-			return found
-		}
-	}
-	s.open(c.Host.DataDir)
-	if s.err != nil {
-		c.Skipped = append(c.Skipped, fmt.Sprintf("whether projects and pipelines are as they were registered: %v", s.err))
-		return nil
-	}
-	found := s.compareProjects(c)
-	if !o.Command {
-		found = append(found, s.comparePipelines(c)...)
-	}
-	return found
-}
-
-// pluginUser is the user that plugins run as while a configuration is loaded.
-type pluginUser struct {
-	ignored bool // no plugin is started
-	user    *plugin.User
-	err     error
-}
-
-// find looks for the user that the host block names.
-func (u *pluginUser) find(name string) error {
-	if !u.ignored && name != "" {
-		u.user, u.err = plugin.FindUser(name)
-	}
-	return u.err
-}
-
-// schemas returns a function that looks up the schema of a destination type: it
-// asks the plugin, or, offline or without the user that it is to run as, reads the
-// description that was kept when the plugin was pinned or last used.
-func schemas(offline bool, user *pluginUser) func(context.Context, string, string) (schema.Schema, error) {
-	known := map[string]schema.Schema{}
-	return func(ctx context.Context, dir, typ string) (schema.Schema, error) {
-		if s, ok := known[typ]; ok {
-			return s, nil
-		}
-		manager := plugin.NewManager(plugin.Options{Dir: dir, CacheDir: cacheDir(), User: user.user})
-		describe := manager.Describe
-		if offline || user.err != nil {
-			describe = func(_ context.Context, typ string) (protocol.Description, error) { return manager.Described(typ) }
-		}
-		d, err := describe(ctx, typ)
-		if err != nil {
-			return schema.Schema{}, err
-		}
-		known[typ] = d.Schema
-		return d.Schema, nil
-	}
-}
-
-// types are the destination types of which a plugin directory holds a plugin
-// that can be used.
-func types(dir string) []string {
-	// The plugin's own error reports a directory that cannot be read.
-	entries, _ := plugin.NewManager(plugin.Options{Dir: dir}).Dir().List()
-	var found []string
-	for _, e := range entries {
-		if e.State == plugin.Pinned {
-			found = append(found, e.Type)
-		}
-	}
-	return found
-}
-
-// cacheDir is the directory of the descriptions of plugins. They are kept by
-// checksum, so that it serves every plugin directory of this user.
-func cacheDir() string {
-	if base, err := os.UserCacheDir(); err == nil {
-		return filepath.Join(base, "penstock", "plugins")
-	}
-	return ""
-}
+// dirOf returns the data directory of a configuration.
+func dirOf(c *Config) datadir.Dir { return datadir.Dir{Data: c.Host.DataDir, Blobs: c.Host.Blobs} }

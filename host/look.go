@@ -4,20 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"sync"
-	"syscall"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/api"
 	"github.com/penstock-io/penstock/host/internal/catalog"
+	"github.com/penstock-io/penstock/host/internal/datadir"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/operation"
-	"github.com/penstock-io/penstock/host/internal/private"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 )
 
@@ -31,7 +26,7 @@ func Look(ctx context.Context, c *Config) (operation.Views, error) {
 	if missing != nil && !errors.As(missing, &none) {
 		return nil, missing
 	}
-	held, r, err := lockOrDial(ctx, c, func() (locks, error) { return lockForLook(c.Host.DataDir) })
+	held, r, err := lockOrDial(ctx, c, dirOf(c).LockForLook)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +34,7 @@ func Look(ctx context.Context, c *Config) (operation.Views, error) {
 		return r, nil
 	}
 	h := newHost(c, Options{}, held)
-	h.scratch = &scratch{}
+	h.scratch = &datadir.Scratch{}
 	if err := h.openLook(ctx); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
@@ -48,12 +43,11 @@ func Look(ctx context.Context, c *Config) (operation.Views, error) {
 
 // openLook opens what a host reads.
 func (h *Host) openLook(ctx context.Context) (err error) {
-	dataDir := h.config.Host.DataDir
 	h.store = disk.OpenReadOnly(h.config.Host.Blobs)
-	if h.catalog, err = catalog.Look(ctx, filepath.Join(dataDir, catalogFile), h.scratch.path); err != nil {
+	if h.catalog, err = catalog.Look(ctx, h.dir.Path(datadir.CatalogFile), h.scratch.Path); err != nil {
 		return err
 	}
-	h.quarantine, err = quarantine.Open(filepath.Join(dataDir, quarantineDir), quarantine.Options{
+	h.quarantine, err = quarantine.Open(h.dir.Path(datadir.QuarantineDir), quarantine.Options{
 		Ledger: quarantineLedger{h}, Now: time.Now, Logger: slog.New(slog.DiscardHandler), ReadOnly: true,
 	})
 	if err != nil {
@@ -62,45 +56,25 @@ func (h *Host) openLook(ctx context.Context) (err error) {
 	return h.openPulls(ctx)
 }
 
-// lockForLook keeps hosts and commands that write away from a data directory. One
-// that no host has used yet, or that is read-only, needs no lock.
-func lockForLook(dataDir string) (locks, error) {
-	f, err := private.OpenFile(filepath.Join(dataDir, lockFile), os.O_RDONLY)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("look into data directory: %w", err)
-	}
-	switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); {
-	case errors.Is(err, syscall.EWOULDBLOCK):
-		owner, ownerErr := lockOwner(f.Name(), f)
-		return nil, errors.Join(&LockedError{DataDir: dataDir, Owner: owner}, ownerErr, f.Close())
-	case err != nil: // a file system without locks, such as some that are read-only
-		return nil, f.Close()
-	}
-	return locks{f}, nil
-}
-
 // lockOrDial takes a data directory, or connects to the host that serves it. It
 // waits for other commands, and for a host that is starting.
-func lockOrDial(ctx context.Context, c *Config, take func() (locks, error)) (locks, *remote, error) {
+func lockOrDial(ctx context.Context, c *Config, take func() (datadir.Locks, error)) (datadir.Locks, *remote, error) {
 	for began := time.Now(); ; {
 		held, err := take()
-		var locked *LockedError
+		var locked *datadir.LockedError
 		if !errors.As(err, &locked) {
 			return held, nil, err
 		}
-		r := &remote{api.Dial(filepath.Join(c.Host.DataDir, socketFile))}
+		r := &remote{api.Dial(dirOf(c).Path(datadir.SocketFile))}
 		pingErr := r.call(ctx, "ping", nil, nil)
 		if pingErr == nil {
 			return nil, r, nil
 		}
 		r.client.Close()
-		if time.Since(began) > lockPatience {
+		if time.Since(began) > datadir.Patience {
 			return nil, nil, fmt.Errorf("%w, and it does not answer commands: %w", locked, pingErr)
 		}
-		if err := lifecycle.Wait(ctx, lockPause); err != nil {
+		if err := lifecycle.Wait(ctx, datadir.Pause); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -155,34 +129,4 @@ func viewed[R any](v *view, do func() (R, error)) (R, error) {
 		return none, v.missing
 	}
 	return do()
-}
-
-// scratch is a directory for temporary files outside of the data directory. It is
-// made on first use. Close removes it.
-type scratch struct {
-	mu  sync.Mutex
-	dir string // "": it was not made yet
-}
-
-func (s *scratch) path() (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.dir == "" {
-		dir, err := os.MkdirTemp("", "penstock-")
-		if err != nil {
-			return "", fmt.Errorf("make a temporary directory (TMPDIR names its place): %w", err)
-		}
-		s.dir = dir
-	}
-	return s.dir, nil
-}
-
-// Close removes the directory.
-func (s *scratch) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.dir == "" {
-		return nil
-	}
-	return os.RemoveAll(s.dir)
 }

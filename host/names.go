@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/diagnostic"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/sdk/schema"
 )
@@ -52,7 +53,7 @@ func ReadNames(ctx context.Context, paths []string) Names {
 func PluginDir(ctx context.Context, paths []string) (dir, user string, err error) {
 	c, diagnostics := readOffline(ctx, paths)
 	if c.Host.PluginDir == "" {
-		return "", "", &ConfigurationError{diagnostics}
+		return "", "", &ConfigurationError{Diagnostics: diagnostics}
 	}
 	return c.Host.PluginDir, c.Host.PluginUser, nil
 }
@@ -66,5 +67,5 @@ func readOffline(ctx context.Context, paths []string) (*Config, Diagnostics) {
 		},
 		Registered: func(string, string) (journal.Day, bool) { return 0, true },
 	})
-	return c, Diagnostics{list: list, sources: c.Files}
+	return c, diagnostic.Found{List: list, Sources: c.Files}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/datadir"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 )
@@ -50,7 +51,7 @@ func addReceipt(s *operation.PipelineSummary, r *pipeline.Receipt) {
 // nothing could begin.
 func (h *Host) RunOnce(ctx context.Context, o OnceOptions) (*operation.Summary, error) {
 	summary, err := h.runOnce(ctx, o)
-	return summary, explain(h.config, err)
+	return summary, h.dir.Explain(err)
 }
 
 func (h *Host) runOnce(ctx context.Context, o OnceOptions) (*operation.Summary, error) {
@@ -106,12 +107,12 @@ func (h *Host) recover(ctx context.Context) error {
 			continue
 		case !h.serving:
 			return err
-		case isTransient(err):
+		case datadir.IsTransient(err):
 			works = true
 		default:
 			failed = errors.Join(failed, err)
 		}
-		h.log.Error("could not open the journal; will retry", "project", p.Name, "error", explain(h.config, err))
+		h.log.Error("could not open the journal; will retry", "project", p.Name, "error", h.dir.Explain(err))
 	}
 	if works {
 		return nil
@@ -146,7 +147,7 @@ func (h *Host) checkBlobs(ctx context.Context, p *config.Project) error {
 		return err
 	}
 	return fmt.Errorf("the catalog in %s knows %d segments of project %s, and in %s there is none: was blobs changed, or is a disk not mounted?",
-		h.config.Host.DataDir, len(known), p.Name, h.config.Host.Blobs)
+		h.dir.Data, len(known), p.Name, h.config.Host.Blobs)
 }
 
 // skippedError says that paths were not read; the summary names them.

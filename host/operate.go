@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 
 	"github.com/penstock-io/penstock/host/internal/api"
+	"github.com/penstock-io/penstock/host/internal/datadir"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 )
@@ -15,13 +15,7 @@ import (
 // a host is serving it, speaks with that host. A data directory that is missing
 // is made, unless CheckDataDir is called before.
 func Operate(ctx context.Context, c *Config) (operation.Operations, error) {
-	held, r, err := lockOrDial(ctx, c, func() (locks, error) {
-		f, err := lock(c.Host.DataDir)
-		if err != nil {
-			return nil, err
-		}
-		return locks{f}, nil
-	})
+	held, r, err := lockOrDial(ctx, c, dirOf(c).TryLock)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +27,7 @@ func Operate(ctx context.Context, c *Config) (operation.Operations, error) {
 
 // Serving reports whether a host serves a configuration's data directory.
 func Serving(ctx context.Context, c *Config) bool {
-	r := &remote{api.Dial(filepath.Join(c.Host.DataDir, socketFile))}
+	r := &remote{api.Dial(dirOf(c).Path(datadir.SocketFile))}
 	defer r.client.Close()
 	return r.call(ctx, "ping", nil, nil) == nil
 }

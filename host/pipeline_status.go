@@ -47,9 +47,9 @@ func (h *Host) pipelineStatus(ctx context.Context, p *pipeline.Pipeline) (operat
 		Name: p.Name, ID: p.ID, Stream: p.Stream.String(), Destination: p.Destination,
 		Phase: phase(p), Sequence: p.Cursor.Live.Seq, Runs: p.LastRun,
 	}
-	c := h.pipeline(p.Name)
+	c := h.config.Pipeline(p.Name)
 	if c != nil {
-		p.Definition = definition(c)
+		p.Definition = c.Definition()
 	}
 	seq, err := h.catalog.Sequence(ctx, p.ProjectID)
 	if err != nil {
@@ -64,7 +64,7 @@ func (h *Host) pipelineStatus(ctx context.Context, p *pipeline.Pipeline) (operat
 		last := h.runStatus(p.Name, runs[0])
 		s.LastRun = &last
 	}
-	if replaced(p.Stream) {
+	if pipeline.Replaced(p.Stream) {
 		err = h.setStatus(ctx, p, c, runs, seq, &s)
 	} else if s.Rows, s.Rejected, _, err = h.catalog.ExportedTotals(ctx, p.ID); err == nil {
 		if s.Changed, err = h.catalog.ExportedChanges(ctx, p.ID); err == nil {
@@ -180,7 +180,7 @@ func (h *Host) refusal(ctx context.Context, p *pipeline.Pipeline, g *pipeline.Ge
 	if err != nil {
 		return "", err
 	}
-	c := h.pipeline(p.Name)
+	c := h.config.Pipeline(p.Name)
 	if _, err := pipeline.Replacement(p, g, last.Rows, c != nil && c.AllowShrink); err != nil {
 		return err.Error(), nil
 	}
@@ -190,7 +190,7 @@ func (h *Host) refusal(ctx context.Context, p *pipeline.Pipeline, g *pipeline.Ge
 // phase is a pipeline's phase in words.
 func phase(p *pipeline.Pipeline) string {
 	switch {
-	case replaced(p.Stream):
+	case pipeline.Replaced(p.Stream):
 		return "full set"
 	case p.Cursor.BackfillDone:
 		return "live"

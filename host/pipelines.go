@@ -9,6 +9,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/destination"
 	"github.com/penstock-io/penstock/host/internal/diagnostic"
 	"github.com/penstock-io/penstock/host/internal/export"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
@@ -24,20 +25,12 @@ import (
 // leaseTTL is how long a run stays leased to a host that has stopped renewing.
 const leaseTTL = 60 * time.Second
 
-// definition converts the configuration of a pipeline.
-func definition(p *config.Pipeline) pipeline.Definition {
-	return pipeline.Definition{
-		Name: p.Name, ProjectID: p.Project.ID, Stream: p.Stream, Destination: p.Destination.Reference(),
-		From: p.From, To: p.To, Order: p.Order, Frequency: p.Frequency, MaxRunBytes: p.MaxRun, Paused: p.Paused, Adopt: p.Adopt,
-	}
-}
-
 // register registers all pipelines that are not registered yet and checks the
 // others for changes. It starts their destinations. Mistakes in the
 // configuration are returned together, as one *ConfigurationError. A pipeline
 // that cannot be registered for another reason is registered by its next step.
 func (h *Host) register(ctx context.Context) error {
-	var wrong mistakes
+	var wrong diagnostic.Mistakes
 	for _, p := range h.config.Pipelines {
 		err := h.registerPipeline(ctx, p)
 		var refused *ConfigurationError
@@ -46,13 +39,13 @@ func (h *Host) register(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return err
 		case errors.As(err, &refused):
-			wrong.add(refused.Diagnostics.list...)
+			wrong.Add(refused.Diagnostics.List...)
 		default:
 			h.log.Error("could not register a pipeline; will retry", "pipeline", p.Name, "error", err)
 		}
 	}
-	if len(wrong.list) > 0 {
-		return &ConfigurationError{Diagnostics{list: wrong.list, sources: h.config.Files}}
+	if len(wrong.List) > 0 {
+		return &ConfigurationError{Diagnostics: diagnostic.Found{List: wrong.List, Sources: h.config.Files}}
 	}
 	return nil
 }
@@ -75,16 +68,16 @@ func (h *Host) registerPipeline(ctx context.Context, p *config.Pipeline) error {
 }
 
 func (h *Host) registerNow(ctx context.Context, p *config.Pipeline) error {
-	d, err := h.places.configured(ctx, p.Destination, p.Project)
+	d, err := h.places.Configured(ctx, p.Destination, p.Project)
 	if err != nil {
 		return err
 	}
-	if mistake := d.unable(p); mistake != nil {
-		return &ConfigurationError{Diagnostics{list: diagnostic.Diagnostics{mistake}, sources: h.config.Files}}
+	if mistake := d.Unable(p); mistake != nil {
+		return &ConfigurationError{Diagnostics: diagnostic.Found{List: diagnostic.Diagnostics{mistake}, Sources: h.config.Files}}
 	}
-	_, err = h.catalog.RegisterPipeline(ctx, definition(p), d.targetsOf(p), time.Now().UTC())
-	if mistake := refused(p, err); mistake != nil {
-		return &ConfigurationError{Diagnostics{list: diagnostic.Diagnostics{mistake}, sources: h.config.Files}}
+	_, err = h.catalog.RegisterPipeline(ctx, p.Definition(), d.Targets(p), time.Now().UTC())
+	if mistake := destination.Refused(p, err); mistake != nil {
+		return &ConfigurationError{Diagnostics: diagnostic.Found{List: diagnostic.Diagnostics{mistake}, Sources: h.config.Files}}
 	}
 	return err
 }
@@ -96,16 +89,16 @@ func (h *Host) registered(ctx context.Context, p *config.Pipeline) (*pipeline.Pi
 	if err != nil {
 		return nil, err
 	}
-	stored.Definition = definition(p)
+	stored.Definition = p.Definition()
 	return stored, nil
 }
 
 // limits returns the limits of a pipeline's next run; d may be nil.
-func (h *Host) limits(p *config.Pipeline, d *destination) pipeline.Limits {
+func (h *Host) limits(p *config.Pipeline, d *destination.Destination) pipeline.Limits {
 	limits := pipeline.Limits{Bytes: p.MaxRun}
 	if d != nil {
 		c := d.Description().Capabilities
-		limits.Days, limits.Zone = c.MaxDaysPerRun, d.byZone()
+		limits.Days, limits.Zone = c.MaxDaysPerRun, d.ByZone()
 	}
 	return limits
 }
@@ -126,15 +119,15 @@ func (h *Host) next(ctx context.Context, stored *pipeline.Pipeline, limits pipel
 
 // run returns the run that the pipeline has to carry out: the open one, or else
 // a new one; nil when there are no rows to export.
-func (h *Host) run(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, d *destination, asOf time.Time) (*pipeline.Run, error) {
+func (h *Host) run(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, d *destination.Destination, asOf time.Time) (*pipeline.Run, error) {
 	open, err := h.catalog.OpenRun(ctx, stored.ID)
 	if err != nil {
 		return nil, err
 	}
 	if open != nil {
-		return open, h.identify(ctx, p, stored, open, d.byZone())
+		return open, h.identify(ctx, p, stored, open, d.ByZone())
 	}
-	if replaced(stored.Stream) {
+	if pipeline.Replaced(stored.Stream) {
 		return h.replacement(ctx, p, stored, asOf)
 	}
 	extents, cursor, all, err := h.next(ctx, stored, h.limits(p, d))
@@ -147,7 +140,7 @@ func (h *Host) run(ctx context.Context, p *config.Pipeline, stored *pipeline.Pip
 	if !all {
 		asOf = time.Time{} // the remaining extents may have the same dates
 	}
-	return h.plan(ctx, p, stored, &pipeline.Run{Extents: extents, Next: cursor, AsOf: asOf}, d.byZone())
+	return h.plan(ctx, p, stored, &pipeline.Run{Extents: extents, Next: cursor, AsOf: asOf}, d.ByZone())
 }
 
 // plan computes the run's content and inserts the run into the catalog. With
@@ -221,19 +214,6 @@ func (e *RunFailedError) Error() string {
 		e.Number, e.Pipeline, strings.TrimPrefix(e.Reason, fmt.Sprintf("run %d of pipeline %s: ", e.Number, e.Pipeline)), e.Pipeline, e.Number)
 }
 
-// replaced reports whether each run of the stream exports the whole set and
-// replaces the rows of the run before.
-func replaced(s batch.Stream) bool { return s != batch.Events }
-
-// modeOf returns the mode of a stream's runs: events are appended, people and
-// identity are replaced.
-func modeOf(s batch.Stream) protocol.Mode {
-	if replaced(s) {
-		return protocol.Replace
-	}
-	return protocol.Append
-}
-
 // step carries out a pipeline's next run, if there is one, with one attempt.
 // asOf is the time at which the journal was last sealed. Steps of one pipeline
 // run one after another.
@@ -253,7 +233,7 @@ func (h *Host) step(ctx context.Context, p *config.Pipeline, asOf time.Time) (*p
 	if p.Paused || stored.State != pipeline.Active {
 		return nil, nil
 	}
-	d, err := h.places.configured(ctx, p.Destination, p.Project)
+	d, err := h.places.Configured(ctx, p.Destination, p.Project)
 	if err != nil {
 		return nil, err
 	}
@@ -284,7 +264,7 @@ func (h *Host) steps(name string) lifecycle.Gate {
 	return h.gates[name]
 }
 
-func (h *Host) attempt(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, run *pipeline.Run, d *destination, j *projectJournal) (*pipeline.Receipt, error) {
+func (h *Host) attempt(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, run *pipeline.Run, d *destination.Destination, j *projectJournal) (*pipeline.Receipt, error) {
 	totals := run.Totals()
 	report := func(rows, bytes int64, done bool) {
 		h.observer.Report(progress.Report{
@@ -299,7 +279,7 @@ func (h *Host) attempt(ctx context.Context, p *config.Pipeline, stored *pipeline
 	receipt, err := x.Do(ctx, export.Job{
 		Pipeline: stored, Run: run, Destination: d,
 		Totals: func(ctx context.Context) ([]batch.Totals, error) {
-			return h.totals(ctx, p, run, run.Parts(d.byZone()))
+			return h.totals(ctx, p, run, run.Parts(d.ByZone()))
 		},
 		Refusals: func() (export.Refusals, error) {
 			r, err := h.quarantine.Run(stored.Name, run.Number)
@@ -339,11 +319,11 @@ func (h *Host) ready(ctx context.Context, p *config.Pipeline) error {
 // read sources.
 func (h *Host) RunPipeline(ctx context.Context, name string, allowShrink bool) (*operation.PipelineSummary, error) {
 	done, err := h.runPipeline(ctx, name, allowShrink)
-	return done, explain(h.config, err)
+	return done, h.dir.Explain(err)
 }
 
 func (h *Host) runPipeline(ctx context.Context, name string, allowShrink bool) (*operation.PipelineSummary, error) {
-	p := h.pipeline(name)
+	p := h.config.Pipeline(name)
 	if p == nil {
 		return nil, fmt.Errorf("%w: %s", catalog.ErrUnknownPipeline, name)
 	}
@@ -379,16 +359,6 @@ func (h *Host) runPipeline(ctx context.Context, name string, allowShrink bool) (
 		}
 		addReceipt(done, receipt)
 	}
-}
-
-// pipeline returns the configured pipeline of that name, or nil.
-func (h *Host) pipeline(name string) *config.Pipeline {
-	for _, p := range h.config.Pipelines {
-		if p.Name == name {
-			return p
-		}
-	}
-	return nil
 }
 
 // catchUp runs a pipeline until no rows are left to export. It retries a

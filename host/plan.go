@@ -39,7 +39,7 @@ func (h *Host) Plan(ctx context.Context) ([]operation.PlannedRun, error) {
 func (h *Host) unread(ctx context.Context, p *config.Pipeline) ([]operation.Unread, error) {
 	var list []operation.Unread
 	for _, s := range h.config.Sources {
-		if s.Project != p.Project || s.Records != p.Stream.String() {
+		if s.Project != p.Project || s.Records != p.Stream {
 			continue
 		}
 		if u := h.unreadFiles(ctx, s); u != nil {
@@ -126,7 +126,7 @@ func (h *Host) planned(ctx context.Context, p *config.Pipeline) (operation.Plann
 		}
 		run.State = status.State
 	}
-	if replaced(p.Stream) {
+	if pipeline.Replaced(p.Stream) {
 		return run, h.plannedSet(ctx, p, stored, &run)
 	}
 	var extents []pipeline.Extent
@@ -210,5 +210,5 @@ func (h *Host) plannable(ctx context.Context, p *config.Pipeline) (*pipeline.Pip
 	if seqErr != nil {
 		return nil, seqErr
 	}
-	return &pipeline.Pipeline{Definition: definition(p), Cursor: pipeline.NewCursor(seq)}, nil
+	return &pipeline.Pipeline{Definition: p.Definition(), Cursor: pipeline.NewCursor(seq)}, nil
 }

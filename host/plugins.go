@@ -17,9 +17,8 @@ type Plugins struct {
 // OpenPlugins returns the manager of a plugin directory. Plugins that it runs, to
 // pin or to describe them, run as user, or as this process if user is "".
 func OpenPlugins(dir, user string) *Plugins {
-	as := &pluginUser{}
-	err := as.find(user)
-	return &Plugins{plugin.NewManager(plugin.Options{Dir: dir, CacheDir: cacheDir(), User: as.user}), err}
+	as, err := plugin.LookupUser(user)
+	return &Plugins{plugin.NewManager(plugin.Options{Dir: dir, CacheDir: plugin.UserCacheDir(), User: as}), err}
 }
 
 // PluginStatus is one plugin of a directory.

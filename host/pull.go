@@ -12,6 +12,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/datadir"
 	"github.com/penstock-io/penstock/host/internal/ingest"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
@@ -22,10 +23,6 @@ import (
 	"github.com/penstock-io/penstock/host/internal/schema"
 	"github.com/penstock-io/penstock/host/internal/source/mixpanel"
 )
-
-// pullDir is the directory below data_dir in which downloads lie, and the budgets
-// of projects.
-const pullDir = "pull"
 
 // puller supervises one source block of type mixpanel.
 type puller struct {
@@ -50,7 +47,7 @@ func (h *Host) openPulls(ctx context.Context) error {
 }
 
 func (h *Host) openPull(ctx context.Context, c *config.Mixpanel, budgets map[string]*mixpanel.Budget) (*puller, error) {
-	dir := filepath.Join(h.config.Host.DataDir, pullDir, strconv.FormatInt(c.Project.ID, 10))
+	dir := h.dir.Path(datadir.PullDir, strconv.FormatInt(c.Project.ID, 10))
 	if looks := h.scratch != nil; !looks {
 		if err := private.MakeDir(filepath.Join(dir, c.Name)); err != nil {
 			return nil, err
@@ -158,7 +155,7 @@ func (p *puller) zone() *time.Location {
 // parsing says how pulled events are parsed.
 func (p *puller) parsing() ingest.Options {
 	project := p.config.Project
-	return ingest.Options{Records: ingest.Pulled, Times: times(project, p.config.Local), Identity: identities[project.Identity]}
+	return ingest.Options{Records: ingest.Pulled, Times: times(project, p.config.Local), Identity: project.Identity}
 }
 
 // pulled counts the records of pulls. It may be used concurrently.

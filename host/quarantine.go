@@ -15,6 +15,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/crashpoint"
+	"github.com/penstock-io/penstock/host/internal/datadir"
 	"github.com/penstock-io/penstock/host/internal/ingest"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
@@ -85,7 +86,7 @@ const shownMissing = 100
 func (h *Host) quarantineLosses(f quarantine.Filter) (losses operation.QuarantineLosses, err error) {
 	err = h.quarantine.Missing(func(m quarantine.Missing) {
 		lost := operation.QuarantineMissing{
-			Source: m.Source, File: filepath.Join(quarantineDir, m.Source, m.File), Reasons: map[string]int64{}, Consequence: consequence(m.Source),
+			Source: m.Source, File: filepath.Join(datadir.QuarantineDir, m.Source, m.File), Reasons: map[string]int64{}, Consequence: consequence(m.Source),
 		}
 		for reason, n := range m.Counts {
 			if f.Matches(quarantine.Entry{Source: m.Source, Reason: reason, ID: f.ID}) {
@@ -132,7 +133,7 @@ func (h *Host) verifyQuarantine(ctx context.Context, report *operation.JournalRe
 	}
 	if more := losses.MissingRecords; len(losses.Missing) == shownMissing {
 		report.Corruptions = append(report.Corruptions, operation.Corruption{
-			Blob: quarantineDir, Place: fmt.Sprintf("%d records", more), Detail: "are missing from quarantine all together",
+			Blob: datadir.QuarantineDir, Place: fmt.Sprintf("%d records", more), Detail: "are missing from quarantine all together",
 		})
 	}
 	return nil
@@ -222,7 +223,7 @@ func (h *Host) ReplayQuarantine(ctx context.Context, f quarantine.Filter) (*oper
 		filter := f
 		filter.Source = s.Reference()
 		err := h.replay(ctx, filter, report, func(ctx context.Context, some []quarantine.Entry) (map[string]bool, int64, error) {
-			return h.replayRead(ctx, s.Project, ingest.Options{Records: records[s.Records], Times: times(s.Project, s.Local)}, some)
+			return h.replayRead(ctx, s.Project, ingest.Options{Records: recordsOf(s.Records), Times: times(s.Project, s.Local)}, some)
 		})
 		if err != nil {
 			return nil, fmt.Errorf("replay records of %s: %w", s.Reference(), err)

@@ -17,6 +17,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 	"github.com/penstock-io/penstock/host/internal/schema"
 	"github.com/penstock-io/penstock/host/internal/source/files"
+	"github.com/penstock-io/penstock/sdk/batch"
 )
 
 // followEvery is how often a followed source is looked at.
@@ -44,7 +45,7 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (operati
 	tick, stop := lifecycle.Ticker(followEvery)
 	defer stop()
 	source, err := files.Open(ctx, files.Options{
-		Name: s.Reference(), Pattern: s.Pattern, Follow: follow, Cursors: cursors, Tick: tick, Keep: s.Records == "people", Now: time.Now,
+		Name: s.Reference(), Pattern: s.Pattern, Follow: follow, Cursors: cursors, Tick: tick, Keep: s.Records == batch.People, Now: time.Now,
 		Skipped: func(path, why string) {
 			if !h.serving {
 				return // the summary names it
@@ -61,7 +62,7 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (operati
 	doubted := &doubts{source: s, counters: &counters, log: h.log, logged: !h.serving}
 	stopReports := h.reportReading(s, source, &counters, doubted.look)
 	err = ingest.Run(ctx, ingest.Options{
-		Source: source, Records: records[s.Records], Appender: j.writer, Rejects: rejects{h.quarantine, s.Reference()}, Now: time.Now,
+		Source: source, Records: recordsOf(s.Records), Appender: j.writer, Rejects: rejects{h.quarantine, s.Reference()}, Now: time.Now,
 		Counters: &counters, Refused: refused.add, Times: times(s.Project, s.Local),
 	})
 	stopReports()
@@ -143,8 +144,13 @@ func doubt(isLocal bool, utc, local int64) string {
 		"check the setting before these rows are exported, since rows that are stored do not change", is, wrong, other, right)
 }
 
-// records are the kinds of records by their names in the configuration.
-var records = map[string]ingest.Records{"events": ingest.Events, "people": ingest.People}
+// recordsOf returns the parser's kind of the records that become rows of a stream.
+func recordsOf(stream batch.Stream) ingest.Records {
+	if stream == batch.People {
+		return ingest.People
+	}
+	return ingest.Events
+}
 
 // sealed seals the journal after a source has ended with err, so that the rows
 // read before a failure become durable. The journal may have failed after the

@@ -7,6 +7,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/destination"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/sdk/protocol"
@@ -15,11 +16,11 @@ import (
 // RecoverPipeline implements Operations.
 func (h *Host) RecoverPipeline(ctx context.Context, name string, resend bool) (*operation.Recovery, error) {
 	r, err := h.recoverPipeline(ctx, name, resend)
-	return r, explain(h.config, err)
+	return r, h.dir.Explain(err)
 }
 
 func (h *Host) recoverPipeline(ctx context.Context, name string, resend bool) (*operation.Recovery, error) {
-	p := h.pipeline(name)
+	p := h.config.Pipeline(name)
 	if p == nil {
 		return nil, fmt.Errorf("%w: %s", catalog.ErrUnknownPipeline, name)
 	}
@@ -56,7 +57,7 @@ func (h *Host) recoverPipeline(ctx context.Context, name string, resend bool) (*
 // compareHistory finds the last run that the catalog and the destination both
 // have.
 func (h *Host) compareHistory(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline) (*operation.Recovery, *catalog.Restart, error) {
-	d, err := h.places.configured(ctx, p.Destination, p.Project)
+	d, err := h.places.Configured(ctx, p.Destination, p.Project)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -73,7 +74,7 @@ func (h *Host) compareHistory(ctx context.Context, p *config.Pipeline, stored *p
 	}
 	status := func(number int64) (protocol.Status, error) {
 		s, err := d.Status(ctx, protocol.Run{
-			ProjectID: stored.ProjectID, Pipeline: stored.Name, PipelineID: stored.ID, Stream: stored.Stream, Mode: modeOf(stored.Stream), Number: number,
+			ProjectID: stored.ProjectID, Pipeline: stored.Name, PipelineID: stored.ID, Stream: stored.Stream, Mode: destination.Mode(stored.Stream), Number: number,
 		})
 		if err == nil && s.State == protocol.InDoubt {
 			err = errors.New("the destination still works on a commit; try again in a minute")

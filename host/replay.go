@@ -36,7 +36,7 @@ func (h *Host) replayOne(ctx context.Context, c *config.Collector, e quarantine.
 	// A record that is replayed twice, because of a crash, gets the same ids twice.
 	o.Random = rand.NewChaCha8(sha256.Sum256(append([]byte(e.ID+"\n"), e.Bytes...)))
 	for _, p := range c.Projects {
-		if !isLegacy(p) {
+		if !p.Legacy() {
 			continue
 		}
 		aliases := aliasesOf{h}

@@ -3,13 +3,13 @@ package host
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/api"
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/datadir"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
@@ -39,7 +39,7 @@ const (
 // person must correct: in the configuration, or a catalog or write-ahead log
 // that is not the one of this data directory.
 func (h *Host) Serve(ctx context.Context) error {
-	return explain(h.config, h.serve(ctx))
+	return h.dir.Explain(h.serve(ctx))
 }
 
 func (h *Host) serve(ctx context.Context) error {
@@ -53,11 +53,11 @@ func (h *Host) serve(ctx context.Context) error {
 	if err := h.recover(ctx); err != nil {
 		return err
 	}
-	server, err := api.Listen(filepath.Join(h.config.Host.DataDir, socketFile), h.handlers())
+	server, err := api.Listen(h.dir.Path(datadir.SocketFile), h.handlers())
 	if err != nil {
 		return err
 	}
-	h.log.Info("serving", "data_dir", h.config.Host.DataDir, "sources", len(h.config.Sources)+len(h.config.Collectors)+len(h.config.Mixpanel), "pipelines", len(h.config.Pipelines))
+	h.log.Info("serving", "data_dir", h.dir.Data, "sources", len(h.config.Sources)+len(h.config.Collectors)+len(h.config.Mixpanel), "pipelines", len(h.config.Pipelines))
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	started := make(chan struct{})
@@ -91,8 +91,8 @@ func (h *Host) serve(ctx context.Context) error {
 	wg.Go(func() { h.servePipelines(ctx, cancel) })
 	<-ctx.Done()
 	<-started
-	h.stopBy = time.Now().Add(stopTimeout)
-	closing, stop := h.stopping()
+	h.grace.Begin()
+	closing, stop := h.grace.Context()
 	defer stop()
 	err = h.stopCollectors(closing)
 	wg.Wait()
@@ -117,11 +117,11 @@ func (h *Host) retryTransient(ctx context.Context, message string, do func(conte
 	pauses := lifecycle.Backoff{First: reopenFirst, Limit: reopenLimit}
 	for {
 		err := do(ctx)
-		if err == nil || !isTransient(err) || ctx.Err() != nil {
+		if err == nil || !datadir.IsTransient(err) || ctx.Err() != nil {
 			return err
 		}
 		pause := pauses.Pause()
-		h.log.Error(message, "error", explain(h.config, err), "pause", pause.Round(time.Millisecond))
+		h.log.Error(message, "error", h.dir.Explain(err), "pause", pause.Round(time.Millisecond))
 		if err := lifecycle.Wait(ctx, pause); err != nil {
 			return err
 		}

@@ -20,10 +20,6 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// spillDir is the directory below data_dir in which folds sort. It is emptied
-// when a host starts.
-const spillDir = "spill"
-
 // foldBytes is the most bytes of rows that one fold takes, unless a single
 // segment has more. A host that stops loses at most one fold's work.
 const foldBytes = 4 << 30
@@ -87,7 +83,7 @@ func (h *Host) foldPeople(s *state) folder {
 
 // pulled reports whether a source that pulls writes the state.
 func (s *state) pulled() bool {
-	return s.stream == batch.People && s.project.ProfilesFrom == "mixpanel"
+	return s.stream == batch.People && s.project.ProfilesPulled
 }
 
 // latest folds all sealed rows, and returns the latest generation. It is nil if

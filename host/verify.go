@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/penstock-io/penstock/host/internal/datadir"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/keys"
 	"github.com/penstock-io/penstock/host/internal/operation"
@@ -14,7 +15,7 @@ import (
 // catalog or the journal holds, configured or not.
 func (h *Host) VerifyJournal(ctx context.Context) (*operation.JournalReport, error) {
 	report := &operation.JournalReport{Corruptions: []operation.Corruption{}}
-	ids, err := projectsOf(ctx, h.catalog, h.store)
+	ids, err := datadir.Projects(ctx, h.catalog, h.store)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +67,7 @@ func (h *Host) verifyCatalog(ctx context.Context, id int64, report *operation.Jo
 		return err
 	}
 	report.CatalogFailed = true
-	report.Corruptions = append(report.Corruptions, operation.Corruption{Blob: catalogFile, Place: fmt.Sprintf("project %d", id), Detail: err.Error()})
+	report.Corruptions = append(report.Corruptions, operation.Corruption{Blob: datadir.CatalogFile, Place: fmt.Sprintf("project %d", id), Detail: err.Error()})
 	return nil
 }
 

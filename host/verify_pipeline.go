@@ -10,6 +10,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/destination"
 	"github.com/penstock-io/penstock/host/internal/export"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
@@ -23,11 +24,11 @@ import (
 // VerifyPipeline implements Operations.
 func (h *Host) VerifyPipeline(ctx context.Context, r operation.VerifyRequest) (*operation.Verification, error) {
 	report, err := h.verifyPipeline(ctx, r)
-	return report, explain(h.config, err)
+	return report, h.dir.Explain(err)
 }
 
 func (h *Host) verifyPipeline(ctx context.Context, r operation.VerifyRequest) (*operation.Verification, error) {
-	p := h.pipeline(r.Pipeline)
+	p := h.config.Pipeline(r.Pipeline)
 	if p == nil {
 		return nil, fmt.Errorf("%w: %s", catalog.ErrUnknownPipeline, r.Pipeline)
 	}
@@ -37,7 +38,7 @@ func (h *Host) verifyPipeline(ctx context.Context, r operation.VerifyRequest) (*
 	if err := h.ready(ctx, p); err != nil {
 		return nil, err
 	}
-	d, err := h.places.configured(ctx, p.Destination, p.Project)
+	d, err := h.places.Configured(ctx, p.Destination, p.Project)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +51,7 @@ func (h *Host) verifyPipeline(ctx context.Context, r operation.VerifyRequest) (*
 	}
 	// Events of committed runs never change, so that runs may go on while they are
 	// compared. A set is replaced by the next run.
-	if r.Repair || replaced(p.Stream) {
+	if r.Repair || pipeline.Replaced(p.Stream) {
 		leave, err := h.steps(p.Name).Enter(ctx)
 		if err != nil {
 			return nil, err
@@ -68,7 +69,7 @@ func (h *Host) verifyPipeline(ctx context.Context, r operation.VerifyRequest) (*
 type verification struct {
 	host        *Host
 	pipeline    *config.Pipeline
-	destination *destination
+	destination *destination.Destination
 	request     operation.VerifyRequest
 	stored      *pipeline.Pipeline
 }
@@ -114,11 +115,11 @@ func (v *verification) compare(ctx context.Context) (*operation.Verification, er
 		return nil, err
 	}
 	in := verify.Input{
-		Replaced: replaced(v.pipeline.Stream), From: v.request.From, To: v.request.To, Before: v.stored.Committed.Number,
+		Replaced: pipeline.Replaced(v.pipeline.Stream), From: v.request.From, To: v.request.To, Before: v.stored.Committed.Number,
 	}
 	query := protocol.InventoryQuery{
 		Run: protocol.Run{
-			ProjectID: v.stored.ProjectID, Pipeline: v.stored.Name, PipelineID: v.stored.ID, Stream: v.stored.Stream, Mode: modeOf(v.stored.Stream),
+			ProjectID: v.stored.ProjectID, Pipeline: v.stored.Name, PipelineID: v.stored.ID, Stream: v.stored.Stream, Mode: destination.Mode(v.stored.Stream),
 		},
 		From: v.request.From, To: v.request.To, Deep: v.request.Deep,
 	}
@@ -202,7 +203,7 @@ func (v *verification) committedRun(ctx context.Context, number int64) (*pipelin
 func (v *verification) committed(ctx context.Context, run *pipeline.Run) (verify.Run, error) {
 	out := verify.Run{Number: run.Number, Content: run.Content}
 	query := protocol.InventoryQuery{From: v.request.From, To: v.request.To}
-	for i, part := range run.Parts(v.destination.byZone()) {
+	for i, part := range run.Parts(v.destination.ByZone()) {
 		p := verify.Part{Date: part.Date}
 		if r := run.Receipt; r != nil && i < len(r.Partitions) {
 			got := r.Partitions[i]
@@ -258,7 +259,7 @@ func (v *verification) journaled(ctx context.Context, before *pipeline.Pipeline,
 				continue
 			}
 			date := e.UTCDate
-			if v.destination.byZone() {
+			if v.destination.ByZone() {
 				date = e.ZoneDate
 			}
 			j := days[date.String()]
@@ -331,7 +332,7 @@ func (v *verification) repairRun(ctx context.Context, number int64, parts []int,
 		return err
 	}
 	var total int64
-	for i, part := range run.Parts(v.destination.byZone()) {
+	for i, part := range run.Parts(v.destination.ByZone()) {
 		if slices.Contains(parts, i) {
 			total += pipeline.Sum(part.Extents).Bytes
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/destination"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
@@ -27,12 +28,12 @@ func TestVerifyingDuringRuns(t *testing.T) {
 	p := &config.Pipeline{
 		Name: "events", Project: s.project, Stream: batch.Events, From: day, To: day, Destination: &config.Destination{Type: "localfs", Name: "out"},
 	}
-	stored, err := h.catalog.RegisterPipeline(t.Context(), definition(p), nil, time.Now())
+	stored, err := h.catalog.RegisterPipeline(t.Context(), p.Definition(), nil, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
 	v := &verification{
-		host: h, pipeline: p, destination: &destination{Destination: &plugin.Destination{}}, stored: stored,
+		host: h, pipeline: p, destination: &destination.Destination{Destination: &plugin.Destination{}}, stored: stored,
 		request: operation.VerifyRequest{From: "2100-01-01"}, // the bytes of the journal are not read
 	}
 	compare := func() (in verify.Input, err error) {

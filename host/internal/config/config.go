@@ -1,6 +1,7 @@
 package config
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -8,6 +9,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/diagnostic"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/host/internal/schema"
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
@@ -59,8 +61,8 @@ type Host struct {
 	// MaxBackfill is how far a pipeline may reach back when it is first
 	// registered.
 	MaxBackfill Backfill
-	LogLevel    string // debug, info, warn, error
-	LogFormat   string // text, json
+	LogLevel    slog.Level
+	LogJSON     bool // the log has JSON lines, otherwise text
 }
 
 // Backfill is a span of calendar months or of time.
@@ -93,21 +95,25 @@ type Project struct {
 	ID       int64
 	Token    string // "": none. It is public
 	TimeZone *time.Location
-	Identity string // simplified, original, legacy
-	// ProfilesFrom is the type of the source that writes profiles: collector or
-	// mixpanel.
-	ProfilesFrom string
+	Identity schema.Identity
+	// ProfilesPulled means that a source of type mixpanel writes the project's
+	// profiles; otherwise collectors and files do.
+	ProfilesPulled bool
 
 	hasToken bool // also when its value is not known to a command
 }
+
+// Legacy reports whether events of the project are stored under the ids that their ids
+// are aliases for.
+func (p *Project) Legacy() bool { return p.Identity == schema.Legacy }
 
 // Source is a source block of type files.
 type Source struct {
 	Place
 	Name    string
 	Project *Project
-	Pattern string // absolute, or with a scheme
-	Records string // events, people
+	Pattern string       // absolute, or with a scheme
+	Records batch.Stream // Events or People
 	Follow  bool
 	// Local says that times of events are the wall clock of the project's zone.
 	Local bool

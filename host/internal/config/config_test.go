@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/diagnostic"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/host/internal/schema"
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
@@ -64,13 +66,13 @@ func TestTheExampleInFull(t *testing.T) {
 	}
 	wantHost := Host{
 		DataDir: filepath.Join(here, "data"), PluginDir: filepath.Join(here, "bin/plugins"), Blobs: filepath.Join(here, "data/blobs"), Memory: 64 << 20,
-		MaxBackfill: Backfill{Months: 6, Text: "6 months"}, LogLevel: "info", LogFormat: "text",
+		MaxBackfill: Backfill{Months: 6, Text: "6 months"}, LogLevel: slog.LevelInfo,
 	}
 	c.Host.Place = Place{}
 	if diff := cmp.Diff(wantHost, c.Host, cmp.AllowUnexported(Place{})); diff != "" {
 		t.Error(diff)
 	}
-	if p := c.Projects[0]; p.Name != "shop" || p.ID != 2195193 || p.Token != "0123456789abcdef" || p.TimeZone != time.UTC || p.Identity != "simplified" {
+	if p := c.Projects[0]; p.Name != "shop" || p.ID != 2195193 || p.Token != "0123456789abcdef" || p.TimeZone != time.UTC || p.Identity != schema.Simplified {
 		t.Errorf("project %+v", p)
 	}
 	if s := c.Sources[0]; s.Reference() != "files.import" || s.Project != c.Projects[0] || s.Follow || s.Pattern != filepath.Join(here, "events/*.ndjson.gz") {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"log/slog"
 	"path/filepath"
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -47,8 +48,10 @@ func (l *loader) decodeHost() {
 	}
 	h.Memory = b.integer("memory")
 	h.MaxBackfill, _ = parseBackfill(b.text("max_backfill")) // a wrong text was reported
-	h.LogLevel = b.text("log_level")
-	h.LogFormat = b.text("log_format")
+	if err := h.LogLevel.UnmarshalText([]byte(b.text("log_level"))); err != nil {
+		h.LogLevel = slog.LevelInfo // a wrong text was reported
+	}
+	h.LogJSON = b.text("log_format") == "json"
 	for _, api := range b.blocks["api"] {
 		api.checkAPI()
 	}

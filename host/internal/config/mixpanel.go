@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/sdk/batch"
 )
 
 // Mixpanel is a source block of type mixpanel.
@@ -58,7 +59,7 @@ func (l *loader) decodeMixpanel(raw *hclsyntax.Block) {
 		m.Account = &Account{Username: inner.text("username"), Secret: Secret(inner.text("secret"))}
 	}
 	m.ExportLimit, m.ProfileLimit = b.limit("export_limit", Limit{60, 3, 100}), b.limit("profile_limit", Limit{60, 0, 5})
-	if p := m.Project; p != nil && m.People && p.ProfilesFrom != "mixpanel" {
+	if p := m.Project; p != nil && m.People && !p.ProfilesPulled {
 		if b.has("people") {
 			l.fail(b.at("people"), "Profiles have one authority", "Profiles of the project %q are those of its collector: set profiles_from = \"mixpanel\" in the project to have this source write them, or people = false.", p.Name)
 		}
@@ -90,13 +91,13 @@ func (l *loader) checkAuthorities() {
 		writers[m.Project] = m
 	}
 	for _, s := range l.config.Sources {
-		if s.Project != nil && s.Project.ProfilesFrom == "mixpanel" && s.Records == "people" {
+		if s.Project != nil && s.Project.ProfilesPulled && s.Records == batch.People {
 			at := s.AttributeRange("records")
 			l.fail(&at, "Profiles have one authority", "The project %q has profiles_from = \"mixpanel\": operations on profiles out of files would have no effect.", s.Project.Name)
 		}
 	}
 	for _, p := range l.config.Projects {
-		if p.ProfilesFrom != "mixpanel" || writers[p] != nil || l.partial {
+		if !p.ProfilesPulled || writers[p] != nil || l.partial {
 			continue
 		}
 		at := p.AttributeRange("profiles_from")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/host/internal/schema"
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
@@ -38,7 +39,7 @@ func (l *loader) decodePipeline(raw *hclsyntax.Block) {
 	if b.text("stream") != "" {
 		b.refuseOfOtherStreams(p.Stream)
 	}
-	if p.Stream == batch.Identity && p.Project != nil && p.Project.Identity == "legacy" {
+	if p.Stream == batch.Identity && p.Project != nil && p.Project.Identity == schema.Legacy {
 		at := b.place().AttributeRange("stream")
 		l.fail(&at, "No identity mappings", "project %q has identity = \"legacy\": an alias counts for later events only, and is applied when they are collected. "+
 			"There is nothing to export: leave the pipeline out.", p.Project.Name)

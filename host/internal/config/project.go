@@ -4,7 +4,12 @@ import (
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
+
+	"github.com/penstock-io/penstock/host/internal/schema"
 )
+
+// identities are the kinds of identity management by their names.
+var identities = map[string]schema.Identity{"simplified": schema.Simplified, "original": schema.Original, "legacy": schema.Legacy}
 
 func (l *loader) decodeProjects() {
 	seen, ids := map[string]hcl.Range{}, map[int64]string{}
@@ -14,8 +19,8 @@ func (l *loader) decodeProjects() {
 		}
 		b := l.read(raw, projectBlock)
 		p := &Project{
-			Place: b.place(), Name: raw.Labels[0], ID: b.integer("id"), Token: b.text("token"), Identity: b.text("identity"), TimeZone: time.UTC,
-			ProfilesFrom: b.text("profiles_from"), hasToken: b.has("token"),
+			Place: b.place(), Name: raw.Labels[0], ID: b.integer("id"), Token: b.text("token"), Identity: identities[b.text("identity")], TimeZone: time.UTC,
+			ProfilesPulled: b.text("profiles_from") == "mixpanel", hasToken: b.has("token"),
 		}
 		if zone, err := loadZone(b.text("timezone")); err == nil {
 			p.TimeZone = zone

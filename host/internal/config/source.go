@@ -5,6 +5,8 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/penstock-io/penstock/sdk/batch"
 )
 
 func (l *loader) decodeSources() {
@@ -37,9 +39,18 @@ func (l *loader) decodeSources() {
 func (l *loader) decodeFiles(raw *hclsyntax.Block) {
 	b := l.read(raw, filesBlock)
 	l.config.Sources = append(l.config.Sources, &Source{
-		Place: b.place(), Name: raw.Labels[1], Project: b.project("project"), Pattern: b.text("path"), Records: b.text("records"), Follow: b.flag("follow"),
+		Place: b.place(), Name: raw.Labels[1], Project: b.project("project"), Pattern: b.text("path"), Records: recordsOf(b.text("records")), Follow: b.flag("follow"),
 		Local: b.text("data_timezone") == "project",
 	})
+}
+
+// recordsOf returns the stream that records become rows of; an unknown text was
+// refused.
+func recordsOf(text string) batch.Stream {
+	if text == "people" {
+		return batch.People
+	}
+	return batch.Events
 }
 
 // supportedSources returns the source types that this version has.

@@ -19,3 +19,13 @@ func (g Gate) Enter(ctx context.Context) (leave func(), err error) {
 		return nil, context.Cause(ctx)
 	}
 }
+
+// TryEnter locks the gate if it is open, and reports whether it did.
+func (g Gate) TryEnter() (leave func(), entered bool) {
+	select {
+	case g <- struct{}{}:
+		return func() { <-g }, true
+	default:
+		return nil, false
+	}
+}

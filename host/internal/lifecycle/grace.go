@@ -42,3 +42,11 @@ func (g *Grace) deadline() time.Time {
 	}
 	return g.until
 }
+
+// StopTime is how long a host may take to stop, from the signal to its end: less
+// than the ten seconds after which container runtimes kill. StopLeast is left for
+// plugins, however long the rest took.
+const (
+	StopTime  = 7 * time.Second
+	StopLeast = 2 * time.Second
+)

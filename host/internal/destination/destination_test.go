@@ -1,4 +1,4 @@
-package host
+package destination
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 // be stopped.
 func TestADestinationThatHangsKeepsNoOtherWaiting(t *testing.T) {
 	t.Parallel()
-	ds := newDestinations(&Config{}, plugin.NewManager(plugin.Options{Dir: t.TempDir()}), nil)
+	ds := New(&config.Config{}, plugin.NewManager(plugin.Options{Dir: t.TempDir()}), nil)
 	hanging, well := &config.Destination{Type: "s3", Name: "hanging"}, &config.Destination{Type: "s3", Name: "well"}
 	project := &config.Project{ID: 7}
 	leave, err := ds.destination(hanging).gate.Enter(t.Context())
@@ -27,13 +27,13 @@ func TestADestinationThatHangsKeepsNoOtherWaiting(t *testing.T) {
 	defer leave()
 	ds.destination(well).answer(project.ID, nil)
 
-	if d, err := ds.configured(t.Context(), well, project); err != nil || d.config != well {
+	if d, err := ds.Configured(t.Context(), well, project); err != nil || d.config != well {
 		t.Errorf("the other destination: %v, %v", d, err)
 	}
 	stop := errors.New("the host stops")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(stop)
-	if _, err := ds.configured(ctx, hanging, project); !errors.Is(err, stop) {
+	if _, err := ds.Configured(ctx, hanging, project); !errors.Is(err, stop) {
 		t.Errorf("a pipeline that is stopped while it waits returns %v", err)
 	}
 }
@@ -42,7 +42,7 @@ func TestADestinationThatHangsKeepsNoOtherWaiting(t *testing.T) {
 // another: the race detector watches.
 func TestTargetsAreReadWhileADestinationIsConfigured(t *testing.T) {
 	t.Parallel()
-	ds := newDestinations(&Config{}, plugin.NewManager(plugin.Options{Dir: t.TempDir()}), nil)
+	ds := New(&config.Config{}, plugin.NewManager(plugin.Options{Dir: t.TempDir()}), nil)
 	d := ds.destination(&config.Destination{Type: "s3", Name: "lake"})
 	shop := &config.Pipeline{Project: &config.Project{ID: 7}, Stream: batch.Events}
 	d.answer(7, []protocol.Target{{Stream: batch.Events, URI: "s3://lake/7"}})
@@ -50,7 +50,7 @@ func TestTargetsAreReadWhileADestinationIsConfigured(t *testing.T) {
 	for id := range int64(100) {
 		wg.Go(func() { d.answer(100+id, nil) })
 		wg.Go(func() {
-			if targets := d.targetsOf(shop); len(targets) != 1 || targets[0].URI != "s3://lake/7" {
+			if targets := d.Targets(shop); len(targets) != 1 || targets[0].URI != "s3://lake/7" {
 				t.Errorf("targets %v", targets)
 			}
 		})

@@ -1,4 +1,4 @@
-package host
+package destination
 
 import (
 	"context"
@@ -18,68 +18,70 @@ import (
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-// destinations are the plugins of a configuration's destination blocks.
-type destinations struct {
+// Set holds the plugins of a configuration's destination blocks. It may be used
+// concurrently.
+type Set struct {
 	plugins *plugin.Manager
 	sources diagnostic.Sources
 	log     *slog.Logger
 
 	mu  sync.Mutex
-	all map[*config.Destination]*destination // guarded by mu
+	all map[*config.Destination]*Destination // guarded by mu
 }
 
-func newDestinations(c *Config, plugins *plugin.Manager, log *slog.Logger) *destinations {
-	return &destinations{plugins: plugins, sources: c.Files, log: log, all: map[*config.Destination]*destination{}}
+// New returns the destinations of a configuration. Nothing is started.
+func New(c *config.Config, plugins *plugin.Manager, log *slog.Logger) *Set {
+	return &Set{plugins: plugins, sources: c.Files, log: log, all: map[*config.Destination]*Destination{}}
 }
 
-// destination is a destination block's plugin, with the targets that it
-// answered for each project.
-type destination struct {
+// Destination is a destination block's plugin, with the targets that it
+// Answered for each project.
+type Destination struct {
 	*plugin.Destination
 	config *config.Destination
 	gate   lifecycle.Gate // held while the plugin is configured, which may take minutes
 
 	mu      sync.Mutex
-	targets map[int64][]protocol.Target // by project; guarded by mu
+	answers map[int64][]protocol.Target // by project; guarded by mu
 }
 
-// answered returns the targets that the plugin answered for a project. ok is false
+// Answered returns the targets that the plugin answered for a project. ok is false
 // before it was configured for the project.
-func (d *destination) answered(project int64) (targets []protocol.Target, ok bool) {
+func (d *Destination) Answered(project int64) (targets []protocol.Target, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	targets, ok = d.targets[project]
+	targets, ok = d.answers[project]
 	return targets, ok
 }
 
 // Export implements export.Destination.
-func (d *destination) Export(ctx context.Context, rejected func([]protocol.RejectedRow) error) (export.Session, error) {
+func (d *Destination) Export(ctx context.Context, rejected func([]protocol.RejectedRow) error) (export.Session, error) {
 	return d.Destination.Export(ctx, rejected)
 }
 
 // answer notes the targets that the plugin answered for a project.
-func (d *destination) answer(project int64, targets []protocol.Target) {
+func (d *Destination) answer(project int64, targets []protocol.Target) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.targets[project] = targets
+	d.answers[project] = targets
 }
 
-// byZone reports whether the destination's partitions are dates in the
+// ByZone reports whether the destination's partitions are dates in the
 // project's time zone, and not UTC dates.
-func (d *destination) byZone() bool {
+func (d *Destination) ByZone() bool {
 	return d.Description().Capabilities.Partitioning == protocol.ByProjectDate
 }
 
-// configured starts a destination and configures it for a project, once. A
+// Configured starts a destination and configures it for a project, once. A
 // mistake that the plugin finds in its configuration is a *ConfigurationError;
 // warnings are logged.
-func (ds *destinations) configured(ctx context.Context, c *config.Destination, p *config.Project) (*destination, error) {
-	d, found, err := ds.configure(ctx, c, p)
+func (ds *Set) Configured(ctx context.Context, c *config.Destination, p *config.Project) (*Destination, error) {
+	d, found, err := ds.Configure(ctx, c, p)
 	if err != nil {
 		return nil, err
 	}
 	if found.HasErrors() {
-		return nil, &ConfigurationError{Diagnostics{list: found, sources: ds.sources}}
+		return nil, &diagnostic.ConfigurationError{Diagnostics: diagnostic.Found{List: found, Sources: ds.sources}}
 	}
 	for _, w := range found {
 		ds.log.Warn(w.Summary, "destination", c.Reference(), "detail", w.Detail)
@@ -87,26 +89,34 @@ func (ds *destinations) configured(ctx context.Context, c *config.Destination, p
 	return d, nil
 }
 
+// Asked returns the destination of a block; nil before it was configured for any
+// project.
+func (ds *Set) Asked(c *config.Destination) *Destination {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	return ds.all[c]
+}
+
 // destination returns the destination of a block. Nothing is started.
-func (ds *destinations) destination(c *config.Destination) *destination {
+func (ds *Set) destination(c *config.Destination) *Destination {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
 	d := ds.all[c]
 	if d == nil {
-		d = &destination{
-			Destination: ds.plugins.Destination(c.Type, c.Name), config: c, gate: lifecycle.NewGate(), targets: map[int64][]protocol.Target{},
+		d = &Destination{
+			Destination: ds.plugins.Destination(c.Type, c.Name), config: c, gate: lifecycle.NewGate(), answers: map[int64][]protocol.Target{},
 		}
 		ds.all[c] = d
 	}
 	return d
 }
 
-// configure starts a destination and configures it for a project, once. The
+// Configure starts a destination and configures it for a project, once. The
 // plugin's diagnostics are returned with the places of the attributes. A plugin
 // that hangs or crashes keeps no other destination waiting.
-func (ds *destinations) configure(ctx context.Context, c *config.Destination, p *config.Project) (*destination, diagnostic.Diagnostics, error) {
+func (ds *Set) Configure(ctx context.Context, c *config.Destination, p *config.Project) (*Destination, diagnostic.Diagnostics, error) {
 	d := ds.destination(c)
-	if _, ok := d.answered(p.ID); ok {
+	if _, ok := d.Answered(p.ID); ok {
 		return d, nil, nil
 	}
 	leave, err := d.gate.Enter(ctx)
@@ -114,7 +124,7 @@ func (ds *destinations) configure(ctx context.Context, c *config.Destination, p 
 		return nil, nil, fmt.Errorf("configure destination %s: %w", c.Reference(), err)
 	}
 	defer leave()
-	if _, ok := d.answered(p.ID); ok {
+	if _, ok := d.Answered(p.ID); ok {
 		return d, nil, nil
 	}
 	answer, err := d.Configure(ctx, protocol.Project{ID: p.ID, Name: p.Name, TimeZone: p.TimeZone.String(), Token: p.Token}, c.JSON)
@@ -135,10 +145,10 @@ func (ds *destinations) configure(ctx context.Context, c *config.Destination, p 
 	return d, found, nil
 }
 
-// unable returns a diagnostic if a destination does not take the stream of a
+// Unable returns a diagnostic if a destination does not take the stream of a
 // pipeline, otherwise nil.
-func (d *destination) unable(p *config.Pipeline) *hcl.Diagnostic {
-	can, mode, how := d.Description().Capabilities, modeOf(p.Stream), "add rows"
+func (d *Destination) Unable(p *config.Pipeline) *hcl.Diagnostic {
+	can, mode, how := d.Description().Capabilities, Mode(p.Stream), "add rows"
 	if mode == protocol.Replace {
 		how = "replace a set"
 	}
@@ -158,10 +168,10 @@ func (d *destination) unable(p *config.Pipeline) *hcl.Diagnostic {
 	}
 }
 
-// targetsOf are the places that a pipeline writes to.
-func (d *destination) targetsOf(p *config.Pipeline) []pipeline.Target {
+// Targets returns the places that a pipeline writes to.
+func (d *Destination) Targets(p *config.Pipeline) []pipeline.Target {
 	var targets []pipeline.Target
-	answered, _ := d.answered(p.Project.ID)
+	answered, _ := d.Answered(p.Project.ID)
 	for _, t := range answered {
 		if t.Stream == p.Stream {
 			targets = append(targets, pipeline.Target{ProjectID: p.Project.ID, Stream: t.Stream, URI: t.URI})

@@ -1,4 +1,4 @@
-package host
+package destination
 
 import (
 	"strings"
@@ -11,9 +11,9 @@ import (
 // plugin does: it is not started as another user instead.
 func TestSetupStartsThePluginAsItsUser(t *testing.T) {
 	t.Parallel()
-	c := &Config{Destinations: []*config.Destination{{Type: "s3", Name: "lake"}}}
+	c := &config.Config{Destinations: []*config.Destination{{Type: "s3", Name: "lake"}}}
 	c.Host.PluginDir, c.Host.PluginUser = t.TempDir(), "no-such-user"
-	_, err := SetupDestination(t.Context(), c, "s3.lake", false)
+	_, err := AskSetup(t.Context(), c, "s3.lake", false)
 	if err == nil || !strings.Contains(err.Error(), "user no-such-user") {
 		t.Errorf("it says %v", err)
 	}

@@ -1,4 +1,4 @@
-package listener_test
+package listen_test
 
 import (
 	"errors"
@@ -9,7 +9,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/penstock-io/penstock/host/internal/source/collector/listener"
+	"github.com/penstock-io/penstock/host/internal/listen"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -21,7 +21,7 @@ func listening(t *testing.T, limit int) (net.Listener, <-chan net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := listener.Limit(inner, limit)
+	l := listen.Limit(inner, limit)
 	accepted := make(chan net.Conn)
 	go func() {
 		defer close(accepted)

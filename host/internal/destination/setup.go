@@ -1,10 +1,9 @@
-package host
+package destination
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 
@@ -12,44 +11,45 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/diagnostic"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/plugin"
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
-// DestinationSetup are the steps that prepare a service for a destination.
-type DestinationSetup struct {
-	Destination string      `json:"destination"` // "s3.lake"
-	Steps       []SetupStep `json:"steps"`
+// Setup are the steps that prepare a service for a destination.
+type Setup struct {
+	Destination string `json:"destination"` // "s3.lake"
+	Steps       []Step `json:"steps"`
 }
 
-// SetupStep is a piece of a shell script or of a Terraform file.
-type SetupStep struct {
+// Step is a piece of a shell script or of a Terraform file.
+type Step struct {
 	Title string `json:"title"`
 	Text  string `json:"text"`
 }
 
-// SetupDestination asks a destination's plugin for the steps that prepare its
+// AskSetup asks a destination's plugin for the steps that prepare its
 // service, as commands or for Terraform. It needs no data directory and no value
 // of a secret. Mistakes that the plugin finds are a *ConfigurationError.
-func SetupDestination(ctx context.Context, c *Config, name string, terraform bool) (*DestinationSetup, error) {
+func AskSetup(ctx context.Context, c *config.Config, name string, terraform bool) (*Setup, error) {
 	i := slices.IndexFunc(c.Destinations, func(d *config.Destination) bool { return d.Reference() == name })
 	if i < 0 {
 		return nil, fmt.Errorf("the configuration has no destination %q; it has %s", name, references(c))
 	}
-	user := &pluginUser{}
-	if err := user.find(c.Host.PluginUser); err != nil {
+	user, err := plugin.LookupUser(c.Host.PluginUser)
+	if err != nil {
 		return nil, err
 	}
-	manager := plugin.NewManager(plugin.Options{Dir: c.Host.PluginDir, CacheDir: cacheDir(), User: user.user})
+	manager := plugin.NewManager(plugin.Options{Dir: c.Host.PluginDir, CacheDir: plugin.UserCacheDir(), User: user})
 	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lifecycle.StopTime)
 		defer cancel()
 		manager.Stop(ctx)
 	}()
 	return setup(ctx, c, c.Destinations[i], manager, terraform)
 }
 
-func references(c *Config) string {
+func references(c *config.Config) string {
 	var names []string
 	for _, d := range c.Destinations {
 		names = append(names, d.Reference())
@@ -60,13 +60,12 @@ func references(c *Config) string {
 	return strings.Join(names, ", ")
 }
 
-func setup(ctx context.Context, c *Config, d *config.Destination, manager *plugin.Manager, terraform bool) (*DestinationSetup, error) {
+func setup(ctx context.Context, c *config.Config, d *config.Destination, manager *plugin.Manager, terraform bool) (*Setup, error) {
 	request := protocol.SetupRequest{Config: d.JSON, Unknown: d.Unknown, Format: protocol.SetupCommands}
 	if terraform {
 		request.Format = protocol.SetupTerraform
 	}
-	v := validation{config: c, destinations: newDestinations(c, manager, slog.New(slog.DiscardHandler))}
-	for _, p := range v.projects(d) {
+	for _, p := range Projects(c, d) {
 		request.Projects = append(request.Projects, protocol.Project{ID: p.ID, Name: p.Name, TimeZone: p.TimeZone.String(), Token: p.Token})
 	}
 	answer, err := manager.Destination(d.Type, d.Name).Setup(ctx, request)
@@ -83,11 +82,11 @@ func setup(ctx context.Context, c *Config, d *config.Destination, manager *plugi
 		}
 	}
 	if len(found) > 0 {
-		return nil, &ConfigurationError{Diagnostics{list: found, sources: c.Files}}
+		return nil, &diagnostic.ConfigurationError{Diagnostics: diagnostic.Found{List: found, Sources: c.Files}}
 	}
-	out := &DestinationSetup{Destination: d.Reference(), Steps: []SetupStep{}}
+	out := &Setup{Destination: d.Reference(), Steps: []Step{}}
 	for _, s := range answer.Steps {
-		out.Steps = append(out.Steps, SetupStep(s))
+		out.Steps = append(out.Steps, Step(s))
 	}
 	return out, nil
 }

@@ -1,4 +1,4 @@
-package host
+package validate
 
 import (
 	"context"
@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
 
 	"github.com/hashicorp/hcl/v2"
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/datadir"
+	"github.com/penstock-io/penstock/host/internal/destination"
 	"github.com/penstock-io/penstock/host/internal/diagnostic"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
@@ -24,8 +25,8 @@ type stored struct {
 	ctx context.Context
 
 	dir       string // data directory; "": none was looked into
-	locks     locks
-	scratch   scratch
+	locks     datadir.Locks
+	scratch   datadir.Scratch
 	catalog   *catalog.Catalog
 	projects  []catalog.Project
 	pipelines map[string]*pipeline.Pipeline
@@ -39,7 +40,8 @@ func (s *stored) open(dataDir string) {
 	}
 	s.close()
 	*s = stored{ctx: s.ctx, dir: dataDir, pipelines: map[string]*pipeline.Pipeline{}}
-	path := filepath.Join(dataDir, catalogFile)
+	d := datadir.Dir{Data: dataDir}
+	path := d.Path(datadir.CatalogFile)
 	switch _, err := os.Stat(path); {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return // the data directory itself is checked elsewhere
@@ -47,11 +49,11 @@ func (s *stored) open(dataDir string) {
 		s.err = err
 		return
 	}
-	var locked *LockedError
-	if s.locks, s.err = lockForLook(dataDir); errors.As(s.err, &locked) {
+	var locked *datadir.LockedError
+	if s.locks, s.err = d.LockForLook(); errors.As(s.err, &locked) {
 		s.catalog, s.err = catalog.LookShared(s.ctx, path)
 	} else if s.err == nil {
-		s.catalog, s.err = catalog.Look(s.ctx, path, s.scratch.path)
+		s.catalog, s.err = catalog.Look(s.ctx, path, s.scratch.Path)
 	}
 	if s.err != nil {
 		return
@@ -88,7 +90,7 @@ func (s *stored) registered(dataDir, name string) (from journal.Day, ok bool) {
 
 // compareProjects reports projects that were registered with another id or
 // time zone.
-func (s *stored) compareProjects(c *Config) diagnostic.Diagnostics {
+func (s *stored) compareProjects(c *config.Config) diagnostic.Diagnostics {
 	var found diagnostic.Diagnostics
 	for _, p := range c.Projects {
 		for _, registered := range s.projects {
@@ -119,14 +121,14 @@ func compareProject(p *config.Project, registered catalog.Project, dataDir strin
 }
 
 // comparePipelines reports pipelines that were registered otherwise.
-func (s *stored) comparePipelines(c *Config) diagnostic.Diagnostics {
+func (s *stored) comparePipelines(c *config.Config) diagnostic.Diagnostics {
 	var found diagnostic.Diagnostics
 	for _, p := range c.Pipelines {
 		registered := s.pipelines[p.Name]
 		if registered == nil || p.Project == nil || p.Destination == nil {
 			continue
 		}
-		if mistake := refused(p, registered.Unchanged(definition(p))); mistake != nil {
+		if mistake := destination.Refused(p, registered.Unchanged(p.Definition())); mistake != nil {
 			found = append(found, mistake)
 		}
 	}
@@ -139,5 +141,5 @@ func (s *stored) compareTargets(p *config.Pipeline, targets []pipeline.Target) *
 	if s.catalog == nil || s.err != nil || p.Adopt {
 		return nil
 	}
-	return refused(p, s.catalog.TargetsTaken(s.ctx, definition(p), targets))
+	return destination.Refused(p, s.catalog.TargetsTaken(s.ctx, p.Definition(), targets))
 }

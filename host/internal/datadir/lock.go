@@ -1,11 +1,10 @@
-package host
+package datadir
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,15 +15,6 @@ import (
 	"github.com/penstock-io/penstock/host/internal/private"
 )
 
-// Names in a data directory.
-const (
-	lockFile      = "penstock.lock"
-	socketFile    = "penstock.sock"
-	catalogFile   = "catalog.db"
-	quarantineDir = "quarantine"
-	runDir        = "run"
-)
-
 // LockedError says that another process owns a data directory, or one that
 // belongs to it.
 type LockedError struct{ DataDir, Owner string }
@@ -33,38 +23,33 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("the directory %s is in use by another penstock (process %s)", e.DataDir, e.Owner)
 }
 
-// within reports whether a directory lies in another one.
-func within(dir, other string) bool {
-	relative, err := filepath.Rel(other, dir)
-	return err == nil && filepath.IsLocal(relative)
-}
-
-// lockPatience is how long a host waits for a data directory: commands hold it
-// for moments.
+// Patience is how long a host waits for a data directory, looking again after each
+// Pause: commands hold it for moments.
 const (
-	lockPatience = 5 * time.Second
-	lockPause    = 50 * time.Millisecond
+	Patience = 5 * time.Second
+	Pause    = 50 * time.Millisecond
 )
 
-// waitLock is lock, with patience.
-func waitLock(ctx context.Context, dataDir string) (*os.File, error) {
+// LockData takes the data directory, which is made when it is missing. It waits for
+// Patience. The caller closes the lock.
+func (d Dir) LockData(ctx context.Context) (Locks, error) {
 	for began := time.Now(); ; {
-		f, err := lock(dataDir)
+		f, err := d.TryLock()
 		var locked *LockedError
-		if !errors.As(err, &locked) || time.Since(began) > lockPatience {
+		if !errors.As(err, &locked) || time.Since(began) > Patience {
 			return f, err
 		}
-		if err := lifecycle.Wait(ctx, lockPause); err != nil {
+		if err := lifecycle.Wait(ctx, Pause); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// locks are the locks of the directories of a host.
-type locks []*os.File
+// Locks are the locks of the directories of a host.
+type Locks []*os.File
 
 // Close gives the directories back.
-func (l locks) Close() error {
+func (l Locks) Close() error {
 	var err error
 	for _, f := range l {
 		err = errors.Join(err, f.Close())
@@ -72,56 +57,44 @@ func (l locks) Close() error {
 	return err
 }
 
-// lockAll takes the data directory of a configuration, and the directory of its
-// blobs if that lies elsewhere. The caller closes the locks.
-func lockAll(ctx context.Context, c *Config) (locks, error) {
-	f, err := waitLock(ctx, c.Host.DataDir)
+// LockAll takes the data directory, and the directory of the blobs if that lies
+// elsewhere. The caller closes the locks.
+func (d Dir) LockAll(ctx context.Context) (Locks, error) {
+	held, err := d.LockData(ctx)
 	if err != nil {
 		return nil, err
 	}
-	held, err := lockBlobs(c, locks{f})
+	held, err = d.LockBlobs(held)
 	if err != nil {
 		return nil, errors.Join(err, held.Close())
 	}
 	return held, nil
 }
 
-// lockBlobs adds the lock of the directory of blobs to that of the data
+// LockBlobs adds the lock of the directory of blobs to that of the data
 // directory, unless the one lies in the other.
-func lockBlobs(c *Config, held locks) (locks, error) {
-	if within(c.Host.Blobs, c.Host.DataDir) {
+func (d Dir) LockBlobs(held Locks) (Locks, error) {
+	if !d.Apart() {
 		return held, nil
 	}
-	f, err := lock(c.Host.Blobs)
+	f, err := lock(d.Blobs)
 	if err != nil {
 		return held, err
 	}
 	return append(held, f), nil
 }
 
-// NoDataDirError says that the data directory of a configuration does not exist.
-type NoDataDirError struct{ DataDir string }
-
-func (e *NoDataDirError) Error() string {
-	return fmt.Sprintf("the data directory %s does not exist: data_dir may be mistyped, or no host has run with it yet (penstock run makes it)", e.DataDir)
-}
-
-// CheckDataDir returns a *NoDataDirError if the data directory of a configuration
-// does not exist.
-func CheckDataDir(c *Config) error {
-	info, err := os.Stat(c.Host.DataDir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return &NoDataDirError{c.Host.DataDir}
-	case err != nil:
-		return fmt.Errorf("use data directory: %w", err)
-	case !info.IsDir():
-		return fmt.Errorf("the data directory %s is a file: name a directory as data_dir", c.Host.DataDir)
+// TryLock takes the data directory, which is made when it is missing. The lock ends
+// with the process. A directory that another process owns is a *LockedError.
+func (d Dir) TryLock() (Locks, error) {
+	f, err := lock(d.Data)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	return Locks{f}, nil
 }
 
-// lock takes the data directory, which is made when it is missing. The lock
+// lock takes a directory, which is made when it is missing. The lock
 // ends with the process.
 func lock(dataDir string) (*os.File, error) {
 	if err := private.MakeDir(dataDir); err != nil {

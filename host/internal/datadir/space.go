@@ -1,4 +1,4 @@
-package host
+package datadir
 
 import (
 	"errors"
@@ -9,15 +9,15 @@ import (
 	"github.com/penstock-io/penstock/host/internal/catalog"
 )
 
-// explain adds to an error of a disk that is full how full the host's own
+// Explain adds to an error of a disk that is full how full the host's own
 // disks are, and what to do.
-func explain(c *Config, err error) error {
+func (d Dir) Explain(err error) error {
 	if err == nil || !diskFailed(err) {
 		return err
 	}
-	directories := []string{c.Host.DataDir}
-	if !within(c.Host.Blobs, c.Host.DataDir) {
-		directories = append(directories, c.Host.Blobs)
+	directories := []string{d.Data}
+	if d.Apart() {
+		directories = append(directories, d.Blobs)
 	}
 	var free []string
 	for _, dir := range directories {
@@ -40,11 +40,11 @@ func Hint(err error) string {
 	return ""
 }
 
-// isTransient reports whether a host that serves should go on after err and try
+// IsTransient reports whether a host that serves should go on after err and try
 // again: the operating system refused something, such as room on a disk or
 // access to a file, which may pass without a change of the configuration. A file
 // that is missing does not come back by itself.
-func isTransient(err error) bool {
+func IsTransient(err error) bool {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
 		return errno != syscall.ENOENT && errno != syscall.ENOTDIR

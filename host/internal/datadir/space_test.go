@@ -1,4 +1,4 @@
-package host
+package datadir
 
 import (
 	"errors"
@@ -25,8 +25,8 @@ func TestIsTransient(t *testing.T) {
 		{&fs.PathError{Op: "read", Path: "x", Err: syscall.EIO}, true},
 		{&fs.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}, false},
 	} {
-		if got := isTransient(tt.err); got != tt.want {
-			t.Errorf("isTransient(%v) is %v", tt.err, got)
+		if got := IsTransient(tt.err); got != tt.want {
+			t.Errorf("IsTransient(%v) is %v", tt.err, got)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package host
+package listen
 
 import (
 	"crypto/ecdsa"

@@ -1,0 +1,75 @@
+package listen
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
+)
+
+// certificate is a certificate in files that may be renewed while it is used. No
+// connection waits while another one has the files read.
+type certificate struct {
+	cert, key string
+	log       *slog.Logger
+	reading   lifecycle.Gate // held while the files are read
+	current   atomic.Pointer[pair]
+}
+
+// pair is a certificate with its key.
+type pair struct {
+	loaded *tls.Certificate
+	stamp  [2]time.Time // times of modification of the files that were read last
+}
+
+// certificates returns the settings of a listener with a certificate and its key.
+// The files are read again when they were written since the last time; while
+// they do not fit each other, the certificate that was loaded last is used.
+func certificates(cert, key string, log *slog.Logger) (*tls.Config, error) {
+	c := &certificate{cert: cert, key: key, log: log, reading: lifecycle.NewGate()}
+	if err := c.load(c.written()); err != nil {
+		return nil, err
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}, nil
+}
+
+// get returns the certificate that is in the files. During its renewal, another
+// connection gets the one before.
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	leave, entered := c.reading.TryEnter()
+	if !entered {
+		return c.current.Load().loaded, nil
+	}
+	defer leave()
+	if stamp := c.written(); stamp != c.current.Load().stamp {
+		if err := c.load(stamp); err != nil {
+			c.log.Warn("could not load the renewed certificate; the one before is still used", "error", err)
+			c.current.Store(&pair{loaded: c.current.Load().loaded, stamp: stamp})
+		}
+	}
+	return c.current.Load().loaded, nil
+}
+
+// load reads the files, which were written at stamp.
+func (c *certificate) load(stamp [2]time.Time) error {
+	loaded, err := tls.LoadX509KeyPair(c.cert, c.key)
+	if err != nil {
+		return fmt.Errorf("read the certificate %s with the key %s: %w", c.cert, c.key, err)
+	}
+	c.current.Store(&pair{loaded: &loaded, stamp: stamp})
+	return nil
+}
+
+// written returns when the files were written; zero for a file that is missing.
+func (c *certificate) written() (stamp [2]time.Time) {
+	for i, path := range [...]string{c.cert, c.key} {
+		if info, err := os.Stat(path); err == nil {
+			stamp[i] = info.ModTime()
+		}
+	}
+	return stamp
+}
