@@ -236,11 +236,10 @@ func (p *puller) reportDownload(q mixpanel.Query, bytes int64) {
 }
 
 // reportWait says that a query waits for the budget, unless it is for moments.
-func (p *puller) reportWait() {
-	now := time.Now()
-	if at := p.budget.Next(now); at.Sub(now) > 5*time.Second {
+func (p *puller) reportWait(until time.Time) {
+	if time.Until(until) > 5*time.Second {
 		p.host.observer.Report(progress.Report{
-			Stage: "pull", Name: p.config.Reference(), Text: fmt.Sprintf("waits for the limit on queries until %s UTC", at.UTC().Format("15:04:05")),
+			Stage: "pull", Name: p.config.Reference(), Text: fmt.Sprintf("waits for the limit on queries until %s UTC", until.UTC().Format("15:04:05")),
 		})
 	}
 }
@@ -289,46 +288,37 @@ func (h *Host) pullAll(ctx context.Context, retryFor time.Duration, summary *ope
 }
 
 // catchUp pulls until nothing is due. Transient errors are retried for at most
-// retryFor, counted from the first in a row.
+// retryFor without a query that succeeds.
 func (p *puller) catchUp(ctx context.Context, retryFor time.Duration, done *pulled) error {
 	store := p.store(done)
 	if err := p.source.Resume(ctx, store); err != nil {
 		return err
 	}
-	var failing time.Time
+	failing, queries := time.Now(), 0
 	var last error
 	for {
-		q, at, _ := p.source.Next()
-		now := time.Now()
-		if at.After(now) {
-			if !p.source.Failing() {
-				return nil
-			}
-			if failing.IsZero() { // reset by another day, which was pulled
-				failing = now
-			}
-			if at.Sub(failing) > retryFor {
-				return last
-			}
-			if err := lifecycle.Wait(ctx, at.Sub(now)); err != nil {
-				return err
-			}
-			continue
-		}
-		p.reportWait()
-		err := p.source.Pull(ctx, q, store)
+		err := p.source.PullDue(ctx, p.reportWait, store)
 		switch {
+		case err == nil && (last == nil || !p.source.Failing()):
+			return nil
 		case err == nil:
-			failing = time.Time{}
-			continue
 		case ctx.Err() != nil || mixpanel.KindOf(err) == 0 || mixpanel.NeedsPerson(err):
 			return err
-		case failing.IsZero():
-			failing = now
+		default:
+			last = err
+			p.host.log.Warn("could not pull; will retry", "source", p.config.Reference(), "error", err)
 		}
-		last = err
-		p.host.log.Warn("could not pull; will retry", "source", p.config.Reference(), "days", q.String(), "error", err)
-		if p.budget.Next(time.Now()).Sub(failing) > retryFor && mixpanel.Blocks(err) || time.Since(failing) > retryFor {
+		if n := done.result().Queries; n > queries {
+			failing, queries = time.Now(), n
+		}
+		_, at, _ := p.source.Next()
+		if free := p.budget.Next(time.Now()); free.After(at) {
+			at = free
+		}
+		if at.Sub(failing) > retryFor {
+			return last
+		}
+		if err := lifecycle.Wait(ctx, time.Until(at)); err != nil {
 			return err
 		}
 	}
@@ -371,16 +361,15 @@ func (p *puller) serve(ctx context.Context) {
 	}
 }
 
-// serveStep carries out the query that is due, or waits.
+// serveStep carries out the queries that are due, or waits.
 func (p *puller) serveStep(ctx context.Context, store mixpanel.Store) error {
-	q, at, _ := p.source.Next()
+	_, at, _ := p.source.Next()
 	if pause := time.Until(at); pause > 0 {
 		// An error of waiting is the end of serving.
 		_ = lifecycle.Wait(ctx, min(pause, pullLook))
 		return nil
 	}
-	p.reportWait()
-	return p.source.Pull(ctx, q, store)
+	return p.source.PullDue(ctx, p.reportWait, store)
 }
 
 // pull returns the source of a name.
@@ -403,15 +392,11 @@ func (h *Host) PullSource(ctx context.Context, name string, from, to string) (*o
 		return nil, err
 	}
 	done := newPulled(p)
-	for _, q := range p.source.Split(days[0], days[1]) {
-		p.reportWait()
-		if err := p.source.Pull(ctx, q, p.store(done)); err != nil {
-			s := done.result()
-			s.Error = err.Error()
-			return &s, nil
-		}
-	}
+	err = p.source.PullDays(ctx, days[0], days[1], p.reportWait, p.store(done))
 	s := done.result()
+	if err != nil {
+		s.Error = err.Error()
+	}
 	return &s, nil
 }
 

@@ -28,11 +28,8 @@ func (p *puller) status() operation.PullStatus {
 	now := p.source.Status()
 	s := operation.PullStatus{
 		Name: p.config.Reference(), Project: p.config.Project.Name, From: now.From.String(), Done: now.Done, Missing: now.Forecast.Days,
-		Fetched: now.Fetched, Next: now.Next.String(), Why: now.Next.Why.String(), NextAt: now.NextAt, WaitsForLimit: now.Waits, QueriesLeft: now.Left,
+		InFlight: now.InFlight.String(), Fetched: now.InFlight.Bytes, Next: now.Next.String(), Why: now.Next.Why.String(), NextAt: now.NextAt, WaitsForLimit: now.Waits, QueriesLeft: now.Left,
 		CatchUpQueries: now.Forecast.Queries, Profiles: now.Profiles,
-	}
-	if now.InFlight != nil {
-		s.InFlight = now.InFlight.String()
 	}
 	if now.Forecast.Days > 0 && !now.Forecast.At.IsZero() {
 		s.CaughtUpAt = &now.Forecast.At

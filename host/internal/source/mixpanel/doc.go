@@ -16,7 +16,8 @@
 //
 // A process that dies while it downloads leaves a .part file, which is removed; one
 // that dies after the rename leaves a spool that the next one hands on, without
-// another query. The disk bounds a spool: a source has one at a time.
+// another query. The disk bounds a spool: a source has at most four at a time, some of
+// them being downloaded while another is stored.
 //
 // Promises:
 //

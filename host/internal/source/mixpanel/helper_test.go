@@ -125,6 +125,11 @@ func (w *world) open() {
 	}
 }
 
+// carryOut carries out one query.
+func (w *world) carryOut(q Query) error {
+	return w.source.fly(w.t.Context(), w.source.begin(q), w.kept.store)
+}
+
 // pull carries out the query that is due.
 func (w *world) pull() (Query, error) {
 	w.t.Helper()
@@ -132,7 +137,7 @@ func (w *world) pull() (Query, error) {
 	if !ok || at.After(w.clock.now()) {
 		w.t.Fatalf("nothing is due: %s at %s", q, at)
 	}
-	return q, w.source.Pull(w.t.Context(), q, w.kept.store)
+	return q, w.carryOut(q)
 }
 
 // pullAll carries out queries until none is due, and returns them.
@@ -143,7 +148,7 @@ func (w *world) pullAll() (queries []string) {
 		if !ok || at.After(w.clock.now()) {
 			return queries
 		}
-		if err := w.source.Pull(w.t.Context(), q, w.kept.store); err != nil {
+		if err := w.carryOut(q); err != nil {
 			w.t.Fatal(err)
 		}
 		queries = append(queries, fmt.Sprintf("%s %s", q, q.Why))

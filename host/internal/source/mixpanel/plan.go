@@ -38,7 +38,7 @@ const (
 	settle = time.Hour
 	// todayEvery is how often the day that has not ended is pulled.
 	todayEvery = time.Hour
-	// querySize is about how many bytes a query for several days brings.
+	// querySize is about how many bytes a query for several days brings at most.
 	querySize = 256 << 20
 	// queryDays is the most days of a query.
 	queryDays = 31
@@ -67,12 +67,24 @@ type schedule struct {
 	zone     *time.Location
 	days     map[journal.Day]dayState
 	held     map[journal.Day]time.Time // not before: the day failed
+	claimed  map[journal.Day]int       // queries for the day that are under way
+	share    int64                     // bytes that days of a query have together, at most
 }
 
 func (s *schedule) clone() *schedule {
 	c := *s
-	c.days, c.held = maps.Clone(s.days), maps.Clone(s.held)
+	c.days, c.held, c.claimed = maps.Clone(s.days), maps.Clone(s.held), map[journal.Day]int{}
 	return &c
+}
+
+// claim adds to the number of queries that are under way for the days of q. Such
+// days are not due.
+func (s *schedule) claim(q Query, n int) {
+	for d := q.From; d <= q.To; d++ {
+		if s.claimed[d] += n; s.claimed[d] == 0 {
+			delete(s.claimed, d)
+		}
+	}
 }
 
 // today is the date of an instant where the project has its dates.
@@ -89,6 +101,9 @@ func (s *schedule) begins(d journal.Day) time.Time {
 
 // due returns when a day is to be pulled next, and why; ok is false if it is not.
 func (s *schedule) due(d, today journal.Day) (why Class, at time.Time, ok bool) {
+	if s.claimed[d] > 0 {
+		return 0, time.Time{}, false
+	}
 	state, known := s.days[d]
 	pulled := time.UnixMilli(state.Pulled)
 	recent := d >= today-journal.Day(s.lookback) || d == today-1
@@ -154,7 +169,7 @@ func (s *schedule) extend(d, today journal.Day, why Class, now time.Time) journa
 		other, at, pending := s.due(from-1, today)
 		size, _ := s.size(from - 1)
 		total += size
-		if !pending || other != why || at.After(now) || !s.held[from-1].IsZero() || total > querySize {
+		if !pending || other != why || at.After(now) || !s.held[from-1].IsZero() || total > s.share {
 			break
 		}
 	}

@@ -24,7 +24,7 @@ func day(t *testing.T, s string) journal.Day {
 }
 
 func newSchedule(t *testing.T, from string) *schedule {
-	return &schedule{from: day(t, from), lookback: 10, zone: time.UTC, days: map[journal.Day]dayState{}, held: map[journal.Day]time.Time{}}
+	return &schedule{from: day(t, from), lookback: 10, zone: time.UTC, days: map[journal.Day]dayState{}, held: map[journal.Day]time.Time{}, claimed: map[journal.Day]int{}, share: querySize}
 }
 
 // run carries out a schedule under a budget until no day is missing, with days of
@@ -364,7 +364,7 @@ func TestSplit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	texts := func() (all []string) {
-		for _, q := range w.source.Split(day(t, "2026-04-01"), day(t, "2026-05-15")) {
+		for _, q := range w.source.split(day(t, "2026-04-01"), day(t, "2026-05-15")) {
 			all = append(all, q.String())
 		}
 		return all

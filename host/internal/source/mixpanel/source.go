@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync"
 	"time"
@@ -40,13 +41,13 @@ type Options struct {
 // piece. It reads the pieces to their end.
 type Store func(ctx context.Context, d *Download, pieces ingest.Source) error
 
-// Source pulls one project. Its methods may be called concurrently; queries of one
-// source for events are carried out one after the other, and so are those for
-// profiles.
+// Source pulls one project. Its methods may be called concurrently. Downloads of
+// events are stored one after the other, and profiles are read one set after the
+// other.
 type Source struct {
-	o    Options
-	turn chan struct{} // held while a query for events is carried out
-	full chan struct{} // held while profiles are read
+	o       Options
+	storing chan struct{} // held while a download is stored
+	full    chan struct{} // held while profiles are read
 
 	mu       sync.Mutex
 	schedule schedule
@@ -56,9 +57,10 @@ type Source struct {
 	staleDays, staleProfiles bool
 
 	failures map[journal.Day]int // in a row
-	running  *Query
-	fetched  int64
-	err      error
+	flights  []*flight
+	asked    time.Time // of the latest query, in whole milliseconds
+	ended    time.Time // when a download was stored last
+	err      error     // of the last query
 	profiles profilesState
 }
 
@@ -74,10 +76,10 @@ type profilesState struct {
 // Open opens a source. It asks Mixpanel nothing, and makes and changes no file.
 func Open(o Options) (*Source, error) {
 	s := &Source{
-		o: o, turn: make(chan struct{}, 1), full: make(chan struct{}, 1), cursors: map[string][]byte{}, failures: map[journal.Day]int{},
+		o: o, storing: make(chan struct{}, 1), full: make(chan struct{}, 1), cursors: map[string][]byte{}, failures: map[journal.Day]int{},
 		schedule: schedule{
 			from: o.From, lookback: int((o.Lookback + 24*time.Hour - 1) / (24 * time.Hour)), zone: o.Zone,
-			days: map[journal.Day]dayState{}, held: map[journal.Day]time.Time{},
+			days: map[journal.Day]dayState{}, held: map[journal.Day]time.Time{}, claimed: map[journal.Day]int{}, share: querySize,
 		},
 	}
 	for position, value := range o.Cursors {
@@ -155,8 +157,8 @@ func (s *Source) Next() (q Query, at time.Time, ok bool) {
 	return s.schedule.next(s.o.Now())
 }
 
-// Split returns the queries for days that a person asks for, the latest first.
-func (s *Source) Split(from, to journal.Day) []Query {
+// split returns the queries for days that a person asks for, the latest first.
+func (s *Source) split(from, to journal.Day) []Query {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var queries []Query
@@ -165,7 +167,7 @@ func (s *Source) Split(from, to journal.Day) []Query {
 		total, ok := s.schedule.size(to)
 		for ok && q.From > from && q.Days() < queryDays {
 			size, _ := s.schedule.size(q.From - 1)
-			if total += size; total > querySize {
+			if total += size; total > s.schedule.share {
 				break
 			}
 			q.From--
@@ -176,23 +178,22 @@ func (s *Source) Split(from, to journal.Day) []Query {
 	return queries
 }
 
-// Resume stores the downloads that an earlier process, or a Pull that could not
-// store its events, has left.
+// Resume stores the downloads that an earlier process, or a query whose events
+// could not be stored, has left.
 func (s *Source) Resume(ctx context.Context, store Store) error {
-	leave, err := enter(ctx, s.turn)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	left, err := leftovers(s.o.Dir)
+	left, err := leftovers(s.o.Dir, s.isFlying)
 	if err != nil {
 		return fmt.Errorf("look for downloads: %w", err)
 	}
 	for _, d := range left {
+		d.began = s.o.Now()
 		err := s.store(ctx, d, store)
 		var damaged *damagedError
-		if errors.As(err, &damaged) {
+		switch {
+		case errors.As(err, &damaged):
 			err = d.Remove()
+		case errors.Is(err, fs.ErrNotExist) && d.isGone(): // its query has just ended
+			err = nil
 		}
 		if err != nil {
 			return err
@@ -211,29 +212,6 @@ func enter(ctx context.Context, turn chan struct{}) (leave func(), err error) {
 	}
 }
 
-// Pull waits for the budget, carries out a query and stores its events. Nothing is
-// stored of an answer that is not whole.
-func (s *Source) Pull(ctx context.Context, q Query, store Store) error {
-	leave, err := enter(ctx, s.turn)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	d, err := s.download(ctx, q, nil)
-	if err == nil {
-		err = s.store(ctx, d, store)
-		var damaged *damagedError
-		if errors.As(err, &damaged) {
-			err = errors.Join(err, d.Remove())
-		}
-	}
-	s.settle(ctx, q, err)
-	if err != nil {
-		return fmt.Errorf("pull %s: %w", q, err)
-	}
-	return nil
-}
-
 func (q Query) String() string {
 	if q.From == q.To {
 		return q.From.String()
@@ -242,44 +220,58 @@ func (q Query) String() string {
 }
 
 // download waits for the budget and brings the answer to a query into a file.
-func (s *Source) download(ctx context.Context, q Query, line func([]byte)) (*Download, error) {
+func (s *Source) download(ctx context.Context, f *flight, line func([]byte)) (*Download, error) {
 	release, err := s.o.Export.Acquire(ctx, false)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	s.begin(q)
-	d := &Download{Query: q, Asked: s.o.Now()}
-	answer, err := s.o.Client.Export(ctx, q.From, q.To)
+	d := s.send(f)
+	answer, err := s.o.Client.Export(ctx, d.From, d.To)
 	if err == nil {
-		err = s.o.Client.redacted(spool(s.o.Dir, d, answer, func(n int64) { s.progress(q, n) }, line))
+		err = s.o.Client.redacted(spool(s.o.Dir, d, answer, func(n int64) { s.progress(f, n) }, line))
 		answer.Close()
 	}
 	return d, errors.Join(err, s.o.Export.Settle(ctx, err))
 }
 
-func (s *Source) begin(q Query) {
+// send notes when a query is sent. No two queries of a source are sent in the same
+// millisecond, so that their files differ.
+func (s *Source) send(f *flight) *Download {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.running, s.fetched = &q, 0
+	at := s.o.Now().Truncate(time.Millisecond)
+	if !at.After(s.asked) && s.asked.Sub(at) < time.Second { // and not a clock that was set back
+		at = s.asked.Add(time.Millisecond)
+	}
+	s.asked = at
+	d := &Download{Query: f.query, Asked: at, began: at}
+	f.file = d.name()
+	return d
 }
 
-func (s *Source) progress(q Query, n int64) {
+func (s *Source) progress(f *flight, n int64) {
 	s.mu.Lock()
-	s.fetched = n
+	f.bytes = n
 	s.mu.Unlock()
 	if s.o.Progress != nil {
-		s.o.Progress(q, n)
+		s.o.Progress(f.query, n)
 	}
 }
 
 // store hands a download on and removes it.
 func (s *Source) store(ctx context.Context, d *Download, store Store) error {
+	leave, err := enter(ctx, s.storing)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	if err := s.refresh(ctx, &s.staleDays, IsDay); err != nil {
 		return err
 	}
 	var moves []journal.CursorMove
-	p, err := d.read(func() []journal.CursorMove {
+	p, err := d.read(func(bytes int64) []journal.CursorMove {
+		d.Bytes = bytes
 		moves = s.moves(d)
 		return moves
 	})
@@ -301,7 +293,13 @@ func (s *Source) moves(d *Download) []journal.CursorMove {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	days := int64(d.Days())
-	state := dayState{Pulled: d.Asked.UnixMilli(), Bytes: d.Bytes / days, Millis: s.o.Now().Sub(d.Asked).Milliseconds() / days, Days: d.Days()}
+	// While several queries are under way, the time since the one before was stored
+	// is the share of this one.
+	began := d.began
+	if s.ended.After(began) {
+		began = s.ended
+	}
+	state := dayState{Pulled: d.Asked.UnixMilli(), Bytes: d.Bytes / days, Millis: s.o.Now().Sub(began).Milliseconds() / days, Days: d.Days()}
 	var moves []journal.CursorMove
 	for day := d.From; day <= d.To; day++ {
 		before := s.cursors[day.String()]
@@ -322,6 +320,7 @@ func (s *Source) moves(d *Download) []journal.CursorMove {
 func (s *Source) stored(d *Download, moves []journal.CursorMove) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.ended = s.o.Now()
 	for i, m := range moves {
 		var state dayState
 		// The value was encoded above.
@@ -331,36 +330,6 @@ func (s *Source) stored(d *Download, moves []journal.CursorMove) {
 		delete(s.failures, d.From+journal.Day(i))
 		delete(s.schedule.held, d.From+journal.Day(i))
 		s.cursors[m.Position] = m.To
-	}
-}
-
-// The pauses before a day that failed is pulled again.
-const (
-	firstHold = 30 * time.Second
-	lastHold  = time.Hour
-)
-
-// settle notes the result of a query. Days that failed are pulled again later, and
-// one by one; a refusal because of a limit is not their fault.
-func (s *Source) settle(ctx context.Context, q Query, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.running = nil
-	if ctx.Err() != nil {
-		return
-	}
-	s.err = err
-	for d := q.From; d <= q.To; d++ {
-		if err == nil {
-			delete(s.failures, d)
-			delete(s.schedule.held, d)
-			continue
-		}
-		if KindOf(err) == TooMany {
-			continue
-		}
-		s.failures[d]++
-		s.schedule.held[d] = s.o.Now().Add(min(firstHold<<min(s.failures[d]-1, 10), lastHold))
 	}
 }
 
@@ -381,20 +350,16 @@ type DayCount struct {
 // Check tries the credentials with one query for some days, which counts against
 // the budget, and counts the events of each. It stores nothing.
 func (s *Source) Check(ctx context.Context, from, to journal.Day, times schema.Times) ([]DayCount, error) {
-	leave, err := enter(ctx, s.turn)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
 	counts := make([]DayCount, to-from+1)
 	for i := range counts {
 		counts[i].Day = (from + journal.Day(i)).String()
 	}
 	parser := schema.NewZoneParser(s.o.Now, times)
 	var row []byte
-	q := Query{from, to, Requested}
-	d, err := s.download(ctx, q, func(line []byte) {
+	f := s.begin(Query{from, to, Requested})
+	d, err := s.download(ctx, f, func(line []byte) {
 		var e schema.Event
+		var err error
 		if row, e, err = parser.AppendEvent(row[:0], line); err != nil {
 			return
 		}
@@ -405,7 +370,7 @@ func (s *Source) Check(ctx context.Context, from, to journal.Day, times schema.T
 			counts[day-from].Bytes += int64(len(line)) + 1
 		}
 	})
-	s.settle(ctx, q, err)
+	s.settle(ctx, f, err)
 	if err != nil {
 		return nil, err
 	}
@@ -415,9 +380,8 @@ func (s *Source) Check(ctx context.Context, from, to journal.Day, times schema.T
 // Status describes a source at an instant.
 type Status struct {
 	From, Today journal.Day
-	Done        int    // days before today that were pulled after their end
-	InFlight    *Query // nil: none
-	Fetched     int64  // bytes of it
+	Done        int // days before today that were pulled after their end
+	InFlight    InFlight
 	Next        Query
 	NextAt      time.Time // when the next query is sent, the budget included
 	Waits       bool      // it is due, and waits for the budget
@@ -434,7 +398,7 @@ func (s *Source) Status() Status {
 	budget := s.o.Export.simulate(now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	status := Status{From: s.schedule.from, Today: s.schedule.today(now), InFlight: s.running, Fetched: s.fetched, Err: s.err, Left: budget.left(now)}
+	status := Status{From: s.schedule.from, Today: s.schedule.today(now), InFlight: s.inFlight(), Err: s.err, Left: budget.left(now)}
 	var due bool
 	status.Next, status.NextAt, due = s.schedule.next(now)
 	if at := budget.next(now); due && at.After(status.NextAt) {

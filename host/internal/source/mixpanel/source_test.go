@@ -58,7 +58,7 @@ func TestACutStreamStoresNothing(t *testing.T) {
 			return &mixpanelserver.Fault{Reset: &size, End: end}
 		})
 		for ; ; size += 509 {
-			err := w.source.Pull(t.Context(), q, w.kept.store)
+			err := w.carryOut(q)
 			if err == nil && size > 0 {
 				break // it was whole
 			}
@@ -224,7 +224,7 @@ func TestADayThatFailsIsPulledAlone(t *testing.T) {
 		if at.After(w.clock.now()) {
 			w.clock.move(at.Sub(w.clock.now()))
 		}
-		if err := w.source.Pull(t.Context(), q, w.kept.store); err != nil {
+		if err := w.carryOut(q); err != nil {
 			failed++
 		}
 		if w.source.Status().Done == 39 {
@@ -291,7 +291,7 @@ func TestCursorsThatMovedDespiteAnErrorAreReadAgain(t *testing.T) {
 	w.add([]int{8, 9, 10}, 10)
 	cancelled := errors.New("cancelled while it waited")
 	q, _, _ := w.source.Next()
-	err := w.source.Pull(t.Context(), q, func(ctx context.Context, d *Download, p ingest.Source) error {
+	err := w.source.fly(t.Context(), w.source.begin(q), func(ctx context.Context, d *Download, p ingest.Source) error {
 		return errors.Join(w.kept.store(ctx, d, p), cancelled)
 	})
 	if !errors.Is(err, cancelled) || w.kept.cursors["2026-06-09"] == nil {

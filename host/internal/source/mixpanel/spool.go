@@ -32,8 +32,9 @@ const (
 type Download struct {
 	Query
 	Asked time.Time // when the query was sent
-	Bytes int64     // of its lines; of one that an earlier process left, 0 until it is read
+	Bytes int64     // of its lines; of one that an earlier process left, 0 until all pieces were read
 	Lines int64
+	began time.Time // when this process began with it
 	path  string
 }
 
@@ -60,8 +61,8 @@ func parseName(path string) (*Download, error) {
 }
 
 // leftovers returns the downloads that an earlier process has left whole, and
-// removes the others.
-func leftovers(dir string) ([]*Download, error) {
+// removes the others. Files for which isFlying reports true belong to this process.
+func leftovers(dir string, isFlying func(name string) bool) ([]*Download, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -69,7 +70,7 @@ func leftovers(dir string) ([]*Download, error) {
 	var whole []*Download
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
-		if e.Name() == profilesFile {
+		if e.Name() == profilesFile || isFlying(e.Name()) {
 			continue
 		}
 		if filepath.Ext(path) == spoolSuffix {
@@ -78,7 +79,7 @@ func leftovers(dir string) ([]*Download, error) {
 				continue
 			}
 		}
-		if err := os.Remove(path); err != nil {
+		if err := ignoreMissing(os.Remove(path)); err != nil {
 			return nil, fmt.Errorf("remove an unfinished download: %w", err)
 		}
 	}
@@ -282,7 +283,7 @@ type pieces struct {
 	file    *os.File
 	stream  *s2.Reader
 	name    string
-	cursors func() []journal.CursorMove
+	cursors func(bytes int64) []journal.CursorMove
 	buffers sync.Pool
 	carry   []byte
 	base    int64
@@ -290,8 +291,9 @@ type pieces struct {
 	done    bool
 }
 
-// read opens a download. Its last piece moves cursors.
-func (d *Download) read(cursors func() []journal.CursorMove) (*pieces, error) {
+// read opens a download. Its last piece moves cursors, which are told the bytes of
+// all pieces.
+func (d *Download) read(cursors func(bytes int64) []journal.CursorMove) (*pieces, error) {
 	f, err := private.OpenFile(d.path, os.O_RDONLY)
 	if err != nil {
 		return nil, fmt.Errorf("read a download: %w", err)
@@ -335,7 +337,8 @@ func (p *pieces) Next(context.Context) (*ingest.Piece, error) {
 	// last line.
 	if end && len(bytes.TrimSpace(p.carry)) == 0 {
 		p.done = true
-		piece.Cursor = func(int64) []journal.CursorMove { return p.cursors() }
+		total := p.base
+		piece.Cursor = func(int64) []journal.CursorMove { return p.cursors(total) }
 	}
 	return piece, nil
 }
@@ -373,3 +376,9 @@ func (p *pieces) cut(piece *ingest.Piece, data []byte) int {
 
 // Remove removes the file of a download.
 func (d *Download) Remove() error { return ignoreMissing(os.Remove(d.path)) }
+
+// isGone reports whether the file of a download is not there.
+func (d *Download) isGone() bool {
+	_, err := os.Lstat(d.path)
+	return errors.Is(err, fs.ErrNotExist)
+}

@@ -1,0 +1,252 @@
+package mixpanel
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/journal"
+)
+
+// parallel is the most queries of a source that are under way at the same time:
+// some are downloaded while the events of another are stored. The disk holds at
+// most as many downloads, and memory their buffers, of a few MiB each.
+const parallel = 4
+
+// flight is a query that is carried out. The Source's mu guards it, except query.
+type flight struct {
+	query Query
+	file  string // of its download, without suffix; "" until the query is sent
+	bytes int64  // of its lines, so far
+}
+
+// supply gives out the queries of one call that carries out several.
+type supply struct {
+	// peek returns the query that comes next; ok is false if there is none now.
+	peek func() (q Query, ok bool)
+	// pop is called when the query that peek returned is begun.
+	pop func()
+}
+
+// PullDue carries out the queries that are due, several at once, until none is, or
+// until an error stops it:
+//
+//	Truncated    the days of the query are held back, and other days go on
+//	other errors no query is begun; those under way end
+//
+// It returns the error that stopped it, or else those of the days that are held
+// back. waits, which may be nil, is told until when no query may be sent.
+func (s *Source) PullDue(ctx context.Context, waits func(until time.Time), store Store) error {
+	return s.carryOut(ctx, supply{peek: s.due, pop: func() {}}, waits, store)
+}
+
+// PullDays carries out queries for days that a person asks for, the latest first,
+// otherwise like PullDue.
+func (s *Source) PullDays(ctx context.Context, from, to journal.Day, waits func(until time.Time), store Store) error {
+	queries := s.split(from, to)
+	return s.carryOut(ctx, supply{
+		peek: func() (q Query, ok bool) {
+			if len(queries) == 0 {
+				return Query{}, false
+			}
+			return queries[0], true
+		},
+		pop: func() { queries = queries[1:] },
+	}, waits, store)
+}
+
+// due returns the query that the schedule has next, if it is due.
+func (s *Source) due() (q Query, ok bool) {
+	q, at, ok := s.Next()
+	return q, ok && !at.After(s.o.Now())
+}
+
+// carryOut carries out the queries of a supply. All of them have ended when it
+// returns.
+func (s *Source) carryOut(ctx context.Context, from supply, waits func(time.Time), store Store) error {
+	r := round{source: s, ended: make(chan error)}
+	for {
+		q, ok := Query{}, false
+		if r.stopped == nil && r.flying < s.width() {
+			q, ok = from.peek()
+		}
+		switch {
+		case !ok && r.flying == 0 && r.stopped != nil:
+			return r.stopped
+		case !ok && r.flying == 0:
+			return r.failed
+		case !ok:
+			r.landed(<-r.ended)
+		case r.mayBegin(ctx, waits):
+			from.pop()
+			f := s.begin(q)
+			r.flying++
+			go func() { r.ended <- s.fly(ctx, f, store) }()
+		}
+	}
+}
+
+// round is the state of one carryOut.
+type round struct {
+	source  *Source
+	ended   chan error
+	flying  int
+	inRow   int   // queries that failed without one that succeeded in between
+	failed  error // of queries whose days are held back
+	stopped error // no other query is begun
+}
+
+// mayBegin reports whether a query may be sent now. If not, it waits until one may,
+// or until a query that is under way ends.
+func (r *round) mayBegin(ctx context.Context, waits func(time.Time)) bool {
+	if ctx.Err() != nil {
+		r.stopped = context.Cause(ctx)
+		return false
+	}
+	budget := r.source.o.Export
+	now := budget.now()
+	at := budget.Next(now)
+	if !at.After(now) {
+		return true
+	}
+	if waits != nil {
+		waits(at)
+	}
+	waiting, cancel := context.WithCancel(ctx)
+	free := make(chan struct{})
+	go func() {
+		defer close(free)
+		// Its error is the end of waiting.
+		_ = budget.wait(waiting, at.Sub(now))
+	}()
+	select {
+	case <-free:
+		cancel()
+	case err := <-r.ended:
+		cancel()
+		<-free
+		r.landed(err)
+	}
+	return false
+}
+
+// landed notes the result of a query.
+func (r *round) landed(err error) {
+	r.flying--
+	if err == nil {
+		r.inRow = 0
+		return
+	}
+	r.inRow++
+	// A network that cuts everything is not asked for each day in turn.
+	if r.stopped == nil && (KindOf(err) != Truncated || r.inRow >= parallel) {
+		r.stopped = err
+		return
+	}
+	r.failed = errors.Join(r.failed, err)
+}
+
+// width is how many queries may be under way: one until a day's size is known, so
+// that the next queries can ask for several days.
+func (s *Source) width() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, _, known := s.schedule.average(); !known {
+		return 1
+	}
+	return parallel
+}
+
+// begin begins a flight: its days are not due until it has ended.
+func (s *Source) begin(q Query) *flight {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := &flight{query: q}
+	s.flights = append(s.flights, f)
+	s.schedule.claim(q, 1)
+	return f
+}
+
+// fly carries out a query and stores its events. Nothing is stored of an answer
+// that is not whole.
+func (s *Source) fly(ctx context.Context, f *flight, store Store) error {
+	d, err := s.download(ctx, f, nil)
+	if err == nil {
+		err = s.store(ctx, d, store)
+		var damaged *damagedError
+		if errors.As(err, &damaged) {
+			err = errors.Join(err, d.Remove())
+		}
+	}
+	s.settle(ctx, f, err)
+	if err != nil {
+		return fmt.Errorf("pull %s: %w", f.query, err)
+	}
+	return nil
+}
+
+// The pauses before a day that failed is pulled again.
+const (
+	firstHold = 30 * time.Second
+	lastHold  = time.Hour
+)
+
+// settle ends a flight. Days that failed are pulled again later, and one by one; a
+// refusal because of a limit is not their fault.
+func (s *Source) settle(ctx context.Context, f *flight, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flights = slices.DeleteFunc(s.flights, func(other *flight) bool { return other == f })
+	s.schedule.claim(f.query, -1)
+	if ctx.Err() != nil {
+		return
+	}
+	s.err = err
+	for d := f.query.From; d <= f.query.To; d++ {
+		if err == nil {
+			delete(s.failures, d)
+			delete(s.schedule.held, d)
+			continue
+		}
+		if KindOf(err) == TooMany {
+			continue
+		}
+		s.failures[d]++
+		s.schedule.held[d] = s.o.Now().Add(min(firstHold<<min(s.failures[d]-1, 10), lastHold))
+	}
+}
+
+// isFlying reports whether a file belongs to a query that is under way.
+func (s *Source) isFlying(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.flights, func(f *flight) bool { return f.file != "" && strings.HasPrefix(name, f.file+".") })
+}
+
+// InFlight describes the queries that are under way at an instant.
+type InFlight struct {
+	Queries []Query // by date
+	Bytes   int64   // of their lines, so far
+}
+
+// inFlight describes the flights. The caller holds mu.
+func (s *Source) inFlight() (now InFlight) {
+	for _, f := range s.flights {
+		now.Queries = append(now.Queries, f.query)
+		now.Bytes += f.bytes
+	}
+	slices.SortFunc(now.Queries, func(a, b Query) int { return cmp.Compare(a.From, b.From) })
+	return now
+}
+
+func (i InFlight) String() string {
+	var texts []string
+	for _, q := range i.Queries {
+		texts = append(texts, q.String())
+	}
+	return strings.Join(texts, ", ")
+}
