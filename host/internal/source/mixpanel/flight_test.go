@@ -209,7 +209,7 @@ func TestQueriesThatAreCancelled(t *testing.T) {
 	}
 }
 
-// A call that waits for the limit is told of a query that fails meanwhile, and is
+// A call that waits for the limit is told of a query that fails while it waits, and is
 // cancelled at once.
 func TestWaitingForTheLimitIsCancelled(t *testing.T) {
 	t.Parallel()
