@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc64"
 	"io"
 	"net/http"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+	"github.com/minio/crc64nvme"
 
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/plugins/internal/parts"
@@ -29,9 +29,6 @@ const (
 	// bodyRetries is how often the rest of an answer's body is asked for.
 	bodyRetries = 3
 )
-
-// crcTable is the table of the CRC-64 that the service compares.
-var crcTable = crc64.MakeTable(0x9a6c9329ac4bc9b5)
 
 // store is a container as a lake.Store. The version of an object is its ETag.
 type store struct {
@@ -82,9 +79,9 @@ func version(tag *azcore.ETag) (lake.Version, error) {
 }
 
 // checksum returns the CRC-64 that the service compares with the bytes that it
-// receives.
+// receives. The service's polynomial is that of NVM Express.
 func checksum(data []byte) blob.TransferValidationType {
-	return blob.TransferValidationTypeCRC64(crc64.Checksum(data, crcTable))
+	return blob.TransferValidationTypeCRC64(crc64nvme.Checksum(data))
 }
 
 func body(data []byte) io.ReadSeekCloser { return streaming.NopCloser(bytes.NewReader(data)) }
