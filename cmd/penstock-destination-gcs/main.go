@@ -1,21 +1,8 @@
 package main
 
 import (
-	"os"
-	"runtime/debug"
-
 	"github.com/penstock-io/penstock/plugins/gcs"
 	"github.com/penstock-io/penstock/sdk"
 )
 
-// gcPercent keeps the process the same size however much it has written: the
-// heap is buffers, which cost nothing to mark. GOGC in the environment
-// overrides it.
-const gcPercent = 30
-
-func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-	sdk.Serve(gcs.Plugin())
-}
+func main() { sdk.Serve(gcs.Plugin()) }

@@ -2,6 +2,7 @@ package gcs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -33,12 +34,15 @@ const (
 	answerTimeout  = 60 * time.Second
 )
 
-// clients are two clients of one service with the same credentials.
+// clients are three clients of one service with the same credentials.
 type clients struct {
 	*storage.Client
 	// api is for compose: storage.Client has no way to name the key that the
 	// composed object is encrypted with.
 	api *raw.Service
+	// http is for inserts and resumable uploads: storage.Client copies each
+	// object's bytes twice more, and allocates a buffer for each object.
+	http *http.Client
 }
 
 // connector makes the clients at the first call, since looking for application
@@ -75,7 +79,7 @@ func (c *connector) kept(found *clients) *clients {
 }
 
 func newClients(ctx context.Context, c config) (*clients, error) {
-	transport := &httptransport.Options{BaseRoundTripper: roundTripper()}
+	transport := &httptransport.Options{BaseRoundTripper: roundTripper(), DisableTelemetry: true}
 	if c.anonymous() {
 		transport.DisableAuthentication = true
 	} else {
@@ -106,7 +110,7 @@ func newClients(ctx context.Context, c config) (*clients, error) {
 	if err != nil {
 		return nil, sdk.Configuration(fmt.Errorf("set up the client: %w", err), "")
 	}
-	return &clients{Client: client, api: api}, nil
+	return &clients{Client: client, api: api, http: authorized}, nil
 }
 
 // endpoint is the base of the JSON API at the configured server.
@@ -122,13 +126,19 @@ func retry(ctx context.Context, f func() error) error {
 	pause := backoff()
 	for attempt := 1; ; attempt++ {
 		err := f()
-		if err == nil || attempt == maxAttempts || !storage.ShouldRetry(err) {
+		if err == nil || attempt == maxAttempts || ctx.Err() != nil || !isTransient(err) {
 			return err
 		}
-		if err := gax.Sleep(ctx, pause.Pause()); err != nil {
-			return err
+		if ended := gax.Sleep(ctx, pause.Pause()); ended != nil {
+			return fmt.Errorf("%w, after: %w", ended, err)
 		}
 	}
+}
+
+// isTransient reports whether a request may succeed when it is sent again: also
+// when the service closed the connection, or when its own time was over.
+func isTransient(err error) bool {
+	return storage.ShouldRetry(err) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // anonymous reports whether requests carry no credentials: to an emulator on
@@ -227,7 +237,7 @@ func roundTripper() http.RoundTripper {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.DialContext = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
 	t.ResponseHeaderTimeout = answerTimeout
-	t.MaxIdleConnsPerHost = 2 * bufferCount
+	t.MaxIdleConnsPerHost = 2 * chunkBuffers
 	t.WriteBufferSize = 128 << 10
 	return t
 }

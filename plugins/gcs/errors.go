@@ -56,7 +56,7 @@ func (s *store) classify(permission string, err error) error {
 		return sdk.Retryable(err, 0)
 	}
 	switch {
-	case e.Code == http.StatusNotFound && strings.Contains(e.Message, "bucket does not exist"):
+	case isMissingBucket(e):
 		return sdk.Configuration(err, s.bucketHint())
 	case e.Code == http.StatusNotFound:
 		return fmt.Errorf("%w: %w", lake.ErrNotFound, err)
@@ -71,6 +71,11 @@ func (s *store) classify(permission string, err error) error {
 		return sdk.Configuration(err, hint)
 	}
 	return sdk.Permanent(err)
+}
+
+// isMissingBucket reports whether a refusal is for a bucket that does not exist.
+func isMissingBucket(e *googleapi.Error) bool {
+	return e.Code == http.StatusNotFound && strings.Contains(e.Message, "bucket does not exist")
 }
 
 // isThrottled reports whether a refusal is for too many requests. Google's APIs

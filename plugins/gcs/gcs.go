@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/penstock-io/penstock/plugins/internal/lake"
+	"github.com/penstock-io/penstock/plugins/internal/parts"
 	"github.com/penstock-io/penstock/sdk"
 )
 
@@ -16,7 +17,7 @@ const Version = "0.1.0"
 // Plugin describes the destination for sdk.Serve. The destinations that it
 // makes share one set of buffers.
 func Plugin() sdk.Plugin {
-	shared := newBuffers()
+	shared := parts.NewPool(chunkBuffers, chunkSize)
 	return sdk.Plugin{
 		Name:         "gcs",
 		Version:      Version,
@@ -40,7 +41,7 @@ type destination struct {
 	root    string // of names
 }
 
-func open(c sdk.Config, shared *buffers) (sdk.Destination, error) {
+func open(c sdk.Config, shared *parts.Pool) (sdk.Destination, error) {
 	var conf config
 	if err := c.Decode(&conf); err != nil {
 		return nil, err

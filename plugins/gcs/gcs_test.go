@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
+	"github.com/penstock-io/penstock/plugins/internal/parts"
 	"github.com/penstock-io/penstock/test/standin/gcsserver"
 )
 
@@ -21,7 +22,7 @@ func newServer(t *testing.T, change ...func(*gcsserver.Server, *config)) (*gcsse
 	listening := httptest.NewServer(server)
 	t.Cleanup(listening.Close)
 	conf.Endpoint = listening.URL
-	return server, newStore(conf, newBuffers())
+	return server, newStore(conf, parts.NewPool(chunkBuffers, chunkSize))
 }
 
 func TestStore(t *testing.T) {
@@ -31,7 +32,7 @@ func TestStore(t *testing.T) {
 			if err := c.Run(t.Context(), s, fmt.Sprintf("a/b%d/", i)); err != nil {
 				t.Fatal(err)
 			}
-			if lent := cap(s.buffers.free) - len(s.buffers.free); lent != 0 {
+			if lent := s.buffers.Lent(); lent != 0 {
 				t.Errorf("%d buffers were not given back", lent)
 			}
 		})

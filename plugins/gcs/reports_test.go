@@ -118,7 +118,7 @@ func TestASetThatAnotherWriterSwitchedInBetweenIsRefused(t *testing.T) {
 // aborted and never closed (googleapis/google-cloud-go#596).
 func TestASourceThatFailsLeavesNoObject(t *testing.T) {
 	server, s := newServer(t)
-	for _, size := range []int{1000, bufferSize + 1, 3 * chunkSize} {
+	for _, size := range []int{1000, chunkSize + 1, 3 * chunkSize} {
 		u, err := s.Create(t.Context(), "a.json.gz", lake.NewAttempt(1, 1))
 		if err != nil {
 			t.Fatal(err)

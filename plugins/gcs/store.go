@@ -13,6 +13,7 @@ import (
 	"google.golang.org/api/iterator"
 
 	"github.com/penstock-io/penstock/plugins/internal/lake"
+	"github.com/penstock-io/penstock/plugins/internal/parts"
 	"github.com/penstock-io/penstock/sdk"
 )
 
@@ -33,12 +34,12 @@ type store struct {
 	connect *connector
 	bucket  string
 	kmsKey  string
-	buffers *buffers
+	buffers *parts.Pool
 
 	callTimeout time.Duration // of one call with all its retries
 }
 
-func newStore(c config, shared *buffers) *store {
+func newStore(c config, shared *parts.Pool) *store {
 	return &store{connect: &connector{config: c}, bucket: c.Bucket, kmsKey: c.KMSKey, buffers: shared, callTimeout: callTimeout}
 }
 
@@ -168,50 +169,14 @@ func (s *store) WriteIf(ctx context.Context, name string, data []byte, prev lake
 	if err != nil {
 		return "", err
 	}
-	o, err := s.object(ctx, name)
-	if err != nil {
-		return "", err
-	}
-	attrs, err := s.insert(ctx, o.If(expected), data, "application/json")
+	stored, err := s.insert(ctx, name, data, "application/json", expected)
 	if errors.Is(err, lake.ErrNotFound) {
 		err = fmt.Errorf("%w: %w", lake.ErrConflict, err) // a condition on an object that is gone
 	}
 	if err != nil {
 		return "", err
 	}
-	return versionOf(attrs.Generation, attrs.Metageneration), nil
-}
-
-// insert writes an object in one request, and again after a transient error.
-func (s *store) insert(ctx context.Context, o *storage.ObjectHandle, data []byte, contentType string) (*storage.ObjectAttrs, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.callTimeout)
-	defer cancel()
-	sum := crc32.Checksum(data, castagnoli)
-	w := o.NewWriter(ctx)
-	w.ChunkSize = requestSize(len(data))
-	w.ContentType, w.KMSKeyName = contentType, s.kmsKey
-	w.CRC32C, w.SendCRC32C = sum, true
-	if _, err := w.Write(data); err != nil {
-		return nil, s.classify("storage.objects.create", errors.Join(err, w.Close()))
-	}
-	if err := w.Close(); err != nil {
-		return nil, s.classify("storage.objects.create", err)
-	}
-	return w.Attrs(), compareCRC(o.ObjectName(), sum, w.Attrs())
-}
-
-// requestSize is the client's buffer for n bytes in one request that it can
-// send again: more than n, in units of 256 KiB.
-func requestSize(n int) int {
-	const unit = 256 << 10
-	return (n/unit + 1) * unit
-}
-
-func compareCRC(name string, sent uint32, stored *storage.ObjectAttrs) error {
-	if stored.CRC32C == sent {
-		return nil
-	}
-	return sdk.Retryable(fmt.Errorf("write %s: the service stored bytes with CRC-32C %08x, sent were bytes with %08x", name, stored.CRC32C, sent), 0)
+	return versionOf(stored.Generation, stored.Metageneration), nil
 }
 
 // List implements lake.Store.

@@ -2,93 +2,94 @@ package gcs
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"time"
 
 	"cloud.google.com/go/storage"
 	raw "google.golang.org/api/storage/v1"
 
 	"github.com/penstock-io/penstock/plugins/internal/lake"
+	"github.com/penstock-io/penstock/plugins/internal/parts"
 )
 
 const (
-	// chunkSize is the size of one request of a resumable upload, in bytes. Each
-	// such upload holds one chunk in memory.
-	chunkSize = 4 << 20
-	// chunkTimeout bounds one request of a resumable upload, chunkDeadline the
-	// request with its retries.
-	chunkTimeout  = time.Minute
-	chunkDeadline = 2 * time.Minute
+	// chunkSize is the size of one request of a resumable upload, in bytes, and the
+	// largest object that one request carries. The service takes multiples of
+	// 256 KiB.
+	chunkSize = 8 << 20
+	// chunkBuffers is the number of chunks in memory: those that are filled, and
+	// those on their way.
+	chunkBuffers = 4
 )
 
-// upload is one object on its way: collected in a shared buffer while it fits,
-// a resumable upload from then on. It is used by one goroutine.
+const typeGzip = "application/gzip"
+
+// upload is a lake.Upload. An object that fits in one chunk is inserted in one
+// request. A larger one is a resumable upload, of which one chunk is sent while the
+// next one is filled.
 type upload struct {
 	store  *store
-	object *storage.ObjectHandle
+	object string // its name
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	buf    []byte          // the bytes so far; nil: no buffer is borrowed
-	writer *storage.Writer // of a resumable upload; nil: none begun
-	sum    uint32          // CRC-32C of everything so far
-	size   int64           // bytes so far
+	writer *parts.Writer
+	sum    uint32 // CRC-32C of everything so far
+	size   int64  // bytes so far
 	ended  bool
+
+	// turn holds a token while no chunk is being sent. Its holder uses session and
+	// err.
+	turn    chan struct{}
+	session *session // nil: no chunk was sent
+	err     error    // the first of a chunk
 }
 
-func (s *store) newUpload(ctx context.Context, name string) (*upload, error) {
-	o, err := s.object(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	u := &upload{store: s, object: o}
+func (s *store) newUpload(ctx context.Context, name string) *upload {
+	u := &upload{store: s, object: name, turn: make(chan struct{}, 1)}
 	u.ctx, u.cancel = context.WithCancel(ctx)
-	return u, nil
+	u.writer = parts.NewWriter(u.ctx, s.buffers, u)
+	u.turn <- struct{}{}
+	return u
 }
 
 // Create implements lake.Store. Each resumable upload has a session of its
 // own, so that two attempts at one name do not mix.
 func (s *store) Create(ctx context.Context, name string, _ lake.Attempt) (lake.Upload, error) {
-	return s.newUpload(ctx, name)
+	return s.newUpload(ctx, name), nil
 }
 
-// Write implements lake.Upload.
+// Write implements lake.Upload. It waits while all buffers are being sent.
 func (u *upload) Write(p []byte) (int, error) {
-	if err := u.place(len(p)); err != nil {
-		return 0, err
-	}
-	u.sum = crc32.Update(u.sum, castagnoli, p)
-	u.size += int64(len(p))
-	if u.writer == nil {
-		u.buf = append(u.buf, p...)
-		return len(p), nil
-	}
 	n, err := u.writer.Write(p)
-	return n, u.store.classify("storage.objects.create", err)
+	u.sum = crc32.Update(u.sum, castagnoli, p[:n])
+	u.size += int64(n)
+	return n, err
 }
 
-// place sees to it that n more bytes can be taken: by the buffer, or else by a
-// resumable upload that begins with the bytes of the buffer.
-func (u *upload) place(n int) error {
-	if u.writer != nil || (u.buf != nil && len(u.buf)+n <= cap(u.buf)) {
-		return nil
+// Start implements parts.Sender. It waits until the chunk before is sent, and
+// starts the session before the first one.
+func (u *upload) Start(int) error {
+	select {
+	case <-u.turn:
+	case <-u.ctx.Done():
+		return u.ctx.Err()
 	}
-	if u.buf == nil && n <= bufferSize {
-		buf, err := u.store.buffers.get(u.ctx)
-		u.buf = buf
-		return err
+	if u.err == nil && u.session == nil {
+		u.session, u.err = u.store.newSession(u.ctx, u.object)
 	}
-	u.writer = u.object.NewWriter(u.ctx)
-	u.writer.ChunkSize = chunkSize
-	u.writer.ChunkTransferTimeout, u.writer.ChunkRetryDeadline = chunkTimeout, chunkDeadline
-	u.writer.ContentType, u.writer.KMSKeyName = "application/gzip", u.store.kmsKey
-	_, err := u.writer.Write(u.buf)
-	u.giveBack()
-	return u.store.classify("storage.objects.create", err)
+	if u.err != nil {
+		u.turn <- struct{}{}
+	}
+	return u.err
+}
+
+// Send implements parts.Sender. It holds the turn that Start took.
+func (u *upload) Send(number int, data []byte) error {
+	defer func() { u.turn <- struct{}{} }()
+	_, u.err = u.session.send(u.ctx, chunk{data: data, at: int64(number-1) * chunkSize})
+	return u.err
 }
 
 // Finish implements lake.Upload.
@@ -97,36 +98,37 @@ func (u *upload) Finish(context.Context) error {
 	return err
 }
 
-func (u *upload) finish() (*storage.ObjectAttrs, error) {
+// finish sends the last bytes and returns the object.
+func (u *upload) finish() (*raw.Object, error) {
 	defer u.end()
-	if u.writer == nil {
-		return u.store.insert(u.ctx, u.object, u.buf, "application/gzip")
+	if err := u.writer.Wait(); err != nil {
+		return nil, err
 	}
-	if err := u.writer.Close(); err != nil {
-		return nil, u.store.classify("storage.objects.create", err)
+	held := u.writer.Held()
+	if u.writer.Sent() == 0 {
+		return u.store.insert(u.ctx, u.object, held, typeGzip, storage.Conditions{})
 	}
-	return u.writer.Attrs(), compareCRC(u.object.ObjectName(), u.sum, u.writer.Attrs())
+	stored, err := u.session.send(u.ctx, chunk{data: held, at: u.size - int64(len(held)), last: true, sum: u.sum})
+	if err != nil {
+		return nil, err
+	}
+	return stored, compareCRC(u.object, u.sum, stored)
 }
 
-// Abort implements lake.Upload. The client stops sending when its context
-// ends, and the session is never finished: the service drops it after a week.
-// Closing the writer instead would store the bytes so far as a short object.
+// Abort implements lake.Upload. The session is never finished: the service drops it
+// after a week.
 func (u *upload) Abort(context.Context) error {
 	u.end()
 	return nil
 }
 
+// end cuts the request that is on its way and gives the buffers back.
 func (u *upload) end() {
 	if !u.ended {
 		u.ended = true
 		u.cancel()
-		u.giveBack()
+		u.writer.Drop()
 	}
-}
-
-func (u *upload) giveBack() {
-	u.store.buffers.put(u.buf)
-	u.buf = nil
 }
 
 // replacement is the next state of an object, written aside under its
@@ -136,7 +138,7 @@ type replacement struct {
 	name   string // of the object
 	aside  string // of the object aside
 	prev   lake.Version
-	sealed *storage.ObjectAttrs // the object aside; nil: not sealed
+	sealed *raw.Object // the object aside; nil: not sealed
 
 	dropped bool // the object aside is deleted
 }
@@ -144,18 +146,14 @@ type replacement struct {
 // Replace implements lake.Store.
 func (s *store) Replace(ctx context.Context, name string, prev lake.Version, by lake.Attempt) (lake.Replacement, error) {
 	aside := lake.AsideDir(name) + by.String()
-	u, err := s.newUpload(ctx, aside)
-	if err != nil {
-		return nil, err
-	}
-	return &replacement{upload: u, name: name, aside: aside, prev: prev}, nil
+	return &replacement{upload: s.newUpload(ctx, aside), name: name, aside: aside, prev: prev}, nil
 }
 
 // Seal implements lake.Replacement.
 func (r *replacement) Seal(context.Context) error {
-	attrs, err := r.finish()
+	stored, err := r.finish()
 	if err == nil {
-		r.sealed = attrs
+		r.sealed = stored
 	}
 	return err
 }
@@ -187,7 +185,7 @@ func (r *replacement) compose(ctx context.Context) error {
 		return err
 	}
 	call := found.api.Objects.Compose(r.store.bucket, r.name, &raw.ComposeRequest{
-		Destination:   &raw.Object{ContentType: "application/gzip", Crc32c: encodeCRC(r.sum)},
+		Destination:   &raw.Object{ContentType: typeGzip, Crc32c: encodeCRC(r.sum)},
 		SourceObjects: []*raw.ComposeRequestSourceObjects{{Name: r.aside, Generation: r.sealed.Generation}},
 	}).IfGenerationMatch(expected.GenerationMatch)
 	if r.prev != "" {
@@ -205,12 +203,6 @@ func (r *replacement) compose(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", lake.ErrAborted, err) // a fence has deleted the object aside
 	}
 	return err
-}
-
-// encodeCRC is the form that the service takes: base64 of the big-endian
-// bytes. It refuses to compose bytes with another checksum.
-func encodeCRC(sum uint32) string {
-	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum))
 }
 
 // Abort implements lake.Replacement.

@@ -107,6 +107,12 @@ func (w *Writer) Flush() error {
 			return err
 		}
 	}
+	return w.Wait()
+}
+
+// Wait waits until the parts that are being sent are sent. It returns the first
+// error of a part, and sends no bytes that are held.
+func (w *Writer) Wait() error {
 	w.wg.Wait()
 	return w.failed()
 }

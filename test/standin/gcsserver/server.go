@@ -37,6 +37,9 @@ type Server struct {
 	Denied []string
 	// DeniedKey is the name of a Cloud KMS key that the service may not use.
 	DeniedKey string
+	// KeepBytes is the most bytes that are kept of one request of a resumable
+	// upload, a multiple of 256 KiB; 0: all.
+	KeepBytes int
 
 	mu       sync.Mutex
 	objects  map[string]*object

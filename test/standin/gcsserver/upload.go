@@ -108,6 +108,9 @@ func (s *Server) resume(w http.ResponseWriter, r *http.Request, id string) *fail
 		if n, _ := fmt.Sscanf(span, "%d-%d", &from, &to); n != 2 || from > len(up.data) || to-from+1 != len(body) {
 			return &failure{http.StatusBadRequest, "invalid", "Invalid Content-Range " + r.Header.Get("Content-Range")}
 		}
+		if s.KeepBytes > 0 {
+			body = body[:min(len(body), s.KeepBytes)]
+		}
 		up.data = append(up.data[:from], body...)
 	}
 	if size, err := strconv.Atoi(total); err != nil || size != len(up.data) {
@@ -120,6 +123,9 @@ func (s *Server) resume(w http.ResponseWriter, r *http.Request, id string) *fail
 		w.Header().Set("X-Http-Status-Code-Override", "308")
 		w.WriteHeader(http.StatusOK)
 		return nil
+	}
+	if declared, ok := strings.CutPrefix(r.Header.Get("X-Goog-Hash"), "crc32c="); ok {
+		up.attrs.CRC32C = declared
 	}
 	o, fail := s.store(up.attrs, up.data, up.query)
 	if fail != nil {
