@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/identity"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/operation"
+	"github.com/penstock-io/penstock/host/internal/project"
 	"github.com/penstock-io/penstock/host/internal/source/collector"
 	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 )
@@ -26,10 +26,10 @@ var errAliasesUnknown = errors.New("the aliases of the project are not known yet
 
 // of returns the aliases of a project.
 func (a aliasesOf) of(project int64) (*identity.Aliases, error) {
-	a.host.mu.Lock()
-	defer a.host.mu.Unlock()
-	if known := a.host.known[project]; known != nil {
-		return known, nil
+	if p := a.host.projects.ByID(project); p != nil {
+		if known := p.Links.Aliases(); known != nil {
+			return known, nil
+		}
 	}
 	return nil, errAliasesUnknown
 }
@@ -92,22 +92,13 @@ func (h *Host) learnAliases(ctx context.Context) {
 // know folds the sealed links of a legacy project, whose aliases are known from
 // then on.
 func (h *Host) know(ctx context.Context, p *config.Project) error {
-	x, err := h.foldLinks(ctx, p)
-	if err != nil {
-		return err
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.known[p.ID] == nil {
-		h.known[p.ID] = identity.NewAliases(x)
-	}
-	return nil
+	return h.projects.Of(p).Links.LearnAliases(ctx)
 }
 
 // serveAliases makes the aliases of a legacy project known while collectors
 // listen, once the rows that logs held at the start are in its journal.
 func (h *Host) serveAliases(ctx context.Context, p *config.Project) {
-	pauses := lifecycle.Backoff{First: learnFirst, Limit: reopenLimit}
+	pauses := lifecycle.Backoff{First: learnFirst, Limit: project.ReopenLimit}
 	for p.Legacy() && ctx.Err() == nil {
 		_, err := aliasesOf{h}.of(p.ID)
 		if err == nil {
@@ -115,7 +106,7 @@ func (h *Host) serveAliases(ctx context.Context, p *config.Project) {
 		}
 		pause := pauses.Pause()
 		if h.allHanded(p) {
-			if err = h.settle(ctx, p); err == nil {
+			if err = h.projects.Of(p).Journal.Settle(ctx); err == nil {
 				err = h.know(ctx, p)
 			}
 			if err == nil {
@@ -146,16 +137,14 @@ func (h *Host) allHanded(p *config.Project) bool {
 // Aliases that are not folded take room in memory: when that is used up, further
 // ones are refused until they are folded.
 func (h *Host) settleAliases(ctx context.Context, p *config.Project, due *aliasMark) *aliasMark {
-	h.mu.Lock()
-	known := h.known[p.ID]
-	h.mu.Unlock()
+	known := h.projects.Of(p).Links.Aliases()
 	if !p.Legacy() || known == nil {
 		return nil
 	}
 	sealed := due.sealed() // before the fold, which goes up to the last seal
-	if _, err := h.foldLinks(ctx, p); err != nil {
+	if _, err := h.projects.Of(p).Links.Fold(ctx); err != nil {
 		if ctx.Err() == nil {
-			h.log.Error("could not fold aliases; will retry", "project", p.Name, "error", err, "pause", sealEvery)
+			h.log.Error("could not fold aliases; will retry", "project", p.Name, "error", err, "pause", project.SealEvery)
 		}
 		return due
 	}
@@ -196,18 +185,4 @@ func (m *aliasMark) sealed() bool {
 		}
 	}
 	return true
-}
-
-// dropFolded removes aliases from memory that the index holds already.
-func (h *Host) dropFolded(p *config.Project) error {
-	h.mu.Lock()
-	known := h.known[p.ID]
-	h.mu.Unlock()
-	if known == nil {
-		return nil
-	}
-	if err := known.Settle(); err != nil {
-		return fmt.Errorf("project %s: %w", p.Name, err)
-	}
-	return nil
 }

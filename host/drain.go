@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/config"
-	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/operation"
+	"github.com/penstock-io/penstock/host/internal/project"
 	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
 )
@@ -19,53 +19,10 @@ import (
 // journals.
 const trimEvery = 5 * time.Second
 
-// writer returns the journal of a project for rows that lie in a source's log.
-func (h *Host) writer(ctx context.Context, source string, id int64) (*journal.Writer, error) {
-	p := h.config.ProjectByID(id)
-	if p == nil {
-		return nil, &rowlog.UnknownProjectError{Source: source, Project: id}
-	}
-	j, err := h.journal(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	return j.writer, nil
-}
-
-// pinned hands out each project's journal as it was when it was asked for first.
-// If that journal fails, appending to it and sealing it fail, too: a journal that
-// was opened in its place lacks the rows before.
-type pinned struct {
-	host    *Host
-	source  string
-	writers map[int64]*journal.Writer
-}
-
-func (h *Host) pinned(source string) *pinned {
-	return &pinned{host: h, source: source, writers: map[int64]*journal.Writer{}}
-}
-
-// writer returns the journal of a project.
-func (p *pinned) writer(ctx context.Context, id int64) (*journal.Writer, error) {
-	if w := p.writers[id]; w != nil {
-		return w, nil
-	}
-	w, err := p.host.writer(ctx, p.source, id)
-	if err != nil {
-		return nil, err
-	}
-	p.writers[id] = w
-	return w, nil
-}
-
-// seal seals the journals that were handed out.
-func (p *pinned) seal(ctx context.Context) error {
-	for _, w := range p.writers {
-		if err := w.Seal(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+// unknownProject returns the function that makes the error for rows of a project that
+// is not configured, in the log of a source.
+func unknownProject(source string) func(id int64) error {
+	return func(id int64) error { return &rowlog.UnknownProjectError{Source: source, Project: id} }
 }
 
 // drainCollectors drains the logs of collectors into journals and seals them. It
@@ -95,20 +52,20 @@ func (h *Host) drainCollector(ctx context.Context, c *config.Collector) (operati
 	if l.lost != nil {
 		done.Lost = &lossError{c.Reference(), *l.lost, h.lossPath(c)}
 	}
-	before := h.journals.stats(c.Projects)
-	journals := h.pinned(c.Reference())
+	before := h.projects.Stats(c.Projects)
+	journals := h.projects.Pin(unknownProject(c.Reference()))
 	if last := l.log.Last(); last > 0 {
 		err = l.log.Drain(ctx, last, func(ctx context.Context, id int64) (rowlog.Appender, error) {
-			return journals.writer(ctx, id)
+			return journals.Writer(ctx, id)
 		})
 	}
 	if err == nil {
-		err = journals.seal(ctx)
+		err = journals.Seal(ctx)
 	}
 	if err == nil {
 		err = l.log.Trim(ctx)
 	}
-	after := h.journals.stats(c.Projects)
+	after := h.projects.Stats(c.Projects)
 	done.Records, done.Rows, done.Duplicates = after.Rows-before.Rows, after.Kept-before.Kept, after.Duplicates-before.Duplicates
 	return done, errors.Join(err, l.wal.Close())
 }
@@ -126,7 +83,7 @@ func (h *Host) everCollected(ctx context.Context, c *config.Collector) (bool, er
 // come while the host is stopping. Rows of a project whose journal takes nothing
 // wait in the log, and those of other projects do not.
 func (h *Host) drain(ctx context.Context, l *collecting, end context.CancelCauseFunc) {
-	pauses := lifecycle.Backoff{First: reopenFirst, Limit: reopenLimit}
+	pauses := lifecycle.Backoff{First: project.ReopenFirst, Limit: project.ReopenLimit}
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := h.drainOnce(ctx, l)
@@ -144,7 +101,7 @@ func (h *Host) drain(ctx context.Context, l *collecting, end context.CancelCause
 		case errors.Is(err, errWorksAgain):
 			continue
 		}
-		if time.Since(began) > reopenLimit {
+		if time.Since(began) > project.ReopenLimit {
 			pauses.Reset()
 		}
 		pause := pauses.Pause()
@@ -170,15 +127,16 @@ func (h *Host) drainOnce(ctx context.Context, l *collecting) error {
 	h.mu.Unlock()
 	// Of all projects: the log may hold rows of one that is no longer the collector's.
 	for _, p := range h.config.Projects {
-		if err := h.settle(ctx, p); err != nil && ctx.Err() == nil {
+		if err := h.projects.Of(p).Journal.Settle(ctx); err != nil && ctx.Err() == nil {
 			h.hold(l, p, err)
 		}
 	}
+	journals := h.projects.Pin(unknownProject(l.config.Reference()))
 	err := l.log.Drain(ctx, 0, func(ctx context.Context, id int64) (rowlog.Appender, error) {
 		if h.isHeld(l, id) {
 			return nil, rowlog.ErrHeld
 		}
-		w, err := h.writer(ctx, l.config.Reference(), id)
+		w, err := journals.Writer(ctx, id)
 		var unknown *rowlog.UnknownProjectError
 		if err == nil || ctx.Err() != nil || errors.As(err, &unknown) {
 			return w, err
@@ -186,7 +144,7 @@ func (h *Host) drainOnce(ctx context.Context, l *collecting) error {
 		h.hold(l, h.config.ProjectByID(id), err)
 		return nil, rowlog.ErrHeld
 	})
-	if cause := context.Cause(ctx); errors.Is(cause, errReopened) || errors.Is(cause, errWorksAgain) {
+	if cause := context.Cause(ctx); errors.Is(cause, errWorksAgain) {
 		return cause // it comes before any other error
 	}
 	return err
@@ -228,7 +186,7 @@ func (h *Host) repair(ctx context.Context, l *collecting) {
 	log := h.log.With("source", l.config.Reference())
 	for l.wal.AwaitBroken(ctx) == nil {
 		log.Error("the write-ahead log takes nothing, and clients are answered 503; will repair it", "error", h.dir.Explain(l.wal.Err()))
-		pauses := lifecycle.Backoff{First: reopenFirst, Limit: reopenLimit}
+		pauses := lifecycle.Backoff{First: project.ReopenFirst, Limit: project.ReopenLimit}
 		for {
 			err := l.wal.Repair()
 			if errors.Is(err, wal.ErrClosed) || ctx.Err() != nil {
@@ -245,33 +203,13 @@ func (h *Host) repair(ctx context.Context, l *collecting) {
 	}
 }
 
-// drainAgain has all collectors drain again from where journals stand.
-func (h *Host) drainAgain(cause error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, l := range h.collectors {
-		if l.restart != nil {
-			l.restart(cause)
-		}
-	}
-}
-
-// settle seals the journal of a project: it stands where its cursors say.
-func (h *Host) settle(ctx context.Context, p *config.Project) error {
-	j, err := h.journal(ctx, p)
-	if err != nil {
-		return err
-	}
-	return j.writer.Seal(ctx)
-}
-
 // trimCollectors drops sealed entries from logs from time to time, and opens
 // journals again that have failed.
 func (h *Host) trimCollectors(ctx context.Context) {
 	for lifecycle.Wait(ctx, trimEvery) == nil {
 		for _, l := range h.collectors {
 			for _, p := range h.config.Projects {
-				if _, err := h.journal(ctx, p); err == nil { // drain has logged the error
+				if _, err := h.projects.Of(p).Journal.Writer(ctx); err == nil { // drain has logged the error
 					h.release(l, p.ID)
 				}
 			}

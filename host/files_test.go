@@ -14,7 +14,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal/segment"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
-	"github.com/penstock-io/penstock/sdk/batch"
+	"github.com/penstock-io/penstock/host/internal/project"
 )
 
 // filesSite is an installation with two sources of files and no pipelines, whose
@@ -105,9 +105,9 @@ func (s *filesSite) events() []string {
 	var rows []string
 	s.open(func(h *Host) {
 		err := h.catalog.Extents(s.Context(), 1, journal.KindEvents, 0, 1<<40, func(_ int64, extents []pipeline.Extent) error {
-			j, err := h.journal(s.Context(), h.config.Projects[0])
+			var err error
 			for _, e := range extents {
-				err = errors.Join(err, j.reader.Extent(s.Context(), e.Ref, func(b journal.Block) error {
+				err = errors.Join(err, h.projects.All()[0].Journal.Reader().Extent(s.Context(), e.Ref, func(b journal.Block) error {
 					if b.Flags != 0 {
 						s.Errorf("a block has the flags %b", b.Flags)
 					}
@@ -133,14 +133,28 @@ func (s *filesSite) profiles() string {
 	s.Helper()
 	text := ""
 	s.open(func(h *Host) {
-		state := h.state(h.config.Projects[0], batch.People)
-		g, err := h.latest(context.WithoutCancel(s.Context()), state)
+		people := h.projects.All()[0].People
+		g, err := people.Latest(context.WithoutCancel(s.Context()))
 		if err != nil {
 			s.Fatal(err)
 		}
-		text = state.text(s.T, g)
+		text = generationText(s.T, people, g)
 	})
 	return text
+}
+
+// generationText returns the rows of a generation.
+func generationText(t *testing.T, s *project.State, g *pipeline.Generation) string {
+	t.Helper()
+	var text strings.Builder
+	err := s.Generations.Rows(t.Context(), g.Blob, func(row []byte) error {
+		text.Write(row)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text.String()
 }
 
 // status returns the status of both sources.

@@ -11,15 +11,13 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
-	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/datadir"
 	"github.com/penstock-io/penstock/host/internal/destination"
-	"github.com/penstock-io/penstock/host/internal/identity"
-	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/plugin"
 	"github.com/penstock-io/penstock/host/internal/progress"
+	"github.com/penstock-io/penstock/host/internal/project"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 )
 
@@ -40,28 +38,23 @@ type Host struct {
 	scratch    *datadir.Scratch // of a host that only looks; nil: it writes to the data directory
 	catalog    *catalog.Catalog
 	store      *disk.Dir
-	spill      *disk.Dir // of folds
+	spill      *disk.Dir // of folds; nil: nothing is folded
 	quarantine *quarantine.Store
 	plugins    *plugin.Manager
 	places     *destination.Set
 	owner      string
 	serving    bool
 
-	journals journals
+	projects *project.Set
 	pulls    []*puller // in the order of the configuration
 
 	mu         sync.Mutex
-	collectors []*collecting // of a host that serves
-	states     map[stateKey]*state
-	indexes    map[int64]*identity.Index   // of links, by project
-	indexCache *identity.Cache             // of all indexes; nil: none is open
-	known      map[int64]*identity.Aliases // of legacy projects
-	gates      map[string]lifecycle.Gate   // of steps, by pipeline
+	collectors []*collecting             // of a host that serves
+	gates      map[string]lifecycle.Gate // of steps, by pipeline
 	// isRegistered are the names of pipelines that this host has registered, or
 	// found registered as they are configured.
 	isRegistered map[string]bool
 	attempts     map[string]*attempt // failed ones of a host that serves, by pipeline
-	folds        lifecycle.Gate      // of all states
 }
 
 // Open locks the data directory of a configuration and opens its files.
@@ -88,7 +81,7 @@ func openLocked(ctx context.Context, c *Config, o Options, held datadir.Locks) (
 func newHost(c *Config, o Options, held datadir.Locks) *Host {
 	h := &Host{
 		config: c, dir: dirOf(c), grace: lifecycle.NewGrace(lifecycle.StopTime, lifecycle.StopLeast, time.Now), log: o.Log, observer: o.Observer, locks: held, owner: datadir.NewOwner(),
-		states: map[stateKey]*state{}, indexes: map[int64]*identity.Index{}, known: map[int64]*identity.Aliases{}, gates: map[string]lifecycle.Gate{}, isRegistered: map[string]bool{}, attempts: map[string]*attempt{}, folds: lifecycle.NewGate(),
+		gates: map[string]lifecycle.Gate{}, isRegistered: map[string]bool{}, attempts: map[string]*attempt{},
 	}
 	if h.observer == nil {
 		h.observer = progress.Discard{}
@@ -96,7 +89,6 @@ func newHost(c *Config, o Options, held datadir.Locks) *Host {
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
-	h.journals = journals{openWriter: h.openWriter, openReader: h.openReader, now: time.Now, log: h.log, reopening: h.drainAgain}
 	return h
 }
 
@@ -138,12 +130,21 @@ func (h *Host) open(ctx context.Context) error {
 		Dir: h.config.Host.PluginDir, CacheDir: plugin.UserCacheDir(), RunDir: h.dir.Path(datadir.RunDir), User: user, Logger: h.log,
 	})
 	h.places = destination.New(h.config, h.plugins, h.log)
+	h.openProjects()
 	for _, p := range h.config.Projects {
 		if err := h.catalog.RegisterProject(ctx, p.ID, p.Name, p.TimeZone.String()); err != nil {
 			return err
 		}
 	}
 	return h.openPulls(ctx)
+}
+
+// openProjects makes the projects, which are opened when they are used.
+func (h *Host) openProjects() {
+	h.projects = project.New(project.Options{
+		Dir: h.dir, Store: h.store, Spill: h.spill, Catalog: h.catalog, Memory: h.config.Host.Memory, Scratch: h.scratch,
+		Now: time.Now, Log: h.log, Observer: h.observer,
+	}, h.config.Projects)
 }
 
 // Close gives the data directory back.
@@ -157,13 +158,9 @@ func (h *Host) Close() error {
 		p.client.Close()
 	}
 	var err error
-	for _, x := range h.indexes {
-		err = errors.Join(err, x.Close())
+	if h.projects != nil {
+		err = h.projects.Close()
 	}
-	if h.indexCache != nil {
-		h.indexCache.Close()
-	}
-	err = errors.Join(err, h.journals.close())
 	if h.quarantine != nil {
 		err = errors.Join(err, h.quarantine.Close())
 	}
@@ -174,25 +171,6 @@ func (h *Host) Close() error {
 		err = errors.Join(err, h.scratch.Close())
 	}
 	return errors.Join(err, h.locks.Close())
-}
-
-// journal returns the project's journal. It opens it on first use, and again
-// after a failure.
-func (h *Host) journal(ctx context.Context, p *config.Project) (*projectJournal, error) {
-	return h.journals.get(ctx, p)
-}
-
-func (h *Host) openWriter(ctx context.Context, p *config.Project) (*journal.Writer, error) {
-	if err := h.checkBlobs(ctx, p); err != nil {
-		return nil, err
-	}
-	return journal.Open(ctx, journal.Options{
-		Project: p.ID, Zone: p.TimeZone, Store: h.store, Catalog: h.catalog, Now: time.Now, Memory: h.config.Host.Memory,
-	})
-}
-
-func (h *Host) openReader(p *config.Project) *journal.Reader {
-	return journal.NewReader(p.ID, h.store, h.catalog)
 }
 
 // NewLogger returns a logger that writes lines from the configured level on to

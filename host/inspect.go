@@ -24,9 +24,8 @@ func (h *Host) Status(ctx context.Context) (*operation.Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	failing := h.journals.failures()
 	for _, p := range projects {
-		links, err := h.identityStatus(p.ID)
+		links, err := h.identityStatus(ctx, p.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -36,7 +35,7 @@ func (h *Host) Status(ctx context.Context) (*operation.Status, error) {
 		}
 		s.Projects = append(s.Projects, operation.ProjectStatus{
 			Name: p.Name, ID: p.ID, TimeZone: p.TimeZone, Sequence: p.Sequence, Segments: p.Segments, Rows: p.Rows, Bytes: p.Bytes,
-			Identity: links, Missing: missing, Failing: textOf(failing[p.ID]),
+			Identity: links, Missing: missing, Failing: h.failing(p.ID),
 		})
 	}
 	for _, p := range h.config.Projects {
@@ -58,6 +57,15 @@ func (h *Host) Status(ctx context.Context) (*operation.Status, error) {
 	}
 	s.Pipelines, err = h.Pipelines(ctx)
 	return s, err
+}
+
+// failing returns the reason why the journal of a project takes nothing now; "": it
+// does, or the project is not configured.
+func (h *Host) failing(id int64) string {
+	if p := h.projects.ByID(id); p != nil {
+		return textOf(p.Journal.Err())
+	}
+	return ""
 }
 
 // textOf returns the text of an error; "" for nil.

@@ -53,6 +53,7 @@ func (h *Host) openLook(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	h.openProjects()
 	return h.openPulls(ctx)
 }
 

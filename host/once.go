@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/penstock-io/penstock/host/internal/config"
-	"github.com/penstock-io/penstock/host/internal/datadir"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 )
@@ -91,33 +89,13 @@ func (h *Host) runOnce(ctx context.Context, o OnceOptions) (*operation.Summary, 
 	return summary, failed
 }
 
-// recover opens the journals of all projects, which finishes the work that a
-// crash interrupted. A host that serves leaves a journal for later that cannot be
-// opened, and goes on with the others; it returns an error if there are none, and
-// this one needs a person.
+// recover opens the journals of all projects. A host that serves leaves one for later
+// that cannot be opened.
 func (h *Host) recover(ctx context.Context) error {
-	var failed error
-	works := false
-	for _, p := range h.config.Projects {
-		_, err := h.journal(ctx, p)
-		switch {
-		case err == nil:
-			works = true
-			h.sweepStates(ctx, p)
-			continue
-		case !h.serving:
-			return err
-		case datadir.IsTransient(err):
-			works = true
-		default:
-			failed = errors.Join(failed, err)
-		}
-		h.log.Error("could not open the journal; will retry", "project", p.Name, "error", h.dir.Explain(err))
+	if h.serving {
+		return h.projects.OpenSome(ctx)
 	}
-	if works {
-		return nil
-	}
-	return failed
+	return h.projects.Open(ctx)
 }
 
 // noteMissing adds the missing segments of all projects to a summary. The error
@@ -133,21 +111,6 @@ func (h *Host) noteMissing(ctx context.Context, summary *operation.Summary) erro
 		failed = errors.Join(failed, err)
 	}
 	return failed
-}
-
-// checkBlobs refuses a directory without segments where the catalog knows
-// some: it is not the one that they are in.
-func (h *Host) checkBlobs(ctx context.Context, p *config.Project) error {
-	known, err := h.catalog.Blobs(ctx, p.ID)
-	if err != nil || len(known) == 0 {
-		return err
-	}
-	found, err := h.store.List(ctx, fmt.Sprintf("segments/%d", p.ID))
-	if err != nil || len(found) > 0 {
-		return err
-	}
-	return fmt.Errorf("the catalog in %s knows %d segments of project %s, and in %s there is none: was blobs changed, or is a disk not mounted?",
-		h.dir.Data, len(known), p.Name, h.config.Host.Blobs)
 }
 
 // skippedError says that paths were not read; the summary names them.

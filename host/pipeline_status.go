@@ -9,6 +9,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/host/internal/project"
 )
 
 // The states of a pipeline, as PipelineStatus has them.
@@ -140,7 +141,7 @@ func (h *Host) setStatus(ctx context.Context, p *pipeline.Pipeline, c *config.Pi
 	if g == nil {
 		g = &pipeline.Generation{}
 	}
-	changes, _, err := h.unfolded(ctx, &state{project: &config.Project{ID: p.ProjectID}, stream: p.Stream}, g.Seq, seq, math.MaxInt64)
+	changes, _, err := project.Unfolded(ctx, h.catalog, p.ProjectID, p.Stream, g.Seq, seq, math.MaxInt64)
 	if err != nil {
 		return err
 	}

@@ -184,10 +184,10 @@ func (h *Host) content(ctx context.Context, p *config.Pipeline, stored *pipeline
 // lists them.
 func (h *Host) totals(ctx context.Context, p *config.Pipeline, run *pipeline.Run, parts []pipeline.Part) ([]batch.Totals, error) {
 	if g := run.Generation; g != nil {
-		t, err := h.state(p.Project, p.Stream).generations.Totals(ctx, g.Blob)
+		t, err := h.projects.Of(p.Project).State(p.Stream).Generations.Totals(ctx, g.Blob)
 		return []batch.Totals{t}, err
 	}
-	reader := h.journals.reader(p.Project)
+	reader := h.projects.Of(p.Project).Journal.Reader()
 	totals := make([]batch.Totals, len(parts))
 	for i, part := range parts {
 		for _, e := range part.Extents {
@@ -247,11 +247,7 @@ func (h *Host) step(ctx context.Context, p *config.Pipeline, asOf time.Time) (*p
 	if run.State == pipeline.RunFailed {
 		return nil, &RunFailedError{Pipeline: p.Name, Number: run.Number, Reason: run.Error}
 	}
-	j, err := h.journal(ctx, p.Project)
-	if err != nil {
-		return nil, err
-	}
-	return h.attempt(ctx, p, stored, run, d, j)
+	return h.attempt(ctx, p, stored, run, d)
 }
 
 // steps returns the gate that a pipeline's steps pass one at a time.
@@ -264,7 +260,7 @@ func (h *Host) steps(name string) lifecycle.Gate {
 	return h.gates[name]
 }
 
-func (h *Host) attempt(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, run *pipeline.Run, d *destination.Destination, j *projectJournal) (*pipeline.Receipt, error) {
+func (h *Host) attempt(ctx context.Context, p *config.Pipeline, stored *pipeline.Pipeline, run *pipeline.Run, d *destination.Destination) (*pipeline.Receipt, error) {
 	totals := run.Totals()
 	report := func(rows, bytes int64, done bool) {
 		h.observer.Report(progress.Report{
@@ -272,8 +268,9 @@ func (h *Host) attempt(ctx context.Context, p *config.Pipeline, stored *pipeline
 			Rows: rows, Bytes: bytes, Total: totals.Bytes, Done: done,
 		})
 	}
+	source := h.projects.Of(p.Project)
 	x := &export.Exporter{
-		Store: h.catalog, Blocks: j.reader, Generations: blocksOf{h, j.project}, Owner: h.owner, LeaseTTL: leaseTTL, Ticker: lifecycle.Ticker, Wait: lifecycle.Wait,
+		Store: h.catalog, Blocks: source.Journal.Reader(), Generations: source, Owner: h.owner, LeaseTTL: leaseTTL, Ticker: lifecycle.Ticker, Wait: lifecycle.Wait,
 		Progress: func(_ *pipeline.Run, rows, bytes int64) { report(rows, bytes, false) },
 	}
 	receipt, err := x.Do(ctx, export.Job{
@@ -337,7 +334,7 @@ func (h *Host) runPipeline(ctx context.Context, name string, allowShrink bool) (
 	if p.Paused || stored.State != pipeline.Active {
 		return nil, fmt.Errorf("pipeline %s is paused", name)
 	}
-	j, err := h.journal(ctx, p.Project)
+	w, err := h.projects.Of(p.Project).Journal.Writer(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -346,7 +343,7 @@ func (h *Host) runPipeline(ctx context.Context, name string, allowShrink bool) (
 		return nil, err
 	}
 	asOf := time.Now().UTC()
-	if err := j.writer.Seal(ctx); err != nil {
+	if err := w.Seal(ctx); err != nil {
 		return nil, err
 	}
 	confirmed := *p

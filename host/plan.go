@@ -181,7 +181,7 @@ func (h *Host) plannedSet(ctx context.Context, p *config.Pipeline, stored *pipel
 	if err != nil {
 		return err
 	}
-	waiting, _, err := h.unfolded(ctx, h.state(p.Project, p.Stream), g.Seq, seq, math.MaxInt64)
+	waiting, _, err := h.projects.Of(p.Project).State(p.Stream).Unfolded(ctx, g.Seq, seq, math.MaxInt64)
 	if err != nil {
 		return err
 	}

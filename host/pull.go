@@ -83,11 +83,11 @@ func (h *Host) openPull(ctx context.Context, c *config.Mixpanel, budgets map[str
 // appended, by a command that was cancelled while it waited for the seal, are moved
 // then.
 func (p *puller) reloadCursors(ctx context.Context) (map[string][]byte, error) {
-	j, err := p.host.journal(ctx, p.config.Project)
+	w, err := p.host.projects.Of(p.config.Project).Journal.Writer(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := j.writer.Seal(ctx); err != nil {
+	if err := w.Seal(ctx); err != nil {
 		return nil, err
 	}
 	return p.host.catalog.Cursors(ctx, p.config.Project.ID, p.config.Reference())
@@ -182,23 +182,23 @@ func (d *pulled) result() operation.SourceSummary {
 func (p *puller) store(done *pulled) mixpanel.Store {
 	return func(ctx context.Context, d *mixpanel.Download, pieces ingest.Source) error {
 		h := p.host
-		j, err := h.journal(ctx, p.config.Project)
+		w, err := h.projects.Of(p.config.Project).Journal.Writer(ctx)
 		if err != nil {
 			return err
 		}
-		before := j.writer.Stats()
+		before := w.Stats()
 		var counters ingest.Counters
 		o := p.parsing()
-		o.Source, o.Appender, o.Now, o.Counters, o.Refused = pieces, j.writer, time.Now, &counters, done.refused.add
+		o.Source, o.Appender, o.Now, o.Counters, o.Refused = pieces, w, time.Now, &counters, done.refused.add
 		o.Rejects = pulledRejects{h.quarantine, p.config.Reference()}
 		// A download is removed after this: its rows must be durable.
 		if err := ingest.Run(ctx, o); err != nil {
 			return err
 		}
-		if err := j.writer.Seal(ctx); err != nil {
+		if err := w.Seal(ctx); err != nil {
 			return err
 		}
-		after := j.writer.Stats()
+		after := w.Stats()
 		warning := doubt(p.config.Local, counters.TimesUTC.Load(), counters.TimesLocal.Load())
 		if warning != "" {
 			h.log.Warn(warning, "source", p.config.Reference(), "days", d.Query.String())

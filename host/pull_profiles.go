@@ -88,48 +88,20 @@ func (p *puller) refreshProfiles(ctx context.Context, every time.Duration) (read
 // then moves the cursor. Without the cursor, after a crash, the profiles are read
 // again.
 func (p *puller) replaceProfiles(ctx context.Context, set *mixpanel.ProfileSet, move journal.CursorMove) (rows int64, err error) {
-	h, project := p.host, p.config.Project
-	s := h.state(project, batch.People)
-	leave, err := s.gate.Enter(ctx)
-	if err != nil {
+	project := p.host.projects.Of(p.config.Project)
+	next, err := project.People.Replace(ctx, project.Journal, move, func(ctx context.Context, fold *profile.Fold, seq int64) (*pipeline.Generation, error) {
+		return p.foldProfiles(ctx, fold, set, seq)
+	})
+	if next == nil {
 		return 0, err
 	}
-	defer leave()
-	last, err := h.catalog.Generation(ctx, project.ID, batch.People)
-	if err != nil {
-		return 0, err
-	}
-	seq, err := h.catalog.Sequence(ctx, project.ID)
-	if err != nil {
-		return 0, err
-	}
-	next, err := p.foldProfiles(ctx, s, set, seq)
-	if err != nil {
-		return 0, err
-	}
-	if err := h.catalog.SetGeneration(ctx, project.ID, batch.People, last, next); err != nil {
-		return 0, err
-	}
-	j, err := h.journal(ctx, project)
-	if err != nil {
-		return 0, err
-	}
-	if err := j.writer.Append(ctx, journal.Chunk{Cursors: []journal.CursorMove{move}}); err != nil {
-		return 0, err
-	}
-	return next.Rows, errors.Join(j.writer.Seal(ctx), h.sweepState(ctx, s))
+	return next.Rows, err
 }
 
 // foldProfiles makes a generation of a whole set. Profiles that are refused go to
 // quarantine; apart from them, the set must have as many profiles as it says.
-func (p *puller) foldProfiles(ctx context.Context, s *state, set *mixpanel.ProfileSet, seq int64) (*pipeline.Generation, error) {
+func (p *puller) foldProfiles(ctx context.Context, fold *profile.Fold, set *mixpanel.ProfileSet, seq int64) (*pipeline.Generation, error) {
 	h := p.host
-	leave, err := h.folds.Enter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	fold := profile.New(profile.Options{Generations: s.generations, Spill: h.spill, Dir: fmt.Sprintf("%s/%d", s.stream, s.project.ID)})
 	parser := schema.NewProfiles()
 	rejects := pulledRejects{h.quarantine, p.config.Reference()}
 	refused := int64(0)
@@ -158,7 +130,7 @@ func (p *puller) foldProfiles(ctx context.Context, s *state, set *mixpanel.Profi
 		return nil, err
 	}
 	for reason, n := range notApplied {
-		h.log.Warn("properties of profiles were not stored", "project", s.project.Name, "reason", reason, "properties", n)
+		h.log.Warn("properties of profiles were not stored", "project", p.config.Project.Name, "reason", reason, "properties", n)
 	}
 	if next.Rows != set.Total-refused {
 		return nil, &mixpanel.Error{Kind: mixpanel.Truncated, Detail: fmt.Sprintf(

@@ -69,7 +69,7 @@ func peopleOf(t *testing.T, h *Host) string {
 		return ""
 	}
 	var b strings.Builder
-	err = h.state(h.config.Projects[0], batch.People).generations.Rows(t.Context(), g.Blob, func(row []byte) error {
+	err = h.projects.Of(h.config.Projects[0]).State(batch.People).Generations.Rows(t.Context(), g.Blob, func(row []byte) error {
 		b.Write(row)
 		return nil
 	})
@@ -155,17 +155,17 @@ func TestPulledProfilesAreReplacedWhole(t *testing.T) {
 func TestCollectedOperationsDoNotCountWhereProfilesArePulled(t *testing.T) {
 	t.Parallel()
 	h, server := openPulling(t, `profiles_from = "mixpanel"`)
-	s := h.state(h.config.Projects[0], batch.People)
-	sealOperations(t, h, s, 0, 50)
-	if g, err := h.latest(t.Context(), s); g != nil || err != nil {
+	s := h.projects.Of(h.config.Projects[0]).State(batch.People)
+	sealOperations(t, h.projects.All()[0], 0, 50)
+	if g, err := s.Latest(t.Context()); g != nil || err != nil {
 		t.Errorf("%+v (%v)", g, err)
 	}
 	server.SetProfiles(mixpanelserver.Profile{DistinctID: "u1", Properties: `{"plan":"pro"}`})
 	if _, err := h.pulls[0].refreshProfiles(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	sealOperations(t, h, s, 50, 90)
-	g, err := h.latest(t.Context(), s)
+	sealOperations(t, h.projects.All()[0], 50, 90)
+	g, err := s.Latest(t.Context())
 	if err != nil || g.Rows != 1 || peopleOf(t, h) != `{"distinct_id":"u1","properties":{"plan":"pro"}}`+"\n" {
 		t.Errorf("%+v: %s (%v)", g, peopleOf(t, h), err)
 	}
@@ -185,13 +185,13 @@ func TestPulledEventsLinkIDs(t *testing.T) {
 	if err := h.pullAll(t.Context(), time.Second, summary); err != nil {
 		t.Fatal(err)
 	}
-	s := h.state(h.config.Projects[0], batch.Identity)
-	g, err := h.latest(t.Context(), s)
+	s := h.projects.Of(h.config.Projects[0]).State(batch.Identity)
+	g, err := s.Latest(t.Context())
 	if err != nil || g.Rows != 1 {
 		t.Fatalf("%+v (%v)", g, err)
 	}
 	var rows string
-	err = s.generations.Rows(t.Context(), g.Blob, func(row []byte) error {
+	err = s.Generations.Rows(t.Context(), g.Blob, func(row []byte) error {
 		rows += string(row)
 		return nil
 	})

@@ -325,16 +325,16 @@ func (h *Host) replaySome(ctx context.Context, some []quarantine.Entry, report *
 // replayRead replays records of a source that is read. Options say how they are
 // parsed.
 func (h *Host) replayRead(ctx context.Context, p *config.Project, o ingest.Options, some []quarantine.Entry) (map[string]bool, int64, error) {
-	j, err := h.journal(ctx, p)
+	w, err := h.projects.Of(p).Journal.Writer(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
 	refused := &refusedPieces{ids: map[string]bool{}}
 	var counters ingest.Counters
-	o.Source, o.Appender, o.Rejects, o.Now, o.Counters = &replaySource{entries: some}, j.writer, refused, time.Now, &counters
+	o.Source, o.Appender, o.Rejects, o.Now, o.Counters = &replaySource{entries: some}, w, refused, time.Now, &counters
 	err = ingest.Run(ctx, o)
 	if err == nil {
-		err = j.writer.Seal(ctx)
+		err = w.Seal(ctx)
 	}
 	return refused.ids, counters.Repaired.Load(), err
 }

@@ -27,7 +27,7 @@ const followEvery = 2 * time.Second
 // with ctx.
 func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (operation.SourceSummary, error) {
 	done := operation.SourceSummary{Name: s.Reference()}
-	j, err := h.journal(ctx, s.Project)
+	w, err := h.projects.Of(s.Project).Journal.Writer(ctx)
 	if err != nil {
 		return done, err
 	}
@@ -56,19 +56,19 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (operati
 	if err != nil {
 		return done, err
 	}
-	before := j.writer.Stats()
+	before := w.Stats()
 	refused := &refusedCounts{counts: map[schema.Reason]int64{}}
 	var counters ingest.Counters
 	doubted := &doubts{source: s, counters: &counters, log: h.log, logged: !h.serving}
 	stopReports := h.reportReading(s, source, &counters, doubted.look)
 	err = ingest.Run(ctx, ingest.Options{
-		Source: source, Records: recordsOf(s.Records), Appender: j.writer, Rejects: rejects{h.quarantine, s.Reference()}, Now: time.Now,
+		Source: source, Records: recordsOf(s.Records), Appender: w, Rejects: rejects{h.quarantine, s.Reference()}, Now: time.Now,
 		Counters: &counters, Refused: refused.add, Times: times(s.Project, s.Local),
 	})
 	stopReports()
-	err = sealed(ctx, j.writer, err)
+	err = sealed(ctx, w, err)
 	err = errors.Join(err, source.Close())
-	after := j.writer.Stats()
+	after := w.Stats()
 	done.Records, done.Bytes = counters.Records.Load(), counters.Read.Load()
 	done.Rows, done.Duplicates = after.Kept-before.Kept, after.Duplicates-before.Duplicates
 	done.Repaired = counters.Repaired.Load()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/project"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 	"github.com/penstock-io/penstock/host/internal/source/collector"
 )
@@ -18,7 +19,7 @@ import (
 func (h *Host) replayCollected(ctx context.Context, c *config.Collector, some []quarantine.Entry) (map[string]bool, int64, error) {
 	refused := map[string]bool{}
 	var repaired int64
-	journals := h.pinned(c.Reference())
+	journals := h.projects.Pin(unknownProject(c.Reference()))
 	for _, e := range some {
 		accepted, n, err := h.replayOne(ctx, c, e, journals)
 		if err != nil {
@@ -27,10 +28,10 @@ func (h *Host) replayCollected(ctx context.Context, c *config.Collector, some []
 		refused[e.ID] = !accepted
 		repaired += n
 	}
-	return refused, repaired, journals.seal(ctx)
+	return refused, repaired, journals.Seal(ctx)
 }
 
-func (h *Host) replayOne(ctx context.Context, c *config.Collector, e quarantine.Entry, journals *pinned) (accepted bool, repaired int64, err error) {
+func (h *Host) replayOne(ctx context.Context, c *config.Collector, e quarantine.Entry, journals *project.Pinned) (accepted bool, repaired int64, err error) {
 	o := collectorOptions(c)
 	o.Log, o.Rejects, o.Now = journalLog{journals}, dropped{}, func() time.Time { return e.Time }
 	// A record that is replayed twice, because of a crash, gets the same ids twice.
@@ -75,11 +76,11 @@ func (h *Host) sentTo(position string) (endpoint string, project int64) {
 }
 
 // journalLog is a collector's log that writes to journals.
-type journalLog struct{ journals *pinned }
+type journalLog struct{ journals *project.Pinned }
 
 // Append implements collector.Log.
 func (l journalLog) Append(ctx context.Context, project int64, rows []journal.Row, data []byte) error {
-	w, err := l.journals.writer(ctx, project)
+	w, err := l.journals.Writer(ctx, project)
 	if err != nil {
 		return err
 	}

@@ -13,12 +13,12 @@ import (
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/host/internal/project"
 	"github.com/penstock-io/penstock/host/internal/source/files"
 )
 
 // How often a serving host looks at things.
 const (
-	sealEvery  = 30 * time.Second // rows that were read become durable
 	lookEvery  = 10 * time.Second // whether a pipeline is due
 	retryPause = time.Minute      // the longest, after a source that failed
 )
@@ -82,7 +82,10 @@ func (h *Host) serve(ctx context.Context) error {
 		}
 	}
 	for _, p := range h.config.Projects {
-		wg.Go(func() { h.serveSeals(ctx, p) })
+		wg.Go(func() {
+			var due *aliasMark
+			h.projects.Of(p).ServeSeals(ctx, func(ctx context.Context) { due = h.settleAliases(ctx, p, due) })
+		})
 		wg.Go(func() {
 			<-started
 			h.serveAliases(ctx, p)
@@ -96,7 +99,7 @@ func (h *Host) serve(ctx context.Context) error {
 	defer stop()
 	err = h.stopCollectors(closing)
 	wg.Wait()
-	err = errors.Join(err, h.journals.seal(closing), server.Close(closing))
+	err = errors.Join(err, h.projects.Seal(closing), server.Close(closing))
 	h.trim(closing)
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
@@ -114,7 +117,7 @@ func (h *Host) beginCollecting(ctx context.Context, end context.CancelCauseFunc)
 // retryTransient calls do again, after pauses that grow, while its error is
 // transient.
 func (h *Host) retryTransient(ctx context.Context, message string, do func(context.Context) error) error {
-	pauses := lifecycle.Backoff{First: reopenFirst, Limit: reopenLimit}
+	pauses := lifecycle.Backoff{First: project.ReopenFirst, Limit: project.ReopenLimit}
 	for {
 		err := do(ctx)
 		if err == nil || !datadir.IsTransient(err) || ctx.Err() != nil {
@@ -132,7 +135,7 @@ func (h *Host) retryTransient(ctx context.Context, message string, do func(conte
 // not grow is not an error. After an error the source is read again, from where the
 // journal stands.
 func (h *Host) serveSource(ctx context.Context, s *config.Source) {
-	pauses := lifecycle.Backoff{First: reopenFirst, Limit: retryPause}
+	pauses := lifecycle.Backoff{First: project.ReopenFirst, Limit: retryPause}
 	if text, err := files.Unmatched(ctx, s.Pattern); err == nil && text != "" {
 		h.log.Warn(text, "source", s.Reference())
 	}
@@ -154,21 +157,6 @@ func (h *Host) serveSource(ctx context.Context, s *config.Source) {
 		if lifecycle.Wait(ctx, pause) != nil {
 			return
 		}
-	}
-}
-
-// serveSeals makes rows durable from time to time.
-func (h *Host) serveSeals(ctx context.Context, p *config.Project) {
-	var due *aliasMark
-	for lifecycle.Wait(ctx, sealEvery) == nil {
-		j, err := h.journal(ctx, p)
-		if err == nil {
-			err = j.writer.Seal(ctx)
-		}
-		if err != nil && ctx.Err() == nil {
-			h.log.Error("could not seal the journal; will retry", "project", p.Name, "error", err)
-		}
-		due = h.settleAliases(ctx, p, due)
 	}
 }
 
@@ -224,12 +212,12 @@ func (h *Host) due(ctx context.Context, p *config.Pipeline) (bool, error) {
 
 // serveStep seals, and runs the pipeline until it has caught up.
 func (h *Host) serveStep(ctx context.Context, p *config.Pipeline) (time.Duration, error) {
-	j, err := h.journal(ctx, p.Project)
+	w, err := h.projects.Of(p.Project).Journal.Writer(ctx)
 	if err != nil {
 		return 0, err
 	}
 	asOf := time.Now().UTC()
-	if err := j.writer.Seal(ctx); err != nil {
+	if err := w.Seal(ctx); err != nil {
 		return 0, err
 	}
 	for {

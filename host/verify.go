@@ -9,6 +9,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/keys"
 	"github.com/penstock-io/penstock/host/internal/operation"
+	"github.com/penstock-io/penstock/host/internal/project"
 )
 
 // VerifyJournal implements Operations. It verifies every project that the
@@ -43,7 +44,7 @@ func (h *Host) verifyProject(ctx context.Context, id int64, report *operation.Jo
 	for _, d := range found.Damages {
 		report.Corruptions = append(report.Corruptions, corruption(d))
 	}
-	if err := h.verifyStates(ctx, id, report); err != nil {
+	if err := project.VerifyStates(ctx, h.catalog, h.store, id, report); err != nil {
 		return err
 	}
 	return h.verifyCatalog(ctx, id, report)

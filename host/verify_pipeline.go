@@ -327,10 +327,7 @@ func (v *verification) repairRun(ctx context.Context, number int64, parts []int,
 	if err != nil {
 		return err
 	}
-	j, err := v.host.journal(ctx, v.pipeline.Project)
-	if err != nil {
-		return err
-	}
+	source := v.host.projects.Of(v.pipeline.Project)
 	var total int64
 	for i, part := range run.Parts(v.destination.ByZone()) {
 		if slices.Contains(parts, i) {
@@ -341,7 +338,7 @@ func (v *verification) repairRun(ctx context.Context, number int64, parts []int,
 		v.host.observer.Report(progress.Report{Stage: "repair", Name: fmt.Sprintf("%s run %d", v.stored.Name, number), Rows: rows, Bytes: bytes, Total: total, Done: done})
 	}
 	x := &export.Exporter{
-		Blocks: j.reader, Generations: blocksOf{v.host, v.pipeline.Project}, Owner: v.host.owner, LeaseTTL: leaseTTL, Ticker: lifecycle.Ticker, Wait: lifecycle.Wait,
+		Blocks: source.Journal.Reader(), Generations: source, Owner: v.host.owner, LeaseTTL: leaseTTL, Ticker: lifecycle.Ticker, Wait: lifecycle.Wait,
 		Progress: func(_ *pipeline.Run, rows, bytes int64) { report(rows, bytes, false) },
 	}
 	return x.Repair(ctx, v.host.catalog, export.RepairJob{

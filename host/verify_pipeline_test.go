@@ -20,13 +20,13 @@ import (
 // that no run has.
 func TestVerifyingDuringRuns(t *testing.T) {
 	t.Parallel()
-	h, s := folding(t)
+	h, source := folding(t)
 	day, err := journal.ParseDay("2026-06-01")
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &config.Pipeline{
-		Name: "events", Project: s.project, Stream: batch.Events, From: day, To: day, Destination: &config.Destination{Type: "localfs", Name: "out"},
+		Name: "events", Project: source.Config, Stream: batch.Events, From: day, To: day, Destination: &config.Destination{Type: "localfs", Name: "out"},
 	}
 	stored, err := h.catalog.RegisterPipeline(t.Context(), p.Definition(), nil, time.Now())
 	if err != nil {
@@ -62,7 +62,7 @@ func TestVerifyingDuringRuns(t *testing.T) {
 	}()
 	const runs = 60
 	for n := range runs {
-		sealOperations(t, h, s, n, n+1)
+		sealOperations(t, source, n, n+1)
 		commitNext(t, h)
 	}
 	close(committed)

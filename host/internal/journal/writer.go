@@ -83,8 +83,9 @@ type Writer struct {
 	changed *sync.Cond // of the fields below, under state
 	sealing []*openSegment
 	stats   Stats
-	slots   []Key // zeroed memory of a sealed segment's key set, for the next segment
-	err     error // the first error: the writer takes no rows after it
+	slots   []Key         // zeroed memory of a sealed segment's key set, for the next segment
+	err     error         // the first error: the writer takes no rows after it
+	done    chan struct{} // closed with the first error
 }
 
 // ErrClosed says that the writer was closed.
@@ -100,7 +101,7 @@ func Open(ctx context.Context, o Options) (*Writer, error) {
 	}
 	w := &Writer{
 		o: o, zone: newZone(o.Zone), set: keys.NewSet(o.Store, o.Memory/8),
-		jobs: make(chan job), turns: newTurns(), seals: make(chan *openSegment), sealer: make(chan struct{}),
+		jobs: make(chan job), turns: newTurns(), seals: make(chan *openSegment), sealer: make(chan struct{}), done: make(chan struct{}),
 		buffers: buffers{limit: o.Memory / 16},
 	}
 	if err := w.learn(ctx); err != nil {
@@ -345,6 +346,7 @@ func (w *Writer) fail(err error) {
 	defer w.state.Unlock()
 	if w.err == nil {
 		w.err = err
+		close(w.done)
 	}
 	w.changed.Broadcast()
 }
@@ -376,6 +378,11 @@ func (w *Writer) OpenBytes() int64 {
 	defer w.mu.Unlock()
 	return w.open.raw
 }
+
+// Done returns a channel that is closed when the writer takes no rows any more: after
+// its first error, or Close. Rows that are not sealed by then are lost, and their
+// cursors have not moved; Err returns the reason.
+func (w *Writer) Done() <-chan struct{} { return w.done }
 
 // Err returns the error that ended the writer; nil while it takes rows.
 func (w *Writer) Err() error { return w.failed() }

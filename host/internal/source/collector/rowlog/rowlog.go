@@ -18,6 +18,10 @@ const position = "log"
 // Appender takes rows; package journal's Writer is one.
 type Appender interface {
 	Append(ctx context.Context, c journal.Chunk) error
+	// Done is closed when the appender takes nothing any more; Err then returns the
+	// reason. Entries that it has not sealed are lost with it.
+	Done() <-chan struct{}
+	Err() error
 }
 
 // Cursors are where the journals of projects stand.
@@ -44,14 +48,20 @@ type Log struct {
 
 // state is where a project stands.
 type state struct {
-	sealed   uint64 // durable in the journal
-	appended uint64 // handed to the journal, or passed over because it is held
-	held     bool   // entries are passed over until the next Drain: see ErrHeld
+	sealed   uint64   // durable in the journal
+	appended uint64   // handed to the journal, or passed over because it is held
+	held     bool     // entries are passed over until the next Drain: see ErrHeld
+	journal  Appender // that this Drain hands entries to; nil: none yet. Of Drain's goroutine
 }
 
 // ErrHeld is returned by Drain's find for a project whose journal takes nothing
 // now. Its entries stay in the log, and those of other projects are drained.
 var ErrHeld = errors.New("the project is held")
+
+// ErrEnded is returned by Drain when a journal that entries were handed to takes
+// nothing any more. Those that it had not sealed are handed on again by the next
+// Drain, to the journal that takes its place.
+var ErrEnded = errors.New("the journal takes nothing any more")
 
 // New returns the log of rows of a source, "collector.NAME", over an open
 // write-ahead log, which the caller closes after everything else has ended.
@@ -93,10 +103,11 @@ func (e *UnknownProjectError) Error() string {
 }
 
 // Drain hands entries to the journals of their projects, in order, until ctx
-// ends or, when upTo is not 0, that entry was handed on. An error of a journal
-// ends it; it may be called again once the journal works. find returns
-// *UnknownProjectError for a project that is not there, and ErrHeld for one whose
-// entries wait for the next Drain.
+// ends or, when upTo is not 0, that entry was handed on. It asks find for the journal
+// of a project once. The end of one of these journals ends Drain with ErrEnded, also
+// while it waits for entries; it may be called again once there is another journal.
+// find returns *UnknownProjectError for a project that is not there, and ErrHeld for
+// one whose entries wait for the next Drain.
 func (l *Log) Drain(ctx context.Context, upTo uint64, find func(ctx context.Context, project int64) (Appender, error)) error {
 	l.mu.Lock()
 	// Entries that went to a journal that has failed are handed on again: the
@@ -104,6 +115,8 @@ func (l *Log) Drain(ctx context.Context, upTo uint64, find func(ctx context.Cont
 	clear(l.projects)
 	l.drained = l.wal.First() - 1 // earlier entries are in journals
 	l.mu.Unlock()
+	watch, stop := newWatch(ctx)
+	defer stop()
 	r := l.wal.Read(1)
 	defer r.Close()
 	var rows []journal.Row
@@ -111,39 +124,42 @@ func (l *Log) Drain(ctx context.Context, upTo uint64, find func(ctx context.Cont
 		if upTo != 0 && l.position() >= upTo {
 			return nil
 		}
-		index, payload, err := r.Next(ctx)
+		index, payload, err := r.Next(watch.ctx)
 		if err != nil {
-			return fmt.Errorf("drain %s: %w", l.source, err)
+			return fmt.Errorf("drain %s: %w", l.source, watch.reason(err))
 		}
 		project, chunk, err := decodeEntry(payload, rows[:0])
 		if err != nil {
 			return fmt.Errorf("drain %s: entry %d: %w", l.source, index, err)
 		}
 		rows = chunk.Rows
-		if err := l.hand(ctx, index, project, chunk, find); err != nil {
-			return fmt.Errorf("drain %s: %w", l.source, err)
+		if err := l.hand(watch, index, project, chunk, find); err != nil {
+			return fmt.Errorf("drain %s: %w", l.source, watch.reason(err))
 		}
 	}
 }
 
 // hand hands an entry on, unless its journal has it.
-func (l *Log) hand(ctx context.Context, index uint64, project int64, chunk journal.Chunk, find func(context.Context, int64) (Appender, error)) error {
-	p, err := l.project(ctx, project)
+func (l *Log) hand(watch *watch, index uint64, project int64, chunk journal.Chunk, find func(context.Context, int64) (Appender, error)) error {
+	p, err := l.project(watch.ctx, project)
 	if err != nil {
 		return err
 	}
-	if index > p.sealed && !p.held {
-		journal, err := find(ctx, project)
+	if index > p.sealed && !p.held && p.journal == nil {
+		p.journal, err = find(watch.ctx, project)
 		switch {
 		case errors.Is(err, ErrHeld):
 			l.hold(p)
 		case err != nil:
 			return err
 		default:
-			chunk.Cursors = append(chunk.Cursors, l.move(p.appended, index))
-			if err := journal.Append(ctx, chunk); err != nil {
-				return err
-			}
+			watch.add(p.journal)
+		}
+	}
+	if index > p.sealed && !p.held {
+		chunk.Cursors = append(chunk.Cursors, l.move(p.appended, index))
+		if err := p.journal.Append(watch.ctx, chunk); err != nil {
+			return err
 		}
 	}
 	l.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -71,6 +72,9 @@ func (b book) Append(_ context.Context, c journal.Chunk) error {
 	}
 	return nil
 }
+
+func (book) Done() <-chan struct{} { return nil }
+func (book) Err() error            { return nil }
 
 func (b *books) find(_ context.Context, project int64) (Appender, error) {
 	if project > 3 {
@@ -514,5 +518,48 @@ func TestAHeldProjectKeepsNoOtherWaiting(t *testing.T) {
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// ending is a journal that can be ended.
+type ending struct {
+	Appender
+	done chan struct{}
+}
+
+func (e ending) Done() <-chan struct{} { return e.done }
+func (ending) Err() error              { return errors.New("the disk is full") }
+
+// The end of a journal ends a drain that waits for entries, and the next drain hands
+// the rows that were not sealed to the journal in its place.
+func TestTheEndOfAJournalEndsADrain(t *testing.T) {
+	b := newBooks()
+	l, _ := newLog(t, b)
+	appendRows(t, l, "a", "b")
+	asked, done := 0, make(chan struct{})
+	drained := make(chan error, 1)
+	go func() {
+		drained <- l.Drain(t.Context(), 0, func(ctx context.Context, project int64) (Appender, error) {
+			asked++
+			inner, err := b.find(ctx, project)
+			return ending{inner, done}, err
+		})
+	}()
+	for !l.Handed(1, 2) {
+		runtime.Gosched()
+	}
+	b.mu.Lock()
+	b.crash()
+	b.mu.Unlock()
+	close(done)
+	if err := <-drained; !errors.Is(err, ErrEnded) || !strings.Contains(err.Error(), "the disk is full") || asked != 1 {
+		t.Fatalf("%v; the journal was asked for %d times", err, asked)
+	}
+	if err := l.Drain(t.Context(), 2, b.find); err != nil {
+		t.Fatal(err)
+	}
+	b.seal(t, 1)
+	if want := []string{"a\n", "b\n"}; !slices.Equal(b.sealed[1], want) {
+		t.Errorf("the journal has %q", b.sealed[1])
 	}
 }
