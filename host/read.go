@@ -42,10 +42,9 @@ func (h *Host) read(ctx context.Context, s *config.Source, follow bool) (operati
 	if warning := crowded(told); warning != "" {
 		h.log.Warn(warning, "source", s.Reference())
 	}
-	tick, stop := lifecycle.Ticker(followEvery)
-	defer stop()
 	source, err := files.Open(ctx, files.Options{
-		Name: s.Reference(), Pattern: s.Pattern, Follow: follow, Cursors: cursors, Tick: tick, Keep: s.Records == batch.People, Now: time.Now,
+		Name: s.Reference(), Pattern: s.Pattern, Follow: follow, Cursors: cursors, Keep: s.Records == batch.People, Now: time.Now,
+		Wait: func(ctx context.Context) error { return lifecycle.Wait(ctx, followEvery) },
 		Skipped: func(path, why string) {
 			if !h.serving {
 				return // the summary names it

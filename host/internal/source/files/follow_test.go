@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"gocloud.dev/blob/memblob"
@@ -16,15 +15,16 @@ import (
 // follower follows files, and looks when told.
 type follower struct {
 	*testing.T
-	tick   chan time.Time
+	idle   chan struct{} // it has read all that it has seen, and waits
+	again  chan struct{} // it is time to look again
 	dir    string
 	events chan string
 }
 
 func follow(t *testing.T) *follower {
-	f := &follower{T: t, tick: make(chan time.Time), dir: t.TempDir(), events: make(chan string, 10000)}
+	f := &follower{T: t, idle: make(chan struct{}), again: make(chan struct{}), dir: t.TempDir(), events: make(chan string, 10000)}
 	ctx, cancel := context.WithCancel(t.Context())
-	s := open(t, Options{Pattern: f.dir + "/*", Follow: true, Tick: f.tick}, 1000)
+	s := open(t, Options{Pattern: f.dir + "/*", Follow: true, Wait: f.wait}, 1000)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -45,13 +45,31 @@ func follow(t *testing.T) *follower {
 		}
 	}()
 	t.Cleanup(func() { cancel(); <-ended })
+	<-f.idle
 	return f
 }
 
-// look lets it look twice, and returns the records that it found.
+// wait is the source's wait between two looks.
+func (f *follower) wait(ctx context.Context) error {
+	select {
+	case f.idle <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case <-f.again:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// look lets it look twice, and returns the records that it found. It does not look
+// while the test changes files.
 func (f *follower) look() []string {
-	for range 3 { // the third is taken when the second was seen to
-		f.tick <- time.Time{}
+	for range 2 {
+		f.again <- struct{}{}
+		<-f.idle
 	}
 	var found []string
 	for len(f.events) > 0 {
@@ -123,12 +141,13 @@ func TestFollowCompressed(t *testing.T) {
 	}
 	whole := gz(b.String())
 	f.append("a.ndjson.gz", whole[:len(whole)-8])
-	f.tick <- time.Time{}
+	f.again <- struct{}{}
 	for i := range 100 {
 		if found := <-f.events; !strings.HasPrefix(found, `{"a":1}@`) {
 			t.Fatalf("record %d is %s", i, found)
 		}
 	}
+	<-f.idle
 	f.append("a.ndjson.gz", whole[len(whole)-8:])
 	f.expect("the trailer")
 	whole = gz(strings.ReplaceAll(b.String(), "1", "2"))

@@ -26,8 +26,9 @@ type Options struct {
 	Follow bool
 	// Cursors are the source's cursors by path, as the catalog holds them.
 	Cursors map[string][]byte
-	// Tick is when to look again, with Follow.
-	Tick <-chan time.Time
+	// Wait returns when it is time to look again, with Follow, and an error when ctx
+	// has ended.
+	Wait func(ctx context.Context) error
 	// Keep remembers content also when another file has taken its path, and
 	// waits for copies that are being made: for records that must not be read
 	// twice, such as operations on profiles. Events are told apart by their keys.
@@ -236,10 +237,8 @@ func (s *Source) advance(ctx context.Context) error {
 		if !s.o.Follow {
 			return io.EOF
 		}
-		select {
-		case <-s.o.Tick:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := s.o.Wait(ctx); err != nil {
+			return err
 		}
 		if err := s.look(ctx); err != nil {
 			return err
