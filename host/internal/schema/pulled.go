@@ -2,7 +2,6 @@ package schema
 
 import (
 	"bytes"
-	"slices"
 	"time"
 
 	"github.com/zeebo/xxh3"
@@ -18,10 +17,6 @@ const (
 	linkFailure = "$identity_failure_reason" // of an event with $device_id and $user_id
 	verbFailure = "$failure_reason"          // of $identify, $create_alias and $merge
 )
-
-// marks are parts of the names above: an event without any of them has none of
-// these properties.
-var marks = [...][]byte{[]byte("_before_identity"), []byte("shuffle"), []byte("failure_reason")}
 
 // knownLinks is how many links a Pulled remembers: most events of a person ask for
 // the same one.
@@ -53,11 +48,12 @@ func NewPulled(now func() time.Time, t Times, identity Identity) *Pulled {
 // AppendEvent is Parser.AppendEvent for an event of the export API.
 func (p *Pulled) AppendEvent(dst, record []byte) ([]byte, Event, error) {
 	p.link = Link{}
-	failed := false
-	if len(record) <= MaxRecord && marked(record) {
-		record, failed = p.restore(record)
-	}
+	start, failed := len(dst), false
 	dst, e, err := p.parser.AppendEvent(dst, record)
+	if err == nil && p.parser.scanner.rewritten {
+		record, failed = p.restore(record)
+		dst, e, err = p.parser.AppendEvent(dst[:start], record)
+	}
 	if err == nil && !failed {
 		p.findLink(e)
 	}
@@ -69,13 +65,8 @@ func (p *Pulled) AppendEvent(dst, record []byte) ([]byte, Event, error) {
 // before.
 func (p *Pulled) Link() (link Link, ok bool) { return p.link, p.link.Verb != "" }
 
-func marked(record []byte) bool {
-	return slices.ContainsFunc(marks[:], func(mark []byte) bool { return bytes.Contains(record, mark) })
-}
-
 // restore returns the record with the distinct_id that it was ingested with, and
-// whether Mixpanel refused its link. A record that is not valid comes back as it is:
-// the parser refuses it.
+// whether Mixpanel refused its link.
 func (p *Pulled) restore(record []byte) (restored []byte, failed bool) {
 	c := p.members
 	c.Begin(record, false)

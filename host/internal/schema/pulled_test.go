@@ -28,6 +28,7 @@ func TestAPulledEventKeepsTheIDThatWasIngested(t *testing.T) {
 		exported(`"distinct_id":"U1","$device_id":"D1","plan":"pro","$distinct_id_before_identity":"$device:D1"`),
 		exported(`"$distinct_id_before_identity":"$device:D1","distinct_id":"U1","$device_id":"D1","plan":"pro"`),
 		exported(`"distinct_id":"U1","$is_reshuffled":true,"$preshuffle_distinct_id":"$device:D1","$device_id":"D1","plan":"pro"`),
+		exported(`"distinct_id":"U1","$device_id":"D1","plan":"pro","\u0024distinct_id_before_identity":"$device:D1"`),
 		exported(`"distinct_id":"U2","$preshuffle_distinct_id":"U1","$device_id":"D1","plan":"pro","$distinct_id_before_identity":"$device:D1"`),
 	} {
 		got, e, err := p.AppendEvent(nil, []byte(again))

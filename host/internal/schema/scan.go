@@ -32,6 +32,7 @@ type scanner struct {
 	device, user           span
 	received               span     // $mp_api_timestamp_ms
 	tokens                 []member // of properties
+	rewritten              bool     // properties has a name that Mixpanel adds after ingestion: see Pulled
 
 	// With every, all members of the record and of its properties are kept
 	// instead of those that an event's row needs.
@@ -84,7 +85,7 @@ func (s *scanner) reset(data []byte) {
 // forget drops the noted members of properties: another properties object begins.
 func (s *scanner) forget() {
 	s.time, s.distinct, s.insert, s.device, s.user, s.received = span{}, span{}, span{}, span{}, span{}, span{}
-	s.tokens, s.inner = s.tokens[:0], s.inner[:0]
+	s.tokens, s.inner, s.rewritten = s.tokens[:0], s.inner[:0], false
 }
 
 // fail ends the scan at i.
@@ -273,7 +274,8 @@ func (s *scanner) behind(i int, f *frame) (next int, more, ok bool) {
 
 // notedLengths has a bit for the length of each name that note looks for.
 const notedLengths = 1<<len("time") | 1<<len("token") | 1<<len("event") | 1<<len("$user_id") |
-	1<<len("properties") | 1<<len("$mp_api_timestamp_ms") | 1<<len("$insert_id") | 1<<len("$device_id") | 1<<len("distinct_id")
+	1<<len("properties") | 1<<len("$mp_api_timestamp_ms") | 1<<len("$insert_id") | 1<<len("$device_id") | 1<<len("distinct_id") |
+	1<<len(ingestedID) | 1<<len(preshuffledID) | 1<<len(reshuffled) | 1<<len(linkFailure) | 1<<len(verbFailure)
 
 // note keeps a member that the row needs.
 func (s *scanner) note(f *frame) {
@@ -318,6 +320,8 @@ func (s *scanner) note(f *frame) {
 		s.user = m.value
 	case "$mp_api_timestamp_ms":
 		s.received = m.value
+	case ingestedID, preshuffledID, reshuffled, linkFailure, verbFailure:
+		s.rewritten = true
 	}
 }
 

@@ -3,7 +3,6 @@ package mixpanelserver
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/klauspost/compress/gzip"
 )
 
 // gzipFrom is from how many bytes on a body is compressed.
@@ -55,7 +56,7 @@ func (s *Server) export(w *answer, r *http.Request, fault *Fault) {
 	b := &body{w: w, fault: fault, compress: strings.Contains(r.Header.Get("Accept-Encoding"), "gzip")}
 	half := s.count(from, to) / 2
 	n := 0
-	line := func(text string) error {
+	line := func(text []byte) error {
 		if n == half && n > 0 && fault.Stall != nil {
 			b.flush()
 			select {
@@ -65,13 +66,14 @@ func (s *Server) export(w *answer, r *http.Request, fault *Fault) {
 			}
 		}
 		if n == half && fault.Marker != "" {
-			b.write(fault.Marker)
+			b.write([]byte(fault.Marker))
 			return errEnd
 		}
 		if n++; limit >= 0 && n > limit {
 			return errEnd
 		}
-		b.write(text + "\n")
+		b.write(text)
+		b.write(newline)
 		return b.err
 	}
 	inMilliseconds := r.FormValue("time_in_ms") == "true"
@@ -81,6 +83,8 @@ func (s *Server) export(w *answer, r *http.Request, fault *Fault) {
 	}
 	b.close(err)
 }
+
+var newline = []byte{'\n'}
 
 // errEnd ends the lines early.
 var errEnd = errors.New("the answer ends here")
@@ -97,7 +101,7 @@ func (s *Server) count(from, to time.Time) int {
 
 // lines calls fn with each line of the dates; extra lines come before the last
 // one.
-func (s *Server) lines(from, to time.Time, names []string, inMilliseconds bool, extra []string, fn func(string) error) error {
+func (s *Server) lines(from, to time.Time, names []string, inMilliseconds bool, extra []string, fn func([]byte) error) error {
 	for d := from; !d.After(to); d = d.AddDate(0, 0, 1) {
 		date := d.Format(time.DateOnly)
 		s.mu.Lock()
@@ -112,7 +116,7 @@ func (s *Server) lines(from, to time.Time, names []string, inMilliseconds bool, 
 		for i, e := range events {
 			if i == len(events)-1 && !d.Before(to) {
 				for _, x := range extra {
-					if err := fn(x); err != nil {
+					if err := fn([]byte(x)); err != nil {
 						return err
 					}
 				}
@@ -120,7 +124,7 @@ func (s *Server) lines(from, to time.Time, names []string, inMilliseconds bool, 
 			if names != nil && !slices.Contains(names, e.Name) {
 				continue
 			}
-			if err := fn(s.render(e, inMilliseconds)); err != nil {
+			if err := fn([]byte(s.render(e, inMilliseconds))); err != nil {
 				return err
 			}
 		}
@@ -162,28 +166,29 @@ type body struct {
 	begun  bool
 	held   bytes.Buffer // until it is known whether to compress
 	zipped *gzip.Writer
+	lines  *bufio.Writer // before zipped
 	out    *bufio.Writer
 	sent   int
 	err    error
 }
 
-func (b *body) write(text string) {
+func (b *body) write(text []byte) {
 	if b.err != nil {
 		return
 	}
 	if !b.begun {
-		b.held.WriteString(text)
+		b.held.Write(text)
 		if b.held.Len() > gzipFrom {
 			b.begin(b.compress)
 		}
 		return
 	}
-	b.put([]byte(text))
+	b.put(text)
 }
 
 func (b *body) put(text []byte) {
 	if b.zipped != nil {
-		_, b.err = b.zipped.Write(text)
+		_, b.err = b.lines.Write(text)
 		return
 	}
 	_, b.err = b.out.Write(text)
@@ -195,6 +200,7 @@ func (b *body) begin(compress bool) {
 	if compress {
 		b.w.Header().Set("Content-Encoding", "gzip")
 		b.zipped, _ = gzip.NewWriterLevel(b.out, gzip.BestSpeed)
+		b.lines = bufio.NewWriterSize(b.zipped, 64<<10)
 	}
 	b.put(b.held.Bytes())
 }
@@ -205,6 +211,7 @@ func (b *body) flush() {
 		b.begin(b.compress && b.held.Len() > gzipFrom)
 	}
 	if b.zipped != nil {
+		_ = b.lines.Flush()
 		_ = b.zipped.Flush()
 	}
 	_ = b.out.Flush()
@@ -217,7 +224,7 @@ func (b *body) close(err error) {
 		b.begin(false)
 	}
 	if b.zipped != nil && err == nil && b.err == nil {
-		b.err = b.zipped.Close()
+		b.err = errors.Join(b.lines.Flush(), b.zipped.Close())
 	}
 	if b.err == nil {
 		b.err = b.out.Flush()

@@ -74,7 +74,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	events   map[string][]Event // by date
-	generate func(date string, line func(string) error) error
+	generate func(date string, line func([]byte) error) error
 	merged   map[string]string
 	people   []Profile
 	sessions map[string][]Profile
@@ -122,8 +122,8 @@ func (s *Server) Add(events ...Event) {
 }
 
 // Generate makes the lines of every date by a function, instead of those of added
-// events.
-func (s *Server) Generate(fn func(date string, line func(string) error) error) {
+// events. A line has no newline, and may change after the call.
+func (s *Server) Generate(fn func(date string, line func([]byte) error) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.generate = fn
