@@ -29,7 +29,7 @@ func (p *puller) status() operation.PullStatus {
 	s := operation.PullStatus{
 		Name: p.config.Reference(), Project: p.config.Project.Name, From: now.From.String(), Done: now.Done, Missing: now.Forecast.Days,
 		InFlight: now.InFlight.String(), Fetched: now.InFlight.Bytes, Next: now.Next.String(), Why: now.Next.Why.String(), NextAt: now.NextAt, WaitsForLimit: now.Waits, QueriesLeft: now.Left,
-		CatchUpQueries: now.Forecast.Queries, Profiles: now.Profiles,
+		CatchUpQueries: now.Forecast.Queries, Profiles: now.Profiles, SelectsLate: now.Late.Selects, NotSelected: now.Late.Reason,
 	}
 	if now.Forecast.Days > 0 && !now.Forecast.At.IsZero() {
 		s.CaughtUpAt = &now.Forecast.At

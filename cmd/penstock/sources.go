@@ -86,6 +86,9 @@ func (c *cli) printPulls(pulls []host.PullStatus) {
 		if p.Error != "" {
 			fmt.Fprintf(c.out, "%s: the last query failed: %s\n", p.Name, oneLine(p.Error))
 		}
+		if p.NotSelected != "" {
+			fmt.Fprintf(c.out, "%s: days of the lookback are pulled whole: a query for late events alone did not bring all of them (%s)\n", p.Name, oneLine(p.NotSelected))
+		}
 		if p.ProfilesAt != nil {
 			fmt.Fprintf(c.out, "%s: %s profiles were read at %s\n", p.Name, thousands(p.Profiles), utc(*p.ProfilesAt))
 		}

@@ -37,6 +37,7 @@ var parts = []part{
 	{"process", processes},
 	{"stores", stores},
 	{"collect", collecting},
+	{"pulls", pulls},
 	{"folds", folds},
 	{"dedup", dedup},
 	{"planning", planning},
@@ -50,7 +51,7 @@ func main() {
 	flag.IntVar(&o.n, "n", 5, "rounds")
 	flag.IntVar(&o.large, "large", 3, "rounds with 10 million events; 0: none")
 	flag.IntVar(&o.scale, "scale", 1, "divide every number of rows by this")
-	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: process, stores, collect, folds, dedup, planning; default: all")
+	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: process, stores, collect, pulls, folds, dedup, planning; default: all")
 	flag.StringVar(&o.store, "store", "", "stores of the part stores, separated by commas: localfs, s3, gcs, azure; default: all")
 	flag.Parse()
 	if err := command(o, flag.Args()); err != nil {
@@ -60,7 +61,7 @@ func main() {
 }
 
 // command runs the bench. With arguments it runs a yardstick instead, in a
-// process of its own: limit FILE, duckdb FILE DIR, discard ADDRESS ANSWER; or it
+// process of its own: limit FILE, duckdb FILE DIR, discard ADDRESS ANSWER, mixpanel ADDRESS FILE; or it
 // generates an input: generate DIR ROWS DAYS ordered|shuffled.
 func command(o options, args []string) error {
 	switch {
@@ -70,6 +71,8 @@ func command(o options, args []string) error {
 		return duckdbCopy(args[1], args[2])
 	case len(args) == 3 && args[0] == "discard":
 		return discard(args[1], args[2])
+	case len(args) == 3 && args[0] == "mixpanel":
+		return mixpanel(args[1], args[2])
 	case len(args) == 5 && args[0] == "generate":
 		return generateOnly(args[1], args[2], args[3], args[4])
 	case len(args) > 0:

@@ -24,8 +24,9 @@ type usage struct {
 	peak map[string]int64
 	// times are the processor times of the processes below the first, by process.
 	times  map[int]programTime
-	out    string // its output
-	stored int64  // bytes of the objects that it wrote; 0: not counted
+	out    string        // its output
+	stored int64         // bytes of the objects that it wrote; 0: not counted
+	server time.Duration // processor time of the server that it pulled from; 0: none
 }
 
 // programTime is the processor time of a process at its last reading.

@@ -33,12 +33,16 @@ type PullStatus struct {
 	QueriesLeft   int       `json:"queries_left"` // of this hour's
 	// CaughtUpAt is when no day is missing, at about the pace so far; nil: none is
 	// missing, or it is too far away.
-	CaughtUpAt     *time.Time       `json:"caught_up_at,omitempty"`
-	CatchUpQueries int              `json:"catch_up_queries,omitempty"`
-	Error          string           `json:"error,omitempty"`       // of the last query
-	ProfilesAt     *time.Time       `json:"profiles_at,omitempty"` // when profiles were read last; nil: never
-	Profiles       int64            `json:"profiles,omitempty"`
-	Quarantined    map[string]int64 `json:"quarantined,omitempty"` // by reason
+	CaughtUpAt     *time.Time `json:"caught_up_at,omitempty"`
+	CatchUpQueries int        `json:"catch_up_queries,omitempty"`
+	// SelectsLate is whether late events are asked for by the time at which Mixpanel
+	// processed them; NotSelected is why not, after a trial.
+	SelectsLate bool             `json:"selects_late"`
+	NotSelected string           `json:"not_selected,omitempty"`
+	Error       string           `json:"error,omitempty"`       // of the last query
+	ProfilesAt  *time.Time       `json:"profiles_at,omitempty"` // when profiles were read last; nil: never
+	Profiles    int64            `json:"profiles,omitempty"`
+	Quarantined map[string]int64 `json:"quarantined,omitempty"` // by reason
 }
 
 // SourceCheck is the result of trying a source that pulls.

@@ -7,6 +7,7 @@
 // answers with Fault: a connection that is reset at any byte, a marker in the
 // stream, another status, content type or body, a redirect, a stream that stalls.
 //
-// It is not an implementation of Mixpanel: it evaluates no selector expression, and
-// it has no identity management other than Merge.
+// It is not an implementation of Mixpanel: of selector expressions it evaluates only
+// comparisons of mp_processing_time_ms with numbers, and it has no identity management
+// other than Merge.
 package mixpanelserver

@@ -3,10 +3,12 @@ package mixpanelserver
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,9 +35,14 @@ func (s *Server) export(w *answer, r *http.Request, fault *Fault) {
 	case to.Format(time.DateOnly) > now.Format(time.DateOnly):
 		w.error(Export, http.StatusBadRequest, "to_date cannot be later than today")
 		return
-	case r.FormValue("where") != "":
-		w.error(Export, http.StatusBadRequest, "this server evaluates no selector expression")
+	}
+	selects, err := parseSelector(r.FormValue("where"))
+	if err != nil {
+		w.error(Export, http.StatusBadRequest, err.Error())
 		return
+	}
+	if fault.IgnoreWhere {
+		selects = everything
 	}
 	limit := -1
 	if text := r.FormValue("limit"); text != "" {
@@ -72,12 +79,15 @@ func (s *Server) export(w *answer, r *http.Request, fault *Fault) {
 		if n++; limit >= 0 && n > limit {
 			return errEnd
 		}
+		if n <= fault.Skip {
+			return nil
+		}
 		b.write(text)
 		b.write(newline)
 		return b.err
 	}
 	inMilliseconds := r.FormValue("time_in_ms") == "true"
-	err = s.lines(from, to, names, inMilliseconds, fault.Lines, line)
+	err = s.lines(selection{from, to, names, selects}, inMilliseconds, fault.Lines, line)
 	if errors.Is(err, errEnd) {
 		err = nil
 	}
@@ -99,10 +109,17 @@ func (s *Server) count(from, to time.Time) int {
 	return n
 }
 
-// lines calls fn with each line of the dates; extra lines come before the last
+// selection is what a query selects.
+type selection struct {
+	from, to time.Time // dates, both included
+	names    []string  // nil: all
+	selects  func(Event) bool
+}
+
+// lines calls fn with each line of a selection; extra lines come before the last
 // one.
-func (s *Server) lines(from, to time.Time, names []string, inMilliseconds bool, extra []string, fn func([]byte) error) error {
-	for d := from; !d.After(to); d = d.AddDate(0, 0, 1) {
+func (s *Server) lines(q selection, inMilliseconds bool, extra []string, fn func([]byte) error) error {
+	for d := q.from; !d.After(q.to); d = d.AddDate(0, 0, 1) {
 		date := d.Format(time.DateOnly)
 		s.mu.Lock()
 		generate, events := s.generate, slices.Clone(s.events[date])
@@ -114,14 +131,14 @@ func (s *Server) lines(from, to time.Time, names []string, inMilliseconds bool, 
 			continue
 		}
 		for i, e := range events {
-			if i == len(events)-1 && !d.Before(to) {
+			if i == len(events)-1 && !d.Before(q.to) {
 				for _, x := range extra {
 					if err := fn([]byte(x)); err != nil {
 						return err
 					}
 				}
 			}
-			if names != nil && !slices.Contains(names, e.Name) {
+			if q.names != nil && !slices.Contains(q.names, e.Name) || !q.selects(e) {
 				continue
 			}
 			if err := fn([]byte(s.render(e, inMilliseconds))); err != nil {
@@ -130,6 +147,41 @@ func (s *Server) lines(from, to time.Time, names []string, inMilliseconds bool, 
 		}
 	}
 	return nil
+}
+
+// processed is the property in which the export says when an event was processed.
+const processed = "mp_processing_time_ms"
+
+// comparison is a selector expression that the server evaluates.
+var comparison = regexp.MustCompile(`^properties\["` + processed + `"\] *(>=|>|<=|<|==) *([0-9]+)$`)
+
+func everything(Event) bool { return true }
+
+// parseSelector returns the predicate of a selector expression: comparisons of
+// mp_processing_time_ms with a number, joined by "and". An event without the property
+// is not selected.
+func parseSelector(text string) (func(Event) bool, error) {
+	if text == "" {
+		return everything, nil
+	}
+	var all []func(Event) bool
+	for _, part := range strings.Split(text, " and ") {
+		m := comparison.FindStringSubmatch(strings.TrimSpace(part))
+		if m == nil {
+			return nil, fmt.Errorf("failed to parse selector: %s", part)
+		}
+		limit, err := strconv.ParseInt(m[2], 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("failed to parse selector: %s", part)
+		}
+		wanted := map[string][]int{">=": {0, 1}, ">": {1}, "<=": {-1, 0}, "<": {-1}, "==": {0}}[m[1]]
+		all = append(all, func(e Event) bool {
+			return e.Processed != 0 && slices.Contains(wanted, cmp.Compare(e.Processed, limit))
+		})
+	}
+	return func(e Event) bool {
+		return !slices.ContainsFunc(all, func(selects func(Event) bool) bool { return !selects(e) })
+	}, nil
 }
 
 // render returns an event as the export has it.
@@ -152,6 +204,9 @@ func (s *Server) render(e Event, inMilliseconds bool) string {
 	properties := e.Properties
 	if properties != "" {
 		properties = "," + properties
+	}
+	if e.Processed != 0 {
+		properties += fmt.Sprintf(`,"%s":%d`, processed, e.Processed)
 	}
 	return fmt.Sprintf(`{"event":%s,"properties":{"time":%d,"distinct_id":%s%s%s}}`, name, at, text, properties, before)
 }

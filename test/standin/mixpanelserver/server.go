@@ -38,12 +38,14 @@ type Event struct {
 	Time       int64 // milliseconds
 	DistinctID string
 	Properties string // other members of properties: `"$insert_id":"i1","plan":"pro"`
+	Processed  int64  // milliseconds; 0: the export does not say
 }
 
 // Request is a request that arrived.
 type Request struct {
 	API      string // Export or Profiles
 	From, To string // dates
+	Where    string // selector expression
 	Page     int
 	Status   int // of the answer
 }
@@ -64,6 +66,10 @@ type Fault struct {
 	Stall <-chan struct{}
 	// Lines are sent before the last line.
 	Lines []string
+	// Skip is how many of the first lines are left out.
+	Skip int
+	// IgnoreWhere answers as if there was no selector expression.
+	IgnoreWhere bool
 	// Total replaces the total of profiles.
 	Total *int
 }
@@ -185,7 +191,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serve checks credentials and limits, and answers.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, api string, limits Limits) {
-	request := Request{API: api, From: r.FormValue("from_date"), To: r.FormValue("to_date")}
+	request := Request{API: api, From: r.FormValue("from_date"), To: r.FormValue("to_date"), Where: r.FormValue("where")}
 	request.Page, _ = strconv.Atoi(r.FormValue("page"))
 	s.mu.Lock()
 	choose, noPlan := s.fault, s.noPlan
@@ -196,6 +202,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, api string, limit
 			fault = f
 		}
 	}
+	w.Header().Set("Date", s.o.Now().UTC().Format(http.TimeFormat))
 	answer := &answer{ResponseWriter: w, status: http.StatusOK}
 	defer func() {
 		s.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -82,6 +83,34 @@ func TestExportHasTheDocumentedShape(t *testing.T) {
 	s.Merge("$device:D1", "U1")
 	if r := get(t, at+dates, "sa", "pw"); !strings.Contains(r.body, `"distinct_id":"U1","$insert_id":"i1","$distinct_id_before_identity":"$device:D1"`) {
 		t.Errorf("merged: %+v", r)
+	}
+}
+
+func TestSelectorsCompareTheTimeOfProcessing(t *testing.T) {
+	t.Parallel()
+	s, at := start(t, Options{})
+	for n, processed := range []int64{1000, 2000, 0, 3000} {
+		s.Add(Event{Name: fmt.Sprint("e", n), Time: some[0].Time, DistinctID: "U", Processed: processed})
+	}
+	for where, want := range map[string]string{
+		"": "e0e1e2e3",
+		`properties["mp_processing_time_ms"] >= 2000`:                                                "e1e3",
+		`properties["mp_processing_time_ms"]>2000`:                                                   "e3",
+		`properties["mp_processing_time_ms"] >= 1000 and properties["mp_processing_time_ms"] < 2000`: "e0",
+	} {
+		r := get(t, at+dates+"&where="+url.QueryEscape(where), "sa", "pw")
+		var got string
+		for line := range strings.Lines(r.body) {
+			got += line[len(`{"event":"`):][:2]
+		}
+		if got != want || r.status != 200 {
+			t.Errorf("%s: %d %s, want %s", where, r.status, got, want)
+		}
+	}
+	for _, where := range []string{`properties["plan"] == 1`, `1 and 2`, `properties["mp_processing_time_ms"] >= 99999999999999999999`} {
+		if r := get(t, at+dates+"&where="+url.QueryEscape(where), "sa", "pw"); r.status != 400 {
+			t.Errorf("%s: %+v", where, r)
+		}
 	}
 }
 

@@ -16,8 +16,6 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzip"
-
-	"github.com/penstock-io/penstock/host/internal/journal"
 )
 
 // Region is where Mixpanel keeps a project.
@@ -68,17 +66,21 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Answer is the body of an export. The caller closes it.
 type Answer struct {
-	io.Reader // decompressed
+	io.Reader           // decompressed
+	At        time.Time // when it began, by the server's clock; zero: the server does not say
 	close     func()
 }
 
 // Close ends the request.
 func (a *Answer) Close() { a.close() }
 
-// Export asks for the events of some days, both included. It returns when the
-// answer begins; an error is an *Error unless ctx is done.
-func (c *Client) Export(ctx context.Context, from, to journal.Day) (*Answer, error) {
-	query := url.Values{"from_date": {from.String()}, "to_date": {to.String()}, "time_in_ms": {"true"}}
+// Export asks for the events of a query. It returns when the answer begins; an error
+// is an *Error unless ctx is done.
+func (c *Client) Export(ctx context.Context, q Query) (*Answer, error) {
+	query := url.Values{"from_date": {q.From.String()}, "to_date": {q.To.String()}, "time_in_ms": {"true"}}
+	if q.Since != 0 {
+		query.Set("where", selector(q.Since))
+	}
 	c.identify(query)
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.o.Region.Export+"/api/2.0/export?"+query.Encode(), nil)
 	if err != nil {
@@ -124,6 +126,9 @@ func (c *Client) ask(ctx context.Context, r *http.Request) (*Answer, error) {
 		// The connection is not used again unless the body was read to its end.
 		_ = answer.Body.Close()
 	}}
+	if at, err := http.ParseTime(answer.Header.Get("Date")); err == nil {
+		a.At = at
+	}
 	if err := c.check(answer, a); err != nil {
 		a.close()
 		return nil, err

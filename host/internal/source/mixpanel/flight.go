@@ -171,16 +171,41 @@ func (s *Source) begin(q Query) *flight {
 	return f
 }
 
+// join adds a flight for days that another flight has claimed.
+func (s *Source) join(f *flight) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flights = append(s.flights, f)
+}
+
+// leave removes a flight.
+func (s *Source) leave(f *flight) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flights = slices.DeleteFunc(s.flights, func(other *flight) bool { return other == f })
+}
+
 // fly carries out a query and stores its events. Nothing is stored of an answer
 // that is not whole.
 func (s *Source) fly(ctx context.Context, f *flight, store Store) error {
-	d, err := s.download(ctx, f, nil)
+	tries, whole := s.tries(f.query), lateCount{since: s.trialSince(f.query.From)}
+	var count func([]byte)
+	if tries {
+		count = whole.add
+	}
+	d, err := s.download(ctx, f, count)
 	if err == nil {
 		err = s.store(ctx, d, store)
 		var damaged *damagedError
 		if errors.As(err, &damaged) {
 			err = errors.Join(err, d.Remove())
 		}
+	}
+	if err == nil && tries {
+		err = s.try(ctx, f, whole, store)
+	}
+	if s.refuses(f.query, err) {
+		err = nil // the days are pulled whole
 	}
 	s.settle(ctx, f, err)
 	if err != nil {
@@ -198,9 +223,9 @@ const (
 // settle ends a flight. Days that failed are pulled again later, and one by one; a
 // refusal because of a limit is not their fault.
 func (s *Source) settle(ctx context.Context, f *flight, err error) {
+	s.leave(f)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.flights = slices.DeleteFunc(s.flights, func(other *flight) bool { return other == f })
 	s.schedule.claim(f.query, -1)
 	if ctx.Err() != nil {
 		return

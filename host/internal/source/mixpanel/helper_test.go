@@ -56,25 +56,26 @@ func (c *clock) wait(ctx context.Context, d time.Duration) error {
 
 // world is a stand-in server and a source that pulls from it.
 type world struct {
-	t       *testing.T
-	clock   *clock
-	server  *mixpanelserver.Server
-	address string
-	dir     string
-	limits  Limits
-	kept    keeper
-	zone    *time.Location
-	from    string
-	stall   time.Duration
-	secret  string
-	source  *Source
+	t        *testing.T
+	clock    *clock
+	server   *mixpanelserver.Server
+	address  string
+	dir      string
+	limits   Limits
+	kept     keeper
+	zone     *time.Location
+	from     string
+	stall    time.Duration
+	lookback time.Duration
+	secret   string
+	source   *Source
 }
 
 var testLimits = Limits{PerHour: 60, PerSecond: 3, Concurrent: 100}
 
 func newWorld(t *testing.T, change func(*mixpanelserver.Options)) *world {
 	t.Helper()
-	w := &world{t: t, clock: newClock(), dir: t.TempDir(), limits: testLimits, zone: time.UTC, from: "2026-06-08", secret: "pw"}
+	w := &world{t: t, clock: newClock(), dir: t.TempDir(), limits: testLimits, zone: time.UTC, from: "2026-06-08", lookback: 48 * time.Hour, secret: "pw"}
 	o := mixpanelserver.Options{
 		ProjectID: 7, Username: "sa", Secret: "pw", Now: w.clock.now,
 		Export: mixpanelserver.Limits(testLimits), Profiles: mixpanelserver.Limits{PerHour: 60, Concurrent: 5}, PageSize: 3,
@@ -114,7 +115,7 @@ func (w *world) open() {
 	w.t.Cleanup(client.Close)
 	w.source, err = Open(Options{
 		Name: "mixpanel.pull", Dir: filepath.Join(w.dir, "spool"), Client: client, Export: budget("export", w.limits), Profiles: budget("profiles", Limits{PerHour: 60, Concurrent: 5}),
-		From: from, Lookback: 48 * time.Hour, Zone: w.zone, Now: w.clock.now, Cursors: w.kept.cursors,
+		From: from, Lookback: w.lookback, Zone: w.zone, Now: w.clock.now, Cursors: w.kept.cursors,
 		Reload: func(context.Context) (map[string][]byte, error) { return w.kept.cursors, nil },
 	})
 	if err != nil {

@@ -11,6 +11,9 @@ import (
 type Query struct {
 	From, To journal.Day
 	Why      Class
+	// Since, if not 0, asks for events only that Mixpanel has processed since then, in
+	// unix milliseconds.
+	Since int64
 }
 
 // Days is how many days a query asks for.
@@ -47,9 +50,10 @@ const (
 // dayState is the cursor of a day that was pulled.
 type dayState struct {
 	Pulled int64 `json:"pulled"`         // when the query was sent, in unix milliseconds
-	Bytes  int64 `json:"bytes"`          // of its lines; of a query for several days, its share
+	Bytes  int64 `json:"bytes"`          // of the lines of the last whole pull; of a query for several days, its share
 	Millis int64 `json:"millis"`         // how long downloading and storing took; likewise
 	Days   int   `json:"days,omitempty"` // of the query
+	Seen   int64 `json:"seen,omitempty"` // when the answer of the last query began, by the server's clock; 0: unknown
 }
 
 // schedule says which days are pulled next. A day is
@@ -68,6 +72,7 @@ type schedule struct {
 	days     map[journal.Day]dayState
 	held     map[journal.Day]time.Time // not before: the day failed
 	claimed  map[journal.Day]int       // queries for the day that are under way
+	trial    trial                     // of the selector for late events
 	share    int64                     // bytes that days of a query have together, at most
 }
 
@@ -143,37 +148,62 @@ func (s *schedule) next(now time.Time) (q Query, at time.Time, ok bool) {
 			due = now
 		}
 		if !ok || due.Before(at) || due.Equal(at) && why < q.Why {
-			q, at, ok, best = Query{d, d, why}, due, true, d
+			q, at, ok, best = Query{From: d, To: d, Why: why, Since: s.since(d, why, today)}, due, true, d
 		}
 	}
 	if !ok {
 		// Tomorrow's day.
 		d := max(s.from, today+1)
-		return Query{d, d, Today}, s.begins(d).Add(todayEvery), false
+		return Query{From: d, To: d, Why: Today}, s.begins(d).Add(todayEvery), false
 	}
 	if !at.After(now) {
-		q.From = s.extend(best, today, q.Why, now)
+		s.extend(&q, best, today, now)
 	}
 	return q, at, true
 }
 
-// extend returns the first day of a query that ends with d: earlier days are asked
-// for with it as long as they are of its class and the bytes are few.
-func (s *schedule) extend(d, today journal.Day, why Class, now time.Time) journal.Day {
-	from := d
-	size, ok := s.size(d)
-	if !ok || why == Today || !s.held[d].IsZero() {
-		return from
+// leaves reports whether a day is the last one of the lookback.
+func (s *schedule) leaves(d, today journal.Day) bool { return d == today-journal.Day(s.lookback) }
+
+// since returns since when the events of a day are to have been processed; 0: the
+// whole day is pulled.
+func (s *schedule) since(d journal.Day, why Class, today journal.Day) int64 {
+	if why != Again || !s.trial.trusted() || s.leaves(d, today) || s.days[d].Seen == 0 {
+		return 0
 	}
-	for total := size; from > s.from && d-from < queryDays-1; from-- {
-		other, at, pending := s.due(from-1, today)
-		size, _ := s.size(from - 1)
-		total += size
-		if !pending || other != why || at.After(now) || !s.held[from-1].IsZero() || total > s.share {
+	return s.days[d].Seen - lateMargin.Milliseconds()
+}
+
+// extend adds earlier days to a query for d, as long as they are of its class and
+// the bytes are few. The day that leaves the lookback, of which late events are
+// compared with the whole day, is alone when that is due.
+func (s *schedule) extend(q *Query, d, today journal.Day, now time.Time) {
+	size, ok := s.size(d)
+	if !ok || q.Why == Today || !s.held[d].IsZero() {
+		return
+	}
+	if q.Since != 0 {
+		size = 0
+	}
+	for total := size; q.From > s.from && d-q.From < queryDays-1; q.From-- {
+		other := q.From - 1
+		why, at, pending := s.due(other, today)
+		since := s.since(other, why, today)
+		if !pending || why != q.Why || at.After(now) || !s.held[other].IsZero() || (since == 0) != (q.Since == 0) {
 			break
 		}
+		if why == Again && s.leaves(other, today) && s.trial.due(now) {
+			break
+		}
+		if since == 0 {
+			size, _ := s.size(other)
+			total += size
+		}
+		if total > s.share {
+			break
+		}
+		q.Since = min(q.Since, since)
 	}
-	return from
 }
 
 // average returns the mean of the days that were pulled after their end; ok is false

@@ -3,7 +3,6 @@ package mixpanel
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -87,24 +86,19 @@ func (s *Source) ReadProfiles(ctx context.Context, progress func(profiles, total
 }
 
 func (s *Source) profilesMove(set *ProfileSet) journal.CursorMove {
-	value, err := json.Marshal(profilesState{Began: set.Began.UnixMilli(), Total: set.Total})
-	if err != nil {
-		panic("mixpanel: a cursor cannot be encoded: " + err.Error())
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return journal.CursorMove{Source: s.o.Name, Position: profilesPosition, From: s.cursors[profilesPosition], To: value}
+	return s.move(profilesPosition, profilesState{Began: set.Began.UnixMilli(), Total: set.Total})
 }
 
 func (s *Source) setProfiles(m journal.CursorMove) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cursors[m.Position] = m.To
 	// The value was encoded above.
-	_ = json.Unmarshal(m.To, &s.profiles)
+	_ = s.learn(m.Position, m.To)
 }
 
-func isProfiles(position string) bool { return !IsDay(position) }
+func isProfiles(position string) bool { return position == profilesPosition }
 
 // readProfiles reads all pages into the file of a set.
 func (s *Source) readProfiles(ctx context.Context, set *ProfileSet, progress func(profiles, total int64)) (err error) {

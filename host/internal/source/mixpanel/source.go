@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 	"sync"
 	"time"
 
@@ -134,8 +133,11 @@ func (s *Source) learn(position string, value []byte) error {
 }
 
 func (s *Source) decode(position string, value []byte) error {
-	if position == profilesPosition {
+	switch position {
+	case profilesPosition:
 		return json.Unmarshal(value, &s.profiles)
+	case trialPosition:
+		return json.Unmarshal(value, &s.schedule.trial)
 	}
 	d, err := journal.ParseDay(position)
 	if err != nil {
@@ -163,7 +165,7 @@ func (s *Source) split(from, to journal.Day) []Query {
 	defer s.mu.Unlock()
 	var queries []Query
 	for to >= from {
-		q := Query{to, to, Requested}
+		q := Query{From: to, To: to, Why: Requested}
 		total, ok := s.schedule.size(to)
 		for ok && q.From > from && q.Days() < queryDays {
 			size, _ := s.schedule.size(q.From - 1)
@@ -213,10 +215,14 @@ func enter(ctx context.Context, turn chan struct{}) (leave func(), err error) {
 }
 
 func (q Query) String() string {
-	if q.From == q.To {
-		return q.From.String()
+	text := q.From.String()
+	if q.From != q.To {
+		text += " to " + q.To.String()
 	}
-	return fmt.Sprintf("%s to %s", q.From, q.To)
+	if q.Since != 0 {
+		text += ", late events"
+	}
+	return text
 }
 
 // download waits for the budget and brings the answer to a query into a file.
@@ -227,8 +233,9 @@ func (s *Source) download(ctx context.Context, f *flight, line func([]byte)) (*D
 	}
 	defer release()
 	d := s.send(f)
-	answer, err := s.o.Client.Export(ctx, d.From, d.To)
+	answer, err := s.o.Client.Export(ctx, d.Query)
 	if err == nil {
+		d.seen = answer.At
 		err = s.o.Client.redacted(spool(s.o.Dir, d, answer, func(n int64) { s.progress(f, n) }, line))
 		answer.Close()
 	}
@@ -266,7 +273,7 @@ func (s *Source) store(ctx context.Context, d *Download, store Store) error {
 		return err
 	}
 	defer leave()
-	if err := s.refresh(ctx, &s.staleDays, IsDay); err != nil {
+	if err := s.refresh(ctx, &s.staleDays, isOfEvents); err != nil {
 		return err
 	}
 	var moves []journal.CursorMove
@@ -300,20 +307,33 @@ func (s *Source) moves(d *Download) []journal.CursorMove {
 		began = s.ended
 	}
 	state := dayState{Pulled: d.Asked.UnixMilli(), Bytes: d.Bytes / days, Millis: s.o.Now().Sub(began).Milliseconds() / days, Days: d.Days()}
+	if !d.seen.IsZero() {
+		state.Seen = d.seen.UnixMilli()
+	}
 	var moves []journal.CursorMove
 	for day := d.From; day <= d.To; day++ {
-		before := s.cursors[day.String()]
-		next := state
-		if known, ok := s.schedule.days[day]; ok && known.Pulled > state.Pulled {
+		next, known := state, s.schedule.days[day]
+		if d.Since != 0 { // sizes are those of whole days
+			next.Bytes, next.Millis, next.Days = known.Bytes, known.Millis, known.Days
+		}
+		if known.Pulled > state.Pulled {
 			next = known
 		}
-		value, err := json.Marshal(next)
-		if err != nil {
-			panic("mixpanel: a cursor cannot be encoded: " + err.Error())
-		}
-		moves = append(moves, journal.CursorMove{Source: s.o.Name, Position: day.String(), From: before, To: value})
+		moves = append(moves, s.move(day.String(), next))
+	}
+	if d.trial != nil {
+		moves = append(moves, s.move(trialPosition, d.trial))
 	}
 	return moves
+}
+
+// move is the move of a cursor. The caller holds mu.
+func (s *Source) move(position string, to any) journal.CursorMove {
+	value, err := json.Marshal(to)
+	if err != nil {
+		panic("mixpanel: a cursor cannot be encoded: " + err.Error())
+	}
+	return journal.CursorMove{Source: s.o.Name, Position: position, From: s.cursors[position], To: value}
 }
 
 // stored notes cursors that are durable.
@@ -321,15 +341,13 @@ func (s *Source) stored(d *Download, moves []journal.CursorMove) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = s.o.Now()
-	for i, m := range moves {
-		var state dayState
+	for _, m := range moves {
 		// The value was encoded above.
-		if json.Unmarshal(m.To, &state) == nil {
-			s.schedule.days[d.From+journal.Day(i)] = state
-		}
-		delete(s.failures, d.From+journal.Day(i))
-		delete(s.schedule.held, d.From+journal.Day(i))
-		s.cursors[m.Position] = m.To
+		_ = s.learn(m.Position, m.To)
+	}
+	for day := d.From; day <= d.To; day++ {
+		delete(s.failures, day)
+		delete(s.schedule.held, day)
 	}
 }
 
@@ -356,7 +374,7 @@ func (s *Source) Check(ctx context.Context, from, to journal.Day, times schema.T
 	}
 	parser := schema.NewZoneParser(s.o.Now, times)
 	var row []byte
-	f := s.begin(Query{from, to, Requested})
+	f := s.begin(Query{From: from, To: to, Why: Requested})
 	d, err := s.download(ctx, f, func(line []byte) {
 		var e schema.Event
 		var err error
@@ -387,6 +405,7 @@ type Status struct {
 	Waits       bool      // it is due, and waits for the budget
 	Left        int       // queries of this hour
 	Forecast    Forecast
+	Late        Late
 	Err         error // of the last query
 	ProfilesAt  time.Time
 	Profiles    int64
@@ -398,7 +417,7 @@ func (s *Source) Status() Status {
 	budget := s.o.Export.simulate(now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	status := Status{From: s.schedule.from, Today: s.schedule.today(now), InFlight: s.inFlight(), Err: s.err, Left: budget.left(now)}
+	status := Status{From: s.schedule.from, Today: s.schedule.today(now), InFlight: s.inFlight(), Late: s.schedule.trial.late(), Err: s.err, Left: budget.left(now)}
 	var due bool
 	status.Next, status.NextAt, due = s.schedule.next(now)
 	if at := budget.next(now); due && at.After(status.NextAt) {
@@ -412,5 +431,5 @@ func (s *Source) Status() Status {
 	return status
 }
 
-// IsDay reports whether a cursor's position is a day.
-func IsDay(position string) bool { return !strings.EqualFold(position, profilesPosition) }
+// isOfEvents reports whether a cursor's position is a day, or of trials.
+func isOfEvents(position string) bool { return position != profilesPosition }

@@ -35,29 +35,39 @@ type Download struct {
 	Bytes int64     // of its lines; of one that an earlier process left, 0 until all pieces were read
 	Lines int64
 	began time.Time // when this process began with it
+	seen  time.Time // when its answer began, by the server's clock; zero: unknown
+	trial *trial    // that it is the result of; nil: of none
 	path  string
 }
 
-// name is the file's, which tells a later process everything.
+// name is the file's, which tells a later process the query.
 func (d *Download) name() string {
-	return fmt.Sprintf("%s_%s_%d", d.From, d.To, d.Asked.UnixMilli())
+	name := fmt.Sprintf("%s_%s_%d", d.From, d.To, d.Asked.UnixMilli())
+	if d.Since != 0 {
+		name += fmt.Sprintf("_since_%d", d.Since)
+	}
+	return name
 }
 
 // parseName reads a file's name.
 func parseName(path string) (*Download, error) {
-	name := strings.TrimSuffix(filepath.Base(path), spoolSuffix)
+	name, sinceText, late := strings.Cut(strings.TrimSuffix(filepath.Base(path), spoolSuffix), "_since_")
 	parts := strings.Split(name, "_")
 	if len(parts) != 3 {
 		return nil, fmt.Errorf("%s is not the name of a spool", name)
 	}
 	from, err := journal.ParseDay(parts[0])
 	to, toErr := journal.ParseDay(parts[1])
-	var ms int64
+	var ms, since int64
 	_, msErr := fmt.Sscan(parts[2], &ms)
-	if err := errors.Join(err, toErr, msErr); err != nil {
+	var sinceErr error
+	if late {
+		_, sinceErr = fmt.Sscan(sinceText, &since)
+	}
+	if err := errors.Join(err, toErr, msErr, sinceErr); err != nil {
 		return nil, fmt.Errorf("%s is not the name of a spool: %w", name, err)
 	}
-	return &Download{Query: Query{From: from, To: to}, Asked: time.UnixMilli(ms), path: path}, nil
+	return &Download{Query: Query{From: from, To: to, Since: since}, Asked: time.UnixMilli(ms), path: path}, nil
 }
 
 // leftovers returns the downloads that an earlier process has left whole, and
