@@ -31,7 +31,7 @@ const (
 
 // pulls measures how a host pulls events out of a server that plays Mixpanel's
 // export API on the same processors, into the journal: a month of days, and one day
-// of 5 GB. What arrived is exported afterwards, and counted.
+// of 5 GB. The rows are exported afterwards, and counted.
 func pulls(ctx context.Context, b *runner, r *report) error {
 	month, err := b.month()
 	if err != nil {

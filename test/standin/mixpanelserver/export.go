@@ -109,7 +109,7 @@ func (s *Server) count(from, to time.Time) int {
 	return n
 }
 
-// selection is what a query selects.
+// selection describes the events that a query asks for.
 type selection struct {
 	from, to time.Time // dates, both included
 	names    []string  // nil: all
