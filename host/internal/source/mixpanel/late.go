@@ -85,7 +85,7 @@ func (c *lateCount) add(line []byte) {
 		} `json:"properties"`
 	}
 	switch err := json.Unmarshal(line, &e); {
-	case err == nil && e.Event == nil: // no event
+	case err == nil && e.Event == nil: // not an event
 	case err != nil || e.Properties.Processed == nil:
 		c.without++
 	case *e.Properties.Processed < c.since:
@@ -109,7 +109,7 @@ func (s *Source) trialSince(d journal.Day) int64 {
 }
 
 // try asks the selector for a day whose events were counted, and keeps the result. A
-// query that fails is no result: another day is tried.
+// query that fails has no result: another day is tried.
 func (s *Source) try(ctx context.Context, f *flight, whole lateCount, store Store) error {
 	trying := &flight{query: Query{From: f.query.From, To: f.query.To, Why: Again, Since: whole.since}}
 	s.join(trying)
