@@ -1,0 +1,211 @@
+package parquet
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/file"
+
+	"github.com/penstock-io/penstock/plugins/internal/columns"
+	"github.com/penstock-io/penstock/sdk/batch"
+)
+
+// ErrDamaged is returned for bytes that are not a file of the stream.
+var ErrDamaged = errors.New("not a Parquet file of this stream")
+
+// Read yields the rows of a file in order. A row is valid until yield returns. The
+// errors of r are returned as they are, and faults of the bytes as ErrDamaged.
+func Read(r io.ReaderAt, size int64, stream batch.Stream, yield func(*columns.Row) error) (err error) {
+	in := &source{r: r}
+	defer func() {
+		if p := recover(); p != nil {
+			err = in.failed(fmt.Errorf("%w: %v", ErrDamaged, p))
+		}
+	}()
+	f, err := open(in, size)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	if err := sameColumns(f, stream); err != nil {
+		return err
+	}
+	for i := range f.NumRowGroups() {
+		if err := readGroup(in, f.RowGroup(i), columns.Of(stream), yield); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ID returns the id that a file was written with; empty: none.
+func ID(r io.ReaderAt, size int64) (id string, err error) {
+	in := &source{r: r}
+	defer func() {
+		if p := recover(); p != nil {
+			err = in.failed(fmt.Errorf("%w: %v", ErrDamaged, p))
+		}
+	}()
+	f, err := open(in, size)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	if v := f.MetaData().KeyValueMetadata().FindValue(idKey); v != nil {
+		id = *v
+	}
+	return id, nil
+}
+
+// source is a ReaderAt that keeps its first error.
+type source struct {
+	r   io.ReaderAt
+	err error
+}
+
+func (s *source) ReadAt(p []byte, at int64) (int, error) {
+	n, err := s.r.ReadAt(p, at)
+	if err != nil && !errors.Is(err, io.EOF) && s.err == nil {
+		s.err = err
+	}
+	return n, err
+}
+
+// failed returns the error of the source if it has one, else err.
+func (s *source) failed(err error) error {
+	if s.err != nil {
+		return s.err
+	}
+	return err
+}
+
+func open(in *source, size int64) (*file.Reader, error) {
+	f, err := file.NewParquetReader(io.NewSectionReader(in, 0, size))
+	if err != nil {
+		return nil, in.failed(fmt.Errorf("%w: %w", ErrDamaged, err))
+	}
+	return f, nil
+}
+
+func sameColumns(f *file.Reader, stream batch.Stream) error {
+	s, want := f.MetaData().Schema, columns.Of(stream)
+	if s.NumColumns() != len(want) {
+		return fmt.Errorf("%w: it has %d columns, not %d", ErrDamaged, s.NumColumns(), len(want))
+	}
+	for i, c := range want {
+		physical := parquet.Types.ByteArray
+		if c.Kind == columns.Integer {
+			physical = parquet.Types.Int64
+		}
+		if got := s.Column(i); got.Name() != c.Name || got.PhysicalType() != physical || got.MaxDefinitionLevel() != 1 || got.MaxRepetitionLevel() != 0 {
+			return fmt.Errorf("%w: column %d is %s %s", ErrDamaged, i, got.Name(), got.PhysicalType())
+		}
+	}
+	return nil
+}
+
+// step is the number of rows that are read of each column at a time.
+const step = 512
+
+// column reads the values of one column of a row group.
+type column struct {
+	texts    *file.ByteArrayColumnChunkReader
+	integers *file.Int64ColumnChunkReader
+	levels   []int16
+	text     []parquet.ByteArray
+	integer  []int64
+}
+
+func readGroup(in *source, g *file.RowGroupReader, cols []columns.Column, yield func(*columns.Row) error) error {
+	readers := make([]column, len(cols))
+	for i := range cols {
+		chunk, err := g.Column(i)
+		if err != nil {
+			return in.failed(fmt.Errorf("%w: %w", ErrDamaged, err))
+		}
+		c := &readers[i]
+		c.levels = make([]int16, step)
+		switch chunk := chunk.(type) {
+		case *file.ByteArrayColumnChunkReader:
+			c.texts, c.text = chunk, make([]parquet.ByteArray, step)
+		case *file.Int64ColumnChunkReader:
+			c.integers, c.integer = chunk, make([]int64, step)
+		}
+	}
+	row := columns.Row{Values: make([]columns.Value, len(cols))}
+	for left := g.NumRows(); left > 0; {
+		n := min(left, step)
+		for i := range readers {
+			if err := readers[i].read(in, n); err != nil {
+				return err
+			}
+		}
+		if err := join(readers, int(n), &row, yield); err != nil {
+			return err
+		}
+		left -= n
+	}
+	return nil
+}
+
+// read reads the next n values.
+func (c *column) read(in *source, n int64) (err error) {
+	total := int64(0)
+	for total < n && err == nil {
+		var got int64
+		var values int
+		if c.texts != nil {
+			filled := notNull(c.levels[:total])
+			got, values, err = c.texts.ReadBatch(n-total, c.text[filled:], c.levels[total:], nil)
+			for i := filled; i < filled+values; i++ {
+				// The memory of a page is used again for the next one.
+				c.text[i] = append(parquet.ByteArray(nil), c.text[i]...)
+			}
+		} else {
+			got, values, err = c.integers.ReadBatch(n-total, c.integer[notNull(c.levels[:total]):], c.levels[total:], nil)
+		}
+		if got == 0 && err == nil {
+			err = errors.New("a column ends early")
+		}
+		total += got
+	}
+	if err != nil {
+		return in.failed(fmt.Errorf("%w: %w", ErrDamaged, err))
+	}
+	return nil
+}
+
+func notNull(levels []int16) int {
+	n := 0
+	for _, l := range levels {
+		n += int(l)
+	}
+	return n
+}
+
+// join yields n rows from the values of all columns.
+func join(readers []column, n int, row *columns.Row, yield func(*columns.Row) error) error {
+	next := make([]int, len(readers))
+	for r := range n {
+		for i := range readers {
+			c, v := &readers[i], &row.Values[i]
+			*v = columns.Value{}
+			switch {
+			case c.levels[r] == 0:
+				v.Null = true
+				continue
+			case c.texts != nil:
+				v.Text = c.text[next[i]]
+			default:
+				v.Integer = c.integer[next[i]]
+			}
+			next[i]++
+		}
+		if err := yield(row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
