@@ -150,25 +150,46 @@ func createContainer(ctx context.Context, endpoint string) error {
 	return nil
 }
 
-// storeRun is a subject of one store: one run of an input, with a number of
+// storeRun is a subject of one store: one run of a journal, with a number of
 // processors that the host and the plugin see.
 type storeRun struct {
 	benched
-	in         *input
+	journal    *journal
 	processors int
 }
 
 func (s storeRun) name() string {
-	return fmt.Sprintf("%s, %d days, GOMAXPROCS %d", s.benched.name, s.in.days, s.processors)
+	return fmt.Sprintf("%s, %d days, GOMAXPROCS %d", s.benched.name, s.journal.in.days, s.processors)
 }
 
-// run exports the input in one run, and counts the rows that arrived.
+// journal is an input that a host has read into its data directory, without any
+// pipeline.
+type journal struct {
+	in  *input
+	dir string
+}
+
+// readJournal reads an input.
+func readJournal(ctx context.Context, work string, of build, in *input) (*journal, error) {
+	dir, err := os.MkdirTemp(work, "journal-*")
+	if err != nil {
+		return nil, err
+	}
+	progress("reading %d events of %d days", in.rows, in.days)
+	_, err = runOnce(ctx, dir, of, job{}.config(of, dir, in, nil))
+	return &journal{in, dir}, err
+}
+
+// run exports a copy of the journal in one run, and counts the rows that arrived.
 func (s storeRun) run(ctx context.Context, work string, of build) (usage, error) {
 	dir, err := os.MkdirTemp(work, "store-*")
 	if err != nil {
 		return usage{}, err
 	}
 	defer os.RemoveAll(dir)
+	if out, err := exec.CommandContext(ctx, "cp", "-a", filepath.Join(s.journal.dir, "data"), dir).CombinedOutput(); err != nil {
+		return usage{}, fmt.Errorf("copy the journal: %w: %s", err, out)
+	}
 	place := filepath.Join(dir, "service")
 	if err := os.Mkdir(place, 0o700); err != nil {
 		return usage{}, err
@@ -178,7 +199,7 @@ func (s storeRun) run(ctx context.Context, work string, of build) (usage, error)
 		return usage{}, err
 	}
 	defer service.stop()
-	config := job{}.config(of, dir, s.in, nil) + fmt.Sprintf(`destination %q "out" {
+	config := job{}.config(of, dir, s.journal.in, nil) + fmt.Sprintf(`destination %q "out" {
 %s}
 pipeline "to_out" {
   project     = "bench"
@@ -187,7 +208,7 @@ pipeline "to_out" {
   from_date   = %q
   max_run     = "4GiB"
 }
-`, s.benched.name, s.block(service), s.benched.name, s.in.first.Format(time.DateOnly))
+`, s.benched.name, s.block(service), s.benched.name, s.journal.in.first.Format(time.DateOnly))
 	if err := os.WriteFile(filepath.Join(dir, "penstock.hcl"), []byte(config), 0o600); err != nil {
 		return usage{}, err
 	}
@@ -197,7 +218,7 @@ pipeline "to_out" {
 		return u, err
 	}
 	if !strings.Contains(u.out, "1 run,") {
-		return u, fmt.Errorf("%s: the input was not exported in one run: %s", s.name(), u.out)
+		return u, fmt.Errorf("%s: the journal was not exported in one run: %s", s.name(), u.out)
 	}
 	if service.dir == "" {
 		service.dir = filepath.Join(dir, "downloaded")
@@ -205,42 +226,77 @@ pipeline "to_out" {
 			return u, err
 		}
 	}
-	return u, u.count(s.name(), s.in, service.dir)
+	return u, u.count(s.name(), s.journal.in, service.dir)
 }
 
-// stores measures the plugin of each object store, apart from the host.
+// stores measures the plugin of each object store, apart from the host. Stores
+// alternate; processor times are medians of the rounds, and memory is the largest.
 func stores(ctx context.Context, b *runner, r *report) error {
-	large, err := b.input(runRows/b.scale, 30, false)
-	if err != nil {
-		return err
-	}
-	year, err := b.input(1_000_000/b.scale, 400, true)
-	if err != nil {
-		return err
-	}
-	limit, err := b.measureLimit(ctx, large)
-	if err != nil {
-		return err
-	}
 	of := b.builds[len(b.builds)-1]
-	head(fmt.Sprintf("plugins of stores, one run each, n = 1, %d processors", runtime.NumCPU()), "rows", "plugin µs CPU per row", "÷ limit per row", "plugin MiB", "host MiB")
+	rounds := max(1, b.large)
+	large, limit, err := b.storeJournal(ctx, of, runRows/b.scale, 30, false)
+	if err != nil {
+		return err
+	}
+	year, _, err := b.storeJournal(ctx, of, 1_000_000/b.scale, 400, true)
+	if err != nil {
+		return err
+	}
+	var subjects []storeRun
 	for _, store := range benchedStores {
-		if b.store != "" && !slices.Contains(strings.Split(b.store, ","), store.name) {
-			continue
+		if b.store == "" || slices.Contains(strings.Split(b.store, ","), store.name) {
+			subjects = append(subjects, storeRun{store, large, 2}, storeRun{store, large, 16}, storeRun{store, year, 2})
 		}
-		for _, s := range []storeRun{{store, large, 2}, {store, large, 16}, {store, year, 2}} {
+	}
+	samples := make([][]usage, len(subjects))
+	for round := range rounds {
+		for i, s := range subjects {
 			u, err := s.run(ctx, b.dir, of)
 			if err != nil {
 				return errors.Join(fmt.Errorf("%s", s.name()), err)
 			}
-			perRow := u.pluginCPU().Seconds() * 1e6 / float64(s.in.rows)
-			memory := float64(u.plugin()) / (1 << 20)
-			row(s.name(), number(float64(s.in.rows)), number(perRow), number(limit.ratio(perRow)), mib(memory), mib(float64(u.host())/(1<<20)))
-			if s.in == large {
-				r.atMost("plugin of "+s.name()+", CPU per row", perRow, pluginCPU, "µs")
-			}
-			r.atMost("plugin of "+s.name()+", memory", memory, pluginMemory, "MiB")
+			samples[i] = append(samples[i], u)
+			progress("%s, %d/%d: %.2f µs CPU per row", s.name(), round+1, rounds, s.perRow(u))
 		}
 	}
+	head(fmt.Sprintf("plugins of stores, one run each, n = %d, %d processors", rounds, runtime.NumCPU()), "rows", "plugin µs CPU per row", "÷ limit per row", "plugin MiB", "host MiB")
+	for i, s := range subjects {
+		s.report(r, samples[i], limit)
+	}
 	return nil
+}
+
+// storeJournal generates and reads an input, and measures its limit.
+func (b *runner) storeJournal(ctx context.Context, of build, rows, days int, shuffled bool) (*journal, perEvent, error) {
+	in, err := b.input(rows, days, shuffled)
+	if err != nil {
+		return nil, perEvent{}, err
+	}
+	limit, err := b.measureLimit(ctx, in)
+	if err != nil {
+		return nil, perEvent{}, err
+	}
+	j, err := readJournal(ctx, b.dir, of, in)
+	return j, limit, err
+}
+
+// perRow is the processor time of the plugin in µs per row.
+func (s storeRun) perRow(u usage) float64 {
+	return u.pluginCPU().Seconds() * 1e6 / float64(s.journal.in.rows)
+}
+
+// report prints the line of a subject, and its bars.
+func (s storeRun) report(r *report, samples []usage, limit perEvent) {
+	var cpu []float64
+	var plugin, host int64
+	for _, u := range samples {
+		cpu = append(cpu, s.perRow(u))
+		plugin, host = max(plugin, u.plugin()), max(host, u.host())
+	}
+	perRow, memory := median(cpu), float64(plugin)/(1<<20)
+	row(s.name(), number(float64(s.journal.in.rows)), number(perRow), number(limit.ratio(perRow)), mib(memory), mib(float64(host)/(1<<20)))
+	if s.journal.in.days == 30 {
+		r.atMost("plugin of "+s.name()+", CPU per row", perRow, pluginCPU, "µs")
+	}
+	r.atMost("plugin of "+s.name()+", memory", memory, pluginMemory, "MiB")
 }
