@@ -122,7 +122,7 @@ func TestRowsSurviveAnS3ServerThatIsStopped(t *testing.T) {
 			if err := command.Start(); err != nil {
 				t.Fatal(err)
 			}
-			awaitStop(t, ctx, command.Process.Pid)
+			penstocktest.AwaitStop(t, ctx, command.Process.Pid)
 			server.Stop()
 			if err := command.Process.Signal(syscall.SIGCONT); err != nil {
 				t.Fatal(err)
@@ -139,27 +139,6 @@ func TestRowsSurviveAnS3ServerThatIsStopped(t *testing.T) {
 			download(t, server, filepath.Join(s.Dir, "out"))
 			penstocktest.SameRows(t, s.Rows("out"), want)
 		})
-	}
-}
-
-// awaitStop waits until a process has stopped itself.
-func awaitStop(t *testing.T, ctx context.Context, pid int) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, rest, _ := strings.Cut(string(stat), ") "); strings.HasPrefix(rest, "T") {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("process %d did not stop: %s", pid, stat)
-		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,6 +55,37 @@ func (s *Site) Append(name, content string) {
 	s.Write(name, s.Read(name)+content)
 }
 
+// Copy copies a directory of the site, such as the data directory of a host that is
+// frozen. It leaves sockets out.
+func (s *Site) Copy(from, to string) {
+	s.t.Helper()
+	source, target := filepath.Join(s.Dir, from), filepath.Join(s.Dir, to)
+	err := filepath.WalkDir(source, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		relative, err := filepath.Rel(source, path)
+		if err != nil {
+			return err
+		}
+		copied := filepath.Join(target, relative)
+		switch {
+		case d.IsDir():
+			return os.MkdirAll(copied, 0o700)
+		case !d.Type().IsRegular():
+			return nil
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(copied, data, 0o600)
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // Says checks the exit status of a command, and that its output has the texts.
 func (s *Site) Says(r Result, status int, texts ...string) {
 	s.t.Helper()
@@ -93,32 +125,94 @@ const patience = 5 * time.Minute
 // Penstock runs a command of the host to its end.
 func (s *Site) Penstock(env []string, args ...string) Result {
 	s.t.Helper()
+	return s.begin(env, args...).end()
+}
+
+// running is a command of the host that was started.
+type running struct {
+	t              *testing.T
+	command        *exec.Cmd
+	ctx            context.Context
+	stdout, stderr bytes.Buffer
+}
+
+func (s *Site) begin(env []string, args ...string) *running {
+	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
-	defer cancel()
-	command := exec.CommandContext(ctx, filepath.Join(Binaries, "penstock"), append(args, "--config", "penstock.hcl")...)
-	command.Dir = s.Dir
-	command.Env = Environment(env)
-	var stdout, stderr bytes.Buffer
-	command.Stdout, command.Stderr = &stdout, &stderr
-	err := command.Run()
-	r := Result{Out: stdout.String(), Err: stderr.String()}
-	if usage, ok := command.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		r.Memory = usage.Maxrss << 10 // Linux counts KiB
+	s.t.Cleanup(cancel)
+	r := &running{t: s.t, ctx: ctx}
+	r.command = exec.CommandContext(ctx, filepath.Join(Binaries, "penstock"), append(args, "--config", "penstock.hcl")...)
+	r.command.Dir = s.Dir
+	r.command.Env = Environment(env)
+	r.command.Stdout, r.command.Stderr = &r.stdout, &r.stderr
+	if err := r.command.Start(); err != nil {
+		s.t.Fatalf("run penstock: %v", err)
+	}
+	return r
+}
+
+// end waits until the command has ended.
+func (r *running) end() Result {
+	r.t.Helper()
+	err := r.command.Wait()
+	result := Result{Out: r.stdout.String(), Err: r.stderr.String()}
+	if usage, ok := r.command.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		result.Memory = usage.Maxrss << 10 // Linux counts KiB
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		status := exit.Sys().(syscall.WaitStatus)
-		r.Status, r.Signal = status.ExitStatus(), 0
+		result.Status, result.Signal = status.ExitStatus(), 0
 		if status.Signaled() {
-			r.Signal = status.Signal()
+			result.Signal = status.Signal()
 		}
 	} else if err != nil {
-		s.t.Fatalf("run penstock: %v", err)
+		r.t.Fatalf("run penstock: %v", err)
 	}
-	if ctx.Err() != nil {
-		s.t.Fatalf("penstock %v did not end\n%s", args, r.Err)
+	if r.ctx.Err() != nil {
+		r.t.Fatalf("penstock %v did not end\n%s", r.command.Args[1:], result.Err)
 	}
-	return r
+	return result
+}
+
+// Freeze starts a command of the host and waits until it has stopped itself at a
+// point. The function that it returns continues the command and waits for its end.
+func (s *Site) Freeze(env []string, point string, args ...string) (thaw func() Result) {
+	s.t.Helper()
+	r := s.begin(append(slices.Clone(env), "PENSTOCK_STOP_AT="+point), args...)
+	AwaitStop(s.t, r.ctx, r.command.Process.Pid)
+	return func() Result {
+		s.t.Helper()
+		if err := r.command.Process.Signal(syscall.SIGCONT); err != nil {
+			s.t.Fatal(err)
+		}
+		return r.end()
+	}
+}
+
+// AwaitStop waits until a process has stopped itself.
+func AwaitStop(t *testing.T, ctx context.Context, pid int) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		if strings.HasPrefix(rest, "T") {
+			return
+		}
+		if strings.HasPrefix(rest, "Z") {
+			t.Fatalf("process %d has ended and did not stop", pid)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("process %d did not stop: %s", pid, stat)
+		}
+	}
 }
 
 // Once runs everything to its end and fails the test when that fails.
