@@ -72,6 +72,7 @@ type verification struct {
 	destination *destination.Destination
 	request     operation.VerifyRequest
 	stored      *pipeline.Pipeline
+	open        *pipeline.Run // of the catalog, not committed; nil: there is none
 }
 
 // able refuses a destination that does not list its objects, and a repair by
@@ -164,7 +165,7 @@ func (v *verification) catalogued(ctx context.Context, in *verify.Input) error {
 	if err != nil {
 		return err
 	}
-	if open != nil {
+	if v.open = open; open != nil {
 		in.Open = &verify.Run{Number: open.Number, Content: open.Content}
 	}
 	exported := map[journal.ExtentRef]int{}
@@ -305,13 +306,18 @@ const repairParts = 200
 // repair carries out a plan, run by run. Objects that it has restored stay if it
 // is cut.
 func (v *verification) repair(ctx context.Context, report *operation.Verification, plan *operation.RepairPlan) error {
+	if plan.Record && len(plan.Sends) == 0 {
+		if err := v.repairRun(ctx, report.LastRun, nil, v.recordRepair(plan)); err != nil {
+			return err
+		}
+	}
 	for _, s := range plan.Sends {
 		chunks := slices.Collect(slices.Chunk(s.Parts, repairParts))
 		if s.Record { // the record is written when all parts were sent at once
 			chunks = [][]int{s.Parts}
 		}
 		for _, parts := range chunks {
-			if err := v.repairRun(ctx, s.Run, parts, protocol.Repair{Deep: v.request.Deep}); err != nil {
+			if err := v.repairRun(ctx, s.Run, parts, v.recordRepair(plan)); err != nil {
 				return err
 			}
 		}
@@ -320,6 +326,16 @@ func (v *verification) repair(ctx context.Context, report *operation.Verificatio
 		return nil
 	}
 	return v.repairRun(ctx, report.LastRun, nil, protocol.Repair{Remove: plan.Remove, Totals: plan.Totals})
+}
+
+// recordRepair returns the request of a repair that sends parts, or restores the
+// destination's record of the pipeline.
+func (v *verification) recordRepair(plan *operation.RepairPlan) protocol.Repair {
+	r := protocol.Repair{Deep: v.request.Deep, Record: plan.Record}
+	if plan.Record && v.open != nil {
+		r.OpenRun = v.open.Number
+	}
+	return r
 }
 
 func (v *verification) repairRun(ctx context.Context, number int64, parts []int, r protocol.Repair) error {

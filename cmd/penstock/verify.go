@@ -126,6 +126,9 @@ func (c *cli) printVerification(r *host.Verification) {
 	for _, name := range r.Plan.Remove {
 		fmt.Fprintf(c.out, "  removes %s\n", name)
 	}
+	if r.Plan.Record && len(r.Plan.Sends) == 0 {
+		fmt.Fprintln(c.out, "  writes the destination's record of the pipeline again, from its records of the runs; verify again afterwards")
+	}
 	if r.Plan.Totals {
 		fmt.Fprintln(c.out, "  writes the totals of the days in the destination's record again")
 	}

@@ -159,7 +159,9 @@ func openToProto(r Run) *pb.Open {
 		open.AsOf = timestamppb.New(r.AsOf)
 	}
 	if m := r.Repair; m != nil {
-		open.Repair = &pb.Repair{Remove: m.Remove, Deep: m.Deep, Partitions: uint32(m.Partitions), Totals: m.Totals}
+		open.Repair = &pb.Repair{
+			Remove: m.Remove, Deep: m.Deep, Partitions: uint32(m.Partitions), Totals: m.Totals, Record: m.Record, OpenRun: m.OpenRun,
+		}
 	}
 	return open
 }
@@ -172,7 +174,9 @@ func OpenFromProto(o *pb.Open) Run {
 		r.AsOf = o.GetAsOf().AsTime()
 	}
 	if m := o.GetRepair(); m != nil {
-		r.Repair = &Repair{Remove: m.GetRemove(), Deep: m.GetDeep(), Partitions: int(m.GetPartitions()), Totals: m.GetTotals()}
+		r.Repair = &Repair{
+			Remove: m.GetRemove(), Deep: m.GetDeep(), Partitions: int(m.GetPartitions()), Totals: m.GetTotals(), Record: m.GetRecord(), OpenRun: m.GetOpenRun(),
+		}
 	}
 	return r
 }
@@ -332,7 +336,7 @@ func setupStepsFromProto(s *pb.SetupResponse) SetupSteps {
 func InventoryItemToProto(i InventoryItem) *pb.InventoryResponse {
 	out := &pb.InventoryResponse{
 		Kind: pb.InventoryKind(i.Kind), Date: i.Date, Run: i.Run, Object: text(i.Object), Content: text(i.Content), Problem: text(i.Problem),
-		Recorded: factsToProto(i.Recorded), Found: factsToProto(i.Found), Unfinished: i.Unfinished, Foreign: i.Foreign,
+		Recorded: factsToProto(i.Recorded), Found: factsToProto(i.Found), Unfinished: i.Unfinished, Foreign: i.Foreign, Restorable: i.Restorable,
 	}
 	if i.Kind == InventoryObject {
 		out.Rows, out.StoredBytes = out.GetRecorded().GetRows(), out.GetFound().GetStoredBytes()
@@ -345,7 +349,7 @@ func InventoryItemToProto(i InventoryItem) *pb.InventoryResponse {
 func inventoryItemFromProto(i *pb.InventoryResponse) InventoryItem {
 	out := InventoryItem{
 		Kind: InventoryKind(i.GetKind()), Date: i.GetDate(), Run: i.GetRun(), Object: i.GetObject(), Content: i.GetContent(), Problem: i.GetProblem(),
-		Recorded: factsFromProto(i.GetRecorded()), Found: factsFromProto(i.GetFound()), Unfinished: i.GetUnfinished(), Foreign: i.GetForeign(),
+		Recorded: factsFromProto(i.GetRecorded()), Found: factsFromProto(i.GetFound()), Unfinished: i.GetUnfinished(), Foreign: i.GetForeign(), Restorable: i.GetRestorable(),
 	}
 	if out.Kind == 0 {
 		facts := InventoryFacts{Rows: i.GetRows(), StoredBytes: i.GetStoredBytes()}

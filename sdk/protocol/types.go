@@ -189,6 +189,14 @@ type Repair struct {
 	// Totals computes the totals by date in the destination's record again, from
 	// its records of all committed runs.
 	Totals bool
+	// Record restores the destination's record of the pipeline, which the inventory
+	// had as Restorable: the run is the last one that the host has committed. Of a
+	// set all partitions are sent. Open returns the run as the last committed one.
+	Record bool
+	// OpenRun is the number of the run that the host has begun and not committed; 0:
+	// there is none. A record of any other later run is one of another host, and
+	// Open refuses to restore.
+	OpenRun int64
 }
 
 // MaxRemove is the largest number of objects that one repair removes.
@@ -397,6 +405,9 @@ type InventoryItem struct {
 	Problem string
 	// Content is Run.Content of a run; empty: not kept.
 	Content string
+	// Restorable: the record is missing, damaged, or says that nothing is committed,
+	// and Repair.Record can restore it.
+	Restorable bool
 }
 
 // InventoryFacts describe an object, or the objects of a date.

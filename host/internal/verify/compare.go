@@ -76,6 +76,7 @@ type comparison struct {
 	damaged map[int64]*Send
 	remove  []string
 	totals  bool
+	restore bool // the destination's record of the pipeline
 	found   []Difference
 	notes   []string
 }
@@ -212,17 +213,14 @@ func (c *comparison) committed() {
 }
 
 // readable reports whether the destination's record can be read. Without it no
-// object can be told from a foreign one, and nothing is repaired.
+// object can be told from a foreign one, and nothing but the record is repaired.
 func (c *comparison) readable() bool {
-	if c.record.Problem == "" {
+	isEmpty := c.record.Restorable && c.record.Run == 0 && c.in.Before > 0
+	if c.record.Problem == "" && !isEmpty {
 		return true
 	}
 	if len(c.in.Runs) > 0 {
-		c.differ(Difference{
-			Kind: Record, Object: c.record.Object, Detail: c.record.Problem,
-			Left: "without it no object can be told from a foreign one: restore it from a copy or an earlier version; " +
-				"if there is none, 'penstock pipelines recover --resend' sends all rows again",
-		})
+		c.lostRecord()
 	}
 	for _, i := range c.in.Items {
 		if i.Kind == protocol.InventoryObject && i.Found != nil && !i.Foreign {
@@ -230,6 +228,32 @@ func (c *comparison) readable() bool {
 		}
 	}
 	return false
+}
+
+// lostRecord reports that the destination has no record of the pipeline, or one in
+// which nothing is committed.
+func (c *comparison) lostRecord() {
+	last := c.in.Runs[len(c.in.Runs)-1]
+	d := Difference{Kind: Record, Object: c.record.Object, Detail: c.record.Problem, Repair: repairRecord}
+	if d.Detail == "" {
+		d.Detail = fmt.Sprintf("the destination's record says that nothing is committed, and the catalog has run %d as committed", last.Number)
+	}
+	gone := ""
+	if c.in.Replaced {
+		gone = firstGone(last.Parts)
+	}
+	switch {
+	case !c.record.Restorable:
+		d.Repair, d.Left = "", "without it no object can be told from a foreign one: restore it from a copy or an earlier version; "+
+			"if there is none, 'penstock pipelines recover --resend' sends all rows again"
+	case gone != "":
+		d.Repair, d.Left = "", gone
+	case c.in.Replaced:
+		c.send(last, -1).Record, c.restore = true, true
+	default:
+		c.restore = true
+	}
+	c.differ(d)
 }
 
 // histories compares which runs are committed.
@@ -569,7 +593,7 @@ func (c *comparison) report() Report {
 	slices.SortStableFunc(r.Differences, func(a, b Difference) int {
 		return cmp.Or(cmp.Compare(a.Date, b.Date), cmp.Compare(a.Run, b.Run), cmp.Compare(a.Object, b.Object))
 	})
-	plan := &Plan{Remove: c.remove, Totals: c.totals}
+	plan := &Plan{Remove: c.remove, Totals: c.totals, Record: c.restore}
 	for _, number := range slices.Sorted(maps.Keys(c.damaged)) {
 		s, run := c.damaged[number], c.runs[number]
 		for _, index := range s.Parts {

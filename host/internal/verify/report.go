@@ -110,11 +110,14 @@ type Plan struct {
 	Remove []string `json:"remove,omitempty"`
 	// Totals: the totals by date are computed again.
 	Totals bool `json:"totals,omitempty"`
+	// Record: the destination's record of the pipeline is restored. Of a set, Sends
+	// has the last run.
+	Record bool `json:"record,omitempty"`
 }
 
 // Empty reports whether the plan does nothing.
 func (p *Plan) Empty() bool {
-	return p == nil || len(p.Sends) == 0 && len(p.Remove) == 0 && !p.Totals
+	return p == nil || len(p.Sends) == 0 && len(p.Remove) == 0 && !p.Totals && !p.Record
 }
 
 // Only returns the part of a plan that was shown: sends of objects and records,
@@ -127,7 +130,7 @@ func (p *Plan) Only(names []string) *Plan {
 	for _, name := range names {
 		shown[name] = true
 	}
-	out := &Plan{Totals: p.Totals && shown[TotalsName]}
+	out := &Plan{Totals: p.Totals && shown[TotalsName], Record: p.Record && shown[PipelineRecordName]}
 	for _, s := range p.Sends {
 		known := s.Record && shown[RecordName(s.Run)]
 		for _, object := range s.Objects {
@@ -147,6 +150,10 @@ func (p *Plan) Only(names []string) *Plan {
 
 // TotalsName stands for the totals by date among the names that Only takes.
 const TotalsName = "totals"
+
+// PipelineRecordName stands for the record of the pipeline among the names that Only
+// takes.
+const PipelineRecordName = "record of the pipeline"
 
 // RecordName stands for the record of a run among the names that Only takes.
 func RecordName(run int64) string { return fmt.Sprintf("record of run %d", run) }
@@ -168,6 +175,9 @@ func (p *Plan) Names() []string {
 	if p.Totals {
 		names = append(names, TotalsName)
 	}
+	if p.Record {
+		names = append(names, PipelineRecordName)
+	}
 	return names
 }
 
@@ -181,6 +191,9 @@ func Done(plan *Plan, after *Report) *Repaired {
 		}
 	}
 	done := &Repaired{Totals: plan.Totals}
+	if plan.Record && len(plan.Sends) == 0 && !broken[0] {
+		done.Records++
+	}
 	for _, s := range plan.Sends {
 		done.Runs = append(done.Runs, s.Run)
 		if s.Record && !broken[s.Run] {

@@ -68,7 +68,7 @@ func (v *inventory) record(ctx context.Context) error {
 	data, _, err := v.lake.store.Read(ctx, name, manifestLimit)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		item.Problem = "the manifest does not exist"
+		item.Problem, item.Restorable = "the manifest does not exist", true
 	case err != nil:
 		return fmt.Errorf("read manifest %s: %w", name, err)
 	default:
@@ -80,10 +80,11 @@ func (v *inventory) record(ctx context.Context) error {
 			m, err = v.lake.completed(ctx, v.lay, m)
 		}
 		if err != nil {
-			item.Problem = err.Error()
+			item.Problem, item.Restorable = err.Error(), errors.Is(err, errDamaged)
 			break
 		}
 		v.manifest = m
+		item.Restorable = m.Run == 0 && m.AdoptedBy == ""
 		item.Run, item.Content = m.Run, m.last().Content
 	}
 	t, _, err := v.lake.readTarget(ctx, v.lay)

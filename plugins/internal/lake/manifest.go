@@ -147,15 +147,18 @@ func encodeJSON(v any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// errDamaged is part of the error of a manifest that a repair can restore.
+var errDamaged = errors.New("it was damaged by another writer: 'penstock pipelines verify' can restore it, or take a copy or a version of it")
+
 // decodeManifest parses a manifest. It refuses other formats and higher versions,
 // whose members a rewrite would lose.
 func decodeManifest(name string, data []byte) (*Manifest, error) {
 	m := new(Manifest)
 	if err := json.Unmarshal(data, m); err != nil {
-		return nil, sdk.Permanent(fmt.Errorf("read manifest %s: %w; it was damaged by another writer: restore it from a copy or a version", name, err))
+		return nil, sdk.Permanent(fmt.Errorf("read manifest %s: %w; %w", name, err, errDamaged))
 	}
 	if m.Format != manifestFormat {
-		return nil, sdk.Permanent(fmt.Errorf("read manifest %s: its format is %q and not %q", name, m.Format, manifestFormat))
+		return nil, sdk.Permanent(fmt.Errorf("read manifest %s: its format is %q and not %q; %w", name, m.Format, manifestFormat, errDamaged))
 	}
 	if m.Version > manifestVersion {
 		return nil, sdk.Permanent(fmt.Errorf("read manifest %s: its version is %d, this plugin knows up to %d: upgrade the plugin", name, m.Version, manifestVersion))

@@ -32,6 +32,8 @@ type repair struct {
 	recorded map[string]File
 	// remove are the objects of want.Remove that may be removed.
 	remove []string
+	// lost: the manifest did not have the set, and the commit writes it.
+	lost bool
 
 	mu     sync.Mutex
 	sealed []sealed
@@ -68,15 +70,7 @@ func (l *Lake) openRepair(ctx context.Context, run sdk.Run, lay layout, target *
 		run: run, by: NewAttempt(run.Number, run.Fence), lay: lay, target: target,
 		parts: make(map[string]int), tasks: newTasks(l.finishers), repair: &repair{want: run.Repair},
 	}
-	var err error
-	a.manifest, a.version, err = l.update(ctx, lay, run, func(m *Manifest) error {
-		if err := repairable(m, run); err != nil {
-			return err
-		}
-		m.Fence, m.Attempt = run.Fence, a.by.String()
-		return nil
-	})
-	if err != nil {
+	if err := l.claimRepair(ctx, a); err != nil {
 		return sdk.LastRun{}, err
 	}
 	if err := l.knowRun(ctx, a); err != nil {
@@ -86,7 +80,26 @@ func (l *Lake) openRepair(ctx context.Context, run sdk.Run, lay layout, target *
 		return sdk.LastRun{}, err
 	}
 	l.begin(ctx, a)
+	if a.repair.lost {
+		return sdk.LastRun{Number: run.Number, Content: run.Content}, nil
+	}
 	return a.manifest.last(), nil
+}
+
+// claimRepair enters the repair and its fence in the manifest, which it restores
+// if that was asked for.
+func (l *Lake) claimRepair(ctx context.Context, a *attempt) (err error) {
+	if a.run.Repair.Record {
+		return l.restoreManifest(ctx, a)
+	}
+	a.manifest, a.version, err = l.update(ctx, a.lay, a.run, func(m *Manifest) error {
+		if err := repairable(m, a.run); err != nil {
+			return err
+		}
+		m.Fence, m.Attempt = a.run.Fence, a.by.String()
+		return nil
+	})
+	return err
 }
 
 // repairable refuses a run that is not committed, and of a replaced set one that
@@ -108,6 +121,9 @@ func repairable(m *Manifest, run sdk.Run) error {
 // knowRun reads the record of the run and compares its content.
 func (l *Lake) knowRun(ctx context.Context, a *attempt) error {
 	r := a.repair
+	if r.lost {
+		return l.knowSet(ctx, a)
+	}
 	var err error
 	if a.run.Mode == sdk.Replace {
 		r.receipt = a.manifest.Receipt
@@ -218,7 +234,11 @@ func (l *Lake) restoreSet(a *attempt, p sdk.Partition, r *batch.Reader) ([]File,
 	if p.Index != 0 || p.Date != "" {
 		return nil, sdk.Permanent(errors.New("a set that is replaced comes as one partition without a date"))
 	}
-	if _, one := a.repair.recorded[a.lay.fixed()]; !one {
+	one, err := l.isOneObject(a)
+	if err != nil {
+		return nil, err
+	}
+	if !one {
 		return l.writeParts(a, "", r)
 	}
 	o, err := l.restore(a, a.lay.fixed(), a.inner())
@@ -458,6 +478,9 @@ func (l *Lake) reconcileRun(ctx context.Context, a *attempt, next *Manifest) err
 		r = next.Receipt
 	}
 	if a.run.Mode == sdk.Replace {
+		if a.repair.lost {
+			next.Run, next.CompleteAsOf, next.Layout = r.Run, r.CompleteAsOf, layoutOf(a.lay, r)
+		}
 		next.Receipt = r
 		next.replaceFiles(r)
 		return nil

@@ -2345,7 +2345,17 @@ type Repair struct {
 	// Compute the totals by date in the destination's record again, from its
 	// records of all committed runs. The host sets it only if the inventory had a
 	// record of each of them.
-	Totals        bool `protobuf:"varint,4,opt,name=totals,proto3" json:"totals,omitempty"`
+	Totals bool `protobuf:"varint,4,opt,name=totals,proto3" json:"totals,omitempty"`
+	// Restore the destination's record of the pipeline, which the inventory had as
+	// restorable: the run is the last one that the host has committed. The plugin
+	// takes all it can from its records of the runs, and writes on condition that
+	// the record is still missing or damaged. It refuses if it finds the record of a
+	// later run than open_run, or the run with another content. For people and
+	// identity the host sends the set again. Opened then has the run as the last
+	// committed one.
+	Record bool `protobuf:"varint,5,opt,name=record,proto3" json:"record,omitempty"`
+	// The number of the run that the host has begun and not committed; 0: none.
+	OpenRun       int64 `protobuf:"varint,6,opt,name=open_run,json=openRun,proto3" json:"open_run,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2406,6 +2416,20 @@ func (x *Repair) GetTotals() bool {
 		return x.Totals
 	}
 	return false
+}
+
+func (x *Repair) GetRecord() bool {
+	if x != nil {
+		return x.Record
+	}
+	return false
+}
+
+func (x *Repair) GetOpenRun() int64 {
+	if x != nil {
+		return x.OpenRun
+	}
+	return 0
 }
 
 type Opened struct {
@@ -3481,7 +3505,10 @@ type InventoryResponse struct {
 	// Why an object or a record cannot be read, for people; empty: it can.
 	Problem string `protobuf:"bytes,11,opt,name=problem,proto3" json:"problem,omitempty"`
 	// Run.content of a run; empty: not kept.
-	Content       string `protobuf:"bytes,12,opt,name=content,proto3" json:"content,omitempty"`
+	Content string `protobuf:"bytes,12,opt,name=content,proto3" json:"content,omitempty"`
+	// Of the record: it is missing, damaged, or says that nothing is committed, and
+	// Repair.record can restore it.
+	Restorable    bool `protobuf:"varint,13,opt,name=restorable,proto3" json:"restorable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3598,6 +3625,13 @@ func (x *InventoryResponse) GetContent() string {
 		return x.Content
 	}
 	return ""
+}
+
+func (x *InventoryResponse) GetRestorable() bool {
+	if x != nil {
+		return x.Restorable
+	}
+	return false
 }
 
 // InventoryFacts describe an object, or the objects of a date.
@@ -4030,14 +4064,16 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\x05fence\x18\x02 \x01(\x03R\x05fence\x12\x14\n" +
 	"\x05adopt\x18\x03 \x01(\bR\x05adopt\x12/\n" +
 	"\x05as_of\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x127\n" +
-	"\x06repair\x18\x05 \x01(\v2\x1f.penstock.destination.v1.RepairR\x06repair\"l\n" +
+	"\x06repair\x18\x05 \x01(\v2\x1f.penstock.destination.v1.RepairR\x06repair\"\x9f\x01\n" +
 	"\x06Repair\x12\x16\n" +
 	"\x06remove\x18\x01 \x03(\tR\x06remove\x12\x12\n" +
 	"\x04deep\x18\x02 \x01(\bR\x04deep\x12\x1e\n" +
 	"\n" +
 	"partitions\x18\x03 \x01(\rR\n" +
 	"partitions\x12\x16\n" +
-	"\x06totals\x18\x04 \x01(\bR\x06totals\"Y\n" +
+	"\x06totals\x18\x04 \x01(\bR\x06totals\x12\x16\n" +
+	"\x06record\x18\x05 \x01(\bR\x06record\x12\x19\n" +
+	"\bopen_run\x18\x06 \x01(\x03R\aopenRun\"Y\n" +
 	"\x06Opened\x12,\n" +
 	"\x12last_committed_run\x18\x01 \x01(\x03R\x10lastCommittedRun\x12!\n" +
 	"\flast_content\x18\x02 \x01(\tR\vlastContent\":\n" +
@@ -4115,7 +4151,7 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\x06stream\x18\x04 \x01(\x0e2\x1f.penstock.destination.v1.StreamR\x06stream\x12\x12\n" +
 	"\x04from\x18\x05 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x06 \x01(\tR\x02to\x12\x12\n" +
-	"\x04deep\x18\a \x01(\bR\x04deep\"\xb6\x03\n" +
+	"\x04deep\x18\a \x01(\bR\x04deep\"\xd6\x03\n" +
 	"\x11InventoryResponse\x12\x12\n" +
 	"\x04date\x18\x01 \x01(\tR\x04date\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\x03R\x03run\x12\x16\n" +
@@ -4131,7 +4167,10 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\aforeign\x18\n" +
 	" \x01(\bR\aforeign\x12\x18\n" +
 	"\aproblem\x18\v \x01(\tR\aproblem\x12\x18\n" +
-	"\acontent\x18\f \x01(\tR\acontent\"\xd5\x01\n" +
+	"\acontent\x18\f \x01(\tR\acontent\x12\x1e\n" +
+	"\n" +
+	"restorable\x18\r \x01(\bR\n" +
+	"restorable\"\xd5\x01\n" +
 	"\x0eInventoryFacts\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\x04R\x04rows\x12\x1d\n" +
 	"\n" +
