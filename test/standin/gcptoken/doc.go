@@ -1,6 +1,7 @@
 // Package gcptoken plays the two services that hand out access tokens at Google:
 // the token endpoint of service accounts' keys, and IAM Credentials' method
-// generateAccessToken, which lets one account act as another.
+// generateAccessToken, which lets one account act as another. A stand-in in another
+// process asks /tokeninfo whose a token is.
 //
 // The server is strict: it verifies the signature, audience and lifetime of the
 // assertion, the scopes of a request, and the grant of the role

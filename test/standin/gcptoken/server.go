@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -106,6 +107,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method == http.MethodPost && r.URL.Path == "/token":
 		s.exchange(w, r)
+	case r.Method == http.MethodGet && r.URL.Path == "/tokeninfo":
+		s.describe(w, r)
 	case r.Method == http.MethodPost && acting && acting2:
 		s.impersonate(w, r, account)
 	default:
@@ -204,6 +207,20 @@ func (s *Server) impersonate(w http.ResponseWriter, r *http.Request, account str
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]string{
 		"accessToken": token, "expireTime": time.Now().Add(time.Hour).UTC().Format(time.RFC3339),
+	})
+}
+
+// describe answers a service that has received a token.
+func (s *Server) describe(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	t, ok := s.Issued(r.URL.Query().Get("access_token"))
+	if !ok {
+		w.WriteHeader(http.StatusBadRequest)
+		_ = json.NewEncoder(w).Encode(map[string]string{"error": "invalid_token", "error_description": "Invalid Value"})
+		return
+	}
+	_ = json.NewEncoder(w).Encode(map[string]string{
+		"email": t.Account, "scope": strings.Join(t.Scopes, " "), "expires_in": strconv.Itoa(int(time.Until(t.Expires).Seconds())),
 	})
 }
 
