@@ -156,9 +156,9 @@ func (x *execution) build(ctx context.Context, t *table, query string) error {
 	t.changes++
 	insert := "INSERT INTO " + t.physical
 	if t.ingestionTime() {
-		columns, values := []string{}, []string{}
-		for n, f := range schemaFields(t.meta.Schema) {
-			columns, values = append(columns, googlesql.QuoteName(f.Name)), append(values, "c"+strconv.Itoa(n))
+		var columns []string
+		for _, f := range schemaFields(t.meta.Schema) {
+			columns = append(columns, googlesql.QuoteName(f.Name))
 		}
 		insert += " (" + strings.Join(columns, ", ") + ", " + googlesql.QuoteName(googlesql.Partition) + ") SELECT *, " + timestampLiteral(x.s.now().UTC().Truncate(24*time.Hour)) + " FROM (" + query + ")"
 	} else {
