@@ -199,3 +199,26 @@ func TestPulledEventsLinkIDs(t *testing.T) {
 		t.Errorf("%s (%v), want %s", rows, err, want)
 	}
 }
+
+// A pull warns when the times of its events contradict data_timezone.
+func TestAPullWarnsOfTheWrongTimeZone(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name     string
+		received time.Duration // when the event arrived, after its time
+		warns    bool
+	}{{"times in UTC", 5 * time.Second, false}, {"times of a wall clock", 5*time.Second - 9*time.Hour, true}} {
+		h, server := openPulling(t, `timezone = "Asia/Tokyo"`)
+		at := time.Now().UTC().AddDate(0, 0, -2)
+		for n := range 30 {
+			server.Add(mixpanelserver.Event{
+				Name: "a", Time: at.UnixMilli(), DistinctID: "u", Properties: fmt.Sprintf(`"$insert_id":"%d","$mp_api_timestamp_ms":%d`, n, at.Add(tt.received).UnixMilli()),
+			})
+		}
+		date := at.Format(time.DateOnly)
+		summary, err := h.PullSource(t.Context(), "pull", date, date)
+		if err != nil || summary.Records != 30 || strings.Contains(summary.Warning, `fit their $mp_api_timestamp_ms only with "project"`) != tt.warns {
+			t.Errorf("%s: %+v (%v)", tt.name, summary, err)
+		}
+	}
+}

@@ -20,7 +20,7 @@ const (
 
 // knownLinks is how many links a Pulled remembers: most events of a person ask for
 // the same one.
-const knownLinks = 1 << 12
+const knownLinks = 1 << 18
 
 // Pulled turns events as Mixpanel's export API returns them into rows. It is a
 // Parser that undoes what Mixpanel did to events after their ingestion, so that

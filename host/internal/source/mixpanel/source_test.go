@@ -97,6 +97,8 @@ func TestEndsOfStreams(t *testing.T) {
 		{"no JSON at the end", good + "oops\n", "text/plain", "not JSON"},
 		{"a number at the end", good + "17\n", "text/plain", "not JSON"},
 		{"the marker", good + "terminated early\n", "text/plain", "gave up"},
+		{"the marker in brackets", good + "[terminated early]", "text/plain", "gave up"},
+		{"the marker in brackets, on a line", good + "[terminated early]\n", "text/plain", "gave up"},
 		{"the marker without newline", good + "terminated early", "text/plain", "gave up"},
 		{"the marker alone", "export terminated early", "text/plain", "gave up"},
 		{"the marker in the middle", good + "terminated early\n" + good, "text/plain", "gave up"},
