@@ -161,7 +161,7 @@ func generationText(t *testing.T, s *project.State, g *pipeline.Generation) stri
 func (s *filesSite) status() (events, people operation.SourceStatus) {
 	s.Helper()
 	s.open(func(h *Host) {
-		status, err := h.Status(s.Context())
+		status, err := h.service(false).Status(s.Context())
 		if err != nil {
 			s.Fatal(err)
 		}

@@ -7,59 +7,53 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/datadir"
 	"github.com/penstock-io/penstock/host/internal/destination"
+	"github.com/penstock-io/penstock/host/internal/intake"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/plugin"
 	"github.com/penstock-io/penstock/host/internal/progress"
 	"github.com/penstock-io/penstock/host/internal/project"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
+	"github.com/penstock-io/penstock/host/internal/runner"
+	"github.com/penstock-io/penstock/host/internal/service"
 )
 
 // Options say where a host reports its work. The zero value reports nothing.
 type Options struct {
-	Observer progress.Observer
+	Observer Observer
 	Log      *slog.Logger
 }
 
 // Host owns a data directory. Close gives it back.
 type Host struct {
-	config     *Config
-	dir        datadir.Dir
-	grace      *lifecycle.Grace // of the work that a host does while it stops
-	log        *slog.Logger
-	observer   progress.Observer
-	locks      datadir.Locks
-	scratch    *datadir.Scratch // of a host that only looks; nil: it writes to the data directory
+	config   *Config
+	dir      datadir.Dir
+	grace    *lifecycle.Grace // of the work that a host does while it stops
+	log      *slog.Logger
+	observer progress.Observer
+	locks    datadir.Locks
+	scratch  *datadir.Scratch // of a host that only looks; nil: it writes to the data directory
+	prepared *lifecycle.Once
+
 	catalog    *catalog.Catalog
 	store      *disk.Dir
-	spill      *disk.Dir // of folds; nil: nothing is folded
 	quarantine *quarantine.Store
-	plugins    *plugin.Manager
-	places     *destination.Set
-	owner      string
-	serving    bool
+	plugins    *plugin.Manager // nil: it only looks
 
+	places   *destination.Set // nil: it only looks
 	projects *project.Set
-	pulls    []*puller // in the order of the configuration
-
-	mu         sync.Mutex
-	collectors []*collecting             // of a host that serves
-	gates      map[string]lifecycle.Gate // of steps, by pipeline
-	// isRegistered are the names of pipelines that this host has registered, or
-	// found registered as they are configured.
-	isRegistered map[string]bool
-	attempts     map[string]*attempt // failed ones of a host that serves, by pipeline
+	intake   *intake.Set
+	runner   *runner.Runner
 }
 
 // Open locks the data directory of a configuration and opens its files.
 // Nothing is read from sources, and no plugin runs, before RunOnce or Serve. A
-// directory that another process owns is a *datadir.LockedError.
+// directory that another process owns is a *LockedError.
 func Open(ctx context.Context, c *Config, o Options) (*Host, error) {
 	held, err := dirOf(c).LockData(ctx)
 	if err != nil {
@@ -80,8 +74,8 @@ func openLocked(ctx context.Context, c *Config, o Options, held datadir.Locks) (
 // newHost returns a host that has nothing open but its locks.
 func newHost(c *Config, o Options, held datadir.Locks) *Host {
 	h := &Host{
-		config: c, dir: dirOf(c), grace: lifecycle.NewGrace(lifecycle.StopTime, lifecycle.StopLeast, time.Now), log: o.Log, observer: o.Observer, locks: held, owner: datadir.NewOwner(),
-		gates: map[string]lifecycle.Gate{}, isRegistered: map[string]bool{}, attempts: map[string]*attempt{},
+		config: c, dir: dirOf(c), grace: lifecycle.NewGrace(lifecycle.StopTime, lifecycle.StopLeast, time.Now),
+		log: o.Log, observer: o.Observer, locks: held, prepared: lifecycle.NewOnce(),
 	}
 	if h.observer == nil {
 		h.observer = progress.Discard{}
@@ -103,23 +97,16 @@ func (h *Host) open(ctx context.Context) error {
 	if err := h.store.Sweep(); err != nil {
 		return fmt.Errorf("sweep the journal's directory: %w", err)
 	}
-	spill := h.dir.Path(datadir.SpillDir)
-	if err := os.RemoveAll(spill); err != nil {
-		return fmt.Errorf("remove the files that a fold has left: %w", err)
-	}
-	if h.spill, err = disk.OpenDir(spill); err != nil {
+	spill, err := emptySpill(h.dir.Path(datadir.SpillDir))
+	if err != nil {
 		return err
 	}
-	if h.catalog, err = catalog.Open(ctx, h.dir.Path(datadir.CatalogFile), h.owner); err != nil {
+	owner := datadir.NewOwner()
+	if h.catalog, err = catalog.Open(ctx, h.dir.Path(datadir.CatalogFile), owner); err != nil {
 		return err
 	}
 	// The lock says that no other process is announcing, writing or exporting.
 	if err := errors.Join(h.catalog.ExpirePending(ctx), h.catalog.ExpireLeases(ctx)); err != nil {
-		return err
-	}
-	if h.quarantine, err = quarantine.Open(h.dir.Path(datadir.QuarantineDir), quarantine.Options{
-		Ledger: quarantineLedger{h}, Now: time.Now, Logger: h.log,
-	}); err != nil {
 		return err
 	}
 	user, err := plugin.LookupUser(h.config.Host.PluginUser)
@@ -130,21 +117,62 @@ func (h *Host) open(ctx context.Context) error {
 		Dir: h.config.Host.PluginDir, CacheDir: plugin.UserCacheDir(), RunDir: h.dir.Path(datadir.RunDir), User: user, Logger: h.log,
 	})
 	h.places = destination.New(h.config, h.plugins, h.log)
-	h.openProjects()
 	for _, p := range h.config.Projects {
 		if err := h.catalog.RegisterProject(ctx, p.ID, p.Name, p.TimeZone.String()); err != nil {
 			return err
 		}
 	}
-	return h.openPulls(ctx)
+	return h.compose(ctx, spill, owner)
 }
 
-// openProjects makes the projects, which are opened when they are used.
-func (h *Host) openProjects() {
+// emptySpill returns an empty directory for folds.
+func emptySpill(path string) (*disk.Dir, error) {
+	if err := os.RemoveAll(path); err != nil {
+		return nil, fmt.Errorf("remove the files that a fold has left: %w", err)
+	}
+	return disk.OpenDir(path)
+}
+
+// compose makes the rooms of the house, over the catalog and the store.
+func (h *Host) compose(ctx context.Context, spill *disk.Dir, owner string) (err error) {
+	looks := h.scratch != nil
+	if h.quarantine, err = quarantine.Open(h.dir.Path(datadir.QuarantineDir), quarantine.Options{
+		Ledger: h.catalog.Quarantine(), Now: time.Now, Logger: h.log, ReadOnly: looks,
+	}); err != nil {
+		return err
+	}
 	h.projects = project.New(project.Options{
-		Dir: h.dir, Store: h.store, Spill: h.spill, Catalog: h.catalog, Memory: h.config.Host.Memory, Scratch: h.scratch,
+		Dir: h.dir, Store: h.store, Spill: spill, Catalog: h.catalog, Memory: h.config.Host.Memory, Scratch: h.scratch,
 		Now: time.Now, Log: h.log, Observer: h.observer,
 	}, h.config.Projects)
+	h.runner = runner.New(runner.Options{
+		Projects: h.projects, Destinations: h.places, Catalog: h.catalog, Quarantine: h.quarantine, Owner: owner, Sources: h.config.Files,
+		Now: time.Now, Wait: lifecycle.Wait, Ticker: lifecycle.Ticker, Log: h.log, Observer: h.observer, Prepare: h.prepare,
+	}, h.config.Pipelines)
+	h.intake, err = intake.Open(ctx, intake.Options{
+		Config: h.config, Dir: h.dir, Projects: h.projects, Catalog: h.catalog, Quarantine: h.quarantine, Grace: h.grace, ReadOnly: looks,
+		Now: time.Now, Wait: lifecycle.Wait, Log: h.log, Observer: h.observer,
+	})
+	return err
+}
+
+// prepare starts plugins and opens the journals of all projects, which finishes the
+// work that a crash has interrupted. It does so once.
+func (h *Host) prepare(ctx context.Context) error {
+	return h.prepared.Do(ctx, func() error {
+		if err := h.plugins.Start(ctx); err != nil {
+			return err
+		}
+		return h.projects.Open(ctx)
+	})
+}
+
+// service answers requests. serving is whether this host serves.
+func (h *Host) service(serving bool) *service.Service {
+	return service.New(service.Options{
+		Version: version, Config: h.config, Dir: h.dir, Store: h.store, Catalog: h.catalog, Records: h.quarantine, Projects: h.projects,
+		Intake: h.intake, Runner: h.runner, Destinations: h.places, Serving: serving,
+	}, h.Close)
 }
 
 // Close gives the data directory back.
@@ -154,8 +182,8 @@ func (h *Host) Close() error {
 	if h.plugins != nil {
 		h.plugins.Stop(ctx)
 	}
-	for _, p := range h.pulls {
-		p.client.Close()
+	if h.intake != nil {
+		h.intake.Close()
 	}
 	var err error
 	if h.projects != nil {

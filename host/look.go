@@ -3,15 +3,10 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
-	"time"
 
-	"github.com/penstock-io/penstock/host/internal/api"
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/datadir"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
-	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 )
@@ -26,7 +21,7 @@ func Look(ctx context.Context, c *Config) (operation.Views, error) {
 	if missing != nil && !errors.As(missing, &none) {
 		return nil, missing
 	}
-	held, r, err := lockOrDial(ctx, c, dirOf(c).LockForLook)
+	held, r, err := lockOrReach(ctx, c, dirOf(c).LockForLook)
 	if err != nil {
 		return nil, err
 	}
@@ -38,90 +33,55 @@ func Look(ctx context.Context, c *Config) (operation.Views, error) {
 	if err := h.openLook(ctx); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
-	return &view{h, missing}, nil
+	return &view{h.service(false), missing}, nil
 }
 
-// openLook opens what a host reads.
+// openLook opens the parts that a host reads.
 func (h *Host) openLook(ctx context.Context) (err error) {
 	h.store = disk.OpenReadOnly(h.config.Host.Blobs)
 	if h.catalog, err = catalog.Look(ctx, h.dir.Path(datadir.CatalogFile), h.scratch.Path); err != nil {
 		return err
 	}
-	h.quarantine, err = quarantine.Open(h.dir.Path(datadir.QuarantineDir), quarantine.Options{
-		Ledger: quarantineLedger{h}, Now: time.Now, Logger: slog.New(slog.DiscardHandler), ReadOnly: true,
-	})
-	if err != nil {
-		return err
-	}
-	h.openProjects()
-	return h.openPulls(ctx)
-}
-
-// lockOrDial takes a data directory, or connects to the host that serves it. It
-// waits for other commands, and for a host that is starting.
-func lockOrDial(ctx context.Context, c *Config, take func() (datadir.Locks, error)) (datadir.Locks, *remote, error) {
-	for began := time.Now(); ; {
-		held, err := take()
-		var locked *datadir.LockedError
-		if !errors.As(err, &locked) {
-			return held, nil, err
-		}
-		r := &remote{api.Dial(dirOf(c).Path(datadir.SocketFile))}
-		pingErr := r.call(ctx, "ping", nil, nil)
-		if pingErr == nil {
-			return nil, r, nil
-		}
-		r.client.Close()
-		if time.Since(began) > datadir.Patience {
-			return nil, nil, fmt.Errorf("%w, and it does not answer commands: %w", locked, pingErr)
-		}
-		if err := lifecycle.Wait(ctx, datadir.Pause); err != nil {
-			return nil, nil, err
-		}
-	}
+	return h.compose(ctx, nil, "")
 }
 
 // view answers Views from a data directory that no host serves.
 type view struct {
-	host    *Host
+	Views
 	missing error // a *NoDataDirError; nil: the data directory exists
 }
 
 func (v *view) Status(ctx context.Context) (*operation.Status, error) {
-	s, err := v.host.Status(ctx)
+	s, err := v.Views.Status(ctx)
 	if s != nil {
 		s.DataDirMissing = v.missing != nil
 	}
 	return s, err
 }
 
-func (v *view) Plan(ctx context.Context) ([]operation.PlannedRun, error) { return v.host.Plan(ctx) }
-
 func (v *view) Pipelines(ctx context.Context) ([]operation.PipelineStatus, error) {
-	return viewed(v, func() ([]operation.PipelineStatus, error) { return v.host.Pipelines(ctx) })
+	return viewed(v, func() ([]operation.PipelineStatus, error) { return v.Views.Pipelines(ctx) })
 }
 
 func (v *view) Runs(ctx context.Context, name string) ([]operation.RunStatus, error) {
-	return viewed(v, func() ([]operation.RunStatus, error) { return v.host.Runs(ctx, name) })
+	return viewed(v, func() ([]operation.RunStatus, error) { return v.Views.Runs(ctx, name) })
 }
 
 func (v *view) Segments(ctx context.Context) ([]operation.SegmentStatus, error) {
-	return viewed(v, func() ([]operation.SegmentStatus, error) { return v.host.Segments(ctx) })
+	return viewed(v, func() ([]operation.SegmentStatus, error) { return v.Views.Segments(ctx) })
 }
 
 func (v *view) VerifyJournal(ctx context.Context) (*operation.JournalReport, error) {
-	return viewed(v, func() (*operation.JournalReport, error) { return v.host.VerifyJournal(ctx) })
+	return viewed(v, func() (*operation.JournalReport, error) { return v.Views.VerifyJournal(ctx) })
 }
 
 func (v *view) Quarantine(ctx context.Context, f quarantine.Filter) (*operation.QuarantineList, error) {
-	return viewed(v, func() (*operation.QuarantineList, error) { return v.host.Quarantine(ctx, f) })
+	return viewed(v, func() (*operation.QuarantineList, error) { return v.Views.Quarantine(ctx, f) })
 }
 
 func (v *view) IdentityFailures(ctx context.Context, f operation.IdentityFilter) (*operation.IdentityFailures, error) {
-	return viewed(v, func() (*operation.IdentityFailures, error) { return v.host.IdentityFailures(ctx, f) })
+	return viewed(v, func() (*operation.IdentityFailures, error) { return v.Views.IdentityFailures(ctx, f) })
 }
-
-func (v *view) Close() error { return v.host.Close() }
 
 // viewed calls do, unless the data directory does not exist.
 func viewed[R any](v *view, do func() (R, error)) (R, error) {

@@ -14,7 +14,6 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/penstock-io/penstock/host/internal/quarantine"
-	"github.com/penstock-io/penstock/host/internal/source/files"
 )
 
 func gzipped(data string) string {
@@ -147,9 +146,6 @@ func TestChainsOfRotatedFiles(t *testing.T) {
 	if _, people := s.status(); people.Positions != depth+2 || people.Replaced != rounds-1 {
 		t.Errorf("%+v", people)
 	}
-	if w := crowded(files.Description{Files: 5_000, Replaced: 5_000}); w == "" || crowded(files.Description{Files: 9_999}) != "" {
-		t.Errorf("the warning is %q", w)
-	}
 }
 
 // A file that has the same size and time as before, or the same beginning and
@@ -238,7 +234,7 @@ func (s *filesSite) refused() []string {
 	s.Helper()
 	var all []string
 	s.open(func(h *Host) {
-		list, err := h.Quarantine(s.Context(), quarantine.Filter{})
+		list, err := h.service(false).Quarantine(s.Context(), quarantine.Filter{})
 		if err != nil {
 			s.Fatal(err)
 		}

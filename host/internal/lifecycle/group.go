@@ -2,18 +2,19 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"sync"
 )
 
-// Group runs goroutines that end together. The first error of any of them, other
-// than the end of its context, ends all. A Group is used once.
+// Group runs goroutines that end together. The first error of any of them ends all. A
+// Group is used once.
 type Group struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	all    sync.WaitGroup
 
 	mu  sync.Mutex
-	err error // the first
+	err error // all errors, joined
 }
 
 // NewGroup returns a group whose goroutines end when ctx is done. The caller calls
@@ -25,31 +26,31 @@ func NewGroup(ctx context.Context) *Group {
 
 // Go runs run in a goroutine. Its context ends when the group's does, or after the
 // error of another goroutine, which is then the context's cause. run returns when
-// everything that it started has ended.
+// everything that it started has ended. The context's cause is not an error of run.
 func (g *Group) Go(run func(context.Context) error) {
 	g.all.Go(func() {
-		if err := run(g.ctx); err != nil {
+		err := run(g.ctx)
+		if err != nil && !(g.ctx.Err() != nil && errors.Is(err, context.Cause(g.ctx))) {
 			g.fail(err)
 		}
 	})
 }
 
+// Context returns the context of the goroutines.
+func (g *Group) Context() context.Context { return g.ctx }
+
 // Done is closed when the goroutines are to end.
 func (g *Group) Done() <-chan struct{} { return g.ctx.Done() }
 
-// fail notes the first error and ends the goroutines. An error that comes after the
-// end of the group's own context is not the reason for it, and is returned all the
-// same.
+// fail notes an error and ends the goroutines.
 func (g *Group) fail(err error) {
 	g.mu.Lock()
-	if g.err == nil {
-		g.err = err
-	}
+	g.err = errors.Join(g.err, err)
 	g.mu.Unlock()
 	g.cancel(err)
 }
 
-// Wait waits until all goroutines have ended, and returns the first error.
+// Wait waits until all goroutines have ended, and returns their errors.
 func (g *Group) Wait() error {
 	g.all.Wait()
 	g.cancel(nil)

@@ -27,10 +27,6 @@ type SourceSummary struct {
 	Queries     int               `json:"queries,omitempty"`  // for them
 	Profiles    *int64            `json:"profiles,omitempty"` // that were read; nil: none were
 	Error       string            `json:"error,omitempty"`
-
-	// Lost says which entries are missing in a collector's log; nil: none. The other
-	// work is done all the same.
-	Lost error `json:"-"`
 }
 
 // PipelineSummary counts the exported rows of one pipeline.

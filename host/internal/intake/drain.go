@@ -1,0 +1,258 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
+	"github.com/penstock-io/penstock/host/internal/operation"
+	"github.com/penstock-io/penstock/host/internal/project"
+	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
+	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
+)
+
+// trimEvery is how often the front of a log is dropped, as far as it is in
+// journals.
+const trimEvery = 5 * time.Second
+
+// newPauses returns the pauses between attempts at a log or a journal that fails.
+func newPauses() *lifecycle.Backoff {
+	return &lifecycle.Backoff{First: project.ReopenFirst, Limit: project.ReopenLimit}
+}
+
+// unknownProject returns the error for rows of a project that is not configured.
+func (c *Collector) unknownProject(id int64) error {
+	return &rowlog.UnknownProjectError{Source: c.Name(), Project: id}
+}
+
+// drain is the state of a log's drain: the projects whose rows wait in the log, because
+// their journals take nothing.
+type drain struct {
+	mu      sync.Mutex
+	held    map[int64]bool
+	restart context.CancelCauseFunc // has the log drained again from where journals are
+}
+
+func newDrain() *drain { return &drain{held: map[int64]bool{}, restart: func(error) {}} }
+
+// begin begins a drain that holds no project.
+func (d *drain) begin(restart context.CancelCauseFunc) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.restart, d.held = restart, map[int64]bool{}
+}
+
+func (d *drain) hold(project int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.held[project] = true
+}
+
+func (d *drain) isHeld(project int64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.held[project]
+}
+
+// holdsAny reports whether rows of any project wait in the log for its journal.
+func (d *drain) holdsAny() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.held) > 0
+}
+
+// release has the log drained again if a project's rows wait in it.
+func (d *drain) release(project int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.held[project] {
+		d.restart(errWorksAgain)
+	}
+}
+
+// rowsWait is logged when a journal takes nothing.
+const rowsWait = "could not write collected rows to the journal: they wait in the write-ahead log; will retry"
+
+// errWorksAgain has a log drained again after a journal was opened whose project
+// was held.
+var errWorksAgain = errors.New("the journal of a project takes rows again")
+
+// drain carries a log to journals until the log is closed, also the rows that
+// come while the host is stopping. Rows of a project whose journal takes nothing
+// wait in the log, and those of other projects do not. The error is that of rows of a
+// project that is not configured.
+func (c *Collector) drain(ctx context.Context, l *collecting) error {
+	pauses := newPauses()
+	for ctx.Err() == nil {
+		began := c.o.Now()
+		err := c.drainOnce(ctx, l)
+		var unknown *rowlog.UnknownProjectError
+		switch {
+		case ctx.Err() != nil || errors.Is(err, wal.ErrClosed) && !l.handed.holdsAny():
+			return nil
+		case errors.Is(err, wal.ErrClosed):
+			// The host is stopping, and a journal may work again before it has to end.
+			_ = c.o.Wait(ctx, pauses.Pause())
+			continue
+		case errors.As(err, &unknown):
+			return err
+		case errors.Is(err, errWorksAgain):
+			continue
+		}
+		if c.o.Now().Sub(began) > project.ReopenLimit {
+			pauses.Reset()
+		}
+		pause := pauses.Pause()
+		c.o.Log.Error(rowsWait, "source", c.Name(), "error", err, "pause", pause.Round(time.Millisecond))
+		_ = c.o.Wait(ctx, pause) // the loop looks at ctx
+	}
+	return nil
+}
+
+// drainOnce drains from where the journals are, until one of them fails. It
+// holds the projects whose journals cannot be opened.
+func (c *Collector) drainOnce(ctx context.Context, l *collecting) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	l.handed.begin(cancel)
+	// Of all projects: the log may hold rows of one that is no longer the collector's.
+	for _, p := range c.o.Projects.All() {
+		if err := p.Journal.Settle(ctx); err != nil && ctx.Err() == nil {
+			c.hold(l, p.Config.ID, err)
+		}
+	}
+	journals := c.o.Projects.Pin(c.unknownProject)
+	err := l.log.Drain(ctx, 0, func(ctx context.Context, id int64) (rowlog.Appender, error) {
+		if l.handed.isHeld(id) {
+			return nil, rowlog.ErrHeld
+		}
+		w, err := journals.Writer(ctx, id)
+		var unknown *rowlog.UnknownProjectError
+		switch {
+		case err == nil:
+			return w, nil
+		case ctx.Err() != nil || errors.As(err, &unknown):
+			return nil, err
+		}
+		c.hold(l, id, err)
+		return nil, rowlog.ErrHeld
+	})
+	if cause := context.Cause(ctx); errors.Is(cause, errWorksAgain) {
+		return cause // it comes before any other error
+	}
+	return err
+}
+
+// hold has the rows of a project wait in the log until its journal works.
+func (c *Collector) hold(l *collecting, id int64, cause error) {
+	c.o.Log.Error(rowsWait, "source", c.Name(), "project", c.o.Projects.ByID(id).Config.Name, "error", c.o.Dir.Explain(cause))
+	l.handed.hold(id)
+}
+
+// repair repairs the write-ahead log whenever a write or a sync of it has failed,
+// until the log is closed. Until then the collector answers 503.
+func (c *Collector) repair(ctx context.Context, l *collecting) {
+	log := c.o.Log.With("source", c.Name())
+	for l.wal.AwaitBroken(ctx) == nil {
+		log.Error("the write-ahead log takes nothing, and clients are answered 503; will repair it", "error", c.o.Dir.Explain(l.wal.Err()))
+		pauses := newPauses()
+		for {
+			err := l.wal.Repair()
+			if errors.Is(err, wal.ErrClosed) || ctx.Err() != nil {
+				return
+			}
+			if err == nil {
+				log.Info("the write-ahead log works again, in a new file")
+				break
+			}
+			pause := pauses.Pause()
+			log.Error("could not repair the write-ahead log; will retry", "error", c.o.Dir.Explain(err), "pause", pause.Round(time.Millisecond))
+			_ = c.o.Wait(ctx, pause) // the loop looks at ctx
+		}
+	}
+}
+
+// serveTrims drops sealed entries from the log from time to time, and opens journals
+// again that have failed.
+func (c *Collector) serveTrims(ctx context.Context, l *collecting) {
+	for c.o.Wait(ctx, trimEvery) == nil {
+		for _, p := range c.o.Projects.All() {
+			if _, err := p.Journal.Writer(ctx); err == nil { // drain has logged the error
+				l.handed.release(p.Config.ID)
+			}
+		}
+		c.trim(ctx)
+	}
+}
+
+// trim drops the front of the log as far as it is sealed in journals.
+func (c *Collector) trim(ctx context.Context) {
+	l := c.current()
+	if l == nil {
+		return
+	}
+	if err := l.log.Trim(ctx); err != nil && ctx.Err() == nil {
+		c.o.Log.Warn("could not trim a write-ahead log; will retry", "source", c.Name(), "error", err)
+	}
+}
+
+// ReadAll implements Source: it drains the log into journals and seals them, while
+// nothing listens. Entries that are missing from the log are an error, and the other
+// work is done all the same.
+func (c *Collector) ReadAll(ctx context.Context, _ time.Duration) (operation.SourceSummary, error) {
+	done, lost, err := c.drainAll(ctx)
+	if err != nil {
+		done.Error = err.Error()
+	}
+	if lost != nil {
+		done.Error = strings.TrimPrefix(done.Error+"; "+lost.Error(), "; ")
+		err = errors.Join(err, lost)
+	}
+	return done, err
+}
+
+// drainAll drains the log into journals and seals them. lost are the entries that were
+// found missing; nil: none.
+func (c *Collector) drainAll(ctx context.Context) (done operation.SourceSummary, lost *lossError, err error) {
+	done = operation.SourceSummary{Name: c.Name()}
+	if ever, err := c.everCollected(ctx); err != nil || !ever {
+		return done, nil, err
+	}
+	l, err := c.open(ctx)
+	if err != nil {
+		return done, nil, err
+	}
+	if l.lost != nil {
+		lost = &lossError{c.Name(), *l.lost, c.lossPath()}
+	}
+	before := c.o.Projects.Stats(c.config.Projects)
+	journals := c.o.Projects.Pin(c.unknownProject)
+	if last := l.log.Last(); last > 0 {
+		err = l.log.Drain(ctx, last, func(ctx context.Context, id int64) (rowlog.Appender, error) {
+			return journals.Writer(ctx, id)
+		})
+	}
+	if err == nil {
+		err = journals.Seal(ctx)
+	}
+	if err == nil {
+		err = l.log.Trim(ctx)
+	}
+	after := c.o.Projects.Stats(c.config.Projects)
+	done.Records, done.Rows, done.Duplicates = after.Rows-before.Rows, after.Kept-before.Kept, after.Duplicates-before.Duplicates
+	return done, lost, errors.Join(err, l.wal.Close())
+}
+
+// everCollected reports whether the collector has a log, or has had one.
+func (c *Collector) everCollected(ctx context.Context) (bool, error) {
+	if _, err := os.Stat(c.dir); !errors.Is(err, fs.ErrNotExist) {
+		return true, nil // opening it reports other errors
+	}
+	sealed, err := c.sealedEntries(ctx)
+	return sealed > 0, err
+}

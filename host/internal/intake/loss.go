@@ -1,0 +1,158 @@
+package intake
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/penstock-io/penstock/host/internal/operation"
+	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
+	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
+)
+
+// lossFile lies in the directory of a collector's write-ahead log and lists
+// entries that were found missing: one LogLoss a line. Operators remove it when
+// they have read it.
+const lossFile = "lost.ndjson"
+
+func (c *Collector) lossPath() string {
+	return filepath.Join(c.dir, lossFile)
+}
+
+// noteLoss keeps a loss durably, before the log is changed: afterwards nothing
+// tells of it any more.
+func (c *Collector) noteLoss(l wal.Loss) error {
+	line, err := json.Marshal(c.logLoss(l))
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(c.lossPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(line, '\n'))
+	err = errors.Join(err, f.Sync(), f.Close(), wal.Dir(c.dir).SyncDir())
+	if err != nil {
+		return fmt.Errorf("note entries that are missing from the write-ahead log: %w", err)
+	}
+	c.o.Log.Error("records that were acknowledged are missing", "source", c.Name(), "reason", l.String(), "noted_in", c.lossPath())
+	return nil
+}
+
+func (c *Collector) logLoss(l wal.Loss) operation.LogLoss {
+	loss := operation.LogLoss{Source: c.Name(), Time: c.o.Now().UTC(), First: l.First, Last: l.Last, Detail: l.String()}
+	if l.Cut != "" {
+		loss.Cut = filepath.Join(c.dir, l.Cut)
+	}
+	return loss
+}
+
+// notedLosses are the losses that were noted of a collector's log. A line that
+// is half written, by a host that was killed, is passed over: that host has not
+// changed the log, and the loss is found again.
+func (c *Collector) notedLosses() ([]operation.LogLoss, error) {
+	data, err := os.ReadFile(c.lossPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var losses []operation.LogLoss
+	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
+		var l operation.LogLoss
+		if json.Unmarshal(lines.Bytes(), &l) == nil {
+			l.Noted = c.lossPath()
+			losses = append(losses, l)
+		}
+	}
+	return losses, nil
+}
+
+// losses are those that were noted of a collector's log and, unless this host
+// has it open, the one that its next start will note.
+func (c *Collector) losses(ctx context.Context) ([]operation.LogLoss, error) {
+	losses, err := c.notedLosses()
+	if err != nil || c.current() != nil {
+		return losses, err
+	}
+	sealed, err := c.sealedEntries(ctx)
+	if err != nil {
+		return nil, err
+	}
+	missing, err := wal.Missing(wal.Dir(c.dir), sealed)
+	switch {
+	case err != nil: // the next start of a host fails for this reason
+		losses = append(losses, operation.LogLoss{Source: c.Name(), Time: c.o.Now().UTC(), First: sealed + 1, Detail: err.Error()})
+	case missing != nil:
+		losses = append(losses, c.logLoss(*missing))
+	}
+	return losses, nil
+}
+
+// sealedEntries is the last entry of a collector's log that journals hold.
+func (c *Collector) sealedEntries(ctx context.Context) (uint64, error) {
+	var ids []int64
+	for _, p := range c.o.Config.Projects {
+		ids = append(ids, p.ID)
+	}
+	return rowlog.Sealed(ctx, c.o.Catalog, c.Name(), ids...)
+}
+
+// Verify reads every byte of the logs of collectors that this host does not have open,
+// and adds missing and damaged entries to a report.
+func (s *Set) Verify(ctx context.Context, report *operation.JournalReport) error {
+	for _, c := range s.collectors {
+		noted, err := c.notedLosses()
+		if err != nil {
+			return err
+		}
+		report.Lost = append(report.Lost, noted...)
+		if c.current() != nil {
+			continue
+		}
+		sealed, err := c.sealedEntries(ctx)
+		if err != nil {
+			return err
+		}
+		found, err := wal.Verify(wal.Dir(c.dir), sealed)
+		var damaged *wal.DamagedError
+		var behind *wal.BehindError
+		switch {
+		case errors.As(err, &damaged):
+			report.Corruptions = append(report.Corruptions, operation.Corruption{
+				Blob: filepath.Join(c.dir, damaged.File), Place: fmt.Sprintf("byte %d, entry %d", damaged.Offset, damaged.Index), Detail: damaged.Err.Error(),
+			})
+		case errors.As(err, &behind):
+			report.Corruptions = append(report.Corruptions, operation.Corruption{Blob: c.dir, Place: fmt.Sprintf("entry %d", behind.Last+1), Detail: behind.Error()})
+		case err != nil:
+			return fmt.Errorf("source %s: %w", c.Name(), err)
+		}
+		if found == nil {
+			continue
+		}
+		report.Bytes += found.Bytes
+		if found.Loss != nil {
+			report.Lost = append(report.Lost, c.logLoss(*found.Loss))
+		}
+	}
+	return nil
+}
+
+// lossError reports entries that a run found missing from a collector's log. The
+// run goes on without them.
+type lossError struct {
+	source string
+	loss   wal.Loss
+	noted  string // the file that says so
+}
+
+func (e *lossError) Error() string {
+	return fmt.Sprintf("source %s: %s. The run went on without them; %s says so until you remove it", e.source, e.loss, e.noted)
+}

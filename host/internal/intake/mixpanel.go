@@ -1,0 +1,477 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/datadir"
+	"github.com/penstock-io/penstock/host/internal/ingest"
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
+	"github.com/penstock-io/penstock/host/internal/operation"
+	"github.com/penstock-io/penstock/host/internal/private"
+	"github.com/penstock-io/penstock/host/internal/progress"
+	"github.com/penstock-io/penstock/host/internal/project"
+	"github.com/penstock-io/penstock/host/internal/quarantine"
+	"github.com/penstock-io/penstock/host/internal/schema"
+	"github.com/penstock-io/penstock/host/internal/source/mixpanel"
+)
+
+// Mixpanel supervises a source block of type mixpanel.
+type Mixpanel struct {
+	o       *Options
+	config  *config.Mixpanel
+	project *project.Project
+	client  *mixpanel.Client
+	source  *mixpanel.Source
+	budget  *mixpanel.Budget // of exports
+}
+
+// Name implements Source.
+func (p *Mixpanel) Name() string { return p.config.Reference() }
+
+// Close implements Source.
+func (p *Mixpanel) Close() { p.client.Close() }
+
+// openPulls opens the sources that pull. It asks Mixpanel nothing.
+func (s *Set) openPulls(ctx context.Context) error {
+	budgets := map[string]*mixpanel.Budget{}
+	for _, c := range s.o.Config.Mixpanel {
+		p, err := openPull(ctx, s.o, c, budgets)
+		if err != nil {
+			return fmt.Errorf("source %s: %w", c.Reference(), err)
+		}
+		s.pulls = append(s.pulls, p)
+		s.all = append(s.all, p)
+	}
+	return nil
+}
+
+func openPull(ctx context.Context, o *Options, c *config.Mixpanel, budgets map[string]*mixpanel.Budget) (*Mixpanel, error) {
+	dir := o.Dir.Path(datadir.PullDir, strconv.FormatInt(c.Project.ID, 10))
+	if !o.ReadOnly {
+		if err := private.MakeDir(filepath.Join(dir, c.Name)); err != nil {
+			return nil, err
+		}
+	}
+	export, err := openBudget(o, budgets, filepath.Join(dir, "export.budget"), lowest(o, c.Project, func(c *config.Mixpanel) config.Limit { return c.ExportLimit }))
+	if err != nil {
+		return nil, err
+	}
+	profiles, err := openBudget(o, budgets, filepath.Join(dir, "profiles.budget"), lowest(o, c.Project, func(c *config.Mixpanel) config.Limit { return c.ProfileLimit }))
+	if err != nil {
+		return nil, err
+	}
+	cursors, err := o.Catalog.Cursors(ctx, c.Project.ID, c.Reference())
+	if err != nil {
+		return nil, err
+	}
+	p := &Mixpanel{o: o, config: c, project: o.Projects.Of(c.Project), budget: export, client: mixpanel.NewClient(mixpanel.ClientOptions{
+		Region: region(c), ProjectID: c.Project.ID, Credentials: credentials(c),
+	})}
+	p.source, err = mixpanel.Open(mixpanel.Options{
+		Name: c.Reference(), Dir: filepath.Join(dir, c.Name), Client: p.client, Export: export, Profiles: profiles,
+		From: c.From, Lookback: c.Lookback, Zone: p.zone(), Now: o.Now, Cursors: cursors, Reload: p.reloadCursors, Progress: p.reportDownload,
+	})
+	if err != nil {
+		p.client.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// reloadCursors returns the cursors of the source, after a seal: cursors that were
+// appended, by a command that was cancelled while it waited for the seal, are moved
+// then.
+func (p *Mixpanel) reloadCursors(ctx context.Context) (map[string][]byte, error) {
+	w, err := p.project.Journal.Writer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.Seal(ctx); err != nil {
+		return nil, err
+	}
+	return p.o.Catalog.Cursors(ctx, p.config.Project.ID, p.Name())
+}
+
+// openBudget returns the budget that has a file.
+func openBudget(o *Options, open map[string]*mixpanel.Budget, path string, l mixpanel.Limits) (*mixpanel.Budget, error) {
+	if b := open[path]; b != nil {
+		return b, nil
+	}
+	b, err := mixpanel.OpenBudget(mixpanel.BudgetOptions{Path: path, Limits: l, Now: o.Now, Wait: o.Wait})
+	open[path] = b
+	return b, err
+}
+
+// lowest returns the lowest limits that sources of a project have.
+func lowest(o *Options, p *config.Project, of func(*config.Mixpanel) config.Limit) mixpanel.Limits {
+	var l mixpanel.Limits
+	lower := func(to *int, n int) {
+		if *to == 0 || n > 0 && n < *to {
+			*to = n
+		}
+	}
+	for _, c := range o.Config.Mixpanel {
+		if c.Project == p {
+			lower(&l.PerHour, of(c).PerHour)
+			lower(&l.PerSecond, of(c).PerSecond)
+			lower(&l.Concurrent, of(c).Concurrent)
+		}
+	}
+	return l
+}
+
+// region returns the servers to ask: one for both APIs if an endpoint is set.
+func region(c *config.Mixpanel) mixpanel.Region {
+	if c.Endpoint != "" {
+		return mixpanel.Region{Export: c.Endpoint, Query: c.Endpoint}
+	}
+	return mixpanel.Regions[c.Region]
+}
+
+func credentials(c *config.Mixpanel) mixpanel.Credentials {
+	if c.Account != nil {
+		return mixpanel.Credentials{Username: c.Account.Username, Secret: string(c.Account.Secret)}
+	}
+	return mixpanel.Credentials{APISecret: string(c.APISecret)}
+}
+
+// zone is where the dates of the project are.
+func (p *Mixpanel) zone() *time.Location {
+	if p.config.Local {
+		return p.config.Project.TimeZone
+	}
+	return time.UTC
+}
+
+// parsing says how pulled events are parsed.
+func (p *Mixpanel) parsing() ingest.Options {
+	project := p.config.Project
+	return ingest.Options{Records: ingest.Pulled, Times: times(project, p.config.Local), Identity: project.Identity}
+}
+
+// pulled counts the records of pulls. It may be used concurrently.
+type pulled struct {
+	alone bool // no other source writes to the project's journal: its duplicates are the source's
+
+	mu      sync.Mutex
+	summary operation.SourceSummary
+	refused refusedCounts
+}
+
+func newPulled(p *Mixpanel, alone bool) *pulled {
+	return &pulled{alone: alone, summary: operation.SourceSummary{Name: p.Name()}, refused: refusedCounts{counts: map[schema.Reason]int64{}}}
+}
+
+// result returns the counts so far.
+func (d *pulled) result() operation.SourceSummary {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.summary
+	s.Quarantined = d.refused.list(s.Name)
+	return s
+}
+
+// add changes the counts.
+func (d *pulled) add(change func(*operation.SourceSummary)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	change(&d.summary)
+}
+
+// store returns the function that brings downloads into the journal.
+func (p *Mixpanel) store(done *pulled) mixpanel.Store {
+	return func(ctx context.Context, d *mixpanel.Download, pieces ingest.Source) error {
+		w, err := p.project.Journal.Writer(ctx)
+		if err != nil {
+			return err
+		}
+		before := w.Stats()
+		var counters ingest.Counters
+		o := p.parsing()
+		o.Source, o.Appender, o.Now, o.Counters, o.Refused = pieces, w, p.o.Now, &counters, done.refused.add
+		o.Rejects = pulledRejects{p.o.Quarantine, p.Name()}
+		// A download is removed after this: its rows must be durable.
+		if err := ingest.Run(ctx, o); err != nil {
+			return err
+		}
+		if err := w.Seal(ctx); err != nil {
+			return err
+		}
+		after := w.Stats()
+		warning := doubt(p.config.Local, counters.TimesUTC.Load(), counters.TimesLocal.Load())
+		if warning != "" {
+			p.o.Log.Warn(warning, "source", p.Name(), "days", d.Query.String())
+		}
+		done.add(func(s *operation.SourceSummary) {
+			s.Days += d.Days()
+			s.Queries++
+			s.Records += counters.Records.Load()
+			s.Bytes += counters.Read.Load()
+			s.Rows += after.Kept - before.Kept
+			s.Duplicates += after.Duplicates - before.Duplicates
+			s.Repaired += counters.Repaired.Load()
+			if warning != "" {
+				s.Warning = warning
+			}
+		})
+		duplicates := int64(0) // of all sources of the project
+		if done.alone {
+			duplicates = after.Duplicates - before.Duplicates
+		}
+		p.reportStored(d, &counters, duplicates)
+		return nil
+	}
+}
+
+func (p *Mixpanel) reportStored(d *mixpanel.Download, counters *ingest.Counters, duplicates int64) {
+	p.o.Observer.Report(progress.Report{
+		Stage: "pull", Name: fmt.Sprintf("%s, %s", p.Name(), d.Query), Rows: counters.Rows.Load(), Bytes: counters.Read.Load(),
+		Duplicates: duplicates, Quarantined: counters.Refused.Load(), Done: true,
+	})
+}
+
+func (p *Mixpanel) reportDownload(q mixpanel.Query, bytes int64) {
+	p.o.Observer.Report(progress.Report{Stage: "pull", Name: fmt.Sprintf("%s, %s", p.Name(), q), Bytes: bytes})
+}
+
+// reportWait says that a query waits for the budget, unless it is for moments.
+func (p *Mixpanel) reportWait(until time.Time) {
+	if until.Sub(p.o.Now()) > 5*time.Second {
+		p.o.Observer.Report(progress.Report{
+			Stage: "pull", Name: p.Name(), Text: fmt.Sprintf("waits for the limit on queries until %s UTC", until.UTC().Format("15:04:05")),
+		})
+	}
+}
+
+// pulledRejects puts refused lines into quarantine. A line that is pulled again is
+// the same one, wherever it stands in the stream.
+type pulledRejects struct {
+	store  *quarantine.Store
+	source string
+}
+
+// Put implements ingest.Rejects.
+func (r pulledRejects) Put(days string, _ int, _, _ int64, refused []ingest.Refusal) error {
+	for _, x := range refused {
+		sum := int64(xxh3.Hash(x.Bytes) >> 1)
+		err := r.store.Put(r.source, quarantine.Span{Position: "export", From: sum, To: sum}, []quarantine.Entry{{
+			Position: fmt.Sprintf("export of %s, at byte %d", days, x.At), Reason: string(x.Reason), Detail: x.Detail, Bytes: x.Bytes, Truncated: x.Truncated,
+		}})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ReadAll implements Source: it pulls every day up to today, and the profiles.
+func (p *Mixpanel) ReadAll(ctx context.Context, retryFor time.Duration) (operation.SourceSummary, error) {
+	done := newPulled(p, true)
+	err := p.catchUp(ctx, retryFor, done)
+	s := done.result()
+	if p.config.People && ctx.Err() == nil {
+		var profilesErr error
+		s.Profiles, profilesErr = p.refreshProfiles(ctx, onceProfiles)
+		err = errors.Join(err, profilesErr)
+	}
+	if err != nil {
+		err = fmt.Errorf("source %s: %w", p.Name(), err)
+	}
+	return s, err
+}
+
+// Replay implements Source.
+func (p *Mixpanel) Replay(ctx context.Context, some []quarantine.Entry, _ bool) (map[string]bool, int64, error) {
+	return replayRead(ctx, p.o, p.project, p.parsing(), some)
+}
+
+// catchUp pulls until nothing is due. Transient errors are retried for at most
+// retryFor without a query that succeeds.
+func (p *Mixpanel) catchUp(ctx context.Context, retryFor time.Duration, done *pulled) error {
+	store := p.store(done)
+	if err := p.source.Resume(ctx, store); err != nil {
+		return err
+	}
+	failing, queries := p.o.Now(), 0
+	var last error
+	for {
+		err := p.source.PullDue(ctx, p.reportWait, store)
+		switch {
+		case err == nil && (last == nil || !p.source.Failing()):
+			return nil
+		case err == nil:
+		case ctx.Err() != nil || mixpanel.KindOf(err) == 0 || mixpanel.NeedsPerson(err):
+			return err
+		default:
+			last = err
+			p.o.Log.Warn("could not pull; will retry", "source", p.Name(), "error", err)
+		}
+		if n := done.result().Queries; n > queries {
+			failing, queries = p.o.Now(), n
+		}
+		_, at, _ := p.source.Next()
+		if free := p.budget.Next(p.o.Now()); free.After(at) {
+			at = free
+		}
+		if at.Sub(failing) > retryFor {
+			return last
+		}
+		if err := p.o.Wait(ctx, at.Sub(p.o.Now())); err != nil {
+			return err
+		}
+	}
+}
+
+// The pauses of a host that serves.
+const (
+	pullLook   = 30 * time.Second // the longest until it is looked at what is due
+	pullPerson = 15 * time.Minute // after an error that a person must mend
+	pullFirst  = 5 * time.Second  // the first after another error
+	pullLimit  = 5 * time.Minute
+)
+
+// Serve implements Source.
+func (p *Mixpanel) Serve(ctx context.Context) error {
+	g := lifecycle.NewGroup(ctx)
+	g.Go(func(ctx context.Context) error {
+		p.serve(ctx)
+		return nil
+	})
+	if p.config.People {
+		g.Go(func(ctx context.Context) error {
+			p.serveProfiles(ctx)
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// serve pulls whatever is due until ctx is done.
+func (p *Mixpanel) serve(ctx context.Context) {
+	pauses := lifecycle.Backoff{First: pullFirst, Limit: pullLimit}
+	store := p.store(newPulled(p, false))
+	for ctx.Err() == nil {
+		err := p.source.Resume(ctx, store)
+		if err == nil {
+			err = p.serveStep(ctx, store)
+		}
+		pause := time.Duration(0)
+		switch {
+		case err == nil:
+			pauses.Reset()
+			continue
+		case mixpanel.NeedsPerson(err):
+			pause = pullPerson
+		case mixpanel.KindOf(err) == mixpanel.TooMany: // the budget waits
+		default:
+			pause = pauses.Pause()
+		}
+		if ctx.Err() == nil {
+			p.o.Log.Error("could not pull; will retry", "source", p.Name(), "error", err, "pause", pause.Round(time.Millisecond))
+		}
+		if p.o.Wait(ctx, pause) != nil {
+			return
+		}
+	}
+}
+
+// serveStep carries out the queries that are due, or waits.
+func (p *Mixpanel) serveStep(ctx context.Context, store mixpanel.Store) error {
+	_, at, _ := p.source.Next()
+	if pause := at.Sub(p.o.Now()); pause > 0 {
+		// An error of waiting is the end of serving.
+		_ = p.o.Wait(ctx, min(pause, pullLook))
+		return nil
+	}
+	return p.source.PullDue(ctx, p.reportWait, store)
+}
+
+// pull returns the source of a name.
+func (s *Set) pull(name string) (*Mixpanel, error) {
+	for _, p := range s.pulls {
+		if p.Name() == name || p.config.Name == name {
+			return p, nil
+		}
+	}
+	if len(s.pulls) == 0 {
+		return nil, errors.New("the configuration has no source that pulls: source \"mixpanel\" NAME { … }")
+	}
+	return nil, fmt.Errorf("no source that pulls is named %q; there is %s", name, s.pulls[0].Name())
+}
+
+// Pull pulls the events of some dates, whether or not they are due. An error of the
+// service is in the summary. alone means that no other source writes.
+func (s *Set) Pull(ctx context.Context, name, from, to string, alone bool) (*operation.SourceSummary, error) {
+	p, days, err := s.requested(name, from, to)
+	if err != nil {
+		return nil, err
+	}
+	done := newPulled(p, alone)
+	err = p.source.PullDays(ctx, days[0], days[1], p.reportWait, p.store(done))
+	summary := done.result()
+	if err != nil {
+		summary.Error = err.Error()
+	}
+	return &summary, nil
+}
+
+// Check asks a source that pulls for the events of some dates, counts them and stores
+// nothing.
+func (s *Set) Check(ctx context.Context, name, from, to string) (*operation.SourceCheck, error) {
+	p, days, err := s.requested(name, from, to)
+	if err != nil {
+		return nil, err
+	}
+	check := &operation.SourceCheck{Source: p.Name(), Server: region(p.config).Export, Days: []operation.SourceDay{}}
+	counts, err := p.source.Check(ctx, days[0], days[1], times(p.config.Project, p.config.Local))
+	if err != nil {
+		check.Error = err.Error()
+		check.Kind = mixpanel.KindOf(err).String()
+	}
+	for _, c := range counts {
+		check.Days = append(check.Days, operation.SourceDay(c))
+	}
+	return check, nil
+}
+
+// requested returns a source and the dates that a person asks for.
+func (s *Set) requested(name, from, to string) (*Mixpanel, [2]journal.Day, error) {
+	var days [2]journal.Day
+	p, err := s.pull(name)
+	if err != nil {
+		return nil, days, err
+	}
+	today := p.source.Status().Today
+	days = [2]journal.Day{today - 1, today - 1}
+	for i, text := range [2]string{from, to} {
+		if text == "" {
+			continue
+		}
+		if days[i], err = journal.ParseDay(text); err != nil {
+			return nil, days, fmt.Errorf("%q is not a date, written YYYY-MM-DD", text)
+		}
+	}
+	if to == "" {
+		days[1] = max(days[0], days[1])
+	}
+	if from == "" {
+		days[0] = days[1]
+	}
+	switch {
+	case days[1] < days[0]:
+		return nil, days, fmt.Errorf("--to %s lies before --from %s", days[1], days[0])
+	case days[1] > today:
+		return nil, days, fmt.Errorf("%s has not begun: today is %s", days[1], today)
+	}
+	return p, days, nil
+}

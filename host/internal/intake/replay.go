@@ -1,0 +1,97 @@
+package intake
+
+import (
+	"context"
+	"crypto/sha256"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/project"
+	"github.com/penstock-io/penstock/host/internal/quarantine"
+	"github.com/penstock-io/penstock/host/internal/source/collector"
+)
+
+// Replay implements Source: records that the collector has refused are taken as of when
+// they came.
+func (c *Collector) Replay(ctx context.Context, some []quarantine.Entry, serving bool) (map[string]bool, int64, error) {
+	if !serving {
+		for _, p := range c.config.Projects {
+			if links := c.o.Projects.Of(p).Links; p.Legacy() && links.Aliases() == nil {
+				if err := links.LearnAliases(ctx); err != nil {
+					return nil, 0, err
+				}
+			}
+		}
+	}
+	refused := map[string]bool{}
+	var repaired int64
+	journals := c.o.Projects.Pin(c.unknownProject)
+	for _, e := range some {
+		accepted, n, err := c.replay(ctx, e, journals)
+		if err != nil {
+			return nil, 0, err
+		}
+		refused[e.ID] = !accepted
+		repaired += n
+	}
+	return refused, repaired, journals.Seal(ctx)
+}
+
+func (c *Collector) replay(ctx context.Context, e quarantine.Entry, journals *project.Pinned) (accepted bool, repaired int64, err error) {
+	o := collectorOptions(c.config)
+	o.Log, o.Rejects, o.Now = journalLog{journals}, dropped{}, func() time.Time { return e.Time }
+	// A record that is replayed twice, because of a crash, gets the same ids twice.
+	o.Random = rand.NewChaCha8(sha256.Sum256(append([]byte(e.ID+"\n"), e.Bytes...)))
+	for _, p := range c.config.Projects {
+		if !p.Legacy() {
+			continue
+		}
+		o.Aliases = c.aliases
+		if _, err := c.aliases.of(p.ID); err != nil {
+			return false, 0, err
+		}
+	}
+	handler, err := collector.New(o)
+	if err != nil {
+		return false, 0, err
+	}
+	endpoint, project := c.sentTo(e.Position)
+	accepted, err = handler.Replay(ctx, endpoint, project, e.Bytes)
+	for _, n := range handler.Counts() {
+		if n.Outcome == collector.Repaired {
+			repaired += n.Records
+		}
+	}
+	return accepted, repaired, err
+}
+
+// sentTo is the inverse of refusedByCollector.position.
+func (c *Collector) sentTo(position string) (endpoint string, project int64) {
+	endpoint, name, _ := strings.Cut(strings.TrimPrefix(position, "/"), forProject)
+	for _, p := range c.o.Config.Projects {
+		if p.Name == name {
+			project = p.ID
+		}
+	}
+	return endpoint, project
+}
+
+// journalLog is a collector's log that writes to journals.
+type journalLog struct{ journals *project.Pinned }
+
+// Append implements collector.Log.
+func (l journalLog) Append(ctx context.Context, project int64, rows []journal.Row, data []byte) error {
+	w, err := l.journals.Writer(ctx, project)
+	if err != nil {
+		return err
+	}
+	return w.Append(ctx, journal.Chunk{Rows: rows, Data: data})
+}
+
+// dropped leaves refused records in quarantine as they are.
+type dropped struct{}
+
+// Reject implements collector.Rejects.
+func (dropped) Reject(context.Context, []collector.Reject) error { return nil }

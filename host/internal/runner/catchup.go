@@ -1,0 +1,110 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/export"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
+	"github.com/penstock-io/penstock/host/internal/operation"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/host/internal/progress"
+)
+
+// RunNow runs a pipeline until no rows are left to export, whether or not it is due. It
+// seals the journal first, and does not read sources. allowShrink confirms that a set
+// may shrink. The pipeline is one that Ensure returned.
+func (p *Pipeline) RunNow(ctx context.Context, allowShrink bool) (*operation.PipelineSummary, error) {
+	stored, err := p.stored(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if p.paused(stored) {
+		return nil, fmt.Errorf("pipeline %s is paused", p.Config.Name)
+	}
+	w, err := p.project.Journal.Writer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// A person asks for it: a failed run is tried again, too.
+	if err := p.retryFailed(ctx); err != nil {
+		return nil, err
+	}
+	asOf := p.o.Now().UTC()
+	if err := w.Seal(ctx); err != nil {
+		return nil, err
+	}
+	done := p.summary()
+	for {
+		receipt, err := p.step(ctx, asOf, allowShrink)
+		if err != nil || receipt == nil {
+			return done, err
+		}
+		addReceipt(done, receipt)
+	}
+}
+
+// CatchUp runs a pipeline until no rows are left to export. It retries a
+// transient error for at most retryFor, counted from the first failure in a
+// row. The summary comes with an error, too.
+func (p *Pipeline) CatchUp(ctx context.Context, retryFor time.Duration) (*operation.PipelineSummary, error) {
+	done := p.summary()
+	asOf := p.o.Now().UTC()
+	var failing time.Time
+	pauses := lifecycle.Backoff{First: retryFirst, Limit: 30 * time.Second}
+	for {
+		receipt, err := p.step(ctx, asOf, false)
+		switch {
+		case err == nil && receipt == nil:
+			return done, nil
+		case err == nil:
+			addReceipt(done, receipt)
+			failing = time.Time{}
+			pauses.Reset()
+			continue
+		case ctx.Err() != nil:
+			return done, err
+		}
+		if failing.IsZero() {
+			failing = p.o.Now()
+		}
+		pause := max(pauses.Pause(), export.RetryAfter(err))
+		if !retryable(err) || p.o.Now().Sub(failing)+pause > retryFor {
+			return done, err
+		}
+		p.o.Observer.Report(progress.Report{Stage: "export", Name: p.Config.Name, Text: fmt.Sprintf("%v; will retry in %s", err, pause.Round(time.Millisecond))})
+		if err := p.o.Wait(ctx, pause); err != nil {
+			return done, err
+		}
+	}
+}
+
+func (p *Pipeline) summary() *operation.PipelineSummary {
+	return &operation.PipelineSummary{Name: p.Config.Name, Destination: p.Config.Destination.Reference()}
+}
+
+// shownPlaces is how many objects a summary names.
+const shownPlaces = 5
+
+// addReceipt adds a run to the summary of its pipeline.
+func addReceipt(s *operation.PipelineSummary, r *pipeline.Receipt) {
+	s.Runs++
+	s.Rows += r.Rows
+	s.Rejected += r.Rejected
+	for reason, rows := range r.Changed {
+		if s.Changed == nil {
+			s.Changed = make(map[string]int64)
+		}
+		s.Changed[reason] += rows
+	}
+	s.StoredBytes += r.StoredBytes
+	for _, p := range r.Partitions {
+		s.Objects += len(p.Objects)
+		for _, object := range p.Objects {
+			if len(s.Places) < shownPlaces {
+				s.Places = append(s.Places, object)
+			}
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/diagnostic"
+	"github.com/penstock-io/penstock/host/internal/export"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/host/internal/plugin"
+	"github.com/penstock-io/penstock/host/internal/progress"
+	"github.com/penstock-io/penstock/host/internal/quarantine"
+	"github.com/penstock-io/penstock/sdk/batch"
+	"github.com/penstock-io/penstock/sdk/protocol"
+)
+
+// leaseTTL is how long a run stays leased to a host that has stopped renewing.
+const leaseTTL = 60 * time.Second
+
+// step carries out a pipeline's next run, if there is one, with one attempt.
+// asOf is the time at which the journal was last sealed. Steps of one pipeline
+// run one after another. allowShrink confirms that a set may shrink.
+func (p *Pipeline) step(ctx context.Context, asOf time.Time, allowShrink bool) (*pipeline.Receipt, error) {
+	leave, err := p.steps.Enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if err := p.register(ctx); err != nil {
+		return nil, err
+	}
+	stored, err := p.stored(ctx)
+	if err != nil || p.paused(stored) {
+		return nil, err
+	}
+	r, err := p.resolve(ctx, stored)
+	if err != nil {
+		return nil, err
+	}
+	r.allowShrink = r.allowShrink || allowShrink
+	run, err := r.run(ctx, asOf)
+	if err != nil || run == nil {
+		return nil, err
+	}
+	if run.State == pipeline.RunFailed {
+		return nil, &RunFailedError{Pipeline: p.Config.Name, Number: run.Number, Reason: run.Error}
+	}
+	return r.attempt(ctx, run)
+}
+
+// attempt exports a run.
+func (r *resolved) attempt(ctx context.Context, run *pipeline.Run) (*pipeline.Receipt, error) {
+	totals := run.Totals()
+	report := func(rows, bytes int64, done bool) {
+		r.o.Observer.Report(progress.Report{
+			Stage: "export", Name: fmt.Sprintf("%s run %d", r.stored.Name, run.Number),
+			Rows: rows, Bytes: bytes, Total: totals.Bytes, Done: done,
+		})
+	}
+	x := &export.Exporter{
+		Store: r.o.Catalog, Blocks: r.project.Journal.Reader(), Generations: r.project, Owner: r.o.Owner, LeaseTTL: leaseTTL, Ticker: r.o.Ticker, Wait: r.o.Wait,
+		Progress: func(_ *pipeline.Run, rows, bytes int64) { report(rows, bytes, false) },
+	}
+	receipt, err := x.Do(ctx, export.Job{
+		Pipeline: r.stored, Run: run, Destination: r.destination,
+		Totals: func(ctx context.Context) ([]batch.Totals, error) {
+			return r.totals(ctx, run, run.Parts(r.destination.ByZone()))
+		},
+		Refusals: func() (export.Refusals, error) {
+			q, err := r.o.Quarantine.Run(r.stored.Name, run.Number)
+			return refusals{q}, err
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	report(totals.Rows, totals.Bytes, true)
+	return receipt, nil
+}
+
+// refusals adapts the quarantine of a run.
+type refusals struct{ *quarantine.Run }
+
+func (r refusals) Add(date string, row protocol.RejectedRow) error {
+	return r.Run.Add(date, row.Row, row.Reason, row.Line)
+}
+
+// retryable reports whether another step may succeed after err.
+func retryable(err error) bool {
+	var failed *RunFailedError
+	var wrong *diagnostic.ConfigurationError
+	var budget *plugin.BudgetError
+	var shrunk *pipeline.ShrunkError
+	if errors.As(err, &shrunk) || errors.As(err, &failed) || errors.As(err, &wrong) || errors.As(err, &budget) {
+		return false
+	}
+	return export.Retryable(err)
+}

@@ -1,0 +1,59 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/operation"
+	"github.com/penstock-io/penstock/sdk/protocol"
+)
+
+// CheckDestinations implements Operations.
+func (h destinations) CheckDestinations(ctx context.Context, name string) ([]operation.DestinationCheck, error) {
+	checks := []operation.DestinationCheck{}
+	for _, d := range h.Config.Destinations {
+		if name != "" && d.Reference() != name {
+			continue
+		}
+		projects := h.exporting(d)
+		for _, p := range projects {
+			checks = append(checks, h.checkDestination(ctx, d, p)...)
+		}
+		if len(projects) == 0 {
+			checks = append(checks, operation.DestinationCheck{Destination: d.Reference(), Skipped: true, Detail: "no pipeline exports to it"})
+		}
+	}
+	if name != "" && len(checks) == 0 {
+		return nil, fmt.Errorf("the configuration has no destination %q", name)
+	}
+	return checks, nil
+}
+
+// exporting returns the projects that pipelines export to a destination.
+func (h destinations) exporting(d *config.Destination) []*config.Project {
+	var projects []*config.Project
+	for _, p := range h.Config.Pipelines {
+		if p.Destination == d && !slices.Contains(projects, p.Project) {
+			projects = append(projects, p.Project)
+		}
+	}
+	return projects
+}
+
+func (h destinations) checkDestination(ctx context.Context, c *config.Destination, p *config.Project) []operation.DestinationCheck {
+	d, err := h.Destinations.Configured(ctx, c, p)
+	var results []protocol.CheckResult
+	if err == nil {
+		results, err = d.Check(ctx, p.ID)
+	}
+	if err != nil {
+		results = append(results, protocol.CheckResult{Action: "connect", Detail: err.Error()})
+	}
+	checks := make([]operation.DestinationCheck, 0, len(results))
+	for _, r := range results {
+		checks = append(checks, operation.DestinationCheck{Destination: c.Reference(), Project: p.Name, Action: r.Action, OK: r.OK, Detail: r.Detail})
+	}
+	return checks
+}

@@ -1,0 +1,136 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/penstock-io/penstock/host/internal/catalog"
+	"github.com/penstock-io/penstock/host/internal/operation"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+)
+
+// Pipelines implements Operations.
+func (h pipelines) Pipelines(ctx context.Context) ([]operation.PipelineStatus, error) {
+	return h.Runner.View(h.Serving).Pipelines(ctx)
+}
+
+// RunPipeline implements Operations. It seals open segments first, and does not
+// read sources.
+func (h pipelines) RunPipeline(ctx context.Context, name string, allowShrink bool) (*operation.PipelineSummary, error) {
+	p, err := h.Runner.Ensure(ctx, name)
+	if err != nil {
+		return nil, h.Dir.Explain(err)
+	}
+	done, err := p.RunNow(ctx, allowShrink)
+	return done, h.Dir.Explain(err)
+}
+
+// RecoverPipeline implements Operations.
+func (h pipelines) RecoverPipeline(ctx context.Context, name string, resend bool) (*operation.Recovery, error) {
+	p, err := h.Runner.Ensure(ctx, name)
+	if err != nil {
+		return nil, h.Dir.Explain(err)
+	}
+	r, err := p.Recover(ctx, resend)
+	return r, h.Dir.Explain(err)
+}
+
+// VerifyPipeline implements Operations.
+func (h pipelines) VerifyPipeline(ctx context.Context, r operation.VerifyRequest) (*operation.Verification, error) {
+	if h.Runner.ByName(r.Pipeline) == nil {
+		return nil, fmt.Errorf("%w: %s", catalog.ErrUnknownPipeline, r.Pipeline)
+	}
+	if err := r.ValidDates(); err != nil {
+		return nil, err
+	}
+	p, err := h.Runner.Ensure(ctx, r.Pipeline)
+	if err != nil {
+		return nil, h.Dir.Explain(err)
+	}
+	report, err := p.Verify(ctx, r)
+	return report, h.Dir.Explain(err)
+}
+
+// PausePipeline implements Operations.
+func (h pipelines) PausePipeline(ctx context.Context, name string, paused bool) (*operation.Pause, error) {
+	state := pipeline.Active
+	if paused {
+		state = pipeline.Paused
+	}
+	before, err := h.knownPipeline(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.Catalog.SetPipelineState(ctx, name, state); err != nil {
+		return nil, err
+	}
+	done := &operation.Pause{Pipeline: name, Paused: paused, Changed: before.State != state}
+	switch c := h.Config.Pipeline(name); {
+	case c == nil:
+		done.Removed = true
+	case c.Paused:
+		at := c.AttributeRange("paused")
+		done.Paused, done.Configured = true, fmt.Sprintf("%s:%d", at.Filename, at.Start.Line)
+	}
+	return done, nil
+}
+
+// latestRuns is how many runs of a pipeline are listed.
+const latestRuns = 50
+
+// Runs implements Operations.
+func (h pipelines) Runs(ctx context.Context, name string) ([]operation.RunStatus, error) {
+	pipelines, err := h.Catalog.Pipelines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	view, statuses := h.Runner.View(h.Serving), []operation.RunStatus{}
+	known := false
+	for _, p := range pipelines {
+		if name != "" && p.Name != name {
+			continue
+		}
+		known = true
+		runs, err := h.Catalog.Runs(ctx, p.ID, latestRuns)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range runs {
+			statuses = append(statuses, view.Run(p.Name, r))
+		}
+	}
+	if name != "" && !known {
+		_, err := h.knownPipeline(ctx, name)
+		return nil, err
+	}
+	return statuses, nil
+}
+
+// knownPipeline returns a registered pipeline. The error for another name lists
+// the names that there are.
+func (h pipelines) knownPipeline(ctx context.Context, name string) (*pipeline.Pipeline, error) {
+	p, err := h.Catalog.Pipeline(ctx, name)
+	if !errors.Is(err, catalog.ErrUnknownPipeline) {
+		return p, err
+	}
+	all, listErr := h.Catalog.Pipelines(ctx)
+	if listErr != nil || len(all) == 0 {
+		return nil, fmt.Errorf("%w: %q; none is registered before the first run", catalog.ErrUnknownPipeline, name)
+	}
+	names := make([]string, 0, len(all))
+	for _, p := range all {
+		names = append(names, p.Name)
+	}
+	return nil, fmt.Errorf("%w: %q; registered are %s", catalog.ErrUnknownPipeline, name, strings.Join(names, ", "))
+}
+
+// RetryRun implements Operations.
+func (h pipelines) RetryRun(ctx context.Context, name string, number int64) error {
+	p, err := h.knownPipeline(ctx, name)
+	if err != nil {
+		return err
+	}
+	return h.Catalog.RetryRun(ctx, p.ID, number)
+}

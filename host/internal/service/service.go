@@ -1,0 +1,76 @@
+package service
+
+import (
+	"context"
+
+	"github.com/penstock-io/penstock/host/internal/catalog"
+	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/datadir"
+	"github.com/penstock-io/penstock/host/internal/destination"
+	"github.com/penstock-io/penstock/host/internal/intake"
+	"github.com/penstock-io/penstock/host/internal/journal/disk"
+	"github.com/penstock-io/penstock/host/internal/operation"
+	"github.com/penstock-io/penstock/host/internal/project"
+	"github.com/penstock-io/penstock/host/internal/quarantine"
+	"github.com/penstock-io/penstock/host/internal/runner"
+)
+
+// Options are the parts of an open data directory. All are required; Destinations may
+// be nil where only Views are asked for.
+type Options struct {
+	Version      string
+	Config       *config.Config
+	Dir          datadir.Dir
+	Store        disk.Store
+	Catalog      *catalog.Catalog
+	Records      *quarantine.Store
+	Projects     *project.Set
+	Intake       *intake.Set
+	Runner       *runner.Runner
+	Destinations *destination.Set
+	Serving      bool // this host serves
+}
+
+// Service answers the requests of commands and of the API. It may be used
+// concurrently.
+type Service struct {
+	status
+	pipelines
+	records
+	links
+	journals
+	sources
+	destinations
+	close func() error
+}
+
+// The operations, by the part of the data directory that they are about.
+type (
+	status       struct{ *Options }
+	pipelines    struct{ *Options }
+	records      struct{ *Options }
+	links        struct{ *Options }
+	journals     struct{ *Options }
+	sources      struct{ *Options }
+	destinations struct{ *Options }
+)
+
+var _ operation.Operations = (*Service)(nil)
+
+// New returns the service of an open data directory. Its Close calls close.
+func New(o Options, close func() error) *Service {
+	return &Service{status{&o}, pipelines{&o}, records{&o}, links{&o}, journals{&o}, sources{&o}, destinations{&o}, close}
+}
+
+// Close implements Operations.
+func (s *Service) Close() error { return s.close() }
+
+// CheckSource implements Operations.
+func (h sources) CheckSource(ctx context.Context, name, from, to string) (*operation.SourceCheck, error) {
+	return h.Intake.Check(ctx, name, from, to)
+}
+
+// PullSource implements Operations.
+func (h sources) PullSource(ctx context.Context, name, from, to string) (*operation.SourceSummary, error) {
+	return h.Intake.Pull(ctx, name, from, to, !h.Serving)
+}
