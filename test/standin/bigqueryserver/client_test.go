@@ -211,7 +211,7 @@ COMMIT TRANSACTION;`
 	if strings.Join(got, "|") != strings.Join(want, "|") {
 		t.Errorf("rows %v, want %v", got, want)
 	}
-	// The script's children say what became of it.
+	// The script's children tell its outcome.
 	children := map[string]string{}
 	for it := j.Children(t.Context()); ; {
 		child, err := it.Next()

@@ -1,3 +1,3 @@
 // Command bigquery-standin plays BigQuery on a loopback address, for tests. Package
-// server documents what it knows.
+// server lists the requests and statements that it knows.
 package main

@@ -109,7 +109,13 @@ func (t *Translator) values(m *Mutation) (string, error) {
 		n := 0
 		list, err := t.exprs(func() (string, error) {
 			at := t.peek().Start
+			if t.is("DEFAULT") {
+				return "", t.unknown("DEFAULT in VALUES")
+			}
 			e, err := t.expr()
+			if err == nil && strings.Contains(e.Type, "_field_") {
+				err = t.unknown("a STRUCT with unnamed fields in VALUES")
+			}
 			if err == nil && n < len(m.Columns) {
 				e = coerce(e, m.Columns[n].Type)
 				if !assignable(e.Type, m.Columns[n].Type) {

@@ -665,7 +665,7 @@ var typeSynonyms = map[string]string{
 }
 
 var duckTypes = map[string]string{
-	"STRING": "VARCHAR", "BYTES": "BLOB", "INT64": "BIGINT", "FLOAT64": "DOUBLE", "NUMERIC": "DECIMAL(38,9)", "BIGNUMERIC": "DECIMAL(38,9)",
+	"STRING": "VARCHAR", "BYTES": "BLOB", "INT64": "BIGINT", "FLOAT64": "DOUBLE", "NUMERIC": "DECIMAL(38,9)", "BIGNUMERIC": "DECIMAL(38,18)",
 	"BOOL": "BOOLEAN", "DATE": "DATE", "DATETIME": "TIMESTAMP", "TIME": "TIME", "TIMESTAMP": "TIMESTAMPTZ", "JSON": "JSON",
 }
 
@@ -860,7 +860,7 @@ func (t *Translator) resolve(first Token) (Expr, error) {
 		}
 	}
 	if v, ok := t.Variables[key]; ok {
-		return Expr{SQL: v.SQL, Type: v.Type}, nil
+		return Expr{SQL: v.SQL, Type: v.Type, name: first.Text}, nil
 	}
 	return Expr{}, t.unrecognized(first)
 }

@@ -133,7 +133,7 @@ func (t *Translator) call(path []Token) (Expr, error) {
 	name := strings.ToUpper(path[len(path)-1].Text)
 	safe := len(path) == 2 && path[0].Is("SAFE")
 	if len(path) == 2 && !safe {
-		return Expr{}, errorAt(path[0].Start, "Function not found: %s.%s", path[0].Text, path[1].Text)
+		return Expr{}, errorAt(path[0].Start, "Function not found: %s", t.Script[path[0].Start:path[1].End])
 	}
 	t.take()
 	if special, ok := specialFunctions[name]; ok {
@@ -142,7 +142,7 @@ func (t *Translator) call(path []Token) (Expr, error) {
 	}
 	f, ok := functions[name]
 	if !ok {
-		return Expr{}, errorAt(path[0].Start, "Function not found: %s", path[len(path)-1].Text)
+		return Expr{}, errorAt(path[0].Start, "Function not found: %s", t.Script[path[0].Start:path[len(path)-1].End])
 	}
 	if safe {
 		return Expr{}, t.unknown("SAFE." + name)
@@ -228,6 +228,10 @@ func (t *Translator) finishCall(f function, name string, at Token, args []Expr, 
 		args[1].SQL = QuoteString(path)
 	}
 	sql, typ := expand(f, args, m)
+	if name == "AVG" && (args[0].Type == "NUMERIC" || args[0].Type == "BIGNUMERIC") {
+		f.sql, f.typ = "CAST(avg($1) AS "+duckTypes[args[0].Type]+")", "$1"
+		sql, typ = expand(f, args, m)
+	}
 	if f.aggregate {
 		over, err := t.over()
 		if err != nil {

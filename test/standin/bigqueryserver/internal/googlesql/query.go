@@ -571,6 +571,9 @@ func (t *Translator) unnest(s *scope) (string, error) {
 		return "", err
 	}
 	element := strings.TrimSuffix(strings.TrimPrefix(e.Type, "ARRAY<"), ">")
+	if strings.HasPrefix(element, "STRUCT<") && alias == unnamed {
+		return "", t.unknown("UNNEST of structs without an alias")
+	}
 	s.items = append(s.items, item{alias: alias, isElem: true, value: element, table: &Table{Columns: []Column{{alias, element}}}})
 	name := QuoteName("_t" + alias)
 	if !t.accept("WITH OFFSET") {

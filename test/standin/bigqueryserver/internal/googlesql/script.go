@@ -158,6 +158,9 @@ var kinds = []struct{ words, kind string }{
 }
 
 func (s *splitter) kind() (string, error) {
+	if s.is("CREATE TABLE FUNCTION") || s.is("CREATE OR REPLACE TABLE FUNCTION") {
+		return "", s.unknown("CREATE TABLE FUNCTION")
+	}
 	for _, k := range kinds {
 		if s.is(k.words) {
 			if k.kind == "CREATE_TABLE" || k.kind == "CREATE_VIEW" {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/json"
 	"regexp"
 	"slices"
 	"strconv"
@@ -138,8 +139,18 @@ func (q *request) listDatasets() error {
 		return err
 	}
 	list.Datasets, list.NextPageToken = list.Datasets[from:to], next
-	list.Etag = etagOf(list.Datasets)
-	return q.answer(list)
+	entries := make([]map[string]any, len(list.Datasets))
+	for n, d := range list.Datasets {
+		text, err := json.Marshal(d)
+		if err == nil {
+			err = json.Unmarshal(text, &entries[n])
+		}
+		if err != nil {
+			return err
+		}
+		entries[n]["type"] = "DEFAULT" // the client's type lacks it
+	}
+	return q.answer(map[string]any{"kind": list.Kind, "etag": etagOf(list.Datasets), "datasets": entries, "nextPageToken": list.NextPageToken})
 }
 
 // page returns the range of a list that a request asks for.

@@ -23,6 +23,12 @@ func (x *execution) define(ctx context.Context, st googlesql.Statement) error {
 		return fail("invalidQuery", "DDL statements are not supported in a transaction, except for those creating or dropping temporary tables or temporary functions.")
 	}
 	if x.job.dryRun {
+		if st.Type == "CREATE_TABLE" {
+			x.last = &result{schema: &bq.TableSchema{}}
+			for _, c := range d.Columns {
+				x.last.schema.Fields = append(x.last.schema.Fields, fieldOf(c.Name, c.Type))
+			}
+		}
 		return nil
 	}
 	operation := "CREATE"
@@ -41,6 +47,9 @@ func (x *execution) define(ctx context.Context, st googlesql.Statement) error {
 		operation, err = "ALTER", x.alterTable(ctx, d)
 	default:
 		err = fail("invalidQuery", "the stand-in does not know this statement: %s", st.Type)
+	}
+	if x.multi || err != nil {
+		x.last = nil // only a job of one statement shows the schema of its table
 	}
 	if err == nil {
 		x.child.update(func(*bq.JobStatistics) { x.child.query().DdlOperationPerformed = operation })
@@ -111,6 +120,7 @@ func (x *execution) createTable(ctx context.Context, d googlesql.Definition) (st
 	if err := x.s.allow(x.job.user, "bigquery.tables.create", ds, ref.ProjectId+":"+ref.DatasetId+"."+ref.TableId); err != nil {
 		return "", err
 	}
+	x.last = &result{schema: meta.Schema}
 	if old != nil && d.IfNotExists {
 		return "SKIP", nil
 	}
@@ -311,6 +321,7 @@ func (x *execution) createView(ctx context.Context, d googlesql.Definition) (str
 	if err := x.s.analyzeView(ctx, x.job.user, ds, meta); err != nil {
 		return "", err
 	}
+	x.last = &result{schema: meta.Schema}
 	if old != nil {
 		if err := x.s.metadataUpdate(old); err != nil {
 			return "", err

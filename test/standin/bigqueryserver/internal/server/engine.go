@@ -184,7 +184,7 @@ func (c conn) queryAs(ctx context.Context, query string, columns []googlesql.Col
 	names := make([]string, len(columns))
 	for n, column := range columns {
 		names[n] = fmt.Sprintf("c%d", n)
-		if list[n] = names[n]; column.Type == "JSON" || column.Type == "NUMERIC" || column.Type == "INT64" || column.Type == "DATE" || column.Type == "TIME" {
+		if list[n] = names[n]; column.Type == "JSON" || column.Type == "NUMERIC" || column.Type == "BIGNUMERIC" || column.Type == "INT64" || column.Type == "DATE" || column.Type == "TIME" {
 			list[n] = "CAST(" + names[n] + " AS VARCHAR)"
 		}
 		if column.Type == "" || column.Type == "NULL" {
@@ -244,7 +244,7 @@ func restValue(v any, f *bq.TableFieldSchema) any {
 		}
 		return map[string]any{"f": fields}
 	case string:
-		if f.Type == "NUMERIC" && strings.Contains(x, ".") {
+		if (f.Type == "NUMERIC" || f.Type == "BIGNUMERIC") && strings.Contains(x, ".") {
 			return strings.TrimSuffix(strings.TrimRight(x, "0"), ".")
 		}
 		return x

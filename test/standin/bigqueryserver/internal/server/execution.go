@@ -550,6 +550,7 @@ func (x *execution) mutate(ctx context.Context, st googlesql.Statement) error {
 		return err
 	}
 	if x.job.dryRun {
+		x.last = &result{schema: t.meta.Schema}
 		return nil
 	}
 	if err := x.claim(ctx, st, t); err != nil {

@@ -159,6 +159,20 @@ func (j *job) resource(self string) *bq.Job {
 		Status:           &bq.JobStatus{State: j.state},
 		PrincipalSubject: "serviceAccount:" + j.user,
 	}
+	stats.ForceSendFields = []string{"TotalBytesProcessed"}
+	if q := r.Configuration.Query; q != nil && q.DestinationTable == nil && stats.Query != nil && stats.Query.StatementType == "SELECT" {
+		// The results of a query are a table with a name of its own.
+		q.DestinationTable = &bq.TableReference{ProjectId: j.project, DatasetId: "_" + etagOf(j.user), TableId: "anon" + etagOf(j.id)}
+		q.CreateDisposition, q.WriteDisposition = "CREATE_IF_NEEDED", "WRITE_TRUNCATE"
+	}
+	if stats.Query != nil {
+		q := *stats.Query
+		q.ForceSendFields = append([]string{"TotalBytesProcessed", "TotalBytesBilled", "CacheHit"}, q.ForceSendFields...)
+		if j.dryRun {
+			q.TotalBytesProcessedAccuracy = "PRECISE"
+		}
+		stats.Query = &q
+	}
 	r.JobCreationReason = &bq.JobCreationReason{Code: "REQUESTED"}
 	r.Etag = etagOf(r.Id, j.state)
 	if j.failure != nil {

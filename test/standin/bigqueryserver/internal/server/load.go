@@ -223,7 +223,7 @@ func (s *Server) fit(ctx context.Context, c conn, t *table, to *target) error {
 
 func sameSchema(a, b *bq.TableSchema) bool {
 	return slices.EqualFunc(schemaFields(a), schemaFields(b), func(x, y *bq.TableFieldSchema) bool {
-		return strings.EqualFold(x.Name, y.Name) && sqlType(x) == sqlType(y)
+		return strings.EqualFold(x.Name, y.Name) && sqlType(x) == sqlType(y) && (x.Mode == "REQUIRED") == (y.Mode == "REQUIRED")
 	})
 }
 

@@ -56,6 +56,9 @@ func (x *execution) find(path []string, position int) (*table, error) {
 	if err != nil || d.meta.Location != x.job.location {
 		return nil, fail("notFound", "Not found: Dataset %s:%s was not found in location %s", project, datasetID, x.job.location)
 	}
+	if strings.Contains(id, "*") {
+		return nil, &googlesql.Error{Message: "the stand-in does not know this statement: a wildcard table", Position: position}
+	}
 	if strings.Contains(id, "$") {
 		return nil, &googlesql.Error{Message: "Table name \"" + id + "\" cannot include a decorator", Position: position, Reason: "invalid"}
 	}

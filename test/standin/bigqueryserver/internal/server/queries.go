@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -82,8 +84,20 @@ func (s *Server) datasetLocation(project, id string) string {
 
 func (q *request) insertJob() error {
 	var in bq.Job
-	if err := q.decode(&in); err != nil {
+	body, err := q.body(&in)
+	if err != nil {
 		return err
+	}
+	if in.Configuration != nil && in.Configuration.Query != nil {
+		var raw struct {
+			Configuration struct {
+				Query struct{ QueryParameters []rawParameter }
+			}
+		}
+		if err := json.Unmarshal(body, &raw); err != nil {
+			return fail("parseError", "Parse Error: %v", err)
+		}
+		markNulls(in.Configuration.Query.QueryParameters, raw.Configuration.Query.QueryParameters)
 	}
 	if in.Configuration == nil {
 		return fail("required", "Required parameter is missing: configuration")
@@ -95,6 +109,13 @@ func (q *request) insertJob() error {
 		j, err := q.createQuery(&in)
 		if err != nil {
 			return err
+		}
+		if j.dryRun { // a dry run is carried out by the request
+			<-j.done
+			if _, failure, _ := j.outcome(); failure != nil {
+				failure.location = "q"
+				return failure
+			}
 		}
 		q.settle(j)
 		return q.answer(j.resource(q.self))
@@ -235,6 +256,32 @@ func (s *Server) execute(ctx context.Context, j *job) (*result, error) {
 	return x.last, s.faults.meet(ctx, j.id, "", "after")
 }
 
+// rawParameter tells a parameter that is null from an empty text, which the client's
+// type does not.
+type rawParameter struct {
+	ParameterValue struct{ Value *string }
+}
+
+func markNulls(parameters []*bq.QueryParameter, raw []rawParameter) {
+	for n, p := range parameters {
+		if raw[n].ParameterValue.Value == nil && p.ParameterValue != nil && p.ParameterValue.ArrayValues == nil && p.ParameterValue.StructValues == nil {
+			p.ParameterValue = nil
+		}
+	}
+}
+
+// body reads the body into a value, and returns it.
+func (q *request) body(into any) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(q.r.Body, 20<<20))
+	if err == nil {
+		err = json.Unmarshal(text, into)
+	}
+	if err != nil {
+		return nil, fail("parseError", "Parse Error: %v", err)
+	}
+	return text, nil
+}
+
 // parameter converts a query parameter.
 func parameter(p *bq.QueryParameter) (googlesql.Value, error) {
 	typ, err := parameterType(p.ParameterType)
@@ -301,7 +348,7 @@ func parameterSQL(t *bq.QueryParameterType, v *bq.QueryParameterValue) (string, 
 			list = append(list, googlesql.QuoteName(f.Name)+" := "+sql)
 		}
 		return "struct_pack(" + strings.Join(list, ", ") + ")", nil
-	case v.Value == "" && len(v.NullFields) == 0 && !slices.Contains(v.ForceSendFields, "Value") && typ != "STRING" && typ != "BYTES":
+	case v.Value == "" && typ != "STRING" && typ != "BYTES":
 		return null, nil
 	}
 	if typ == "BYTES" {
@@ -313,9 +360,18 @@ func parameterSQL(t *bq.QueryParameterType, v *bq.QueryParameterValue) (string, 
 // runQuery is jobs.query.
 func (q *request) runQuery() error {
 	var in bq.QueryRequest
-	if err := q.decode(&in); err != nil {
+	body, err := q.body(&in)
+	if err != nil {
 		return err
 	}
+	var raw struct {
+		QueryParameters []rawParameter
+		MaxResults      *int64
+	}
+	if err := json.Unmarshal(body, &raw); err != nil {
+		return fail("parseError", "Parse Error: %v", err)
+	}
+	markNulls(in.QueryParameters, raw.QueryParameters)
 	job := &bq.Job{
 		JobReference: &bq.JobReference{Location: in.Location},
 		Configuration: &bq.JobConfiguration{
@@ -336,8 +392,8 @@ func (q *request) runQuery() error {
 	}
 	q.await(j, time.Duration(timeout)*time.Millisecond)
 	size := -1
-	if in.MaxResults > 0 || slices.Contains(in.ForceSendFields, "MaxResults") {
-		size = int(in.MaxResults)
+	if raw.MaxResults != nil {
+		size = int(*raw.MaxResults)
 	}
 	return q.answerResults(j, "bigquery#queryResponse", 0, size, in.FormatOptions != nil && in.FormatOptions.UseInt64Timestamp)
 }
@@ -385,6 +441,8 @@ func (q *request) answerResults(j *job, kind string, from, size int, int64Timest
 		out["jobCreationReason"] = map[string]string{"code": "REQUESTED"}
 		out["location"] = j.location
 		out["creationTime"] = strconv.FormatInt(job.Statistics.CreationTime, 10)
+		out["startTime"] = strconv.FormatInt(job.Statistics.StartTime, 10)
+		out["queryId"] = j.id
 		out["endTime"] = strconv.FormatInt(job.Statistics.EndTime, 10)
 	}
 	if !done {
@@ -421,7 +479,7 @@ func (q *request) answerResults(j *job, kind string, from, size int, int64Timest
 		end = min(from+size, end)
 	}
 	out["totalRows"] = strconv.Itoa(len(r.rows))
-	if end < len(r.rows) && size != 0 {
+	if end < len(r.rows) {
 		out["pageToken"] = "page" + strconv.Itoa(end)
 	}
 	if rows := format(r, from, end, int64Timestamps); len(rows) > 0 {
@@ -532,5 +590,5 @@ func (q *request) deleteJob() error {
 		return fmt.Errorf("%w", fail("invalid", "Cannot delete a job that is running: %s", j.id))
 	}
 	j.deleted = true
-	return q.noContent()
+	return q.answer(struct{}{})
 }

@@ -80,6 +80,9 @@ func fromDuck(typ string) string {
 		}
 		return "STRUCT<" + strings.Join(list, ", ") + ">"
 	}
+	if typ == "DECIMAL(38,18)" {
+		return "BIGNUMERIC"
+	}
 	if strings.HasPrefix(typ, "DECIMAL") {
 		return "NUMERIC"
 	}
