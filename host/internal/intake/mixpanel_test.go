@@ -197,7 +197,7 @@ func TestAPullWarnsOfTheWrongTimeZone(t *testing.T) {
 			})
 		}
 		date := at.Format(time.DateOnly)
-		summary, err := h.PullSource(t.Context(), "pull", date, date)
+		summary, err := h.set.Pull(t.Context(), "pull", date, date, true)
 		if err != nil || summary.Records != 30 || strings.Contains(summary.Warning, `fit their $mp_api_timestamp_ms only with "project"`) != tt.warns {
 			t.Errorf("%s: %+v (%v)", tt.name, summary, err)
 		}
