@@ -100,6 +100,7 @@ record() { { for w in "$@"; do printf '%s\0' "$w"; done; printf '\n\0'; } >&3; e
 aws() { record aws "$@"; }
 gcloud() { record gcloud "$@"; }
 az() { record az "$@"; }
+bq() { record bq "$@"; }
 mkdir() { record mkdir "$@"; }
 chown() { record chown "$@"; }
 chmod() { record chmod "$@"; }

@@ -1,0 +1,338 @@
+package bigquery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	bq "google.golang.org/api/bigquery/v2"
+
+	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/batch"
+	"github.com/penstock-io/penstock/sdk/unusual"
+)
+
+// attemptLife is how long the tables of an attempt that was not committed live. It is
+// longer than any attempt.
+const attemptLife = 48 * time.Hour
+
+// attempt is the state of one open run. Open creates it; Write, Prepare and Commit,
+// which never run concurrently, change it; end releases it.
+type attempt struct {
+	run     sdk.Run
+	started time.Time
+	table   string    // that the rows are loaded into; empty: not created yet
+	view    *bq.Table // of a replaced set, as this attempt has fenced it
+	all     bool      // every batch is decoded: an earlier attempt has met a row that BigQuery refuses
+
+	// ctx is the context of all loads. end cancels it.
+	ctx    context.Context
+	cancel context.CancelFunc
+	loads  sync.WaitGroup
+
+	mu     sync.Mutex
+	err    error // the first of a load
+	loaded loaded
+
+	parts      int // load jobs so far
+	rows       uint64
+	committing bool
+}
+
+// loaded counts the finished loads of an attempt.
+type loaded struct {
+	jobs  int
+	rows  uint64 // as the service counts them
+	bytes uint64 // as they were sent
+}
+
+// attemptKey identifies a pipeline's attempt among those that are open at the same
+// time.
+type attemptKey struct {
+	stream sdk.Stream
+	id     string
+}
+
+func (d *destination) begin(run sdk.Run) *attempt {
+	ctx, cancel := context.WithCancel(context.Background())
+	a := &attempt{run: run, started: d.now(), ctx: ctx, cancel: cancel, all: d.suspicious(run)}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if old := d.attempts[attemptKey{run.Stream, run.PipelineID}]; old != nil {
+		old.cancel()
+	}
+	d.attempts[attemptKey{run.Stream, run.PipelineID}] = a
+	return a
+}
+
+func (d *destination) attempt(run sdk.Run) (*attempt, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := d.attempts[attemptKey{run.Stream, run.PipelineID}]
+	if a == nil || a.run.Last() != run.Last() || a.run.Fence != run.Fence {
+		return nil, sdk.Permanent(fmt.Errorf("run %d of pipeline %s is not open", run.Number, run.Pipeline))
+	}
+	return a, nil
+}
+
+// end removes the attempt from the open ones and stops its loads.
+func (d *destination) end(a *attempt) {
+	d.mu.Lock()
+	key := attemptKey{a.run.Stream, a.run.PipelineID}
+	if d.attempts[key] == a {
+		delete(d.attempts, key)
+	}
+	d.mu.Unlock()
+	a.cancel()
+	a.loads.Wait()
+}
+
+func (a *attempt) fail(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.err == nil {
+		a.err = err
+	}
+	a.cancel()
+}
+
+func (a *attempt) failed() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.err
+}
+
+// Write implements sdk.Destination: it loads one partition into the attempt's table.
+// The last loads may still run when it returns; Prepare waits for them.
+func (d *destination) Write(ctx context.Context, run sdk.Run, p sdk.Partition, r *batch.Reader) (sdk.PartitionReceipt, error) {
+	a, err := d.attempt(run)
+	if err != nil {
+		return sdk.PartitionReceipt{}, err
+	}
+	defer context.AfterFunc(ctx, a.cancel)()
+	if reason := beyondDML(p.Date); reason != "" {
+		return rejectAll(r, reason)
+	}
+	w := &partitionWriter{d: d, a: a, date: p.Date, filter: unusual.NewFilter(d.rules, a.all)}
+	err = w.copy(r)
+	if closeErr := w.close(err); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		if failed := a.failed(); failed != nil {
+			err = failed
+		}
+		return sdk.PartitionReceipt{}, fmt.Errorf("write partition %d: %w", p.Index, err)
+	}
+	a.rows += w.rows
+	receipt := sdk.PartitionReceipt{Rows: w.rows, StoredBytes: uint64(w.stored), Objects: w.jobs, Changed: w.filter.Changed()}
+	if t := r.Totals(); receipt.Changed == nil && r.Rejected() == 0 {
+		receipt.RowsBytes, receipt.RowsCRC32 = t.RowsBytes, t.RowsCRC32
+	}
+	return receipt, nil
+}
+
+// The days that statements can write.
+const (
+	firstDay = "1970-01-01"
+	lastDay  = "2159-12-31"
+)
+
+// beyondDML returns why a day cannot be written, or "". Dates have four digits for
+// the year, and compare as text.
+func beyondDML(date string) string {
+	if date == "" || date >= firstDay && date <= lastDay {
+		return ""
+	}
+	return "BigQuery's statements write days from " + firstDay + " to " + lastDay
+}
+
+// rejectAll rejects all rows of a partition.
+func rejectAll(r *batch.Reader, reason string) (sdk.PartitionReceipt, error) {
+	for {
+		b, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return sdk.PartitionReceipt{}, nil
+		}
+		if err != nil {
+			return sdk.PartitionReceipt{}, err
+		}
+		row := b.First
+		for line, err := range b.Lines() {
+			if err == nil {
+				err = r.Reject(row, reason, line)
+			}
+			if err != nil {
+				return sdk.PartitionReceipt{}, err
+			}
+			row++
+		}
+	}
+}
+
+// partitionWriter cuts a partition into load jobs.
+type partitionWriter struct {
+	d      *destination
+	a      *attempt
+	date   string
+	filter *unusual.Filter
+
+	open   *loading // nil: none
+	gzip   *batch.GzipWriter
+	jobs   []string // stems of their ids
+	rows   uint64
+	stored int64
+}
+
+// copy loads the batches of r.
+func (w *partitionWriter) copy(r *batch.Reader) error {
+	for {
+		b, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = w.a.failed()
+		}
+		if err == nil {
+			err = w.filter.Batch(b, r.Reject, w.add)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// add appends a batch to the open part.
+func (w *partitionWriter) add(b *batch.Batch) error {
+	if b.Rows == 0 {
+		return nil
+	}
+	if w.open != nil && w.gzip.Size()+int64(len(b.Payload)) > partSize {
+		if err := w.close(nil); err != nil {
+			return err
+		}
+	}
+	if w.open == nil {
+		if err := w.start(); err != nil {
+			return err
+		}
+	}
+	w.rows += uint64(b.Rows)
+	return w.gzip.WriteBatch(b)
+}
+
+// start opens the next part.
+func (w *partitionWriter) start() error {
+	if err := w.d.createTarget(w.a.ctx, w.a); err != nil {
+		return err
+	}
+	w.a.parts++
+	l := &loading{stem: fmt.Sprintf("load_%s_p%05d", attemptName(w.a.run), w.a.parts), config: w.d.service.load(decorated(w.a.table, w.date), runLabels(w.a.run, "load"))}
+	l.part = newPart(w.a.ctx, w.d.blocks, func() {
+		w.a.loads.Go(func() { w.a.loadWhole(w.d.service, l, false) })
+	})
+	w.open, w.gzip = l, batch.NewGzipWriter(l.part)
+	return nil
+}
+
+// decorated names the partition of a table that a load writes.
+func decorated(table, date string) string {
+	if date == "" {
+		return table
+	}
+	return table + "$" + strings.ReplaceAll(date, "-", "")
+}
+
+// close ends the open part and loads it in the background. With an error the part
+// is dropped.
+func (w *partitionWriter) close(cause error) error {
+	l := w.open
+	if l == nil {
+		return nil
+	}
+	w.open = nil
+	err := cause
+	if err == nil {
+		err = w.gzip.Close()
+	}
+	l.rows = w.gzip.Totals().Rows
+	if closeErr := l.part.close(err); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		l.part.release()
+		return err
+	}
+	if !l.part.large {
+		w.a.loads.Go(func() { w.a.loadWhole(w.d.service, l, true) })
+	}
+	w.stored += l.part.size
+	w.jobs = append(w.jobs, l.stem)
+	return nil
+}
+
+// loading is one part and the jobs that load it.
+type loading struct {
+	stem   string
+	config *bq.JobConfiguration
+	part   *part
+	rows   uint64 // set before the end of part can be read
+}
+
+// loadWhole loads a part to the end of its job. A part that is held can be loaded
+// again; one that is read while it is written has one try.
+func (a *attempt) loadWhole(s *service, l *loading, held bool) {
+	j, err := a.load(s, l, held)
+	if err != nil {
+		a.fail(s.classify("load "+l.stem, err))
+		return
+	}
+	if n := uint64(j.Statistics.Load.OutputRows); n != l.rows {
+		a.fail(sdk.Retryable(fmt.Errorf("load %s: %d rows were loaded of %d", l.stem, n, l.rows), 0))
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.loaded.jobs++
+	a.loaded.rows += l.rows
+	a.loaded.bytes += uint64(l.part.size)
+}
+
+func (a *attempt) load(s *service, l *loading, held bool) (*bq.Job, error) {
+	var j *bq.Job
+	var err error
+	if held {
+		defer l.part.release()
+		j, err = s.loadJob(a.ctx, l.stem, l.config, l.part.reader)
+	} else {
+		j, err = s.loadOnce(a.ctx, l)
+		if f := failureOfBoth(j, err); f != nil {
+			err = f
+		}
+	}
+	if err == nil && (j.Statistics == nil || j.Statistics.Load == nil) {
+		err = sdk.Retryable(errors.New("the service gives no statistics of the load"), 0)
+	}
+	return j, err
+}
+
+// loadOnce loads a part that is read while it is written.
+func (s *service) loadOnce(ctx context.Context, l *loading) (*bq.Job, error) {
+	defer l.part.stopReading()
+	stem, err := s.inScope(ctx, l.stem)
+	if err != nil {
+		return nil, err
+	}
+	id := jobID(stem, 1)
+	err = s.start(ctx, id, l.config, l.part)
+	l.part.stopReading()
+	if err != nil {
+		return nil, err
+	}
+	return s.end(ctx, id, loadLimit)
+}

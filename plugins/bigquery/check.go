@@ -1,0 +1,149 @@
+package bigquery
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	bq "google.golang.org/api/bigquery/v2"
+
+	"github.com/penstock-io/penstock/plugins/internal/lake"
+	"github.com/penstock-io/penstock/sdk"
+)
+
+// checkLife is how long the tables of a check live if it cannot delete them.
+const checkLife = time.Hour
+
+// Check implements sdk.Checker. It makes the steps of a run on a small table: create,
+// load, commit in a transaction, read, update, list, delete.
+func (d *destination) Check(ctx context.Context) []sdk.CheckResult {
+	c := &checking{d: d, ctx: ctx, unique: strings.ToLower(rand.Text())}
+	c.name = checkPrefix + c.unique
+	c.try("read the dataset", func() error { return d.ensureDataset(ctx) })
+	c.expirations()
+	c.try("run a job", c.job)
+	c.created = c.try("create a table", c.create)
+	if c.created {
+		c.try("load", c.load)
+		c.try("commit in a transaction", c.commit)
+		c.try("read", c.read)
+		c.try("update a table", c.update)
+	}
+	c.try("list tables", func() error { return d.listTables(ctx, func(*bq.TableListTables) {}) })
+	if c.created {
+		c.try("delete a table", c.remove)
+	}
+	return c.results
+}
+
+type checking struct {
+	d       *destination
+	ctx     context.Context
+	unique  string
+	name    string // of the table
+	created bool
+	results []sdk.CheckResult
+}
+
+func (c *checking) try(action string, f func() error) bool {
+	r := sdk.CheckResult{Action: action, OK: true}
+	if err := f(); err != nil {
+		r.OK, r.Detail = false, lake.Detail(err)
+	}
+	c.results = append(c.results, r)
+	return r.OK
+}
+
+// expirations warns of defaults that would delete days soon after they were
+// exported. Tables are created without them; a table that exists may have one.
+func (c *checking) expirations() {
+	t, err := c.d.getTable(c.ctx, eventsTable)
+	if err != nil || t == nil {
+		return // the other operations report the error
+	}
+	for _, e := range []struct {
+		what string
+		ms   int64
+	}{{"partitions", partitionExpiration(t)}, {"the table", t.ExpirationTime}} {
+		if e.ms != 0 {
+			c.results = append(c.results, sdk.CheckResult{
+				Action: "compare expirations", Detail: fmt.Sprintf("%s of %s expire: days of a backfill that are older vanish after they were exported; remove it with ALTER TABLE … SET OPTIONS (partition_expiration_days = NULL, expiration_timestamp = NULL)", e.what, eventsTable),
+			})
+		}
+	}
+}
+
+func partitionExpiration(t *bq.Table) int64 {
+	if t.TimePartitioning == nil {
+		return 0
+	}
+	return t.TimePartitioning.ExpirationMs
+}
+
+func (c *checking) job() error {
+	_, err := c.d.run(c.ctx, "check_job_"+c.unique, claimLimit, func() *bq.JobConfiguration {
+		return c.d.script(statement{text: "SELECT 1"}, jobLabels("check"))
+	})
+	return c.d.classify("run a query", err)
+}
+
+func (c *checking) create() error {
+	t := c.d.table(c.name, columnsOf(sdk.Events), "")
+	t.TimePartitioning = dayPartitions()
+	_, err := c.d.createTable(c.ctx, c.d.expires(t, checkLife))
+	return err
+}
+
+func (c *checking) load() error {
+	line := `{"device_id":null,"distinct_id":"check","event_name":"check","insert_id":"check","properties":{"a":[1]},"time":1780272000,"user_id":null}` + "\n"
+	_, err := c.d.loadJob(c.ctx, "check_load_"+c.unique, c.d.load(decorated(c.name, "2026-06-01"), jobLabels("check")),
+		func() io.Reader { return strings.NewReader(line) })
+	return c.d.classify("load a row", err)
+}
+
+// commit runs a transaction with the statements of a commit: one that conflicts with
+// other writers, and one that names the partition.
+func (c *checking) commit() error {
+	table := c.d.config.quoted(c.name)
+	columns := names(columnsOf(sdk.Events))
+	text := "BEGIN TRANSACTION;\nUPDATE " + table + " SET user_id = 'checked' WHERE distinct_id = 'check';\nASSERT @@row_count = 1 AS 'penstock: the row that was loaded is not there';\n" +
+		"INSERT INTO " + table + " (_PARTITIONTIME, " + columns + ") SELECT TIMESTAMP_ADD(_PARTITIONTIME, INTERVAL 1 DAY), " + columns + " FROM " + table + ";\nCOMMIT TRANSACTION;"
+	_, err := c.d.run(c.ctx, "check_commit_"+c.unique, claimLimit, func() *bq.JobConfiguration {
+		return c.d.script(statement{text: text}, jobLabels("check"))
+	})
+	return c.d.classify("run a transaction", err)
+}
+
+func (c *checking) read() error {
+	rows, err := c.d.rows(c.ctx, c.name)
+	if err != nil {
+		return c.d.classify("read rows", err)
+	}
+	if len(rows) != 2 {
+		return fmt.Errorf("the table has %d rows after the transaction, and should have 2", len(rows))
+	}
+	return nil
+}
+
+func (c *checking) update() error {
+	t, err := c.d.getTable(c.ctx, c.name)
+	if err != nil {
+		return err
+	}
+	if t == nil {
+		return errors.New("the table is not there any more")
+	}
+	_, err = c.d.patch(c.ctx, c.name, &bq.Table{Labels: map[string]string{"penstock": "check"}}, t.Etag)
+	return c.d.classify("change the labels of a table", err)
+}
+
+func (c *checking) remove() error {
+	if err := c.d.deleteTable(c.ctx, c.name); err != nil {
+		return fmt.Errorf("%w; the check has left the table %s, which expires in %s", err, c.name, checkLife)
+	}
+	return nil
+}

@@ -1,0 +1,141 @@
+package bigquery
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/penstock-io/penstock/plugins/internal/gcp"
+	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/schema"
+	"github.com/penstock-io/penstock/sdk/unusual"
+)
+
+// config is a destination block's body.
+type config struct {
+	Project         string   `json:"gcp_project"`
+	Dataset         string   `json:"dataset"`
+	Region          string   `json:"region"`
+	CreateDataset   bool     `json:"create_dataset"`
+	Endpoint        string   `json:"endpoint"`
+	Credentials     string   `json:"credentials"`
+	Impersonate     string   `json:"impersonate"`
+	KeepGenerations int      `json:"keep_generations"`
+	Unusual         string   `json:"unusual"`
+	Views           []string `json:"views"`
+	MaximumBilled   int64    `json:"maximum_bytes_billed"`
+}
+
+func attributes() schema.Schema {
+	text := func(name, description string) schema.Attribute {
+		return schema.Attribute{Name: name, Type: schema.String, Description: description}
+	}
+	return schema.Schema{Attributes: []schema.Attribute{
+		{Name: "gcp_project", Type: schema.String, Required: true, Description: "The Google Cloud project that holds the dataset and runs the jobs."},
+		{Name: "dataset", Type: schema.String, Required: true, Description: "The dataset to write to. It holds the tables of one Mixpanel project."},
+		text("region", "The dataset's location, as in \"EU\" or \"europe-west3\"; check compares it. Without it any location."),
+		{Name: "create_dataset", Type: schema.Bool, Default: false, Description: "Create the dataset, in region, if it does not exist."},
+		text("endpoint", "The URL of another server that speaks BigQuery's REST API. Without it Google's."),
+		{
+			Name: "credentials", Type: schema.String, Sensitive: true,
+			Description: "The content of a key file, as in file(\"key.json\"). Without it application default credentials: GOOGLE_APPLICATION_CREDENTIALS, gcloud's login, workload identity, the machine's service account.",
+		},
+		text("impersonate", "The e-mail address of a service account to act as, with the credentials above."),
+		{Name: "keep_generations", Type: schema.Integer, Default: 2, Description: "How many earlier tables of people and of identity are kept when their view is switched."},
+		unusual.Attribute(),
+		{Name: "views", Type: schema.ListOfString, Description: "Views for queries to create next to the tables: resolved is mp_master_event_resolved."},
+		{Name: "maximum_bytes_billed", Type: schema.Size, Description: "The largest number of bytes that one script may be billed for; a run that needs more fails and costs nothing."},
+	}}
+}
+
+// resolvedView is the value of views that creates mp_master_event_resolved.
+const resolvedView = "resolved"
+
+var (
+	projectName = regexp.MustCompile(`^([a-z0-9.-]+:)?[a-z][a-z0-9-]{2,61}[a-z0-9]$`)
+	datasetName = regexp.MustCompile(`^[A-Za-z0-9_]{1,1000}$`)
+	regionName  = regexp.MustCompile(`^[a-zA-Z]+(-[a-zA-Z0-9]+)*$`)
+)
+
+// check adds the mistakes that the schema cannot find.
+func (c config) check(found sdk.Diagnostics) error {
+	add := func(attribute, summary, detail string) {
+		found = append(found, sdk.Diagnostic{Severity: sdk.SeverityError, Attribute: attribute, Summary: summary, Detail: detail})
+	}
+	if !projectName.MatchString(c.Project) {
+		add("gcp_project", "Project is not a project's id", fmt.Sprintf("%q: an id has lower-case letters, digits and hyphens, as in \"acme-analytics\"; it is neither the project's name nor its number.", c.Project))
+	}
+	if !datasetName.MatchString(c.Dataset) {
+		add("dataset", "Dataset is not a dataset's name", fmt.Sprintf("%q: a name has letters, digits and underscores, as in \"mixpanel\"; the project goes into gcp_project.", c.Dataset))
+	}
+	if c.Region != "" && !regionName.MatchString(c.Region) {
+		add("region", "Region is not a location's name", fmt.Sprintf("%q: a name looks like \"EU\" or \"europe-west3\".", c.Region))
+	}
+	if c.CreateDataset && c.Region == "" {
+		add("region", "Region is missing", "A dataset cannot be moved: with create_dataset, region must name its location, as in \"EU\".")
+	}
+	if c.Endpoint != "" {
+		u, err := url.Parse(c.Endpoint)
+		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil {
+			add("endpoint", "Endpoint is not a URL", "An endpoint is http:// or https:// with a host and no user, as in \"http://127.0.0.1:9050\".")
+		} else if u.Path != "" && u.Path != "/" {
+			add("endpoint", "Endpoint has a path", "The path of the API is added to the endpoint: give scheme, host and port alone, as in \"http://127.0.0.1:9050\".")
+		}
+	}
+	if c.Credentials != "" {
+		if _, err := gcp.KeyFileType(c.Credentials); err != nil {
+			add("credentials", "Credentials are not a key file", err.Error()+". Give the whole content of the JSON file, as in credentials = file(\"key.json\").")
+		}
+	}
+	if c.Impersonate != "" && !gcp.IsAccount(c.Impersonate) {
+		add("impersonate", "Impersonate is not a service account", fmt.Sprintf("%q: an address looks like \"export@acme.iam.gserviceaccount.com\".", c.Impersonate))
+	}
+	if c.KeepGenerations < 0 || c.KeepGenerations > 100 {
+		add("keep_generations", "Number of generations is out of range", fmt.Sprintf("%d: from 0 to 100 earlier tables can be kept.", c.KeepGenerations))
+	}
+	for _, v := range c.Views {
+		if v != resolvedView {
+			add("views", "View is not known", fmt.Sprintf("%q: the view that can be created is \"resolved\".", v))
+		}
+	}
+	if c.MaximumBilled < 0 {
+		add("maximum_bytes_billed", "Limit is negative", "A limit is a size, as in \"10GiB\".")
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	return found
+}
+
+// endpoint is the base of the API.
+func (c config) endpoint() string {
+	if c.Endpoint == "" {
+		return ""
+	}
+	return strings.TrimSuffix(c.Endpoint, "/") + "/bigquery/v2/"
+}
+
+// isGoogle reports whether the service is Google's, and not a server of the
+// attribute endpoint.
+func (c config) isGoogle() bool {
+	u, err := url.Parse(c.Endpoint)
+	return err != nil || u.Host == "" || strings.HasSuffix(u.Hostname(), ".googleapis.com")
+}
+
+func (c config) wantsResolved() bool { return slices.Contains(c.Views, resolvedView) }
+
+func (c config) account() gcp.Credentials {
+	return gcp.Credentials{
+		KeyFile: c.Credentials, Impersonate: c.Impersonate, Endpoint: c.Endpoint,
+		Scopes: []string{"https://www.googleapis.com/auth/bigquery"},
+	}
+}
+
+// rules are those of the JSON type: integers of 64 bits with or without sign, other
+// numbers if a double keeps them, 500 levels. U+0000 is kept.
+func (c config) rules() (unusual.Rules, error) {
+	mode, err := unusual.ParseMode(c.Unusual)
+	return unusual.Rules{Mode: mode, KeepsNumber: keepsNumber, MaxDepth: 500}, err
+}

@@ -1,0 +1,169 @@
+package bigquery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	bq "google.golang.org/api/bigquery/v2"
+
+	"github.com/penstock-io/penstock/sdk"
+)
+
+func dayPartitions() *bq.TimePartitioning { return &bq.TimePartitioning{Type: day} }
+
+// commitStem is the stem of the jobs that commit a run. It is derived from the
+// attempt that holds the fence, so that Status can ask for them.
+func commitStem(run sdk.Run) string { return "commit_" + attemptName(run) }
+
+// commitEvents moves the staged rows into the table of events, together with the
+// record of the run.
+func (d *destination) commitEvents(ctx context.Context, a *attempt, receipt sdk.Receipt) error {
+	row, err := totals(a.run, eventsTable, a.started, receipt)
+	if err != nil {
+		return err
+	}
+	if row.receiptOf, err = encodeReceipt(a.run.Number, receipt); err != nil {
+		return err
+	}
+	row.stagedIn = a.table
+	j, err := d.run(ctx, commitStem(a.run), scriptLimit, func() *bq.JobConfiguration {
+		return d.script(d.commitStatement(row), runLabels(a.run, "commit"))
+	})
+	if err != nil {
+		if err := d.settled(ctx, a.run, d.classify("commit", err)); err != nil {
+			return err
+		}
+	}
+	billed := int64(0)
+	if j != nil && j.Statistics != nil && j.Statistics.Query != nil {
+		billed = j.Statistics.Query.TotalBytesBilled
+	}
+	d.log.Info("run committed", "pipeline", a.run.Pipeline, "run", a.run.Number, "rows", row.exported,
+		"load_jobs", a.loaded.jobs, "bytes_loaded", a.loaded.bytes, "bytes_billed", billed)
+	if a.table != "" {
+		if err := d.deleteTable(ctx, a.table); err != nil {
+			d.log.Warn("a staging table was not deleted; it expires by itself", "table", a.table, "error", err)
+		}
+	}
+	return nil
+}
+
+// settled returns the outcome of a commit that ended with an error: nil if the run is
+// committed, whatever the answer was.
+func (d *destination) settled(ctx context.Context, run sdk.Run, cause error) error {
+	l, err := d.readLedger(ctx)
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	if l == nil {
+		return sdk.Permanent(fmt.Errorf("%w; the ledger %s was deleted", cause, ledgerTable))
+	}
+	mine := l.of(run)
+	if mine.fence > run.Fence {
+		return fenced(mine.fence, run.Fence) // also if the newer attempt has committed the run
+	}
+	done, err := mine.last.Holds(run)
+	switch {
+	case err != nil:
+		return err
+	case done:
+		return nil
+	case mine.former:
+		return sdk.Configuration(fmt.Errorf("another pipeline has adopted the table %s", eventsTable), "set adopt = true to let both write, or use another dataset")
+	case mine.holder != run.Content && mine.fence == run.Fence:
+		return sdk.Fenced(fmt.Errorf("another host holds the target with the same fence, %d, and other rows", run.Fence))
+	}
+	return cause
+}
+
+// eventsStatus reads the state of a run from the ledger. A commit that may still be
+// running is in doubt.
+func (d *destination) eventsStatus(ctx context.Context, run sdk.Run) (sdk.Status, error) {
+	l, err := d.readLedger(ctx)
+	if isMissingDataset(err) {
+		return sdk.Status{State: sdk.Absent}, nil
+	}
+	if err != nil || l == nil {
+		return sdk.Status{State: sdk.Absent}, err
+	}
+	mine := l.of(run)
+	if mine.last.Number < run.Number && mine.fence > 0 {
+		holder := run
+		holder.Fence, holder.Content = mine.fence, mine.holder
+		running, err := d.unfinished(ctx, commitStem(holder))
+		if err != nil {
+			return sdk.Status{}, err
+		}
+		if running {
+			return sdk.Status{State: sdk.InDoubt, Last: mine.last, Fence: mine.fence}, nil
+		}
+		// A commit that ended between the two is in the ledger now.
+		if l, err = d.readLedger(ctx); err != nil || l == nil {
+			return sdk.Status{State: sdk.Absent}, err
+		}
+		mine = l.of(run)
+	}
+	return mine.status(run), nil
+}
+
+// status is the state of a run by its pipeline's entry.
+func (e entry) status(run sdk.Run) sdk.Status {
+	s := sdk.Status{Last: e.last, Fence: e.fence}
+	if e.last.Number == run.Number {
+		s.Content = e.last.Content
+		s.Receipt = decodeReceipt(e.receipt, run.Number)
+	}
+	return s
+}
+
+// ensureResolved creates the view mp_master_event_resolved if the configuration
+// wants it and the mappings exist.
+func (d *destination) ensureResolved(ctx context.Context) error {
+	if !d.config.wantsResolved() {
+		return nil
+	}
+	mappings, err := d.getTable(ctx, viewName(identityTable))
+	if err != nil || mappings == nil {
+		return err
+	}
+	view := d.table(resolvedTable, nil, "Events without duplicates, with the distinct id that the mappings resolve to.")
+	view.View = viewOf(d.resolvedQuery())
+	found, err := d.getTable(ctx, resolvedTable)
+	if err != nil {
+		return err
+	}
+	if found == nil {
+		if found, err = d.createTable(ctx, view); err != nil {
+			return err
+		}
+	}
+	_, err = d.settle(ctx, found)
+	return err
+}
+
+// viewOf returns the definition of a view in standard SQL.
+func viewOf(query string) *bq.ViewDefinition {
+	return &bq.ViewDefinition{Query: query, UseLegacySql: false, ForceSendFields: []string{"UseLegacySql"}}
+}
+
+// resolvedQuery joins events with the mappings of their distinct ids. Of rows that
+// are equal in the four fields that identify an event it keeps one.
+func (s *service) resolvedQuery() string {
+	columns := names(columnsOf(sdk.Events))
+	return "SELECT e.event_date, " + prefixed("e.", columnsOf(sdk.Events)) + ", COALESCE(m.resolved_distinct_id, e.distinct_id) AS resolved_distinct_id\n" +
+		"FROM (\n  SELECT DATE(_PARTITIONTIME) AS event_date, " + columns + "\n  FROM " + s.config.quoted(eventsTable) + "\n  WHERE TRUE\n" +
+		"  QUALIFY ROW_NUMBER() OVER (PARTITION BY DATE(_PARTITIONTIME), event_name, time, distinct_id, insert_id) = 1\n) AS e\n" +
+		"LEFT JOIN " + s.config.quoted(viewName(identityTable)) + " AS m ON m.distinct_id = e.distinct_id"
+}
+
+func prefixed(prefix string, schema *bq.TableSchema) string {
+	out := ""
+	for i, f := range schema.Fields {
+		if i > 0 {
+			out += ", "
+		}
+		out += prefix + f.Name
+	}
+	return out
+}

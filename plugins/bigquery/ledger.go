@@ -1,0 +1,309 @@
+package bigquery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	bq "google.golang.org/api/bigquery/v2"
+
+	"github.com/penstock-io/penstock/sdk"
+)
+
+// ledgerColumns are those of the ledger of events. It has one row for each pipeline
+// that has ever opened a run, and one with an empty id, the lock, which every change
+// updates: statements that change rows of one table conflict with each other, and
+// statements that only insert rows conflict with nothing.
+var ledgerColumns = &bq.TableSchema{Fields: []*bq.TableFieldSchema{
+	column("pipeline_id", "STRING", "empty: the lock"),
+	column("pipeline", "STRING", ""),
+	column("project_id", "INT64", "the Mixpanel project whose events the table holds"),
+	column("version", "INT64", "of the lock: grows with every change"),
+	column("fence", "INT64", "of the attempt that may commit"),
+	column("holder", "STRING", "content of the run that holds the fence"),
+	column("former", "BOOL", "another pipeline has adopted the table"),
+	column("run", "INT64", "last committed run"),
+	column("content", "STRING", "of the last committed run"),
+	column("receipt", "STRING", "of the last committed run, as JSON"),
+	column("updated_at", "TIMESTAMP", ""),
+}}
+
+// entry is a row of the ledger.
+type entry struct {
+	pipelineID, pipeline string
+	projectID            int64
+	version              int64
+	fence                int64
+	holder               string
+	former               bool
+	last                 sdk.LastRun
+	receipt              string
+}
+
+// ledger is the content of the ledger table.
+type ledger struct {
+	lock    entry
+	entries map[string]entry // by pipeline id
+}
+
+// of returns the entry of a run's pipeline; the zero value if there is none.
+func (l *ledger) of(run sdk.Run) entry { return l.entries[run.PipelineID] }
+
+// readLedger reads the ledger. It returns nil if the table does not exist or has no
+// rows.
+func (s *service) readLedger(ctx context.Context) (*ledger, error) {
+	rows, err := s.rows(ctx, ledgerTable)
+	if isNotFound(err) && !isMissingDataset(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, s.classify("read the ledger "+ledgerTable, err)
+	}
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	return parseLedger(rows)
+}
+
+func parseLedger(rows [][]string) (*ledger, error) {
+	l := &ledger{entries: make(map[string]entry)}
+	locks := 0
+	for _, r := range rows {
+		e, err := parseEntry(r)
+		if err != nil {
+			return nil, sdk.Permanent(fmt.Errorf("the ledger %s is damaged: %w; restore it with time travel (FOR SYSTEM_TIME AS OF)", ledgerTable, err))
+		}
+		if e.pipelineID == "" {
+			l.lock = e
+			locks++
+			continue
+		}
+		if _, twice := l.entries[e.pipelineID]; twice {
+			return nil, sdk.Permanent(fmt.Errorf("the ledger %s is damaged: it has pipeline %s twice", ledgerTable, e.pipelineID))
+		}
+		l.entries[e.pipelineID] = e
+	}
+	if locks != 1 {
+		return nil, sdk.Permanent(fmt.Errorf("the ledger %s is damaged: it has %d rows with an empty id, and must have one", ledgerTable, locks))
+	}
+	return l, nil
+}
+
+func parseEntry(r []string) (entry, error) {
+	if len(r) < len(ledgerColumns.Fields) {
+		return entry{}, fmt.Errorf("a row has %d columns", len(r))
+	}
+	e := entry{pipelineID: r[0], pipeline: r[1], holder: r[5], former: strings.EqualFold(r[6], "true"), receipt: r[9]}
+	e.last.Content = r[8]
+	for _, n := range []struct {
+		text string
+		into *int64
+	}{{r[2], &e.projectID}, {r[3], &e.version}, {r[4], &e.fence}, {r[7], &e.last.Number}} {
+		v, err := strconv.ParseInt(n.text, 10, 64)
+		if err != nil {
+			return entry{}, err
+		}
+		*n.into = v
+	}
+	return e, nil
+}
+
+// createLedger creates the ledger with its lock. The row is loaded on condition that
+// the table is empty, by a job whose id holds the table's time of creation: only one
+// of several that start at a time can load it.
+func (s *service) createLedger(ctx context.Context, projectID int64) error {
+	t, err := s.ensureTable(ctx, s.table(ledgerTable, ledgerColumns, "Penstock's record of the runs that are committed to "+eventsTable+". Do not change it."))
+	if err != nil {
+		return err
+	}
+	line := fmt.Sprintf(`{"pipeline_id":"","pipeline":"","project_id":%d,"version":1,"fence":0,"holder":"","former":false,"run":0,"content":"","receipt":"","updated_at":0}`+"\n", projectID)
+	c := s.load(ledgerTable, jobLabels("ledger"))
+	c.Load.WriteDisposition = "WRITE_EMPTY"
+	stem := fmt.Sprintf("ledger_%d", t.CreationTime)
+	_, err = s.loadJob(ctx, stem, c, func() io.Reader { return strings.NewReader(line) })
+	var f *jobFailure
+	if errors.As(err, &f) && f.reason == "duplicate" {
+		return nil
+	}
+	return s.classify("create the ledger", err)
+}
+
+// claimTries is how often a claim is made again because another one came between.
+const claimTries = 10
+
+// claim makes the run's pipeline the holder of the target with the run's fence, and
+// returns its last committed run. No attempt with an older fence can commit from
+// then on.
+func (s *service) claim(ctx context.Context, run sdk.Run) (sdk.LastRun, error) {
+	for range claimTries {
+		l, err := s.readLedger(ctx)
+		if err != nil {
+			return sdk.LastRun{}, err
+		}
+		if l == nil {
+			if err := s.createLedger(ctx, run.ProjectID); err != nil {
+				return sdk.LastRun{}, err
+			}
+			continue
+		}
+		if err := l.admit(run); err != nil {
+			return sdk.LastRun{}, err
+		}
+		mine := l.of(run)
+		if mine.fence == run.Fence && mine.holder == run.Content && mine.pipeline == run.Pipeline && !mine.former {
+			return mine.last, nil // claimed by an earlier request, whose answer was lost
+		}
+		stem := fmt.Sprintf("claim_%s_v%d", attemptName(run), l.lock.version)
+		_, err = s.run(ctx, stem, claimLimit, func() *bq.JobConfiguration {
+			return s.script(s.claimStatement(l, run), runLabels(run, "claim"))
+		})
+		if err != nil && !isOvertaken(err) {
+			return sdk.LastRun{}, s.classify("claim "+eventsTable, err)
+		}
+		// The next turn reads the ledger again, whichever claim was first.
+	}
+	return sdk.LastRun{}, sdk.Retryable(fmt.Errorf("the ledger %s keeps changing: other writers were faster in every attempt", ledgerTable), 0)
+}
+
+// admit returns the error of a run that must not claim the target.
+func (l *ledger) admit(run sdk.Run) error {
+	mine, known := l.entries[run.PipelineID]
+	switch {
+	case l.lock.projectID != run.ProjectID:
+		return sdk.Configuration(fmt.Errorf("the dataset holds the events of project %d", l.lock.projectID), "give each project a dataset of its own")
+	case mine.fence > run.Fence:
+		return fenced(mine.fence, run.Fence)
+	case run.Adopt:
+		return nil
+	case known && mine.former:
+		return sdk.Configuration(fmt.Errorf("another pipeline has adopted the table %s", eventsTable), "set adopt = true to let both write, or use another dataset")
+	case known:
+		return nil
+	}
+	for _, e := range l.entries {
+		if !e.former {
+			return sdk.Configuration(fmt.Errorf("the table %s is held by pipeline %s (id %s)", eventsTable, e.pipeline, e.pipelineID),
+				"set adopt = true to take it over, or use another dataset")
+		}
+	}
+	return nil
+}
+
+func fenced(theirs, ours int64) error {
+	return sdk.Fenced(fmt.Errorf("a newer attempt holds the target: fence %d, this one has %d", theirs, ours))
+}
+
+// overtaken is the text of the assertions that fail when another attempt was faster.
+const overtaken = "penstock: the ledger has changed"
+
+// isOvertaken reports whether a script has ended at such an assertion.
+func isOvertaken(err error) bool {
+	var f *jobFailure
+	return errors.As(err, &f) && strings.Contains(f.message, overtaken)
+}
+
+// claimStatement changes the ledger on condition that it is as l.
+func (s *service) claimStatement(l *ledger, run sdk.Run) statement {
+	table := s.config.quoted(ledgerTable)
+	_, known := l.entries[run.PipelineID]
+	lines := []string{
+		"BEGIN TRANSACTION;",
+		"UPDATE " + table + " SET version = version + 1, updated_at = CURRENT_TIMESTAMP() WHERE pipeline_id = '' AND version = @version;",
+		"ASSERT @@row_count = 1 AS '" + overtaken + "';",
+	}
+	parameters := []*bq.QueryParameter{
+		parameter("version", l.lock.version), parameter("pipeline_id", run.PipelineID), parameter("pipeline", run.Pipeline),
+		parameter("fence", run.Fence), parameter("content", run.Content),
+	}
+	if known {
+		lines = append(lines, "UPDATE "+table+" SET pipeline = @pipeline, fence = @fence, holder = @content, former = FALSE, updated_at = CURRENT_TIMESTAMP() WHERE pipeline_id = @pipeline_id;")
+	} else {
+		lines = append(lines, "INSERT INTO "+table+" ("+names(ledgerColumns)+") VALUES (@pipeline_id, @pipeline, @project_id, 0, @fence, @content, FALSE, 0, '', '', CURRENT_TIMESTAMP());")
+		parameters = append(parameters, parameter("project_id", run.ProjectID))
+	}
+	if run.Adopt && !known {
+		lines = append(lines, "UPDATE "+table+" SET former = TRUE WHERE pipeline_id NOT IN ('', @pipeline_id);")
+	}
+	lines = append(lines, "COMMIT TRANSACTION;")
+	return statement{strings.Join(lines, "\n"), parameters}
+}
+
+// jobLabels are the labels of a job that belongs to no run.
+func jobLabels(purpose string) map[string]string {
+	return map[string]string{"penstock": label(purpose)}
+}
+
+// runLabels are the labels of a run's job.
+func runLabels(run sdk.Run, purpose string) map[string]string {
+	return map[string]string{
+		"penstock": label(purpose), "penstock_pipeline": label(run.Pipeline), "penstock_pipeline_id": label(run.PipelineID),
+		"penstock_run": strconv.FormatInt(run.Number, 10), "penstock_fence": strconv.FormatInt(run.Fence, 10),
+	}
+}
+
+// logRow are the values of a row of the export log.
+type logRow struct {
+	run       sdk.Run
+	table     string
+	from, to  string
+	started   time.Time
+	exported  uint64
+	rejected  uint64
+	changed   string // JSON object
+	stagedIn  string // staging table; empty: there are no rows
+	receiptOf string // receipt as JSON
+}
+
+// parameters returns the parameters of insertLog.
+func (r logRow) parameters() []*bq.QueryParameter {
+	return []*bq.QueryParameter{
+		parameter("export_id", exportID(r.run)), parameter("pipeline", r.run.Pipeline), parameter("data_source", r.run.Stream.String()),
+		parameter("table_name", r.table), parameter("from_date", r.from), parameter("to_date", r.to), parameter("started_at", r.started),
+		parameter("row_total", int64(r.exported)), parameter("rejected", int64(r.rejected)), parameter("changed", r.changed), parameter("content", r.run.Content),
+	}
+}
+
+// exportID names a run in the export log.
+func exportID(run sdk.Run) string {
+	return fmt.Sprintf("%s-%s-%08d", run.Pipeline, run.PipelineID, run.Number)
+}
+
+// logValues are the values of a row of the export log, in the order of its columns.
+const logValues = "@export_id, @pipeline, @data_source, @table_name, CAST(NULLIF(@from_date, '') AS DATE), CAST(NULLIF(@to_date, '') AS DATE), @started_at, CURRENT_TIMESTAMP(), @row_total, 'succeeded', @rejected, PARSE_JSON(@changed), @content"
+
+// insertLog is the statement that adds a row to the export log.
+func (s *service) insertLog() string {
+	return "INSERT INTO " + s.config.quoted(exportLog) + " (" + names(logColumns) + ") VALUES (" + logValues + ");"
+}
+
+// insertLogOnce is the same for a run that may be in the log.
+func (s *service) insertLogOnce() string {
+	table := s.config.quoted(exportLog)
+	return "INSERT INTO " + table + " (" + names(logColumns) + ") SELECT " + logValues +
+		" FROM (SELECT 1) WHERE NOT EXISTS (SELECT 1 FROM " + table + " WHERE export_id = @export_id AND content = @content);"
+}
+
+// commitStatement is the script that commits a run of events: the ledger first,
+// whose update conflicts with every other attempt, then the rows, the export log.
+func (s *service) commitStatement(r logRow) statement {
+	table := s.config.quoted(ledgerTable)
+	lines := []string{
+		"BEGIN TRANSACTION;",
+		"UPDATE " + table + " SET version = version + 1, run = IF(pipeline_id = '', run, @run), content = IF(pipeline_id = '', content, @content), receipt = IF(pipeline_id = '', receipt, @receipt), updated_at = CURRENT_TIMESTAMP()" +
+			" WHERE pipeline_id = '' OR (pipeline_id = @pipeline_id AND fence = @fence AND holder = @content AND run < @run AND former = FALSE);",
+		"ASSERT @@row_count = 2 AS '" + overtaken + "';",
+	}
+	if r.stagedIn != "" {
+		columns := names(columnsOf(sdk.Events))
+		lines = append(lines,
+			"INSERT INTO "+s.config.quoted(eventsTable)+" (_PARTITIONTIME, "+columns+") SELECT _PARTITIONTIME, "+columns+" FROM "+s.config.quoted(r.stagedIn)+";",
+			"ASSERT @@row_count = @row_total AS 'penstock: the staging table has another number of rows than were sent';")
+	}
+	lines = append(lines, s.insertLog(), "COMMIT TRANSACTION;")
+	return statement{strings.Join(lines, "\n"), append(r.parameters(),
+		parameter("run", r.run.Number), parameter("receipt", r.receiptOf), parameter("pipeline_id", r.run.PipelineID), parameter("fence", r.run.Fence))}
+}

@@ -1,0 +1,86 @@
+package bigquery
+
+import (
+	"context"
+	"io"
+	"time"
+
+	bq "google.golang.org/api/bigquery/v2"
+	"google.golang.org/api/googleapi"
+)
+
+const (
+	// chunkSize is the size of one request of a resumable upload, in bytes.
+	chunkSize = 4 << 20
+	// chunkTimeout bounds one request of a resumable upload, chunkDeadline the request
+	// with its retries.
+	chunkTimeout  = time.Minute
+	chunkDeadline = 2 * time.Minute
+	// uploadLimit bounds the upload of one part.
+	uploadLimit = 2 * time.Hour
+)
+
+// load returns the configuration of a job that appends NDJSON to a table, which must
+// exist. One bad line fails the job as a whole.
+func (s *service) load(table string, labels map[string]string) *bq.JobConfiguration {
+	return &bq.JobConfiguration{
+		Labels: labels,
+		Load: &bq.JobConfigurationLoad{
+			DestinationTable: s.tableReference(table), SourceFormat: "NEWLINE_DELIMITED_JSON", Encoding: "UTF-8",
+			CreateDisposition: "CREATE_NEVER", WriteDisposition: "WRITE_APPEND",
+		},
+	}
+}
+
+// loadJob loads the bytes of open to its end, and returns the job. open is called for
+// each try. A try whose outcome is not known keeps its id, so that the bytes cannot
+// be loaded twice; after a job that has failed the next try has a new one.
+func (s *service) loadJob(ctx context.Context, stem string, c *bq.JobConfiguration, open func() io.Reader) (*bq.Job, error) {
+	stem, err := s.inScope(ctx, stem)
+	if err != nil {
+		return nil, err
+	}
+	pause := firstPause
+	for try, n := 1, 1; ; try++ {
+		id := jobID(stem, n)
+		err := s.start(ctx, id, c, open())
+		var j *bq.Job
+		if err == nil {
+			j, err = s.end(ctx, id, loadLimit)
+		}
+		again := err != nil && isTransient(err)
+		if f := failureOfBoth(j, err); f != nil {
+			n++
+			again, err = f.mayPass(), f
+		}
+		if err == nil {
+			return j, nil
+		}
+		if !again || try == maxJobTries {
+			return nil, err
+		}
+		if err := s.sleep(ctx, pause); err != nil {
+			return nil, err
+		}
+		pause = min(2*pause, longestPause)
+	}
+}
+
+// start uploads the bytes of a load job, once. nil means that the job exists.
+func (s *service) start(ctx context.Context, id string, c *bq.JobConfiguration, data io.Reader) error {
+	location, err := s.place(ctx)
+	if err != nil {
+		return err
+	}
+	api, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	sending, cancel := context.WithTimeout(ctx, uploadLimit)
+	defer cancel()
+	_, err = api.Jobs.Insert(s.config.Project, &bq.Job{Configuration: c, JobReference: s.reference(id, location)}).
+		Media(data, googleapi.ContentType("application/octet-stream"), googleapi.ChunkSize(chunkSize),
+			googleapi.ChunkTransferTimeout(chunkTimeout), googleapi.ChunkRetryDeadline(chunkDeadline)).
+		Context(sending).Do()
+	return s.submitted(ctx, id, err)
+}

@@ -1,0 +1,367 @@
+package bigquery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	bq "google.golang.org/api/bigquery/v2"
+
+	"github.com/penstock-io/penstock/sdk"
+)
+
+// The labels of a replaced set's view. They are its record: the query and they
+// change in one request, on condition of the view's version.
+const (
+	labelProject    = "penstock_project"
+	labelPipeline   = "penstock_pipeline"
+	labelPipelineID = "penstock_pipeline_id"
+	labelFence      = "penstock_fence"
+	labelHolder     = "penstock_holder"  // content of the run that holds the fence
+	labelRun        = "penstock_run"     // last committed run
+	labelContent    = "penstock_content" // of the last committed run
+	labelRows       = "penstock_rows"    // of the last committed run
+	// labelFormer begins the label of a pipeline whose set was adopted, with its last
+	// run and content.
+	labelFormer = "penstock_former_"
+)
+
+// setRecord is the record in a view's labels.
+type setRecord struct {
+	projectID            int64
+	pipeline, pipelineID string
+	fence                int64
+	holder               string
+	last                 sdk.LastRun
+	former               map[string]sdk.LastRun // by pipeline id
+}
+
+// parseRecord reads the record of a view. A view without labels has the zero value.
+func parseRecord(labels map[string]string) setRecord {
+	number := func(name string) int64 {
+		n, err := strconv.ParseInt(labels[name], 10, 64)
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+	r := setRecord{
+		projectID: number(labelProject), pipeline: labels[labelPipeline], pipelineID: labels[labelPipelineID], fence: number(labelFence),
+		holder: labels[labelHolder], last: sdk.LastRun{Number: number(labelRun), Content: labels[labelContent]}, former: make(map[string]sdk.LastRun),
+	}
+	for name, value := range labels {
+		if id, ok := strings.CutPrefix(name, labelFormer); ok {
+			run, content, _ := strings.Cut(value, "-")
+			n, err := strconv.ParseInt(run, 10, 64)
+			if err == nil {
+				r.former[id] = sdk.LastRun{Number: n, Content: content}
+			}
+		}
+	}
+	return r
+}
+
+// lastOf returns the last run of a pipeline.
+func (r setRecord) lastOf(id string) sdk.LastRun {
+	if id == r.pipelineID {
+		return r.last
+	}
+	return r.former[id]
+}
+
+// admit returns the error of a run that must not claim the set.
+func (r setRecord) admit(view string, run sdk.Run) error {
+	switch {
+	case r.projectID != 0 && r.projectID != run.ProjectID:
+		return sdk.Configuration(fmt.Errorf("the dataset holds the data of project %d", r.projectID), "give each project a dataset of its own")
+	case r.pipelineID == "" || r.pipelineID == run.PipelineID:
+		if r.fence > run.Fence {
+			return fenced(r.fence, run.Fence)
+		}
+		return nil
+	case !run.Adopt:
+		return sdk.Configuration(fmt.Errorf("the view %s is held by pipeline %s (id %s)", view, r.pipeline, r.pipelineID),
+			"set adopt = true to take it over, or use another dataset")
+	}
+	return nil
+}
+
+// claimLabels are the changes of the labels with which a run claims the set.
+func (r setRecord) claimLabels(run sdk.Run) map[string]string {
+	last := r.lastOf(run.PipelineID)
+	labels := map[string]string{
+		labelProject: strconv.FormatInt(run.ProjectID, 10), labelPipeline: label(run.Pipeline), labelPipelineID: label(run.PipelineID),
+		labelFence: strconv.FormatInt(run.Fence, 10), labelHolder: label(run.Content),
+		labelRun: strconv.FormatInt(last.Number, 10), labelContent: label(last.Content),
+	}
+	if r.pipelineID != "" && r.pipelineID != run.PipelineID {
+		labels[labelFormer+label(r.pipelineID)] = label(fmt.Sprintf("%d-%s", r.last.Number, r.last.Content))
+	}
+	return labels
+}
+
+// setTries is how often a view is read and changed again because its version was
+// another one.
+const setTries = 10
+
+// openSet claims the view of a replaced set for a run.
+func (d *destination) openSet(ctx context.Context, run sdk.Run) (sdk.LastRun, error) {
+	view := viewName(dataTable(run.Stream))
+	for range setTries {
+		t, err := d.ensureView(ctx, run.Stream)
+		if err != nil {
+			return sdk.LastRun{}, err
+		}
+		r := parseRecord(t.Labels)
+		if err := r.admit(view, run); err != nil {
+			return sdk.LastRun{}, err
+		}
+		claimed := r.fence == run.Fence && r.holder == label(run.Content) && r.pipelineID == label(run.PipelineID)
+		if !claimed {
+			t, err = d.patch(ctx, view, &bq.Table{Labels: r.claimLabels(run)}, t.Etag)
+			if hasCode(err, http.StatusPreconditionFailed) {
+				continue // another writer was faster, or this one, whose answer was lost
+			}
+			if err != nil {
+				return sdk.LastRun{}, d.classify("claim "+view, err)
+			}
+		}
+		d.completeLog(ctx, run, r, t)
+		d.begin(run).view = t
+		return r.lastOf(run.PipelineID), nil
+	}
+	return sdk.LastRun{}, sdk.Retryable(fmt.Errorf("the view %s keeps changing: other writers were faster in every attempt", view), 0)
+}
+
+// ensureView returns the view of a replaced set. A new one shows a table without
+// rows.
+func (d *destination) ensureView(ctx context.Context, stream sdk.Stream) (*bq.Table, error) {
+	name := viewName(dataTable(stream))
+	found, err := d.getTable(ctx, name)
+	if err != nil || found != nil {
+		return found, err
+	}
+	empty := dataTable(stream) + "_empty"
+	if _, err := d.ensureTable(ctx, d.table(empty, columnsOf(stream), "What "+name+" shows before the first run.")); err != nil {
+		return nil, err
+	}
+	view := d.table(name, nil, "")
+	view.View = viewOf(d.setQuery(stream, empty))
+	created, err := d.createTable(ctx, view)
+	if err != nil {
+		return nil, err
+	}
+	return d.settle(ctx, created)
+}
+
+// setQuery is the query of a view that shows a table of a set.
+func (s *service) setQuery(stream sdk.Stream, table string) string {
+	return "SELECT " + names(columnsOf(stream)) + " FROM " + s.config.quoted(table)
+}
+
+// commitSet switches the view to the attempt's table.
+func (d *destination) commitSet(ctx context.Context, a *attempt, receipt sdk.Receipt) error {
+	row, err := totals(a.run, a.table, a.started, receipt)
+	if err != nil {
+		return err
+	}
+	if err := d.keepTable(ctx, a); err != nil {
+		return err
+	}
+	if err := d.switchView(ctx, a, row); err != nil {
+		return err
+	}
+	d.log.Info("run committed", "pipeline", a.run.Pipeline, "run", a.run.Number, "rows", row.exported, "table", a.table,
+		"load_jobs", a.loaded.jobs, "bytes_loaded", a.loaded.bytes)
+	// The run is committed. The next run repeats the steps below if they fail.
+	if err := d.logSet(ctx, row); err != nil {
+		d.log.Warn("the export log has no row for a run yet; will retry with the next run", "run", a.run.Number, "error", err)
+	}
+	if err := d.dropGenerations(ctx, a); err != nil {
+		d.log.Warn("earlier tables were not dropped; will retry with the next run", "error", err)
+	}
+	return nil
+}
+
+// keepTable removes the expiration of the attempt's table, before readers see it.
+func (d *destination) keepTable(ctx context.Context, a *attempt) error {
+	_, err := d.patch(ctx, a.table, &bq.Table{NullFields: []string{"ExpirationTime"}}, "")
+	if isNotFound(err) {
+		return sdk.Retryable(fmt.Errorf("the table %s was deleted", a.table), 0)
+	}
+	return d.classify("keep table "+a.table, err)
+}
+
+// switchView makes the view show the attempt's table, if it still holds the fence.
+func (d *destination) switchView(ctx context.Context, a *attempt, row logRow) error {
+	name := viewName(dataTable(a.run.Stream))
+	change := &bq.Table{
+		View: viewOf(d.setQuery(a.run.Stream, a.table)),
+		Labels: map[string]string{
+			labelRun: strconv.FormatInt(a.run.Number, 10), labelContent: label(a.run.Content), labelRows: strconv.FormatUint(row.exported, 10),
+		},
+	}
+	etag := a.view.Etag
+	for range setTries {
+		_, err := d.patch(ctx, name, change, etag)
+		if err == nil {
+			return nil
+		}
+		t, readErr := d.getTable(ctx, name)
+		if readErr != nil {
+			return errors.Join(d.classify("switch "+name, err), readErr)
+		}
+		if t == nil {
+			return sdk.Permanent(fmt.Errorf("switch %s: the view was deleted", name))
+		}
+		r := parseRecord(t.Labels)
+		if done, err := r.holds(a.run); done || err != nil {
+			return err
+		}
+		if !hasCode(err, http.StatusPreconditionFailed) {
+			return d.classify("switch "+name, err)
+		}
+		etag = t.Etag // a person has changed the view; the fence is still this attempt's
+	}
+	return sdk.Retryable(fmt.Errorf("the view %s keeps changing", name), 0)
+}
+
+// holds reports whether a run is committed. Its error is that of an attempt that no
+// longer holds the set.
+func (r setRecord) holds(run sdk.Run) (bool, error) {
+	if r.pipelineID != label(run.PipelineID) {
+		return false, sdk.Configuration(fmt.Errorf("pipeline %s (id %s) has adopted the set", r.pipeline, r.pipelineID), "set adopt = true to take it back, or use another dataset")
+	}
+	if r.fence > run.Fence {
+		return false, fenced(r.fence, run.Fence) // also if the newer attempt has committed the run
+	}
+	if done, err := r.last.Holds(run); done || err != nil {
+		return done, err
+	}
+	if r.fence == run.Fence && r.holder != label(run.Content) {
+		return false, sdk.Fenced(fmt.Errorf("another host holds the set with the same fence, %d, and other rows", run.Fence))
+	}
+	return false, nil
+}
+
+// setStatus reads the state of a run from the view's labels.
+func (d *destination) setStatus(ctx context.Context, run sdk.Run) (sdk.Status, error) {
+	t, err := d.getTable(ctx, viewName(dataTable(run.Stream)))
+	if isMissingDataset(err) {
+		return sdk.Status{State: sdk.Absent}, nil
+	}
+	if err != nil || t == nil {
+		return sdk.Status{State: sdk.Absent}, err
+	}
+	r := parseRecord(t.Labels)
+	s := sdk.Status{Last: r.lastOf(run.PipelineID)}
+	if r.pipelineID == label(run.PipelineID) {
+		s.Fence = r.fence
+	}
+	return s, nil
+}
+
+// logSet adds a row to the export log. The id of its job is that of the run, so that
+// it is added once.
+func (d *destination) logSet(ctx context.Context, row logRow) error {
+	_, err := d.run(ctx, logStem(row.run), claimLimit, func() *bq.JobConfiguration {
+		return d.script(statement{d.insertLogOnce(), row.parameters()}, runLabels(row.run, "log"))
+	})
+	return d.classify("add to "+exportLog, err)
+}
+
+// logStem names the jobs that add a run of a set to the export log, for every attempt
+// alike.
+func logStem(run sdk.Run) string {
+	return fmt.Sprintf("log_%s_%08d_%s", run.PipelineID, run.Number, short(run.Content))
+}
+
+// completeLog adds the last committed run to the export log if the attempt that
+// committed it ended before it did.
+func (d *destination) completeLog(ctx context.Context, run sdk.Run, r setRecord, view *bq.Table) {
+	if r.pipelineID != label(run.PipelineID) || r.last.Number == 0 {
+		return
+	}
+	committed := run
+	committed.Number, committed.Content = r.last.Number, r.last.Content
+	stem, err := d.inScope(ctx, logStem(committed))
+	if err != nil {
+		return
+	}
+	_, err = d.job(ctx, jobID(stem, 1))
+	if !isNotFound(err) {
+		return
+	}
+	rows, parseErr := strconv.ParseUint(view.Labels[labelRows], 10, 64)
+	if parseErr != nil {
+		return
+	}
+	err = d.logSet(ctx, logRow{run: committed, table: shownTable(view), started: time.UnixMilli(int64(view.LastModifiedTime)), exported: rows, changed: "{}"})
+	if err != nil {
+		d.log.Warn("the export log has no row for a run yet; will retry with the next run", "run", committed.Number, "error", err)
+	}
+}
+
+// shownTable returns the table that a view of a set shows.
+func shownTable(view *bq.Table) string {
+	if view.View == nil {
+		return ""
+	}
+	query := strings.TrimSuffix(strings.TrimSpace(view.View.Query), "`")
+	return query[strings.LastIndexByte(query, '.')+1:]
+}
+
+// generation is a table of a replaced set.
+type generation struct {
+	name string
+	run  int64
+}
+
+// dropGenerations deletes tables of earlier runs of the pipeline, except the latest
+// keep_generations of them. Tables that expire belong to attempts, and are left to
+// their expiration.
+func (d *destination) dropGenerations(ctx context.Context, a *attempt) error {
+	var earlier []generation
+	set := dataTable(a.run.Stream)
+	err := d.listTables(ctx, func(t *bq.TableListTables) {
+		id, run, ok := parseGeneration(set, t.TableReference.TableId)
+		if ok && id == a.run.PipelineID && run < a.run.Number && t.ExpirationTime == 0 {
+			earlier = append(earlier, generation{t.TableReference.TableId, run})
+		}
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(earlier, func(x, y generation) int { return strings.Compare(y.name, x.name) })
+	for _, g := range earlier[min(len(earlier), d.config.KeepGenerations):] {
+		if err := d.deleteTable(ctx, g.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listTables calls yield for each table of the dataset.
+func (s *service) listTables(ctx context.Context, yield func(*bq.TableListTables)) error {
+	for token := ""; ; {
+		var page *bq.TableList
+		err := s.call(ctx, func(ctx context.Context, api *bq.Service) (err error) {
+			page, err = api.Tables.List(s.config.Project, s.config.Dataset).PageToken(token).MaxResults(1000).Context(ctx).Do()
+			return err
+		})
+		if err != nil {
+			return s.classify("list the tables of dataset "+s.config.Dataset, err)
+		}
+		for _, t := range page.Tables {
+			yield(t)
+		}
+		if token = page.NextPageToken; token == "" {
+			return nil
+		}
+	}
+}

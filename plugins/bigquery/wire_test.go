@@ -1,0 +1,209 @@
+package bigquery
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	bq "google.golang.org/api/bigquery/v2"
+
+	"github.com/penstock-io/penstock/sdk/protocol"
+)
+
+// wire is a service that answers as a test says.
+type wire struct {
+	*service
+	mu       sync.Mutex
+	requests []string // method and path
+}
+
+// newWire starts a server whose answers are those of handle; it is called with the
+// number of the request for its path, from 1.
+func newWire(t *testing.T, handle func(n int, r *http.Request) (status int, body any)) *wire {
+	t.Helper()
+	w := &wire{}
+	seen := map[string]int{}
+	listening := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.mu.Lock()
+		key := r.Method + " " + r.URL.Path
+		seen[key]++
+		n := seen[key]
+		w.requests = append(w.requests, key+"?"+r.URL.RawQuery)
+		w.mu.Unlock()
+		status, body := handle(n, r)
+		rw.Header().Set("Content-Type", "application/json")
+		rw.WriteHeader(status)
+		_ = json.NewEncoder(rw).Encode(body)
+	}))
+	t.Cleanup(listening.Close)
+	w.service = newService(config{Project: "acme", Dataset: "d", Endpoint: listening.URL}, nil)
+	w.location, w.scope = region, "s"
+	w.sleep = func(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+	return w
+}
+
+func apiError(status int, reason, message string) (int, any) {
+	return status, map[string]any{"error": map[string]any{
+		"code": status, "message": message, "errors": []any{map[string]any{"reason": reason, "message": message, "domain": "global"}},
+	}}
+}
+
+func jobState(state, reason, message string) (int, any) {
+	status := map[string]any{"state": state}
+	if reason != "" {
+		status["errorResult"] = map[string]any{"reason": reason, "message": message}
+	}
+	return http.StatusOK, map[string]any{"jobReference": map[string]any{"projectId": "acme", "jobId": "j_t1", "location": region}, "status": status}
+}
+
+func (w *wire) script1(ctx context.Context) error {
+	_, err := w.run(ctx, "j", scriptLimit, func() *bq.JobConfiguration { return w.script(statement{text: "SELECT 1"}, nil) })
+	return w.classify("run", err)
+}
+
+// B5: a job that is done with an error has ended, whatever the reason. It is tried by
+// new ids for a bounded number of times, and the error is for the host to retry.
+func TestAJobThatFailsHasEnded(t *testing.T) {
+	w := newWire(t, func(_ int, r *http.Request) (int, any) {
+		if r.Method == http.MethodPost {
+			return jobState("PENDING", "", "")
+		}
+		return jobState("DONE", "internalError", "An internal error occurred and the request could not be completed.")
+	})
+	err := w.script1(t.Context())
+	if protocol.ClassOf(err) != protocol.Retryable || !strings.Contains(fmt.Sprint(err), "internal error occurred") {
+		t.Errorf("class %v of %v", protocol.ClassOf(err), err)
+	}
+	if len(w.requests) != 2*maxJobTries {
+		t.Errorf("%d requests: %q", len(w.requests), w.requests)
+	}
+	for i := range maxJobTries {
+		if want := fmt.Sprintf("GET /bigquery/v2/projects/acme/jobs/s_j_t%d?", i+1); !strings.HasPrefix(w.requests[2*i+1], want) || !strings.Contains(w.requests[2*i+1], "location="+region) {
+			t.Errorf("request %s, want %s with the location", w.requests[2*i+1], want)
+		}
+	}
+}
+
+// A job that fails for good is not tried again.
+func TestAJobThatFailsForGood(t *testing.T) {
+	w := newWire(t, func(_ int, r *http.Request) (int, any) {
+		return jobState("DONE", "invalidQuery", "Syntax error: Unexpected identifier")
+	})
+	if err := w.script1(t.Context()); protocol.ClassOf(err) != protocol.Permanent || len(w.requests) != 2 {
+		t.Errorf("class %v of %v, %d requests", protocol.ClassOf(err), err, len(w.requests))
+	}
+}
+
+// B16: a refusal of the question for a job's state does not make the job fail.
+func TestARefusedQuestionIsAskedAgain(t *testing.T) {
+	w := newWire(t, func(n int, r *http.Request) (int, any) {
+		switch {
+		case r.Method == http.MethodPost:
+			return jobState("RUNNING", "", "")
+		case n <= 3:
+			return apiError(http.StatusTooManyRequests, "rateLimitExceeded", "Exceeded rate limits")
+		}
+		return jobState("DONE", "", "")
+	})
+	if err := w.script1(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// B14: changes of metadata that come too fast are absorbed with pauses, and a table
+// that needs no change is not changed.
+func TestMetadataThatIsChangedTooFast(t *testing.T) {
+	w := newWire(t, func(n int, r *http.Request) (int, any) {
+		if r.Method == http.MethodPatch && n < maxTries {
+			return apiError(http.StatusForbidden, "rateLimitExceeded", "Exceeded rate limits: too many table update operations for this table. For more information, see …")
+		}
+		return http.StatusOK, map[string]any{"tableReference": map[string]any{"tableId": "t"}, "etag": "e"}
+	})
+	var pauses time.Duration
+	w.sleep = func(_ context.Context, d time.Duration) error { pauses += d; return nil }
+	if _, err := w.patch(t.Context(), "t", &bq.Table{Labels: map[string]string{"a": "b"}}, ""); err != nil {
+		t.Error(err)
+	}
+	if pauses < 10*time.Second {
+		t.Errorf("the pauses are %s in all, and the limit is for 10 s", pauses)
+	}
+	before := len(w.requests)
+	if _, err := w.ensureTable(t.Context(), w.table("t", nil, "")); err != nil || len(w.requests) != before+1 {
+		t.Errorf("%v, requests %q", err, w.requests[before:])
+	}
+}
+
+// Defaults of the dataset that would delete rows are taken off a new table.
+func TestExpirationsAreTakenOff(t *testing.T) {
+	var change map[string]any
+	w := newWire(t, func(_ int, r *http.Request) (int, any) {
+		table := map[string]any{"tableReference": map[string]any{"tableId": "t"}}
+		switch r.Method {
+		case http.MethodGet:
+			return apiError(http.StatusNotFound, "notFound", "Not found: Table acme:d.t")
+		case http.MethodPost:
+			table["expirationTime"], table["timePartitioning"] = "1900000000000", map[string]any{"type": "DAY", "expirationMs": "86400000"}
+		default:
+			if err := json.NewDecoder(r.Body).Decode(&change); err != nil {
+				t.Error(err)
+			}
+		}
+		return http.StatusOK, table
+	})
+	if _, err := w.ensureTable(t.Context(), w.table("t", nil, "")); err != nil {
+		t.Fatal(err)
+	}
+	partitioning, _ := change["timePartitioning"].(map[string]any)
+	for _, c := range []struct {
+		in   map[string]any
+		name string
+	}{{change, "expirationTime"}, {partitioning, "expirationMs"}} {
+		if v, found := c.in[c.name]; !found || v != nil {
+			t.Errorf("%s is not removed: %v", c.name, change)
+		}
+	}
+}
+
+// A service that never answers holds a call no longer than its context.
+func TestAServiceThatNeverAnswers(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	w := newWire(t, func(_ int, r *http.Request) (int, any) {
+		_, _ = io.Copy(io.Discard, r.Body) // the server notices that the client has gone only behind the body
+		cancel()
+		<-r.Context().Done()
+		return http.StatusOK, nil
+	})
+	if err := w.script1(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want that it was cancelled", err)
+	}
+}
+
+// A job that outlives its limit leaves the run in doubt, and is not begun again.
+func TestAJobThatTakesTooLong(t *testing.T) {
+	w := newWire(t, func(_ int, r *http.Request) (int, any) { return jobState("RUNNING", "", "") })
+	err := w.script1(t.Context())
+	var unfinished errUnfinished
+	if protocol.ClassOf(err) != protocol.Retryable || !errors.As(err, &unfinished) {
+		t.Errorf("class %v of %v", protocol.ClassOf(err), err)
+	}
+	posts := 0
+	for _, r := range w.requests {
+		if strings.HasPrefix(r, "POST") {
+			posts++
+		}
+	}
+	if posts != 1 {
+		t.Errorf("%d jobs were begun", posts)
+	}
+	if running, err := w.unfinished(t.Context(), "j"); err != nil || !running {
+		t.Errorf("unfinished: %v, %v", running, err)
+	}
+}

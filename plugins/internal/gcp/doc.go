@@ -1,0 +1,7 @@
+// Package gcp gets credentials for Google's services: of a key file, of the
+// machine (application default credentials), or of a service account that either
+// may act as. Destinations at Google use it.
+//
+// It finds credentials and tells why they were refused. It knows no service, and
+// retries nothing; its transport bounds connecting and waiting for an answer.
+package gcp
