@@ -581,7 +581,11 @@ func convert(f *bq.TableFieldSchema, value []byte) (*string, error) {
 	}
 	quoted := value[0] == '"'
 	if quoted {
-		if err := json.Unmarshal(value, &text); err != nil {
+		canonical, err := googlesql.CanonicalJSON(value, true) // refuses lone surrogates
+		if err == nil {
+			err = json.Unmarshal(canonical, &text)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
