@@ -155,7 +155,7 @@ func (r *round) landed(err error) {
 func (s *Source) width() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, _, known := s.schedule.average(); !known {
+	if _, known := s.schedule.average(); !known {
 		return 1
 	}
 	return parallel

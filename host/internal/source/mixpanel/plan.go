@@ -1,7 +1,9 @@
 package mixpanel
 
 import (
+	"cmp"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/journal"
@@ -206,22 +208,19 @@ func (s *schedule) extend(q *Query, d, today journal.Day, now time.Time) {
 	}
 }
 
-// average returns the mean of the days that were pulled after their end; ok is false
-// if there is none.
-func (s *schedule) average() (bytes, millis int64, ok bool) {
-	var n, sum, time int64
+// average returns the mean size of the days that were pulled after their end; ok is
+// false if there is none.
+func (s *schedule) average() (bytes int64, ok bool) {
+	var n, sum int64
 	for d, state := range s.days {
-		if state.Pulled < s.begins(d+1).UnixMilli() {
-			continue
+		if state.Pulled >= s.begins(d+1).UnixMilli() {
+			n, sum = n+1, sum+state.Bytes
 		}
-		n++
-		sum += state.Bytes
-		time += state.Millis
 	}
 	if n == 0 {
-		return 0, 0, false
+		return 0, false
 	}
-	return sum / n, time / n, true
+	return sum / n, true
 }
 
 // size is about how many bytes a day has; ok is false if no day is known.
@@ -229,21 +228,39 @@ func (s *schedule) size(d journal.Day) (bytes int64, ok bool) {
 	if state, known := s.days[d]; known && state.Pulled >= s.begins(d+1).UnixMilli() {
 		return state.Bytes, true
 	}
-	bytes, _, ok = s.average()
-	return bytes, ok
+	return s.average()
 }
 
 // guess is how long a day takes while none is known.
 const guess = 5 * time.Second
 
-// takes is about how long a query takes.
-func (s *schedule) takes(q Query) time.Duration {
-	_, millis, ok := s.average()
-	each := time.Duration(millis) * time.Millisecond
-	if !ok {
-		each = guess
+// paceQueries is of how many queries the pace is the mean: the first ones, which are
+// under way alone, are soon not among them.
+const paceQueries = 2 * parallel
+
+// pace returns about how long a day takes, by the latest queries.
+func (s *schedule) pace() time.Duration {
+	var states []dayState
+	for d, state := range s.days {
+		if state.Pulled >= s.begins(d+1).UnixMilli() {
+			states = append(states, state)
+		}
 	}
-	return each * time.Duration(q.Days())
+	if len(states) == 0 {
+		return guess
+	}
+	slices.SortFunc(states, func(a, b dayState) int { return cmp.Compare(b.Pulled, a.Pulled) })
+	var sum, days int64
+	for i, queries := 0, 0; i < len(states); i++ {
+		if i == 0 || states[i].Pulled != states[i-1].Pulled {
+			queries++
+		}
+		if queries > paceQueries {
+			break
+		}
+		sum, days = sum+states[i].Millis, days+1
+	}
+	return time.Duration(sum/days) * time.Millisecond
 }
 
 // done notes that a query was carried out.
@@ -279,7 +296,8 @@ const maxForecast = 20_000
 // are known.
 func (s *schedule) forecast(now time.Time, budget *window) Forecast {
 	f := Forecast{Days: s.missing(now)}
-	plan, at := s.clone(), now
+	plan, at, pace := s.clone(), now, s.pace()
+	bytes, _ := s.average()
 	for plan.missing(at) > 0 {
 		q, due, ok := plan.next(at)
 		if !ok || f.Queries == maxForecast {
@@ -292,9 +310,8 @@ func (s *schedule) forecast(now time.Time, budget *window) Forecast {
 		at = budget.next(at)
 		budget.use(at)
 		sent := at
-		bytes, millis, _ := plan.average()
-		at = at.Add(plan.takes(q))
-		plan.done(q, dayState{Pulled: sent.UnixMilli(), Bytes: bytes, Millis: millis})
+		at = at.Add(pace * time.Duration(q.Days()))
+		plan.done(q, dayState{Pulled: sent.UnixMilli(), Bytes: bytes})
 		f.Queries++
 	}
 	f.At = at

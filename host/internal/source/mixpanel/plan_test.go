@@ -101,6 +101,112 @@ func TestHalfAYearIsCaughtUpAsPromised(t *testing.T) {
 	}
 }
 
+// slots carries out a schedule with several queries at once, until no day is missing,
+// in a simulated clock: a query has a stream of its own and is stored when it has come.
+// The time of each query counts as in Source.moves.
+type slots struct {
+	s         *schedule
+	w         *window
+	at        time.Time
+	size      func(journal.Day) int64
+	perSecond int64 // of one stream
+	flying    []simulated
+	ended     time.Time
+	queries   int
+}
+
+type simulated struct {
+	q           Query
+	asked, ends time.Time
+}
+
+// width is Source.width.
+func (x *slots) width() int {
+	if _, known := x.s.average(); !known {
+		return 1
+	}
+	return parallel
+}
+
+// begin sends a query if one is due and may be sent.
+func (x *slots) begin() bool {
+	q, due, ok := x.s.next(x.at)
+	if !ok || due.After(x.at) || len(x.flying) >= x.width() || x.w.next(x.at).After(x.at) {
+		return false
+	}
+	x.w.use(x.at)
+	x.s.claim(q, 1)
+	total := int64(0)
+	for d := q.From; d <= q.To; d++ {
+		total += x.size(d)
+	}
+	x.queries++
+	x.flying = append(x.flying, simulated{q, x.at, x.at.Add(time.Second + time.Duration(total)*time.Second/time.Duration(x.perSecond))})
+	return true
+}
+
+// land ends the query that ends first.
+func (x *slots) land() {
+	first := slices.MinFunc(x.flying, func(a, b simulated) int { return a.ends.Compare(b.ends) })
+	x.flying = slices.DeleteFunc(x.flying, func(f simulated) bool { return f == first })
+	x.at = first.ends
+	began := first.asked
+	if x.ended.After(began) {
+		began = x.ended
+	}
+	x.ended = x.at
+	x.s.claim(first.q, -1)
+	n := int64(first.q.Days())
+	x.s.done(first.q, dayState{Pulled: first.asked.UnixMilli(), Bytes: x.size(first.q.From), Millis: x.at.Sub(began).Milliseconds() / n})
+}
+
+// step sends a query, or lets the time pass until something happens.
+func (x *slots) step() {
+	if x.begin() {
+		return
+	}
+	free := x.w.next(x.at)
+	if len(x.flying) > 0 && (len(x.flying) >= x.width() || !free.After(x.at) || slices.ContainsFunc(x.flying, func(f simulated) bool { return f.ends.Before(free) })) {
+		x.land()
+		return
+	}
+	if !free.After(x.at) {
+		_, free, _ = x.s.next(x.at)
+	}
+	x.at = free
+}
+
+// With several queries at once the time that is promised, once each of them has been
+// at work, is kept within a tenth, whether the streams or the limits are what is slow.
+func TestThePromiseWithSeveralQueriesAtOnce(t *testing.T) {
+	t.Parallel()
+	const mib = 1 << 20
+	start := time.Date(2026, 6, 30, 9, 30, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		name      string
+		size      func(journal.Day) int64
+		perSecond int64
+		limits    Limits
+	}{
+		{"slow streams", func(d journal.Day) int64 { return (900 + int64(d%7)*30) * mib }, 4 * mib, testLimits},
+		{"fast streams", func(d journal.Day) int64 { return (900 + int64(d%7)*30) * mib }, 400 * mib, testLimits},
+		{"a low limit", func(d journal.Day) int64 { return (300 + int64(d%7)*10) * mib }, 10 * mib, Limits{PerHour: 12, PerSecond: 1}},
+	} {
+		x := &slots{s: newSchedule(t, "2026-01-01"), w: &window{limits: tt.limits}, at: start, size: tt.size, perSecond: tt.perSecond}
+		for x.queries < 4*parallel {
+			x.step()
+		}
+		began, promise := x.at, x.s.forecast(x.at, x.w.clone())
+		for x.s.missing(x.at) > 0 {
+			x.step()
+		}
+		took, promised := x.at.Sub(began), promise.At.Sub(began)
+		if promise.At.IsZero() || took > promised*110/100 || took < promised*90/100 {
+			t.Errorf("%s: it took %s, and %s was promised", tt.name, took, promised)
+		}
+	}
+}
+
 // The budget holds in every window of time.
 func TestTheBudgetIsKeptOverRestarts(t *testing.T) {
 	t.Parallel()
