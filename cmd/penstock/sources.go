@@ -64,11 +64,11 @@ func pullState(p host.PullStatus) string {
 	case p.InFlight != "":
 		return fmt.Sprintf("pulls %s, %s so far", p.InFlight, size(p.Fetched))
 	case p.Missing == 0:
-		return fmt.Sprintf("caught up; next: %s at %s", p.Next, utc(p.NextAt))
+		return fmt.Sprintf("caught up; next: %s at %s UTC", p.Next, utc(p.NextAt))
 	case p.CaughtUpAt == nil:
 		return many(int64(p.Missing), "day") + " missing"
 	}
-	return fmt.Sprintf("%s missing, until about %s", many(int64(p.Missing), "day"), utc(*p.CaughtUpAt))
+	return fmt.Sprintf("%s missing, until about %s UTC", many(int64(p.Missing), "day"), utc(*p.CaughtUpAt))
 }
 
 // printPulls prints the sources that pull.
@@ -81,7 +81,7 @@ func (c *cli) printPulls(pulls []host.PullStatus) {
 		}
 		rows = append(rows, []string{p.Name, p.Project, p.From, thousands(int64(p.Done)), pullState(p), next, fmt.Sprint(p.QueriesLeft), reasons(p.Quarantined)})
 	}
-	c.table([]string{"source", "project", "from", "days done", "state (utc)", "next query (utc)", "queries left", "in quarantine"}, rows)
+	c.table([]string{"source", "project", "from", "days done", "state", "next query (utc)", "queries left", "in quarantine"}, rows)
 	for _, p := range pulls {
 		if p.Error != "" {
 			fmt.Fprintf(c.out, "%s: the last query failed: %s\n", p.Name, oneLine(p.Error))

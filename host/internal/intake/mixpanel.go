@@ -303,6 +303,7 @@ func (p *Mixpanel) catchUp(ctx context.Context, retryFor time.Duration, done *pu
 		return err
 	}
 	failing, queries := p.o.Now(), 0
+	pauses := lifecycle.Backoff{First: pullFirst, Limit: pullLimit}
 	var last error
 	for {
 		err := p.source.PullDue(ctx, p.reportWait, store)
@@ -318,10 +319,17 @@ func (p *Mixpanel) catchUp(ctx context.Context, retryFor time.Duration, done *pu
 		}
 		if n := done.result().Queries; n > queries {
 			failing, queries = p.o.Now(), n
+			pauses.Reset()
 		}
 		_, at, _ := p.source.Next()
 		if free := p.budget.Next(p.o.Now()); free.After(at) {
 			at = free
+		}
+		// A server that fails is not asked for each day in turn.
+		if err != nil && !mixpanel.Blocks(err) {
+			if next := p.o.Now().Add(pauses.Pause()); next.After(at) {
+				at = next
+			}
 		}
 		if at.Sub(failing) > retryFor {
 			return last

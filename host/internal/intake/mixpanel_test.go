@@ -203,3 +203,14 @@ func TestAPullWarnsOfTheWrongTimeZone(t *testing.T) {
 		}
 	}
 }
+
+// A host that runs once does not ask a server that is down for each day in turn.
+func TestAServerThatIsDownIsNotAskedForEachDay(t *testing.T) {
+	t.Parallel()
+	h, server := openPulling(t, "")
+	server.Break(func(mixpanelserver.Request) *mixpanelserver.Fault { return &mixpanelserver.Fault{Status: 503} })
+	_, err := h.source.ReadAll(t.Context(), time.Second)
+	if mixpanel.KindOf(err) != mixpanel.Unavailable || len(server.Requests()) != 1 {
+		t.Errorf("%d queries: %v", len(server.Requests()), err)
+	}
+}

@@ -395,6 +395,9 @@ func (s *Source) Check(ctx context.Context, from, to journal.Day, times schema.T
 	return counts, d.Remove()
 }
 
+// moment is how long a query may wait for the limit per second.
+const moment = 2 * time.Second
+
 // Status describes a source at an instant.
 type Status struct {
 	From, Today journal.Day
@@ -421,7 +424,7 @@ func (s *Source) Status() Status {
 	var due bool
 	status.Next, status.NextAt, due = s.schedule.next(now)
 	if at := budget.next(now); due && at.After(status.NextAt) {
-		status.Waits, status.NextAt = true, at
+		status.Waits, status.NextAt = at.Sub(now) > moment, at
 	}
 	status.Done = max(0, int(status.Today-status.From)) - s.schedule.missing(now)
 	status.Forecast = s.schedule.forecast(now, budget)
