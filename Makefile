@@ -25,10 +25,10 @@ help: ## list the targets
 .PHONY: build
 build: ## build bin/penstock and bin/plugins/*, and pin the plugins
 	@mkdir -p bin/plugins && chmod 755 bin bin/plugins
-	CGO_ENABLED=0 go build -trimpath -ldflags "-X github.com/penstock-io/penstock/host.version=$(VERSION)" -o bin/penstock ./cmd/penstock
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/penstock-io/penstock/host.version=$(VERSION)" -o bin/penstock ./cmd/penstock
 	@for p in $(PLUGINS); do \
 		echo "CGO_ENABLED=0 go build -o bin/plugins/penstock-destination-$$p"; \
-		CGO_ENABLED=0 go build -trimpath -o bin/plugins/penstock-destination-$$p ./cmd/penstock-destination-$$p; \
+		CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/plugins/penstock-destination-$$p ./cmd/penstock-destination-$$p; \
 	done
 	@chmod 755 bin/plugins/penstock-destination-*
 	@bin/penstock plugins trust --plugin-dir bin/plugins

@@ -69,6 +69,7 @@ func TestPlantedViolations(t *testing.T) {
 		{pkg{path: "host/internal/source/files", imports: []string{"host/internal/export"}}, "host/internal/source/files imports host/internal/export: "},
 		{pkg{path: "host/internal/export", imports: []string{goPlugin}}, "host/internal/export imports " + goPlugin + ": "},
 		{pkg{path: "host/internal/plugin", imports: []string{goPlugin, goPlugin + "/runner"}}, ""},
+		{pkg{path: "host/internal/source/files", imports: []string{"cloud.google.com/go/storage"}}, "host/internal/source/files imports cloud.google.com/go/storage: "},
 		{pkg{path: "host/internal/schema", imports: []string{"testing"}}, "host/internal/schema imports testing: "},
 		{pkg{path: "sdk", imports: []string{"testing/iotest"}}, "sdk imports testing/iotest: "},
 		{pkg{path: "sdk/destinationtest", imports: []string{"testing"}}, ""},

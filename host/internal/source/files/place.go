@@ -8,17 +8,14 @@ import (
 	"io"
 	"net/url"
 	"sort"
-	"strconv"
 	"strings"
 
-	"cloud.google.com/go/storage"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/bmatcuk/doublestar/v4"
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/azureblob" // azblob://
-	_ "gocloud.dev/blob/gcsblob"   // gs://
 	_ "gocloud.dev/blob/s3blob"    // s3://
 )
 
@@ -71,12 +68,24 @@ func newPlace(ctx context.Context, pattern string) (place, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q is not an address: %w", pattern, err)
 	}
+	if scheme == googleScheme {
+		return openGoogle(ctx, u)
+	}
 	address := url.URL{Scheme: scheme, Host: u.Host, RawQuery: u.RawQuery}
 	b, err := blob.OpenBucket(ctx, address.String())
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s://%s: %w", scheme, u.Host, err)
 	}
 	return &bucket{b: b, base: scheme + "://" + u.Host + "/", pattern: strings.TrimPrefix(u.Path, "/")}, nil
+}
+
+// prefixOf returns the part of a pattern before the first wildcard, up to a slash.
+func prefixOf(pattern string) string {
+	prefix, _ := doublestar.SplitPattern(pattern)
+	if prefix == "." {
+		return ""
+	}
+	return prefix + "/"
 }
 
 // bucket is an object store.
@@ -86,12 +95,7 @@ type bucket struct {
 }
 
 func (b *bucket) list(ctx context.Context) (listing, error) {
-	prefix, _ := doublestar.SplitPattern(b.pattern)
-	if prefix == "." {
-		prefix = ""
-	} else {
-		prefix += "/"
-	}
+	prefix := prefixOf(b.pattern)
 	var entries []entry
 	it := b.b.List(&blob.ListOptions{Prefix: prefix})
 	for {
@@ -116,10 +120,6 @@ func etag(o *blob.ListObject) string {
 	var atS3 types.Object
 	if o.As(&atS3) && atS3.ETag != nil {
 		return *atS3.ETag
-	}
-	var atGCS storage.ObjectAttrs
-	if o.As(&atGCS) {
-		return strconv.FormatInt(atGCS.Generation, 10)
 	}
 	var atAzure container.BlobItem
 	if o.As(&atAzure) && atAzure.Properties != nil && atAzure.Properties.ETag != nil {
