@@ -29,7 +29,7 @@ func Look(ctx context.Context, c *Config) (operation.Views, error) {
 		return r, nil
 	}
 	h := newHost(c, Options{}, held)
-	h.scratch = &datadir.Scratch{}
+	h.scratch = datadir.NewScratch()
 	if err := h.openLook(ctx); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}

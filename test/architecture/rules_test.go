@@ -106,6 +106,62 @@ var table = []rule{
 		why: "supervising plugins needs no other part of the host",
 	},
 	{
+		importers: []string{"host/internal/lifecycle", "host/internal/progress"}, about: ours,
+		why: "gates, pauses and progress are used by every room and know none",
+	},
+	{
+		importers: []string{"host/internal/operation"}, about: ours, may: []string{"host/internal/quarantine", "host/internal/verify"},
+		why: "requests and their JSON are for clients, too, which link nothing else",
+	},
+	{
+		importers: []string{"host/internal/listen"}, about: ours, may: []string{"host/internal/lifecycle"},
+		why: "a listener knows no endpoint",
+	},
+	{
+		importers: []string{"host/internal/api"}, about: ours,
+		may: []string{"host/internal/operation", "host/internal/quarantine", "host/internal/listen"},
+		why: "the API asks operations, and nothing behind them",
+	},
+	{
+		importers: []string{"host/internal/datadir"}, about: rooms, may: []string{"host/internal/lifecycle", "host/internal/operation"},
+		why: "a data directory is locked, and its catalog rebuilt, before a host exists",
+	},
+	{
+		importers: []string{"host/internal/destination"}, about: rooms, may: []string{"host/internal/lifecycle"},
+		why: "destinations know neither projects nor runs",
+	},
+	{
+		importers: []string{"host/internal/project"}, about: rooms,
+		may: []string{"host/internal/lifecycle", "host/internal/progress", "host/internal/operation", "host/internal/datadir"},
+		why: "projects know neither the sources that fill them nor the pipelines that read them",
+	},
+	{
+		importers: []string{"host/internal/project"}, about: []string{"host/internal/source/...", "host/internal/export", "host/internal/plugin"},
+		why: "projects know neither the sources that fill them nor the pipelines that read them",
+	},
+	{
+		importers: []string{"host/internal/intake"}, about: rooms,
+		may: []string{"host/internal/lifecycle", "host/internal/progress", "host/internal/operation", "host/internal/datadir", "host/internal/listen", "host/internal/project"},
+		why: "sources know no pipelines",
+	},
+	{
+		importers: []string{"host/internal/runner"}, about: rooms,
+		may: []string{"host/internal/lifecycle", "host/internal/progress", "host/internal/operation", "host/internal/destination", "host/internal/project"},
+		why: "pipelines know neither sources nor the API",
+	},
+	{
+		importers: []string{"host/internal/runner"}, about: []string{"host/internal/source/...", "host/internal/ingest"},
+		why: "pipelines know no sources: rows come out of journals",
+	},
+	{
+		importers: []string{"host/internal/validate"}, about: rooms, may: []string{"host/internal/lifecycle", "host/internal/datadir", "host/internal/destination"},
+		why: "a configuration is checked before a host exists",
+	},
+	{
+		importers: []string{"host/internal/service"}, about: []string{"host/internal/api", "host/internal/listen", "host/internal/validate"},
+		why: "a service is asked, by the API or by a command",
+	},
+	{
 		importers: []string{"cmd/penstock", "host/..."}, about: []string{"cloud.google.com/go/...", "gocloud.dev/blob/gcsblob"},
 		why: "the host lists and reads objects through Google's JSON API: its client weighs 23 MB",
 	},
@@ -119,6 +175,13 @@ var table = []rule{
 		about: []string{"testing/..."},
 		why:   "programs link no test code; packages that help tests are named here",
 	},
+}
+
+// rooms are the packages that package host composes: each owns its goroutines and
+// locks.
+var rooms = []string{
+	"host/internal/lifecycle", "host/internal/progress", "host/internal/operation", "host/internal/datadir", "host/internal/listen", "host/internal/destination",
+	"host/internal/validate", "host/internal/project", "host/internal/intake", "host/internal/runner", "host/internal/service", "host/internal/api",
 }
 
 // violations are the sentences that a table has for packages.

@@ -26,9 +26,7 @@ import (
 // Collector supervises a source block of type collector: its write-ahead log and,
 // while it is served, its listener.
 type Collector struct {
-	o       *Options
-	config  *config.Collector
-	dir     string // of its write-ahead log
+	*logDir
 	aliases *aliases
 
 	mu  sync.Mutex
@@ -36,12 +34,20 @@ type Collector struct {
 }
 
 func newCollector(o *Options, c *config.Collector) *Collector {
-	return &Collector{o: o, config: c, dir: o.Dir.Path(datadir.CollectorDir, c.Name)}
+	return &Collector{logDir: &logDir{o: o, config: c, dir: o.Dir.Path(datadir.CollectorDir, c.Name)}}
+}
+
+// logDir is the directory of a collector's write-ahead log.
+type logDir struct {
+	o      *Options
+	config *config.Collector
+	dir    string
 }
 
 // collecting is the open log of a collector and its listener. Its fields do not change
 // once current returns it.
 type collecting struct {
+	*logDir
 	wal    *wal.Log
 	log    *rowlog.Log
 	lost   *wal.Loss // entries that were missing when the log was opened; nil: none
@@ -54,7 +60,7 @@ type collecting struct {
 }
 
 // Name implements Source.
-func (c *Collector) Name() string { return c.config.Reference() }
+func (d *logDir) Name() string { return d.config.Reference() }
 
 // Close implements Source.
 func (c *Collector) Close() {}
@@ -73,31 +79,31 @@ func (c *Collector) setCurrent(l *collecting) {
 }
 
 // open opens the collector's log. The caller closes it.
-func (c *Collector) open(ctx context.Context) (*collecting, error) {
-	sealed, err := c.sealedEntries(ctx)
+func (d *logDir) open(ctx context.Context) (*collecting, error) {
+	sealed, err := d.sealedEntries(ctx)
 	if err != nil {
 		return nil, err
 	}
 	// Each of the two directories is made durable by itself.
-	if _, err := wal.OpenDir(filepath.Dir(c.dir)); err != nil {
+	if _, err := wal.OpenDir(filepath.Dir(d.dir)); err != nil {
 		return nil, err
 	}
-	dir, err := wal.OpenDir(c.dir)
+	dir, err := wal.OpenDir(d.dir)
 	if err != nil {
 		return nil, err
 	}
 	var lost *wal.Loss
 	l, found, err := wal.Open(wal.Options{FileSystem: dir, After: sealed, Lost: func(loss wal.Loss) error {
 		lost = &loss
-		return c.noteLoss(loss)
+		return d.noteLoss(loss)
 	}})
 	if err != nil {
-		return nil, fmt.Errorf("source %s: %w", c.Name(), err)
+		return nil, fmt.Errorf("source %s: %w", d.Name(), err)
 	}
 	if found.Cut > 0 && lost == nil {
-		c.o.Log.Warn("cut the torn end of a write-ahead log; it was not acknowledged to clients", "source", c.Name(), "bytes", found.Cut)
+		d.o.Log.Warn("cut the torn end of a write-ahead log; it was not acknowledged to clients", "source", d.Name(), "bytes", found.Cut)
 	}
-	return &collecting{wal: l, lost: lost, begun: l.Last(), log: rowlog.New(l, c.Name(), c.o.Catalog), handed: newDrain()}, nil
+	return &collecting{logDir: d, wal: l, lost: lost, begun: l.Last(), log: rowlog.New(l, d.Name(), d.o.Catalog), handed: newDrain()}, nil
 }
 
 // Serve implements Source. It listens once the aliases of legacy projects are looked
@@ -114,12 +120,12 @@ func (c *Collector) Serve(ctx context.Context) error {
 		}
 		return err
 	}
-	if err := c.listen(ctx, l); err != nil {
+	if err := l.listen(ctx, c.aliases); err != nil {
 		return errors.Join(fmt.Errorf("source %s: %w", c.Name(), err), l.wal.Close())
 	}
 	c.setCurrent(l)
 	c.o.Log.Info("collecting", "source", c.Name(), "listen", l.server.Address(), "tls", l.server.Secure())
-	return c.collect(ctx, l)
+	return l.collect(ctx)
 }
 
 // retryOpen opens the log again while the error is transient.
@@ -139,60 +145,60 @@ func (c *Collector) retryOpen(ctx context.Context) (*collecting, error) {
 }
 
 // listen makes the collector's handler and listens.
-func (c *Collector) listen(ctx context.Context, l *collecting) (err error) {
-	o := collectorOptions(c.config)
-	o.Log, o.Rejects = l.log, &refusedByCollector{store: c.o.Quarantine, source: c.Name(), projects: c.config.Projects}
-	o.Ready, o.Logger = l.log.Err, c.o.Log.With("source", c.Name())
-	if c.config.GeoIP != "" {
-		if l.places, err = geoip.Open(c.config.GeoIP); err != nil {
+func (l *collecting) listen(ctx context.Context, aliases *aliases) (err error) {
+	o := collectorOptions(l.config)
+	o.Log, o.Rejects = l.log, &refusedByCollector{store: l.o.Quarantine, source: l.Name(), projects: l.config.Projects, commit: lifecycle.NewGate()}
+	o.Ready, o.Logger = l.log.Err, l.o.Log.With("source", l.Name())
+	if l.config.GeoIP != "" {
+		if l.places, err = geoip.Open(l.config.GeoIP); err != nil {
 			return err
 		}
 		o.Geo = l.places
 	}
-	if slices.ContainsFunc(c.config.Projects, (*config.Project).Legacy) {
-		o.Aliases = c.aliases
+	if slices.ContainsFunc(l.config.Projects, (*config.Project).Legacy) {
+		o.Aliases = aliases
 	}
 	if l.handler, err = collector.New(o); err != nil {
 		return err
 	}
 	l.server, err = listen.Open(ctx, listen.Options{
-		Address: c.config.Listen, Cert: c.config.TLSCert, Key: c.config.TLSKey, Handler: l.handler, Log: c.o.Log.With("source", c.Name()),
+		Address: l.config.Listen, Cert: l.config.TLSCert, Key: l.config.TLSKey, Handler: l.handler, Log: l.o.Log.With("source", l.Name()),
 	})
 	return err
 }
 
 // collect serves requests, and carries their rows to journals, until ctx is done. An
 // error of the listener, or a log that is another installation's, ends the host.
-func (c *Collector) collect(ctx context.Context, l *collecting) error {
+func (l *collecting) collect(ctx context.Context) error {
 	serving, stopServing := context.WithCancel(ctx)
 	defer stopServing()
 	g := lifecycle.NewGroup(serving)
 	g.Go(func(context.Context) error {
 		if err := l.server.Serve(); err != nil {
-			return fmt.Errorf("source %s: %w", c.Name(), err)
+			return fmt.Errorf("source %s: %w", l.Name(), err)
 		}
 		return nil
 	})
 	g.Go(func(ctx context.Context) error {
-		c.serveTrims(ctx, l)
+		l.serveTrims(ctx)
 		return nil
 	})
 	// Rows are carried on while the host is stopping, until the log is closed.
 	carrying, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	carriers := lifecycle.NewGroup(carrying)
-	carriers.Go(func(ctx context.Context) error { return c.drain(ctx, l) })
+	carriers.Go(func(ctx context.Context) error { return l.drain(ctx) })
 	carriers.Go(func(ctx context.Context) error {
-		c.repair(ctx, l)
+		l.repair(ctx)
 		return nil
 	})
 	select {
 	case <-g.Done():
 	case <-carriers.Done():
 	}
-	closing, cancel := c.o.Grace.Context()
+	closing, cancel := l.o.Grace.Context()
 	defer cancel()
-	err := c.stop(closing, l)
+	err := l.stop(closing)
 	stopServing()
 	context.AfterFunc(closing, end) // the next host drains the rest of the log
 	return errors.Join(carriers.Wait(), err, g.Wait())
@@ -217,13 +223,13 @@ func collectorOptions(c *config.Collector) collector.Options {
 const answerTime = lifecycle.StopTime / 2
 
 // stop ends requests in flight, and closes the log.
-func (c *Collector) stop(ctx context.Context, l *collecting) error {
+func (l *collecting) stop(ctx context.Context) error {
 	l.handler.Drain()
 	answering, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	var err error
 	if errors.Join(l.server.Shutdown(answering), l.handler.Wait(answering)) != nil {
-		c.o.Log.Warn("closed connections of requests that did not end; they were not acknowledged", "source", c.Name())
+		l.o.Log.Warn("closed connections of requests that did not end; they were not acknowledged", "source", l.Name())
 		_ = l.server.Close() // its connections are of no more use
 	} else if l.places != nil {
 		err = l.places.Close()
@@ -268,6 +274,12 @@ func (c *Collector) describe(ctx context.Context) (s operation.CollectorStatus, 
 		s.LogBytes, err = sizeOf(c.dir)
 		return s, err
 	}
+	l.describe(&s)
+	return s, nil
+}
+
+// describe adds the counts of a collector that listens.
+func (l *collecting) describe(s *operation.CollectorStatus) {
 	s.Listening, s.Listen = true, l.server.Address()
 	if err := l.log.Err(); err != nil {
 		s.Failing = err.Error()
@@ -279,14 +291,13 @@ func (c *Collector) describe(ctx context.Context) (s operation.CollectorStatus, 
 	}
 	for _, n := range l.handler.Counts() {
 		r := operation.RecordCount{Endpoint: n.Endpoint, Outcome: n.Outcome, Records: n.Records}
-		for _, p := range c.config.Projects {
+		for _, p := range l.config.Projects {
 			if p.ID == n.Project {
 				r.Project = p.Name
 			}
 		}
 		s.Records = append(s.Records, r)
 	}
-	return s, nil
 }
 
 // Unread implements Source.
@@ -316,16 +327,16 @@ func (c *Collector) Unread(ctx context.Context, p *config.Pipeline) (*operation.
 
 // waitingInLog counts the entries of a log, which is not open, that are not in the
 // journal of their project, by project.
-func (c *Collector) waitingInLog(ctx context.Context) (map[int64]int64, error) {
+func (d *logDir) waitingInLog(ctx context.Context) (map[int64]int64, error) {
 	sealed := map[int64]uint64{}
-	for _, p := range c.o.Config.Projects {
-		last, err := rowlog.Sealed(ctx, c.o.Catalog, c.Name(), p.ID)
+	for _, p := range d.o.Config.Projects {
+		last, err := rowlog.Sealed(ctx, d.o.Catalog, d.Name(), p.ID)
 		if err != nil {
 			return nil, err
 		}
 		sealed[p.ID] = last
 	}
-	return rowlog.WaitingIn(c.dir, sealed)
+	return rowlog.WaitingIn(d.dir, sealed)
 }
 
 // sizeOf returns how many bytes the files of a directory have; 0 when there is none.

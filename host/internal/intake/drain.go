@@ -26,8 +26,8 @@ func newPauses() *lifecycle.Backoff {
 }
 
 // unknownProject returns the error for rows of a project that is not configured.
-func (c *Collector) unknownProject(id int64) error {
-	return &rowlog.UnknownProjectError{Source: c.Name(), Project: id}
+func (d *logDir) unknownProject(id int64) error {
+	return &rowlog.UnknownProjectError{Source: d.Name(), Project: id}
 }
 
 // drain is the state of a log's drain: the projects whose rows wait in the log, because
@@ -86,47 +86,47 @@ var errWorksAgain = errors.New("the journal of a project takes rows again")
 // come while the host is stopping. Rows of a project whose journal takes nothing
 // wait in the log, and those of other projects do not. The error is that of rows of a
 // project that is not configured.
-func (c *Collector) drain(ctx context.Context, l *collecting) error {
+func (l *collecting) drain(ctx context.Context) error {
 	pauses := newPauses()
 	for ctx.Err() == nil {
-		began := c.o.Now()
-		err := c.drainOnce(ctx, l)
+		began := l.o.Now()
+		err := l.drainOnce(ctx)
 		var unknown *rowlog.UnknownProjectError
 		switch {
 		case ctx.Err() != nil || errors.Is(err, wal.ErrClosed) && !l.handed.holdsAny():
 			return nil
 		case errors.Is(err, wal.ErrClosed):
 			// The host is stopping, and a journal may work again before it has to end.
-			_ = c.o.Wait(ctx, pauses.Pause())
+			_ = l.o.Wait(ctx, pauses.Pause())
 			continue
 		case errors.As(err, &unknown):
 			return err
 		case errors.Is(err, errWorksAgain):
 			continue
 		}
-		if c.o.Now().Sub(began) > project.ReopenLimit {
+		if l.o.Now().Sub(began) > project.ReopenLimit {
 			pauses.Reset()
 		}
 		pause := pauses.Pause()
-		c.o.Log.Error(rowsWait, "source", c.Name(), "error", err, "pause", pause.Round(time.Millisecond))
-		_ = c.o.Wait(ctx, pause) // the loop looks at ctx
+		l.o.Log.Error(rowsWait, "source", l.Name(), "error", err, "pause", pause.Round(time.Millisecond))
+		_ = l.o.Wait(ctx, pause) // the loop looks at ctx
 	}
 	return nil
 }
 
 // drainOnce drains from where the journals are, until one of them fails. It
 // holds the projects whose journals cannot be opened.
-func (c *Collector) drainOnce(ctx context.Context, l *collecting) error {
+func (l *collecting) drainOnce(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	l.handed.begin(cancel)
 	// Of all projects: the log may hold rows of one that is no longer the collector's.
-	for _, p := range c.o.Projects.All() {
+	for _, p := range l.o.Projects.All() {
 		if err := p.Journal.Settle(ctx); err != nil && ctx.Err() == nil {
-			c.hold(l, p.Config.ID, err)
+			l.hold(p.Config.ID, err)
 		}
 	}
-	journals := c.o.Projects.Pin(c.unknownProject)
+	journals := l.o.Projects.Pin(l.unknownProject)
 	err := l.log.Drain(ctx, 0, func(ctx context.Context, id int64) (rowlog.Appender, error) {
 		if l.handed.isHeld(id) {
 			return nil, rowlog.ErrHeld
@@ -139,7 +139,7 @@ func (c *Collector) drainOnce(ctx context.Context, l *collecting) error {
 		case ctx.Err() != nil || errors.As(err, &unknown):
 			return nil, err
 		}
-		c.hold(l, id, err)
+		l.hold(id, err)
 		return nil, rowlog.ErrHeld
 	})
 	if cause := context.Cause(ctx); errors.Is(cause, errWorksAgain) {
@@ -149,17 +149,17 @@ func (c *Collector) drainOnce(ctx context.Context, l *collecting) error {
 }
 
 // hold has the rows of a project wait in the log until its journal works.
-func (c *Collector) hold(l *collecting, id int64, cause error) {
-	c.o.Log.Error(rowsWait, "source", c.Name(), "project", c.o.Projects.ByID(id).Config.Name, "error", c.o.Dir.Explain(cause))
+func (l *collecting) hold(id int64, cause error) {
+	l.o.Log.Error(rowsWait, "source", l.Name(), "project", l.o.Projects.ByID(id).Config.Name, "error", l.o.Dir.Explain(cause))
 	l.handed.hold(id)
 }
 
 // repair repairs the write-ahead log whenever a write or a sync of it has failed,
 // until the log is closed. Until then the collector answers 503.
-func (c *Collector) repair(ctx context.Context, l *collecting) {
-	log := c.o.Log.With("source", c.Name())
+func (l *collecting) repair(ctx context.Context) {
+	log := l.o.Log.With("source", l.Name())
 	for l.wal.AwaitBroken(ctx) == nil {
-		log.Error("the write-ahead log takes nothing, and clients are answered 503; will repair it", "error", c.o.Dir.Explain(l.wal.Err()))
+		log.Error("the write-ahead log takes nothing, and clients are answered 503; will repair it", "error", l.o.Dir.Explain(l.wal.Err()))
 		pauses := newPauses()
 		for {
 			err := l.wal.Repair()
@@ -171,33 +171,29 @@ func (c *Collector) repair(ctx context.Context, l *collecting) {
 				break
 			}
 			pause := pauses.Pause()
-			log.Error("could not repair the write-ahead log; will retry", "error", c.o.Dir.Explain(err), "pause", pause.Round(time.Millisecond))
-			_ = c.o.Wait(ctx, pause) // the loop looks at ctx
+			log.Error("could not repair the write-ahead log; will retry", "error", l.o.Dir.Explain(err), "pause", pause.Round(time.Millisecond))
+			_ = l.o.Wait(ctx, pause) // the loop looks at ctx
 		}
 	}
 }
 
 // serveTrims drops sealed entries from the log from time to time, and opens journals
 // again that have failed.
-func (c *Collector) serveTrims(ctx context.Context, l *collecting) {
-	for c.o.Wait(ctx, trimEvery) == nil {
-		for _, p := range c.o.Projects.All() {
+func (l *collecting) serveTrims(ctx context.Context) {
+	for l.o.Wait(ctx, trimEvery) == nil {
+		for _, p := range l.o.Projects.All() {
 			if _, err := p.Journal.Writer(ctx); err == nil { // drain has logged the error
 				l.handed.release(p.Config.ID)
 			}
 		}
-		c.trim(ctx)
+		l.trim(ctx)
 	}
 }
 
 // trim drops the front of the log as far as it is sealed in journals.
-func (c *Collector) trim(ctx context.Context) {
-	l := c.current()
-	if l == nil {
-		return
-	}
+func (l *collecting) trim(ctx context.Context) {
 	if err := l.log.Trim(ctx); err != nil && ctx.Err() == nil {
-		c.o.Log.Warn("could not trim a write-ahead log; will retry", "source", c.Name(), "error", err)
+		l.o.Log.Warn("could not trim a write-ahead log; will retry", "source", l.Name(), "error", err)
 	}
 }
 
@@ -218,20 +214,20 @@ func (c *Collector) ReadAll(ctx context.Context, _ time.Duration) (operation.Sou
 
 // drainAll drains the log into journals and seals them. lost are the entries that were
 // found missing; nil: none.
-func (c *Collector) drainAll(ctx context.Context) (done operation.SourceSummary, lost *lossError, err error) {
-	done = operation.SourceSummary{Name: c.Name()}
-	if ever, err := c.everCollected(ctx); err != nil || !ever {
+func (d *logDir) drainAll(ctx context.Context) (done operation.SourceSummary, lost *lossError, err error) {
+	done = operation.SourceSummary{Name: d.Name()}
+	if ever, err := d.everCollected(ctx); err != nil || !ever {
 		return done, nil, err
 	}
-	l, err := c.open(ctx)
+	l, err := d.open(ctx)
 	if err != nil {
 		return done, nil, err
 	}
 	if l.lost != nil {
-		lost = &lossError{c.Name(), *l.lost, c.lossPath()}
+		lost = &lossError{d.Name(), *l.lost, d.lossPath()}
 	}
-	before := c.o.Projects.Stats(c.config.Projects)
-	journals := c.o.Projects.Pin(c.unknownProject)
+	before := d.o.Projects.Stats(d.config.Projects)
+	journals := d.o.Projects.Pin(d.unknownProject)
 	if last := l.log.Last(); last > 0 {
 		err = l.log.Drain(ctx, last, func(ctx context.Context, id int64) (rowlog.Appender, error) {
 			return journals.Writer(ctx, id)
@@ -243,16 +239,16 @@ func (c *Collector) drainAll(ctx context.Context) (done operation.SourceSummary,
 	if err == nil {
 		err = l.log.Trim(ctx)
 	}
-	after := c.o.Projects.Stats(c.config.Projects)
+	after := d.o.Projects.Stats(d.config.Projects)
 	done.Records, done.Rows, done.Duplicates = after.Rows-before.Rows, after.Kept-before.Kept, after.Duplicates-before.Duplicates
 	return done, lost, errors.Join(err, l.wal.Close())
 }
 
 // everCollected reports whether the collector has a log, or has had one.
-func (c *Collector) everCollected(ctx context.Context) (bool, error) {
-	if _, err := os.Stat(c.dir); !errors.Is(err, fs.ErrNotExist) {
+func (d *logDir) everCollected(ctx context.Context) (bool, error) {
+	if _, err := os.Stat(d.dir); !errors.Is(err, fs.ErrNotExist) {
 		return true, nil // opening it reports other errors
 	}
-	sealed, err := c.sealedEntries(ctx)
+	sealed, err := d.sealedEntries(ctx)
 	return sealed > 0, err
 }

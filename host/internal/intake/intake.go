@@ -59,10 +59,11 @@ type Options struct {
 // Set holds the sources of a configuration. It does not change, and may be used
 // concurrently.
 type Set struct {
+	Pulls *Pulls
+
 	o          *Options
 	all        []Source // files, then those that pull, then collectors
 	collectors []*Collector
-	pulls      []*Mixpanel
 	aliases    *aliases
 }
 
@@ -73,9 +74,13 @@ func Open(ctx context.Context, o Options) (*Set, error) {
 	for _, c := range o.Config.Sources {
 		s.all = append(s.all, &Files{o: &o, config: c, project: o.Projects.Of(c.Project)})
 	}
-	if err := s.openPulls(ctx); err != nil {
+	var err error
+	if s.Pulls, err = openPulls(ctx, &o); err != nil {
 		s.Close()
 		return nil, err
+	}
+	for _, p := range s.Pulls.all {
+		s.all = append(s.all, p)
 	}
 	for _, c := range o.Config.Collectors {
 		s.collectors = append(s.collectors, newCollector(&o, c))
@@ -124,7 +129,9 @@ func (s *Set) Sealed(p *project.Project) func(context.Context) {
 // does so from time to time.
 func (s *Set) Trim(ctx context.Context) {
 	for _, c := range s.collectors {
-		c.trim(ctx)
+		if l := c.current(); l != nil {
+			l.trim(ctx)
+		}
 	}
 }
 

@@ -21,34 +21,34 @@ import (
 // they have read it.
 const lossFile = "lost.ndjson"
 
-func (c *Collector) lossPath() string {
-	return filepath.Join(c.dir, lossFile)
+func (d *logDir) lossPath() string {
+	return filepath.Join(d.dir, lossFile)
 }
 
 // noteLoss keeps a loss durably, before the log is changed: afterwards nothing
 // tells of it any more.
-func (c *Collector) noteLoss(l wal.Loss) error {
-	line, err := json.Marshal(c.logLoss(l))
+func (d *logDir) noteLoss(l wal.Loss) error {
+	line, err := json.Marshal(d.logLoss(l))
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(c.lossPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(d.lossPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(append(line, '\n'))
-	err = errors.Join(err, f.Sync(), f.Close(), wal.Dir(c.dir).SyncDir())
+	err = errors.Join(err, f.Sync(), f.Close(), wal.Dir(d.dir).SyncDir())
 	if err != nil {
 		return fmt.Errorf("note entries that are missing from the write-ahead log: %w", err)
 	}
-	c.o.Log.Error("records that were acknowledged are missing", "source", c.Name(), "reason", l.String(), "noted_in", c.lossPath())
+	d.o.Log.Error("records that were acknowledged are missing", "source", d.Name(), "reason", l.String(), "noted_in", d.lossPath())
 	return nil
 }
 
-func (c *Collector) logLoss(l wal.Loss) operation.LogLoss {
-	loss := operation.LogLoss{Source: c.Name(), Time: c.o.Now().UTC(), First: l.First, Last: l.Last, Detail: l.String()}
+func (d *logDir) logLoss(l wal.Loss) operation.LogLoss {
+	loss := operation.LogLoss{Source: d.Name(), Time: d.o.Now().UTC(), First: l.First, Last: l.Last, Detail: l.String()}
 	if l.Cut != "" {
-		loss.Cut = filepath.Join(c.dir, l.Cut)
+		loss.Cut = filepath.Join(d.dir, l.Cut)
 	}
 	return loss
 }
@@ -56,8 +56,8 @@ func (c *Collector) logLoss(l wal.Loss) operation.LogLoss {
 // notedLosses are the losses that were noted of a collector's log. A line that
 // is half written, by a host that was killed, is passed over: that host has not
 // changed the log, and the loss is found again.
-func (c *Collector) notedLosses() ([]operation.LogLoss, error) {
-	data, err := os.ReadFile(c.lossPath())
+func (d *logDir) notedLosses() ([]operation.LogLoss, error) {
+	data, err := os.ReadFile(d.lossPath())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -68,7 +68,7 @@ func (c *Collector) notedLosses() ([]operation.LogLoss, error) {
 	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
 		var l operation.LogLoss
 		if json.Unmarshal(lines.Bytes(), &l) == nil {
-			l.Noted = c.lossPath()
+			l.Noted = d.lossPath()
 			losses = append(losses, l)
 		}
 	}
@@ -97,12 +97,12 @@ func (c *Collector) losses(ctx context.Context) ([]operation.LogLoss, error) {
 }
 
 // sealedEntries is the last entry of a collector's log that journals hold.
-func (c *Collector) sealedEntries(ctx context.Context) (uint64, error) {
+func (d *logDir) sealedEntries(ctx context.Context) (uint64, error) {
 	var ids []int64
-	for _, p := range c.o.Config.Projects {
+	for _, p := range d.o.Config.Projects {
 		ids = append(ids, p.ID)
 	}
-	return rowlog.Sealed(ctx, c.o.Catalog, c.Name(), ids...)
+	return rowlog.Sealed(ctx, d.o.Catalog, d.Name(), ids...)
 }
 
 // Verify reads every byte of the logs of collectors that this host does not have open,

@@ -14,7 +14,6 @@ import (
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/datadir"
 	"github.com/penstock-io/penstock/host/internal/ingest"
-	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/private"
@@ -41,20 +40,6 @@ func (p *Mixpanel) Name() string { return p.config.Reference() }
 // Close implements Source.
 func (p *Mixpanel) Close() { p.client.Close() }
 
-// openPulls opens the sources that pull. It asks Mixpanel nothing.
-func (s *Set) openPulls(ctx context.Context) error {
-	budgets := map[string]*mixpanel.Budget{}
-	for _, c := range s.o.Config.Mixpanel {
-		p, err := openPull(ctx, s.o, c, budgets)
-		if err != nil {
-			return fmt.Errorf("source %s: %w", c.Reference(), err)
-		}
-		s.pulls = append(s.pulls, p)
-		s.all = append(s.all, p)
-	}
-	return nil
-}
-
 func openPull(ctx context.Context, o *Options, c *config.Mixpanel, budgets map[string]*mixpanel.Budget) (*Mixpanel, error) {
 	dir := o.Dir.Path(datadir.PullDir, strconv.FormatInt(c.Project.ID, 10))
 	if !o.ReadOnly {
@@ -79,7 +64,7 @@ func openPull(ctx context.Context, o *Options, c *config.Mixpanel, budgets map[s
 	})}
 	p.source, err = mixpanel.Open(mixpanel.Options{
 		Name: c.Reference(), Dir: filepath.Join(dir, c.Name), Client: p.client, Export: export, Profiles: profiles,
-		From: c.From, Lookback: c.Lookback, Zone: p.zone(), Now: o.Now, Cursors: cursors, Reload: p.reloadCursors, Progress: p.reportDownload,
+		From: c.From, Lookback: c.Lookback, Zone: zoneOf(c), Now: o.Now, Cursors: cursors, Reload: events{p}.reloadCursors, Progress: events{p}.reportDownload,
 	})
 	if err != nil {
 		p.client.Close()
@@ -88,10 +73,13 @@ func openPull(ctx context.Context, o *Options, c *config.Mixpanel, budgets map[s
 	return p, nil
 }
 
+// events pulls the events of a source.
+type events struct{ *Mixpanel }
+
 // reloadCursors returns the cursors of the source, after a seal: cursors that were
 // appended, by a command that was cancelled while it waited for the seal, are moved
 // then.
-func (p *Mixpanel) reloadCursors(ctx context.Context) (map[string][]byte, error) {
+func (p events) reloadCursors(ctx context.Context) (map[string][]byte, error) {
 	w, err := p.project.Journal.Writer(ctx)
 	if err != nil {
 		return nil, err
@@ -145,18 +133,17 @@ func credentials(c *config.Mixpanel) mixpanel.Credentials {
 	return mixpanel.Credentials{APISecret: string(c.APISecret)}
 }
 
-// zone is where the dates of the project are.
-func (p *Mixpanel) zone() *time.Location {
-	if p.config.Local {
-		return p.config.Project.TimeZone
+// zoneOf returns the zone of the dates of a source.
+func zoneOf(c *config.Mixpanel) *time.Location {
+	if c.Local {
+		return c.Project.TimeZone
 	}
 	return time.UTC
 }
 
-// parsing says how pulled events are parsed.
-func (p *Mixpanel) parsing() ingest.Options {
-	project := p.config.Project
-	return ingest.Options{Records: ingest.Pulled, Times: times(project, p.config.Local), Identity: project.Identity}
+// parsing returns how pulled events are parsed.
+func parsing(c *config.Mixpanel) ingest.Options {
+	return ingest.Options{Records: ingest.Pulled, Times: times(c.Project, c.Local), Identity: c.Project.Identity}
 }
 
 // pulled counts the records of pulls. It may be used concurrently.
@@ -189,7 +176,7 @@ func (d *pulled) add(change func(*operation.SourceSummary)) {
 }
 
 // store returns the function that brings downloads into the journal.
-func (p *Mixpanel) store(done *pulled) mixpanel.Store {
+func (p events) store(done *pulled) mixpanel.Store {
 	return func(ctx context.Context, d *mixpanel.Download, pieces ingest.Source) error {
 		w, err := p.project.Journal.Writer(ctx)
 		if err != nil {
@@ -197,7 +184,7 @@ func (p *Mixpanel) store(done *pulled) mixpanel.Store {
 		}
 		before := w.Stats()
 		var counters ingest.Counters
-		o := p.parsing()
+		o := parsing(p.config)
 		o.Source, o.Appender, o.Now, o.Counters, o.Refused = pieces, w, p.o.Now, &counters, done.refused.add
 		o.Rejects = pulledRejects{p.o.Quarantine, p.Name()}
 		// A download is removed after this: its rows must be durable.
@@ -233,19 +220,19 @@ func (p *Mixpanel) store(done *pulled) mixpanel.Store {
 	}
 }
 
-func (p *Mixpanel) reportStored(d *mixpanel.Download, counters *ingest.Counters, duplicates int64) {
+func (p events) reportStored(d *mixpanel.Download, counters *ingest.Counters, duplicates int64) {
 	p.o.Observer.Report(progress.Report{
 		Stage: "pull", Name: fmt.Sprintf("%s, %s", p.Name(), d.Query), Rows: counters.Rows.Load(), Bytes: counters.Read.Load(),
 		Duplicates: duplicates, Quarantined: counters.Refused.Load(), Done: true,
 	})
 }
 
-func (p *Mixpanel) reportDownload(q mixpanel.Query, bytes int64) {
+func (p events) reportDownload(q mixpanel.Query, bytes int64) {
 	p.o.Observer.Report(progress.Report{Stage: "pull", Name: fmt.Sprintf("%s, %s", p.Name(), q), Bytes: bytes})
 }
 
 // reportWait says that a query waits for the budget, unless it is for moments.
-func (p *Mixpanel) reportWait(until time.Time) {
+func (p events) reportWait(until time.Time) {
 	if until.Sub(p.o.Now()) > 5*time.Second {
 		p.o.Observer.Report(progress.Report{
 			Stage: "pull", Name: p.Name(), Text: fmt.Sprintf("waits for the limit on queries until %s UTC", until.UTC().Format("15:04:05")),
@@ -277,11 +264,11 @@ func (r pulledRejects) Put(days string, _ int, _, _ int64, refused []ingest.Refu
 // ReadAll implements Source: it pulls every day up to today, and the profiles.
 func (p *Mixpanel) ReadAll(ctx context.Context, retryFor time.Duration) (operation.SourceSummary, error) {
 	done := newPulled(p, true)
-	err := p.catchUp(ctx, retryFor, done)
+	err := events{p}.catchUp(ctx, retryFor, done)
 	s := done.result()
 	if p.config.People && ctx.Err() == nil {
 		var profilesErr error
-		s.Profiles, profilesErr = p.refreshProfiles(ctx, onceProfiles)
+		s.Profiles, profilesErr = profiles{p}.refresh(ctx, onceProfiles)
 		err = errors.Join(err, profilesErr)
 	}
 	if err != nil {
@@ -292,12 +279,12 @@ func (p *Mixpanel) ReadAll(ctx context.Context, retryFor time.Duration) (operati
 
 // Replay implements Source.
 func (p *Mixpanel) Replay(ctx context.Context, some []quarantine.Entry, _ bool) (map[string]bool, int64, error) {
-	return replayRead(ctx, p.o, p.project, p.parsing(), some)
+	return replayRead(ctx, p.o, p.project, parsing(p.config), some)
 }
 
 // catchUp pulls until nothing is due. Transient errors are retried for at most
 // retryFor without a query that succeeds.
-func (p *Mixpanel) catchUp(ctx context.Context, retryFor time.Duration, done *pulled) error {
+func (p events) catchUp(ctx context.Context, retryFor time.Duration, done *pulled) error {
 	store := p.store(done)
 	if err := p.source.Resume(ctx, store); err != nil {
 		return err
@@ -352,12 +339,12 @@ const (
 func (p *Mixpanel) Serve(ctx context.Context) error {
 	g := lifecycle.NewGroup(ctx)
 	g.Go(func(ctx context.Context) error {
-		p.serve(ctx)
+		events{p}.serve(ctx)
 		return nil
 	})
 	if p.config.People {
 		g.Go(func(ctx context.Context) error {
-			p.serveProfiles(ctx)
+			profiles{p}.serve(ctx)
 			return nil
 		})
 	}
@@ -365,9 +352,9 @@ func (p *Mixpanel) Serve(ctx context.Context) error {
 }
 
 // serve pulls whatever is due until ctx is done.
-func (p *Mixpanel) serve(ctx context.Context) {
+func (p events) serve(ctx context.Context) {
 	pauses := lifecycle.Backoff{First: pullFirst, Limit: pullLimit}
-	store := p.store(newPulled(p, false))
+	store := p.store(newPulled(p.Mixpanel, false))
 	for ctx.Err() == nil {
 		err := p.source.Resume(ctx, store)
 		if err == nil {
@@ -394,7 +381,7 @@ func (p *Mixpanel) serve(ctx context.Context) {
 }
 
 // serveStep carries out the queries that are due, or waits.
-func (p *Mixpanel) serveStep(ctx context.Context, store mixpanel.Store) error {
+func (p events) serveStep(ctx context.Context, store mixpanel.Store) error {
 	_, at, _ := p.source.Next()
 	if pause := at.Sub(p.o.Now()); pause > 0 {
 		// An error of waiting is the end of serving.
@@ -402,84 +389,4 @@ func (p *Mixpanel) serveStep(ctx context.Context, store mixpanel.Store) error {
 		return nil
 	}
 	return p.source.PullDue(ctx, p.reportWait, store)
-}
-
-// pull returns the source of a name.
-func (s *Set) pull(name string) (*Mixpanel, error) {
-	for _, p := range s.pulls {
-		if p.Name() == name || p.config.Name == name {
-			return p, nil
-		}
-	}
-	if len(s.pulls) == 0 {
-		return nil, errors.New("the configuration has no source that pulls: source \"mixpanel\" NAME { … }")
-	}
-	return nil, fmt.Errorf("no source that pulls is named %q; there is %s", name, s.pulls[0].Name())
-}
-
-// Pull pulls the events of some dates, whether or not they are due. An error of the
-// service is in the summary. alone means that no other source writes.
-func (s *Set) Pull(ctx context.Context, name, from, to string, alone bool) (*operation.SourceSummary, error) {
-	p, days, err := s.requested(name, from, to)
-	if err != nil {
-		return nil, err
-	}
-	done := newPulled(p, alone)
-	err = p.source.PullDays(ctx, days[0], days[1], p.reportWait, p.store(done))
-	summary := done.result()
-	if err != nil {
-		summary.Error = err.Error()
-	}
-	return &summary, nil
-}
-
-// Check asks a source that pulls for the events of some dates, counts them and stores
-// nothing.
-func (s *Set) Check(ctx context.Context, name, from, to string) (*operation.SourceCheck, error) {
-	p, days, err := s.requested(name, from, to)
-	if err != nil {
-		return nil, err
-	}
-	check := &operation.SourceCheck{Source: p.Name(), Server: region(p.config).Export, Days: []operation.SourceDay{}}
-	counts, err := p.source.Check(ctx, days[0], days[1], times(p.config.Project, p.config.Local))
-	if err != nil {
-		check.Error = err.Error()
-		check.Kind = mixpanel.KindOf(err).String()
-	}
-	for _, c := range counts {
-		check.Days = append(check.Days, operation.SourceDay(c))
-	}
-	return check, nil
-}
-
-// requested returns a source and the dates that a person asks for.
-func (s *Set) requested(name, from, to string) (*Mixpanel, [2]journal.Day, error) {
-	var days [2]journal.Day
-	p, err := s.pull(name)
-	if err != nil {
-		return nil, days, err
-	}
-	today := p.source.Status().Today
-	days = [2]journal.Day{today - 1, today - 1}
-	for i, text := range [2]string{from, to} {
-		if text == "" {
-			continue
-		}
-		if days[i], err = journal.ParseDay(text); err != nil {
-			return nil, days, fmt.Errorf("%q is not a date, written YYYY-MM-DD", text)
-		}
-	}
-	if to == "" {
-		days[1] = max(days[0], days[1])
-	}
-	if from == "" {
-		days[0] = days[1]
-	}
-	switch {
-	case days[1] < days[0]:
-		return nil, days, fmt.Errorf("--to %s lies before --from %s", days[1], days[0])
-	case days[1] > today:
-		return nil, days, fmt.Errorf("%s has not begun: today is %s", days[1], today)
-	}
-	return p, days, nil
 }

@@ -61,7 +61,7 @@ func BenchmarkPull(b *testing.B) {
 		}
 	}()
 	b.ResetTimer()
-	summary, err := h.set.Pull(b.Context(), "pull", first.Format(time.DateOnly), yesterday.Format(time.DateOnly), true)
+	summary, err := h.set.Pulls.Pull(b.Context(), "pull", first.Format(time.DateOnly), yesterday.Format(time.DateOnly), true)
 	b.StopTimer()
 	close(stop)
 	<-ended

@@ -24,9 +24,12 @@ const (
 	profilesLook  = time.Minute    // the longest until it is looked at whether they are due
 )
 
-// profilesEvery returns how often a host that serves reads all profiles: as often as
+// profiles reads the profiles of a source.
+type profiles struct{ *Mixpanel }
+
+// every returns how often a host that serves reads all profiles: as often as
 // the project's pipelines export them.
-func (p *Mixpanel) profilesEvery() time.Duration {
+func (p profiles) every() time.Duration {
 	every := dailyProfiles
 	for _, x := range p.o.Config.Pipelines {
 		if x.Project == p.config.Project && x.Stream == batch.People && x.Frequency > 0 {
@@ -36,11 +39,11 @@ func (p *Mixpanel) profilesEvery() time.Duration {
 	return every
 }
 
-// serveProfiles reads all profiles whenever they are due, until ctx is done.
-func (p *Mixpanel) serveProfiles(ctx context.Context) {
+// serve reads all profiles whenever they are due, until ctx is done.
+func (p profiles) serve(ctx context.Context) {
 	pauses := lifecycle.Backoff{First: time.Minute, Limit: time.Hour}
 	for ctx.Err() == nil {
-		_, err := p.refreshProfiles(ctx, p.profilesEvery())
+		_, err := p.refresh(ctx, p.every())
 		pause := profilesLook
 		switch {
 		case err == nil:
@@ -59,9 +62,9 @@ func (p *Mixpanel) serveProfiles(ctx context.Context) {
 	}
 }
 
-// refreshProfiles reads all profiles if they are due, and returns how many there
+// refresh reads all profiles if they are due, and returns how many there
 // are; nil if they are not due.
-func (p *Mixpanel) refreshProfiles(ctx context.Context, every time.Duration) (read *int64, err error) {
+func (p profiles) refresh(ctx context.Context, every time.Duration) (read *int64, err error) {
 	g, err := p.o.Catalog.Generation(ctx, p.config.Project.ID, batch.People)
 	if err != nil {
 		return nil, err
@@ -74,7 +77,7 @@ func (p *Mixpanel) refreshProfiles(ctx context.Context, every time.Duration) (re
 	err = p.source.ReadProfiles(ctx, func(n, total int64) {
 		p.o.Observer.Report(progress.Report{Stage: "pull", Name: name, Rows: n})
 	}, func(ctx context.Context, set *mixpanel.ProfileSet, move journal.CursorMove) error {
-		rows, err := p.replaceProfiles(ctx, set, move)
+		rows, err := p.replace(ctx, set, move)
 		if err == nil {
 			read = &rows
 			p.o.Observer.Report(progress.Report{Stage: "pull", Name: name, Rows: rows, Done: true})
@@ -84,12 +87,12 @@ func (p *Mixpanel) refreshProfiles(ctx context.Context, every time.Duration) (re
 	return read, err
 }
 
-// replaceProfiles makes a whole set of profiles the project's latest generation, and
+// replace makes a whole set of profiles the project's latest generation, and
 // then moves the cursor. Without the cursor, after a crash, the profiles are read
 // again.
-func (p *Mixpanel) replaceProfiles(ctx context.Context, set *mixpanel.ProfileSet, move journal.CursorMove) (rows int64, err error) {
+func (p profiles) replace(ctx context.Context, set *mixpanel.ProfileSet, move journal.CursorMove) (rows int64, err error) {
 	next, err := p.project.People.Replace(ctx, p.project.Journal, move, func(ctx context.Context, fold *profile.Fold, seq int64) (*pipeline.Generation, error) {
-		return p.foldProfiles(ctx, fold, set, seq)
+		return p.fold(ctx, fold, set, seq)
 	})
 	if next == nil {
 		return 0, err
@@ -97,9 +100,9 @@ func (p *Mixpanel) replaceProfiles(ctx context.Context, set *mixpanel.ProfileSet
 	return next.Rows, err
 }
 
-// foldProfiles makes a generation of a whole set. Profiles that are refused go to
+// fold makes a generation of a whole set. Profiles that are refused go to
 // quarantine; apart from them, the set must have as many profiles as it says.
-func (p *Mixpanel) foldProfiles(ctx context.Context, fold *profile.Fold, set *mixpanel.ProfileSet, seq int64) (*pipeline.Generation, error) {
+func (p profiles) fold(ctx context.Context, fold *profile.Fold, set *mixpanel.ProfileSet, seq int64) (*pipeline.Generation, error) {
 	parser := schema.NewProfiles()
 	rejects := pulledRejects{p.o.Quarantine, p.Name()}
 	refused := int64(0)

@@ -37,7 +37,7 @@ source "mixpanel" "pull" {
   api_secret = "pw"
 }
 `, more, listener.URL, time.Now().UTC().AddDate(0, 0, -3).Format(time.DateOnly)))
-	return &pulling{s, s.set.pulls[0]}, server
+	return &pulling{s, s.set.Pulls.all[0]}, server
 }
 
 // peopleOf are the rows of the latest profiles.
@@ -66,17 +66,17 @@ func peopleOf(t *testing.T, h *pulling) string {
 func TestPulledProfilesAreReplacedWhole(t *testing.T) {
 	t.Parallel()
 	h, server := openPulling(t, `profiles_from = "mixpanel"`)
-	profiles := func(from, to int) (list []mixpanelserver.Profile) {
+	some := func(from, to int) (list []mixpanelserver.Profile) {
 		for n := from; n < to; n++ {
 			list = append(list, mixpanelserver.Profile{DistinctID: fmt.Sprint("u", n), Properties: fmt.Sprintf(`{"n":%d}`, n)})
 		}
 		return append(list, mixpanelserver.Profile{DistinctID: "group", Properties: "{}", Group: true})
 	}
 	read := func() error {
-		_, err := h.source.refreshProfiles(t.Context(), 0)
+		_, err := (profiles{h.source}).refresh(t.Context(), 0)
 		return err
 	}
-	server.SetProfiles(profiles(0, 25)...)
+	server.SetProfiles(some(0, 25)...)
 	if err := read(); err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestPulledProfilesAreReplacedWhole(t *testing.T) {
 	}
 	// Half a read, a wrong total, and the same profile twice change nothing.
 	wrong := 26
-	twice := append(profiles(0, 24), profiles(3, 4)...)
+	twice := append(some(0, 24), some(3, 4)...)
 	for name, breaks := range map[string]func(){
 		"half": func() {
 			server.Break(func(r mixpanelserver.Request) *mixpanelserver.Fault {
@@ -112,7 +112,7 @@ func TestPulledProfilesAreReplacedWhole(t *testing.T) {
 		},
 		"twice": func() { server.Break(nil); server.SetProfiles(twice...) },
 	} {
-		server.SetProfiles(profiles(50, 75)...)
+		server.SetProfiles(some(50, 75)...)
 		breaks()
 		if err := read(); mixpanel.KindOf(err) == 0 {
 			t.Errorf("%s: %v", name, err)
@@ -122,7 +122,7 @@ func TestPulledProfilesAreReplacedWhole(t *testing.T) {
 		}
 	}
 	server.Break(nil)
-	server.SetProfiles(profiles(20, 30)...)
+	server.SetProfiles(some(20, 30)...)
 	if err := read(); err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestCollectedOperationsDoNotCountWhereProfilesArePulled(t *testing.T) {
 		t.Errorf("%+v (%v)", g, err)
 	}
 	server.SetProfiles(mixpanelserver.Profile{DistinctID: "u1", Properties: `{"plan":"pro"}`})
-	if _, err := h.source.refreshProfiles(t.Context(), 0); err != nil {
+	if _, err := (profiles{h.source}).refresh(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 	sealOperations(t, h.project, 50, 90)
@@ -197,7 +197,7 @@ func TestAPullWarnsOfTheWrongTimeZone(t *testing.T) {
 			})
 		}
 		date := at.Format(time.DateOnly)
-		summary, err := h.set.Pull(t.Context(), "pull", date, date, true)
+		summary, err := h.set.Pulls.Pull(t.Context(), "pull", date, date, true)
 		if err != nil || summary.Records != 30 || strings.Contains(summary.Warning, `fit their $mp_api_timestamp_ms only with "project"`) != tt.warns {
 			t.Errorf("%s: %+v (%v)", tt.name, summary, err)
 		}

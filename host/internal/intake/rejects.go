@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 	"github.com/penstock-io/penstock/host/internal/source/collector"
 )
@@ -15,10 +16,10 @@ type refusedByCollector struct {
 	store    *quarantine.Store
 	source   string
 	projects []*config.Project
+	commit   lifecycle.Gate // held while a batch is written
 
-	mu     sync.Mutex
-	next   *refusedBatch // the batch that waits
-	commit sync.Mutex
+	mu   sync.Mutex
+	next *refusedBatch // the batch that waits
 }
 
 type refusedBatch struct {
@@ -28,10 +29,14 @@ type refusedBatch struct {
 }
 
 // Reject implements collector.Rejects.
-func (r *refusedByCollector) Reject(_ context.Context, records []collector.Reject) error {
+func (r *refusedByCollector) Reject(ctx context.Context, records []collector.Reject) error {
 	b := r.join(records)
-	r.commit.Lock()
-	defer r.commit.Unlock()
+	// A batch may be written by another request, whatever becomes of this one.
+	leave, err := r.commit.Enter(context.WithoutCancel(ctx))
+	if err != nil {
+		return err
+	}
+	defer leave()
 	if !b.done {
 		r.mu.Lock()
 		r.next = nil

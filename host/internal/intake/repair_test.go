@@ -70,12 +70,12 @@ func TestABrokenWriteAheadLogIsRepaired(t *testing.T) {
 		t.Fatal(err)
 	}
 	heard := said{make(chan string, 16)}
-	c := newCollector(&Options{Log: slog.New(heard), Wait: lifecycle.Wait}, &config.Collector{Name: "web"})
-	l := &collecting{wal: log, log: rowlog.New(log, "collector.web", nil)}
+	d := &logDir{o: &Options{Log: slog.New(heard), Wait: lifecycle.Wait}, config: &config.Collector{Name: "web"}}
+	l := &collecting{logDir: d, wal: log, log: rowlog.New(log, "collector.web", nil)}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		c.repair(t.Context(), l)
+		l.repair(t.Context())
 	}()
 
 	faults.Store(2) // the batch's and the repair's

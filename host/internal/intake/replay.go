@@ -27,29 +27,35 @@ func (c *Collector) Replay(ctx context.Context, some []quarantine.Entry, serving
 	}
 	refused := map[string]bool{}
 	var repaired int64
-	journals := c.o.Projects.Pin(c.unknownProject)
+	r := collectorReplay{c, c.o.Projects.Pin(c.unknownProject)}
 	for _, e := range some {
-		accepted, n, err := c.replay(ctx, e, journals)
+		accepted, n, err := r.record(ctx, e)
 		if err != nil {
 			return nil, 0, err
 		}
 		refused[e.ID] = !accepted
 		repaired += n
 	}
-	return refused, repaired, journals.Seal(ctx)
+	return refused, repaired, r.journals.Seal(ctx)
 }
 
-func (c *Collector) replay(ctx context.Context, e quarantine.Entry, journals *project.Pinned) (accepted bool, repaired int64, err error) {
-	o := collectorOptions(c.config)
-	o.Log, o.Rejects, o.Now = journalLog{journals}, dropped{}, func() time.Time { return e.Time }
+// collectorReplay is a replay of records into journals.
+type collectorReplay struct {
+	*Collector
+	journals *project.Pinned
+}
+
+func (r collectorReplay) record(ctx context.Context, e quarantine.Entry) (accepted bool, repaired int64, err error) {
+	o := collectorOptions(r.config)
+	o.Log, o.Rejects, o.Now = journalLog{r.journals}, dropped{}, func() time.Time { return e.Time }
 	// A record that is replayed twice, because of a crash, gets the same ids twice.
 	o.Random = rand.NewChaCha8(sha256.Sum256(append([]byte(e.ID+"\n"), e.Bytes...)))
-	for _, p := range c.config.Projects {
+	for _, p := range r.config.Projects {
 		if !p.Legacy() {
 			continue
 		}
-		o.Aliases = c.aliases
-		if _, err := c.aliases.of(p.ID); err != nil {
+		o.Aliases = r.aliases
+		if _, err := r.aliases.of(p.ID); err != nil {
 			return false, 0, err
 		}
 	}
@@ -57,7 +63,7 @@ func (c *Collector) replay(ctx context.Context, e quarantine.Entry, journals *pr
 	if err != nil {
 		return false, 0, err
 	}
-	endpoint, project := c.sentTo(e.Position)
+	endpoint, project := r.sentTo(e.Position)
 	accepted, err = handler.Replay(ctx, endpoint, project, e.Bytes)
 	for _, n := range handler.Counts() {
 		if n.Outcome == collector.Repaired {
@@ -68,9 +74,9 @@ func (c *Collector) replay(ctx context.Context, e quarantine.Entry, journals *pr
 }
 
 // sentTo is the inverse of refusedByCollector.position.
-func (c *Collector) sentTo(position string) (endpoint string, project int64) {
+func (r collectorReplay) sentTo(position string) (endpoint string, project int64) {
 	endpoint, name, _ := strings.Cut(strings.TrimPrefix(position, "/"), forProject)
-	for _, p := range c.o.Config.Projects {
+	for _, p := range r.o.Config.Projects {
 		if p.Name == name {
 			project = p.ID
 		}

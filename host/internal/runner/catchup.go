@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/export"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/operation"
@@ -20,7 +21,7 @@ func (p *Pipeline) RunNow(ctx context.Context, allowShrink bool) (*operation.Pip
 	if err != nil {
 		return nil, err
 	}
-	if p.paused(stored) {
+	if isPaused(p.Config, stored) {
 		return nil, fmt.Errorf("pipeline %s is paused", p.Config.Name)
 	}
 	w, err := p.project.Journal.Writer(ctx)
@@ -35,7 +36,7 @@ func (p *Pipeline) RunNow(ctx context.Context, allowShrink bool) (*operation.Pip
 	if err := w.Seal(ctx); err != nil {
 		return nil, err
 	}
-	done := p.summary()
+	done := newSummary(p.Config)
 	for {
 		receipt, err := p.step(ctx, asOf, allowShrink)
 		if err != nil || receipt == nil {
@@ -49,7 +50,7 @@ func (p *Pipeline) RunNow(ctx context.Context, allowShrink bool) (*operation.Pip
 // transient error for at most retryFor, counted from the first failure in a
 // row. The summary comes with an error, too.
 func (p *Pipeline) CatchUp(ctx context.Context, retryFor time.Duration) (*operation.PipelineSummary, error) {
-	done := p.summary()
+	done := newSummary(p.Config)
 	asOf := p.o.Now().UTC()
 	var failing time.Time
 	pauses := lifecycle.Backoff{First: retryFirst, Limit: 30 * time.Second}
@@ -80,8 +81,8 @@ func (p *Pipeline) CatchUp(ctx context.Context, retryFor time.Duration) (*operat
 	}
 }
 
-func (p *Pipeline) summary() *operation.PipelineSummary {
-	return &operation.PipelineSummary{Name: p.Config.Name, Destination: p.Config.Destination.Reference()}
+func newSummary(c *config.Pipeline) *operation.PipelineSummary {
+	return &operation.PipelineSummary{Name: c.Name, Destination: c.Destination.Reference()}
 }
 
 // shownPlaces is how many objects a summary names.

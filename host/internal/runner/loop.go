@@ -34,7 +34,7 @@ func (r *Runner) Serve(ctx context.Context) error {
 	g := lifecycle.NewGroup(ctx)
 	for _, p := range r.all {
 		g.Go(func(ctx context.Context) error {
-			p.serve(ctx)
+			loop{p}.serve(ctx)
 			return nil
 		})
 	}
@@ -96,9 +96,12 @@ func (r *repeater) waits(ctx context.Context, err error) bool {
 	return asked == nil && !due
 }
 
+// loop runs a pipeline while a host serves.
+type loop struct{ *Pipeline }
+
 // serve runs the pipeline whenever it is due, until ctx is done. While a backlog is
 // left, it is due at once.
-func (p *Pipeline) serve(ctx context.Context) {
+func (p loop) serve(ctx context.Context) {
 	r := &repeater{
 		due: p.due, step: p.serveStep, note: p.failed.Store, now: p.o.Now, wait: p.o.Wait, log: p.o.Log.With("pipeline", p.Config.Name),
 	}
@@ -107,7 +110,7 @@ func (p *Pipeline) serve(ctx context.Context) {
 
 // due reports whether a run is under way, a backlog is left, or the pipeline's
 // frequency has passed.
-func (p *Pipeline) due(ctx context.Context) (bool, error) {
+func (p loop) due(ctx context.Context) (bool, error) {
 	stored, err := p.stored(ctx)
 	if errors.Is(err, catalog.ErrUnknownPipeline) {
 		return true, nil // it could not be registered yet
@@ -126,7 +129,7 @@ func (p *Pipeline) due(ctx context.Context) (bool, error) {
 }
 
 // serveStep seals, and runs the pipeline until it has caught up.
-func (p *Pipeline) serveStep(ctx context.Context) (time.Duration, error) {
+func (p loop) serveStep(ctx context.Context) (time.Duration, error) {
 	w, err := p.project.Journal.Writer(ctx)
 	if err != nil {
 		return 0, err

@@ -86,9 +86,9 @@ func (p *Pipeline) retryFailed(ctx context.Context) error {
 	return err
 }
 
-// paused reports whether the configuration or a person has paused the pipeline.
-func (p *Pipeline) paused(stored *pipeline.Pipeline) bool {
-	return p.Config.Paused || stored.State != pipeline.Active
+// isPaused reports whether the configuration or a person has paused a pipeline.
+func isPaused(c *config.Pipeline, stored *pipeline.Pipeline) bool {
+	return c.Paused || stored.State != pipeline.Active
 }
 
 // resolved is a pipeline with everything that a run of it needs.

@@ -27,7 +27,7 @@ func (p *Pipeline) Recover(ctx context.Context, resend bool) (*operation.Recover
 		return nil, err
 	}
 	name := p.Config.Name
-	r, restart, err := p.compareHistory(ctx, stored)
+	r, restart, err := compareHistory(ctx, p, stored)
 	if err != nil {
 		return nil, fmt.Errorf("recover pipeline %s: %w", name, err)
 	}
@@ -47,7 +47,7 @@ func (p *Pipeline) Recover(ctx context.Context, resend bool) (*operation.Recover
 
 // compareHistory finds the last run that the catalog and the destination both
 // have.
-func (p *Pipeline) compareHistory(ctx context.Context, stored *pipeline.Pipeline) (*operation.Recovery, *catalog.Restart, error) {
+func compareHistory(ctx context.Context, p *Pipeline, stored *pipeline.Pipeline) (*operation.Recovery, *catalog.Restart, error) {
 	d, err := p.start(ctx)
 	if err != nil {
 		return nil, nil, err

@@ -79,7 +79,7 @@ func (v *View) status(ctx context.Context, p *pipeline.Pipeline) (operation.Pipe
 		err = v.setStatus(ctx, p, c, runs, seq, &s)
 	} else if s.Rows, s.Rejected, _, err = v.o.Catalog.ExportedTotals(ctx, p.ID); err == nil {
 		if s.Changed, err = v.o.Catalog.ExportedChanges(ctx, p.ID); err == nil {
-			s.BehindRows, err = v.unexported(ctx, p)
+			s.BehindRows, err = unexported(ctx, v.o.Catalog, p)
 		}
 	}
 	s.State = pipelineState(p, c, &s)
@@ -188,10 +188,10 @@ func (v *View) setStatus(ctx context.Context, p *pipeline.Pipeline, c *config.Pi
 
 // unexported counts the rows in the journal that an events pipeline has yet to
 // export.
-func (v *View) unexported(ctx context.Context, p *pipeline.Pipeline) (rows int64, err error) {
+func unexported(ctx context.Context, c *catalog.Catalog, p *pipeline.Pipeline) (rows int64, err error) {
 	ahead := *p
 	for {
-		extents, cursor, _, err := next(ctx, v.o.Catalog, &ahead, pipeline.Limits{Bytes: math.MaxInt64})
+		extents, cursor, _, err := next(ctx, c, &ahead, pipeline.Limits{Bytes: math.MaxInt64})
 		if err != nil || len(extents) == 0 {
 			return rows, err
 		}

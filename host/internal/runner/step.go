@@ -32,7 +32,7 @@ func (p *Pipeline) step(ctx context.Context, asOf time.Time, allowShrink bool) (
 		return nil, err
 	}
 	stored, err := p.stored(ctx)
-	if err != nil || p.paused(stored) {
+	if err != nil || isPaused(p.Config, stored) {
 		return nil, err
 	}
 	r, err := p.resolve(ctx, stored)

@@ -67,10 +67,10 @@ func (s *Service) Close() error { return s.close() }
 
 // CheckSource implements Operations.
 func (h sources) CheckSource(ctx context.Context, name, from, to string) (*operation.SourceCheck, error) {
-	return h.Intake.Check(ctx, name, from, to)
+	return h.Intake.Pulls.Check(ctx, name, from, to)
 }
 
 // PullSource implements Operations.
 func (h sources) PullSource(ctx context.Context, name, from, to string) (*operation.SourceSummary, error) {
-	return h.Intake.Pull(ctx, name, from, to, !h.Serving)
+	return h.Intake.Pulls.Pull(ctx, name, from, to, !h.Serving)
 }

@@ -26,7 +26,7 @@ type stored struct {
 
 	dir       string // data directory; "": none was looked into
 	locks     datadir.Locks
-	scratch   datadir.Scratch
+	scratch   *datadir.Scratch
 	catalog   *catalog.Catalog
 	projects  []catalog.Project
 	pipelines map[string]*pipeline.Pipeline
@@ -39,7 +39,7 @@ func (s *stored) open(dataDir string) {
 		return
 	}
 	s.close()
-	*s = stored{ctx: s.ctx, dir: dataDir, pipelines: map[string]*pipeline.Pipeline{}}
+	*s = stored{ctx: s.ctx, dir: dataDir, scratch: datadir.NewScratch(), pipelines: map[string]*pipeline.Pipeline{}}
 	d := datadir.Dir{Data: dataDir}
 	path := d.Path(datadir.CatalogFile)
 	switch _, err := os.Stat(path); {
@@ -74,7 +74,10 @@ func (s *stored) close() {
 		_ = s.catalog.Close()
 		s.catalog = nil
 	}
-	_ = s.scratch.Close()
+	if s.scratch != nil {
+		_ = s.scratch.Close()
+		s.scratch = nil
+	}
 	_ = s.locks.Close()
 	s.locks = nil
 }
