@@ -64,6 +64,8 @@ func TestMissingSegmentsAreMissedAloud(t *testing.T) {
 	}
 	lost := []string{blob, rows + " rows of ", "may be lost"}
 	s.Says(s.Penstock(nil, "journal", "verify"), 3, append(lost, "it is missing")...)
+	// Which segment has the first name, that of 3,000 rows or that of 700, differs.
+	lost[1] = strings.ReplaceAll(rows, ",", "") + " rows of "
 	s.Says(s.Penstock(nil, "status"), 0, append(lost, "MISSING: project shop: 1 segments")...)
 	s.Says(s.Penstock(nil, "run", "--once"), 1, append(lost, "takes no rows")...)
 
