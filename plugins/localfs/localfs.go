@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path/filepath"
 
+	"github.com/penstock-io/penstock/plugins/internal/formats"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/sdk/schema"
@@ -38,8 +39,8 @@ func attributes() schema.Schema {
 			Description: "The directories between path and the project's id, as in \"exports/mixpanel\".",
 		},
 		{
-			Name: "format", Type: schema.String, Default: "json", Allowed: []string{"json"},
-			Description: "The format of the files: json is gzip-compressed NDJSON.",
+			Name: "format", Type: schema.String, Default: "json", Allowed: formats.Names(),
+			Description: formats.Description("files"),
 		},
 	}}
 }
@@ -83,7 +84,7 @@ func open(_ context.Context, c sdk.Config) (sdk.Destination, error) {
 	}
 	s := &store{root: filepath.Clean(conf.Path)}
 	return &destination{
-		Lake:    lake.New(lake.Options{Store: s, Root: root, Logger: c.Logger}),
+		Lake:    lake.New(lake.Options{Store: s, Root: root, Format: formats.Named(conf.Format), Logger: c.Logger}),
 		store:   s,
 		project: c.Project,
 		root:    root,

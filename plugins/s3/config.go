@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/penstock-io/penstock/plugins/internal/formats"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/sdk/schema"
@@ -61,8 +62,8 @@ func attributes() schema.Schema {
 		text("region", "The bucket's region, as in \"us-west-2\". Without it AWS_REGION or the profile's."),
 		text("prefix", "The start of all object names, before the project's id, as in \"exports/mixpanel\"."),
 		{
-			Name: "format", Type: schema.String, Default: "json", Allowed: []string{"json"},
-			Description: "The format of the objects: json is gzip-compressed NDJSON.",
+			Name: "format", Type: schema.String, Default: "json", Allowed: formats.Names(),
+			Description: formats.Description("objects"),
 		},
 		text("endpoint", "The URL of a server that speaks S3's protocol. Without it AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, else Amazon's of the region."),
 		{

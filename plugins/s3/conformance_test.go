@@ -22,6 +22,14 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	conforms(t, "json", "testdata/conformance/versitygw.json", "versitygw 1.8")
+}
+
+func TestConformanceParquet(t *testing.T) {
+	conforms(t, "parquet", "testdata/conformance/versitygw-parquet.json", "versitygw 1.8, format parquet")
+}
+
+func conforms(t *testing.T, format, record, service string) {
 	server := standin.StartS3(t, "lake")
 	var places atomic.Int64
 	target := func(at destinationtest.Place) laketest.Target {
@@ -40,13 +48,13 @@ func TestConformance(t *testing.T) {
 	})
 	destinationtest.Run(t, destinationtest.Harness{
 		Package: "github.com/penstock-io/penstock/cmd/penstock-destination-s3",
-		Record:  "testdata/conformance/versitygw.json",
-		Service: destinationtest.Service{Name: "versitygw 1.8", Kind: destinationtest.Emulator},
+		Record:  record,
+		Service: destinationtest.Service{Name: service, Kind: destinationtest.Emulator},
 		Config: func(destinationtest.T) map[string]any {
 			return map[string]any{
 				"bucket": "lake", "region": "us-east-1", "endpoint": server.Endpoint,
 				"access_key_id": server.AccessKey, "secret_access_key": server.SecretKey,
-				"prefix": fmt.Sprintf("place/%d", places.Add(1)),
+				"prefix": fmt.Sprintf("place/%d", places.Add(1)), "format": format,
 			}
 		},
 		Bad: []destinationtest.BadConfig{

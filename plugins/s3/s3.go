@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
+	"github.com/penstock-io/penstock/plugins/internal/formats"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/plugins/internal/parts"
 	"github.com/penstock-io/penstock/sdk"
@@ -64,7 +65,7 @@ func open(ctx context.Context, c sdk.Config, shared *parts.Pool) (sdk.Destinatio
 	}
 	s := newStore(client, conf, shared)
 	return &destination{
-		Lake:    lake.New(lake.Options{Store: s, Root: root, Logger: c.Logger}),
+		Lake:    lake.New(lake.Options{Store: s, Root: root, Format: formats.Named(conf.Format), Logger: c.Logger}),
 		store:   s,
 		config:  conf,
 		project: c.Project,

@@ -190,19 +190,22 @@ func (c *comparison) query(stream, text string) []string {
 // same compares all rows of a stream: each as often in one place as in the other.
 func (c *comparison) same(stream, columns string) {
 	c.t.Helper()
-	var names []string
-	for field := range strings.SplitSeq(strings.Trim(columns, "{}"), ",") {
-		name, _, _ := strings.Cut(field, ":")
-		names = append(names, "CAST("+name+" AS VARCHAR)")
-	}
-	selected := func(place string) string {
-		return "SELECT " + strings.Join(names, ", ") + " FROM " + c.objects(place, stream)
-	}
+	selected := func(place string) string { return "SELECT " + casts(columns) + " FROM " + c.objects(place, stream) }
 	for _, pair := range [][2]string{{"lake", "local"}, {"local", "lake"}} {
 		if more := rows(c.t, c.db, selected(pair[0])+" EXCEPT ALL "+selected(pair[1])+" LIMIT 3"); len(more) > 0 {
 			c.t.Errorf("%s: rows that %s has and %s has not: %q", stream, pair[0], pair[1], more)
 		}
 	}
+}
+
+// casts returns the columns of a stream as texts, from its entry in streams.
+func casts(columns string) string {
+	var names []string
+	for field := range strings.SplitSeq(strings.Trim(columns, "{}"), ",") {
+		name, _, _ := strings.Cut(field, ":")
+		names = append(names, "CAST("+name+" AS VARCHAR)")
+	}
+	return strings.Join(names, ", ")
 }
 
 // inTheirDays looks for rows in the directory of another day.

@@ -131,7 +131,7 @@ func (l *Lake) Commit(ctx context.Context, run sdk.Run, _ sdk.Receipt) error {
 }
 
 func (l *Lake) committedBefore(ctx context.Context, run sdk.Run, notOpen error) error {
-	lay, err := newLayout(l.root, run)
+	lay, err := l.layout(run)
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (l *Lake) overtaken(ctx context.Context, run sdk.Run, err error) error {
 // lost reads the manifest to classify a conditional write that failed: a newer
 // fence, an adoption, or a conflict that another attempt can resolve.
 func (l *Lake) lost(ctx context.Context, run sdk.Run, conflict error) error {
-	lay, err := newLayout(l.root, run)
+	lay, err := l.layout(run)
 	if err != nil {
 		return err
 	}
@@ -193,7 +193,7 @@ func (l *Lake) Abort(ctx context.Context, run sdk.Run, discard bool) error {
 	if !discard {
 		return nil
 	}
-	lay, err := newLayout(l.root, run)
+	lay, err := l.layout(run)
 	if err != nil {
 		return err
 	}

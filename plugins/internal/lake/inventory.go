@@ -45,7 +45,7 @@ type recordedFile struct {
 // the days, and then the pipeline's objects in the order of their names, with the
 // missing ones at the end.
 func (l *Lake) Inventory(ctx context.Context, q sdk.InventoryQuery, yield func(sdk.InventoryItem) error) error {
-	lay, err := newLayout(l.root, q.Run)
+	lay, err := l.layout(q.Run)
 	if err != nil {
 		return err
 	}
@@ -310,14 +310,14 @@ func (v *inventory) item(o Object) (sdk.InventoryItem, bool) {
 func (v *inventory) ofOthers(name string) bool {
 	return slices.ContainsFunc(v.others, func(lay layout) bool {
 		_, _, ok := lay.owned(name)
-		return ok || name == lay.fixed()
+		return ok || lay.isFixed(name)
 	})
 }
 
 // inspect asks the store for the states of listed objects and yields them.
 func (v *inventory) inspect(ctx context.Context, listed []sdk.InventoryItem) error {
 	states, err := concurrently(listed, func(i sdk.InventoryItem) (*state, error) {
-		s, err := v.lake.inspect(ctx, i.Object, v.query.Deep)
+		s, err := v.lake.inspect(ctx, i.Object, v.query.Run.Stream, v.query.Deep)
 		if errors.Is(err, ErrNotFound) { // it was deleted since it was listed
 			return nil, nil
 		}
@@ -334,6 +334,7 @@ func (v *inventory) inspect(ctx context.Context, listed []sdk.InventoryItem) err
 		item.Found, item.Problem, v.sums = &s.facts, s.problem, s.sums
 		if f, ok := v.files[item.Object]; ok {
 			item.Recorded, item.Run = f.facts(s.sums), f.run
+			s.forget(f.File)
 			delete(v.files, item.Object)
 		}
 		if err := v.yield(item); err != nil {

@@ -39,6 +39,8 @@ type Options struct {
 	// Finishers is the number of objects that are finished in the background
 	// while the next one is written. 0: 4.
 	Finishers int
+	// Format is that of data objects. nil: gzip-compressed NDJSON.
+	Format Format
 	// Logger receives warnings about files that could not be removed. nil: they
 	// are dropped.
 	Logger hclog.Logger
@@ -53,6 +55,7 @@ type Lake struct {
 	partSize    int64
 	objectLimit int64
 	finishers   int
+	format      Format
 	log         hclog.Logger
 
 	mu       sync.Mutex
@@ -70,7 +73,7 @@ type attemptKey struct {
 func New(o Options) *Lake {
 	l := &Lake{
 		store: o.Store, root: o.Root, partSize: o.PartSize, objectLimit: o.ObjectLimit,
-		finishers: o.Finishers, log: o.Logger,
+		finishers: o.Finishers, format: o.Format, log: o.Logger,
 		attempts: make(map[attemptKey]*attempt),
 	}
 	if l.partSize == 0 {
@@ -78,6 +81,9 @@ func New(o Options) *Lake {
 	}
 	if l.objectLimit == 0 {
 		l.objectLimit = defaultObjectLimit()
+	}
+	if l.format == nil {
+		l.format = ndjson{}
 	}
 	if l.finishers == 0 {
 		l.finishers = DefaultFinishers
@@ -158,7 +164,7 @@ func (l *Lake) update(ctx context.Context, lay layout, run sdk.Run, change func(
 			return nil, "", err
 		}
 		if m == nil {
-			m = newManifest(run)
+			m = l.newManifest(run)
 		}
 		if m.Fence > run.Fence {
 			return nil, "", fenced(m.Fence, run.Fence)
@@ -200,8 +206,9 @@ type attempt struct {
 
 	parts    map[string]int // by date: the number of the last part
 	receipts []PartitionReceipt
-	pending  Replacement // of the fixed object; nil until Write starts it
-	repair   *repair     // nil: the attempt carries out its run
+	changed  map[string]uint64 // rows of the open partition, by reason
+	pending  Replacement       // of the fixed object; nil until Write starts it
+	repair   *repair           // nil: the attempt carries out its run
 }
 
 func (l *Lake) attempt(run sdk.Run) (*attempt, error) {
@@ -240,7 +247,8 @@ func (a *attempt) runReceipt() *RunReceipt {
 	}
 }
 
-// inner returns the file name for the gzip header of a fixed object. It holds
+// inner returns the id of a fixed object, which NDJSON has as the file name in its
+// gzip header. It holds
 // the run, fence and content of the attempt that wrote the object; two copies of
 // a catalog use the same fences and differ in content. The header's comment field
 // cannot hold them: some readers, such as DuckDB, refuse comments.

@@ -44,6 +44,8 @@ type Manifest struct {
 	Days map[string]Day `json:"days,omitempty"`
 	// Files are the objects of the current set; people and identity only.
 	Files []File `json:"files,omitempty"`
+	// ObjectFormat is the format of the pipeline's objects; empty: json.
+	ObjectFormat string `json:"object_format,omitempty"`
 	// Layout of a replaced set: one object or parts.
 	Layout string `json:"layout,omitempty"`
 	// Receipt of the last committed run.
@@ -82,7 +84,9 @@ type Day struct {
 }
 
 // File describes one stored object: its name, its rows before compression, its
-// size and its checksums.
+// size and its checksums. The size and checksum of the rows are 0 if they are not
+// known: some row of the partition was changed or rejected, or cannot be rendered
+// again byte for byte from the object's columns.
 type File struct {
 	Name        string `json:"name"`
 	Rows        uint64 `json:"rows"`
@@ -177,7 +181,7 @@ func (m *Manifest) check(lay layout) error {
 	}
 	names := func(files []File) error {
 		for _, f := range files {
-			if _, _, ok := lay.owned(f.Name); !ok && f.Name != lay.fixed() {
+			if _, _, ok := lay.owned(f.Name); !ok && !lay.isFixed(f.Name) {
 				return m.foreign(lay, "the file "+f.Name)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +21,6 @@ const (
 	identityDir = "mp_identity_mappings_data"
 	manifestDir = "_penstock"
 	asideDir    = "aside" // in the directory of a stream's manifests
-	extension   = ".json.gz"
 )
 
 // layout names the objects of one pipeline. It derives all names from project,
@@ -28,12 +28,13 @@ const (
 type layout struct {
 	dir  string // of the stream, with a slash at the end
 	stem string // <pipeline>-<id>
+	ext  string // of new objects
 }
 
 var (
 	pipelineName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 	pipelineID   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
-	partName     = regexp.MustCompile(`^([0-9]{8,18})-[0-9]{4,}\.json\.gz$`)
+	partName     = regexp.MustCompile(`^([0-9]{8,18})-([0-9]{4,})(\.json\.gz|\.parquet)$`)
 )
 
 // streamDirs maps a stream's name in manifests to its directory.
@@ -61,8 +62,8 @@ func Targets(base, root string, projectID int64) []sdk.Target {
 	return targets
 }
 
-func newLayout(root string, run sdk.Run) (layout, error) {
-	dir, err := StreamDir(root, run.ProjectID, run.Stream)
+func (l *Lake) layout(run sdk.Run) (layout, error) {
+	dir, err := StreamDir(l.root, run.ProjectID, run.Stream)
 	if err != nil {
 		return layout{}, sdk.Permanent(err)
 	}
@@ -72,7 +73,7 @@ func newLayout(root string, run sdk.Run) (layout, error) {
 	if run.Number < 0 {
 		return layout{}, sdk.Permanent(fmt.Errorf("run %d cannot name an object", run.Number))
 	}
-	return layout{dir: dir, stem: run.Pipeline + "-" + run.PipelineID}, nil
+	return layout{dir: dir, stem: run.Pipeline + "-" + run.PipelineID, ext: l.format.Extension()}, nil
 }
 
 // manifestsOf returns the directory of the manifests that belong to a stream's
@@ -106,7 +107,13 @@ func (l layout) receiptOf(name string) (run int64, ok bool) {
 }
 
 // fixed names the object of a replaced set that is stored as one object.
-func (l layout) fixed() string { return l.dir + l.stem + extension }
+func (l layout) fixed() string { return l.dir + l.stem + l.ext }
+
+// isFixed reports whether a name is that of the fixed object, in any format.
+func (l layout) isFixed(name string) bool {
+	ext, ok := strings.CutPrefix(name, l.dir+l.stem)
+	return ok && slices.Contains(extensions, ext)
+}
 
 // runStem returns the common start of the base names of a run's objects.
 func (l layout) runStem(run int64) string { return fmt.Sprintf("%s-%08d-", l.stem, run) }
@@ -114,7 +121,7 @@ func (l layout) runStem(run int64) string { return fmt.Sprintf("%s-%08d-", l.ste
 // part names a run's part-th object, from 1, of a date; the date is empty for
 // a set that is replaced.
 func (l layout) part(run int64, date string, part int) string {
-	return l.day(date) + fmt.Sprintf("%s%04d%s", l.runStem(run), part, extension)
+	return l.day(date) + fmt.Sprintf("%s%04d%s", l.runStem(run), part, l.ext)
 }
 
 // day is the directory of a date: 2026-06-01 is at 2026/06/01/.
@@ -161,8 +168,11 @@ func (l layout) partOf(name string) (part int, ok bool) {
 	if _, _, ok := l.owned(name); !ok {
 		return 0, false
 	}
-	base := strings.TrimSuffix(name, extension)
-	part, err := strconv.Atoi(base[strings.LastIndexByte(base, '-')+1:])
+	m := partName.FindStringSubmatch(strings.TrimPrefix(path.Base(name), l.stem+"-"))
+	if m == nil {
+		return 0, false
+	}
+	part, err := strconv.Atoi(m[2])
 	return part, err == nil
 }
 

@@ -14,12 +14,12 @@ import (
 
 // A name can be parsed by its own pipeline, and by no other.
 func TestNamesAreRead(t *testing.T) {
-	mine := layout{dir: "p/7/mp_master_event/", stem: "events-c0ffee"}
+	mine := layout{dir: "p/7/mp_master_event/", stem: "events-c0ffee", ext: ".json.gz"}
 	others := []layout{
-		{dir: mine.dir, stem: "events-c0ffee2"},
-		{dir: mine.dir, stem: "events-c0"},
-		{dir: mine.dir, stem: "events-c0ffee-00000001"},
-		{dir: "p/8/mp_master_event/", stem: mine.stem},
+		{dir: mine.dir, stem: "events-c0ffee2", ext: mine.ext},
+		{dir: mine.dir, stem: "events-c0", ext: mine.ext},
+		{dir: mine.dir, stem: "events-c0ffee-00000001", ext: mine.ext},
+		{dir: "p/8/mp_master_event/", stem: mine.stem, ext: mine.ext},
 	}
 	check := func(run uint32, day uint16, part uint16) bool {
 		date := time.Unix(int64(day)*86400, 0).UTC().Format(time.DateOnly)

@@ -15,7 +15,7 @@ import (
 // that is still open is dropped. For a repair the run must be committed; the
 // fence and the ended attempts are the same.
 func (l *Lake) Open(ctx context.Context, run sdk.Run) (sdk.LastRun, error) {
-	lay, err := newLayout(l.root, run)
+	lay, err := l.layout(run)
 	if err != nil {
 		return sdk.LastRun{}, err
 	}
@@ -86,6 +86,10 @@ func (l *Lake) claim(ctx context.Context, a *attempt, m *Manifest) error {
 			m.Adopted = append(m.Adopted, h.PipelineID)
 		}
 	}
+	if err := l.sameFormat(m); err != nil {
+		return err
+	}
+	m.ObjectFormat = l.objectFormat()
 	m.Pipeline, m.Fence = a.run.Pipeline, a.run.Fence
 	m.Attempt = a.by.String()
 	a.again = slices.Contains(m.Unfinished, a.run.Number)

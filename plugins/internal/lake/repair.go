@@ -96,6 +96,9 @@ func (l *Lake) claimRepair(ctx context.Context, a *attempt) (err error) {
 		if err := repairable(m, a.run); err != nil {
 			return err
 		}
+		if err := l.sameFormat(m); err != nil {
+			return err
+		}
 		m.Fence, m.Attempt = a.run.Fence, a.by.String()
 		return nil
 	})
@@ -251,7 +254,7 @@ func (l *Lake) restoreSet(a *attempt, p sdk.Partition, r *batch.Reader) ([]File,
 			break
 		}
 		if err == nil {
-			err = o.add(b)
+			err = o.add(b, r)
 		}
 		if err != nil {
 			o.abandon(a)
@@ -262,13 +265,14 @@ func (l *Lake) restoreSet(a *attempt, p sdk.Partition, r *batch.Reader) ([]File,
 		o.abandon(a)
 		return nil, err
 	}
+	a.changes(o.changed)
 	return []File{o.file}, nil
 }
 
 // restore returns an object that is only measured if the stored one is as the
 // record says, or whose bytes become the object's next state.
 func (l *Lake) restore(a *attempt, name, inner string) (*object, error) {
-	found, err := l.inspect(a.ctx, name, a.repair.want.Deep)
+	found, err := l.inspect(a.ctx, name, a.run.Stream, a.repair.want.Deep)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
@@ -283,7 +287,9 @@ func (l *Lake) restore(a *attempt, name, inner string) (*object, error) {
 			return nil, fmt.Errorf("replace %s: %w", name, err)
 		}
 	}
-	u.object = newObject(name, inner, u)
+	if u.object, err = l.newObject(name, a.run.Stream, inner, u); err != nil {
+		return nil, errors.Join(err, u.Abort(context.WithoutCancel(a.ctx)))
+	}
 	u.object.upload = u
 	return u.object, nil
 }
@@ -426,7 +432,7 @@ func (l *Lake) show(ctx context.Context, a *attempt, s sealed) error {
 	if !errors.Is(err, ErrConflict) && !errors.Is(err, ErrAborted) {
 		return fmt.Errorf("switch %s: %w", s.file.Name, err)
 	}
-	found, lookErr := l.inspect(ctx, s.file.Name, false)
+	found, lookErr := l.inspect(ctx, s.file.Name, a.run.Stream, false)
 	if lookErr != nil && !errors.Is(lookErr, ErrNotFound) {
 		return lookErr
 	}

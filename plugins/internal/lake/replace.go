@@ -1,8 +1,6 @@
 package lake
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -50,11 +48,11 @@ func (l *Lake) writeSet(a *attempt, p sdk.Partition, r *batch.Reader) ([]File, e
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		if err == nil && o.gzip.Size()+int64(len(b.Payload)) > l.objectLimit {
+		if err == nil && o.size+int64(len(b.Payload)) > l.objectLimit {
 			err = l.outgrow(a)
 		}
 		if err == nil {
-			err = o.add(b)
+			err = o.add(b, r)
 		}
 		if err != nil {
 			return nil, err
@@ -72,13 +70,14 @@ func (l *Lake) createSet(a *attempt) (*object, error) {
 		return nil, fmt.Errorf("create %s: %w", name, err)
 	}
 	a.pending = u
-	return newObject(name, a.inner(), u), nil
+	return l.newObject(name, a.run.Stream, a.inner(), u)
 }
 
 func (a *attempt) closeSet(o *object) ([]File, error) {
 	if err := o.close(); err != nil {
 		return nil, err
 	}
+	a.changes(o.changed)
 	return []File{o.file}, nil
 }
 
@@ -155,24 +154,6 @@ func (l *Lake) switchSet(ctx context.Context, a *attempt) error {
 		return nil
 	}
 	return l.lost(ctx, a.run, fmt.Errorf("switch %s: %w", a.lay.fixed(), err))
-}
-
-// readInner returns the file name in the gzip header of the fixed object. It is
-// empty if the object does not exist or is not a gzip file.
-func (l *Lake) readInner(ctx context.Context, lay layout) (string, error) {
-	head, _, err := l.store.Read(ctx, lay.fixed(), 1024)
-	if errors.Is(err, ErrNotFound) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("read %s: %w", lay.fixed(), err)
-	}
-	z, err := gzip.NewReader(bytes.NewReader(head))
-	if err != nil {
-		// A foreign or damaged object belongs to no run and will be replaced.
-		return "", nil //nolint:nilerr // see above
-	}
-	return z.Name, nil
 }
 
 // switched reports whether the fixed object is the set of the prepared receipt
@@ -269,7 +250,7 @@ func (l *Lake) sweep(ctx context.Context, a *attempt, layouts []layout) {
 		}
 		mine := slices.ContainsFunc(layouts, func(lay layout) bool {
 			_, _, part := lay.owned(o.Name)
-			return part || o.Name == lay.fixed()
+			return part || lay.isFixed(o.Name)
 		})
 		if mine {
 			stale = append(stale, o.Name)

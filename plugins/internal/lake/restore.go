@@ -34,7 +34,7 @@ func (l *Lake) restoreManifest(ctx context.Context, a *attempt) error {
 	case m.AdoptedBy != "":
 		return adopted(m, a.run)
 	case m.Run > 0:
-		err = repairable(m, a.run)
+		err = errors.Join(repairable(m, a.run), l.sameFormat(m))
 	case a.run.Stream == sdk.Events:
 		err = l.recount(ctx, a, m)
 	default:
@@ -62,14 +62,14 @@ func (l *Lake) lostManifest(ctx context.Context, a *attempt) (*Manifest, Version
 	name := a.lay.manifest()
 	data, version, err := l.store.Read(ctx, name, manifestLimit)
 	if errors.Is(err, ErrNotFound) {
-		return newManifest(a.run), "", nil
+		return l.newManifest(a.run), "", nil
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("read manifest %s: %w", name, err)
 	}
 	m, err := decodeManifest(name, data)
 	if errors.Is(err, errDamaged) {
-		return newManifest(a.run), version, nil
+		return l.newManifest(a.run), version, nil
 	}
 	if err == nil {
 		err = m.check(a.lay)

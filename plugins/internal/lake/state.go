@@ -1,14 +1,11 @@
 package lake
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
-
-	"github.com/klauspost/compress/gzip"
 
 	"github.com/penstock-io/penstock/sdk"
 )
@@ -43,7 +40,7 @@ type state struct {
 
 // inspect returns the state of an object, or ErrNotFound. It reads the object if
 // the service keeps no checksum of it, and with deep counts its rows.
-func (l *Lake) inspect(ctx context.Context, name string, deep bool) (*state, error) {
+func (l *Lake) inspect(ctx context.Context, name string, stream sdk.Stream, deep bool) (*state, error) {
 	for try := 1; ; try++ {
 		info, err := l.store.Stat(ctx, name)
 		if err != nil {
@@ -52,7 +49,7 @@ func (l *Lake) inspect(ctx context.Context, name string, deep bool) (*state, err
 		s := &state{version: info.Version, sums: info.Sums}
 		s.facts.StoredBytes = uint64(info.Size)
 		if deep || info.Sums == (Sums{}) {
-			err = l.read(ctx, name, s, deep)
+			err = l.read(ctx, name, stream, s, deep)
 		}
 		switch {
 		case err == nil:
@@ -69,13 +66,13 @@ func (l *Lake) inspect(ctx context.Context, name string, deep bool) (*state, err
 
 // read computes the checksums of an object at the version of s. With deep it
 // counts the rows too.
-func (l *Lake) read(ctx context.Context, name string, s *state, deep bool) error {
+func (l *Lake) read(ctx context.Context, name string, stream sdk.Stream, s *state, deep bool) error {
 	object := &ranges{ctx: ctx, store: l.store, name: name, version: s.version}
 	m := &measure{w: io.Discard}
 	r := io.TeeReader(object, m)
 	if deep {
-		if err := count(r, &s.facts); err != nil {
-			s.problem = err.Error()
+		if err := l.count(&Stored{ctx: ctx, store: l.store, name: name, version: s.version, size: int64(s.facts.StoredBytes)}, r, stream, s); err != nil {
+			return err
 		}
 	}
 	if _, err := io.Copy(io.Discard, r); err != nil {
@@ -89,32 +86,26 @@ func (l *Lake) read(ctx context.Context, name string, s *state, deep bool) error
 	return nil
 }
 
-// count adds the rows of a gzip file to facts.
-func count(r io.Reader, facts *sdk.InventoryFacts) error {
-	z, err := gzip.NewReader(bufio.NewReader(r))
-	if err != nil {
-		return err
+// count counts the rows of an object. It returns errors of the store; faults of the
+// object become the state's problem.
+func (l *Lake) count(o *Stored, r io.Reader, stream sdk.Stream, s *state) error {
+	t, err := l.format.Count(o, r, stream)
+	if o.err != nil {
+		return o.err
 	}
-	rows := &rowCounter{facts: facts}
-	if _, err := io.Copy(rows, z); err != nil {
-		return err
+	s.facts.Rows, s.facts.RowsBytes, s.facts.RowsCRC32 = t.Rows, t.RowsBytes, t.RowsCRC32
+	if s.facts.Counted = err == nil; err != nil {
+		s.problem = err.Error()
 	}
-	facts.Counted = true
 	return nil
 }
 
-// rowCounter counts rows, which end with a newline each.
-type rowCounter struct{ facts *sdk.InventoryFacts }
-
-func (c *rowCounter) Write(p []byte) (int, error) {
-	c.facts.RowsBytes += uint64(len(p))
-	c.facts.RowsCRC32 = crc32.Update(c.facts.RowsCRC32, crc32.IEEETable, p)
-	for _, b := range p {
-		if b == '\n' {
-			c.facts.Rows++
-		}
+// forget removes the size and checksum of the rows if the record does not have
+// them, so that the two can be compared.
+func (s *state) forget(f File) {
+	if f.RowsBytes == 0 {
+		s.facts.RowsBytes, s.facts.RowsCRC32 = 0, 0
 	}
-	return len(p), nil
 }
 
 // rangeSize is the number of bytes that one call reads of an object.
@@ -186,5 +177,12 @@ func (s *state) whole(f File) bool {
 	if s.problem != "" || s.facts.StoredBytes != f.StoredBytes || s.sums.text() != f.like(s.sums).text() {
 		return false
 	}
-	return !s.facts.Counted || s.facts.Rows == f.Rows && s.facts.RowsBytes == f.RowsBytes && s.facts.RowsCRC32 == f.RowsCRC32
+	switch {
+	case !s.facts.Counted:
+		return true
+	case f.RowsBytes == 0: // not known
+		return s.facts.Rows == f.Rows
+	default:
+		return s.facts.Rows == f.Rows && s.facts.RowsBytes == f.RowsBytes && s.facts.RowsCRC32 == f.RowsCRC32
+	}
 }

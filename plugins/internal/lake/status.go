@@ -14,7 +14,7 @@ import (
 // although a later run is and its own receipt may be stored. A commit that was
 // cut between the switch and the manifest counts as committed.
 func (l *Lake) Status(ctx context.Context, run sdk.Run) (sdk.Status, error) {
-	lay, err := newLayout(l.root, run)
+	lay, err := l.layout(run)
 	if err != nil {
 		return sdk.Status{}, err
 	}

@@ -43,7 +43,7 @@ type Holder struct {
 }
 
 func (h Holder) layout(of layout) layout {
-	return layout{dir: of.dir, stem: h.Pipeline + "-" + h.PipelineID}
+	return layout{dir: of.dir, stem: h.Pipeline + "-" + h.PipelineID, ext: of.ext}
 }
 
 // index returns the position of the pipeline with an id, or -1.
@@ -224,7 +224,7 @@ func (l *Lake) others(ctx context.Context, lay layout) ([]*Manifest, error) {
 	var found []*Manifest
 	for _, name := range names {
 		stem := strings.TrimSuffix(strings.TrimPrefix(name, lay.manifests()), ".json")
-		m, _, err := l.readManifest(ctx, layout{dir: lay.dir, stem: stem})
+		m, _, err := l.readManifest(ctx, layout{dir: lay.dir, stem: stem, ext: lay.ext})
 		if err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/sdk/batch"
@@ -20,6 +21,7 @@ func (l *Lake) Write(ctx context.Context, run sdk.Run, p sdk.Partition, r *batch
 	}
 	defer context.AfterFunc(ctx, a.cancel)()
 	receipt := PartitionReceipt{Index: p.Index, Date: p.Date}
+	a.changed = nil
 	if err := a.numberParts(p); err != nil {
 		return sdk.PartitionReceipt{}, err
 	}
@@ -38,8 +40,11 @@ func (l *Lake) Write(ctx context.Context, run sdk.Run, p sdk.Partition, r *batch
 	if err != nil {
 		return sdk.PartitionReceipt{}, fmt.Errorf("write partition %d: %w", p.Index, l.overtaken(ctx, run, err))
 	}
+	receipt.uniform()
 	a.receipts = append(a.receipts, receipt)
-	return receipt.receipt(), nil
+	out := receipt.receipt()
+	out.Changed = a.changed
+	return out, nil
 }
 
 // writeParts cuts the batches into objects. The borders depend only on the
@@ -47,6 +52,10 @@ func (l *Lake) Write(ctx context.Context, run sdk.Run, p sdk.Partition, r *batch
 func (l *Lake) writeParts(a *attempt, date string, r *batch.Reader) ([]File, error) {
 	var files []File
 	var open *object
+	done := func() {
+		a.changes(open.changed)
+		files, open = append(files, open.file), nil
+	}
 	defer func() { open.abandon(a) }()
 	for {
 		b, err := r.Next()
@@ -59,11 +68,11 @@ func (l *Lake) writeParts(a *attempt, date string, r *batch.Reader) ([]File, err
 		if err != nil {
 			return nil, err
 		}
-		if open != nil && open.gzip.Size()+int64(len(b.Payload)) > l.partSize {
+		if open != nil && open.size+int64(len(b.Payload)) > l.partSize {
 			if err := open.finish(a); err != nil {
 				return nil, err
 			}
-			files, open = append(files, open.file), nil
+			done()
 		}
 		if open == nil {
 			a.parts[date]++
@@ -71,7 +80,7 @@ func (l *Lake) writeParts(a *attempt, date string, r *batch.Reader) ([]File, err
 				return nil, err
 			}
 		}
-		if err := open.add(b); err != nil {
+		if err := open.add(b, r); err != nil {
 			return nil, err
 		}
 	}
@@ -81,27 +90,29 @@ func (l *Lake) writeParts(a *attempt, date string, r *batch.Reader) ([]File, err
 	if err := open.finish(a); err != nil {
 		return nil, err
 	}
-	files, open = append(files, open.file), nil
+	done()
 	return files, nil
 }
 
-// object is one gzip object that is being written.
+// object is one data object that is being written.
 type object struct {
-	upload Upload // nil for the fixed object, which the attempt ends
-	stored *measure
-	gzip   *batch.GzipWriter
-	file   File
+	upload  Upload // nil for the fixed object, which the attempt ends
+	stored  *measure
+	encoder Encoder
+	size    int64 // of the batches so far as gzip, in bytes: it decides on the borders of objects
+	file    File
+	changed map[string]uint64
 }
 
-// newObject returns an object whose bytes go to w, with inner as the file name in
-// its gzip header; empty: the header has none.
-func newObject(name, inner string, w io.Writer) *object {
+// newObject returns an object whose bytes go to w, with inner as its id; empty: it
+// has none.
+func (l *Lake) newObject(name string, stream sdk.Stream, inner string, w io.Writer) (*object, error) {
 	o := &object{stored: &measure{w: w}, file: File{Name: name}}
-	o.gzip = batch.NewGzipWriter(o.stored)
-	if inner != "" {
-		o.gzip = batch.NewGzipWriter(&nameWriter{w: o.stored, name: inner})
+	var err error
+	if o.encoder, err = l.format.Encode(o.stored, stream, inner); err != nil {
+		return nil, fmt.Errorf("create %s: %w", name, err)
 	}
-	return o
+	return o, nil
 }
 
 func (l *Lake) create(a *attempt, name string) (*object, error) {
@@ -112,28 +123,58 @@ func (l *Lake) create(a *attempt, name string) (*object, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", name, err)
 	}
-	o := newObject(name, "", u)
+	o, err := l.newObject(name, a.run.Stream, "", u)
+	if err != nil {
+		return nil, errors.Join(err, u.Abort(context.WithoutCancel(a.ctx)))
+	}
 	o.upload = u
 	return o, nil
 }
 
-func (o *object) add(b *batch.Batch) error {
-	if err := o.gzip.WriteBatch(b); err != nil {
+// add adds a batch. Rows that the format cannot hold are rejected through r.
+func (o *object) add(b *batch.Batch, r *batch.Reader) error {
+	if err := o.encoder.Add(b, r.Reject); err != nil {
 		return fmt.Errorf("write %s: %w", o.file.Name, err)
 	}
+	if o.size == 0 {
+		o.size = gzipHeader
+	}
+	o.size += int64(len(b.Payload))
 	return nil
 }
 
-// close writes the end of the gzip member.
+// close writes the end of the object.
 func (o *object) close() error {
-	if err := o.gzip.Close(); err != nil {
+	t, err := o.encoder.Close()
+	if err != nil {
 		return fmt.Errorf("write %s: %w", o.file.Name, err)
 	}
-	t := o.gzip.Totals()
 	o.file.Rows, o.file.RowsBytes, o.file.RowsCRC32 = t.Rows, t.RowsBytes, t.RowsCRC32
+	o.changed = t.Changed
 	o.file.StoredBytes = uint64(o.stored.size)
 	o.file.StoredCRC32, o.file.StoredCRC32C = o.stored.crc32, o.stored.crc32c
 	return nil
+}
+
+// changes adds the changed rows of an object to those of the partition.
+func (a *attempt) changes(of map[string]uint64) {
+	if len(of) > 0 && a.changed == nil {
+		a.changed = make(map[string]uint64)
+	}
+	for reason, n := range of {
+		a.changed[reason] += n
+	}
+}
+
+// uniform forgets the size and checksum of the rows of all files if they are not
+// known of one.
+func (p *PartitionReceipt) uniform() {
+	if !slices.ContainsFunc(p.Files, func(f File) bool { return f.Rows > 0 && f.RowsBytes == 0 }) {
+		return
+	}
+	for i := range p.Files {
+		p.Files[i].RowsBytes, p.Files[i].RowsCRC32 = 0, 0
+	}
 }
 
 // finish closes the object and finishes its upload in the background.

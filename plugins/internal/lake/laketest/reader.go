@@ -14,11 +14,14 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/penstock-io/penstock/plugins/internal/columns"
+	"github.com/penstock-io/penstock/plugins/internal/parquet"
 	"github.com/penstock-io/penstock/sdk"
 )
 
 // Target is the target of one pipeline. It reads exported rows by the rules of
-// docs/manifest.md and shares no code with the lake.
+// docs/manifest.md and shares no code with the lake. Parquet files are read with
+// package parquet; test/queries reads them with DuckDB.
 type Target struct {
 	// Files is the directory or bucket below the prefix.
 	Files      fs.FS
@@ -109,7 +112,7 @@ func (t Target) walk(visit func(name string) error) error {
 			return err
 		case d.IsDir() || strings.HasPrefix(d.Name(), ".") || strings.HasPrefix(d.Name(), "_"):
 			return nil
-		case !strings.HasSuffix(name, ".json.gz"):
+		case !strings.HasSuffix(name, ".json.gz") && !strings.HasSuffix(name, ".parquet"):
 			return fmt.Errorf("%s lies among the data", name)
 		}
 		return visit(name)
@@ -120,13 +123,28 @@ func (t Target) walk(visit func(name string) error) error {
 	return nil
 }
 
-// read appends the rows of an object, which must be a single gzip member.
+// readParquet appends the rows of a Parquet file as lines.
+func (t Target) readParquet(name string, data []byte, date string, rows map[string][]string) error {
+	err := parquet.Read(bytes.NewReader(data), int64(len(data)), t.Stream, func(row *columns.Row) error {
+		rows[date] = append(rows[date], string(columns.AppendLine(nil, t.Stream, row, false)))
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	return nil
+}
+
+// read appends the rows of an object. NDJSON must be a single gzip member.
 func (t Target) read(name, date string, rows map[string][]string) error {
 	data, err := fs.ReadFile(t.Files, name)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
 	r := bytes.NewReader(data)
+	if strings.HasSuffix(name, ".parquet") {
+		return t.readParquet(name, data, date, rows)
+	}
 	z, err := gzip.NewReader(r)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", name, err)

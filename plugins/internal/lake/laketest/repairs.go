@@ -420,5 +420,5 @@ func EditManifest(ctx context.Context, s lake.Store, name string, change func(ma
 // Unnamed returns a name of the same pipeline, run and day as an object's that
 // no run writes.
 func Unnamed(object string) string {
-	return strings.TrimSuffix(object, "0001.json.gz") + "0009.json.gz"
+	return strings.Replace(object, "-0001.", "-0009.", 1)
 }
