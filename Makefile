@@ -137,6 +137,12 @@ test-bigquery-standin: ## test the stand-in for BigQuery with the official clien
 	@cd test/standin/bigqueryserver && if CGO_ENABLED=1 go list -deps -test ./... >/dev/null; then CGO_ENABLED=1 go test -count=1 -timeout 20m ./...; \
 	else echo "SKIPPED: DuckDB's module is not to be had: run this once where there is a network"; [ -z "$${CI:-}" ]; fi
 
+# The analyzer's first build takes minutes and up to 7 GB of memory.
+.PHONY: test-googlesql
+test-googlesql: bigquery-standin ## judge the GoogleSQL of the BigQuery plugin and of the documentation
+	@dir=$$(mktemp -d); trap 'rm -rf $$dir' EXIT; export PENSTOCK_BIGQUERY_STATEMENTS=$$dir; \
+	go test -count=1 -timeout 45m ./plugins/bigquery; cd test/googlesql && go vet . && go test -count=1 -timeout 30m -v .
+
 # Exit status 2 without credentials or without agreement; YES=1 agrees.
 .PHONY: smoke-s3 smoke-gcs smoke-azure
 smoke-s3 smoke-gcs smoke-azure: ## compare an export to a real account: says what it creates, and asks
@@ -154,7 +160,7 @@ test-minio: $(TOOLS)/.minio@$(MINIO) ## test server-side encryption of s3 agains
 	MINIO=1 go test -count=1 -run MinIO ./plugins/s3
 
 .PHONY: test-all
-test-all: tools build test-minio ## test, with the race detector everywhere and every fuzz target for a while
+test-all: tools build test-minio test-googlesql ## test, with the race detector everywhere and every fuzz target for a while
 	test/race.sh $(RACE_SECONDS)
 	test/fuzz.sh $(FUZZ_SECONDS)
 

@@ -2,11 +2,13 @@ package standin
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +30,10 @@ type BigQuery struct {
 	p process
 }
 
+// BigQueryStatements names the directory where the servers leave the statements that
+// they were given, for test/googlesql. Empty: they leave none.
+const BigQueryStatements = "PENSTOCK_BIGQUERY_STATEMENTS"
+
 // BigQueryOptions say how the stand-in is started.
 type BigQueryOptions struct {
 	// Storage is the address of a storage server, for loads from gs://; empty: none.
@@ -45,7 +51,11 @@ func StartBigQuery(t testing.TB, o BigQueryOptions) *BigQuery {
 	}
 	address := "127.0.0.1:" + freePort(t)
 	b := &BigQuery{URL: "http://" + address, Project: "acme", Tokens: o.Tokens, t: t}
-	err := b.p.start(path, "-listen", address, "-projects", b.Project, "-tokeninfo", o.Tokens.URL+"/tokeninfo", "-storage", o.Storage)
+	args := []string{"-listen", address, "-projects", b.Project, "-tokeninfo", o.Tokens.URL + "/tokeninfo", "-storage", o.Storage}
+	if dir := os.Getenv(BigQueryStatements); dir != "" {
+		args = append(args, "-record", filepath.Join(dir, rand.Text()+".ndjson"))
+	}
+	err := b.p.start(path, args...)
 	t.Cleanup(b.p.stop)
 	if err == nil {
 		err = b.p.await(address)

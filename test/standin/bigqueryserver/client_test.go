@@ -95,9 +95,12 @@ func (w *world) query(text string) (list []string, err error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, strings.Trim(fmt.Sprint(row), "[]"))
+		list = append(list, printed(row))
 	}
 }
+
+// printed is a row with blanks between its values.
+func printed(row []bigquery.Value) string { return strings.Trim(fmt.Sprint(row), "[]") }
 
 // refused demands that an error is BigQuery's.
 func (w *world) refused(err error, code int, reason, text string) {

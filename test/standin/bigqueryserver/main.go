@@ -26,13 +26,14 @@ func run() (err error) {
 	projects := flag.String("projects", "acme", "the projects that exist, with commas between")
 	tokenInfo := flag.String("tokeninfo", "", "the address of a service that knows the bearers; empty: none is asked for")
 	storage := flag.String("storage", "", "the address of a storage server, for loads from gs://")
+	record := flag.String("record", "", "a file that gets each distinct statement")
 	flag.Parse()
 	temp, err := os.MkdirTemp("", "bigquery-standin-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
-	s, err := server.New(server.Options{TokenInfo: *tokenInfo, Storage: *storage, Temp: temp, Projects: strings.Split(*projects, ",")})
+	s, err := server.New(server.Options{TokenInfo: *tokenInfo, Storage: *storage, Temp: temp, Record: *record, Projects: strings.Split(*projects, ",")})
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,8 @@ type execution struct {
 	last *result
 	// reads and bytes are the tables of the current statement.
 	reads map[*table]bool
+	// named are the tables that the current statement names, by their whole names.
+	named map[string]*googlesql.Table
 	// child is the job of the current statement.
 	child *job
 	// handlers counts the exception handlers around the current statement.
@@ -46,7 +48,7 @@ type transaction struct {
 }
 
 func newExecution(s *Server, j *job, c conn, script string) *execution {
-	x := &execution{s: s, job: j, script: script, conn: c, temp: map[string]*table{}, child: j, reads: map[*table]bool{}}
+	x := &execution{s: s, job: j, script: script, conn: c, temp: map[string]*table{}, child: j, reads: map[*table]bool{}, named: map[string]*googlesql.Table{}}
 	x.tr = &googlesql.Translator{
 		Catalog: x, Script: script, Variables: map[string]googlesql.Value{}, System: map[string]googlesql.Value{}, Parameters: map[string]googlesql.Value{},
 	}
@@ -213,6 +215,9 @@ func (x *execution) asChild(ctx context.Context, st googlesql.Statement) (err er
 	}
 	err = x.located(err, st)
 	x.s.record(x.job, st.Type, text, err)
+	if err == nil {
+		err = x.s.recordText(x, st.Type, text)
+	}
 	if j != x.job {
 		j.finish(x.s.now(), x.last, err)
 	}
@@ -301,6 +306,7 @@ func (s *Server) refusalOf(err error) position {
 // simple runs one statement that is not of the procedural language.
 func (x *execution) simple(ctx context.Context, st googlesql.Statement) error {
 	clear(x.reads)
+	clear(x.named)
 	if x.tx == nil {
 		x.clock()
 	}

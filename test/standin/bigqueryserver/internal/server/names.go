@@ -98,7 +98,9 @@ func (x *execution) Read(path []string, position int) (*googlesql.Table, error) 
 	c := x.s.catalog
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return &googlesql.Table{Name: t.reference(), SQL: t.physical, Columns: columnsOf(t.meta.Schema), IngestionTime: t.ingestionTime()}, nil
+	found := &googlesql.Table{Name: t.reference(), SQL: t.physical, Columns: columnsOf(t.meta.Schema), IngestionTime: t.ingestionTime()}
+	x.name(t, temporary, found)
+	return found, nil
 }
 
 func (x *execution) readView(t *table) (*googlesql.Table, error) {
@@ -122,7 +124,19 @@ func (x *execution) readView(t *table) (*googlesql.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &googlesql.Table{Name: t.reference(), SQL: "(" + query + ")", Columns: columns}, nil
+	found := &googlesql.Table{Name: t.reference(), SQL: "(" + query + ")", Columns: columns}
+	x.name(t, false, found)
+	return found, nil
+}
+
+// name notes a table that the current statement names.
+func (x *execution) name(t *table, temporary bool, found *googlesql.Table) {
+	ref := t.meta.TableReference
+	name := ref.ProjectId + "." + ref.DatasetId + "." + ref.TableId
+	if temporary {
+		name = ref.TableId
+	}
+	x.named[name] = found
 }
 
 // viewCatalog resolves the names of a view, which must be qualified.

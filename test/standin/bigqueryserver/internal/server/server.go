@@ -25,6 +25,8 @@ type Options struct {
 	Storage string
 	// Temp is a directory for uploads and for DuckDB.
 	Temp string
+	// Record is a file that gets each distinct statement as a line of JSON; empty: none.
+	Record string
 	// Projects are those that exist, with billing.
 	Projects []string
 }
@@ -43,13 +45,13 @@ type Server struct {
 	ended     context.Context
 	end       context.CancelFunc
 
-	offset    atomic.Int64 // nanoseconds that the clock is ahead
-	unbilled  atomic.Bool
-	quotasMu  sync.Mutex
-	quotas    map[string]int64
-	recordMu  sync.Mutex
-	recorded  []Executed
-	seenTexts map[string]bool
+	offset   atomic.Int64 // nanoseconds that the clock is ahead
+	unbilled atomic.Bool
+	quotasMu sync.Mutex
+	quotas   map[string]int64
+	recordMu sync.Mutex
+	recorded []Executed
+	seen     map[string]bool // lines of the record
 }
 
 // Executed is one statement that was run.
@@ -69,7 +71,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		options: o, engine: e, jobs: &jobs{byID: map[string]*job{}}, mutations: newMutations(), faults: &faults{holds: map[string]*hold{}},
-		access: newAccess(), uploads: &uploads{open: map[string]*upload{}}, quotas: defaultQuotas(), seenTexts: map[string]bool{},
+		access: newAccess(), uploads: &uploads{open: map[string]*upload{}}, quotas: defaultQuotas(), seen: map[string]bool{},
 	}
 	s.ended, s.end = context.WithCancel(context.Background())
 	s.catalog = &catalog{engine: e, now: s.now, datasets: map[string]*dataset{}}
