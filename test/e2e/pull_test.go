@@ -113,7 +113,7 @@ func TestPulledRowsSurviveAHostKilledAtEachPoint(t *testing.T) {
 	events := pulledEvents(300)
 	want := fromFiles(t, events).Rows("out")
 	for _, point := range []string{
-		"pull.streaming:1", "pull.streaming:3", "pull.spooled:1", "pull.spooled:2", "pull.renamed:1", "pull.renamed:2", "journal.pending:1",
+		"pull.streaming:1", "pull.streaming:3", "pull.spooled:1", "pull.spooled:2", "pull.renamed:1", "pull.renamed:2", "pull.renamed:3", "journal.pending:1",
 		"journal.committed:1", "journal.recorded:2", "pull.stored:1", "pull.stored:2",
 	} {
 		t.Run(point, func(t *testing.T) {

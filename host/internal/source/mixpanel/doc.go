@@ -19,6 +19,9 @@
 // another query. The disk bounds a spool: a source has at most four at a time, some of
 // them being downloaded while another is stored.
 //
+// Late events of days that were pulled whole are asked for by the time at which Mixpanel
+// processed them, as long as trials show that this finds all of them: see late.go.
+//
 // Promises:
 //
 //   - memory does not depend on the size of a day or on the number of days;

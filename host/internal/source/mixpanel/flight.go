@@ -12,9 +12,9 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal"
 )
 
-// parallel is the most queries of a source that are under way at the same time:
-// some are downloaded while the events of another are stored. The disk holds at
-// most as many downloads, and memory their buffers, of a few MiB each.
+// parallel is the most queries of one PullDue or PullDays that are under way at the
+// same time: some are downloaded while the events of another are stored. The disk
+// holds at most as many downloads, and memory their buffers, of a few MiB each.
 const parallel = 4
 
 // flight is a query that is carried out. The Source's mu guards it, except query.

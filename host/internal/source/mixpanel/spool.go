@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/klauspost/compress/s2"
@@ -294,7 +293,7 @@ type pieces struct {
 	stream  *s2.Reader
 	name    string
 	cursors func(bytes int64) []journal.CursorMove
-	buffers sync.Pool
+	free    chan []byte // buffers that were given back
 	carry   []byte
 	base    int64
 	skip    bool // in a line that is too long
@@ -308,8 +307,7 @@ func (d *Download) read(cursors func(bytes int64) []journal.CursorMove) (*pieces
 	if err != nil {
 		return nil, fmt.Errorf("read a download: %w", err)
 	}
-	p := &pieces{file: f, stream: s2.NewReader(f, s2.ReaderMaxBlockSize(1<<20)), name: fmt.Sprintf("%s to %s", d.From, d.To), cursors: cursors}
-	p.buffers.New = func() any { b := make([]byte, 0, pieceSize+schema.MaxRecord); return &b }
+	p := &pieces{file: f, stream: s2.NewReader(f, s2.ReaderMaxBlockSize(1<<20)), name: fmt.Sprintf("%s to %s", d.From, d.To), cursors: cursors, free: make(chan []byte, keptBuffers)}
 	return p, nil
 }
 
@@ -330,15 +328,15 @@ func (p *pieces) Next(context.Context) (*ingest.Piece, error) {
 	if p.done {
 		return nil, io.EOF
 	}
-	buffer := p.buffers.Get().(*[]byte)
-	data := append((*buffer)[:0], p.carry...)
+	buffer := p.buffer()
+	data := append(buffer, p.carry...)
 	n, err := io.ReadFull(p.stream, data[len(data):len(data)+pieceSize])
 	data = data[:len(data)+n]
 	end := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && n < pieceSize && p.ended()
 	if err != nil && !end {
 		return nil, &damagedError{err}
 	}
-	piece := &ingest.Piece{File: p.name, Base: p.base, Read: int64(n), Release: func() { p.buffers.Put(buffer) }}
+	piece := &ingest.Piece{File: p.name, Base: p.base, Read: int64(n), Release: func() { p.release(buffer) }}
 	whole := p.cut(piece, data)
 	p.carry = append(p.carry[:0], data[whole:]...)
 	p.base += int64(whole)
@@ -351,6 +349,27 @@ func (p *pieces) Next(context.Context) (*ingest.Piece, error) {
 		piece.Cursor = func(int64) []journal.CursorMove { return p.cursors(total) }
 	}
 	return piece, nil
+}
+
+// keptBuffers is how many buffers are kept for other pieces, at most.
+const keptBuffers = 16
+
+// buffer returns an empty buffer with room for a piece and the beginning of a line.
+func (p *pieces) buffer() []byte {
+	select {
+	case b := <-p.free:
+		return b
+	default:
+		return make([]byte, 0, pieceSize+schema.MaxRecord)
+	}
+}
+
+// release keeps a buffer for another piece.
+func (p *pieces) release(b []byte) {
+	select {
+	case p.free <- b:
+	default:
+	}
 }
 
 // ended reports whether the stream ended where it says so.
