@@ -1,0 +1,154 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/catalog"
+	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/journal/disk"
+	"github.com/penstock-io/penstock/host/internal/journal/disk/disktest"
+	"github.com/penstock-io/penstock/host/internal/progress"
+	"github.com/penstock-io/penstock/host/internal/project"
+)
+
+// draining is a collector's log with two projects, on a disk on which the segments of
+// the second one cannot be written while it is broken.
+type draining struct {
+	*collecting
+	projects *project.Set
+	broken   atomic.Bool
+	now      atomic.Int64 // seconds; the journals' clock
+}
+
+func openDraining(t *testing.T) *draining {
+	t.Helper()
+	d := &draining{}
+	script := &disktest.Script{}
+	script.Fail(func(_ int, step string) (disktest.Fault, error) {
+		if d.broken.Load() && strings.Contains(step, "segments/2") {
+			return disktest.Before, syscall.ENOSPC
+		}
+		return disktest.None, nil
+	})
+	store, err := disk.OpenOn(disktest.New(script), "/blobs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	c, err := catalog.Open(t.Context(), filepath.Join(dir, "catalog.db"), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	configured := []*config.Project{{Name: "shop", ID: 1, TimeZone: time.UTC}, {Name: "app", ID: 2, TimeZone: time.UTC}}
+	for _, p := range configured {
+		if err := c.RegisterProject(t.Context(), p.ID, p.Name, "UTC"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clock, log := func() time.Time { return time.Unix(1780315200+d.now.Load(), 0) }, slog.New(slog.DiscardHandler)
+	d.projects = project.New(project.Options{Store: store, Catalog: c, Now: clock, Log: log, Observer: progress.Discard{}}, configured)
+	l := &logDir{dir: filepath.Join(dir, "collector", "web"), config: &config.Collector{Name: "web", Projects: configured}, o: &Options{
+		Config: &config.Config{Projects: configured}, Projects: d.projects, Catalog: c, Log: log, Now: clock,
+		Wait: func(ctx context.Context, _ time.Duration) error { return context.Cause(ctx) },
+	}}
+	if d.collecting, err = l.open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(d.projects.Close(), c.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+// take acknowledges one row of each project.
+func (d *draining) take(t *testing.T, key byte) {
+	t.Helper()
+	for id := range int64(2) {
+		row := []byte("{}\n")
+		rows := []journal.Row{{Length: len(row), Time: 1780315200, Kind: journal.KindEvents, Key: journal.Key{key}}}
+		if err := d.log.Append(t.Context(), id+1, rows, row); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// sealed returns how many rows the journal of a project has sealed.
+func (d *draining) sealed(t *testing.T, id int64) (rows int64) {
+	t.Helper()
+	projects, err := d.o.Catalog.Projects(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range projects {
+		if p.ID == id {
+			rows = p.Rows
+		}
+	}
+	return rows
+}
+
+func until(done func() bool) {
+	for !done() {
+		runtime.Gosched()
+	}
+}
+
+// The rows of a project whose disk is full wait in the log, those of another one do
+// not, and when there is room again each row comes to its journal once.
+func TestTheRowsOfAFullDiskWait(t *testing.T) {
+	t.Parallel()
+	d := openDraining(t)
+	d.take(t, 1)
+	drained := make(chan error, 1)
+	go func() { drained <- d.drain(t.Context()) }()
+	until(func() bool { return d.log.Handed(1, 2) && d.log.Handed(2, 2) })
+	d.broken.Store(true)
+	second := d.projects.ByID(2).Journal
+	if err := second.Settle(t.Context()); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("the disk is full, and sealing says %v", err)
+	}
+	until(func() bool { return d.handed.isHeld(2) })
+	d.take(t, 2)
+	until(func() bool { return d.log.Handed(1, 4) })
+	if err := d.projects.ByID(1).Journal.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := d.sealed(t, 1); n != 2 {
+		t.Errorf("the other project has %d rows", n)
+	}
+	if d.log.Handed(2, 4) || d.sealed(t, 2) != 0 {
+		t.Error("rows of the project whose disk is full were handed on")
+	}
+
+	d.broken.Store(false)
+	d.now.Add(int64(project.ReopenLimit / time.Second))
+	if _, err := second.Writer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d.handed.release(2)
+	until(func() bool { return d.log.Handed(2, 4) })
+	if err := errors.Join(second.Settle(t.Context()), d.log.Trim(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if d.sealed(t, 1) != 2 || d.sealed(t, 2) != 2 || d.log.Waiting() != 0 {
+		t.Errorf("the journals have %d and %d rows, and %d entries wait", d.sealed(t, 1), d.sealed(t, 2), d.log.Waiting())
+	}
+	if err := d.wal.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+}
