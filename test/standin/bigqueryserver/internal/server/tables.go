@@ -178,13 +178,13 @@ func (q *request) insertTable() error {
 
 // addTable creates a table or view that must not exist.
 func (s *Server) addTable(ctx context.Context, d *dataset, meta *bq.Table) (*table, error) {
-	c := s.catalog
+	c, ref := s.catalog, meta.TableReference
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if old, err := c.table(meta.TableReference.ProjectId, meta.TableReference.DatasetId, meta.TableReference.TableId); err == nil {
-		return nil, fail("duplicate", "Already Exists: Table %s", old.reference())
-	}
 	t, err := c.newTable(d, meta)
+	if old, _ := c.table(ref.ProjectId, ref.DatasetId, ref.TableId); old != nil {
+		err = fail("duplicate", "Already Exists: Table %s", old.reference())
+	}
+	c.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
@@ -196,8 +196,22 @@ func (s *Server) addTable(ctx context.Context, d *dataset, meta *bq.Table) (*tab
 	if err := t.create(ctx, connection); err != nil {
 		return nil, err
 	}
-	d.tables[meta.TableReference.TableId] = t
-	return t, nil
+	c.mu.Lock()
+	old := d.tables[ref.TableId]
+	if old == nil {
+		d.tables[ref.TableId] = t
+	}
+	c.mu.Unlock()
+	if old == nil {
+		return t, nil
+	}
+	// Another request came first.
+	if !t.view() {
+		if _, err := connection.exec(ctx, "DROP TABLE "+t.physical); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fail("duplicate", "Already Exists: Table %s", old.reference())
 }
 
 // analyzeView sets the schema of a view, or refuses its query.
