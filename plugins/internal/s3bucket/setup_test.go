@@ -1,4 +1,4 @@
-package s3
+package s3bucket
 
 import (
 	"encoding/json"
@@ -85,7 +85,7 @@ func TestSetupRefusesMistakes(t *testing.T) {
 
 // The documentation lists every permission that the plugin needs.
 func TestPermissionsAreDocumented(t *testing.T) {
-	page, err := os.ReadFile("../../docs/destinations/s3.md")
+	page, err := os.ReadFile("../../../docs/destinations/s3.md")
 	if err != nil {
 		t.Fatal(err)
 	}

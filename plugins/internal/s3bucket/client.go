@@ -1,4 +1,4 @@
-package s3
+package s3bucket
 
 import (
 	"context"
@@ -56,6 +56,16 @@ func (c config) withEnvironment(lookup func(string) (string, bool)) config {
 // newClient returns a client for the configuration. It makes no network call:
 // credentials are fetched when the first request is signed.
 func newClient(ctx context.Context, c config, project sdk.Project) (*s3.Client, error) {
+	conf, err := c.load(ctx, project)
+	if err != nil {
+		return nil, err
+	}
+	return s3.NewFromConfig(conf, func(o *s3.Options) { c.apply(o) }), nil
+}
+
+// load returns the configuration for clients, with the credentials of the role if
+// there is one.
+func (c config) load(ctx context.Context, project sdk.Project) (aws.Config, error) {
 	options := []func(*awsconfig.LoadOptions) error{
 		// A BuildableClient, so that AWS_CA_BUNDLE is honoured.
 		awsconfig.WithHTTPClient(httpClient()),
@@ -71,20 +81,20 @@ func newClient(ctx context.Context, c config, project sdk.Project) (*s3.Client, 
 	}
 	conf, err := awsconfig.LoadDefaultConfig(ctx, options...)
 	if err != nil {
-		return nil, sdk.Configuration(fmt.Errorf("load the AWS configuration: %w", err),
+		return aws.Config{}, sdk.Configuration(fmt.Errorf("load the AWS configuration: %w", err),
 			"look at AWS_PROFILE, AWS_CA_BUNDLE and the files in ~/.aws of the user that runs penstock")
 	}
 	if conf.Region == "" && c.Endpoint != "" {
 		conf.Region = "us-east-1" // the default of other servers
 	}
 	if conf.Region == "" {
-		return nil, mistakes{}.add("region", "Region is missing",
+		return aws.Config{}, mistakes{}.add("region", "Region is missing",
 			"Set region to the one that the bucket is in, as in region = \"us-west-2\"; neither the environment nor a profile names one.").err()
 	}
 	if c.RoleARN != "" {
 		conf.Credentials = assumeRole(conf, c, project)
 	}
-	return s3.NewFromConfig(conf, func(o *s3.Options) { c.apply(o) }), nil
+	return conf, nil
 }
 
 // apply sets the options of the S3 client.

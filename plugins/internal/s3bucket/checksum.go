@@ -1,4 +1,4 @@
-package s3
+package s3bucket
 
 import (
 	"crypto/md5" //nolint:gosec // S3 servers compare it
