@@ -8,7 +8,7 @@ export GOFLAGS := -buildvcs=false
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TOOLS := $(CURDIR)/.cache/bin
-PLUGINS := localfs s3 gcs azure bigquery
+PLUGINS := localfs s3 gcs azure bigquery redshift
 
 BUF := 1.75.0
 PROTOC_GEN_GO := 1.36.12

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -20,6 +21,9 @@ import (
 	"github.com/penstock-io/penstock/sdk/destinationtest"
 	"github.com/penstock-io/penstock/test/standin"
 )
+
+// update makes the suite write its record.
+var _ = flag.Bool("update", false, "write the record of the conformance run")
 
 func TestConformance(t *testing.T) {
 	conforms(t, "json", "testdata/conformance/versitygw.json", "versitygw 1.8")

@@ -78,6 +78,24 @@ func (b *runner) goBench(ctx context.Context, pkg, pattern string, n int, env ..
 	return values, limit, err
 }
 
+// columnRate is the number of rows that must be written as Parquet per second of
+// CPU, the decompression of the batches included.
+const columnRate = 150_000
+
+// columns measures how batches become Parquet files.
+func columns(ctx context.Context, b *runner, r *report) error {
+	values, err := goBench(ctx, b.root, "./plugins/internal/parquet", "^BenchmarkWrite$", b.n)
+	if err != nil {
+		return err
+	}
+	v := values["Write"]
+	head(fmt.Sprintf("Parquet, events of 754 bytes, n = %d", b.n), "rows per CPU second", "size ÷ gzip NDJSON")
+	row("Zstandard, level 1", thousands(int64(median(v["rows/cpu-s"]))), number(median(v["size/gzip"])))
+	r.atLeast("Parquet, rows per CPU second", median(v["rows/cpu-s"]), columnRate, "rows/s")
+	r.atMost("Parquet, size ÷ gzip NDJSON", median(v["size/gzip"]), 1, "× gzip NDJSON")
+	return nil
+}
+
 // planTime is how long a plan may take: the limit's time for as many events.
 const planTime = 100_000
 

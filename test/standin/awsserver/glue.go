@@ -18,7 +18,8 @@ type Glue struct {
 	service
 	databases map[string]*database // guarded by service.mu
 	denied    map[string]string    // by operation: the text of Lake Formation
-	broken    map[string]string    // by value of a partition: the code of its error, once
+	broken    map[string]string    // by value of a partition: the code of its error
+	always    map[string]bool      // broken is for more than one creation
 }
 
 type database struct {
@@ -39,7 +40,7 @@ type Object = map[string]any
 // StartGlue starts a catalog in a region.
 func StartGlue(t testing.TB, sts *STS, region string) *Glue {
 	t.Helper()
-	g := &Glue{databases: map[string]*database{}, denied: map[string]string{}, broken: map[string]string{}}
+	g := &Glue{databases: map[string]*database{}, denied: map[string]string{}, broken: map[string]string{}, always: map[string]bool{}}
 	g.service = service{name: "glue", prefix: "AWSGlue", region: region, sts: sts, operations: map[string]func([]byte) (any, error){
 		"GetDatabase":          guarded(g, "GetDatabase", g.getDatabase),
 		"CreateDatabase":       guarded(g, "CreateDatabase", g.createDatabase),
@@ -114,6 +115,13 @@ func (g *Glue) Change(database, name string, edit func(input Object)) {
 	t := g.databases[database].tables[name]
 	edit(t.input)
 	t.version++
+}
+
+// BreakPartitionAlways is BreakPartition for all creations that follow.
+func (g *Glue) BreakPartitionAlways(value, code string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.broken[value], g.always[value] = code, true
 }
 
 type named struct {
@@ -284,7 +292,9 @@ func (g *Glue) createPartitions(in struct {
 		}
 		switch code := g.broken[key]; {
 		case code != "":
-			delete(g.broken, key)
+			if !g.always[key] {
+				delete(g.broken, key)
+			}
 			failed = append(failed, entryError(values, code, "said by the catalog"))
 		case t.partitions[key] != nil:
 			failed = append(failed, entryError(values, "AlreadyExistsException", "Partition already exists."))

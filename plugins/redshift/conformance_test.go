@@ -1,0 +1,174 @@
+package redshift_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
+	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/destinationtest"
+	"github.com/penstock-io/penstock/test/standin"
+	"github.com/penstock-io/penstock/test/standin/awsserver"
+)
+
+// tables are the tables of the catalog by stream.
+var tables = map[sdk.Stream]string{sdk.Events: "mp_master_event", sdk.People: "mp_people_data", sdk.Identity: "mp_identity_mappings_data"}
+
+const (
+	glueRole  = "arn:aws:iam::123456789012:role/catalog"
+	queryRole = "arn:aws:iam::123456789012:role/query"
+)
+
+// account is what the plugin meets: a bucket, a catalog in another region, and a
+// workgroup in a third, each with a role of its own.
+type account struct {
+	files    *standin.S3
+	sts      *awsserver.STS
+	glue     *awsserver.Glue
+	redshift *awsserver.Redshift
+	places   atomic.Int64
+}
+
+func newAccount(t *testing.T) *account {
+	t.Helper()
+	a := &account{files: standin.StartS3(t, "lake"), sts: awsserver.StartSTS(t, time.Now)}
+	a.sts.Caller = aws.Credentials{AccessKeyID: a.files.AccessKey, SecretAccessKey: a.files.SecretKey}
+	a.sts.Trust(glueRole, "project-token")
+	a.sts.Trust(queryRole, "project-token")
+	a.glue = awsserver.StartGlue(t, a.sts, "eu-west-1")
+	a.redshift = awsserver.StartRedshift(t, a.sts, "us-west-2", time.Now)
+	t.Setenv("AWS_ENDPOINT_URL_STS", a.sts.URL)
+	return a
+}
+
+// config returns the configuration of a new place.
+func (a *account) config(format string) map[string]any {
+	n := a.places.Add(1)
+	return map[string]any{
+		"bucket": "lake", "region": "us-east-1", "endpoint": a.files.Endpoint, "format": format,
+		"access_key_id": a.files.AccessKey, "secret_access_key": a.files.SecretKey, "external_id": "project-token",
+		"prefix": fmt.Sprintf("place/%d", n), "glue_database": fmt.Sprintf("mixpanel_%d", n), "create_database": true,
+		"glue_region": "eu-west-1", "glue_role_arn": glueRole, "glue_endpoint": a.glue.URL,
+		"workgroup_arn": "arn:aws:redshift-serverless:us-west-2:123456789012:workgroup/5e6f", "database": "dev",
+		"redshift_region": "us-west-2", "redshift_role_arn": queryRole, "redshift_endpoint": a.redshift.URL,
+		"external_schema": fmt.Sprintf("mp_json_export_%d", n), "grant_usage_to": []any{"role analysts"}, "unusual": "reject",
+	}
+}
+
+func (a *account) target(at destinationtest.Place) laketest.Target {
+	prefix, _ := at.Config["prefix"].(string)
+	return laketest.Target{
+		Files: os.DirFS(filepath.Join(a.files.Dir, "lake", prefix)), ProjectID: at.Project.ID,
+		Pipeline: at.Pipeline, PipelineID: at.PipelineID, Stream: at.Stream,
+	}
+}
+
+// read returns the committed rows that the catalog shows: those below the location
+// of the table, or of a registered partition. A row in a file that no partition
+// shows is missing.
+func (a *account) read(at destinationtest.Place) (map[string][]string, error) {
+	rows, err := a.target(at).Committed()
+	if err != nil || len(rows) == 0 {
+		return rows, err
+	}
+	database, _ := at.Config["glue_database"].(string)
+	dir := fmt.Sprintf("s3://lake/%s/%d/%s/", at.Config["prefix"], at.Project.ID, tables[at.Stream])
+	input, _, _ := a.glue.Table(database, tables[at.Stream])
+	storage, _ := input["StorageDescriptor"].(map[string]any)
+	if location, _ := storage["Location"].(string); location != dir {
+		return nil, fmt.Errorf("the table %s.%s shows %q, the files are in %s", database, tables[at.Stream], location, dir)
+	}
+	if at.Stream != sdk.Events {
+		return rows, nil
+	}
+	partitions := a.glue.Partitions(database, tables[at.Stream])
+	for date := range rows {
+		if want := dir + strings.ReplaceAll(date, "-", "/") + "/"; len(rows[date]) > 0 && partitions[date] != want {
+			return nil, fmt.Errorf("partition %s shows %q, the files are in %s", date, partitions[date], want)
+		}
+	}
+	return rows, nil
+}
+
+// update makes the suite write its record.
+var _ = flag.Bool("update", false, "write the record of the conformance run")
+
+func TestConformance(t *testing.T) {
+	conforms(t, "parquet", "testdata/conformance/standins.json", "versitygw 1.8 and test/standin/awsserver")
+}
+
+func conforms(t *testing.T, format, record, service string) {
+	a := newAccount(t)
+	set := func(name string, value any) func(map[string]any) {
+		return func(c map[string]any) { c[name] = value }
+	}
+	stranger := s3.New(s3.Options{
+		BaseEndpoint: aws.String(a.files.Endpoint), Region: "us-east-1", UsePathStyle: true,
+		Credentials: credentials.NewStaticCredentialsProvider(a.files.AccessKey, a.files.SecretKey, ""),
+	})
+	long := `{"device_id":null,"distinct_id":"u","event_name":"View","insert_id":"long","properties":{"pad":"` + strings.Repeat("é", 40_000) + `"},"time":1780272000,"user_id":null}`
+	destinationtest.Run(t, destinationtest.Harness{
+		Package: "github.com/penstock-io/penstock/cmd/penstock-destination-redshift",
+		Record:  record,
+		Service: destinationtest.Service{Name: service, Kind: destinationtest.Fake},
+		Config:  func(destinationtest.T) map[string]any { return a.config(format) },
+		Bad: []destinationtest.BadConfig{
+			{Name: "bucket with a folder", Change: set("bucket", "lake/a"), Attributes: []string{"bucket"}},
+			{Name: "neither workgroup nor cluster", Change: func(c map[string]any) { delete(c, "workgroup_arn") }, Attributes: []string{"workgroup_arn"}},
+			{Name: "workgroup and cluster", Change: set("cluster_identifier", "c"), Attributes: []string{"cluster_identifier"}},
+			{Name: "a user of a workgroup", Change: set("db_user", "u"), Attributes: []string{"db_user"}},
+			{Name: "roles without an ARN", Change: func(c map[string]any) { c["glue_role_arn"], c["redshift_role_arn"] = "catalog", "query" }, Attributes: []string{"glue_role_arn", "redshift_role_arn"}},
+			{Name: "names", Change: func(c map[string]any) {
+				c["glue_database"], c["external_schema"], c["grant_usage_to"] = "Mixed", `x";--`, []any{`a"b`}
+			}, Attributes: []string{"glue_database", "external_schema", "grant_usage_to"}},
+		},
+		Read: func(_ context.Context, at destinationtest.Place) (map[string][]string, error) { return a.read(at) },
+		Objects: func(_ context.Context, at destinationtest.Place) (map[string]string, error) {
+			return a.target(at).Objects()
+		},
+		Harm: func(ctx context.Context, _ destinationtest.Place, object string, change func([]byte) []byte) error {
+			return harm(ctx, stranger, object, change)
+		},
+		Unnamed:    laketest.Unnamed,
+		Refused:    []destinationtest.Row{{Line: long}},
+		LongestRow: 65_000,
+		OneProject: true,
+	})
+}
+
+// harm changes an object as a stranger to Penstock does: through the service.
+func harm(ctx context.Context, client *s3.Client, object string, change func([]byte) []byte) error {
+	bucket := aws.String("lake")
+	var data []byte
+	found, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: &object})
+	if missing := new(types.NoSuchKey); err != nil && !errors.As(err, &missing) {
+		return err
+	}
+	if err == nil {
+		defer found.Body.Close()
+		if data, err = io.ReadAll(found.Body); err != nil {
+			return err
+		}
+	}
+	if data = change(data); data == nil {
+		_, err = client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: bucket, Key: &object})
+		return err
+	}
+	_, err = client.PutObject(ctx, &s3.PutObjectInput{Bucket: bucket, Key: &object, Body: bytes.NewReader(data)})
+	return err
+}

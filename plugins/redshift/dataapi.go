@@ -1,0 +1,213 @@
+package redshift
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/redshiftdata"
+	"github.com/aws/aws-sdk-go-v2/service/redshiftdata/types"
+
+	"github.com/penstock-io/penstock/sdk"
+)
+
+const (
+	// firstPause is the time between the first two questions for a statement's
+	// state; each is twice as long as the one before, up to longestPause.
+	firstPause   = 50 * time.Millisecond
+	longestPause = 2 * time.Second
+	maxWait      = 5 * time.Minute
+)
+
+// warehouse is a Redshift database, reached through the Data API. It makes the
+// external schema, and remembers that it exists; it is safe for concurrent use.
+type warehouse struct {
+	client *redshiftdata.Client
+	config config
+	region string // of the catalog
+
+	mu    sync.Mutex // guards ready
+	ready bool
+}
+
+const lookUp = "SELECT databasename, esoptions FROM svv_external_schemas WHERE schemaname = :schema"
+
+// ensure creates the external schema if it does not exist, and grants its use. It
+// asks Redshift once in the life of the process: a serverless workgroup that is
+// woken costs money.
+func (w *warehouse) ensure(ctx context.Context) error {
+	w.mu.Lock()
+	done := w.ready
+	w.mu.Unlock()
+	if done {
+		return nil
+	}
+	if err := w.schema(ctx); err != nil {
+		return fmt.Errorf("external schema %s: %w", w.config.ExternalSchema, err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ready = true
+	return nil
+}
+
+func (w *warehouse) schema(ctx context.Context) error {
+	found, err := w.found(ctx)
+	if err != nil {
+		return err
+	}
+	if found == "" {
+		// IF NOT EXISTS needs the privilege to create even when the schema exists, so
+		// that it is looked up first. It must not run in a transaction.
+		if _, err := w.run(ctx, w.create()); err != nil {
+			return err
+		}
+		found = w.config.GlueDatabase
+	}
+	if found != w.config.GlueDatabase {
+		return sdk.Configuration(fmt.Errorf("it exists and shows the database %q, not %q", found, w.config.GlueDatabase),
+			"set external_schema to a name of its own, or drop the schema in Redshift")
+	}
+	for _, grantee := range w.config.GrantUsageTo {
+		if _, err := w.run(ctx, grantTo(w.config.ExternalSchema, grantee)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// found returns the database of Glue that the schema shows; empty: it does not
+// exist.
+func (w *warehouse) found(ctx context.Context) (string, error) {
+	rows, err := w.run(ctx, lookUp, types.SqlParameter{Name: aws.String("schema"), Value: &w.config.ExternalSchema})
+	if err != nil || len(rows) == 0 || len(rows[0]) == 0 {
+		return "", err
+	}
+	text, ok := rows[0][0].(*types.FieldMemberStringValue)
+	if !ok {
+		return "", sdk.Permanent(fmt.Errorf("svv_external_schemas has a databasename of type %T", rows[0][0]))
+	}
+	return text.Value, nil
+}
+
+func (w *warehouse) create() string {
+	role := "default"
+	if w.config.SpectrumRoleARN != "" {
+		role = literal(w.config.SpectrumRoleARN)
+	}
+	region := ""
+	if w.region != "" {
+		region = " REGION " + literal(w.region)
+	}
+	return fmt.Sprintf("CREATE EXTERNAL SCHEMA IF NOT EXISTS %s FROM DATA CATALOG DATABASE %s%s IAM_ROLE %s",
+		identifier(w.config.ExternalSchema), literal(w.config.GlueDatabase), region, role)
+}
+
+// grantTo returns the statement for a grantee as the configuration writes it.
+func grantTo(schema, grantee string) string {
+	kind := ""
+	for _, k := range []string{"role ", "group "} {
+		if name, ok := strings.CutPrefix(grantee, k); ok {
+			kind, grantee = strings.ToUpper(k), name
+		}
+	}
+	return "GRANT USAGE ON SCHEMA " + identifier(schema) + " TO " + kind + identifier(grantee)
+}
+
+func identifier(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+func literal(text string) string    { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
+
+// run executes one statement, outside of a transaction, and returns its rows.
+func (w *warehouse) run(ctx context.Context, text string, parameters ...types.SqlParameter) ([][]types.Field, error) {
+	in := &redshiftdata.ExecuteStatementInput{
+		Sql: &text, Database: &w.config.Database, Parameters: parameters,
+		// A request that the client sends again starts no second statement.
+		ClientToken: aws.String(rand.Text()),
+	}
+	if w.config.WorkgroupARN != "" {
+		in.WorkgroupName = &w.config.WorkgroupARN
+	} else {
+		in.ClusterIdentifier = &w.config.ClusterIdentifier
+	}
+	if w.config.DBUser != "" {
+		in.DbUser = &w.config.DBUser
+	}
+	started, err := w.client.ExecuteStatement(ctx, in)
+	if err != nil {
+		return nil, classify(err)
+	}
+	hasRows, err := w.wait(ctx, aws.ToString(started.Id))
+	if err != nil || !hasRows {
+		return nil, err
+	}
+	out, err := w.client.GetStatementResult(ctx, &redshiftdata.GetStatementResultInput{Id: started.Id})
+	if err != nil {
+		return nil, classify(err)
+	}
+	return out.Records, nil
+}
+
+// wait asks for the state of a statement until it has ended. One that does not end
+// is cancelled.
+func (w *warehouse) wait(ctx context.Context, id string) (hasRows bool, err error) {
+	most := w.config.maxWait
+	if most == 0 {
+		most = maxWait
+	}
+	end := time.NewTimer(most)
+	defer end.Stop()
+	next := time.NewTimer(firstPause)
+	defer next.Stop()
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		out, err := w.client.DescribeStatement(ctx, &redshiftdata.DescribeStatementInput{Id: &id})
+		if err != nil {
+			return false, classify(err)
+		}
+		switch out.Status {
+		case types.StatusStringFinished:
+			return aws.ToBool(out.HasResultSet), nil
+		case types.StatusStringFailed:
+			return false, failure(aws.ToString(out.Error))
+		case types.StatusStringAborted:
+			return false, sdk.Retryable(fmt.Errorf("statement %s was cancelled in Redshift", id), 0)
+		}
+		next.Reset(pause)
+		select {
+		case <-next.C:
+		case <-end.C:
+			return false, w.cancel(ctx, id, most)
+		case <-ctx.Done():
+			return false, w.cancel(context.WithoutCancel(ctx), id, 0)
+		}
+	}
+}
+
+// cancel cancels a statement, and returns the error for it.
+func (w *warehouse) cancel(ctx context.Context, id string, after time.Duration) error {
+	ctx, stop := context.WithTimeout(ctx, callTimeout)
+	defer stop()
+	_, err := w.client.CancelStatement(ctx, &redshiftdata.CancelStatementInput{Id: &id})
+	text := fmt.Errorf("statement %s did not end within %s and was cancelled", id, after)
+	if err != nil {
+		text = fmt.Errorf("statement %s did not end within %s, and could not be cancelled: %w", id, after, err)
+	}
+	return sdk.Retryable(text, 0)
+}
+
+// failure classifies the text of a failed statement.
+func failure(text string) error {
+	err := fmt.Errorf("Redshift: %s", text)
+	lower := strings.ToLower(text)
+	switch {
+	case strings.Contains(lower, "permission denied") || strings.Contains(lower, "must be owner") || strings.Contains(lower, "not authorized"):
+		return sdk.Configuration(err, "the database user of the Data API (IAMR:<role> for a role) needs CREATE on the database: "+
+			"GRANT CREATE ON DATABASE dev TO \"IAMR:export\"; with grant_usage_to it must own the schema; Redshift's own role (spectrum_role_arn) must be attached to the workgroup or cluster")
+	case strings.Contains(lower, "does not exist") || strings.Contains(lower, "syntax error"):
+		return sdk.Permanent(err)
+	}
+	return sdk.Retryable(err, 0)
+}

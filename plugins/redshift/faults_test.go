@@ -1,0 +1,335 @@
+package redshift
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/penstock-io/penstock/plugins/internal/s3bucket"
+	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/protocol"
+	"github.com/penstock-io/penstock/test/standin/awsserver"
+)
+
+const role = "arn:aws:iam::123456789012:role/export"
+
+// services are a catalog and a workgroup, without a bucket.
+type services struct {
+	config   config
+	sts      *awsserver.STS
+	glue     *awsserver.Glue
+	redshift *awsserver.Redshift
+}
+
+func newServices(t *testing.T) *services {
+	t.Helper()
+	s := &services{sts: awsserver.StartSTS(t, time.Now)}
+	s.sts.Trust(role, "token")
+	s.glue = awsserver.StartGlue(t, s.sts, "eu-west-1")
+	s.redshift = awsserver.StartRedshift(t, s.sts, "us-west-2", time.Now)
+	t.Setenv("AWS_ENDPOINT_URL_STS", s.sts.URL)
+	s.config = config{
+		Config: s3bucket.Config{
+			Bucket: "lake", Region: "us-east-1", RoleARN: role,
+			AccessKeyID: s.sts.Caller.AccessKeyID, SecretAccessKey: s.sts.Caller.SecretAccessKey,
+		},
+		GlueDatabase: "mp", CreateDatabase: true, GlueRegion: "eu-west-1", GlueEndpoint: s.glue.URL,
+		WorkgroupARN: "wg", Database: "dev", RedshiftRegion: "us-west-2", RedshiftEndpoint: s.redshift.URL, ExternalSchema: "mp_json_export",
+	}
+	return s
+}
+
+var project = sdk.Project{ID: 7, Token: "token"}
+
+func (s *services) catalog(t *testing.T) *catalog {
+	t.Helper()
+	c, err := newCatalog(t.Context(), s.config, project)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (s *services) warehouse(t *testing.T) *warehouse {
+	t.Helper()
+	w, err := newWarehouse(t.Context(), s.config, project)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+const eventsDir = "7/mp_master_event/"
+
+// days returns the directories of n days.
+func days(n int) map[string]string {
+	dirs := make(map[string]string)
+	for i := range n {
+		day := time.Date(2025, 6, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, i)
+		dirs[day.Format(time.DateOnly)] = path.Join(eventsDir, day.Format("2006/01/02")) + "/"
+	}
+	return dirs
+}
+
+func wantClass(t *testing.T, err error, class protocol.Class, text string) {
+	t.Helper()
+	if protocol.ClassOf(err) != class || !strings.Contains(fmt.Sprint(err), text) {
+		t.Errorf("%v of class %v, want %v with %q", err, protocol.ClassOf(err), class, text)
+	}
+}
+
+// 400 days are registered in calls of at most 100; the same days again change
+// nothing and are no error.
+func TestManyDays(t *testing.T) {
+	s := newServices(t)
+	c := s.catalog(t)
+	if err := c.ready(t.Context(), sdk.Events, eventsDir); err != nil {
+		t.Fatal(err)
+	}
+	dirs := days(400)
+	for range 2 {
+		if err := c.addDays(t.Context(), dirs); err != nil {
+			t.Fatal(err)
+		}
+		got := s.glue.Partitions("mp", "mp_master_event")
+		if len(got) != 400 {
+			t.Fatalf("%d partitions", len(got))
+		}
+		for date, dir := range dirs {
+			if got[date] != "s3://lake/"+dir {
+				t.Errorf("%s shows %s", date, got[date])
+			}
+		}
+	}
+	if n := len(s.glue.Calls("BatchCreatePartition")); n != 8 {
+		t.Errorf("%d calls for twice 400 days", n)
+	}
+	if n := len(s.glue.Calls("BatchUpdatePartition")); n != 0 {
+		t.Errorf("%d updates of partitions that are ours", n)
+	}
+}
+
+// R4 of the public reports: an answer of status 200 lists entries that failed. One
+// partition exists with the right location, one with another, one fails once.
+func TestEntriesThatFail(t *testing.T) {
+	s := newServices(t)
+	c := s.catalog(t)
+	if err := c.ready(t.Context(), sdk.Events, eventsDir); err != nil {
+		t.Fatal(err)
+	}
+	dirs := days(150)
+	if err := c.addDays(t.Context(), map[string]string{"2025-06-03": dirs["2025-06-03"], "2025-06-04": "elsewhere/"}); err != nil {
+		t.Fatal(err)
+	}
+	s.glue.BreakPartition("2025-06-05", "InternalServiceException")
+	if err := c.addDays(t.Context(), dirs); err != nil {
+		t.Fatal(err)
+	}
+	got := s.glue.Partitions("mp", "mp_master_event")
+	for date, dir := range dirs {
+		if got[date] != "s3://lake/"+dir {
+			t.Errorf("%s shows %q", date, got[date])
+		}
+	}
+}
+
+// An entry that fails each time fails the run.
+func TestAnEntryThatFailsEachTime(t *testing.T) {
+	s := newServices(t)
+	c := s.catalog(t)
+	if err := c.ready(t.Context(), sdk.Events, eventsDir); err != nil {
+		t.Fatal(err)
+	}
+	s.glue.BreakPartitionAlways("2025-06-02", "InternalServiceException")
+	wantClass(t, c.addDays(t.Context(), days(3)), protocol.Retryable, "partition 2025-06-02: InternalServiceException")
+}
+
+// What users have set in a table survives a correction, which archives nothing.
+func TestATableIsCorrected(t *testing.T) {
+	s := newServices(t)
+	c := s.catalog(t)
+	if err := c.ready(t.Context(), sdk.People, "7/mp_people_data/"); err != nil {
+		t.Fatal(err)
+	}
+	s.glue.Change("mp", "mp_people_data", func(in awsserver.Object) {
+		in["Description"] = "profiles"
+		in["Parameters"] = map[string]any{"has_encrypted_data": "false", "EXTERNAL": "TRUE"}
+		storage, _ := in["StorageDescriptor"].(map[string]any)
+		storage["Columns"] = []any{
+			map[string]any{"Name": "distinct_id", "Type": "string", "Comment": "the id"},
+			map[string]any{"Name": "properties", "Type": "string"},
+		}
+		delete(in, "TableType")
+	})
+	if err := c.ready(t.Context(), sdk.People, "7/mp_people_data/"); err != nil {
+		t.Fatal(err)
+	}
+	in, version, archived := s.glue.Table("mp", "mp_people_data")
+	text := fmt.Sprint(in)
+	for _, want := range []string{"Description:profiles", "has_encrypted_data:false", "Comment:the id", "Type:varchar(65535)", "TableType:EXTERNAL_TABLE", "classification:parquet"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in %s", want, text)
+		}
+	}
+	if version != 2 || archived != 0 {
+		t.Errorf("version %d, %d archived", version, archived)
+	}
+	wantClass(t, c.ready(t.Context(), sdk.People, "8/mp_people_data/"), protocol.Configuration, "has the files at s3://lake/7/mp_people_data/")
+}
+
+// A client that loses the answer to its own success repeats the request, and meets
+// an error.
+func TestLostAnswersOfTheCatalog(t *testing.T) {
+	s := newServices(t)
+	lost := map[string]bool{}
+	s.glue.Lose(func(operation string, _ []byte) bool {
+		first := !lost[operation]
+		lost[operation] = true
+		return first
+	})
+	c := s.catalog(t)
+	if err := c.ready(t.Context(), sdk.Events, eventsDir); err != nil {
+		t.Fatal(err)
+	}
+	s.glue.Change("mp", "mp_master_event", func(in awsserver.Object) { delete(in, "TableType") })
+	if err := c.ready(t.Context(), sdk.Events, eventsDir); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.addDays(t.Context(), days(3)); err != nil {
+		t.Fatal(err)
+	}
+	for _, operation := range []string{"CreateDatabase", "CreateTable", "UpdateTable", "BatchCreatePartition"} {
+		if n := len(s.glue.Calls(operation)); n != 2 {
+			t.Errorf("%d requests of %s, want the lost one and its repetition", n, operation)
+		}
+	}
+}
+
+// Missing grants of Lake Formation are explained with the command that gives them.
+func TestLakeFormation(t *testing.T) {
+	for _, tt := range []struct{ operation, text, want string }{
+		{"CreateDatabase", "Required Create Database on Catalog", "--permissions CREATE_DATABASE --resource '{\"Catalog\":{}}'"},
+		{"CreateTable", "Required Create Table on mp", "--permissions CREATE_TABLE ALTER DESCRIBE"},
+		{"GetTable", "Required Describe on mp_master_event", "\"TableWildcard\""},
+	} {
+		s := newServices(t)
+		s.glue.DenyLakeFormation(tt.operation, tt.text)
+		err := s.catalog(t).ready(t.Context(), sdk.Events, eventsDir)
+		var e *sdk.Error
+		if e, _ = err.(*sdk.Error); e == nil || !strings.Contains(e.Hint, tt.want) || !strings.Contains(e.Hint, "aws lakeformation grant-permissions") {
+			t.Errorf("%s: %v with %+v, want %q", tt.operation, err, e, tt.want)
+		}
+		wantClass(t, err, protocol.Configuration, "Insufficient Lake Formation permission")
+	}
+}
+
+func TestADatabaseThatIsMissing(t *testing.T) {
+	s := newServices(t)
+	s.config.CreateDatabase = false
+	wantClass(t, s.catalog(t).ready(t.Context(), sdk.Events, eventsDir), protocol.Configuration, "no database \"mp\"")
+	if n := len(s.glue.Calls("CreateDatabase")); n != 0 {
+		t.Errorf("it was created by %d calls", n)
+	}
+}
+
+// The schema is created once, in the region of the catalog, and Redshift is not
+// asked again.
+func TestTheSchemaIsCreatedOnce(t *testing.T) {
+	s := newServices(t)
+	s.config.GrantUsageTo = []string{"role analysts", "group bi", `o'brien`}
+	w := s.warehouse(t)
+	for range 2 {
+		if err := w.ensure(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := s.redshift.Schemas()["mp_json_export"]
+	if got.Database != "mp" || got.Region != "eu-west-1" || got.Role != "default" || fmt.Sprint(got.Usage) != "[role analysts group bi o'brien]" {
+		t.Errorf("%+v", got)
+	}
+	if n := len(s.redshift.Calls("ExecuteStatement")); n != 5 {
+		t.Errorf("%d statements", n)
+	}
+	s.config.GlueDatabase = "other"
+	wantClass(t, s.warehouse(t).ensure(t.Context()), protocol.Configuration, `shows the database "mp", not "other"`)
+	if n := len(s.redshift.Calls("BatchExecuteStatement")); n != 0 {
+		t.Errorf("%d batches: external objects cannot be made in a transaction", n)
+	}
+}
+
+// A statement that does not end is cancelled.
+func TestAStatementThatHangs(t *testing.T) {
+	s := newServices(t)
+	s.redshift.Hang(true)
+	s.config.maxWait = 10 * time.Millisecond
+	wantClass(t, s.warehouse(t).ensure(t.Context()), protocol.Retryable, "was cancelled")
+	if n := len(s.redshift.Calls("CancelStatement")); n != 1 {
+		t.Errorf("%d calls of CancelStatement", n)
+	}
+	s.redshift.Hang(false)
+	s.config.maxWait = 0
+	if err := s.warehouse(t).ensure(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestACallerThatGivesUp(t *testing.T) {
+	s := newServices(t)
+	s.redshift.Hang(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	s.redshift.Lose(func(operation string, _ []byte) bool {
+		if operation == "DescribeStatement" {
+			cancel()
+		}
+		return false
+	})
+	if err := s.warehouse(t).ensure(ctx); err == nil {
+		t.Error("no error")
+	}
+}
+
+func TestStatementsThatFail(t *testing.T) {
+	for text, class := range map[string]protocol.Class{
+		"ERROR: permission denied for database dev":    protocol.Configuration,
+		"ERROR: syntax error at or near \"x\"":         protocol.Permanent,
+		"ERROR: Serializable isolation violation":      protocol.Retryable,
+		"ERROR: IAM Role is not authorized to assume":  protocol.Configuration,
+		"ERROR: database \"dev\" does not exist in it": protocol.Permanent,
+		"Cluster is being resumed, please retry":       protocol.Retryable,
+	} {
+		s := newServices(t)
+		s.redshift.Fail(text)
+		wantClass(t, s.warehouse(t).ensure(t.Context()), class, text)
+	}
+}
+
+// Each service has a role and a region of its own.
+func TestRolesAndRegions(t *testing.T) {
+	s := newServices(t)
+	const other = "arn:aws:iam::123456789012:role/query"
+	s.sts.Trust(other, "token")
+	s.config.RedshiftRoleARN = other
+	if err := s.catalog(t).ready(t.Context(), sdk.Events, eventsDir); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.warehouse(t).ensure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range s.glue.Calls() {
+		if c.Role != role {
+			t.Errorf("%s as %s", c.Operation, c.Role)
+		}
+	}
+	for _, c := range s.redshift.Calls() {
+		if c.Role != other {
+			t.Errorf("%s as %s", c.Operation, c.Role)
+		}
+	}
+	s.config.GlueRegion = "us-east-1"
+	wantClass(t, s.catalog(t).ready(t.Context(), sdk.Events, eventsDir), protocol.Configuration, "does not match")
+	s.config.RedshiftRoleARN, s.config.ExternalID = other, "guess"
+	wantClass(t, s.warehouse(t).ensure(t.Context()), protocol.Configuration, "AssumeRole")
+}
