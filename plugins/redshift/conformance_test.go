@@ -34,7 +34,7 @@ const (
 	queryRole = "arn:aws:iam::123456789012:role/query"
 )
 
-// account is what the plugin meets: a bucket, a catalog in another region, and a
+// account holds the services of the plugin: a bucket, a catalog in another region, and a
 // workgroup in a third, each with a role of its own.
 type account struct {
 	files    *standin.S3
@@ -147,6 +147,7 @@ func conforms(t *testing.T, format, record, service string) {
 		Unnamed:    laketest.Unnamed,
 		Refused:    []destinationtest.Row{{Line: long}},
 		LongestRow: 65_000,
+		Env:        []string{"AWS_ENDPOINT_URL_STS=" + a.sts.URL},
 		OneProject: true,
 	})
 }

@@ -147,7 +147,8 @@ func TestAnEntryThatFailsEachTime(t *testing.T) {
 	wantClass(t, c.addDays(t.Context(), days(3)), protocol.Retryable, "partition 2025-06-02: InternalServiceException")
 }
 
-// What users have set in a table survives a correction, which archives nothing.
+// The comments and parameters that users have set in a table survive a correction,
+// which archives nothing.
 func TestATableIsCorrected(t *testing.T) {
 	s := newServices(t)
 	c := s.catalog(t)

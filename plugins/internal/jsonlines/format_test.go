@@ -85,6 +85,6 @@ func TestDamagedObjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := (Format{}).Count(nil, &plain, sdk.Events); err == nil {
-		t.Error("an object that is no string was counted")
+		t.Error("properties that are an object were counted")
 	}
 }
