@@ -20,13 +20,13 @@ func TestConversionsKeepEverything(t *testing.T) {
 		Fence: 9, Adopt: true, AsOf: time.Date(2026, 6, 1, 2, 3, 4, 5, time.UTC),
 	}
 	repair := run
-	repair.Repair = &Repair{Remove: []string{"a", "b"}, Deep: true, Partitions: 3, Totals: true}
+	repair.Repair = &Repair{Remove: []string{"a", "b"}, Deep: true, Partitions: 3, Totals: true, Record: true, OpenRun: 4}
 	receipt := Receipt{Partitions: []PartitionReceipt{
 		{Index: 0, Rows: 1, Rejected: 2, RowsBytes: 3, RowsCRC32: 4, StoredBytes: 5, Objects: []string{"a", "b"}}, {Index: 1},
 	}}
 	status := Status{State: Committed, Receipt: &receipt, Last: LastRun{3, "c3"}, Content: "c2", Fence: 4}
 	item := InventoryItem{
-		Kind: InventoryObject, Date: "2026-06-01", Run: 1, Object: "o", Unfinished: true, Foreign: true, Problem: "p", Content: "c",
+		Kind: InventoryObject, Date: "2026-06-01", Run: 1, Object: "o", Unfinished: true, Foreign: true, Problem: "p", Content: "c", Restorable: true,
 		Recorded: &InventoryFacts{Rows: 1, RowsBytes: 2, RowsCRC32: 3, StoredBytes: 4, Checksum: "crc32:00000005", Objects: 6, Counted: true},
 	}
 	capabilities := Capabilities{

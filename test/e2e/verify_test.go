@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -453,20 +454,105 @@ func TestVerifyWithARunningHost(t *testing.T) {
 	h.Stop(syscall.SIGTERM)
 }
 
-// Rows that wait are no difference; a destination whose record is gone is not
-// repaired.
-func TestVerifyWithoutAManifest(t *testing.T) {
-	e := newExportedSite(t, "localfs")
-	for name := range e.bucket.all(t) {
-		if strings.Contains(name, "/_penstock/mp_master_event/") && !strings.Contains(name, "/runs/") {
-			e.bucket.remove(t, name)
+// manifest returns the name and the content of the manifest of a stream.
+func (e *exportedSite) manifest(stream string) (name string, content map[string]any) {
+	e.t.Helper()
+	for name, data := range e.bucket.all(e.t) {
+		if strings.Contains(name, "/_penstock/"+stream+"/") && !strings.Contains(name, "/runs/") {
+			if err := json.Unmarshal([]byte(data), &content); err != nil {
+				e.t.Fatal(err)
+			}
+			return name, content
 		}
 	}
-	before := e.bucket.all(t)
-	e.verify("events_out", 3, []string{"RECORD ", "the manifest does not exist", "not repaired", "a repair can do nothing"}, "--repair", "--yes")
-	if diff := cmp.Diff(before, e.bucket.all(t)); diff != "" {
-		t.Errorf("objects have changed:\n%s", diff)
+	e.t.Fatalf("there is no manifest of %s", stream)
+	return "", nil
+}
+
+// A manifest that was deleted, damaged, or replaced by the next attempt, which finds
+// none, is restored from the receipts, and that of a set with the set.
+func TestVerifyRestoresAManifest(t *testing.T) {
+	for _, store := range allDestinations {
+		t.Run(store, func(t *testing.T) {
+			t.Parallel()
+			e := newExportedSite(t, store)
+			before := e.data()
+			for pipeline, stream := range map[string]string{"events_out": "mp_master_event", "people_out": "mp_people_data"} {
+				name, want := e.manifest(stream)
+				for said, harm := range map[string]func(){
+					"the manifest does not exist":   func() { e.bucket.remove(t, name) },
+					"was damaged by another writer": func() { e.bucket.put(t, name, `{"format": "penst`) },
+					"says that nothing is committed": func() {
+						e.edit(stream, func(m map[string]any) {
+							m["last_committed_run"] = 0
+							delete(m, "days")
+							delete(m, "receipt")
+							delete(m, "files")
+						})
+					},
+					"its format is \"\" and not \"pens": func() { e.bucket.put(t, name, "{}") },
+				} {
+					harm()
+					harmed := e.bucket.all(t)
+					e.verify(pipeline, 3, []string{"RECORD " + name, said, "a repair", "record"}, "--repair")
+					if diff := cmp.Diff(harmed, e.bucket.all(t)); diff != "" {
+						t.Fatalf("a repair that was only shown has changed objects:\n%s", diff)
+					}
+					e.verify(pipeline, 0, []string{"repaired: ", "no differences"}, "--repair", "--yes")
+					_, got := e.manifest(stream)
+					for _, m := range []map[string]any{want, got} {
+						delete(m, "fence")
+						delete(m, "attempt")
+						inMilliseconds(t, m)
+					}
+					if diff := cmp.Diff(want, got); diff != "" {
+						t.Fatalf("%s: the manifest (-before +after):\n%s", said, diff)
+					}
+					e.sameAs(before)
+				}
+				e.verify(pipeline, 0, []string{"no differences"}, "--deep")
+			}
+			e.restoreWithMore()
+			// The pipeline goes on.
+			e.Once(e.env...)
+			e.verify("events_out", 0, []string{"no differences", "up to run 3"}, "--deep")
+			checkUntouched(t, before, e.data())
+		})
 	}
+}
+
+// inMilliseconds rounds the time of a manifest and its receipt as the catalog has it.
+func inMilliseconds(t *testing.T, m map[string]any) {
+	t.Helper()
+	for _, in := range []any{m, m["receipt"]} {
+		record := in.(map[string]any)
+		at, err := time.Parse(time.RFC3339Nano, record["complete_as_of"].(string))
+		if err != nil {
+			t.Fatal(err)
+		}
+		record["complete_as_of"] = at.Truncate(time.Millisecond).Format(time.RFC3339Nano)
+	}
+}
+
+// restoreWithMore deletes the manifest of events with a receipt and an object, and has
+// the next run find that: it stops, and the repair is done in two steps.
+func (e *exportedSite) restoreWithMore() {
+	e.t.Helper()
+	before := e.data()
+	name, _ := e.manifest("mp_master_event")
+	e.bucket.remove(e.t, name)
+	for object := range e.bucket.all(e.t) {
+		if strings.HasSuffix(object, "/00000001.json") {
+			e.bucket.remove(e.t, object)
+		}
+	}
+	lost := e.pick("mp_master_event", "-00000002-", 0)
+	e.bucket.remove(e.t, lost)
+	e.events("more.ndjson", 4, 3, 900)
+	e.Says(e.Penstock(e.env, "run", "--once", "--retry-for", "1s"), 1, "events_out")
+	e.verify("events_out", 3, []string{"repaired: ", "MISSING " + lost, "the destination has no record of the run"}, "--repair", "--yes")
+	e.verify("events_out", 0, []string{"repaired: ", "no differences"}, "--repair", "--yes")
+	e.sameAs(before)
 }
 
 func TestVerifyNeedsAnInventory(t *testing.T) {

@@ -105,7 +105,9 @@ func (v *verification) compare(ctx context.Context) (*operation.Verification, er
 		From: v.request.From, To: v.request.To, Deep: v.request.Deep,
 	}
 	err = v.destination.Inventory(ctx, query, func(i protocol.InventoryItem) error {
-		in.Items = append(in.Items, i)
+		if in.Items = append(in.Items, i); len(in.Items) > verify.MaxItems {
+			return fmt.Errorf("the destination lists more than %d objects: compare fewer days at a time, with --from and --to", verify.MaxItems)
+		}
 		return nil
 	})
 	if err != nil {

@@ -63,6 +63,10 @@ type Journal struct {
 // MaxRemove is the largest number of objects that one plan removes.
 const MaxRemove = protocol.MaxRemove
 
+// MaxItems is the largest number of items of one comparison, which holds them in
+// memory: about 0.9 KiB each.
+const MaxItems = 300_000
+
 // comparison is the state of one Compare.
 type comparison struct {
 	in      Input

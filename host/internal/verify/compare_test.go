@@ -211,6 +211,14 @@ func TestDifferences(t *testing.T) {
 		"no manifest": {func(w *world) {
 			w.find(protocol.InventoryRecord, 2, "").Problem = "the manifest does not exist"
 		}, []string{"record 0 manifest"}, nil},
+		"no manifest, and it can be restored": {func(w *world) {
+			r := w.find(protocol.InventoryRecord, 2, "")
+			*r = protocol.InventoryItem{Kind: protocol.InventoryRecord, Object: "manifest", Problem: "the manifest does not exist", Restorable: true}
+		}, []string{"record 0 manifest"}, &Plan{Record: true}},
+		"a manifest in which nothing is committed": {func(w *world) {
+			r := w.find(protocol.InventoryRecord, 2, "")
+			*r = protocol.InventoryItem{Kind: protocol.InventoryRecord, Object: "manifest", Restorable: true}
+		}, []string{"record 0 manifest"}, &Plan{Record: true}},
 		"a run is lost": {func(w *world) {
 			w.find(protocol.InventoryRecord, 2, "").Run = 1
 			w.drop(protocol.InventoryRun, 2)
@@ -315,6 +323,24 @@ func TestAReplacedSet(t *testing.T) {
 	}
 	if r := set(true, "the next run replaces it"); len(r.Differences) != 1 || r.Differences[0].Left != "the next run replaces it" || !r.Plan.Empty() {
 		t.Errorf("a changed set whose rows are gone: %+v", r)
+	}
+}
+
+// The record of a set is restored with the set, while the journal holds it.
+func TestTheRecordOfASetIsRestored(t *testing.T) {
+	in := Input{Replaced: true, Before: 7, Runs: []Run{{Number: 7, Parts: []Part{{Journal: &batch.Totals{Rows: 3}}}}}}
+	in.Items = []protocol.InventoryItem{{Kind: protocol.InventoryRecord, Object: "manifest", Restorable: true}}
+	r := Compare(in)
+	want := &Plan{Sends: []Send{{Run: 7, Parts: []int{0}, Record: true, Rows: 3}}, Record: true}
+	if diff := cmp.Diff(want, r.Plan); diff != "" {
+		t.Errorf("plan (-want +got):\n%s", diff)
+	}
+	if only := r.Plan.Only(r.Plan.Names()); !reflect.DeepEqual(only, r.Plan) {
+		t.Errorf("the whole plan was shown, and %+v is left of it", only)
+	}
+	in.Runs[0].Parts[0].Journal, in.Runs[0].Parts[0].Gone = nil, "the next run replaces it"
+	if r := Compare(in); r.Differences[0].Left != "the next run replaces it" || !r.Plan.Empty() {
+		t.Errorf("a set whose rows are gone: %+v", r)
 	}
 }
 

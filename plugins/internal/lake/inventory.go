@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/penstock-io/penstock/sdk"
 )
@@ -17,8 +20,11 @@ import (
 // store for at one time.
 const inspectors = 8
 
-// inventory is the state of one Inventory call. It holds one File for each
-// recorded object that the query selects, about 300 bytes each.
+// DefaultInventoryLimit is the largest number of recorded objects that one
+// inventory selects: their states are held in memory, about 100 bytes each.
+const DefaultInventoryLimit = 250_000
+
+// inventory is the state of one Inventory call.
 type inventory struct {
 	lake  *Lake
 	query sdk.InventoryQuery
@@ -27,18 +33,81 @@ type inventory struct {
 	lay      layout
 	others   []layout // of the other pipelines of the target
 	manifest *Manifest
-	// files are the recorded objects that the listing has not come to yet, by name.
-	files map[string]recordedFile
+	// files are the recorded objects that the listing has not come to yet.
+	files map[fileKey]recordedFile
 	sizes map[uint64]bool // of the recorded objects
 	// sums are those of the last object that was inspected: missing objects are
 	// described with the same algorithm, so that a copy of one is recognized.
 	sums Sums
 }
 
+// recordedFile is a File without its name and date, which are in its key.
 type recordedFile struct {
-	File
-	date string
+	rows, rowsBytes, storedBytes         uint64
+	rowsCRC32, storedCRC32, storedCRC32C uint32
+	run                                  int64
+}
+
+// facts returns the facts of the file, with a checksum of the algorithm that the
+// store keeps.
+func (f recordedFile) facts(stored Sums) *sdk.InventoryFacts {
+	return File{
+		Rows: f.rows, RowsBytes: f.rowsBytes, RowsCRC32: f.rowsCRC32,
+		StoredBytes: f.storedBytes, StoredCRC32: f.storedCRC32, StoredCRC32C: f.storedCRC32C,
+	}.facts(stored)
+}
+
+// fileKey stands for the name of an object of a pipeline in less memory: run, day
+// and part of a part, or part 0 for the fixed object of a set.
+type fileKey struct {
 	run  int64
+	part int64
+	day  int32 // days since 1970; noDay: an object of a set
+	ext  uint8 // index in extensions
+}
+
+const noDay = math.MinInt32
+
+// key returns the key of a name; false: the name is none of the pipeline's.
+func (l layout) key(name string) (fileKey, bool) {
+	ext := slices.IndexFunc(extensions, func(ext string) bool { return strings.HasSuffix(name, ext) })
+	if ext < 0 {
+		return fileKey{}, false
+	}
+	if l.isFixed(name) {
+		return fileKey{day: noDay, ext: uint8(ext)}, true
+	}
+	date, run, ok := l.owned(name)
+	part, isPart := l.partOf(name)
+	if !ok || !isPart {
+		return fileKey{}, false
+	}
+	k := fileKey{run: run, part: int64(part), day: noDay, ext: uint8(ext)}
+	if date != "" {
+		day, err := time.Parse(time.DateOnly, date)
+		if err != nil {
+			return fileKey{}, false
+		}
+		k.day = int32(day.Unix() / (24 * 60 * 60))
+	}
+	return k, l.name(k) == name
+}
+
+// date returns the date of a key's object; empty: it has none.
+func (k fileKey) date() string {
+	if k.day == noDay {
+		return ""
+	}
+	return time.Unix(int64(k.day)*24*60*60, 0).UTC().Format(time.DateOnly)
+}
+
+// name returns the name of a key's object.
+func (l layout) name(k fileKey) string {
+	l.ext = extensions[k.ext]
+	if k.part == 0 {
+		return l.fixed()
+	}
+	return l.part(k.run, k.date(), int(k.part))
 }
 
 // Inventory lists the manifest, the receipts of the committed runs, the totals of
@@ -51,7 +120,7 @@ func (l *Lake) Inventory(ctx context.Context, q sdk.InventoryQuery, yield func(s
 	}
 	v := &inventory{
 		lake: l, query: q, yield: yield, lay: lay, manifest: newManifest(q.Run),
-		files: make(map[string]recordedFile), sizes: make(map[uint64]bool),
+		files: make(map[fileKey]recordedFile), sizes: make(map[uint64]bool),
 	}
 	for _, step := range []func(context.Context) error{v.record, v.runs, v.totals, v.objects, v.missing} {
 		if err := step(ctx); err != nil {
@@ -235,12 +304,24 @@ func (v *inventory) run(_ context.Context, r *RunReceipt, item sdk.InventoryItem
 				item.Recorded.RowsBytes += f.RowsBytes
 				item.Recorded.StoredBytes += f.StoredBytes
 				item.Recorded.Objects++
-				if v.query.Holds(p.Date) {
-					v.files[f.Name] = recordedFile{File: f, date: p.Date, run: r.Run}
-					v.sizes[f.StoredBytes] = true
+				if !v.query.Holds(p.Date) {
+					continue
 				}
+				k, ok := v.lay.key(f.Name)
+				if !ok {
+					item.Problem = cmp.Or(item.Problem, "the receipt is damaged: it names "+f.Name)
+					continue
+				}
+				v.files[k] = recordedFile{
+					rows: f.Rows, rowsBytes: f.RowsBytes, rowsCRC32: f.RowsCRC32,
+					storedBytes: f.StoredBytes, storedCRC32: f.StoredCRC32, storedCRC32C: f.StoredCRC32C, run: r.Run,
+				}
+				v.sizes[f.StoredBytes] = true
 			}
 		}
+	}
+	if len(v.files) > v.lake.inventoryLimit {
+		return sdk.Configuration(fmt.Errorf("more than %d objects of these dates are recorded", v.lake.inventoryLimit), "compare fewer days at a time, with --from and --to")
 	}
 	return v.yield(item)
 }
@@ -297,7 +378,8 @@ func (v *inventory) item(o Object) (sdk.InventoryItem, bool) {
 		item.Date, item.Run = date, run
 		item.Unfinished = !v.manifest.committed(run) && slices.Contains(v.manifest.Unfinished, run)
 	case o.Name == v.lay.fixed() && v.query.Run.Stream != sdk.Events:
-		item.Run = v.files[o.Name].run
+		k, _ := v.lay.key(o.Name)
+		item.Run = v.files[k].run
 	case v.sizes[uint64(o.Size)] && !v.ofOthers(o.Name):
 		item.Foreign = true
 		item.Date = v.lay.dateOf(o.Name)
@@ -332,10 +414,12 @@ func (v *inventory) inspect(ctx context.Context, listed []sdk.InventoryItem) err
 			continue // missing reports it if it is recorded
 		}
 		item.Found, item.Problem, v.sums = &s.facts, s.problem, s.sums
-		if f, ok := v.files[item.Object]; ok {
-			item.Recorded, item.Run = f.facts(s.sums), f.run
-			s.forget(f.File)
-			delete(v.files, item.Object)
+		if k, own := v.lay.key(item.Object); own {
+			if f, ok := v.files[k]; ok {
+				item.Recorded, item.Run = f.facts(s.sums), f.run
+				s.forget(File{RowsBytes: f.rowsBytes})
+				delete(v.files, k)
+			}
 		}
 		if err := v.yield(item); err != nil {
 			return err
@@ -346,9 +430,12 @@ func (v *inventory) inspect(ctx context.Context, listed []sdk.InventoryItem) err
 
 // missing yields the recorded objects that were not found.
 func (v *inventory) missing(context.Context) error {
-	for _, name := range slices.Sorted(maps.Keys(v.files)) {
-		f := v.files[name]
-		err := v.yield(sdk.InventoryItem{Kind: sdk.InventoryObject, Date: f.date, Run: f.run, Object: name, Recorded: f.facts(v.sums)})
+	left := slices.SortedFunc(maps.Keys(v.files), func(a, b fileKey) int {
+		return cmp.Or(cmp.Compare(a.day, b.day), cmp.Compare(a.run, b.run), cmp.Compare(a.part, b.part))
+	})
+	for _, k := range left {
+		f := v.files[k]
+		err := v.yield(sdk.InventoryItem{Kind: sdk.InventoryObject, Date: k.date(), Run: f.run, Object: v.lay.name(k), Recorded: f.facts(v.sums)})
 		if err != nil {
 			return err
 		}

@@ -41,6 +41,9 @@ type Options struct {
 	Finishers int
 	// Format is that of data objects. nil: gzip-compressed NDJSON.
 	Format Format
+	// InventoryLimit is the largest number of recorded objects that one inventory
+	// selects. 0: 250,000.
+	InventoryLimit int
 	// Logger receives warnings about files that could not be removed. nil: they
 	// are dropped.
 	Logger hclog.Logger
@@ -57,6 +60,8 @@ type Lake struct {
 	finishers   int
 	format      Format
 	log         hclog.Logger
+	// inventoryLimit is Options.InventoryLimit.
+	inventoryLimit int
 
 	mu       sync.Mutex
 	attempts map[attemptKey]*attempt
@@ -73,7 +78,7 @@ type attemptKey struct {
 func New(o Options) *Lake {
 	l := &Lake{
 		store: o.Store, root: o.Root, partSize: o.PartSize, objectLimit: o.ObjectLimit,
-		finishers: o.Finishers, format: o.Format, log: o.Logger,
+		finishers: o.Finishers, format: o.Format, log: o.Logger, inventoryLimit: o.InventoryLimit,
 		attempts: make(map[attemptKey]*attempt),
 	}
 	if l.partSize == 0 {
@@ -87,6 +92,9 @@ func New(o Options) *Lake {
 	}
 	if l.finishers == 0 {
 		l.finishers = DefaultFinishers
+	}
+	if l.inventoryLimit == 0 {
+		l.inventoryLimit = DefaultInventoryLimit
 	}
 	if l.log == nil {
 		l.log = hclog.NewNullLogger()
