@@ -237,6 +237,24 @@ func TestThreeSetsLeaveOneObject(t *testing.T) {
 	}
 }
 
+// An object aside that cannot be deleted does not undo the switch, which is done: the
+// run is committed, and the next one deletes it (treeverse/lakeFS#1339,
+// GoogleCloudPlatform/compute-image-tools#1628).
+func TestAnObjectAsideThatIsLeftFailsNoCommit(t *testing.T) {
+	proxy, server, s := newProxied(t)
+	proxy.Add(faultproxy.Rule{Match: faultproxy.Match{Method: http.MethodDelete}, Fault: faultproxy.Answer(http.StatusForbidden, nil, "")})
+	for n := range int64(2) {
+		run := sdk.Run{ProjectID: 7, Pipeline: "p", PipelineID: "c0ffee", Stream: sdk.People, Mode: sdk.Replace, Number: n + 1, Fence: n + 1}
+		if _, err := laketest.Export(t.Context(), lake.New(lake.Options{Store: s}), run, laketest.Days{"": int(n + 1)}); err != nil {
+			t.Fatalf("run %d: %v", n+1, err)
+		}
+		left := slices.ContainsFunc(server.Objects(), func(name string) bool { return strings.Contains(name, "/aside/") })
+		if left != (n == 0) {
+			t.Errorf("after run %d there are %v", n+1, server.Objects())
+		}
+	}
+}
+
 // No request carries an access control list: buckets with uniform access
 // refuse them.
 func TestNoAccessControlListIsSent(t *testing.T) {

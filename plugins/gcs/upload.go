@@ -140,7 +140,7 @@ type replacement struct {
 	prev   lake.Version
 	sealed *raw.Object // the object aside; nil: not sealed
 
-	dropped bool // the object aside is deleted
+	dropped bool // the object aside is deleted, or left to the next fence
 }
 
 // Replace implements lake.Store.
@@ -166,8 +166,11 @@ func (r *replacement) Switch(ctx context.Context) error {
 	if err := r.compose(ctx); err != nil {
 		return err
 	}
-	// A left-over object aside is deleted by the next fence.
-	return r.discard(ctx)
+	// The set is switched, whatever becomes of the object aside: the next fence
+	// deletes it if this fails.
+	_ = r.discard(ctx)
+	r.dropped = true
+	return nil
 }
 
 // compose makes the object aside the object of the name, in one step. It names

@@ -249,3 +249,36 @@ func TestZombieThatKeepsItsUploadCannotSwitchBack(t *testing.T) {
 		t.Errorf("the zombie changed objects:\n%s", diff)
 	}
 }
+
+// keeping is a store that deletes no object of a set.
+type keeping struct{ *laketest.Memory }
+
+func (k keeping) Delete(ctx context.Context, names []string) error {
+	if slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, setDir) }) {
+		return errors.New("objects of sets cannot be deleted")
+	}
+	return k.Memory.Delete(ctx, names)
+}
+
+// Objects of the set before that cannot be deleted do not fail the commit; a run that
+// can delete them does (treeverse/lakeFS#1339).
+func TestASweepThatFailsFailsNoCommit(t *testing.T) {
+	s := laketest.NewMemory()
+	d := days{"": 12}
+	if err := laketest.Retry(t.Context(), func() *lake.Lake { return newLake(s) }, people(1, 1), d); err == nil {
+		t.Fatal("the set fits in one object")
+	}
+	mustExport(t, newLake(s), people(1, 9), d)
+	first := readManifest(t, s, setManifest).Files
+	mustExport(t, newLake(keeping{s}), people(2, 10), d)
+	m := readManifest(t, s, setManifest)
+	if m.Run != 2 || s.Objects()[first[0].Name] == "" {
+		t.Errorf("the last run is %d, and the object %q of the first is left", m.Run, s.Objects()[first[0].Name])
+	}
+	mustExport(t, newLake(s), people(3, 11), d)
+	for _, f := range slices.Concat(first, m.Files) {
+		if s.Objects()[f.Name] != "" {
+			t.Errorf("%s is left", f.Name)
+		}
+	}
+}
