@@ -535,7 +535,8 @@ func inMilliseconds(t *testing.T, m map[string]any) {
 }
 
 // restoreWithMore deletes the manifest of events with a receipt and an object, and has
-// the next run find that: it stops, and the repair is done in two steps.
+// the next run find that: it stops, and is repaired in three steps: the manifest, the
+// receipt and the object, the totals.
 func (e *exportedSite) restoreWithMore() {
 	e.t.Helper()
 	before := e.data()
@@ -551,6 +552,7 @@ func (e *exportedSite) restoreWithMore() {
 	e.events("more.ndjson", 4, 3, 900)
 	e.Says(e.Penstock(e.env, "run", "--once", "--retry-for", "1s"), 1, "events_out")
 	e.verify("events_out", 3, []string{"repaired: ", "MISSING " + lost, "the destination has no record of the run"}, "--repair", "--yes")
+	e.verify("events_out", 3, []string{"repaired: 1 record and 1 object restored", "TOTALS "}, "--repair", "--yes")
 	e.verify("events_out", 0, []string{"repaired: ", "no differences"}, "--repair", "--yes")
 	e.sameAs(before)
 }
