@@ -68,7 +68,7 @@ type fileKey struct {
 
 const noDay = math.MinInt32
 
-// key returns the key of a name; false: the name is none of the pipeline's.
+// key returns the key of a name; false: the name does not belong to the pipeline.
 func (l layout) key(name string) (fileKey, bool) {
 	ext := slices.IndexFunc(extensions, func(ext string) bool { return strings.HasSuffix(name, ext) })
 	if ext < 0 {
