@@ -9,7 +9,8 @@ import (
 	"sync"
 	"time"
 
-	bq "google.golang.org/api/bigquery/v2"
+	cloud "cloud.google.com/go/bigquery"
+	"google.golang.org/api/bigquery/v2"
 
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/sdk/batch"
@@ -25,9 +26,9 @@ const attemptLife = 48 * time.Hour
 type attempt struct {
 	run     sdk.Run
 	started time.Time
-	table   string    // that the rows are loaded into; empty: not created yet
-	view    *bq.Table // of a replaced set, as this attempt has fenced it
-	all     bool      // every batch is decoded: an earlier attempt has met a row that BigQuery refuses
+	table   string               // that the rows are loaded into; empty: not created yet
+	view    *cloud.TableMetadata // of a replaced set, as this attempt has fenced it
+	all     bool                 // every batch is decoded: an earlier attempt has met a row that BigQuery refuses
 
 	// ctx is the context of all loads. end cancels it.
 	ctx    context.Context
@@ -232,7 +233,7 @@ func (w *partitionWriter) start() error {
 		return err
 	}
 	w.a.parts++
-	l := &loading{stem: fmt.Sprintf("load_%s_p%05d", attemptName(w.a.run), w.a.parts), config: w.d.service.load(decorated(w.a.table, w.date), runLabels(w.a.run, "load"))}
+	l := &loading{stem: fmt.Sprintf("load_%s_%s_p%05d", w.a.run.Stream, attemptName(w.a.run), w.a.parts), config: w.d.service.load(decorated(w.a.table, w.date), runLabels(w.a.run, "load"))}
 	l.part = newPart(w.a.ctx, w.d.blocks, func() {
 		w.a.loads.Go(func() { w.a.loadWhole(w.d.service, l, false) })
 	})
@@ -279,7 +280,7 @@ func (w *partitionWriter) close(cause error) error {
 // loading is one part and the jobs that load it.
 type loading struct {
 	stem   string
-	config *bq.JobConfiguration
+	config *bigquery.JobConfiguration
 	part   *part
 	rows   uint64 // set before the end of part can be read
 }
@@ -289,10 +290,15 @@ type loading struct {
 func (a *attempt) loadWhole(s *service, l *loading, held bool) {
 	j, err := a.load(s, l, held)
 	if err != nil {
-		a.fail(s.classify("load "+l.stem, err))
+		a.fail(a.refusedRow(s.classify("load "+l.stem, err)))
 		return
 	}
-	if n := uint64(j.Statistics.Load.OutputRows); n != l.rows {
+	loaded, ok := statistics[*cloud.LoadStatistics](j)
+	if !ok {
+		a.fail(sdk.Retryable(fmt.Errorf("load %s: the service gives no statistics", l.stem), 0))
+		return
+	}
+	if n := uint64(loaded.OutputRows); n != l.rows {
 		a.fail(sdk.Retryable(fmt.Errorf("load %s: %d rows were loaded of %d", l.stem, n, l.rows), 0))
 		return
 	}
@@ -303,26 +309,43 @@ func (a *attempt) loadWhole(s *service, l *loading, held bool) {
 	a.loaded.bytes += uint64(l.part.size)
 }
 
-func (a *attempt) load(s *service, l *loading, held bool) (*bq.Job, error) {
-	var j *bq.Job
+// refusedRow makes the error of a row that BigQuery refuses one to retry, unless the
+// attempt has looked at every row: the next one does.
+func (a *attempt) refusedRow(err error) error {
+	var f *jobFailure
+	if errors.As(err, &f) && f.reason == "invalid" && !a.all {
+		return sdk.Retryable(fmt.Errorf("a row has no flag that BigQuery refuses; the next attempt looks at every row: %w", f), 0)
+	}
+	return err
+}
+
+func (a *attempt) load(s *service, l *loading, held bool) (*cloud.JobStatus, error) {
+	var j *cloud.JobStatus
 	var err error
 	if held {
 		defer l.part.release()
 		j, err = s.loadJob(a.ctx, l.stem, l.config, l.part.reader)
 	} else {
 		j, err = s.loadOnce(a.ctx, l)
-		if f := failureOfBoth(j, err); f != nil {
+		if f := failureOfBoth(l.stem, j, err); f != nil {
 			err = f
 		}
-	}
-	if err == nil && (j.Statistics == nil || j.Statistics.Load == nil) {
-		err = sdk.Retryable(errors.New("the service gives no statistics of the load"), 0)
 	}
 	return j, err
 }
 
+// statistics returns those of a job's kind.
+func statistics[T cloud.Statistics](j *cloud.JobStatus) (T, bool) {
+	var none T
+	if j == nil || j.Statistics == nil {
+		return none, false
+	}
+	found, ok := j.Statistics.Details.(T)
+	return found, ok
+}
+
 // loadOnce loads a part that is read while it is written.
-func (s *service) loadOnce(ctx context.Context, l *loading) (*bq.Job, error) {
+func (s *service) loadOnce(ctx context.Context, l *loading) (*cloud.JobStatus, error) {
 	defer l.part.stopReading()
 	stem, err := s.inScope(ctx, l.stem)
 	if err != nil {

@@ -89,7 +89,7 @@ func (d *destination) Open(ctx context.Context, run sdk.Run) (sdk.LastRun, error
 	if err := d.ensureDataset(ctx); err != nil {
 		return sdk.LastRun{}, err
 	}
-	if _, err := d.ensureTable(ctx, d.table(exportLog, logColumns, "One row for each run that was committed.")); err != nil {
+	if _, err := d.ensureTable(ctx, exportLog, d.table(logColumns, "One row for each run that was committed.")); err != nil {
 		return sdk.LastRun{}, err
 	}
 	if run.Mode == sdk.Replace {
@@ -119,12 +119,12 @@ func (d *destination) createTarget(ctx context.Context, a *attempt) error {
 	if a.run.Mode == sdk.Replace {
 		name = generationName(a.run)
 	}
-	t := d.table(name, columnsOf(a.run.Stream), "")
+	t := d.table(columnsOf(a.run.Stream), "")
 	t.Labels = runLabels(a.run, "attempt")
 	if a.run.Mode == sdk.Append {
 		t.TimePartitioning = dayPartitions()
 	}
-	if _, err := d.createTable(ctx, d.expires(t, attemptLife)); err != nil {
+	if _, err := d.createTable(ctx, name, d.expires(t, attemptLife)); err != nil {
 		return err
 	}
 	a.table = name

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	bq "google.golang.org/api/bigquery/v2"
-
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/sdk"
 )
@@ -33,7 +31,7 @@ func (d *destination) Check(ctx context.Context) []sdk.CheckResult {
 		c.try("read", c.read)
 		c.try("update a table", c.update)
 	}
-	c.try("list tables", func() error { return d.listTables(ctx, func(*bq.TableListTables) {}) })
+	c.try("list tables", func() error { _, err := d.listTables(ctx); return err })
 	if c.created {
 		c.try("delete a table", c.remove)
 	}
@@ -67,9 +65,9 @@ func (c *checking) expirations() {
 	}
 	for _, e := range []struct {
 		what string
-		ms   int64
-	}{{"partitions", partitionExpiration(t)}, {"the table", t.ExpirationTime}} {
-		if e.ms != 0 {
+		set  bool
+	}{{"partitions", t.TimePartitioning != nil && t.TimePartitioning.Expiration != 0}, {"the table", !t.ExpirationTime.IsZero()}} {
+		if e.set {
 			c.results = append(c.results, sdk.CheckResult{
 				Action: "compare expirations", Detail: fmt.Sprintf("%s of %s expire: days of a backfill that are older vanish after they were exported; remove it with ALTER TABLE … SET OPTIONS (partition_expiration_days = NULL, expiration_timestamp = NULL)", e.what, eventsTable),
 			})
@@ -77,24 +75,15 @@ func (c *checking) expirations() {
 	}
 }
 
-func partitionExpiration(t *bq.Table) int64 {
-	if t.TimePartitioning == nil {
-		return 0
-	}
-	return t.TimePartitioning.ExpirationMs
-}
-
 func (c *checking) job() error {
-	_, err := c.d.run(c.ctx, "check_job_"+c.unique, claimLimit, func() *bq.JobConfiguration {
-		return c.d.script(statement{text: "SELECT 1"}, jobLabels("check"))
-	})
+	_, err := c.d.run(c.ctx, "check_job_"+c.unique, claimLimit, statement{text: "SELECT 1", labels: jobLabels("check")})
 	return c.d.classify("run a query", err)
 }
 
 func (c *checking) create() error {
-	t := c.d.table(c.name, columnsOf(sdk.Events), "")
+	t := c.d.table(columnsOf(sdk.Events), "")
 	t.TimePartitioning = dayPartitions()
-	_, err := c.d.createTable(c.ctx, c.d.expires(t, checkLife))
+	_, err := c.d.createTable(c.ctx, c.name, c.d.expires(t, checkLife))
 	return err
 }
 
@@ -112,9 +101,7 @@ func (c *checking) commit() error {
 	columns := names(columnsOf(sdk.Events))
 	text := "BEGIN TRANSACTION;\nUPDATE " + table + " SET user_id = 'checked' WHERE distinct_id = 'check';\nASSERT @@row_count = 1 AS 'penstock: the row that was loaded is not there';\n" +
 		"INSERT INTO " + table + " (_PARTITIONTIME, " + columns + ") SELECT TIMESTAMP_ADD(_PARTITIONTIME, INTERVAL 1 DAY), " + columns + " FROM " + table + ";\nCOMMIT TRANSACTION;"
-	_, err := c.d.run(c.ctx, "check_commit_"+c.unique, claimLimit, func() *bq.JobConfiguration {
-		return c.d.script(statement{text: text}, jobLabels("check"))
-	})
+	_, err := c.d.run(c.ctx, "check_commit_"+c.unique, claimLimit, statement{text: text, labels: jobLabels("check")})
 	return c.d.classify("run a transaction", err)
 }
 
@@ -137,7 +124,7 @@ func (c *checking) update() error {
 	if t == nil {
 		return errors.New("the table is not there any more")
 	}
-	_, err = c.d.patch(c.ctx, c.name, &bq.Table{Labels: map[string]string{"penstock": "check"}}, t.Etag)
+	_, err = c.d.patch(c.ctx, c.name, labelled(map[string]string{"penstock": "check"}), t.ETag)
 	return c.d.classify("change the labels of a table", err)
 }
 

@@ -13,9 +13,9 @@
 // request is retried a few times, each job by a new id, and each has a deadline;
 // then the error has a class, and retrying for longer is the host's part.
 //
-// It calls BigQuery's REST API itself. The client library of the service retries
-// the insertion of a job for as long as the context lives, sizes the memory of
-// uploads itself, and does not tell a job that exists from one that was refused.
+// Parts are uploaded through the REST API itself: cloud.google.com/go/bigquery, which
+// does everything else, sizes the memory of uploads itself and does not tell a load
+// that has begun from one that was refused.
 //
 // docs/destinations/bigquery.md is its guide.
 package bigquery

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	bq "google.golang.org/api/bigquery/v2"
+	cloud "cloud.google.com/go/bigquery"
 	"google.golang.org/api/googleapi"
 
 	"github.com/penstock-io/penstock/sdk"
@@ -37,13 +37,14 @@ func (e *jobFailure) Error() string {
 }
 
 // failureOf returns the error of a job, or nil.
-func failureOf(j *bq.Job) *jobFailure {
-	if j.Status == nil || j.Status.ErrorResult == nil {
+func failureOf(id string, j *cloud.JobStatus) *jobFailure {
+	if j == nil || j.Err() == nil {
 		return nil
 	}
-	f := &jobFailure{reason: j.Status.ErrorResult.Reason, message: j.Status.ErrorResult.Message}
-	if j.JobReference != nil {
-		f.job = j.JobReference.JobId
+	f := &jobFailure{job: id, message: j.Err().Error()}
+	var e *cloud.Error
+	if errors.As(j.Err(), &e) {
+		f.reason, f.message = e.Reason, e.Message
 	}
 	return f
 }

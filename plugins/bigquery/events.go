@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 
-	bq "google.golang.org/api/bigquery/v2"
+	cloud "cloud.google.com/go/bigquery"
 
 	"github.com/penstock-io/penstock/sdk"
 )
-
-func dayPartitions() *bq.TimePartitioning { return &bq.TimePartitioning{Type: day} }
 
 // commitStem is the stem of the jobs that commit a run. It is derived from the
 // attempt that holds the fence, so that Status can ask for them.
@@ -27,17 +25,15 @@ func (d *destination) commitEvents(ctx context.Context, a *attempt, receipt sdk.
 		return err
 	}
 	row.stagedIn = a.table
-	j, err := d.run(ctx, commitStem(a.run), scriptLimit, func() *bq.JobConfiguration {
-		return d.script(d.commitStatement(row), runLabels(a.run, "commit"))
-	})
+	j, err := d.run(ctx, commitStem(a.run), scriptLimit, d.commitStatement(row))
 	if err != nil {
 		if err := d.settled(ctx, a.run, d.classify("commit", err)); err != nil {
 			return err
 		}
 	}
 	billed := int64(0)
-	if j != nil && j.Statistics != nil && j.Statistics.Query != nil {
-		billed = j.Statistics.Query.TotalBytesBilled
+	if q, ok := statistics[*cloud.QueryStatistics](j); ok {
+		billed = q.TotalBytesBilled
 	}
 	d.log.Info("run committed", "pipeline", a.run.Pipeline, "run", a.run.Number, "rows", row.exported,
 		"load_jobs", a.loaded.jobs, "bytes_loaded", a.loaded.bytes, "bytes_billed", billed)
@@ -127,24 +123,10 @@ func (d *destination) ensureResolved(ctx context.Context) error {
 	if err != nil || mappings == nil {
 		return err
 	}
-	view := d.table(resolvedTable, nil, "Events without duplicates, with the distinct id that the mappings resolve to.")
-	view.View = viewOf(d.resolvedQuery())
-	found, err := d.getTable(ctx, resolvedTable)
-	if err != nil {
-		return err
-	}
-	if found == nil {
-		if found, err = d.createTable(ctx, view); err != nil {
-			return err
-		}
-	}
-	_, err = d.settle(ctx, found)
+	view := d.table(nil, "Events without duplicates, with the distinct id that the mappings resolve to.")
+	view.ViewQuery = d.resolvedQuery()
+	_, err = d.ensureTable(ctx, resolvedTable, view)
 	return err
-}
-
-// viewOf returns the definition of a view in standard SQL.
-func viewOf(query string) *bq.ViewDefinition {
-	return &bq.ViewDefinition{Query: query, UseLegacySql: false, ForceSendFields: []string{"UseLegacySql"}}
 }
 
 // resolvedQuery joins events with the mappings of their distinct ids. Of rows that
@@ -157,9 +139,9 @@ func (s *service) resolvedQuery() string {
 		"LEFT JOIN " + s.config.quoted(viewName(identityTable)) + " AS m ON m.distinct_id = e.distinct_id"
 }
 
-func prefixed(prefix string, schema *bq.TableSchema) string {
+func prefixed(prefix string, schema cloud.Schema) string {
 	out := ""
-	for i, f := range schema.Fields {
+	for i, f := range schema {
 		if i > 0 {
 			out += ", "
 		}

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	bq "google.golang.org/api/bigquery/v2"
+	cloud "cloud.google.com/go/bigquery"
 
 	"github.com/penstock-io/penstock/sdk"
 )
@@ -35,43 +35,20 @@ func jobID(stem string, n int) string { return fmt.Sprintf("%s_t%d", stem, n) }
 // statement is a script with its parameters.
 type statement struct {
 	text       string
-	parameters []*bq.QueryParameter
+	parameters []cloud.QueryParameter
+	labels     map[string]string
 }
 
-// parameter returns a named parameter of a script. Values never become SQL text.
-func parameter(name string, value any) *bq.QueryParameter {
-	kind, text := "STRING", ""
-	switch v := value.(type) {
-	case string:
-		text = v
-	case int64:
-		kind, text = "INT64", fmt.Sprint(v)
-	case time.Time:
-		kind, text = "TIMESTAMP", v.UTC().Format("2006-01-02 15:04:05.999999+00:00")
-	}
-	return &bq.QueryParameter{
-		Name: name, ParameterType: &bq.QueryParameterType{Type: kind},
-		ParameterValue: &bq.QueryParameterValue{Value: text, ForceSendFields: []string{"Value"}},
-	}
+// parameter returns a named parameter of a script: a string, an int64 or a
+// time.Time. Values never become SQL text.
+func parameter(name string, value any) cloud.QueryParameter {
+	return cloud.QueryParameter{Name: name, Value: value}
 }
 
-// script returns the configuration of a job that runs a script.
-func (s *service) script(st statement, labels map[string]string) *bq.JobConfiguration {
-	standard := false
-	q := &bq.JobConfigurationQuery{Query: st.text, UseLegacySql: &standard, Priority: "INTERACTIVE"}
-	if len(st.parameters) > 0 {
-		q.ParameterMode, q.QueryParameters = "NAMED", st.parameters
-	}
-	if s.config.MaximumBilled > 0 {
-		q.MaximumBytesBilled = s.config.MaximumBilled
-	}
-	return &bq.JobConfiguration{Query: q, Labels: labels}
-}
-
-// run runs a job to its end, by a new id after each transient failure, and returns
-// it. The error of a job that has failed is a *jobFailure; any other means that its
+// run runs a script to its end, by a new id after each transient failure, and returns
+// its status. The error of a job that has failed is a *jobFailure; any other means that its
 // outcome is not known.
-func (s *service) run(ctx context.Context, stem string, limit time.Duration, build func() *bq.JobConfiguration) (*bq.Job, error) {
+func (s *service) run(ctx context.Context, stem string, limit time.Duration, st statement) (*cloud.JobStatus, error) {
 	stem, err := s.inScope(ctx, stem)
 	if err != nil {
 		return nil, err
@@ -79,12 +56,12 @@ func (s *service) run(ctx context.Context, stem string, limit time.Duration, bui
 	pause := firstPause
 	for n := 1; ; n++ {
 		id := jobID(stem, n)
-		err := s.submit(ctx, id, build())
-		var j *bq.Job
+		err := s.submit(ctx, id, st)
+		var j *cloud.JobStatus
 		if err == nil {
 			j, err = s.end(ctx, id, limit)
 		}
-		f := failureOfBoth(j, err)
+		f := failureOfBoth(id, j, err)
 		if f == nil {
 			return j, err
 		}
@@ -101,9 +78,9 @@ func (s *service) run(ctx context.Context, stem string, limit time.Duration, bui
 
 // failureOfBoth returns the failure of a job that has ended, or of one that the
 // service refused as an invalid statement; else nil.
-func failureOfBoth(j *bq.Job, err error) *jobFailure {
+func failureOfBoth(id string, j *cloud.JobStatus, err error) *jobFailure {
 	if err == nil {
-		return failureOf(j)
+		return failureOf(id, j)
 	}
 	if e := answer(err); e != nil && e.Code == http.StatusBadRequest && len(e.Errors) > 0 {
 		return &jobFailure{job: "not started", reason: e.Errors[0].Reason, message: e.Message}
@@ -121,15 +98,18 @@ func (f *jobFailure) mayPass() bool {
 	return isConflict(f.message)
 }
 
-// submit starts a job. If the id is used it is the same job, which an earlier
+// submit starts a script. If the id is used it is the same job, which an earlier
 // request, whose answer was lost, has started.
-func (s *service) submit(ctx context.Context, id string, c *bq.JobConfiguration) error {
+func (s *service) submit(ctx context.Context, id string, st statement) error {
 	location, err := s.place(ctx)
 	if err != nil {
 		return err
 	}
-	err = s.call(ctx, func(ctx context.Context, api *bq.Service) error {
-		_, err := api.Jobs.Insert(s.config.Project, &bq.Job{Configuration: c, JobReference: s.reference(id, location)}).Context(ctx).Do()
+	err = s.call(ctx, func(ctx context.Context, api *clients) error {
+		q := api.Query(st.text)
+		q.JobIDConfig = cloud.JobIDConfig{JobID: id, Location: location}
+		q.Parameters, q.Labels, q.MaxBytesBilled = st.parameters, st.labels, s.config.MaximumBilled
+		_, err := q.Run(ctx)
 		return err
 	})
 	return s.submitted(ctx, id, err)
@@ -150,20 +130,19 @@ func (s *service) submitted(ctx context.Context, id string, err error) error {
 	return nil
 }
 
-func (s *service) reference(id, location string) *bq.JobReference {
-	return &bq.JobReference{ProjectId: s.config.Project, JobId: id, Location: location}
-}
-
-// job asks for a job. The service finds jobs of other locations than its default
-// only with the location.
-func (s *service) job(ctx context.Context, id string) (*bq.Job, error) {
+// job asks for the status of a job. The service finds jobs of other locations than
+// its default only with the location.
+func (s *service) job(ctx context.Context, id string) (*cloud.JobStatus, error) {
 	location, err := s.place(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var j *bq.Job
-	err = s.call(ctx, func(ctx context.Context, api *bq.Service) (err error) {
-		j, err = api.Jobs.Get(s.config.Project, id).Location(location).Context(ctx).Do()
+	var j *cloud.JobStatus
+	err = s.call(ctx, func(ctx context.Context, api *clients) error {
+		found, err := api.JobFromIDLocation(ctx, id, location)
+		if err == nil {
+			j = found.LastStatus()
+		}
 		return err
 	})
 	return j, err
@@ -171,7 +150,7 @@ func (s *service) job(ctx context.Context, id string) (*bq.Job, error) {
 
 // isDone reports whether a job has ended. A job with an error has ended too if its
 // state says so: the error alone decides nothing.
-func isDone(j *bq.Job) bool { return j.Status != nil && j.Status.State == "DONE" }
+func isDone(j *cloud.JobStatus) bool { return j != nil && j.Done() }
 
 // errUnfinished is the error of a job that runs for longer than its limit.
 type errUnfinished struct {
@@ -184,7 +163,7 @@ func (e errUnfinished) Error() string {
 }
 
 // end waits for the end of a job.
-func (s *service) end(ctx context.Context, id string, limit time.Duration) (*bq.Job, error) {
+func (s *service) end(ctx context.Context, id string, limit time.Duration) (*cloud.JobStatus, error) {
 	pause, waited := firstPoll, time.Duration(0)
 	for {
 		j, err := s.job(ctx, id)

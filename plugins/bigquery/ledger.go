@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	bq "google.golang.org/api/bigquery/v2"
+	cloud "cloud.google.com/go/bigquery"
 
 	"github.com/penstock-io/penstock/sdk"
 )
@@ -18,19 +18,19 @@ import (
 // that has ever opened a run, and one with an empty id, the lock, which every change
 // updates: statements that change rows of one table conflict with each other, and
 // statements that only insert rows conflict with nothing.
-var ledgerColumns = &bq.TableSchema{Fields: []*bq.TableFieldSchema{
+var ledgerColumns = cloud.Schema{
 	column("pipeline_id", "STRING", "empty: the lock"),
 	column("pipeline", "STRING", ""),
-	column("project_id", "INT64", "the Mixpanel project whose events the table holds"),
-	column("version", "INT64", "of the lock: grows with every change"),
-	column("fence", "INT64", "of the attempt that may commit"),
+	column("project_id", "INTEGER", "the Mixpanel project whose events the table holds"),
+	column("version", "INTEGER", "of the lock: grows with every change"),
+	column("fence", "INTEGER", "of the attempt that may commit"),
 	column("holder", "STRING", "content of the run that holds the fence"),
-	column("former", "BOOL", "another pipeline has adopted the table"),
-	column("run", "INT64", "last committed run"),
+	column("former", "BOOLEAN", "another pipeline has adopted the table"),
+	column("run", "INTEGER", "last committed run"),
 	column("content", "STRING", "of the last committed run"),
 	column("receipt", "STRING", "of the last committed run, as JSON"),
 	column("updated_at", "TIMESTAMP", ""),
-}}
+}
 
 // entry is a row of the ledger.
 type entry struct {
@@ -69,7 +69,7 @@ func (s *service) readLedger(ctx context.Context) (*ledger, error) {
 	return parseLedger(rows)
 }
 
-func parseLedger(rows [][]string) (*ledger, error) {
+func parseLedger(rows [][]cloud.Value) (*ledger, error) {
 	l := &ledger{entries: make(map[string]entry)}
 	locks := 0
 	for _, r := range rows {
@@ -93,21 +93,24 @@ func parseLedger(rows [][]string) (*ledger, error) {
 	return l, nil
 }
 
-func parseEntry(r []string) (entry, error) {
-	if len(r) < len(ledgerColumns.Fields) {
+func parseEntry(r []cloud.Value) (entry, error) {
+	if len(r) < len(ledgerColumns) {
 		return entry{}, fmt.Errorf("a row has %d columns", len(r))
 	}
-	e := entry{pipelineID: r[0], pipeline: r[1], holder: r[5], former: strings.EqualFold(r[6], "true"), receipt: r[9]}
-	e.last.Content = r[8]
-	for _, n := range []struct {
-		text string
-		into *int64
-	}{{r[2], &e.projectID}, {r[3], &e.version}, {r[4], &e.fence}, {r[7], &e.last.Number}} {
-		v, err := strconv.ParseInt(n.text, 10, 64)
-		if err != nil {
-			return entry{}, err
+	var e entry
+	for i, into := range []any{&e.pipelineID, &e.pipeline, &e.projectID, &e.version, &e.fence, &e.holder, &e.former, &e.last.Number, &e.last.Content, &e.receipt} {
+		ok := false
+		switch into := into.(type) {
+		case *string:
+			*into, ok = r[i].(string)
+		case *int64:
+			*into, ok = r[i].(int64)
+		case *bool:
+			*into, ok = r[i].(bool)
 		}
-		*n.into = v
+		if !ok {
+			return entry{}, fmt.Errorf("its column %s has %v", ledgerColumns[i].Name, r[i])
+		}
 	}
 	return e, nil
 }
@@ -116,14 +119,14 @@ func parseEntry(r []string) (entry, error) {
 // the table is empty, by a job whose id holds the table's time of creation: only one
 // of several that start at a time can load it.
 func (s *service) createLedger(ctx context.Context, projectID int64) error {
-	t, err := s.ensureTable(ctx, s.table(ledgerTable, ledgerColumns, "Penstock's record of the runs that are committed to "+eventsTable+". Do not change it."))
+	t, err := s.ensureTable(ctx, ledgerTable, s.table(ledgerColumns, "Penstock's record of the runs that are committed to "+eventsTable+". Do not change it."))
 	if err != nil {
 		return err
 	}
 	line := fmt.Sprintf(`{"pipeline_id":"","pipeline":"","project_id":%d,"version":1,"fence":0,"holder":"","former":false,"run":0,"content":"","receipt":"","updated_at":0}`+"\n", projectID)
 	c := s.load(ledgerTable, jobLabels("ledger"))
 	c.Load.WriteDisposition = "WRITE_EMPTY"
-	stem := fmt.Sprintf("ledger_%d", t.CreationTime)
+	stem := fmt.Sprintf("ledger_%d", t.CreationTime.UnixMilli())
 	_, err = s.loadJob(ctx, stem, c, func() io.Reader { return strings.NewReader(line) })
 	var f *jobFailure
 	if errors.As(err, &f) && f.reason == "duplicate" {
@@ -158,9 +161,7 @@ func (s *service) claim(ctx context.Context, run sdk.Run) (sdk.LastRun, error) {
 			return mine.last, nil // claimed by an earlier request, whose answer was lost
 		}
 		stem := fmt.Sprintf("claim_%s_v%d", attemptName(run), l.lock.version)
-		_, err = s.run(ctx, stem, claimLimit, func() *bq.JobConfiguration {
-			return s.script(s.claimStatement(l, run), runLabels(run, "claim"))
-		})
+		_, err = s.run(ctx, stem, claimLimit, s.claimStatement(l, run))
 		if err != nil && !isOvertaken(err) {
 			return sdk.LastRun{}, s.classify("claim "+eventsTable, err)
 		}
@@ -215,7 +216,7 @@ func (s *service) claimStatement(l *ledger, run sdk.Run) statement {
 		"UPDATE " + table + " SET version = version + 1, updated_at = CURRENT_TIMESTAMP() WHERE pipeline_id = '' AND version = @version;",
 		"ASSERT @@row_count = 1 AS '" + overtaken + "';",
 	}
-	parameters := []*bq.QueryParameter{
+	parameters := []cloud.QueryParameter{
 		parameter("version", l.lock.version), parameter("pipeline_id", run.PipelineID), parameter("pipeline", run.Pipeline),
 		parameter("fence", run.Fence), parameter("content", run.Content),
 	}
@@ -229,7 +230,7 @@ func (s *service) claimStatement(l *ledger, run sdk.Run) statement {
 		lines = append(lines, "UPDATE "+table+" SET former = TRUE WHERE pipeline_id NOT IN ('', @pipeline_id);")
 	}
 	lines = append(lines, "COMMIT TRANSACTION;")
-	return statement{strings.Join(lines, "\n"), parameters}
+	return statement{strings.Join(lines, "\n"), parameters, runLabels(run, "claim")}
 }
 
 // jobLabels are the labels of a job that belongs to no run.
@@ -259,8 +260,8 @@ type logRow struct {
 }
 
 // parameters returns the parameters of insertLog.
-func (r logRow) parameters() []*bq.QueryParameter {
-	return []*bq.QueryParameter{
+func (r logRow) parameters() []cloud.QueryParameter {
+	return []cloud.QueryParameter{
 		parameter("export_id", exportID(r.run)), parameter("pipeline", r.run.Pipeline), parameter("data_source", r.run.Stream.String()),
 		parameter("table_name", r.table), parameter("from_date", r.from), parameter("to_date", r.to), parameter("started_at", r.started),
 		parameter("row_total", int64(r.exported)), parameter("rejected", int64(r.rejected)), parameter("changed", r.changed), parameter("content", r.run.Content),
@@ -305,5 +306,5 @@ func (s *service) commitStatement(r logRow) statement {
 	}
 	lines = append(lines, s.insertLog(), "COMMIT TRANSACTION;")
 	return statement{strings.Join(lines, "\n"), append(r.parameters(),
-		parameter("run", r.run.Number), parameter("receipt", r.receiptOf), parameter("pipeline_id", r.run.PipelineID), parameter("fence", r.run.Fence))}
+		parameter("run", r.run.Number), parameter("receipt", r.receiptOf), parameter("pipeline_id", r.run.PipelineID), parameter("fence", r.run.Fence)), runLabels(r.run, "commit")}
 }

@@ -5,7 +5,8 @@ import (
 	"io"
 	"time"
 
-	bq "google.golang.org/api/bigquery/v2"
+	cloud "cloud.google.com/go/bigquery"
+	"google.golang.org/api/bigquery/v2"
 	"google.golang.org/api/googleapi"
 )
 
@@ -22,11 +23,11 @@ const (
 
 // load returns the configuration of a job that appends NDJSON to a table, which must
 // exist. One bad line fails the job as a whole.
-func (s *service) load(table string, labels map[string]string) *bq.JobConfiguration {
-	return &bq.JobConfiguration{
+func (s *service) load(table string, labels map[string]string) *bigquery.JobConfiguration {
+	return &bigquery.JobConfiguration{
 		Labels: labels,
-		Load: &bq.JobConfigurationLoad{
-			DestinationTable: s.tableReference(table), SourceFormat: "NEWLINE_DELIMITED_JSON", Encoding: "UTF-8",
+		Load: &bigquery.JobConfigurationLoad{
+			DestinationTable: &bigquery.TableReference{ProjectId: s.config.Project, DatasetId: s.config.Dataset, TableId: table}, SourceFormat: "NEWLINE_DELIMITED_JSON", Encoding: "UTF-8",
 			CreateDisposition: "CREATE_NEVER", WriteDisposition: "WRITE_APPEND",
 		},
 	}
@@ -35,7 +36,7 @@ func (s *service) load(table string, labels map[string]string) *bq.JobConfigurat
 // loadJob loads the bytes of open to its end, and returns the job. open is called for
 // each try. A try whose outcome is not known keeps its id, so that the bytes cannot
 // be loaded twice; after a job that has failed the next try has a new one.
-func (s *service) loadJob(ctx context.Context, stem string, c *bq.JobConfiguration, open func() io.Reader) (*bq.Job, error) {
+func (s *service) loadJob(ctx context.Context, stem string, c *bigquery.JobConfiguration, open func() io.Reader) (*cloud.JobStatus, error) {
 	stem, err := s.inScope(ctx, stem)
 	if err != nil {
 		return nil, err
@@ -44,12 +45,12 @@ func (s *service) loadJob(ctx context.Context, stem string, c *bq.JobConfigurati
 	for try, n := 1, 1; ; try++ {
 		id := jobID(stem, n)
 		err := s.start(ctx, id, c, open())
-		var j *bq.Job
+		var j *cloud.JobStatus
 		if err == nil {
 			j, err = s.end(ctx, id, loadLimit)
 		}
 		again := err != nil && isTransient(err)
-		if f := failureOfBoth(j, err); f != nil {
+		if f := failureOfBoth(id, j, err); f != nil {
 			n++
 			again, err = f.mayPass(), f
 		}
@@ -67,7 +68,7 @@ func (s *service) loadJob(ctx context.Context, stem string, c *bq.JobConfigurati
 }
 
 // start uploads the bytes of a load job, once. nil means that the job exists.
-func (s *service) start(ctx context.Context, id string, c *bq.JobConfiguration, data io.Reader) error {
+func (s *service) start(ctx context.Context, id string, c *bigquery.JobConfiguration, data io.Reader) error {
 	location, err := s.place(ctx)
 	if err != nil {
 		return err
@@ -78,7 +79,9 @@ func (s *service) start(ctx context.Context, id string, c *bq.JobConfiguration, 
 	}
 	sending, cancel := context.WithTimeout(ctx, uploadLimit)
 	defer cancel()
-	_, err = api.Jobs.Insert(s.config.Project, &bq.Job{Configuration: c, JobReference: s.reference(id, location)}).
+	_, err = api.uploads.Jobs.Insert(s.config.Project, &bigquery.Job{
+		Configuration: c, JobReference: &bigquery.JobReference{ProjectId: s.config.Project, JobId: id, Location: location},
+	}).
 		Media(data, googleapi.ContentType("application/octet-stream"), googleapi.ChunkSize(chunkSize),
 			googleapi.ChunkTransferTimeout(chunkTimeout), googleapi.ChunkRetryDeadline(chunkDeadline)).
 		Context(sending).Do()

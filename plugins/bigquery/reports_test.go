@@ -238,7 +238,7 @@ func TestARowWithoutItsFlag(t *testing.T) {
 func TestPolicyTagsAreNotCopied(t *testing.T) {
 	d := &destination{service: newService(config{Project: "acme", Dataset: "d"}, nil)}
 	for _, stream := range []sdk.Stream{sdk.Events, sdk.People, sdk.Identity} {
-		for _, f := range d.table("t", columnsOf(stream), "").Schema.Fields {
+		for _, f := range d.table(columnsOf(stream), "").Schema {
 			if f.PolicyTags != nil {
 				t.Errorf("%s has policy tags", f.Name)
 			}

@@ -7,24 +7,34 @@ import (
 	"sync"
 	"time"
 
+	cloud "cloud.google.com/go/bigquery"
 	"github.com/googleapis/gax-go/v2"
 	"github.com/hashicorp/go-hclog"
-	bq "google.golang.org/api/bigquery/v2"
+	"google.golang.org/api/bigquery/v2"
 	"google.golang.org/api/option"
 
 	"github.com/penstock-io/penstock/sdk"
 )
 
 const (
-	// callTimeout bounds one request.
-	callTimeout = 60 * time.Second
-	// maxTries is how often a request is made in all. With the pauses between them
-	// they take 35 s: longer than the 10 s in which a table takes five changes of its
-	// metadata.
-	maxTries     = 7
+	// callTimeout bounds one call of the client, which repeats its request after most
+	// transient errors until then: longer than the 10 s in which a table takes five
+	// changes of its metadata.
+	callTimeout = 40 * time.Second
+	// maxTries is how often a call is made in all: the client does not repeat a
+	// request whose connection was cut.
+	maxTries     = 4
 	firstPause   = time.Second
 	longestPause = 10 * time.Second
 )
+
+// clients are two clients of one service with the same credentials.
+type clients struct {
+	*cloud.Client
+	// uploads is for load jobs with bytes of this process: cloud.Client sizes the
+	// memory of uploads itself.
+	uploads *bigquery.Service
+}
 
 // service makes the requests. It is safe for concurrent use.
 type service struct {
@@ -34,9 +44,9 @@ type service struct {
 	now    func() time.Time
 
 	mu       sync.Mutex
-	api      *bq.Service // nil: not connected yet
-	location string      // of the dataset; empty: not known yet
-	scope    string      // of job ids: tells the dataset from others, and from one of its name that was deleted
+	api      *clients // nil: not connected yet
+	location string   // of the dataset; empty: not known yet
+	scope    string   // of job ids: tells the dataset from others, and from one of its name that was deleted
 }
 
 func newService(c config, log hclog.Logger) *service {
@@ -49,7 +59,7 @@ func newService(c config, log hclog.Logger) *service {
 // connect returns the client, which is made at the first call: application default
 // credentials may ask the machine's metadata server. An error is not kept:
 // credentials may turn up.
-func (s *service) connect(ctx context.Context) (*bq.Service, error) {
+func (s *service) connect(ctx context.Context) (*clients, error) {
 	if api := s.keep(nil); api != nil {
 		return api, nil
 	}
@@ -61,15 +71,19 @@ func (s *service) connect(ctx context.Context) (*bq.Service, error) {
 	if s.config.Endpoint != "" {
 		options = append(options, option.WithEndpoint(s.config.endpoint()))
 	}
-	api, err := bq.NewService(context.WithoutCancel(ctx), options...)
+	api, err := cloud.NewClient(context.WithoutCancel(ctx), s.config.Project, options...)
 	if err != nil {
 		return nil, sdk.Configuration(fmt.Errorf("set up the client: %w", err), "")
 	}
-	return s.keep(api), nil
+	uploads, err := bigquery.NewService(context.WithoutCancel(ctx), options...)
+	if err != nil {
+		return nil, sdk.Configuration(fmt.Errorf("set up the client: %w", err), "")
+	}
+	return s.keep(&clients{api, uploads}), nil
 }
 
 // keep returns the client that was kept first; without any it keeps api.
-func (s *service) keep(api *bq.Service) *bq.Service {
+func (s *service) keep(api *clients) *clients {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.api == nil {
@@ -80,7 +94,7 @@ func (s *service) keep(api *bq.Service) *bq.Service {
 
 // call makes a request, and repeats it after transient errors. Each try has
 // callTimeout. The request must be one that may be repeated.
-func (s *service) call(ctx context.Context, f func(ctx context.Context, api *bq.Service) error) error {
+func (s *service) call(ctx context.Context, f func(ctx context.Context, api *clients) error) error {
 	api, err := s.connect(ctx)
 	if err != nil {
 		return err
@@ -118,10 +132,10 @@ func (s *service) place(ctx context.Context) (string, error) {
 }
 
 // dataset reads the dataset's metadata, and keeps its location.
-func (s *service) dataset(ctx context.Context) (*bq.Dataset, error) {
-	var d *bq.Dataset
-	err := s.call(ctx, func(ctx context.Context, api *bq.Service) (err error) {
-		d, err = api.Datasets.Get(s.config.Project, s.config.Dataset).Context(ctx).Do()
+func (s *service) dataset(ctx context.Context) (*cloud.DatasetMetadata, error) {
+	var d *cloud.DatasetMetadata
+	err := s.call(ctx, func(ctx context.Context, api *clients) (err error) {
+		d, err = api.Dataset(s.config.Dataset).Metadata(ctx)
 		return err
 	})
 	if err != nil {
@@ -135,12 +149,9 @@ func (s *service) dataset(ctx context.Context) (*bq.Dataset, error) {
 
 // scopeOf returns the beginning of the ids of a dataset's jobs. Ids belong to the
 // project, and outlive datasets.
-func scopeOf(d *bq.Dataset) string {
+func scopeOf(d *cloud.DatasetMetadata) string {
 	h := fnv.New64a()
-	if d.DatasetReference != nil {
-		fmt.Fprintf(h, "%s.%s ", d.DatasetReference.ProjectId, d.DatasetReference.DatasetId)
-	}
-	fmt.Fprint(h, d.CreationTime)
+	fmt.Fprint(h, d.FullID, " ", d.CreationTime.UnixMilli())
 	return fmt.Sprintf("penstock_%016x", h.Sum64())
 }
 

@@ -8,9 +8,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
-	bq "google.golang.org/api/bigquery/v2"
+	cloud "cloud.google.com/go/bigquery"
+	"google.golang.org/api/iterator"
 
 	"github.com/penstock-io/penstock/sdk"
 )
@@ -123,7 +123,7 @@ func (d *destination) openSet(ctx context.Context, run sdk.Run) (sdk.LastRun, er
 		}
 		claimed := r.fence == run.Fence && r.holder == label(run.Content) && r.pipelineID == label(run.PipelineID)
 		if !claimed {
-			t, err = d.patch(ctx, view, &bq.Table{Labels: r.claimLabels(run)}, t.Etag)
+			t, err = d.patch(ctx, view, labelled(r.claimLabels(run)), t.ETag)
 			if hasCode(err, http.StatusPreconditionFailed) {
 				continue // another writer was faster, or this one, whose answer was lost
 			}
@@ -140,23 +140,26 @@ func (d *destination) openSet(ctx context.Context, run sdk.Run) (sdk.LastRun, er
 
 // ensureView returns the view of a replaced set. A new one shows a table without
 // rows.
-func (d *destination) ensureView(ctx context.Context, stream sdk.Stream) (*bq.Table, error) {
+func (d *destination) ensureView(ctx context.Context, stream sdk.Stream) (*cloud.TableMetadata, error) {
 	name := viewName(dataTable(stream))
 	found, err := d.getTable(ctx, name)
 	if err != nil || found != nil {
 		return found, err
 	}
 	empty := dataTable(stream) + "_empty"
-	if _, err := d.ensureTable(ctx, d.table(empty, columnsOf(stream), "What "+name+" shows before the first run.")); err != nil {
+	if _, err := d.ensureTable(ctx, empty, d.table(columnsOf(stream), "The rows of "+name+" before the first run: none.")); err != nil {
 		return nil, err
 	}
-	view := d.table(name, nil, "")
-	view.View = viewOf(d.setQuery(stream, empty))
-	created, err := d.createTable(ctx, view)
-	if err != nil {
-		return nil, err
+	return d.ensureTable(ctx, name, &cloud.TableMetadata{ViewQuery: d.setQuery(stream, empty)})
+}
+
+// labelled returns a change that adds labels or replaces their values.
+func labelled(labels map[string]string) cloud.TableMetadataToUpdate {
+	var change cloud.TableMetadataToUpdate
+	for name, value := range labels {
+		change.SetLabel(name, value)
 	}
-	return d.settle(ctx, created)
+	return change
 }
 
 // setQuery is the query of a view that shows a table of a set.
@@ -190,7 +193,7 @@ func (d *destination) commitSet(ctx context.Context, a *attempt, receipt sdk.Rec
 
 // keepTable removes the expiration of the attempt's table, before readers see it.
 func (d *destination) keepTable(ctx context.Context, a *attempt) error {
-	_, err := d.patch(ctx, a.table, &bq.Table{NullFields: []string{"ExpirationTime"}}, "")
+	_, err := d.patch(ctx, a.table, cloud.TableMetadataToUpdate{ExpirationTime: cloud.NeverExpire}, "")
 	if isNotFound(err) {
 		return sdk.Retryable(fmt.Errorf("the table %s was deleted", a.table), 0)
 	}
@@ -200,13 +203,11 @@ func (d *destination) keepTable(ctx context.Context, a *attempt) error {
 // switchView makes the view show the attempt's table, if it still holds the fence.
 func (d *destination) switchView(ctx context.Context, a *attempt, row logRow) error {
 	name := viewName(dataTable(a.run.Stream))
-	change := &bq.Table{
-		View: viewOf(d.setQuery(a.run.Stream, a.table)),
-		Labels: map[string]string{
-			labelRun: strconv.FormatInt(a.run.Number, 10), labelContent: label(a.run.Content), labelRows: strconv.FormatUint(row.exported, 10),
-		},
-	}
-	etag := a.view.Etag
+	change := labelled(map[string]string{
+		labelRun: strconv.FormatInt(a.run.Number, 10), labelContent: label(a.run.Content), labelRows: strconv.FormatUint(row.exported, 10),
+	})
+	change.ViewQuery = d.setQuery(a.run.Stream, a.table)
+	etag := a.view.ETag
 	for range setTries {
 		_, err := d.patch(ctx, name, change, etag)
 		if err == nil {
@@ -226,7 +227,7 @@ func (d *destination) switchView(ctx context.Context, a *attempt, row logRow) er
 		if !hasCode(err, http.StatusPreconditionFailed) {
 			return d.classify("switch "+name, err)
 		}
-		etag = t.Etag // a person has changed the view; the fence is still this attempt's
+		etag = t.ETag // a person has changed the view; the fence is still this attempt's
 	}
 	return sdk.Retryable(fmt.Errorf("the view %s keeps changing", name), 0)
 }
@@ -269,21 +270,19 @@ func (d *destination) setStatus(ctx context.Context, run sdk.Run) (sdk.Status, e
 // logSet adds a row to the export log. The id of its job is that of the run, so that
 // it is added once.
 func (d *destination) logSet(ctx context.Context, row logRow) error {
-	_, err := d.run(ctx, logStem(row.run), claimLimit, func() *bq.JobConfiguration {
-		return d.script(statement{d.insertLogOnce(), row.parameters()}, runLabels(row.run, "log"))
-	})
+	_, err := d.run(ctx, logStem(row.run), claimLimit, statement{d.insertLogOnce(), row.parameters(), runLabels(row.run, "log")})
 	return d.classify("add to "+exportLog, err)
 }
 
 // logStem names the jobs that add a run of a set to the export log, for every attempt
 // alike.
 func logStem(run sdk.Run) string {
-	return fmt.Sprintf("log_%s_%08d_%s", run.PipelineID, run.Number, short(run.Content))
+	return fmt.Sprintf("log_%s_%s_%08d_%s", run.Stream, run.PipelineID, run.Number, short(run.Content))
 }
 
 // completeLog adds the last committed run to the export log if the attempt that
 // committed it ended before it did.
-func (d *destination) completeLog(ctx context.Context, run sdk.Run, r setRecord, view *bq.Table) {
+func (d *destination) completeLog(ctx context.Context, run sdk.Run, r setRecord, view *cloud.TableMetadata) {
 	if r.pipelineID != label(run.PipelineID) || r.last.Number == 0 {
 		return
 	}
@@ -301,18 +300,15 @@ func (d *destination) completeLog(ctx context.Context, run sdk.Run, r setRecord,
 	if parseErr != nil {
 		return
 	}
-	err = d.logSet(ctx, logRow{run: committed, table: shownTable(view), started: time.UnixMilli(int64(view.LastModifiedTime)), exported: rows, changed: "{}"})
+	err = d.logSet(ctx, logRow{run: committed, table: shownTable(view), started: view.LastModifiedTime, exported: rows, changed: "{}"})
 	if err != nil {
 		d.log.Warn("the export log has no row for a run yet; will retry with the next run", "run", committed.Number, "error", err)
 	}
 }
 
 // shownTable returns the table that a view of a set shows.
-func shownTable(view *bq.Table) string {
-	if view.View == nil {
-		return ""
-	}
-	query := strings.TrimSuffix(strings.TrimSpace(view.View.Query), "`")
+func shownTable(view *cloud.TableMetadata) string {
+	query := strings.TrimSuffix(strings.TrimSpace(view.ViewQuery), "`")
 	return query[strings.LastIndexByte(query, '.')+1:]
 }
 
@@ -328,14 +324,22 @@ type generation struct {
 func (d *destination) dropGenerations(ctx context.Context, a *attempt) error {
 	var earlier []generation
 	set := dataTable(a.run.Stream)
-	err := d.listTables(ctx, func(t *bq.TableListTables) {
-		id, run, ok := parseGeneration(set, t.TableReference.TableId)
-		if ok && id == a.run.PipelineID && run < a.run.Number && t.ExpirationTime == 0 {
-			earlier = append(earlier, generation{t.TableReference.TableId, run})
-		}
-	})
+	tables, err := d.listTables(ctx)
 	if err != nil {
 		return err
+	}
+	for _, name := range tables {
+		id, run, ok := parseGeneration(set, name)
+		if !ok || id != a.run.PipelineID || run >= a.run.Number {
+			continue
+		}
+		t, err := d.getTable(ctx, name)
+		if err != nil {
+			return err
+		}
+		if t != nil && t.ExpirationTime.IsZero() {
+			earlier = append(earlier, generation{name, run})
+		}
 	}
 	slices.SortFunc(earlier, func(x, y generation) int { return strings.Compare(y.name, x.name) })
 	for _, g := range earlier[min(len(earlier), d.config.KeepGenerations):] {
@@ -346,22 +350,21 @@ func (d *destination) dropGenerations(ctx context.Context, a *attempt) error {
 	return nil
 }
 
-// listTables calls yield for each table of the dataset.
-func (s *service) listTables(ctx context.Context, yield func(*bq.TableListTables)) error {
-	for token := ""; ; {
-		var page *bq.TableList
-		err := s.call(ctx, func(ctx context.Context, api *bq.Service) (err error) {
-			page, err = api.Tables.List(s.config.Project, s.config.Dataset).PageToken(token).MaxResults(1000).Context(ctx).Do()
-			return err
-		})
-		if err != nil {
-			return s.classify("list the tables of dataset "+s.config.Dataset, err)
+// listTables returns the names of the dataset's tables.
+func (s *service) listTables(ctx context.Context) ([]string, error) {
+	var found []string
+	err := s.call(ctx, func(ctx context.Context, api *clients) error {
+		found = nil
+		for tables := api.Dataset(s.config.Dataset).Tables(ctx); ; {
+			t, err := tables.Next()
+			if errors.Is(err, iterator.Done) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			found = append(found, t.TableID)
 		}
-		for _, t := range page.Tables {
-			yield(t)
-		}
-		if token = page.NextPageToken; token == "" {
-			return nil
-		}
-	}
+	})
+	return found, s.classify("list the tables of dataset "+s.config.Dataset, err)
 }

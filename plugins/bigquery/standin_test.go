@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	cloud "cloud.google.com/go/bigquery"
 	bq "google.golang.org/api/bigquery/v2"
 	"google.golang.org/api/option"
 
@@ -92,18 +93,18 @@ func (w *warehouse) committed(ctx context.Context, dataset string, stream sdk.St
 	found := make(map[string][]string)
 	for _, r := range rows {
 		values := map[string]any{}
-		for i, f := range columnsOf(stream).Fields {
+		for i, f := range columnsOf(stream) {
 			text, _ := r[i+1].(string)
 			switch {
 			case r[i+1] == nil:
 				values[f.Name] = nil
-			case f.Type == "JSON":
+			case f.Type == cloud.JSONFieldType:
 				v, err := value(text)
 				if err != nil {
 					return nil, err
 				}
 				values[f.Name] = v
-			case f.Type == "TIMESTAMP":
+			case f.Type == cloud.TimestampFieldType:
 				values[f.Name] = canonicalNumber(text)
 			default:
 				values[f.Name] = text

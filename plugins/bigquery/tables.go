@@ -8,74 +8,78 @@ import (
 	"strings"
 	"time"
 
-	bq "google.golang.org/api/bigquery/v2"
+	cloud "cloud.google.com/go/bigquery"
+	"google.golang.org/api/iterator"
 
 	"github.com/penstock-io/penstock/sdk"
 )
 
-// day is the partitioning of tables of events: by the day that a load or a
-// statement names, not by a column.
-const day = "DAY"
-
-func column(name, kind, description string) *bq.TableFieldSchema {
-	return &bq.TableFieldSchema{Name: name, Type: kind, Mode: "NULLABLE", Description: description}
+func column(name string, kind cloud.FieldType, description string) *cloud.FieldSchema {
+	return &cloud.FieldSchema{Name: name, Type: kind, Description: description}
 }
 
 // columnsOf returns the columns of a stream's rows.
-func columnsOf(stream sdk.Stream) *bq.TableSchema {
+func columnsOf(stream sdk.Stream) cloud.Schema {
 	switch stream {
 	case sdk.People:
-		return &bq.TableSchema{Fields: []*bq.TableFieldSchema{column("distinct_id", "STRING", ""), column("properties", "JSON", "")}}
+		return cloud.Schema{column("distinct_id", cloud.StringFieldType, ""), column("properties", cloud.JSONFieldType, "")}
 	case sdk.Identity:
-		return &bq.TableSchema{Fields: []*bq.TableFieldSchema{column("distinct_id", "STRING", ""), column("resolved_distinct_id", "STRING", "")}}
+		return cloud.Schema{column("distinct_id", cloud.StringFieldType, ""), column("resolved_distinct_id", cloud.StringFieldType, "")}
 	}
-	return &bq.TableSchema{Fields: []*bq.TableFieldSchema{
-		column("device_id", "STRING", ""), column("distinct_id", "STRING", ""), column("event_name", "STRING", ""),
-		column("insert_id", "STRING", ""), column("properties", "JSON", ""), column("time", "TIMESTAMP", ""), column("user_id", "STRING", ""),
-	}}
+	return cloud.Schema{
+		column("device_id", cloud.StringFieldType, ""), column("distinct_id", cloud.StringFieldType, ""), column("event_name", cloud.StringFieldType, ""),
+		column("insert_id", cloud.StringFieldType, ""), column("properties", cloud.JSONFieldType, ""), column("time", cloud.TimestampFieldType, ""),
+		column("user_id", cloud.StringFieldType, ""),
+	}
 }
 
 // names lists the columns of a schema for a statement.
-func names(schema *bq.TableSchema) string {
+func names(schema cloud.Schema) string {
 	var list []string
-	for _, f := range schema.Fields {
+	for _, f := range schema {
 		list = append(list, f.Name)
 	}
 	return strings.Join(list, ", ")
 }
 
 // logColumns are those of mp_nessie_export_log. The first ten are Mixpanel's.
-var logColumns = &bq.TableSchema{Fields: []*bq.TableFieldSchema{
+var logColumns = cloud.Schema{
 	column("export_id", "STRING", "pipeline, its id, and the run"),
 	column("pipeline_name", "STRING", ""),
 	column("data_source", "STRING", "events, people or identity"),
 	column("table_name", "STRING", "the table that has the rows"),
-	column("from_date", "DATE", "first day of events in the run"),
+	column("from_date", cloud.DateFieldType, "first day of events in the run"),
 	column("to_date", "DATE", "last day"),
 	column("started_at", "TIMESTAMP", "of the attempt that committed"),
 	column("exported_at", "TIMESTAMP", ""),
-	column("rows_exported", "INT64", ""),
+	column("rows_exported", "INTEGER", ""),
 	column("status", "STRING", "succeeded"),
-	column("rows_rejected", "INT64", "in the host's quarantine"),
+	column("rows_rejected", "INTEGER", "in the host's quarantine"),
 	column("rows_changed", "JSON", "rows that were changed to fit the columns, by reason"),
 	column("content", "STRING", "digest of the run's rows"),
-}}
-
-// table returns a table to create. Its expiration is set afterwards where the
-// dataset has a default: see settle.
-func (s *service) table(name string, schema *bq.TableSchema, description string) *bq.Table {
-	return &bq.Table{TableReference: s.tableReference(name), Schema: schema, Description: description}
 }
 
-func (s *service) tableReference(name string) *bq.TableReference {
-	return &bq.TableReference{ProjectId: s.config.Project, DatasetId: s.config.Dataset, TableId: name}
+// table returns a table to create. Its expiration is removed afterwards where the
+// dataset has a default: see settle.
+func (s *service) table(schema cloud.Schema, description string) *cloud.TableMetadata {
+	return &cloud.TableMetadata{Schema: schema, Description: description}
+}
+
+// dayPartitions partitions a table by the day that a load or a statement names, not
+// by a column.
+func dayPartitions() *cloud.TimePartitioning {
+	return &cloud.TimePartitioning{Type: cloud.DayPartitioningType}
+}
+
+func (s *service) named(api *clients, name string) *cloud.Table {
+	return api.Dataset(s.config.Dataset).Table(name)
 }
 
 // getTable reads the metadata of a table or view; nil if it does not exist.
-func (s *service) getTable(ctx context.Context, name string) (*bq.Table, error) {
-	var t *bq.Table
-	err := s.call(ctx, func(ctx context.Context, api *bq.Service) (err error) {
-		t, err = api.Tables.Get(s.config.Project, s.config.Dataset, name).Context(ctx).Do()
+func (s *service) getTable(ctx context.Context, name string) (*cloud.TableMetadata, error) {
+	var t *cloud.TableMetadata
+	err := s.call(ctx, func(ctx context.Context, api *clients) (err error) {
+		t, err = s.named(api, name).Metadata(ctx)
 		return err
 	})
 	if isNotFound(err) && !isMissingDataset(err) {
@@ -92,69 +96,59 @@ func isMissingDataset(err error) bool {
 	return e != nil && strings.Contains(strings.ToLower(e.Message), "not found: dataset")
 }
 
-// createTable creates a table or view. If it exists already that one is returned.
-func (s *service) createTable(ctx context.Context, t *bq.Table) (*bq.Table, error) {
-	name := t.TableReference.TableId
-	var created *bq.Table
-	err := s.call(ctx, func(ctx context.Context, api *bq.Service) (err error) {
-		created, err = api.Tables.Insert(s.config.Project, s.config.Dataset, t).Context(ctx).Do()
-		return err
-	})
-	if hasCode(err, http.StatusConflict) {
-		created, err = s.getTable(ctx, name)
-		if err == nil && created == nil {
-			err = sdk.Retryable(errors.New("it exists, and was then deleted"), 0)
-		}
-	}
-	if err != nil {
+// createTable creates a table or view, and returns its metadata. If it exists already
+// they are those of the existing one.
+func (s *service) createTable(ctx context.Context, name string, t *cloud.TableMetadata) (*cloud.TableMetadata, error) {
+	err := s.call(ctx, func(ctx context.Context, api *clients) error { return s.named(api, name).Create(ctx, t) })
+	if err != nil && !hasCode(err, http.StatusConflict) {
 		return nil, s.classify("create table "+name, err)
 	}
-	return created, nil
+	created, err := s.getTable(ctx, name)
+	if err == nil && created == nil {
+		err = sdk.Retryable(fmt.Errorf("create table %s: it was deleted at once", name), 0)
+	}
+	return created, err
 }
 
 // ensureTable returns a table, and creates it first if it does not exist.
-func (s *service) ensureTable(ctx context.Context, t *bq.Table) (*bq.Table, error) {
-	found, err := s.getTable(ctx, t.TableReference.TableId)
+func (s *service) ensureTable(ctx context.Context, name string, t *cloud.TableMetadata) (*cloud.TableMetadata, error) {
+	found, err := s.getTable(ctx, name)
 	if err != nil || found != nil {
 		return found, err
 	}
-	created, err := s.createTable(ctx, t)
+	created, err := s.createTable(ctx, name, t)
 	if err != nil {
 		return nil, err
 	}
-	return s.settle(ctx, created)
+	return s.settle(ctx, name, created)
 }
 
 // settle removes the expirations that the dataset's defaults have given to a table
 // that must stay. A table without them is not patched.
-func (s *service) settle(ctx context.Context, t *bq.Table) (*bq.Table, error) {
-	change := &bq.Table{}
-	if t.ExpirationTime != 0 {
-		change.NullFields = append(change.NullFields, "ExpirationTime")
+func (s *service) settle(ctx context.Context, name string, t *cloud.TableMetadata) (*cloud.TableMetadata, error) {
+	change, needed := cloud.TableMetadataToUpdate{}, false
+	if !t.ExpirationTime.IsZero() {
+		change.ExpirationTime, needed = cloud.NeverExpire, true
 	}
-	if p := t.TimePartitioning; p != nil && p.ExpirationMs != 0 {
-		change.TimePartitioning = &bq.TimePartitioning{Type: p.Type, Field: p.Field, NullFields: []string{"ExpirationMs"}}
+	if p := t.TimePartitioning; p != nil && p.Expiration != 0 {
+		change.TimePartitioning, needed = &cloud.TimePartitioning{Type: p.Type, Field: p.Field}, true
 	}
-	if len(change.NullFields) == 0 && change.TimePartitioning == nil {
+	if !needed {
 		return t, nil
 	}
-	patched, err := s.patch(ctx, t.TableReference.TableId, change, "")
+	patched, err := s.patch(ctx, name, change, "")
 	if err != nil {
-		return nil, s.classify("remove the expiration of table "+t.TableReference.TableId, err)
+		return nil, s.classify("remove the expiration of table "+name, err)
 	}
 	return patched, nil
 }
 
 // patch changes a table's metadata, if etag is not empty only while it has this
 // version.
-func (s *service) patch(ctx context.Context, name string, change *bq.Table, etag string) (*bq.Table, error) {
-	var patched *bq.Table
-	err := s.call(ctx, func(ctx context.Context, api *bq.Service) (err error) {
-		call := api.Tables.Patch(s.config.Project, s.config.Dataset, name, change).Context(ctx)
-		if etag != "" {
-			call.Header().Set("If-Match", etag)
-		}
-		patched, err = call.Do()
+func (s *service) patch(ctx context.Context, name string, change cloud.TableMetadataToUpdate, etag string) (*cloud.TableMetadata, error) {
+	var patched *cloud.TableMetadata
+	err := s.call(ctx, func(ctx context.Context, api *clients) (err error) {
+		patched, err = s.named(api, name).Update(ctx, change, etag)
 		return err
 	})
 	return patched, err
@@ -162,39 +156,32 @@ func (s *service) patch(ctx context.Context, name string, change *bq.Table, etag
 
 // deleteTable deletes a table; one that does not exist is deleted.
 func (s *service) deleteTable(ctx context.Context, name string) error {
-	err := s.call(ctx, func(ctx context.Context, api *bq.Service) error {
-		return api.Tables.Delete(s.config.Project, s.config.Dataset, name).Context(ctx).Do()
-	})
+	err := s.call(ctx, func(ctx context.Context, api *clients) error { return s.named(api, name).Delete(ctx) })
 	if err != nil && !isNotFound(err) {
 		return s.classify("delete table "+name, err)
 	}
 	return nil
 }
 
-// rows reads a small table, as texts in the order of its columns; a NULL is empty.
-// It costs nothing, and sees every statement that has committed.
-func (s *service) rows(ctx context.Context, name string) ([][]string, error) {
-	var out [][]string
-	for token := ""; ; {
-		var page *bq.TableDataList
-		err := s.call(ctx, func(ctx context.Context, api *bq.Service) (err error) {
-			page, err = api.Tabledata.List(s.config.Project, s.config.Dataset, name).PageToken(token).MaxResults(1000).Context(ctx).Do()
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range page.Rows {
-			row := make([]string, len(r.F))
-			for i, cell := range r.F {
-				row[i], _ = cell.V.(string)
+// rows reads a small table. It costs nothing, and sees every statement that has
+// committed.
+func (s *service) rows(ctx context.Context, name string) ([][]cloud.Value, error) {
+	var out [][]cloud.Value
+	err := s.call(ctx, func(ctx context.Context, api *clients) error {
+		out = nil
+		for rows := s.named(api, name).Read(ctx); ; {
+			var row []cloud.Value
+			err := rows.Next(&row)
+			if errors.Is(err, iterator.Done) {
+				return nil
+			}
+			if err != nil {
+				return err
 			}
 			out = append(out, row)
 		}
-		if token = page.PageToken; token == "" {
-			return out, nil
-		}
-	}
+	})
+	return out, err
 }
 
 // ensureDataset reads the dataset, creates it if it may, and compares its location.
@@ -213,14 +200,10 @@ func (s *service) ensureDataset(ctx context.Context) error {
 	return nil
 }
 
-func (s *service) createDataset(ctx context.Context) (*bq.Dataset, error) {
-	wanted := &bq.Dataset{
-		DatasetReference: &bq.DatasetReference{ProjectId: s.config.Project, DatasetId: s.config.Dataset},
-		Location:         s.config.Region, Description: "Exports of Mixpanel data by Penstock",
-	}
-	err := s.call(ctx, func(ctx context.Context, api *bq.Service) error {
-		_, err := api.Datasets.Insert(s.config.Project, wanted).Context(ctx).Do()
-		return err
+func (s *service) createDataset(ctx context.Context) (*cloud.DatasetMetadata, error) {
+	wanted := &cloud.DatasetMetadata{Location: s.config.Region, Description: "Exports of Mixpanel data by Penstock"}
+	err := s.call(ctx, func(ctx context.Context, api *clients) error {
+		return api.Dataset(s.config.Dataset).Create(ctx, wanted)
 	})
 	if err != nil && !hasCode(err, http.StatusConflict) {
 		return nil, err
@@ -231,9 +214,9 @@ func (s *service) createDataset(ctx context.Context) (*bq.Dataset, error) {
 // ensureEvents returns nil if the table of events exists in the form that it must
 // have.
 func (s *service) ensureEvents(ctx context.Context) error {
-	wanted := s.table(eventsTable, columnsOf(sdk.Events), "Events. The partition is the event's day in the project's time zone.")
-	wanted.TimePartitioning = &bq.TimePartitioning{Type: day}
-	t, err := s.ensureTable(ctx, wanted)
+	wanted := s.table(columnsOf(sdk.Events), "Events. The partition is the event's day in the project's time zone.")
+	wanted.TimePartitioning = dayPartitions()
+	t, err := s.ensureTable(ctx, eventsTable, wanted)
 	if err != nil {
 		return err
 	}
@@ -241,20 +224,18 @@ func (s *service) ensureEvents(ctx context.Context) error {
 }
 
 // checkEvents refuses a table that exists with other columns or partitions.
-func checkEvents(t *bq.Table) error {
+func checkEvents(t *cloud.TableMetadata) error {
 	refuse := func(format string, args ...any) error {
 		return sdk.Configuration(fmt.Errorf("table "+eventsTable+" "+format, args...), "move the table away, or use another dataset: Penstock creates the table")
 	}
-	if t.TimePartitioning == nil || t.TimePartitioning.Type != day || t.TimePartitioning.Field != "" {
+	if t.TimePartitioning == nil || t.TimePartitioning.Type != cloud.DayPartitioningType || t.TimePartitioning.Field != "" {
 		return refuse("is not partitioned by the day of ingestion")
 	}
-	kinds := make(map[string]string)
-	if t.Schema != nil {
-		for _, f := range t.Schema.Fields {
-			kinds[strings.ToLower(f.Name)] = f.Type
-		}
+	kinds := make(map[string]cloud.FieldType)
+	for _, f := range t.Schema {
+		kinds[strings.ToLower(f.Name)] = f.Type
 	}
-	for _, f := range columnsOf(sdk.Events).Fields {
+	for _, f := range columnsOf(sdk.Events) {
 		if kinds[f.Name] != f.Type {
 			return refuse("has no column %s of type %s", f.Name, f.Type)
 		}
@@ -263,7 +244,7 @@ func checkEvents(t *bq.Table) error {
 }
 
 // expires sets the time at which a table ends that is of use to one attempt only.
-func (s *service) expires(t *bq.Table, after time.Duration) *bq.Table {
-	t.ExpirationTime = s.now().Add(after).UnixMilli()
+func (s *service) expires(t *cloud.TableMetadata, after time.Duration) *cloud.TableMetadata {
+	t.ExpirationTime = s.now().Add(after)
 	return t
 }

@@ -10,7 +10,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	cloud "cloud.google.com/go/bigquery"
 	"google.golang.org/api/googleapi"
 
 	"github.com/penstock-io/penstock/sdk"
@@ -212,15 +214,19 @@ func TestPartsThatAreCut(t *testing.T) {
 }
 
 func TestLedgerRows(t *testing.T) {
-	lock := []string{"", "", "7", "3", "0", "", "false", "0", "", "", "1"}
-	mine := []string{"k7", "events", "7", "0", "5", "c", "false", "4", "d", `{"run":4,"partitions":[]}`, "1"}
-	l, err := parseLedger([][]string{lock, mine})
+	row := func(id string, version, fence, run int64) []cloud.Value {
+		return []cloud.Value{id, "events", int64(7), version, fence, "c", false, run, "d", `{"run":4,"partitions":[]}`, time.Time{}}
+	}
+	lock, mine := row("", 3, 0, 0), row("k7", 0, 5, 4)
+	l, err := parseLedger([][]cloud.Value{lock, mine})
 	if err != nil || l.lock.version != 3 || l.entries["k7"].last != (sdk.LastRun{Number: 4, Content: "d"}) || l.entries["k7"].fence != 5 {
 		t.Fatalf("%+v, %v", l, err)
 	}
-	for name, rows := range map[string][][]string{
+	wrong := slices.Clone(mine)
+	wrong[4] = nil
+	for name, rows := range map[string][][]cloud.Value{
 		"no lock": {mine}, "two locks": {lock, lock}, "a pipeline twice": {lock, mine, mine}, "few columns": {lock, mine[:4]},
-		"no number": {lock, append(slices.Clone(mine[:4]), append([]string{"x"}, mine[5:]...)...)},
+		"no fence": {lock, wrong},
 	} {
 		if _, err := parseLedger(rows); protocol.ClassOf(err) != protocol.Permanent {
 			t.Errorf("%s: %v", name, err)
