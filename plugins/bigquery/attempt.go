@@ -227,12 +227,24 @@ func (w *partitionWriter) add(b *batch.Batch) error {
 	return w.gzip.WriteBatch(b)
 }
 
+// A partitioned table takes 50 changes in 10 s, and each load is one. The first loads
+// of an attempt are begun at once, the later ones at this pace.
+const (
+	unpacedLoads = 40
+	loadPause    = 220 * time.Millisecond
+)
+
 // start opens the next part.
 func (w *partitionWriter) start() error {
 	if err := w.d.createTarget(w.a.ctx, w.a); err != nil {
 		return err
 	}
 	w.a.parts++
+	if w.a.parts > unpacedLoads {
+		if err := w.d.sleep(w.a.ctx, loadPause); err != nil {
+			return err
+		}
+	}
 	l := &loading{stem: fmt.Sprintf("load_%s_%s_p%05d", w.a.run.Stream, attemptName(w.a.run), w.a.parts), config: w.d.service.load(decorated(w.a.table, w.date), runLabels(w.a.run, "load"))}
 	l.part = newPart(w.a.ctx, w.d.blocks, func() {
 		w.a.loads.Go(func() { w.a.loadWhole(w.d.service, l, false) })
