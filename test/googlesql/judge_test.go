@@ -70,8 +70,7 @@ func TestRecordedStatements(t *testing.T) {
 	t.Logf("%d statements judged", judged)
 }
 
-// read returns the distinct statements of all files of a directory. Names that tests
-// make up for each run are one.
+// read returns the distinct statements of all files of a directory.
 func read(dir string) ([]statement, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.ndjson"))
 	if err != nil {
