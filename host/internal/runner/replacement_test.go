@@ -140,3 +140,26 @@ func TestTheGenerationOfARunIsKept(t *testing.T) {
 		t.Error("the generation of a run that is done is kept")
 	}
 }
+
+// Operations that were collected before Mixpanel became the authority over profiles
+// change nothing, and status says that nothing waits.
+func TestOperationsUnderAnotherAuthorityDoNotWait(t *testing.T) {
+	t.Parallel()
+	r, source := folding(t)
+	sealOperations(t, source, 0, 20)
+	def := pipeline.Definition{Name: "people", ProjectID: 1, Stream: batch.People, Destination: "x.y", To: pipeline.Forever}
+	if _, err := r.o.Catalog.RegisterPipeline(t.Context(), def, nil, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	c := &config.Pipeline{Name: "people", Project: source.Config, Stream: batch.People, Destination: &config.Destination{Type: "x", Name: "y"}, To: pipeline.Forever}
+	for pulled, want := range map[bool]int64{false: 20, true: 0} {
+		source.Config.ProfilesPulled = pulled
+		found, err := New(*r.o, []*config.Pipeline{c}).View(false).Pipelines(t.Context())
+		if err != nil || len(found) != 1 {
+			t.Fatalf("%+v, %v", found, err)
+		}
+		if got := found[0].BehindRows; got != want {
+			t.Errorf("profiles are pulled: %v: %d changes wait, want %d", pulled, got, want)
+		}
+	}
+}

@@ -167,7 +167,7 @@ func (v *View) setStatus(ctx context.Context, p *pipeline.Pipeline, c *config.Pi
 	if g == nil {
 		g = &pipeline.Generation{}
 	}
-	changes, _, err := project.Unfolded(ctx, v.o.Catalog, p.ProjectID, p.Stream, g.Seq, seq, math.MaxInt64)
+	changes, err := unfolded(ctx, v.Runner, p, g.Seq, seq)
 	if err != nil {
 		return err
 	}
@@ -184,6 +184,16 @@ func (v *View) setStatus(ctx context.Context, p *pipeline.Pipeline, c *config.Pi
 	}
 	s.Refused, err = v.refusal(ctx, p, g)
 	return err
+}
+
+// unfolded lists the extents that the next generation of a pipeline's set is made of.
+func unfolded(ctx context.Context, r *Runner, p *pipeline.Pipeline, after, seq int64) (extents []pipeline.Extent, err error) {
+	if known := r.ByName(p.Name); known != nil {
+		extents, _, err = known.project.State(p.Stream).Unfolded(ctx, after, seq, math.MaxInt64)
+	} else {
+		extents, _, err = project.Unfolded(ctx, r.o.Catalog, p.ProjectID, p.Stream, after, seq, math.MaxInt64)
+	}
+	return extents, err
 }
 
 // unexported counts the rows in the journal that an events pipeline has yet to
