@@ -1,6 +1,7 @@
 package redshift
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -122,7 +123,7 @@ func (c *catalog) check(ctx context.Context) error {
 		return nil
 	}
 	if isCode(err, "EntityNotFoundException") {
-		return sdk.Configuration(err, "create the database, or set create_database = true")
+		return c.noDatabase(err)
 	}
 	if err != nil {
 		return classify(err)
@@ -142,8 +143,7 @@ func (c *catalog) hasDatabase(ctx context.Context) error {
 		return classify(err)
 	}
 	if !c.create {
-		return sdk.Configuration(fmt.Errorf("Glue has no database %q in this region: %w", c.database, err),
-			"create it ('penstock destinations setup' prints how), or set create_database = true")
+		return c.noDatabase(err)
 	}
 	_, err = c.client.CreateDatabase(ctx, &glue.CreateDatabaseInput{DatabaseInput: &types.DatabaseInput{
 		Name: &c.database, Description: aws.String("Exports of Penstock"),
@@ -152,6 +152,11 @@ func (c *catalog) hasDatabase(ctx context.Context) error {
 		return nil
 	}
 	return classify(err)
+}
+
+func (c *catalog) noDatabase(err error) error {
+	return sdk.Configuration(fmt.Errorf("Glue has no database %q in this region: %w", c.database, err),
+		"create it, as with 'aws glue create-database --database-input Name="+c.database+"', or set create_database = true or glue_region")
 }
 
 // table returns the table of a stream; nil: it does not exist.
@@ -289,8 +294,13 @@ func (c *catalog) addChunk(ctx context.Context, dates []string, dirs map[string]
 			last = fmt.Errorf("partition %s: %s: %s", date, code, aws.ToString(e.ErrorDetail.ErrorMessage))
 		}
 		if len(exist) > 0 {
-			if err := c.compareDays(ctx, exist, dirs); err != nil {
+			gone, err := c.compareDays(ctx, exist, dirs)
+			if err != nil {
 				return err
+			}
+			again = append(again, gone...)
+			if len(gone) > 0 {
+				last = fmt.Errorf("partitions %v are refused as existing, and cannot be found", gone)
 			}
 		}
 		if dates = again; len(dates) == 0 {
@@ -317,22 +327,28 @@ func (c *catalog) partition(date string, dirs map[string]string) types.Partition
 }
 
 // compareDays corrects registered partitions that have another location or other
-// columns.
-func (c *catalog) compareDays(ctx context.Context, dates []string, dirs map[string]string) error {
+// columns. It returns the dates whose partitions do not exist: another user has
+// dropped them since.
+func (c *catalog) compareDays(ctx context.Context, dates []string, dirs map[string]string) (gone []string, err error) {
 	get := &glue.BatchGetPartitionInput{DatabaseName: &c.database, TableName: aws.String(tables[sdk.Events])}
 	for _, date := range dates {
 		get.PartitionsToGet = append(get.PartitionsToGet, types.PartitionValueList{Values: []string{date}})
 	}
 	found, err := c.client.BatchGetPartition(ctx, get)
 	if err != nil {
-		return classify(err)
+		return nil, classify(err)
 	}
 	if len(found.UnprocessedKeys) > 0 {
-		return sdk.Retryable(fmt.Errorf("Glue left %d partitions out of an answer", len(found.UnprocessedKeys)), 0)
+		return nil, sdk.Retryable(fmt.Errorf("Glue left %d partitions out of an answer", len(found.UnprocessedKeys)), 0)
 	}
 	update := &glue.BatchUpdatePartitionInput{DatabaseName: &c.database, TableName: aws.String(tables[sdk.Events])}
+	gone = dates
 	for _, p := range found.Partitions {
-		if len(p.Values) != 1 || c.isOurStorage(p.StorageDescriptor, sdk.Events, c.location(dirs[p.Values[0]])) {
+		if len(p.Values) != 1 {
+			continue
+		}
+		gone = slices.DeleteFunc(slices.Clone(gone), func(date string) bool { return date == p.Values[0] })
+		if c.isOurStorage(p.StorageDescriptor, sdk.Events, c.location(dirs[p.Values[0]])) {
 			continue
 		}
 		in := c.partition(p.Values[0], dirs)
@@ -340,15 +356,16 @@ func (c *catalog) compareDays(ctx context.Context, dates []string, dirs map[stri
 		update.Entries = append(update.Entries, types.BatchUpdatePartitionRequestEntry{PartitionValueList: p.Values, PartitionInput: &in})
 	}
 	if len(update.Entries) == 0 {
-		return nil
+		return gone, nil
 	}
 	out, err := c.client.BatchUpdatePartition(ctx, update)
 	if err != nil {
-		return classify(err)
+		return nil, classify(err)
 	}
 	var errs []error
 	for _, e := range out.Errors {
-		errs = append(errs, fmt.Errorf("partition %v: %s", e.PartitionValueList, aws.ToString(e.ErrorDetail.ErrorCode)))
+		detail := cmp.Or(e.ErrorDetail, &types.ErrorDetail{ErrorCode: aws.String("no reason is given")})
+		errs = append(errs, fmt.Errorf("partition %v: %s: %s", e.PartitionValueList, aws.ToString(detail.ErrorCode), aws.ToString(detail.ErrorMessage)))
 	}
-	return sdk.Retryable(errors.Join(errs...), 0)
+	return gone, sdk.Retryable(errors.Join(errs...), 0)
 }

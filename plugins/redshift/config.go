@@ -3,6 +3,7 @@ package redshift
 import (
 	"cmp"
 	"fmt"
+	"net/url"
 	"regexp"
 	"time"
 
@@ -112,6 +113,12 @@ func (c config) check(found sdk.Diagnostics) error {
 			add(a.name, "Region is not a region's name", "%q: a name looks like \"us-west-2\".", a.value)
 		}
 	}
+	for _, a := range []struct{ name, value string }{{"glue_endpoint", c.GlueEndpoint}, {"redshift_endpoint", c.RedshiftEndpoint}} {
+		if a.value != "" && !isEndpoint(a.value) {
+			// The value may hold a password.
+			add(a.name, "Endpoint is not a URL", "An endpoint is http:// or https:// with a host, no user and no query, as in \"https://glue.us-west-2.amazonaws.com\".")
+		}
+	}
 	for _, g := range c.GrantUsageTo {
 		if !grantee.MatchString(g) {
 			add("grant_usage_to", "Not a user, role or group", "%q: a user is a name, a role is written \"role NAME\", a group \"group NAME\".", g)
@@ -120,6 +127,11 @@ func (c config) check(found sdk.Diagnostics) error {
 	bucket := c.Config
 	bucket.ExternalID = "" // it may be for the other roles
 	return bucket.Check(found)
+}
+
+func isEndpoint(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https") && u.User == nil && u.RawQuery == "" && u.Fragment == ""
 }
 
 func (c config) glueRegion() string     { return cmp.Or(c.GlueRegion, c.Region) }

@@ -1,6 +1,7 @@
 package redshift
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -21,6 +22,8 @@ const (
 	firstPause   = 50 * time.Millisecond
 	longestPause = 2 * time.Second
 	maxWait      = 5 * time.Minute
+	// cancelTimeout bounds the call that cancels a statement.
+	cancelTimeout = 15 * time.Second
 )
 
 // warehouse is a Redshift database, reached through the Data API. It makes the
@@ -136,7 +139,7 @@ func (w *warehouse) run(ctx context.Context, text string, parameters ...types.Sq
 	if w.config.DBUser != "" {
 		in.DbUser = &w.config.DBUser
 	}
-	started, err := w.client.ExecuteStatement(ctx, in)
+	started, err := limited(ctx, w, in, w.client.ExecuteStatement)
 	if err != nil {
 		return nil, classify(err)
 	}
@@ -144,28 +147,34 @@ func (w *warehouse) run(ctx context.Context, text string, parameters ...types.Sq
 	if err != nil || !hasRows {
 		return nil, err
 	}
-	out, err := w.client.GetStatementResult(ctx, &redshiftdata.GetStatementResultInput{Id: started.Id})
+	out, err := limited(ctx, w, &redshiftdata.GetStatementResultInput{Id: started.Id}, w.client.GetStatementResult)
 	if err != nil {
 		return nil, classify(err)
 	}
 	return out.Records, nil
 }
 
-// wait asks for the state of a statement until it has ended. One that does not end
-// is cancelled.
+// limited makes one call with a deadline, which covers its retries.
+func limited[In, Out any](ctx context.Context, w *warehouse, in In, call func(context.Context, In, ...func(*redshiftdata.Options)) (Out, error)) (Out, error) {
+	ctx, stop := context.WithTimeout(ctx, min(callTimeout, w.longest()))
+	defer stop()
+	return call(ctx, in)
+}
+
+// longest is the time that a statement may take.
+func (w *warehouse) longest() time.Duration { return cmp.Or(w.config.maxWait, maxWait) }
+
+// wait asks for the state of a statement until it has ended. A statement that does
+// not end, or whose caller gives up, is cancelled.
 func (w *warehouse) wait(ctx context.Context, id string) (hasRows bool, err error) {
-	most := w.config.maxWait
-	if most == 0 {
-		most = maxWait
-	}
-	end := time.NewTimer(most)
+	end := time.NewTimer(w.longest())
 	defer end.Stop()
 	next := time.NewTimer(firstPause)
 	defer next.Stop()
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
-		out, err := w.client.DescribeStatement(ctx, &redshiftdata.DescribeStatementInput{Id: &id})
+		out, err := limited(ctx, w, &redshiftdata.DescribeStatementInput{Id: &id}, w.client.DescribeStatement)
 		if err != nil {
-			return false, classify(err)
+			return false, w.giveUp(ctx, id, classify(err))
 		}
 		switch out.Status {
 		case types.StatusStringFinished:
@@ -179,23 +188,22 @@ func (w *warehouse) wait(ctx context.Context, id string) (hasRows bool, err erro
 		select {
 		case <-next.C:
 		case <-end.C:
-			return false, w.cancel(ctx, id, most)
+			return false, w.giveUp(ctx, id, sdk.Retryable(fmt.Errorf("statement %s did not end within %s", id, w.longest()), 0))
 		case <-ctx.Done():
-			return false, w.cancel(context.WithoutCancel(ctx), id, 0)
+			return false, w.giveUp(ctx, id, ctx.Err())
 		}
 	}
 }
 
-// cancel cancels a statement, and returns the error for it.
-func (w *warehouse) cancel(ctx context.Context, id string, after time.Duration) error {
-	ctx, stop := context.WithTimeout(ctx, callTimeout)
+// giveUp cancels a statement that may still run, and returns why with the outcome
+// of that. It works when ctx has ended, too.
+func (w *warehouse) giveUp(ctx context.Context, id string, why error) error {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
 	defer stop()
-	_, err := w.client.CancelStatement(ctx, &redshiftdata.CancelStatementInput{Id: &id})
-	text := fmt.Errorf("statement %s did not end within %s and was cancelled", id, after)
-	if err != nil {
-		text = fmt.Errorf("statement %s did not end within %s, and could not be cancelled: %w", id, after, err)
+	if _, err := w.client.CancelStatement(ctx, &redshiftdata.CancelStatementInput{Id: &id}); err != nil {
+		return fmt.Errorf("%w; statement %s could not be cancelled and may still run: %w", why, id, err)
 	}
-	return sdk.Retryable(text, 0)
+	return fmt.Errorf("%w; statement %s was cancelled", why, id)
 }
 
 // failure classifies the text of a failed statement.
@@ -206,7 +214,9 @@ func failure(text string) error {
 	case strings.Contains(lower, "permission denied") || strings.Contains(lower, "must be owner") || strings.Contains(lower, "not authorized"):
 		return sdk.Configuration(err, "the database user of the Data API (IAMR:<role> for a role) needs CREATE on the database: "+
 			"GRANT CREATE ON DATABASE dev TO \"IAMR:export\"; with grant_usage_to it must own the schema; Redshift's own role (spectrum_role_arn) must be attached to the workgroup or cluster")
-	case strings.Contains(lower, "does not exist") || strings.Contains(lower, "syntax error"):
+	case strings.Contains(lower, "does not exist"):
+		return sdk.Configuration(err, "database, grant_usage_to or spectrum_role_arn names something that Redshift does not have")
+	case strings.Contains(lower, "syntax error"):
 		return sdk.Permanent(err)
 	}
 	return sdk.Retryable(err, 0)

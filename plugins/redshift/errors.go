@@ -19,6 +19,9 @@ import (
 // has throttled a request.
 const throttleDelay = 10 * time.Second
 
+// endpointHint is for a workgroup or cluster that the Data API does not know.
+const endpointHint = "workgroup_arn or cluster_identifier names nothing in this region of the account: correct it, or set redshift_region"
+
 // isCode reports whether an error is one of a service with one of the codes.
 func isCode(err error, codes ...string) bool {
 	var api smithy.APIError
@@ -47,7 +50,18 @@ func classify(err error) error {
 		return sdk.Configuration(err, "access_key_id, secret_access_key or session_token is wrong")
 	case "ExpiredTokenException":
 		return sdk.Configuration(err, "the session token has expired: use a role or credentials that do not expire")
-	case "InvalidInputException", "ValidationException", "EntityNotFoundException", "ResourceNotFoundException":
+	case "EntityNotFoundException":
+		// A table or database that is dropped during a run is created by the next
+		// attempt, or refused by it with a hint.
+		return sdk.Retryable(err, 0)
+	case "ResourceNotFoundException":
+		return sdk.Configuration(err, endpointHint)
+	case "ValidationException":
+		if strings.Contains(api.ErrorMessage(), "endpoint doesn't exist") {
+			return sdk.Configuration(err, endpointHint)
+		}
+		return sdk.Permanent(err)
+	case "InvalidInputException":
 		return sdk.Permanent(err)
 	}
 	var response *smithyhttp.ResponseError
@@ -62,7 +76,7 @@ func classify(err error) error {
 // IAM. Lake Formation's own API is not called: it needs permissions of its own.
 func accessHint(message string) string {
 	if !strings.Contains(message, "Lake Formation") {
-		return "grant the action that the message names to the role or user; 'penstock destinations setup' prints the policy"
+		return "grant the action that the message names to the role or user; docs/destinations/redshift.md lists all of them"
 	}
 	resource, permissions := `'{"Database":{"Name":"DATABASE"}}'`, "CREATE_TABLE ALTER DESCRIBE"
 	if strings.Contains(message, "on Catalog") {

@@ -2,7 +2,10 @@ package redshift
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"path"
 	"strings"
 	"testing"
@@ -147,6 +150,25 @@ func TestAnEntryThatFailsEachTime(t *testing.T) {
 	wantClass(t, c.addDays(t.Context(), days(3)), protocol.Retryable, "partition 2025-06-02: InternalServiceException")
 }
 
+// A partition that is dropped between the refusal of its second creation and the
+// comparison is created.
+func TestAPartitionThatIsDroppedInBetween(t *testing.T) {
+	s := newServices(t)
+	c := s.catalog(t)
+	if err := c.ready(t.Context(), sdk.Events, eventsDir); err != nil {
+		t.Fatal(err)
+	}
+	s.glue.BreakPartition("2025-06-02", "AlreadyExistsException")
+	if err := c.addDays(t.Context(), days(3)); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.glue.Partitions("mp", "mp_master_event"); len(got) != 3 {
+		t.Errorf("partitions %v, want 3 days", got)
+	}
+	s.glue.BreakPartitionAlways("2025-06-04", "AlreadyExistsException")
+	wantClass(t, c.addDays(t.Context(), days(4)), protocol.Retryable, "2025-06-04")
+}
+
 // The comments and parameters that users have set in a table survive a correction,
 // which archives nothing.
 func TestATableIsCorrected(t *testing.T) {
@@ -236,6 +258,37 @@ func TestADatabaseThatIsMissing(t *testing.T) {
 	}
 }
 
+// Endpoints that the client could not use are found before it is asked, and a
+// password in one is not repeated.
+func TestEndpoints(t *testing.T) {
+	for _, bad := range []string{"127.0.0.1:4566", "localhost", "http://a:secret@host", "https://host/?x=secret", "ftp://host"} {
+		s := newServices(t)
+		s.config.GlueEndpoint, s.config.RedshiftEndpoint = bad, bad
+		var found sdk.Diagnostics
+		if err := s.config.check(nil); !errors.As(err, &found) || len(found) != 2 ||
+			found[0].Attribute != "glue_endpoint" || found[1].Attribute != "redshift_endpoint" || strings.Contains(fmt.Sprint(found[0], found[1]), "secret") {
+			t.Errorf("%s: %v %+v", bad, err, found)
+		}
+	}
+}
+
+// A table that is dropped during a run is created by the next attempt.
+func TestATableThatIsDropped(t *testing.T) {
+	wantClass(t, newServices(t).catalog(t).addDays(t.Context(), days(1)), protocol.Retryable, "not found")
+}
+
+// A workgroup that does not exist is a mistake in the configuration.
+func TestAWorkgroupThatIsMissing(t *testing.T) {
+	s := newServices(t)
+	for _, refusal := range []*awsserver.Refusal{
+		{Status: http.StatusBadRequest, Code: "ValidationException", Message: "Redshift endpoint doesn't exist in this region."},
+		{Status: http.StatusNotFound, Code: "ResourceNotFoundException", Message: "workgroup not found"},
+	} {
+		s.redshift.Fault(func(string, []byte) error { return refusal })
+		wantClass(t, s.warehouse(t).ensure(t.Context()), protocol.Configuration, refusal.Message)
+	}
+}
+
 // The schema is created once, in the region of the catalog, and Redshift is not
 // asked again.
 func TestTheSchemaIsCreatedOnce(t *testing.T) {
@@ -287,19 +340,35 @@ func TestACallerThatGivesUp(t *testing.T) {
 		}
 		return false
 	})
-	if err := s.warehouse(t).ensure(ctx); err == nil {
-		t.Error("no error")
+	if err := s.warehouse(t).ensure(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want the caller's cancellation", err)
 	}
+	if n := len(s.redshift.Calls("CancelStatement")); n != 1 {
+		t.Errorf("%d calls of CancelStatement: the statement runs on", n)
+	}
+}
+
+// A service that accepts connections and answers nothing does not keep a run for
+// ever.
+func TestADataAPIThatDoesNotAnswer(t *testing.T) {
+	s := newServices(t)
+	end := make(chan struct{})
+	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-end }))
+	t.Cleanup(silent.Close)
+	t.Cleanup(func() { close(end) })
+	s.config.RedshiftEndpoint, s.config.maxWait = silent.URL, 10*time.Millisecond
+	wantClass(t, s.warehouse(t).ensure(t.Context()), protocol.Retryable, "deadline exceeded")
 }
 
 func TestStatementsThatFail(t *testing.T) {
 	for text, class := range map[string]protocol.Class{
-		"ERROR: permission denied for database dev":    protocol.Configuration,
-		"ERROR: syntax error at or near \"x\"":         protocol.Permanent,
-		"ERROR: Serializable isolation violation":      protocol.Retryable,
-		"ERROR: IAM Role is not authorized to assume":  protocol.Configuration,
-		"ERROR: database \"dev\" does not exist in it": protocol.Permanent,
-		"Cluster is being resumed, please retry":       protocol.Retryable,
+		"ERROR: permission denied for database dev":   protocol.Configuration,
+		"ERROR: syntax error at or near \"x\"":        protocol.Permanent,
+		"ERROR: Serializable isolation violation":     protocol.Retryable,
+		"ERROR: IAM Role is not authorized to assume": protocol.Configuration,
+		"ERROR: database \"dev\" does not exist":      protocol.Configuration,
+		"ERROR: role \"analysts\" does not exist":     protocol.Configuration,
+		"Cluster is being resumed, please retry":      protocol.Retryable,
 	} {
 		s := newServices(t)
 		s.redshift.Fail(text)
