@@ -16,17 +16,21 @@ const (
 	// ended, so that the job can be tried again. A larger part is uploaded while it is
 	// written.
 	heldBlocks = 4
+	// maxCollecting is the number of parts that may collect blocks at a time: if each
+	// waits for one more than heldBlocks, there is still a free one.
+	maxCollecting = (blockCount - 1) / heldBlocks
 	// partSize is the approximate size of one load job, in compressed bytes.
 	partSize = 256 << 20
 )
 
 // blocks lends the memory of parts. It is safe for concurrent use.
 type blocks struct {
-	free chan []byte // nil: not allocated yet
+	free       chan []byte   // nil: not allocated yet
+	collecting chan struct{} // one for each part that is written and keeps its blocks
 }
 
 func newBlocks() *blocks {
-	b := &blocks{free: make(chan []byte, blockCount)}
+	b := &blocks{free: make(chan []byte, blockCount), collecting: make(chan struct{}, maxCollecting)}
 	for range blockCount {
 		b.free <- nil
 	}
@@ -48,20 +52,36 @@ func (b *blocks) get(ctx context.Context) ([]byte, error) {
 
 func (b *blocks) put(block []byte) { b.free <- block }
 
+// collect reports whether a part may keep heldBlocks while it waits for another. One
+// that may calls collected at its end.
+func (b *blocks) collect() bool {
+	select {
+	case b.collecting <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (b *blocks) collected() { <-b.collecting }
+
 // lent returns the number of blocks in use.
 func (b *blocks) lent() int { return blockCount - len(b.free) }
 
 // part is the content of one load job: written by one goroutine, and read by the
 // one that uploads it. A small part can be read again; a large one begins to be read
-// while it is written, and each block goes back when it was read.
+// while it is written, and each block goes back when it was read. While many parts are
+// written at a time the later ones are large from their first full block: parts that
+// wait for blocks of each other would wait for ever.
 type part struct {
 	ctx    context.Context
 	blocks *blocks
 	begin  func() // starts the reading of a large part
 
-	held    [][]byte // full blocks of a part that is not large
-	current []byte   // the block that is being filled; nil: none
-	size    int64
+	collects bool     // the part may keep its blocks
+	held     [][]byte // full blocks of a part that is not large
+	current  []byte   // the block that is being filled; nil: none
+	size     int64
 
 	large   bool
 	stream  chan []byte // full blocks of a large part; closed at its end
@@ -73,7 +93,7 @@ type part struct {
 }
 
 func newPart(ctx context.Context, b *blocks, begin func()) *part {
-	return &part{ctx: ctx, blocks: b, begin: begin, stream: make(chan []byte), ended: make(chan struct{})}
+	return &part{ctx: ctx, blocks: b, begin: begin, collects: b.collect(), stream: make(chan []byte), ended: make(chan struct{})}
 }
 
 // Write implements io.Writer. It waits while all blocks are in use.
@@ -105,10 +125,11 @@ func (p *part) full() error {
 	p.current = nil
 	if !p.large {
 		p.held = append(p.held, block)
-		if len(p.held) <= heldBlocks {
+		if p.collects && len(p.held) <= heldBlocks {
 			return nil
 		}
 		p.large = true
+		p.collected()
 		p.begin()
 		held := p.held
 		p.held = nil
@@ -123,6 +144,14 @@ func (p *part) full() error {
 		return nil
 	}
 	return p.send(block)
+}
+
+// collected notes that the part waits for no block any more while it keeps others.
+func (p *part) collected() {
+	if p.collects {
+		p.collects = false
+		p.blocks.collected()
+	}
 }
 
 var errUploadEnded = errors.New("the upload has ended early")
@@ -143,6 +172,7 @@ func (p *part) send(block []byte) error {
 
 // close ends the part. With an error the reader of a large part fails.
 func (p *part) close(cause error) error {
+	p.collected()
 	var err error
 	if p.current != nil {
 		block := p.current
@@ -215,7 +245,7 @@ func (r *blockReader) Read(out []byte) (int, error) {
 	return n, nil
 }
 
-// release gives the blocks of a part back. The part must not be in use any more.
+// release gives the blocks of a closed part back. It must not be in use any more.
 func (p *part) release() {
 	for _, block := range p.held {
 		p.blocks.put(block)

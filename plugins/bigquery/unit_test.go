@@ -213,6 +213,48 @@ func TestPartsThatAreCut(t *testing.T) {
 	}
 }
 
+// Parts of many pipelines, each of which needs another block, do not wait for each
+// other.
+func TestPartsOfManyPipelines(t *testing.T) {
+	b := newBlocks()
+	var reading sync.WaitGroup
+	var parts []*part
+	for range 2 * blockCount / heldBlocks {
+		var p *part
+		p = newPart(t.Context(), b, func() {
+			reading.Go(func() {
+				_, _ = io.Copy(io.Discard, p)
+				p.stopReading()
+			})
+		})
+		parts = append(parts, p)
+	}
+	for range heldBlocks + 2 {
+		for _, p := range parts {
+			kept := 0
+			for _, other := range parts {
+				kept += len(other.held)
+			}
+			if kept == blockCount {
+				t.Fatal("all blocks are kept by parts that need more of them")
+			}
+			if _, err := p.Write(make([]byte, blockSize)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, p := range parts {
+		if err := p.close(nil); err != nil {
+			t.Fatal(err)
+		}
+		p.release()
+	}
+	reading.Wait()
+	if n := b.lent(); n != 0 || len(b.collecting) != 0 {
+		t.Errorf("%d blocks did not come back, %d parts collect", n, len(b.collecting))
+	}
+}
+
 func TestLedgerRows(t *testing.T) {
 	row := func(id string, version, fence, run int64) []cloud.Value {
 		return []cloud.Value{id, "events", int64(7), version, fence, "c", false, run, "d", `{"run":4,"partitions":[]}`, time.Time{}}
