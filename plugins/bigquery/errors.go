@@ -126,13 +126,13 @@ func (s *service) classify(action string, err error) error {
 func (s *service) refusal(err error, reason, text string, status int) error {
 	lower := strings.ToLower(text)
 	switch {
-	case strings.Contains(lower, "billing has not been enabled"), strings.Contains(lower, "free tier"), strings.Contains(lower, "sandbox"), reason == "billingNotEnabled":
+	case strings.Contains(lower, "billing has not been enabled"), strings.Contains(lower, "free tier"), strings.Contains(lower, "bigquery sandbox"), reason == "billingNotEnabled":
 		return sdk.Configuration(err, "enable billing for project "+s.config.Project+": without it (the sandbox) BigQuery refuses the statements of a commit, and deletes tables after 60 days")
 	case strings.Contains(text, "SERVICE_DISABLED"), reason == "accessNotConfigured", strings.Contains(lower, "api has not been used in project"):
 		return sdk.Configuration(err, "enable the API: `"+setup.Line("gcloud", "services", "enable", "bigquery.googleapis.com", "--project="+s.config.Project)+"`")
 	case reason == "bytesBilledLimitExceeded", strings.Contains(lower, "limit for bytes billed"):
 		return sdk.Configuration(err, "raise maximum_bytes_billed, or lower the pipeline's max_run: a commit reads the run's rows once")
-	case isConflict(text):
+	case isConflict(text), strings.Contains(text, miscounted):
 		return sdk.Retryable(err, 0)
 	case reason == "quotaExceeded", strings.Contains(lower, "quota exceeded"):
 		return sdk.Retryable(err, quotaDelay)
@@ -148,6 +148,8 @@ func (s *service) refusal(err error, reason, text string, status int) error {
 		return sdk.Configuration(err, s.datasetHint())
 	case strings.Contains(lower, "not found: project"), strings.Contains(lower, "project does not exist"):
 		return sdk.Configuration(err, "set gcp_project to the id of a project that exists")
+	case strings.Contains(lower, "not found: table"), strings.Contains(lower, "not found: job"):
+		return sdk.Retryable(err, 0) // the next attempt creates what it needs
 	}
 	return sdk.Permanent(err)
 }

@@ -201,6 +201,10 @@ func fenced(theirs, ours int64) error {
 // overtaken is the text of the assertions that fail when another attempt was faster.
 const overtaken = "penstock: the ledger has changed"
 
+// miscounted is the text of the assertion that fails when a staging table lacks rows,
+// or has rows that were not sent. The next attempt has a table of its own.
+const miscounted = "penstock: the staging table has another number of rows than were sent"
+
 // isOvertaken reports whether a script has ended at such an assertion.
 func isOvertaken(err error) bool {
 	var f *jobFailure
@@ -302,7 +306,7 @@ func (s *service) commitStatement(r logRow) statement {
 		columns := names(columnsOf(sdk.Events))
 		lines = append(lines,
 			"INSERT INTO "+s.config.quoted(eventsTable)+" (_PARTITIONTIME, "+columns+") SELECT _PARTITIONTIME, "+columns+" FROM "+s.config.quoted(r.stagedIn)+";",
-			"ASSERT @@row_count = @row_total AS 'penstock: the staging table has another number of rows than were sent';")
+			"ASSERT @@row_count = @row_total AS '"+miscounted+"';")
 	}
 	lines = append(lines, s.insertLog(), "COMMIT TRANSACTION;")
 	return statement{strings.Join(lines, "\n"), append(r.parameters(),
