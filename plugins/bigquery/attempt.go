@@ -336,7 +336,7 @@ func (a *attempt) load(s *service, l *loading, held bool) (*cloud.JobStatus, err
 	var err error
 	if held {
 		defer l.part.release()
-		j, err = s.loadJob(a.ctx, l.stem, l.config, l.part.reader)
+		j, err = s.loadJob(a.ctx, l.stem, l.config, l.part.size, l.part.reader)
 	} else {
 		j, err = s.loadOnce(a.ctx, l)
 		if f := failureOfBoth(l.stem, j, err); f != nil {
@@ -364,7 +364,7 @@ func (s *service) loadOnce(ctx context.Context, l *loading) (*cloud.JobStatus, e
 		return nil, err
 	}
 	id := jobID(stem, 1)
-	err = s.start(ctx, id, l.config, l.part)
+	err = s.start(ctx, id, l.config, l.part, chunkSize)
 	l.part.stopReading()
 	if err != nil {
 		return nil, err

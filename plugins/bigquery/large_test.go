@@ -59,6 +59,25 @@ func TestALargePart(t *testing.T) {
 	}
 }
 
+// A service that has lost an upload's session refuses its chunks. The next attempt
+// loads the rows, once.
+func TestAnUploadThatWasLost(t *testing.T) {
+	w := startWarehouse(t)
+	config := w.config()
+	proxy := faultproxy.Start(t, w.URL)
+	config["endpoint"] = proxy.URL
+	proxy.Add(faultproxy.Rule{Match: faultproxy.Match{Path: "/upload/", Query: "upload_id"}, Nth: 2, Fault: faultproxy.Answer(404, nil, "Not Found")})
+	c := content{"2026-06-01": noise(140, 100<<10)}
+	n, err := whole(t.Context(), func() *destination { return w.open(t, config) }, testRun(sdk.Events, 1, 1), c)
+	if err != nil || n != 2 {
+		t.Errorf("%d attempts, %v", n, err)
+	}
+	rows, err := w.query(t.Context(), dataset(config), "SELECT COUNT(*), COUNT(DISTINCT insert_id) FROM mp_master_event")
+	if err != nil || fmt.Sprint(rows[0]) != "[140 140]" {
+		t.Errorf("%v, %v", rows, err)
+	}
+}
+
 // A run of 400 days is one transaction.
 func TestFourHundredDays(t *testing.T) {
 	w := startWarehouse(t)

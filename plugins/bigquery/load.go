@@ -2,7 +2,10 @@ package bigquery
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"net/http"
+	"regexp"
 	"time"
 
 	cloud "cloud.google.com/go/bigquery"
@@ -11,7 +14,8 @@ import (
 )
 
 const (
-	// chunkSize is the size of one request of a resumable upload, in bytes.
+	// chunkSize is the size of one request of a resumable upload, in bytes. The client
+	// takes as much memory for each upload, however few bytes it has.
 	chunkSize = 4 << 20
 	// chunkTimeout bounds one request of a resumable upload, chunkDeadline the request
 	// with its retries.
@@ -33,10 +37,10 @@ func (s *service) load(table string, labels map[string]string) *bigquery.JobConf
 	}
 }
 
-// loadJob loads the bytes of open to its end, and returns the job. open is called for
-// each try. A try whose outcome is not known keeps its id, so that the bytes cannot
+// loadJob loads the bytes of open to its end, and returns the job. There are size of
+// them. open is called for each try. A try whose outcome is not known keeps its id, so that the bytes cannot
 // be loaded twice; after a job that has failed the next try has a new one.
-func (s *service) loadJob(ctx context.Context, stem string, c *bigquery.JobConfiguration, open func() io.Reader) (*cloud.JobStatus, error) {
+func (s *service) loadJob(ctx context.Context, stem string, c *bigquery.JobConfiguration, size int64, open func() io.Reader) (*cloud.JobStatus, error) {
 	stem, err := s.inScope(ctx, stem)
 	if err != nil {
 		return nil, err
@@ -44,7 +48,7 @@ func (s *service) loadJob(ctx context.Context, stem string, c *bigquery.JobConfi
 	pause := firstPause
 	for try, n := 1, 1; ; try++ {
 		id := jobID(stem, n)
-		err := s.start(ctx, id, c, open())
+		err := s.start(ctx, id, c, open(), chunkFor(size))
 		var j *cloud.JobStatus
 		if err == nil {
 			j, err = s.end(ctx, id, loadLimit)
@@ -67,8 +71,12 @@ func (s *service) loadJob(ctx context.Context, stem string, c *bigquery.JobConfi
 	}
 }
 
+// chunkFor returns the size of the chunks for an upload of size bytes. One that fits a
+// chunk and leaves room is one request.
+func chunkFor(size int64) int { return int(min(size+1, chunkSize)) }
+
 // start uploads the bytes of a load job, once. nil means that the job exists.
-func (s *service) start(ctx context.Context, id string, c *bigquery.JobConfiguration, data io.Reader) error {
+func (s *service) start(ctx context.Context, id string, c *bigquery.JobConfiguration, data io.Reader, chunk int) error {
 	location, err := s.place(ctx)
 	if err != nil {
 		return err
@@ -82,8 +90,31 @@ func (s *service) start(ctx context.Context, id string, c *bigquery.JobConfigura
 	_, err = api.uploads.Jobs.Insert(s.config.Project, &bigquery.Job{
 		Configuration: c, JobReference: &bigquery.JobReference{ProjectId: s.config.Project, JobId: id, Location: location},
 	}).
-		Media(data, googleapi.ContentType("application/octet-stream"), googleapi.ChunkSize(chunkSize),
+		Media(data, googleapi.ContentType("application/octet-stream"), googleapi.ChunkSize(chunk),
 			googleapi.ChunkTransferTimeout(chunkTimeout), googleapi.ChunkRetryDeadline(chunkDeadline)).
 		Context(sending).Do()
-	return s.submitted(ctx, id, err)
+	return s.submitted(ctx, id, uploadError(err))
 }
+
+// uploadError returns the error of an upload without the id of its session, which
+// would let a reader of the message write to it. A session that the service has lost is
+// an answer to no question of ours: the upload may be made again.
+func uploadError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case hasCode(err, http.StatusGone), isNotFound(err) && !isMissingDataset(err) && !isMissingProject(err):
+		return fmt.Errorf("the upload was lost: %s", withoutSession{err})
+	}
+	return withoutSession{err}
+}
+
+type withoutSession struct{ cause error }
+
+var session = regexp.MustCompile(`upload_id=[^&"\s]+`)
+
+func (e withoutSession) Error() string {
+	return session.ReplaceAllString(e.cause.Error(), "upload_id=…")
+}
+
+func (e withoutSession) Unwrap() error { return e.cause }

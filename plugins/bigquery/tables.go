@@ -96,6 +96,11 @@ func isMissingDataset(err error) bool {
 	return e != nil && strings.Contains(strings.ToLower(e.Message), "not found: dataset")
 }
 
+func isMissingProject(err error) bool {
+	e := answer(err)
+	return e != nil && strings.Contains(strings.ToLower(e.Message), "not found: project")
+}
+
 // createTable creates a table or view, and returns its metadata. If it exists already
 // they are those of the existing one.
 func (s *service) createTable(ctx context.Context, name string, t *cloud.TableMetadata) (*cloud.TableMetadata, error) {

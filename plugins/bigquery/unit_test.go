@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -110,6 +112,38 @@ func TestRefusals(t *testing.T) {
 			if !errors.As(s.classify("act", err), &got) || got.Class != c.class || !strings.Contains(got.Hint, c.hint) {
 				t.Errorf("%T %d %s: class %v, hint %q; want %v and %q", err, c.status, c.reason, got.Class, got.Hint, c.class, c.hint)
 			}
+		}
+	}
+}
+
+// The id of an upload's session lets anybody write to it: no error shows it.
+func TestErrorsOfUploads(t *testing.T) {
+	sent := &url.Error{Op: "Post", URL: "https://bigquery.googleapis.com/upload/bigquery/v2/projects/acme/jobs?uploadType=resumable&upload_id=ABg5-UxSecret&x=1", Err: io.ErrUnexpectedEOF}
+	for _, cause := range []error{sent, fmt.Errorf("final error: %w", sent)} {
+		err := uploadError(cause)
+		if text := err.Error(); strings.Contains(text, "Secret") || !strings.Contains(text, "upload_id=…&x=1") || !errors.Is(err, io.ErrUnexpectedEOF) || !isTransient(err) {
+			t.Errorf("%v", err)
+		}
+	}
+	for _, c := range []struct {
+		status    int
+		message   string
+		transient bool
+	}{
+		{404, "", true}, {410, "", true}, {404, "Not found: Dataset acme:d", false}, {404, "Not found: Project acme", false}, {400, "", false}, {503, "", true},
+	} {
+		if err := uploadError(&googleapi.Error{Code: c.status, Message: c.message}); isTransient(err) != c.transient {
+			t.Errorf("%d %s: transient %v", c.status, c.message, !c.transient)
+		}
+	}
+}
+
+// An upload takes no more memory than its bytes need, and one that fits its chunk with
+// a byte to spare is one request.
+func TestChunks(t *testing.T) {
+	for size, want := range map[int64]int{0: 1, 20: 21, chunkSize - 1: chunkSize, chunkSize: chunkSize, 5 << 20: chunkSize} {
+		if got := chunkFor(size); got != want {
+			t.Errorf("%d bytes: chunks of %d, want %d", size, got, want)
 		}
 	}
 }
