@@ -61,7 +61,14 @@ func (h *Host) serveRooms(ctx context.Context) error {
 		})
 	}
 	g.Go(h.runner.Serve)
+	g.Go(untilDone) // a configuration may have nothing to serve yet
 	return g.Wait()
+}
+
+// untilDone returns when ctx is done.
+func untilDone(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
 }
 
 // prepareSome prepares a host that serves: a journal that cannot be opened, and
