@@ -29,7 +29,7 @@ type Journal struct {
 
 	mu      sync.Mutex
 	current *journal.Writer // nil: it is not open
-	err     error           // why it could not be opened
+	err     error           // why it is not open; nil: it was not used yet
 }
 
 // The pauses between attempts at opening a journal that has failed.
@@ -106,12 +106,15 @@ func (j *Journal) working() *journal.Writer {
 	return j.current
 }
 
-// take returns the writer, which may have failed, and leaves none.
+// take returns the writer, which may have failed, and leaves none, but the reason of its
+// failure.
 func (j *Journal) take() *journal.Writer {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	w := j.current
-	j.current = nil
+	if j.current = nil; w != nil {
+		j.err = w.Err()
+	}
 	return w
 }
 
@@ -132,13 +135,13 @@ func (j *Journal) drop() {
 
 // reopen opens the writer. The gate is held.
 func (j *Journal) reopen(ctx context.Context) (*journal.Writer, error) {
-	// Also an attempt that succeeds: a journal that fails at its first seal is
-	// not opened again at once.
-	j.due = j.now().Add(j.pauses.Pause())
 	w, err := j.open(ctx)
 	if err != nil && ctx.Err() != nil {
-		return nil, err
+		return nil, err // its caller was called away: that says nothing of the journal
 	}
+	// Also after an attempt that succeeds: a journal that fails at its first seal is
+	// not opened again at once.
+	j.due = j.now().Add(j.pauses.Pause())
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.current, j.err = w, err

@@ -137,6 +137,43 @@ func TestAJournalThatFailsIsOpenedAgain(t *testing.T) {
 	}
 }
 
+// A caller that goes away while a journal is opened leaves nothing to the next one.
+func TestAnOpeningThatIsCutIsNoFailure(t *testing.T) {
+	t.Parallel()
+	f := newFailing(t)
+	j := f.project.Journal
+	inner := j.open
+	ctx, cancel := context.WithCancel(t.Context())
+	j.open = func(ctx context.Context) (*journal.Writer, error) {
+		cancel()
+		return inner(ctx)
+	}
+	if w, err := j.Writer(ctx); !errors.Is(err, context.Canceled) {
+		t.Fatalf("%v, %v", w, err)
+	}
+	j.open = inner
+	if _, err := j.Writer(t.Context()); err != nil {
+		t.Errorf("the next caller gets %v", err)
+	}
+
+	f.broken.Store(true)
+	if err := f.append(t, 1); !errors.Is(err, syscall.EIO) {
+		t.Fatal(err)
+	}
+	f.at = f.at.Add(ReopenLimit)
+	ctx, cancel = context.WithCancel(t.Context())
+	j.open = func(ctx context.Context) (*journal.Writer, error) {
+		cancel()
+		return nil, ctx.Err()
+	}
+	if w, err := j.Writer(ctx); !errors.Is(err, context.Canceled) {
+		t.Fatalf("%v, %v", w, err)
+	}
+	if err := j.Err(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("a journal that has failed, and was not opened again, says %v", err)
+	}
+}
+
 // While a journal is opened, which may take as long as a disk hangs, its status is
 // told, and another user of it can be called away.
 func TestAJournalThatHangsKeepsNoStatusWaiting(t *testing.T) {
