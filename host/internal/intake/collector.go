@@ -196,7 +196,7 @@ func (l *collecting) collect(ctx context.Context) error {
 	case <-g.Done():
 	case <-carriers.Done():
 	}
-	closing, cancel := l.o.Grace.Context()
+	closing, cancel := l.o.Grace.First()
 	defer cancel()
 	err := l.stop(closing)
 	stopServing()

@@ -26,14 +26,21 @@ func NewGroup(ctx context.Context) *Group {
 
 // Go runs run in a goroutine. Its context ends when the group's does, or after the
 // error of another goroutine, which is then the context's cause. run returns when
-// everything that it started has ended. The context's cause is not an error of run.
+// everything that it started has ended. The end of the context is not an error of run,
+// whether run returns its cause or context.Canceled.
 func (g *Group) Go(run func(context.Context) error) {
 	g.all.Go(func() {
 		err := run(g.ctx)
-		if err != nil && !(g.ctx.Err() != nil && errors.Is(err, context.Cause(g.ctx))) {
+		if err != nil && !g.isEnd(err) {
 			g.fail(err)
 		}
 	})
+}
+
+// isEnd reports whether err is the end of the group's context. Some libraries return
+// its error, and others its cause.
+func (g *Group) isEnd(err error) bool {
+	return g.ctx.Err() != nil && (errors.Is(err, context.Cause(g.ctx)) || errors.Is(err, g.ctx.Err()))
 }
 
 // Context returns the context of the goroutines.

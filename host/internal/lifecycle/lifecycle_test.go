@@ -52,6 +52,27 @@ func TestAGraceHasOneDeadline(t *testing.T) {
 	}
 }
 
+// A host stops within the ten seconds after which it would be killed, also when the
+// sources, then the seals of journals, and then the plugins use all of their time.
+func TestPartsThatUseAllOfTheirTimeEndInTime(t *testing.T) {
+	t.Parallel()
+	begun := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	now := begun
+	g := NewGrace(StopTime, StopLeast, func() time.Time { return now })
+	for i, part := range []func() (context.Context, context.CancelFunc){g.First, g.Context, g.Context} {
+		ctx, cancel := part()
+		until, _ := ctx.Deadline()
+		cancel()
+		if until.Sub(now) < StopLeast {
+			t.Errorf("part %d has %s", i, until.Sub(now))
+		}
+		now = until
+	}
+	if took := now.Sub(begun); took >= 10*time.Second {
+		t.Errorf("stopping takes %s", took)
+	}
+}
+
 // The first error ends all goroutines of a group; errors of their end are kept, and
 // the end itself is not an error.
 func TestAGroupEndsTogether(t *testing.T) {
@@ -81,8 +102,12 @@ func TestAGroupEndsTogether(t *testing.T) {
 // A group whose context ends has no error.
 func TestAGroupThatIsStopped(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancelCause(t.Context())
 	g := NewGroup(ctx)
+	g.Go(func(ctx context.Context) error {
+		<-ctx.Done()
+		return ctx.Err() // and not the signal, which is its cause
+	})
 	var ended atomic.Int32
 	for range 3 {
 		g.Go(func(ctx context.Context) error {
@@ -90,7 +115,7 @@ func TestAGroupThatIsStopped(t *testing.T) {
 			return Wait(ctx, time.Hour)
 		})
 	}
-	cancel()
+	cancel(errors.New("terminated"))
 	if err := g.Wait(); err != nil || ended.Load() != 3 {
 		t.Errorf("%d have ended, %v", ended.Load(), err)
 	}

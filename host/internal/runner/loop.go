@@ -25,7 +25,9 @@ const (
 // plugin that hangs or crashes delays pipelines, and nothing else. An error is a
 // mistake in the configuration.
 func (r *Runner) Serve(ctx context.Context) error {
-	if err := r.Register(ctx); err != nil {
+	if err := r.Register(ctx); ctx.Err() != nil {
+		return nil // whatever the call that was cut says
+	} else if err != nil {
 		return err
 	}
 	if err := r.RetryFailed(ctx); err != nil && ctx.Err() == nil {

@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/destination"
+	"github.com/penstock-io/penstock/host/internal/plugin"
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
@@ -124,5 +127,22 @@ func TestARepeaterPromisesOnlyWhatItDoes(t *testing.T) {
 		if person := strings.Contains(said.String(), "waits for a person"); person != fails {
 			t.Errorf("run failed: %v: it says %s", fails, said.String())
 		}
+	}
+}
+
+// A host that is stopped while it registers pipelines has no error: the call that was
+// cut may return anything.
+func TestStoppingWhilePipelinesAreRegisteredIsNoError(t *testing.T) {
+	t.Parallel()
+	r, p := folding(t)
+	o := *r.o
+	o.Destinations = destination.New(&config.Config{}, plugin.NewManager(plugin.Options{Dir: t.TempDir()}), o.Log)
+	r = New(o, []*config.Pipeline{{
+		Name: "events", Project: p.Config, Destination: &config.Destination{Type: "localfs", Name: "here"},
+	}})
+	ctx, stop := context.WithCancelCause(t.Context())
+	stop(errors.New("terminated"))
+	if err := r.Serve(ctx); err != nil {
+		t.Errorf("it ended with %v", err)
 	}
 }
