@@ -388,11 +388,15 @@ func (s *Source) Check(ctx context.Context, from, to journal.Day, times schema.T
 			counts[day-from].Bytes += int64(len(line)) + 1
 		}
 	})
+	// While the query is under way, Resume leaves its file alone.
+	if err == nil {
+		err = d.Remove()
+	}
 	s.settle(ctx, f, err)
 	if err != nil {
 		return nil, err
 	}
-	return counts, d.Remove()
+	return counts, nil
 }
 
 // moment is how long a query may wait for the limit per second.
