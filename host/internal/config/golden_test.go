@@ -115,7 +115,11 @@ func report(c *Config, ds diagnostic.Diagnostics) string {
 	for _, u := range c.Unset {
 		fmt.Fprintf(&b, "not there: %s\n", u)
 	}
-	fmt.Fprintf(&b, "exit status %d\n", diagnostic.ExitStatus(ds))
+	status := 0
+	if ds.HasErrors() {
+		status = 2
+	}
+	fmt.Fprintf(&b, "exit status %d\n", status)
 	return b.String()
 }
 

@@ -16,20 +16,6 @@ type Diagnostics = hcl.Diagnostics
 // ranges use. Its secrets are masked, byte for byte, so that positions hold.
 type Sources map[string][]byte
 
-// The exit statuses of a process that was given a configuration.
-const (
-	ExitDone          = 0
-	ExitConfiguration = 2
-)
-
-// ExitStatus is ExitConfiguration when a diagnostic is an error.
-func ExitStatus(diagnostics Diagnostics) int {
-	if diagnostics.HasErrors() {
-		return ExitConfiguration
-	}
-	return ExitDone
-}
-
 // Sort orders diagnostics by file, line and column; those without a place come
 // first. Diagnostics at one place keep their order.
 func Sort(diagnostics Diagnostics) {

@@ -118,7 +118,7 @@ func TestWriteJSON(t *testing.T) {
 	}
 }
 
-func TestSortAndExitStatus(t *testing.T) {
+func TestSort(t *testing.T) {
 	t.Parallel()
 	ds := diagnostic.Diagnostics{
 		{Summary: "4", Subject: at("b.hcl", 1, 1, 2)}, {Summary: "3", Subject: at("a.hcl", 2, 1, 2)},
@@ -131,11 +131,5 @@ func TestSortAndExitStatus(t *testing.T) {
 	}
 	if order != "01234" {
 		t.Errorf("order is %s", order)
-	}
-	if got := diagnostic.ExitStatus(diagnostic.Diagnostics{{Severity: hcl.DiagWarning}}); got != 0 {
-		t.Errorf("warnings: exit status %d", got)
-	}
-	if got := diagnostic.ExitStatus(diagnostic.Diagnostics{{Severity: hcl.DiagWarning}, {Severity: hcl.DiagError}}); got != 2 {
-		t.Errorf("error: exit status %d", got)
 	}
 }

@@ -69,16 +69,10 @@ func compareRecords(ctx context.Context, catalog Catalog, store disk.Store, proj
 	return &BehindError{Project: project, Catalog: seq, Store: found}
 }
 
-// Sweep removes blobs that were announced and never committed, once their time
+// sweep removes blobs that were announced and never committed, once their time
 // is over, and those that the catalog no longer names. It drops the announcement
-// first: a process that still writes the blob can then no longer commit it.
-func Sweep(ctx context.Context, catalog Catalog, store disk.Store, project int64) error {
-	if err := Compare(ctx, catalog, store, project); err != nil {
-		return err
-	}
-	return sweep(ctx, catalog, store, project)
-}
-
+// first: a process that still writes the blob can then no longer commit it. The
+// catalog was compared with the store before.
 func sweep(ctx context.Context, catalog Catalog, store disk.Store, project int64) error {
 	expired, err := catalog.ExpiredPending(ctx, project)
 	if err != nil {

@@ -372,13 +372,6 @@ func (w *Writer) Close() error {
 	return nil
 }
 
-// OpenBytes returns the bytes of memory that open blocks take.
-func (w *Writer) OpenBytes() int64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.open.raw
-}
-
 // Done returns a channel that is closed when the writer takes no rows any more: after
 // its first error, or Close. Rows that are not sealed by then are lost, and their
 // cursors have not moved; Err returns the reason.

@@ -251,14 +251,7 @@ func (b *budget) leave(s *share, n int64, last bool) {
 	}
 }
 
-// give gives n bytes back.
-func (s *share) give(n int64) {
-	b := s.budget
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.giveBack(s, n)
-}
-
+// giveBack gives n bytes of a share back. The caller holds mu.
 func (b *budget) giveBack(s *share, n int64) {
 	s.held -= n
 	if s.from.IsValid() {

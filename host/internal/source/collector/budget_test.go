@@ -37,6 +37,14 @@ func granted(t *testing.T, what string, done <-chan error) {
 	}
 }
 
+// give gives n bytes back.
+func (s *share) give(n int64) {
+	b := s.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.giveBack(s, n)
+}
+
 // Memory goes to those who have waited longest: many that want little do not
 // keep out one that wants much.
 func TestMemoryIsGivenInOrder(t *testing.T) {
