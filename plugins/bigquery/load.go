@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"time"
 
 	cloud "cloud.google.com/go/bigquery"
 	"google.golang.org/api/bigquery/v2"
 	"google.golang.org/api/googleapi"
+
+	"github.com/penstock-io/penstock/plugins/internal/gcp"
 )
 
 const (
@@ -96,25 +97,14 @@ func (s *service) start(ctx context.Context, id string, c *bigquery.JobConfigura
 	return s.submitted(ctx, id, uploadError(err))
 }
 
-// uploadError returns the error of an upload without the id of its session, which
-// would let a reader of the message write to it. A session that the service has lost is
-// an answer to no question of ours: the upload may be made again.
+// uploadError returns the error of an upload without the id of its session. If the
+// service has lost the session the upload may be made again.
 func uploadError(err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case hasCode(err, http.StatusGone), isNotFound(err) && !isMissingDataset(err) && !isMissingProject(err):
-		return fmt.Errorf("the upload was lost: %s", withoutSession{err})
+		return fmt.Errorf("the upload was lost: %s", gcp.WithoutSession(err))
 	}
-	return withoutSession{err}
+	return gcp.WithoutSession(err)
 }
-
-type withoutSession struct{ cause error }
-
-var session = regexp.MustCompile(`upload_id=[^&"\s]+`)
-
-func (e withoutSession) Error() string {
-	return session.ReplaceAllString(e.cause.Error(), "upload_id=…")
-}
-
-func (e withoutSession) Unwrap() error { return e.cause }

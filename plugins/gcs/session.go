@@ -12,6 +12,7 @@ import (
 	"cloud.google.com/go/storage"
 	raw "google.golang.org/api/storage/v1"
 
+	"github.com/penstock-io/penstock/plugins/internal/gcp"
 	"github.com/penstock-io/penstock/sdk"
 )
 
@@ -139,7 +140,7 @@ func (up *session) put(ctx context.Context, c chunk, data []byte) (stored *raw.O
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPut, up.uri, bytes.NewReader(data))
 	if err != nil {
-		return nil, err
+		return nil, gcp.WithoutSession(err)
 	}
 	span := "*"
 	if len(data) > 0 {
@@ -163,7 +164,7 @@ func (up *session) put(ctx context.Context, c chunk, data []byte) (stored *raw.O
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, gcp.WithoutSession(err)
 	}
 	return stored, nil
 }

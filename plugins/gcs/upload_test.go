@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"hash/crc32"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -73,5 +74,25 @@ func TestASessionThatIsGoneIsNotAMissingObject(t *testing.T) {
 				t.Errorf("status %d to request %d: the next attempt: %v", status, nth, err)
 			}
 		}
+	}
+}
+
+// The error of a cut connection does not show the session's id, with which anybody may
+// write to the upload.
+func TestErrorsHideTheSession(t *testing.T) {
+	proxy, _, s := newProxied(t)
+	proxy.Add(faultproxy.Rule{Match: sessionRequests, Fault: faultproxy.CutBefore()})
+	up, err := s.newSession(t.Context(), "a.json.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := []byte("data")
+	_, err = up.put(t.Context(), chunk{data: data, last: true}, data)
+	uri, parseErr := url.Parse(up.uri)
+	if parseErr != nil || uri.Query().Get("upload_id") == "" {
+		t.Fatalf("the session is %q, %v", up.uri, parseErr)
+	}
+	if err == nil || strings.Contains(err.Error(), "upload_id="+uri.Query().Get("upload_id")) || !isTransient(err) {
+		t.Errorf("%v", err)
 	}
 }

@@ -2,6 +2,7 @@
 // machine (application default credentials), or of a service account that either
 // may act as. Destinations at Google use it.
 //
-// It finds credentials and tells why they were refused. It knows no service, and
-// retries nothing; its transport bounds connecting and waiting for an answer.
+// It finds credentials and tells why they were refused, and keeps the ids of uploads
+// out of errors. It knows no service, and retries nothing; its transport bounds
+// connecting and waiting for an answer.
 package gcp
