@@ -124,7 +124,7 @@ func (d *destination) createTarget(ctx context.Context, a *attempt) error {
 	if a.run.Mode == sdk.Append {
 		t.TimePartitioning = dayPartitions()
 	}
-	if _, err := d.createTable(ctx, name, d.expires(t, attemptLife)); err != nil {
+	if err := d.createBrief(ctx, name, t, attemptLife); err != nil {
 		return err
 	}
 	a.table = name

@@ -83,8 +83,7 @@ func (c *checking) job() error {
 func (c *checking) create() error {
 	t := c.d.table(columnsOf(sdk.Events), "")
 	t.TimePartitioning = dayPartitions()
-	_, err := c.d.createTable(c.ctx, c.name, c.d.expires(t, checkLife))
-	return err
+	return c.d.createBrief(c.ctx, c.name, t, checkLife)
 }
 
 func (c *checking) load() error {

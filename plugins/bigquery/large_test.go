@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	bq "google.golang.org/api/bigquery/v2"
+
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/sdk/destinationtest"
 	"github.com/penstock-io/penstock/test/standin/faultproxy"
@@ -105,4 +107,36 @@ func TestFourHundredDays(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.expect(t, dataset(config), sdk.Events, want, 1)
+}
+
+// A dataset's default expirations end no day before its run is committed: neither of
+// the table of events nor of the staging table. check has a table of its own.
+func TestDefaultExpirations(t *testing.T) {
+	w := startWarehouse(t)
+	config := w.config()
+	const month = 30 * 24 * 3600 * 1000
+	_, err := w.api.Datasets.Insert(w.Project, &bq.Dataset{
+		DatasetReference: &bq.DatasetReference{ProjectId: w.Project, DatasetId: dataset(config)}, Location: region,
+		DefaultPartitionExpirationMs: month, DefaultTableExpirationMs: month,
+	}).Context(t.Context()).Do()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range w.open(t, config).Check(t.Context()) {
+		if !r.OK {
+			t.Errorf("check: %+v", r)
+		}
+	}
+	c := events("one", "1999-12-31", "2020-02-29")
+	runOne(t, w, config, testRun(sdk.Events, 1, 1), c)
+	w.expect(t, dataset(config), sdk.Events, c.want(), 1)
+	set := people("one", 3)
+	runOne(t, w, config, testRun(sdk.People, 1, 1), set)
+	w.expect(t, dataset(config), sdk.People, set.want(), 1)
+	for _, name := range w.tables(t, dataset(config)) {
+		table, err := w.api.Tables.Get(w.Project, dataset(config), name).Context(t.Context()).Do()
+		if err != nil || table.ExpirationTime != 0 || table.TimePartitioning != nil && table.TimePartitioning.ExpirationMs != 0 {
+			t.Errorf("%s expires: %v", name, err)
+		}
+	}
 }

@@ -125,14 +125,25 @@ func (s *service) ensureTable(ctx context.Context, name string, t *cloud.TableMe
 	if err != nil {
 		return nil, err
 	}
-	return s.settle(ctx, name, created)
+	return s.settle(ctx, name, created, true)
 }
 
-// settle removes the expirations that the dataset's defaults have given to a table
-// that must stay. A table without them is not patched.
-func (s *service) settle(ctx context.Context, name string, t *cloud.TableMetadata) (*cloud.TableMetadata, error) {
+// createBrief creates a table that is of use to one attempt only, and ends by itself
+// after life. Its days stay until then.
+func (s *service) createBrief(ctx context.Context, name string, t *cloud.TableMetadata, life time.Duration) error {
+	t.ExpirationTime = s.now().Add(life)
+	created, err := s.createTable(ctx, name, t)
+	if err == nil {
+		_, err = s.settle(ctx, name, created, false)
+	}
+	return err
+}
+
+// settle removes the expirations that the dataset's defaults have given to the days of
+// a table, and to the table if it must stay. A table without them is not patched.
+func (s *service) settle(ctx context.Context, name string, t *cloud.TableMetadata, stays bool) (*cloud.TableMetadata, error) {
 	change, needed := cloud.TableMetadataToUpdate{}, false
-	if !t.ExpirationTime.IsZero() {
+	if stays && !t.ExpirationTime.IsZero() {
 		change.ExpirationTime, needed = cloud.NeverExpire, true
 	}
 	if p := t.TimePartitioning; p != nil && p.Expiration != 0 {
@@ -246,10 +257,4 @@ func checkEvents(t *cloud.TableMetadata) error {
 		}
 	}
 	return nil
-}
-
-// expires sets the time at which a table ends that is of use to one attempt only.
-func (s *service) expires(t *cloud.TableMetadata, after time.Duration) *cloud.TableMetadata {
-	t.ExpirationTime = s.now().Add(after)
-	return t
 }
