@@ -16,6 +16,9 @@ import (
 // Version is the plugin's version.
 const Version = "0.1.0"
 
+// maxDays is how many partitions one statement can write.
+const maxDays = 4000
+
 // Plugin describes the destination for sdk.Serve. The destinations that it makes
 // share one set of blocks.
 func Plugin() sdk.Plugin {
@@ -25,10 +28,11 @@ func Plugin() sdk.Plugin {
 		Version: Version,
 		Schema:  attributes(),
 		Capabilities: sdk.Capabilities{
-			Streams:      []sdk.Stream{sdk.Events, sdk.People, sdk.Identity},
-			Modes:        []sdk.Mode{sdk.Append, sdk.Replace},
-			Partitioning: sdk.ByProjectDate,
-			Guarantee:    sdk.Transaction,
+			Streams:       []sdk.Stream{sdk.Events, sdk.People, sdk.Identity},
+			Modes:         []sdk.Mode{sdk.Append, sdk.Replace},
+			Partitioning:  sdk.ByProjectDate,
+			MaxDaysPerRun: maxDays,
+			Guarantee:     sdk.Transaction,
 			GuaranteeText: "The rows of a run of events become visible in one transaction, which also records the run. " +
 				"A set of people or identity is a table of its own, to which the view is switched in one step; the export log's row follows the switch.",
 		},

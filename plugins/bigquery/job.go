@@ -54,7 +54,7 @@ func (s *service) run(ctx context.Context, stem string, limit time.Duration, st 
 		return nil, err
 	}
 	pause := firstPause
-	for n := 1; ; n++ {
+	for try, n := 1, 1; ; try++ {
 		id := jobID(stem, n)
 		err := s.submit(ctx, id, st)
 		var j *cloud.JobStatus
@@ -65,16 +65,22 @@ func (s *service) run(ctx context.Context, stem string, limit time.Duration, st 
 		if f == nil {
 			return j, err
 		}
-		if n == maxJobTries || !f.mayPass() {
+		if try == maxJobTries || !f.mayPass() {
 			return j, f
 		}
-		s.log.Debug("job failed and is tried by a new id", "job", id, "reason", f.reason, "message", f.message)
+		if f.job == id {
+			n++ // the id is used
+		}
+		s.log.Debug("job failed and is tried again", "job", id, "reason", f.reason, "message", f.message)
 		if err := s.sleep(ctx, pause); err != nil {
 			return j, err
 		}
 		pause = min(2*pause, longestPause)
 	}
 }
+
+// notStarted stands for the id of a job that the service refused: its id is not used.
+const notStarted = "not started"
 
 // failureOfBoth returns the failure of a job that has ended, or of one that the
 // service refused as an invalid statement; else nil.
@@ -83,7 +89,7 @@ func failureOfBoth(id string, j *cloud.JobStatus, err error) *jobFailure {
 		return failureOf(id, j)
 	}
 	if e := answer(err); e != nil && e.Code == http.StatusBadRequest && len(e.Errors) > 0 {
-		return &jobFailure{job: "not started", reason: e.Errors[0].Reason, message: e.Message}
+		return &jobFailure{job: notStarted, reason: e.Errors[0].Reason, message: e.Message}
 	}
 	return nil
 }

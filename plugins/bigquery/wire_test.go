@@ -93,6 +93,33 @@ func TestAJobThatFailsHasEnded(t *testing.T) {
 	}
 }
 
+// A script that was refused has used no id: Status asks for the ids one after another,
+// and finds the one that runs.
+func TestARefusedScriptUsesNoID(t *testing.T) {
+	state := "RUNNING"
+	w := newWire(t, func(n int, r *http.Request) (int, any) {
+		switch {
+		case r.Method == http.MethodPost && n == 1:
+			return apiError(http.StatusBadRequest, "invalidQuery", "Transaction is aborted due to concurrent update against table acme:d.t. Transaction ID: x")
+		case r.Method == http.MethodPost:
+			return jobState("RUNNING", "", "")
+		case !strings.HasSuffix(r.URL.Path, "/s_j_t1"):
+			return apiError(http.StatusNotFound, "notFound", "Not found: Job")
+		}
+		return jobState(state, "", "")
+	})
+	if err := w.script1(t.Context()); protocol.ClassOf(err) != protocol.Retryable {
+		t.Errorf("a script that runs on: %v", err)
+	}
+	if running, err := w.unfinished(t.Context(), "j"); err != nil || !running {
+		t.Errorf("the script runs, and unfinished says %v, %v", running, err)
+	}
+	state = "DONE"
+	if err := w.script1(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // A job that fails for good is not tried again.
 func TestAJobThatFailsForGood(t *testing.T) {
 	w := newWire(t, func(_ int, r *http.Request) (int, any) {
