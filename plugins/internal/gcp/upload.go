@@ -3,7 +3,7 @@ package gcp
 import "regexp"
 
 // WithoutSession returns an error whose text does not show the id of a resumable
-// upload: whoever has it may write to the upload. nil stays nil.
+// upload: it is all that is needed to write to the upload. nil stays nil.
 func WithoutSession(err error) error {
 	if err == nil {
 		return nil
