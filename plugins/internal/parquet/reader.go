@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/file"
 
@@ -16,7 +17,9 @@ import (
 var ErrDamaged = errors.New("not a Parquet file of this stream")
 
 // Read yields the rows of a file in order. A row is valid until yield returns. The
-// errors of r are returned as they are, and faults of the bytes as ErrDamaged.
+// errors of r are returned as they are, and faults of the bytes as ErrDamaged; so
+// are pages, row groups and footers that are larger than those of a Writer, since
+// memory must not follow the sizes that a file declares.
 func Read(r io.ReaderAt, size int64, stream batch.Stream, yield func(*columns.Row) error) (err error) {
 	in := &source{r: r}
 	defer func() {
@@ -33,7 +36,12 @@ func Read(r io.ReaderAt, size int64, stream batch.Stream, yield func(*columns.Ro
 		return err
 	}
 	for i := range f.NumRowGroups() {
-		if err := readGroup(in, f.RowGroup(i), columns.Of(stream), yield); err != nil {
+		g := f.RowGroup(i)
+		step, err := checkGroup(g, size)
+		if err != nil {
+			return in.failed(err)
+		}
+		if err := readGroup(in, f, g, step, columns.Of(stream), yield); err != nil {
 			return err
 		}
 	}
@@ -82,7 +90,11 @@ func (s *source) failed(err error) error {
 }
 
 func open(in *source, size int64) (*file.Reader, error) {
-	f, err := file.NewParquetReader(io.NewSectionReader(in, 0, size))
+	found, err := readFooter(in, size)
+	if err != nil {
+		return nil, in.failed(fmt.Errorf("%w: %w", ErrDamaged, err))
+	}
+	f, err := file.NewParquetReader(io.NewSectionReader(in, 0, size), file.WithReadProps(readerProperties()), file.WithMetadata(found))
 	if err != nil {
 		return nil, in.failed(fmt.Errorf("%w: %w", ErrDamaged, err))
 	}
@@ -106,8 +118,8 @@ func sameColumns(f *file.Reader, stream batch.Stream) error {
 	return nil
 }
 
-// step is the number of rows that are read of each column at a time.
-const step = 512
+// maxStep is the largest number of rows that are read of each column at a time.
+const maxStep = 512
 
 // column reads the values of one column of a row group.
 type column struct {
@@ -118,13 +130,15 @@ type column struct {
 	integer  []int64
 }
 
-func readGroup(in *source, g *file.RowGroupReader, cols []columns.Column, yield func(*columns.Row) error) error {
+// readGroup yields the rows of a row group, and holds step of them at a time.
+func readGroup(in *source, f *file.Reader, g *file.RowGroupReader, step int64, cols []columns.Column, yield func(*columns.Row) error) error {
 	readers := make([]column, len(cols))
 	for i := range cols {
-		chunk, err := g.Column(i)
+		made, err := g.GetColumnPageReader(i)
 		if err != nil {
 			return in.failed(fmt.Errorf("%w: %w", ErrDamaged, err))
 		}
+		chunk := file.NewColumnReader(f.MetaData().Schema.Column(i), &pages{PageReader: made}, memory.DefaultAllocator, f.BufferPool())
 		c := &readers[i]
 		c.levels = make([]int16, step)
 		switch chunk := chunk.(type) {
@@ -152,19 +166,24 @@ func readGroup(in *source, g *file.RowGroupReader, cols []columns.Column, yield 
 
 // read reads the next n values.
 func (c *column) read(in *source, n int64) (err error) {
-	total := int64(0)
+	total, size := int64(0), 0
 	for total < n && err == nil {
 		var got int64
 		var values int
 		if c.texts != nil {
 			filled := notNull(c.levels[:total])
-			got, values, err = c.texts.ReadBatch(n-total, c.text[filled:], c.levels[total:], nil)
+			got, values, err = c.texts.ReadBatchInPage(n-total, c.text[filled:], c.levels[total:], nil)
 			for i := filled; i < filled+values; i++ {
-				// The memory of a page is used again for the next one.
+				// The value lies in the memory of its page, which is used again for the next
+				// one.
 				c.text[i] = append(parquet.ByteArray(nil), c.text[i]...)
+				// A long text in a dictionary may stand for many rows.
+				if size += len(c.text[i]); size > largestGroup {
+					return fmt.Errorf("%w: %d rows have more than %d bytes", ErrDamaged, n, largestGroup)
+				}
 			}
 		} else {
-			got, values, err = c.integers.ReadBatch(n-total, c.integer[notNull(c.levels[:total]):], c.levels[total:], nil)
+			got, values, err = c.integers.ReadBatchInPage(n-total, c.integer[notNull(c.levels[:total]):], c.levels[total:], nil)
 		}
 		if got == 0 && err == nil {
 			err = errors.New("a column ends early")
