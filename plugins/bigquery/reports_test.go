@@ -379,3 +379,38 @@ func TestDaysBeyondStatements(t *testing.T) {
 	delete(want, "2160-01-01")
 	w.expect(t, dataset(config), sdk.Events, want, 1)
 }
+
+// A view that somebody else has made is not switched, unless adopt says so; a table of
+// its name is refused.
+func TestAViewOfSomebodyElse(t *testing.T) {
+	w := startWarehouse(t)
+	for _, view := range []bool{true, false} {
+		config, run, c := w.config(), testRun(sdk.People, 1, 1), people("one", 3)
+		runOne(t, w, config, testRun(sdk.Events, 1, 1), events("one", "2026-06-01")) // creates the dataset
+		theirs := &bq.Table{TableReference: &bq.TableReference{ProjectId: w.Project, DatasetId: dataset(config), TableId: viewName(peopleTable)}}
+		if view {
+			theirs.View = &bq.ViewDefinition{Query: "SELECT 'theirs' AS distinct_id, JSON '{}' AS properties", ForceSendFields: []string{"UseLegacySql"}}
+		} else {
+			theirs.Schema = &bq.TableSchema{Fields: []*bq.TableFieldSchema{{Name: "distinct_id", Type: "STRING"}}}
+		}
+		if _, err := w.api.Tables.Insert(w.Project, dataset(config), theirs).Context(t.Context()).Do(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.open(t, config).Open(t.Context(), run); protocol.ClassOf(err) != protocol.Configuration {
+			t.Errorf("view %v: class %v of %v", view, protocol.ClassOf(err), err)
+		}
+		run.Adopt = true
+		if !view {
+			if _, err := w.open(t, config).Open(t.Context(), run); protocol.ClassOf(err) != protocol.Configuration {
+				t.Errorf("a table, adopting: class %v of %v", protocol.ClassOf(err), err)
+			}
+			continue
+		}
+		rows, err := w.query(t.Context(), dataset(config), "SELECT distinct_id FROM "+viewName(peopleTable))
+		if err != nil || fmt.Sprint(rows) != "[[theirs]]" {
+			t.Errorf("the refused view shows %v, %v", rows, err)
+		}
+		runOne(t, w, config, run, c)
+		w.expect(t, dataset(config), sdk.People, c.want(), 1)
+	}
+}

@@ -118,7 +118,11 @@ func (d *destination) openSet(ctx context.Context, run sdk.Run) (sdk.LastRun, er
 			return sdk.LastRun{}, err
 		}
 		r := parseRecord(t.Labels)
-		if err := r.admit(view, run); err != nil {
+		err = r.admit(view, run)
+		if err == nil && r.pipelineID == "" {
+			err = foreign(t, run)
+		}
+		if err != nil {
 			return sdk.LastRun{}, err
 		}
 		claimed := r.fence == run.Fence && r.holder == label(run.Content) && r.pipelineID == label(run.PipelineID)
@@ -146,11 +150,28 @@ func (d *destination) ensureView(ctx context.Context, stream sdk.Stream) (*cloud
 	if err != nil || found != nil {
 		return found, err
 	}
-	empty := dataTable(stream) + "_empty"
+	empty := emptyTable(stream)
 	if _, err := d.ensureTable(ctx, empty, d.table(columnsOf(stream), "The rows of "+name+" before the first run: none.")); err != nil {
 		return nil, err
 	}
 	return d.ensureTable(ctx, name, &cloud.TableMetadata{ViewQuery: d.setQuery(stream, empty)})
+}
+
+// emptyTable names the table that a new view shows.
+func emptyTable(stream sdk.Stream) string { return dataTable(stream) + "_empty" }
+
+// foreign returns the error of a view without a record that somebody else has made: its
+// readers expect other rows.
+func foreign(t *cloud.TableMetadata, run sdk.Run) error {
+	view := viewName(dataTable(run.Stream))
+	if t.Type != cloud.ViewTable {
+		return sdk.Configuration(fmt.Errorf("%s exists and is not a view", view), "move the table away, or use another dataset")
+	}
+	if run.Adopt || shownTable(t) == emptyTable(run.Stream) {
+		return nil
+	}
+	return sdk.Configuration(fmt.Errorf("the view %s exists, and its labels hold no record of Penstock", view),
+		"set adopt = true to take it over, move it away, or use another dataset; if its labels were removed by mistake, restore them")
 }
 
 // labelled returns a change that adds labels or replaces their values.
