@@ -91,6 +91,9 @@ func (l *Lake) hold(ctx context.Context, run sdk.Run, lay layout) (*Target, erro
 		if err != nil || next == nil {
 			return t, err
 		}
+		if err := l.sameFormatAsOthers(ctx, lay, next, run); err != nil {
+			return nil, err
+		}
 		if len(next.Adopting) > 0 && index(next.Holders, run.PipelineID) >= 0 && t != nil && index(t.Holders, run.PipelineID) >= 0 {
 			if err := l.tellAdopted(ctx, run, lay, next); err != nil {
 				return nil, err
@@ -107,6 +110,25 @@ func (l *Lake) hold(ctx context.Context, run sdk.Run, lay layout) (*Target, erro
 		// The next turn reads the record again, whichever writer was first.
 	}
 	return nil, sdk.Retryable(fmt.Errorf("%s keeps changing: other writers were faster in every attempt", lay.target()), 0)
+}
+
+// sameFormatAsOthers refuses a target where another pipeline has committed objects
+// of another format: adopted objects stay, and readers of one directory expect one
+// format.
+func (l *Lake) sameFormatAsOthers(ctx context.Context, lay layout, t *Target, run sdk.Run) error {
+	for _, h := range slices.Concat(t.Holders, t.Former) {
+		if h.PipelineID == run.PipelineID {
+			continue
+		}
+		m, _, err := l.readManifest(ctx, h.layout(lay))
+		if err == nil && m != nil {
+			err = l.sameFormat(m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // enter returns the record with the run's pipeline as a holder, or nil if the

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/penstock-io/penstock/plugins/internal/jsonlines"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
 	"github.com/penstock-io/penstock/sdk"
@@ -65,6 +66,29 @@ func TestAdoptedTarget(t *testing.T) {
 	mustExport(t, newLake(s), of("decaf", events(3, 3), false), days{"2026-06-09": 1})
 	mustExport(t, newLake(s), events(3, 4), days{"2026-06-10": 1})
 	refused(t, s, of("0ther", events(1, 1), false), "")
+}
+
+// The objects of an adopted pipeline stay, so that they must have the format of the
+// adopter's: readers of one directory expect one format.
+func TestATargetOfAnotherFormatIsNotAdopted(t *testing.T) {
+	for _, kind := range []func(number, fence int64) sdk.Run{events, people} {
+		d := someDays
+		if kind(1, 1).Mode == sdk.Replace {
+			d = days{"": 2}
+		}
+		s := laketest.NewMemory()
+		mustExport(t, newLake(s), kind(1, 1), d)
+		before := s.Objects()
+		other := lake.New(lake.Options{Store: s, Root: "exports", Format: jsonlines.Format{}})
+		_, err := other.Open(t.Context(), of("decaf", kind(1, 2), true))
+		if protocol.ClassOf(err) != protocol.Configuration || !strings.Contains(fmt.Sprint(err), `objects of format "json"`) {
+			t.Errorf("%v, want a refusal", err)
+		}
+		if diff := cmp.Diff(before, s.Objects()); diff != "" {
+			t.Errorf("the refused pipeline has written:\n%s", diff)
+		}
+		mustExport(t, newLake(s), kind(2, 2), d) // it is not adopted
+	}
 }
 
 // A pipeline that is adopted while it writes cannot commit, whichever call of its
