@@ -120,19 +120,42 @@ func (a *aliases) serve(ctx context.Context, p *project.Project) {
 	for ctx.Err() == nil && p.Links.Aliases() == nil {
 		pause := pauses.Pause()
 		if a.allHanded(p) {
-			err := p.Journal.Settle(ctx)
-			if err == nil {
-				err = p.Links.LearnAliases(ctx)
-			}
-			if err == nil {
+			learned, err := a.learnHanded(ctx, p)
+			if learned {
 				a.o.Log.Info("the aliases of a legacy project are known", "project", p.Config.Name)
 				return
+			}
+			if err == nil {
+				err = errLost
 			}
 			a.o.Log.Error("could not fold the aliases of a legacy project: its clients are answered 503; will retry",
 				"project", p.Config.Name, "error", a.o.Dir.Explain(err), "pause", pause.Round(time.Millisecond))
 		}
 		_ = a.o.Wait(ctx, pause) // the loop looks at ctx
 	}
+}
+
+// errLost says that a journal has failed with rows that logs had handed to it.
+var errLost = errors.New("its rows have to be handed to its journal again")
+
+// learnHanded makes the aliases of a project known whose rows were handed to its
+// journal, unless some of them are not sealed: a journal may have failed with them, and
+// the one in its place takes them from the log again.
+func (a *aliases) learnHanded(ctx context.Context, p *project.Project) (learned bool, err error) {
+	if err := p.Journal.Settle(ctx); err != nil {
+		return false, err
+	}
+	for _, c := range a.collectors {
+		l := c.current()
+		if l.begun == 0 {
+			continue
+		}
+		if settled, err := l.log.Settled(ctx, p.Config.ID, l.begun); err != nil || !settled {
+			return false, err
+		}
+	}
+	err = p.Links.LearnAliases(ctx)
+	return err == nil, err
 }
 
 // learnFirst is the first pause of serve.

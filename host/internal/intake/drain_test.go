@@ -14,11 +14,14 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/datadir"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
 	"github.com/penstock-io/penstock/host/internal/journal/disk/disktest"
 	"github.com/penstock-io/penstock/host/internal/progress"
 	"github.com/penstock-io/penstock/host/internal/project"
+	"github.com/penstock-io/penstock/host/internal/schema"
+	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 )
 
 // draining is a collector's log with two projects, on a disk on which the segments of
@@ -56,7 +59,7 @@ func openDraining(t *testing.T) *draining {
 		}
 	}
 	clock, log := func() time.Time { return time.Unix(1780315200+d.now.Load(), 0) }, slog.New(slog.DiscardHandler)
-	d.projects = project.New(project.Options{Store: store, Catalog: c, Now: clock, Log: log, Observer: progress.Discard{}}, configured)
+	d.projects = project.New(project.Options{Dir: datadir.Dir{Data: dir}, Store: store, Catalog: c, Now: clock, Log: log, Observer: progress.Discard{}}, configured)
 	l := &logDir{dir: filepath.Join(dir, "collector", "web"), config: &config.Collector{Name: "web", Projects: configured}, o: &Options{
 		Config: &config.Config{Projects: configured}, Projects: d.projects, Catalog: c, Log: log, Now: clock,
 		Wait: func(ctx context.Context, _ time.Duration) error { return context.Cause(ctx) },
@@ -151,4 +154,51 @@ func TestTheRowsOfAFullDiskWait(t *testing.T) {
 	if err := <-drained; err != nil {
 		t.Error(err)
 	}
+}
+
+// Aliases are not known while rows that the log held at the start are lost with a
+// journal that has failed, and were not handed to the next one yet.
+func TestAliasesWaitForRowsThatAJournalHasLost(t *testing.T) {
+	t.Parallel()
+	d := openDraining(t)
+	second := d.projects.ByID(2)
+	second.Config.Identity = schema.Legacy
+	d.take(t, 1)
+	d.begun = d.log.Last()
+	c := &Collector{logDir: d.logDir}
+	c.setCurrent(d.collecting)
+	a := newAliases(d.o, []*Collector{c})
+	drained := make(chan error, 1)
+	go func() { drained <- d.drainOnce(t.Context()) }()
+	until(func() bool { return d.log.Handed(2, d.begun) })
+	d.broken.Store(true)
+	if err := second.Journal.Settle(t.Context()); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("the disk is full, and sealing says %v", err)
+	}
+	if err := <-drained; !errors.Is(err, rowlog.ErrEnded) {
+		t.Fatal(err)
+	}
+
+	// There is room again before the log is drained again.
+	d.broken.Store(false)
+	d.now.Add(int64(project.ReopenLimit / time.Second))
+	ctx, stop := context.WithCancel(t.Context())
+	d.o.Wait = func(context.Context, time.Duration) error {
+		stop()
+		return ctx.Err()
+	}
+	a.serve(ctx, second)
+	if second.Links.Aliases() != nil {
+		t.Fatal("aliases are said to be known, and a row is in the log only")
+	}
+	go func() { drained <- d.drainOnce(t.Context()) }()
+	until(func() bool { return d.log.Handed(2, d.begun) })
+	a.serve(t.Context(), second)
+	if second.Links.Aliases() == nil || d.sealed(t, 2) != 1 {
+		t.Errorf("aliases are not known, and %d rows are in the journal", d.sealed(t, 2))
+	}
+	if err := d.wal.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-drained
 }

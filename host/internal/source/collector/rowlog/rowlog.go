@@ -186,6 +186,25 @@ func (l *Log) Handed(project int64, index uint64) bool {
 	return l.drained >= index && (p == nil || !p.held)
 }
 
+// Settled reports whether all entries of a project up to an index are in its journal,
+// sealed. Entries that were handed to a journal that has failed are not, whether or not
+// they were handed on again.
+func (l *Log) Settled(ctx context.Context, project int64, index uint64) (bool, error) {
+	l.mu.Lock()
+	p, drained := l.projects[project], l.drained
+	var appended uint64
+	if p != nil {
+		appended = p.appended
+	}
+	held := p != nil && p.held
+	l.mu.Unlock()
+	if drained < index || held {
+		return false, nil
+	}
+	sealed, err := l.sealed(ctx, project)
+	return err == nil && (sealed >= index || sealed >= appended), err
+}
+
 // project is a project's state; it begins at its journal's cursor.
 func (l *Log) project(ctx context.Context, id int64) (*state, error) {
 	l.mu.Lock()

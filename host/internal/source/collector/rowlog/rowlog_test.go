@@ -548,6 +548,14 @@ func TestTheEndOfAJournalEndsADrain(t *testing.T) {
 	for !l.Handed(1, 2) {
 		runtime.Gosched()
 	}
+	settled := func() bool {
+		t.Helper()
+		done, err := l.Settled(t.Context(), 1, 2)
+		if err != nil {
+			t.Error(err)
+		}
+		return done
+	}
 	b.mu.Lock()
 	b.crash()
 	b.mu.Unlock()
@@ -555,11 +563,17 @@ func TestTheEndOfAJournalEndsADrain(t *testing.T) {
 	if err := <-drained; !errors.Is(err, ErrEnded) || !strings.Contains(err.Error(), "the disk is full") || asked != 1 {
 		t.Fatalf("%v; the journal was asked for %d times", err, asked)
 	}
+	if settled() {
+		t.Error("entries that were lost with their journal count as sealed")
+	}
 	if err := l.Drain(t.Context(), 2, b.find); err != nil {
 		t.Fatal(err)
 	}
+	if settled() {
+		t.Error("entries that are not sealed count as sealed")
+	}
 	b.seal(t, 1)
-	if want := []string{"a\n", "b\n"}; !slices.Equal(b.sealed[1], want) {
+	if want := []string{"a\n", "b\n"}; !slices.Equal(b.sealed[1], want) || !settled() {
 		t.Errorf("the journal has %q", b.sealed[1])
 	}
 }
