@@ -1,12 +1,12 @@
 package gcs
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
 
+	"github.com/penstock-io/penstock/plugins/internal/gcp"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/sdk/schema"
@@ -79,7 +79,7 @@ func (c config) check(found sdk.Diagnostics) error {
 		}
 	}
 	if c.Credentials != "" {
-		if _, err := c.credentialType(); err != nil {
+		if _, err := gcp.KeyFileType(c.Credentials); err != nil {
 			add("credentials", "Credentials are not a key file", err.Error()+". Give the whole content of the JSON file, as in credentials = file(\"key.json\").")
 		}
 	}
@@ -95,20 +95,7 @@ func (c config) check(found sdk.Diagnostics) error {
 	return found
 }
 
-// credentialType reads the kind of a key file, and nothing else of it: an
-// error never shows its content.
-func (c config) credentialType() (string, error) {
-	var file struct {
-		Type string `json:"type"`
-	}
-	if err := json.Unmarshal([]byte(c.Credentials), &file); err != nil {
-		return "", fmt.Errorf("the value is not a JSON object")
-	}
-	switch file.Type {
-	case "service_account", "authorized_user", "external_account", "external_account_authorized_user", "impersonated_service_account":
-		return file.Type, nil
-	case "":
-		return "", fmt.Errorf("the object has no member \"type\"")
-	}
-	return "", fmt.Errorf("the client does not know type %q", file.Type)
+// account selects the account that makes the requests.
+func (c config) account() gcp.Credentials {
+	return gcp.Credentials{KeyFile: c.Credentials, Impersonate: c.Impersonate, Scopes: []string{scope}, Endpoint: c.Endpoint, IAM: c.iam}
 }

@@ -2,7 +2,6 @@ package gcs
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"cloud.google.com/go/auth"
 	"cloud.google.com/go/storage"
 	"google.golang.org/api/googleapi"
 
@@ -42,7 +40,7 @@ func (s *store) classify(permission string, err error) error {
 	if class := new(sdk.Error); errors.As(err, &class) {
 		return err
 	}
-	if hint := s.credentialHint(err); hint != "" {
+	if hint := s.connect.config.account().Hint(err); hint != "" {
 		return sdk.Configuration(fmt.Errorf("get a token: %w", err), hint)
 	}
 	if errors.Is(err, storage.ErrBucketNotExist) {
@@ -124,11 +122,9 @@ func (s *store) hint(permission string, e *googleapi.Error) string {
 // grantCommand returns the command that gives the account that was refused a role
 // on the bucket.
 func (s *store) grantCommand(role string, e *googleapi.Error) string {
-	account := s.connect.config.Impersonate
+	account := s.connect.config.account().Account()
 	if m := refusedAccount.FindStringSubmatch(e.Message + e.Body); m != nil {
 		account = m[1]
-	} else if account == "" {
-		account = s.connect.config.caller()
 	}
 	return setup.Line("gcloud", "storage", "buckets", "add-iam-policy-binding", "gs://"+s.bucket,
 		"--member=serviceAccount:"+account, "--role="+role)
@@ -142,63 +138,9 @@ var (
 	refusedPermission = regexp.MustCompile(`does not have (storage\.[A-Za-z.]+) access`)
 )
 
-// caller returns the address of the account that the credentials belong to, or a
-// placeholder.
-func (c config) caller() string {
-	var file struct {
-		Email string `json:"client_email"`
-	}
-	if json.Unmarshal([]byte(c.Credentials), &file) != nil || file.Email == "" {
-		return "ACCOUNT"
-	}
-	return file.Email
-}
-
 func (s *store) keyName() string {
 	if s.kmsKey != "" {
 		return s.kmsKey
 	}
 	return "KEY"
-}
-
-// credentialHint is not empty when the service that hands out tokens refused
-// them for good.
-func (s *store) credentialHint(err error) string {
-	if r := new(refusal); errors.As(err, &r) {
-		return s.impersonationHint(r)
-	}
-	var e *auth.Error
-	if !errors.As(err, &e) {
-		return ""
-	}
-	if e.Response != nil && isOutage(e.Response.StatusCode) {
-		return ""
-	}
-	if strings.Contains(string(e.Body), "Invalid JWT") {
-		return "set this machine's clock; or the key was deleted: create a new one and set credentials to it"
-	}
-	return "the credentials were refused: the key of attribute credentials was deleted or disabled, or the account does not exist any more"
-}
-
-// isOutage reports whether a service that hands out tokens may answer otherwise
-// later.
-func isOutage(status int) bool {
-	return status >= http.StatusInternalServerError || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout
-}
-
-// impersonationHint names the grant that lets the credentials' account act as the
-// one of attribute impersonate.
-func (s *store) impersonationHint(r *refusal) string {
-	account := s.connect.config.Impersonate
-	switch {
-	case isOutage(r.status):
-		return ""
-	case r.status == http.StatusNotFound:
-		return "the account " + account + " of attribute impersonate does not exist"
-	case strings.Contains(r.body, "SERVICE_DISABLED"):
-		return "enable the API that hands out tokens: `gcloud services enable iamcredentials.googleapis.com`"
-	}
-	return "let the account of the credentials act as the one of attribute impersonate: `" +
-		setup.Line("gcloud", "iam", "service-accounts", "add-iam-policy-binding", account,
-			"--member=serviceAccount:"+s.connect.config.caller(), "--role="+actorRole) + "`; a new grant takes some minutes"
 }

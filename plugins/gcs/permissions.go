@@ -44,8 +44,6 @@ func roleOf(name string) string {
 const (
 	// objectRole has all permissions on objects.
 	objectRole = "roles/storage.objectUser"
-	// actorRole lets one account act as another.
-	actorRole = "roles/iam.serviceAccountTokenCreator"
 	// keyRole lets Cloud Storage's service agent use a key.
 	keyRole = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
 )

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/penstock-io/penstock/plugins/internal/gcp"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/sdk/setup"
@@ -190,10 +191,10 @@ func (p *preparation) impersonation() {
 	}
 	p.add("Let the account that the host's own credentials belong to act as it: set CALLER to its address.",
 		"CALLER=${CALLER:?the address of the service account that the host runs with}\n"+
-			"gcloud iam service-accounts add-iam-policy-binding "+p.email()+" \\\n    --member=serviceAccount:\"$CALLER\" --role="+actorRole+"\n",
+			"gcloud iam service-accounts add-iam-policy-binding "+p.email()+" \\\n    --member=serviceAccount:\"$CALLER\" --role="+gcp.ActorRole+"\n",
 		setup.Block{Type: "variable", Labels: []string{"caller"}, Body: []any{field("description", "The address of the service account that the host runs with")}}.String()+"\n"+
 			setup.Resource("google_service_account_iam_member", p.label,
-				field("service_account_id", p.reference("google_service_account", "name")), field("role", actorRole),
+				field("service_account_id", p.reference("google_service_account", "name")), field("role", gcp.ActorRole),
 				field("member", setup.Reference(`"serviceAccount:${var.caller}"`))))
 }
 

@@ -45,7 +45,7 @@ type Credentials struct {
 // Client returns a client that adds tokens to requests. It makes no network call
 // but, without a key file, to the machine's metadata server.
 func (c Credentials) Client() (*http.Client, error) {
-	options := &httptransport.Options{BaseRoundTripper: Transport()}
+	options := &httptransport.Options{BaseRoundTripper: Transport(), DisableTelemetry: true}
 	if c.anonymous() {
 		options.DisableAuthentication = true
 	} else {
