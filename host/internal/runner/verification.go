@@ -286,8 +286,12 @@ func (v *verification) waiting(ctx context.Context, p *pipeline.Pipeline) (map[j
 const repairParts = 200
 
 // repair carries out a plan, run by run. Objects that it has restored stay if it
-// is cut.
+// is cut. A journal that does not open, because it is not the one that the catalog
+// describes, repairs nothing.
 func (v *verification) repair(ctx context.Context, report *operation.Verification, plan *operation.RepairPlan) error {
+	if _, err := v.project.Journal.Writer(ctx); err != nil {
+		return err
+	}
 	if plan.Record && len(plan.Sends) == 0 {
 		if err := v.repairRun(ctx, report.LastRun, nil, v.recordRepair(plan)); err != nil {
 			return err

@@ -3,15 +3,19 @@ package runner
 import (
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/destination"
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/journal/disk"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/plugin"
+	"github.com/penstock-io/penstock/host/internal/progress"
+	"github.com/penstock-io/penstock/host/internal/project"
 	"github.com/penstock-io/penstock/host/internal/verify"
 	"github.com/penstock-io/penstock/sdk/batch"
 )
@@ -96,5 +100,30 @@ func commitNext(t *testing.T, h *Runner) {
 	}
 	if err := h.o.Catalog.RecordReceipt(t.Context(), lease, pipeline.Receipt{}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A journal that is not the one that the catalog describes repairs nothing.
+func TestAJournalThatDoesNotOpenRepairsNothing(t *testing.T) {
+	t.Parallel()
+	r, p := folding(t)
+	sealOperations(t, p, 0, 1)
+	other, err := disk.OpenDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := *r.o
+	o.Projects = project.New(project.Options{
+		Store: other, Catalog: o.Catalog, Now: time.Now, Log: o.Log, Observer: progress.Discard{},
+	}, []*config.Project{p.Config})
+	v := &verification{
+		Pipeline: New(o, []*config.Pipeline{{Name: "events", Project: p.Config}}).All()[0], at: &pipeline.Pipeline{ID: "p"},
+	}
+	err = v.repair(t.Context(), &operation.Verification{}, &operation.RepairPlan{Record: true})
+	if err == nil || !strings.Contains(err.Error(), "was blobs changed") {
+		t.Errorf("got %v", err)
+	}
+	if err := o.Projects.Close(); err != nil {
+		t.Error(err)
 	}
 }
