@@ -149,3 +149,28 @@ func TestTheLargestBatchIsReadBack(t *testing.T) {
 		t.Errorf("%d rows of %d, %v", len(got), len(lines), err)
 	}
 }
+
+// A page is decompressed into as many bytes as its header declares, whatever the
+// frame in it declares or holds.
+func TestFramesThatAreLargerThanTheirPage(t *testing.T) {
+	codec, err := compress.GetCodec(compress.Codecs.Zstd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A frame with a small window that declares 32 GiB.
+	huge := binary.LittleEndian.AppendUint64([]byte{0x28, 0xB5, 0x2F, 0xFD, 0xC0, 0}, 32<<30)
+	frames := map[string][]byte{"32 GiB declared": append(huge, 1, 0, 0), "16 MiB of zeros": codec.Encode(nil, make([]byte, 16<<20))}
+	if _, err := compress.Decode(codec, make([]byte, 3), codec.Encode(nil, []byte("abc"))); err != nil {
+		t.Errorf("a frame that fits: %v", err)
+	}
+	for name, frame := range frames {
+		page := make([]byte, 1000)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := compress.Decode(codec, page, frame)
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; err == nil || took > 8<<20 {
+			t.Errorf("%s: %v, %d bytes were allocated", name, err, took)
+		}
+	}
+}
