@@ -60,6 +60,9 @@ func classify(err error) error {
 		if strings.Contains(api.ErrorMessage(), "endpoint doesn't exist") {
 			return sdk.Configuration(err, endpointHint)
 		}
+		if strings.Contains(api.ErrorMessage(), "has expired") {
+			return sdk.Retryable(err, 0) // the next attempt looks the schema up again
+		}
 		return sdk.Permanent(err)
 	case "InvalidInputException":
 		return sdk.Permanent(err)

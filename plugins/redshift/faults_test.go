@@ -289,6 +289,24 @@ func TestAWorkgroupThatIsMissing(t *testing.T) {
 	}
 }
 
+// R12 of the public reports: the state of a statement is kept for a day. The next
+// attempt looks the schema up instead of asking for the statement.
+func TestAStatementThatHasExpired(t *testing.T) {
+	s := newServices(t)
+	s.redshift.Fault(func(operation string, _ []byte) error {
+		if operation == "DescribeStatement" {
+			return &awsserver.Refusal{Status: http.StatusBadRequest, Code: "ValidationException", Message: "Could not retrieve the query result as it has expired after 1 day."}
+		}
+		return nil
+	})
+	w := s.warehouse(t)
+	wantClass(t, w.ensure(t.Context()), protocol.Retryable, "has expired")
+	s.redshift.Fault(nil)
+	if err := w.ensure(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // The schema is created once, in the region of the catalog, and Redshift is not
 // asked again.
 func TestTheSchemaIsCreatedOnce(t *testing.T) {
