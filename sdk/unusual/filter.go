@@ -132,7 +132,7 @@ func (f *Filter) tooLong(row []byte) bool {
 	f.rows = append(append(f.rows[:0], row...), '\n')
 	b, err := f.compress(1)
 	f.rows = f.rows[:0]
-	return err != nil || len(b.Payload) > batch.MaxPayload
+	return err != nil || len(b.Payload) > batch.MaxPayload || b.RowsBytes > batch.MaxRowsBytes
 }
 
 // flush emits the rows that are held.

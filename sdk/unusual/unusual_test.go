@@ -280,6 +280,17 @@ func TestFilterKeepsLimits(t *testing.T) {
 	}
 }
 
+// A row that was as long as rows may be, and is longer when its numbers are strings, is
+// rejected; the row behind it passes.
+func TestARowThatGrowsTooLong(t *testing.T) {
+	const number = "123456789012345678901,"
+	long := `{"w":[` + strings.Repeat(number, batch.MaxRowsBytes/len(number)-10) + `1]}`
+	p := pass(t, NewFilter(Rules{}, false), destinationtest.NewBatch(destinationtest.Row{Line: long, Flags: batch.WideNumber}, destinationtest.Row{Line: `{}`}))
+	if len(p.rejected) != 1 || !strings.HasPrefix(p.rejected[0], "0 row is too long to be changed ") || !slices.Equal(p.lines, []string{"{}"}) {
+		t.Errorf("%d rows were rejected, the others are %q", len(p.rejected), p.lines)
+	}
+}
+
 type passed struct {
 	batches  []*batch.Batch
 	lines    []string
