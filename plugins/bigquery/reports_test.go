@@ -414,3 +414,22 @@ func TestAViewOfSomebodyElse(t *testing.T) {
 		w.expect(t, dataset(config), sdk.People, c.want(), 1)
 	}
 }
+
+// A run of a set whose row of the export log was refused gets it with the next run.
+func TestTheNextRunCompletesTheLog(t *testing.T) {
+	w := startWarehouse(t)
+	config, c := w.config(), people("one", 3)
+	w.Fail(standin.BigQueryPoint{Job: "_log_people", Statement: "^INSERT", At: "before"}, "invalidQuery", "Division by zero")
+	runOne(t, w, config, testRun(sdk.People, 1, 1), c)
+	w.expect(t, dataset(config), sdk.People, c.want(), 0)
+	for number := int64(2); number <= 3; number++ {
+		runOne(t, w, config, testRun(sdk.People, number, number), c)
+		w.expect(t, dataset(config), sdk.People, c.want(), int(number))
+	}
+	for range 2 { // opened again and again
+		if _, err := w.open(t, config).Open(t.Context(), testRun(sdk.People, 4, 4)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.expect(t, dataset(config), sdk.People, c.want(), 3)
+}

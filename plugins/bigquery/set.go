@@ -203,7 +203,7 @@ func (d *destination) commitSet(ctx context.Context, a *attempt, receipt sdk.Rec
 	d.log.Info("run committed", "pipeline", a.run.Pipeline, "run", a.run.Number, "rows", row.exported, "table", a.table,
 		"load_jobs", a.loaded.jobs, "bytes_loaded", a.loaded.bytes)
 	// The run is committed. The next run repeats the steps below if they fail.
-	if err := d.logSet(ctx, row); err != nil {
+	if err := d.logSet(ctx, logStem(row.run), row); err != nil {
 		d.log.Warn("the export log has no row for a run yet; will retry with the next run", "run", a.run.Number, "error", err)
 	}
 	if err := d.dropGenerations(ctx, a); err != nil {
@@ -290,8 +290,8 @@ func (d *destination) setStatus(ctx context.Context, run sdk.Run) (sdk.Status, e
 
 // logSet adds a row to the export log. The id of its job is that of the run, so that
 // it is added once.
-func (d *destination) logSet(ctx context.Context, row logRow) error {
-	_, err := d.run(ctx, logStem(row.run), claimLimit, statement{d.insertLogOnce(), row.parameters(), runLabels(row.run, "log")})
+func (d *destination) logSet(ctx context.Context, stem string, row logRow) error {
+	_, err := d.run(ctx, stem, claimLimit, statement{d.insertLogOnce(), row.parameters(), runLabels(row.run, "log")})
 	return d.classify("add to "+exportLog, err)
 }
 
@@ -309,19 +309,25 @@ func (d *destination) completeLog(ctx context.Context, run sdk.Run, r setRecord,
 	}
 	committed := run
 	committed.Number, committed.Content = r.last.Number, r.last.Content
-	stem, err := d.inScope(ctx, logStem(committed))
+	stem := logStem(committed)
+	scoped, err := d.inScope(ctx, stem)
 	if err != nil {
 		return
 	}
-	_, err = d.job(ctx, jobID(stem, 1))
-	if !isNotFound(err) {
+	id := jobID(scoped, 1)
+	j, err := d.job(ctx, id)
+	switch {
+	case isNotFound(err):
+	case err == nil && isDone(j) && failureOf(id, j) != nil && !failureOf(id, j).mayPass():
+		stem = fmt.Sprintf("%s_f%08d", stem, run.Fence) // the id is used; the statement adds no row twice
+	default:
 		return
 	}
 	rows, parseErr := strconv.ParseUint(view.Labels[labelRows], 10, 64)
 	if parseErr != nil {
 		return
 	}
-	err = d.logSet(ctx, logRow{run: committed, table: shownTable(view), started: view.LastModifiedTime, exported: rows, changed: "{}"})
+	err = d.logSet(ctx, stem, logRow{run: committed, table: shownTable(view), started: view.LastModifiedTime, exported: rows, changed: "{}"})
 	if err != nil {
 		d.log.Warn("the export log has no row for a run yet; will retry with the next run", "run", committed.Number, "error", err)
 	}
