@@ -13,8 +13,8 @@ import (
 // the controls.
 func TestBigQueryDemandsABearer(t *testing.T) {
 	bq := standin.StartBigQuery(t, standin.BigQueryOptions{})
-	c, err := credentials.DetectDefault(&credentials.DetectOptions{
-		CredentialsJSON: []byte(bq.KeyFile()), Scopes: []string{"https://www.googleapis.com/auth/bigquery"},
+	c, err := credentials.NewCredentialsFromJSON(credentials.ServiceAccount, []byte(bq.KeyFile()), &credentials.DetectOptions{
+		Scopes: []string{"https://www.googleapis.com/auth/bigquery"},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -28,7 +28,7 @@ func (h journals) VerifyJournal(ctx context.Context) (*operation.JournalReport, 
 	if err := h.Intake.Verify(ctx, report); err != nil {
 		return nil, err
 	}
-	return report, records{h.Options}.verifyQuarantine(ctx, report)
+	return report, records(h).verifyQuarantine(ctx, report)
 }
 
 // verifyProject adds a project's segments, runs of keys and generations to a

@@ -16,7 +16,7 @@ func (h status) Status(ctx context.Context) (*operation.Status, error) {
 		return nil, err
 	}
 	for _, p := range projects {
-		folded, err := links{h.Options}.identityStatus(ctx, p.ID)
+		folded, err := links(h).identityStatus(ctx, p.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -37,7 +37,7 @@ func (h status) Status(ctx context.Context) (*operation.Status, error) {
 	if err := h.Intake.Describe(ctx, s); err != nil {
 		return nil, err
 	}
-	if s.Quarantine, err = (records{h.Options}).quarantineStatus(); err != nil {
+	if s.Quarantine, err = records(h).quarantineStatus(); err != nil {
 		return nil, err
 	}
 	s.Pipelines, err = h.Runner.View(h.Serving).Pipelines(ctx)

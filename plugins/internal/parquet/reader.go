@@ -169,9 +169,9 @@ func (c *column) read(in *source, n int64) (err error) {
 	total, size := int64(0), 0
 	for total < n && err == nil {
 		var got int64
-		var values int
 		if c.texts != nil {
 			filled := notNull(c.levels[:total])
+			var values int
 			got, values, err = c.texts.ReadBatchInPage(n-total, c.text[filled:], c.levels[total:], nil)
 			for i := filled; i < filled+values; i++ {
 				// The value lies in the memory of its page, which is used again for the next
@@ -183,7 +183,7 @@ func (c *column) read(in *source, n int64) (err error) {
 				}
 			}
 		} else {
-			got, values, err = c.integers.ReadBatchInPage(n-total, c.integer[notNull(c.levels[:total]):], c.levels[total:], nil)
+			got, _, err = c.integers.ReadBatchInPage(n-total, c.integer[notNull(c.levels[:total]):], c.levels[total:], nil)
 		}
 		if got == 0 && err == nil {
 			err = errors.New("a column ends early")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,33 +22,13 @@ import (
 
 const role = "arn:aws:iam::123456789012:role/export"
 
-// clock is a clock that a test sets forward.
-type clock struct {
-	mu    sync.Mutex
-	ahead time.Duration
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return time.Now().Add(c.ahead)
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ahead += d
-}
-
 type account struct {
-	t     *testing.T
-	sts   *STS
-	clock *clock
+	t   *testing.T
+	sts *STS
 }
 
 func newAccount(t *testing.T) *account {
-	c := &clock{}
-	a := &account{t: t, sts: StartSTS(t, c.now), clock: c}
+	a := &account{t: t, sts: StartSTS(t, time.Now)}
 	a.sts.Trust(role, "project-token")
 	return a
 }
@@ -84,7 +63,7 @@ func (a *account) glue(region string) (*Glue, *glue.Client) {
 }
 
 func (a *account) redshift() (*Redshift, *redshiftdata.Client) {
-	r := StartRedshift(a.t, a.sts, "eu-west-1", a.clock.now)
+	r := StartRedshift(a.t, a.sts, "eu-west-1", time.Now)
 	return r, redshiftdata.NewFromConfig(a.good(), func(o *redshiftdata.Options) { o.BaseEndpoint = &r.URL })
 }
 
@@ -449,7 +428,7 @@ func TestStatementsExpireAndAreCancelled(t *testing.T) {
 	}
 	_, err = c.CancelStatement(t.Context(), &redshiftdata.CancelStatementInput{Id: &id})
 	wantRefused(t, err, "ValidationException", "already in ABORTED state")
-	r.statements[id].created = a.clock.now().Add(-25 * time.Hour)
+	r.statements[id].created = time.Now().Add(-25 * time.Hour)
 	_, err = c.DescribeStatement(t.Context(), &redshiftdata.DescribeStatementInput{Id: &id})
 	wantRefused(t, err, "ValidationException", "expired")
 }

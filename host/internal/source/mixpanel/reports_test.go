@@ -224,8 +224,7 @@ func TestPullsOfDaysOnWhichClocksAreSet(t *testing.T) {
 func TestClocksThatDiffer(t *testing.T) {
 	t.Parallel()
 	var ahead time.Duration
-	var w *world
-	w = newWorld(t, func(o *mixpanelserver.Options) {
+	w := newWorld(t, func(o *mixpanelserver.Options) {
 		now := o.Now
 		o.Export = mixpanelserver.Limits{} // it counts by another clock than the budget
 		o.Now = func() time.Time { return now().Add(-ahead) }
