@@ -27,7 +27,9 @@ func (h *Host) serve(ctx context.Context) error {
 	if _, err := answers.MissingSegments(ctx); err != nil {
 		h.log.Error("segments of the journal are missing", "error", err)
 	}
-	if err := h.prepareSome(ctx); err != nil {
+	if err := h.prepareSome(ctx); ctx.Err() != nil {
+		return endOf(ctx) // whatever the call that was cut says
+	} else if err != nil {
 		return err
 	}
 	server, err := api.Listen(h.dir.Path(datadir.SocketFile), api.Routes(version, answers))
@@ -40,11 +42,16 @@ func (h *Host) serve(ctx context.Context) error {
 	defer stop()
 	err = errors.Join(err, h.projects.Seal(closing), server.Close(closing))
 	h.intake.Trim(closing)
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
-		err = errors.Join(cause, err)
-	}
 	h.log.Info("stopped")
-	return err
+	return errors.Join(endOf(ctx), err)
+}
+
+// endOf returns the cause of a context that has ended, unless the host was stopped.
+func endOf(ctx context.Context) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
 }
 
 // serveRooms serves sources, journals and pipelines until ctx is done, or one of them

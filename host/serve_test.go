@@ -42,3 +42,17 @@ func TestAnEmptyConfigurationIsServed(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A host that is stopped while it opens journals, which may take long after a crash,
+// has no error.
+func TestStoppingWhileJournalsAreOpenedIsNoError(t *testing.T) {
+	t.Parallel()
+	s := newFilesSite(t, "")
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	s.open(func(h *Host) {
+		if err := h.Serve(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+}

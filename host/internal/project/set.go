@@ -62,6 +62,9 @@ func (s *Set) OpenSome(ctx context.Context) error {
 			p.sweep(ctx)
 			continue
 		}
+		if ctx.Err() != nil {
+			return err
+		}
 		if datadir.IsTransient(err) {
 			works = true
 		} else {
