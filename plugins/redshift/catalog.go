@@ -243,12 +243,16 @@ func location(s *types.StorageDescriptor) string {
 	return aws.ToString(s.Location)
 }
 
-// keepComments copies the comments of columns, and the storage's own parameters.
+// keepComments copies the comments of columns, and the parameters of the storage and
+// of a SerDe that stays.
 func keepComments(to, from *types.StorageDescriptor) {
 	if from == nil {
 		return
 	}
 	to.Parameters = from.Parameters
+	if s := from.SerdeInfo; s != nil && aws.ToString(s.SerializationLibrary) == aws.ToString(to.SerdeInfo.SerializationLibrary) {
+		to.SerdeInfo.Name, to.SerdeInfo.Parameters = s.Name, s.Parameters
+	}
 	for i := range to.Columns {
 		for _, c := range from.Columns {
 			if aws.ToString(c.Name) == aws.ToString(to.Columns[i].Name) {

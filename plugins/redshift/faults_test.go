@@ -185,6 +185,9 @@ func TestATableIsCorrected(t *testing.T) {
 			map[string]any{"Name": "distinct_id", "Type": "string", "Comment": "the id"},
 			map[string]any{"Name": "properties", "Type": "string"},
 		}
+		if serde, ok := storage["SerdeInfo"].(map[string]any); ok {
+			serde["Parameters"] = map[string]any{"serialization.format": "1"}
+		}
 		delete(in, "TableType")
 	})
 	if err := c.ready(t.Context(), sdk.People, "7/mp_people_data/"); err != nil {
@@ -192,7 +195,7 @@ func TestATableIsCorrected(t *testing.T) {
 	}
 	in, version, archived := s.glue.Table("mp", "mp_people_data")
 	text := fmt.Sprint(in)
-	for _, want := range []string{"Description:profiles", "has_encrypted_data:false", "Comment:the id", "Type:varchar(65535)", "TableType:EXTERNAL_TABLE", "classification:parquet"} {
+	for _, want := range []string{"Description:profiles", "has_encrypted_data:false", "Comment:the id", "serialization.format:1", "Type:varchar(65535)", "TableType:EXTERNAL_TABLE", "classification:parquet"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in %s", want, text)
 		}
