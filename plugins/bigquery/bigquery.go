@@ -224,6 +224,9 @@ func (d *destination) Abort(ctx context.Context, run sdk.Run, _ bool) error {
 	if a.committing || a.table == "" {
 		return nil
 	}
+	if shown, err := d.isShown(ctx, a); shown || err != nil {
+		return err
+	}
 	return d.deleteTable(ctx, a.table)
 }
 

@@ -433,3 +433,38 @@ func TestTheNextRunCompletesTheLog(t *testing.T) {
 	}
 	w.expect(t, dataset(config), sdk.People, c.want(), 3)
 }
+
+// Two copies of a catalog give equal fences to attempts with equal content, which then
+// share a table. Neither's abort takes rows from readers.
+func TestCopiesWithEqualFences(t *testing.T) {
+	w := startWarehouse(t)
+	for _, abortFirst := range []bool{false, true} {
+		config, run, c := w.config(), testRun(sdk.People, 1, 1), people("one", 3)
+		ours, theirs := w.open(t, config), w.open(t, config)
+		receipt, err := ours.export(t.Context(), run, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if abortFirst {
+			if err := ours.Abort(t.Context(), run, false); err != nil {
+				t.Fatal(err)
+			}
+			receipt, err = theirs.export(t.Context(), run, c)
+			if err == nil {
+				err = theirs.Commit(t.Context(), run, receipt)
+			}
+			if protocol.ClassOf(err) != protocol.Retryable {
+				t.Errorf("a set whose table was deleted between: class %v of %v", protocol.ClassOf(err), err)
+			}
+			runOne(t, w, config, testRun(sdk.People, 1, 2), c)
+		} else {
+			if _, err := theirs.export(t.Context(), run, c); err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(ours.Commit(t.Context(), run, receipt), theirs.Abort(t.Context(), run, false)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.expect(t, dataset(config), sdk.People, c.want(), 1)
+	}
+}

@@ -194,7 +194,7 @@ func (d *destination) commitSet(ctx context.Context, a *attempt, receipt sdk.Rec
 	if err != nil {
 		return err
 	}
-	if err := d.keepTable(ctx, a); err != nil {
+	if err := d.keepTable(ctx, a, row.exported); err != nil {
 		return err
 	}
 	if err := d.switchView(ctx, a, row); err != nil {
@@ -212,13 +212,32 @@ func (d *destination) commitSet(ctx context.Context, a *attempt, receipt sdk.Rec
 	return nil
 }
 
-// keepTable removes the expiration of the attempt's table, before readers see it.
-func (d *destination) keepTable(ctx context.Context, a *attempt) error {
+// keepTable removes the expiration of the attempt's table, before readers see it, and
+// compares its rows with those that were sent: a copy of the catalog gives equal fences,
+// and its attempt may have deleted the table after the loads.
+func (d *destination) keepTable(ctx context.Context, a *attempt, rows uint64) error {
 	_, err := d.patch(ctx, a.table, cloud.TableMetadataToUpdate{ExpirationTime: cloud.NeverExpire}, "")
 	if isNotFound(err) {
 		return sdk.Retryable(fmt.Errorf("the table %s was deleted", a.table), 0)
 	}
-	return d.classify("keep table "+a.table, err)
+	if err != nil {
+		return d.classify("keep table "+a.table, err)
+	}
+	t, err := d.getTable(ctx, a.table)
+	if err == nil && (t == nil || t.NumRows != rows) {
+		err = sdk.Retryable(fmt.Errorf("the table %s does not have the %d rows that were sent", a.table, rows), 0)
+	}
+	return err
+}
+
+// isShown reports whether the view of a set shows the attempt's table, which an attempt
+// with an equal fence and equal content may have committed.
+func (d *destination) isShown(ctx context.Context, a *attempt) (bool, error) {
+	if a.run.Mode != sdk.Replace {
+		return false, nil
+	}
+	t, err := d.getTable(ctx, viewName(dataTable(a.run.Stream)))
+	return t != nil && shownTable(t) == a.table, err
 }
 
 // switchView makes the view show the attempt's table, if it still holds the fence.
