@@ -76,7 +76,10 @@ func foreign(t *testing.T, rows int, id string, options ...parquet.WriterPropert
 	}
 	var out bytes.Buffer
 	w := file.NewParquetWriter(&out, node, file.WithWriterProps(parquet.NewWriterProperties(options...)))
-	g := w.AppendRowGroup()
+	g, err := w.AppendRowGroupChecked()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range columns.Of(batch.Identity) {
 		c, err := g.NextColumn()
 		if err != nil {

@@ -138,6 +138,7 @@ func readGroup(in *source, f *file.Reader, g *file.RowGroupReader, step int64, c
 		if err != nil {
 			return in.failed(fmt.Errorf("%w: %w", ErrDamaged, err))
 		}
+		//lint:ignore SA1019 pages are bounded before they are decoded, which no other function lets a caller do
 		chunk := file.NewColumnReader(f.MetaData().Schema.Column(i), &pages{PageReader: made}, memory.DefaultAllocator, f.BufferPool())
 		c := &readers[i]
 		c.levels = make([]int16, step)
