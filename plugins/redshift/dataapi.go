@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -69,7 +70,14 @@ func (w *warehouse) schema(ctx context.Context) error {
 		if _, err := w.run(ctx, w.create()); err != nil {
 			return err
 		}
-		found = w.config.GlueDatabase
+		if found, err = w.found(ctx); err != nil {
+			return err
+		}
+	}
+	if found == "" {
+		// The view shows a user only the schemas that it may use.
+		return sdk.Configuration(errors.New("a schema of this name exists; it is not external, or the database user of the Data API may not use it"),
+			"grant that user USAGE on the schema, set external_schema to a name of its own, or drop the schema in Redshift")
 	}
 	if found != w.config.GlueDatabase {
 		return sdk.Configuration(fmt.Errorf("it exists and shows the database %q, not %q", found, w.config.GlueDatabase),

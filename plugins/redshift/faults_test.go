@@ -310,6 +310,13 @@ func TestAStatementThatHasExpired(t *testing.T) {
 	}
 }
 
+// IF NOT EXISTS accepts a schema of the same name that shows no catalog.
+func TestASchemaThatIsNotExternal(t *testing.T) {
+	s := newServices(t)
+	s.redshift.CreateLocal("mp_json_export")
+	wantClass(t, s.warehouse(t).ensure(t.Context()), protocol.Configuration, "it is not external")
+}
+
 // The schema is created once, in the region of the catalog, and Redshift is not
 // asked again.
 func TestTheSchemaIsCreatedOnce(t *testing.T) {
@@ -325,7 +332,7 @@ func TestTheSchemaIsCreatedOnce(t *testing.T) {
 	if got.Database != "mp" || got.Region != "eu-west-1" || got.Role != "default" || fmt.Sprint(got.Usage) != "[role analysts group bi o'brien]" {
 		t.Errorf("%+v", got)
 	}
-	if n := len(s.redshift.Calls("ExecuteStatement")); n != 5 {
+	if n := len(s.redshift.Calls("ExecuteStatement")); n != 6 {
 		t.Errorf("%d statements", n)
 	}
 	s.config.GlueDatabase = "other"

@@ -31,6 +31,7 @@ type Redshift struct {
 	tokens     map[string]request
 	hang       bool
 	failure    string
+	local      map[string]bool // schemas that are not external
 }
 
 // Schema is an external schema.
@@ -82,7 +83,7 @@ type statement struct {
 // StartRedshift starts the Data API in a region.
 func StartRedshift(t testing.TB, sts *STS, region string, now func() time.Time) *Redshift {
 	t.Helper()
-	s := &Redshift{now: now, schemas: map[string]Schema{}, statements: map[string]*statement{}, tokens: map[string]request{}}
+	s := &Redshift{now: now, schemas: map[string]Schema{}, statements: map[string]*statement{}, tokens: map[string]request{}, local: map[string]bool{}}
 	s.service = service{name: "redshift-data", prefix: "RedshiftData", region: region, sts: sts, operations: map[string]func([]byte) (any, error){
 		"ExecuteStatement":      operation(s.execute),
 		"BatchExecuteStatement": operation(s.batch),
@@ -99,6 +100,13 @@ func (s *Redshift) Schemas() map[string]Schema {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.schemas)
+}
+
+// CreateLocal creates a schema that is not external.
+func (s *Redshift) CreateLocal(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.local[name] = true
 }
 
 // Hang makes new statements run for ever.
@@ -233,7 +241,7 @@ func (s *Redshift) run(text string, parameters []parameter) (rows [][]string, fa
 	}
 	if m := createSchema.FindStringSubmatch(text); m != nil {
 		name := strings.ReplaceAll(m[2], `""`, `"`)
-		if _, exists := s.schemas[name]; exists {
+		if _, exists := s.schemas[name]; exists || s.local[name] {
 			if m[1] == "" {
 				return nil, `ERROR: schema "` + name + `" already exists`
 			}
