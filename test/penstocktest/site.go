@@ -134,6 +134,7 @@ type running struct {
 	command        *exec.Cmd
 	ctx            context.Context
 	stdout, stderr bytes.Buffer
+	memory         func() int64 // ends the watch
 }
 
 func (s *Site) begin(env []string, args ...string) *running {
@@ -148,6 +149,7 @@ func (s *Site) begin(env []string, args ...string) *running {
 	if err := r.command.Start(); err != nil {
 		s.t.Fatalf("run penstock: %v", err)
 	}
+	r.memory = watchMemory(r.command.Process.Pid)
 	return r
 }
 
@@ -156,9 +158,7 @@ func (r *running) end() Result {
 	r.t.Helper()
 	err := r.command.Wait()
 	result := Result{Out: r.stdout.String(), Err: r.stderr.String()}
-	if usage, ok := r.command.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		result.Memory = usage.Maxrss << 10 // Linux counts KiB
-	}
+	result.Memory = r.memory()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		status := exit.Sys().(syscall.WaitStatus)
