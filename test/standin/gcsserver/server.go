@@ -166,7 +166,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) *failure {
 	return unknown(r)
 }
 
-// target splits the path behind the bucket: "", "o", "o/NAME" or "o/NAME/ACTION".
+// target splits the path after the bucket: "", "o", "o/NAME" or "o/NAME/ACTION".
 func target(rest string) (name, action string, ok bool) {
 	if rest == "" || rest == "o" {
 		return "", "", true

@@ -217,14 +217,6 @@ func (b *Budget) blockedUntil(now time.Time) time.Time {
 	return b.window.blocked
 }
 
-// Left returns how many queries of the last hour's limit are not used.
-func (b *Budget) Left(now time.Time) int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.window.correct(now)
-	return b.window.left(now)
-}
-
 // simulate returns a copy of the window.
 func (b *Budget) simulate(now time.Time) *window {
 	b.mu.Lock()

@@ -1,7 +1,7 @@
 // Package mixpanel pulls events and profiles out of a Mixpanel project: events by
 // the raw export API, profiles by the profile query API.
 //
-// It knows neither the journal nor the catalog. A Source decides which days are
+// It writes to neither the journal nor the catalog. A Source decides which days are
 // pulled next, downloads them, and hands each download to its caller as an
 // ingest.Source; the caller makes its rows durable together with the cursors that
 // come with the last piece.

@@ -171,7 +171,8 @@ func (s *Source) begin(q Query) *flight {
 	return f
 }
 
-// join adds a flight for days that another flight has claimed.
+// join adds a flight for days that another flight has claimed: the second query of a
+// trial.
 func (s *Source) join(f *flight) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

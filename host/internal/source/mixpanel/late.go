@@ -23,8 +23,8 @@ import (
 // lookback is compared with the selector's answer for the same day. Until a trial has
 // succeeded, and after one that has not, days are pulled whole.
 const (
-	// lateMargin is by how much the selector goes back behind the last pull: Mixpanel
-	// needs about 45 minutes until everything that arrived is exported.
+	// lateMargin is how long before the last pull the selector begins: Mixpanel needs
+	// about 45 minutes until everything that arrived is exported.
 	lateMargin = 2 * time.Hour
 	trialEvery = 7 * 24 * time.Hour
 	// trialSpan is the part of a day, at its end, that a trial asks for.
@@ -54,7 +54,8 @@ func (t trial) trusted() bool { return t.At != 0 && t.Reason == "" }
 // due reports whether the selector is to be tried.
 func (t trial) due(now time.Time) bool { return now.Sub(time.UnixMilli(t.At)) >= trialEvery }
 
-// judge compares the counts of a whole day with those of the selector.
+// judge returns the result of a trial at an instant: it compares the counts of the
+// whole day with those of the selector's answer.
 func judge(whole, found lateCount, at time.Time) trial {
 	t := trial{At: at.UnixMilli(), Whole: whole.late, Found: found.late}
 	switch {
@@ -72,11 +73,14 @@ func judge(whole, found lateCount, at time.Time) trial {
 
 // lateCount counts events by the time at which they were processed.
 type lateCount struct {
-	since                int64
-	early, late, without int64
+	since   int64 // unix milliseconds
+	early   int64 // processed before since
+	late    int64 // processed at since or later
+	without int64 // that do not say when
 }
 
-// add counts a line.
+// add counts a line of an export. A line that is not JSON counts as an event that does
+// not say when it was processed; one without an event, such as an error, is skipped.
 func (c *lateCount) add(line []byte) {
 	var e struct {
 		Event      json.RawMessage `json:"event"`
@@ -103,13 +107,15 @@ func (s *Source) tries(q Query) bool {
 	return q.Why == Again && q.Since == 0 && q.From == q.To && s.schedule.leaves(q.From, s.schedule.today(now)) && s.schedule.trial.due(now)
 }
 
-// trialSince is from when on a trial counts the events of a day.
+// trialSince returns the instant, in unix milliseconds, that the selector of a trial for
+// a day begins with.
 func (s *Source) trialSince(d journal.Day) int64 {
 	return s.schedule.begins(d + 1).Add(-trialSpan).UnixMilli()
 }
 
-// try asks the selector for a day whose events were counted, and keeps the result. A
-// query that fails has no result: another day is tried.
+// try asks for the events of a day a second time, with the selector, and keeps the result
+// of the comparison with the whole day. A query that fails has no result: another day is
+// tried.
 func (s *Source) try(ctx context.Context, f *flight, whole lateCount, store Store) error {
 	trying := &flight{query: Query{From: f.query.From, To: f.query.To, Why: Again, Since: whole.since}}
 	s.join(trying)
@@ -127,8 +133,8 @@ func (s *Source) try(ctx context.Context, f *flight, whole lateCount, store Stor
 	return err
 }
 
-// refuses reports whether an error means that the server does not take the selector,
-// and notes it: it is tried again after a while.
+// refuses reports whether an error means that the server does not take the selector. It
+// notes that as the result of a trial, so that days are pulled whole until the next one.
 func (s *Source) refuses(q Query, err error) bool {
 	if q.Since == 0 || KindOf(err) != BadRequest {
 		return false

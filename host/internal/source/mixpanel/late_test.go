@@ -175,7 +175,7 @@ func TestASelectorThatIsRefusedLater(t *testing.T) {
 	}
 }
 
-// The selector goes back behind the server's clock, not this machine's.
+// The selector begins before the last pull by the server's clock, not by this machine's.
 func TestLateEventsByTheClockOfTheServer(t *testing.T) {
 	t.Parallel()
 	w := newLate(t)

@@ -54,7 +54,6 @@ type dayState struct {
 	Pulled int64 `json:"pulled"`         // when the query was sent, in unix milliseconds
 	Bytes  int64 `json:"bytes"`          // of the lines of the last whole pull; of a query for several days, its share
 	Millis int64 `json:"millis"`         // how long downloading and storing took; likewise
-	Days   int   `json:"days,omitempty"` // of the query
 	Seen   int64 `json:"seen,omitempty"` // when the answer of the last query began, by the server's clock; 0: unknown
 }
 
@@ -84,8 +83,8 @@ func (s *schedule) clone() *schedule {
 	return &c
 }
 
-// claim adds to the number of queries that are under way for the days of q. Such
-// days are not due.
+// claim adds n to the number of queries that are under way for each day of q. Days
+// with such queries are not due.
 func (s *schedule) claim(q Query, n int) {
 	for d := q.From; d <= q.To; d++ {
 		if s.claimed[d] += n; s.claimed[d] == 0 {
@@ -292,8 +291,8 @@ type Forecast struct {
 // maxForecast bounds the queries that a forecast looks at.
 const maxForecast = 20_000
 
-// forecast carries out the schedule in its mind, with the budget and the pace that
-// are known.
+// forecast simulates the schedule from now on, with the budget and the pace that are
+// known, until no day is missing. budget is a copy, whose queries it takes.
 func (s *schedule) forecast(now time.Time, budget *window) Forecast {
 	f := Forecast{Days: s.missing(now)}
 	plan, at, pace := s.clone(), now, s.pace()

@@ -84,7 +84,7 @@ func TestHalfAYearIsCaughtUpAsPromised(t *testing.T) {
 		if promise.Days != 179 || len(queries) > tt.most {
 			t.Errorf("%s: %d days were missing, %d queries", tt.name, promise.Days, len(queries))
 		}
-		// The backlog comes latest first, behind everything that is recent.
+		// The backlog comes latest first, after everything that is recent.
 		seen := false
 		last := journal.Day(1 << 30)
 		for _, q := range queries {
@@ -278,7 +278,7 @@ func TestTheBudgetAfterRefusals(t *testing.T) {
 	if err := os.WriteFile(o.Path, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if b, err = OpenBudget(o); err != nil || b.Left(c.now()) != 60 {
+	if b, err = OpenBudget(o); err != nil || b.simulate(c.now()).left(c.now()) != 60 {
 		t.Errorf("%v", err)
 	}
 }

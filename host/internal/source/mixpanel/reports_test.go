@@ -71,7 +71,7 @@ func TestPagesOfProfilesAreOneQuery(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if left := w.source.o.Profiles.Left(w.clock.now()); left != 58 || w.clock.waited > time.Minute {
+	if left := w.source.o.Profiles.simulate(w.clock.now()).left(w.clock.now()); left != 58 || w.clock.waited > time.Minute {
 		t.Errorf("%d queries are left, waited %s", left, w.clock.waited)
 	}
 }

@@ -306,7 +306,7 @@ func (s *Source) moves(d *Download) []journal.CursorMove {
 	if s.ended.After(began) {
 		began = s.ended
 	}
-	state := dayState{Pulled: d.Asked.UnixMilli(), Bytes: d.Bytes / days, Millis: s.o.Now().Sub(began).Milliseconds() / days, Days: d.Days()}
+	state := dayState{Pulled: d.Asked.UnixMilli(), Bytes: d.Bytes / days, Millis: s.o.Now().Sub(began).Milliseconds() / days}
 	if !d.seen.IsZero() {
 		state.Seen = d.seen.UnixMilli()
 	}
@@ -314,7 +314,7 @@ func (s *Source) moves(d *Download) []journal.CursorMove {
 	for day := d.From; day <= d.To; day++ {
 		next, known := state, s.schedule.days[day]
 		if d.Since != 0 { // sizes are those of whole days
-			next.Bytes, next.Millis, next.Days = known.Bytes, known.Millis, known.Days
+			next.Bytes, next.Millis = known.Bytes, known.Millis
 		}
 		if known.Pulled > state.Pulled {
 			next = known

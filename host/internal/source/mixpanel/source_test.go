@@ -104,7 +104,7 @@ func TestEndsOfStreams(t *testing.T) {
 		{"the marker in the middle", good + "terminated early\n" + good, "text/plain", "gave up"},
 		{"an event that speaks of the marker", strings.Replace(good, `"a"`, `"terminated early"`, 1), "text/plain", ""},
 		{"an error as JSON", `{"error":"internal"}` + "\n", "text/plain", "ends with an error"},
-		{"an error behind events", good + `{"error":"internal"}` + "\n", "text/plain", "ends with an error"},
+		{"an error after events", good + `{"error":"internal"}` + "\n", "text/plain", "ends with an error"},
 		{"an error that begins with its request", `{"request": "/api/2.0/export", "error": "internal"}` + "\n", "text/plain", "ends with an error"},
 		{"an event that speaks of an error", `{"event":"a","properties":{"time":1780963200000,"error":"e"},"error":null}` + "\n", "text/plain", ""},
 		{"a page as text", "<html>\n<body>busy</body>\n</html>\n", "text/plain", "HTML"},

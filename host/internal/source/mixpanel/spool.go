@@ -32,7 +32,6 @@ type Download struct {
 	Query
 	Asked time.Time // when the query was sent
 	Bytes int64     // of its lines; of one that an earlier process left, 0 until all pieces were read
-	Lines int64
 	began time.Time // when this process began with it
 	seen  time.Time // when its answer began, by the server's clock; zero: unknown
 	trial *trial    // that it is the result of; nil: of none
@@ -155,7 +154,7 @@ func copyLines(w io.Writer, d *Download, stream io.Reader, progress func(int64),
 			if err := end.add(buffer[:n]); err != nil {
 				return err
 			}
-			d.Bytes, d.Lines = end.bytes, end.lines
+			d.Bytes = end.bytes
 			if progress != nil {
 				progress(end.bytes)
 			}
