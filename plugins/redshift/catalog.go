@@ -331,7 +331,7 @@ func (c *catalog) partition(date string, dirs map[string]string) types.Partition
 }
 
 // compareDays corrects registered partitions that have another location or other
-// columns. It returns the dates whose partitions do not exist: another user has
+// columns; parameters and comments stay. It returns the dates whose partitions do not exist: another user has
 // dropped them since.
 func (c *catalog) compareDays(ctx context.Context, dates []string, dirs map[string]string) (gone []string, err error) {
 	get := &glue.BatchGetPartitionInput{DatabaseName: &c.database, TableName: aws.String(tables[sdk.Events])}
@@ -357,6 +357,7 @@ func (c *catalog) compareDays(ctx context.Context, dates []string, dirs map[stri
 		}
 		in := c.partition(p.Values[0], dirs)
 		in.Parameters = p.Parameters
+		keepComments(in.StorageDescriptor, p.StorageDescriptor)
 		update.Entries = append(update.Entries, types.BatchUpdatePartitionRequestEntry{PartitionValueList: p.Values, PartitionInput: &in})
 	}
 	if len(update.Entries) == 0 {

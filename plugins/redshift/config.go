@@ -136,3 +136,5 @@ func isEndpoint(text string) bool {
 
 func (c config) glueRegion() string     { return cmp.Or(c.GlueRegion, c.Region) }
 func (c config) redshiftRegion() string { return cmp.Or(c.RedshiftRegion, c.Region) }
+func (c config) glueRole() string       { return cmp.Or(c.GlueRoleARN, c.RoleARN) }
+func (c config) redshiftRole() string   { return cmp.Or(c.RedshiftRoleARN, c.RoleARN) }

@@ -51,12 +51,39 @@ func (w *warehouse) ensure(ctx context.Context) error {
 		return nil
 	}
 	if err := w.schema(ctx); err != nil {
-		return fmt.Errorf("external schema %s: %w", w.config.ExternalSchema, err)
+		return w.schemaError(err)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.ready = true
 	return nil
+}
+
+// check looks the external schema up. A schema that Open is going to create may be
+// missing.
+func (w *warehouse) check(ctx context.Context) error {
+	found, err := w.found(ctx)
+	if err == nil && found != "" {
+		err = w.showsCatalog(found)
+	}
+	return w.schemaError(err)
+}
+
+// schemaError names the external schema in an error; nil stays nil.
+func (w *warehouse) schemaError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("external schema %s: %w", w.config.ExternalSchema, err)
+}
+
+// showsCatalog refuses a schema that shows another database of Glue.
+func (w *warehouse) showsCatalog(found string) error {
+	if found == w.config.GlueDatabase {
+		return nil
+	}
+	return sdk.Configuration(fmt.Errorf("it exists and shows the database %q, not %q", found, w.config.GlueDatabase),
+		"set external_schema to a name of its own, or drop the schema in Redshift")
 }
 
 func (w *warehouse) schema(ctx context.Context) error {
@@ -79,9 +106,8 @@ func (w *warehouse) schema(ctx context.Context) error {
 		return sdk.Configuration(errors.New("a schema of this name exists; it is not external, or the database user of the Data API may not use it"),
 			"grant that user USAGE on the schema, set external_schema to a name of its own, or drop the schema in Redshift")
 	}
-	if found != w.config.GlueDatabase {
-		return sdk.Configuration(fmt.Errorf("it exists and shows the database %q, not %q", found, w.config.GlueDatabase),
-			"set external_schema to a name of its own, or drop the schema in Redshift")
+	if err := w.showsCatalog(found); err != nil {
+		return err
 	}
 	for _, grantee := range w.config.GrantUsageTo {
 		if _, err := w.run(ctx, grantTo(w.config.ExternalSchema, grantee)); err != nil {

@@ -55,6 +55,9 @@ func classify(err error) error {
 		// attempt, or refused by it with a hint.
 		return sdk.Retryable(err, 0)
 	case "ResourceNotFoundException":
+		if strings.HasPrefix(api.ErrorMessage(), "Query ") {
+			return sdk.Retryable(err, 0) // a statement or its result is gone: the next attempt starts another one
+		}
 		return sdk.Configuration(err, endpointHint)
 	case "ValidationException":
 		if strings.Contains(api.ErrorMessage(), "endpoint doesn't exist") {
@@ -84,10 +87,21 @@ func accessHint(message string) string {
 	resource, permissions := `'{"Database":{"Name":"DATABASE"}}'`, "CREATE_TABLE ALTER DESCRIBE"
 	if strings.Contains(message, "on Catalog") {
 		resource, permissions = `'{"Catalog":{}}'`, "CREATE_DATABASE"
-	} else if strings.Contains(message, " on mp_") {
+	} else if namesTable(message) {
 		resource, permissions = `'{"Table":{"DatabaseName":"DATABASE","TableWildcard":{}}}'`, "ALTER DESCRIBE INSERT DELETE"
 	}
 	return "Lake Formation governs this catalog, and the IAM policy alone is not enough: an administrator of the data lake runs " +
 		"aws lakeformation grant-permissions --principal DataLakePrincipalIdentifier=ROLE --permissions " + permissions + " --resource " + resource +
 		"; for tables also DATA_LOCATION_ACCESS on the bucket's path"
+}
+
+// namesTable reports whether a message of Lake Formation is about a table of ours,
+// as in "Required Describe on mp_people_data". A database may be called mp_export.
+func namesTable(message string) bool {
+	for _, name := range tables {
+		if strings.HasSuffix(message, " on "+name) {
+			return true
+		}
+	}
+	return false
 }

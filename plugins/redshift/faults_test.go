@@ -11,6 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/glue"
+	"github.com/aws/aws-sdk-go-v2/service/glue/types"
+
 	"github.com/penstock-io/penstock/plugins/internal/s3bucket"
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/sdk/protocol"
@@ -139,6 +143,41 @@ func TestEntriesThatFail(t *testing.T) {
 	}
 }
 
+// The comments and parameters that users have set in a partition survive a correction.
+func TestAPartitionIsCorrected(t *testing.T) {
+	s := newServices(t)
+	c := s.catalog(t)
+	if err := c.ready(t.Context(), sdk.Events, eventsDir); err != nil {
+		t.Fatal(err)
+	}
+	const date = "2025-06-01"
+	in := c.partition(date, map[string]string{date: "elsewhere/"})
+	in.Parameters = map[string]string{"checked_by": "bi"}
+	in.StorageDescriptor.Columns[0].Comment = aws.String("the device")
+	_, err := c.client.BatchCreatePartition(t.Context(), &glue.BatchCreatePartitionInput{
+		DatabaseName: aws.String("mp"), TableName: aws.String("mp_master_event"), PartitionInputList: []types.PartitionInput{in},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.addDays(t.Context(), days(1)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.client.BatchGetPartition(t.Context(), &glue.BatchGetPartitionInput{
+		DatabaseName: aws.String("mp"), TableName: aws.String("mp_master_event"), PartitionsToGet: []types.PartitionValueList{{Values: []string{date}}},
+	})
+	if err != nil || len(got.Partitions) != 1 {
+		t.Fatalf("%v, %d partitions", err, len(got.Partitions))
+	}
+	p := got.Partitions[0]
+	if at := aws.ToString(p.StorageDescriptor.Location); at != "s3://lake/"+days(1)[date] {
+		t.Errorf("it shows %s", at)
+	}
+	if p.Parameters["checked_by"] != "bi" || aws.ToString(p.StorageDescriptor.Columns[0].Comment) != "the device" {
+		t.Errorf("parameters %v, comment %q", p.Parameters, aws.ToString(p.StorageDescriptor.Columns[0].Comment))
+	}
+}
+
 // An entry that fails each time fails the run.
 func TestAnEntryThatFailsEachTime(t *testing.T) {
 	s := newServices(t)
@@ -239,6 +278,7 @@ func TestLakeFormation(t *testing.T) {
 	for _, tt := range []struct{ operation, text, want string }{
 		{"CreateDatabase", "Required Create Database on Catalog", "--permissions CREATE_DATABASE --resource '{\"Catalog\":{}}'"},
 		{"CreateTable", "Required Create Table on mp", "--permissions CREATE_TABLE ALTER DESCRIBE"},
+		{"CreateTable", "Required Create Table on mp_export", "--permissions CREATE_TABLE ALTER DESCRIBE"},
 		{"GetTable", "Required Describe on mp_master_event", "\"TableWildcard\""},
 	} {
 		s := newServices(t)
@@ -250,6 +290,28 @@ func TestLakeFormation(t *testing.T) {
 		}
 		wantClass(t, err, protocol.Configuration, "Insufficient Lake Formation permission")
 	}
+}
+
+// A check asks and creates nothing. It accepts a database and a schema that the first
+// run creates, and reports those that the first run would refuse.
+func TestCheck(t *testing.T) {
+	s := newServices(t)
+	s.config.GrantUsageTo = []string{"role analysts"}
+	if err := errors.Join(s.catalog(t).check(t.Context()), s.warehouse(t).check(t.Context())); err != nil {
+		t.Error(err)
+	}
+	if n := len(s.glue.Calls("CreateDatabase", "CreateTable")); n != 0 {
+		t.Errorf("%d calls that create", n)
+	}
+	if got := s.redshift.Schemas(); len(got) != 0 {
+		t.Errorf("it created %v", got)
+	}
+	if err := s.warehouse(t).ensure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.config.CreateDatabase, s.config.GlueDatabase = false, "other"
+	wantClass(t, s.catalog(t).check(t.Context()), protocol.Configuration, `no database "other"`)
+	wantClass(t, s.warehouse(t).check(t.Context()), protocol.Configuration, `external schema mp_json_export: it exists and shows the database "mp", not "other"`)
 }
 
 func TestADatabaseThatIsMissing(t *testing.T) {
@@ -304,6 +366,13 @@ func TestAStatementThatHasExpired(t *testing.T) {
 	})
 	w := s.warehouse(t)
 	wantClass(t, w.ensure(t.Context()), protocol.Retryable, "has expired")
+	s.redshift.Fault(func(operation string, _ []byte) error {
+		if operation == "DescribeStatement" {
+			return &awsserver.Refusal{Status: http.StatusNotFound, Code: "ResourceNotFoundException", Message: "Query does not exist."}
+		}
+		return nil
+	})
+	wantClass(t, w.ensure(t.Context()), protocol.Retryable, "does not exist")
 	s.redshift.Fault(nil)
 	if err := w.ensure(t.Context()); err != nil {
 		t.Error(err)

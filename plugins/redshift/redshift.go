@@ -110,11 +110,7 @@ func formatOf(c config) (lake.Format, error) {
 }
 
 func newCatalog(ctx context.Context, c config, project sdk.Project) (*catalog, error) {
-	role := c.GlueRoleARN
-	if role == "" {
-		role = c.RoleARN
-	}
-	conf, err := c.AWS(ctx, c.glueRegion(), role, project)
+	conf, err := c.AWS(ctx, c.glueRegion(), c.glueRole(), project)
 	if err != nil {
 		return nil, err
 	}
@@ -125,11 +121,7 @@ func newCatalog(ctx context.Context, c config, project sdk.Project) (*catalog, e
 }
 
 func newWarehouse(ctx context.Context, c config, project sdk.Project) (*warehouse, error) {
-	role := c.RedshiftRoleARN
-	if role == "" {
-		role = c.RoleARN
-	}
-	conf, err := c.AWS(ctx, c.redshiftRegion(), role, project)
+	conf, err := c.AWS(ctx, c.redshiftRegion(), c.redshiftRole(), project)
 	if err != nil {
 		return nil, err
 	}
@@ -195,9 +187,6 @@ func (d *destination) Check(ctx context.Context) []sdk.CheckResult {
 		results = append(results, r)
 	}
 	try("read Glue's catalog", func() error { return d.catalog.check(ctx) })
-	try("query Redshift", func() error {
-		_, err := d.warehouse.found(ctx)
-		return err
-	})
+	try("query Redshift", func() error { return d.warehouse.check(ctx) })
 	return results
 }
