@@ -22,7 +22,7 @@ func TestConversionsKeepEverything(t *testing.T) {
 	repair := run
 	repair.Repair = &Repair{Remove: []string{"a", "b"}, Deep: true, Partitions: 3, Totals: true, Record: true, OpenRun: 4}
 	receipt := Receipt{Partitions: []PartitionReceipt{
-		{Index: 0, Rows: 1, Rejected: 2, RowsBytes: 3, RowsCRC32: 4, StoredBytes: 5, Objects: []string{"a", "b"}}, {Index: 1},
+		{Index: 0, Rows: 1, Rejected: 2, RowsBytes: 3, RowsCRC32: 4, StoredBytes: 5, Objects: []string{"a", "b"}, Changed: map[string]uint64{"r": 6}}, {Index: 1},
 	}}
 	status := Status{State: Committed, Receipt: &receipt, Last: LastRun{3, "c3"}, Content: "c2", Fence: 4}
 	item := InventoryItem{

@@ -3157,7 +3157,7 @@ type PartitionReceipt struct {
 	// depend on them. A receipt has at most 10,000 over all partitions.
 	Objects []string `protobuf:"bytes,7,rep,name=objects,proto3" json:"objects,omitempty"`
 	// Of the rows at the destination, those that were changed to fit it, by reason:
-	// "equal keys", "number as string". A row may count under several reasons.
+	// "equal keys", "surrogate without partner". A row may count under several reasons.
 	Changed       map[string]uint64 `protobuf:"bytes,8,rep,name=changed,proto3" json:"changed,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
