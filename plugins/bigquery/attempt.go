@@ -321,12 +321,13 @@ func (a *attempt) loadWhole(s *service, l *loading, held bool) {
 	a.loaded.bytes += uint64(l.part.size)
 }
 
-// refusedRow makes the error of a row that BigQuery refuses one to retry, unless the
-// attempt has looked at every row: the next one does.
+// refusedRow makes the error of a row that BigQuery refuses retryable: the next attempt
+// decodes every batch. It returns other errors, and that of an attempt which has decoded
+// every batch, as they are.
 func (a *attempt) refusedRow(err error) error {
 	var f *jobFailure
 	if errors.As(err, &f) && f.reason == "invalid" && !a.all {
-		return sdk.Retryable(fmt.Errorf("a row has no flag that BigQuery refuses; the next attempt looks at every row: %w", f), 0)
+		return sdk.Retryable(fmt.Errorf("BigQuery refused a row of a batch without flags; the next attempt decodes every batch: %w", f), 0)
 	}
 	return err
 }

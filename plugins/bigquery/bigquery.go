@@ -277,24 +277,18 @@ func decodeReceipt(text string, run int64) *sdk.Receipt {
 }
 
 // totals sums up a receipt for the export log.
-func totals(run sdk.Run, table string, started time.Time, r sdk.Receipt) (logRow, error) {
-	row := logRow{run: run, table: table, started: started}
-	changed := make(map[string]uint64)
+func totals(run sdk.Run, table string, started time.Time, r sdk.Receipt) logRow {
+	row := logRow{run: run, table: table, started: started, changed: make(map[string]uint64)}
 	for _, p := range r.Partitions {
 		row.exported += p.Rows
 		row.rejected += p.Rejected
 		for reason, rows := range p.Changed {
-			changed[reason] += rows
+			row.changed[reason] += rows
 		}
 		if p.Date != "" && (row.from == "" || p.Date < row.from) {
 			row.from = p.Date
 		}
 		row.to = max(row.to, p.Date)
 	}
-	data, err := json.Marshal(changed)
-	if err != nil {
-		return row, fmt.Errorf("encode the counts of changed rows: %w", err)
-	}
-	row.changed = string(data)
-	return row, nil
+	return row
 }

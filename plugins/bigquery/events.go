@@ -17,14 +17,12 @@ func commitStem(run sdk.Run) string { return "commit_" + attemptName(run) }
 // commitEvents moves the staged rows into the table of events, together with the
 // record of the run.
 func (d *destination) commitEvents(ctx context.Context, a *attempt, receipt sdk.Receipt) error {
-	row, err := totals(a.run, eventsTable, a.started, receipt)
+	text, err := encodeReceipt(a.run.Number, receipt)
 	if err != nil {
 		return err
 	}
-	if row.receiptOf, err = encodeReceipt(a.run.Number, receipt); err != nil {
-		return err
-	}
-	row.stagedIn = a.table
+	row := totals(a.run, eventsTable, a.started, receipt)
+	row.receipt, row.stagedIn = text, a.table
 	j, err := d.run(ctx, commitStem(a.run), scriptLimit, d.commitStatement(row))
 	if err != nil {
 		if err := d.settled(ctx, a.run, d.classify("commit", err)); err != nil {

@@ -111,11 +111,12 @@ func (d *destination) export(ctx context.Context, run sdk.Run, c content) (sdk.R
 		return receipt, err
 	}
 	for i, date := range slices.Sorted(maps.Keys(c)) {
-		p, err := d.Write(ctx, run, sdk.Partition{Index: i, Date: date}, readerOf(c[date], func(uint64, string, []byte) error { return nil }))
+		rejected := uint64(0)
+		p, err := d.Write(ctx, run, sdk.Partition{Index: i, Date: date}, readerOf(c[date], func(uint64, string, []byte) error { rejected++; return nil }))
 		if err != nil {
 			return receipt, err
 		}
-		p.Index, p.Date = i, date
+		p.Index, p.Date, p.Rejected = i, date, rejected
 		receipt.Partitions = append(receipt.Partitions, p)
 	}
 	return receipt, d.Prepare(ctx, run, receipt)

@@ -2,6 +2,7 @@ package bigquery
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -252,23 +253,26 @@ func runLabels(run sdk.Run, purpose string) map[string]string {
 
 // logRow are the values of a row of the export log.
 type logRow struct {
-	run       sdk.Run
-	table     string
-	from, to  string
-	started   time.Time
-	exported  uint64
-	rejected  uint64
-	changed   string // JSON object
-	stagedIn  string // staging table; empty: there are no rows
-	receiptOf string // receipt as JSON
+	run      sdk.Run
+	table    string
+	from, to string // the first and the last day of events; empty: the run has none
+	started  time.Time
+	exported uint64
+	rejected uint64
+	changed  map[string]uint64 // rows by reason; not nil
+
+	// Of a run of events: the staging table, empty if there are no rows, and the
+	// receipt as JSON.
+	stagedIn, receipt string
 }
 
 // parameters returns the parameters of insertLog.
 func (r logRow) parameters() []cloud.QueryParameter {
+	changed, _ := json.Marshal(r.changed) // a map of counts has a JSON text
 	return []cloud.QueryParameter{
 		parameter("export_id", exportID(r.run)), parameter("pipeline", r.run.Pipeline), parameter("data_source", r.run.Stream.String()),
 		parameter("table_name", r.table), parameter("from_date", r.from), parameter("to_date", r.to), parameter("started_at", r.started),
-		parameter("row_total", int64(r.exported)), parameter("rejected", int64(r.rejected)), parameter("changed", r.changed), parameter("content", r.run.Content),
+		parameter("row_total", int64(r.exported)), parameter("rejected", int64(r.rejected)), parameter("changed", string(changed)), parameter("content", r.run.Content),
 	}
 }
 
@@ -310,5 +314,5 @@ func (s *service) commitStatement(r logRow) statement {
 	}
 	lines = append(lines, s.insertLog(), "COMMIT TRANSACTION;")
 	return statement{strings.Join(lines, "\n"), append(r.parameters(),
-		parameter("run", r.run.Number), parameter("receipt", r.receiptOf), parameter("pipeline_id", r.run.PipelineID), parameter("fence", r.run.Fence)), runLabels(r.run, "commit")}
+		parameter("run", r.run.Number), parameter("receipt", r.receipt), parameter("pipeline_id", r.run.PipelineID), parameter("fence", r.run.Fence)), runLabels(r.run, "commit")}
 }

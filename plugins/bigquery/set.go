@@ -8,11 +8,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	cloud "cloud.google.com/go/bigquery"
 	"google.golang.org/api/iterator"
 
 	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/unusual"
 )
 
 // The labels of a replaced set's view. They are its record: the query and they
@@ -25,7 +27,13 @@ const (
 	labelHolder     = "penstock_holder"  // content of the run that holds the fence
 	labelRun        = "penstock_run"     // last committed run
 	labelContent    = "penstock_content" // of the last committed run
-	labelRows       = "penstock_rows"    // of the last committed run
+	// Of the last committed run, for its row of the export log. started is in
+	// milliseconds since 1970; labelChanged begins the labels of rows that were
+	// changed, by reason.
+	labelStarted  = "penstock_started"
+	labelRows     = "penstock_rows"
+	labelRejected = "penstock_rejected"
+	labelChanged  = "penstock_changed_"
 	// labelFormer begins the label of a pipeline whose set was adopted, with its last
 	// run and content.
 	labelFormer = "penstock_former_"
@@ -66,12 +74,15 @@ func parseRecord(labels map[string]string) setRecord {
 	return r
 }
 
-// lastOf returns the last run of a pipeline.
-func (r setRecord) lastOf(id string) sdk.LastRun {
-	if id == r.pipelineID {
+// isOf reports whether the run's pipeline holds the set.
+func (r setRecord) isOf(run sdk.Run) bool { return r.pipelineID == label(run.PipelineID) }
+
+// lastOf returns the last committed run of the run's pipeline.
+func (r setRecord) lastOf(run sdk.Run) sdk.LastRun {
+	if r.isOf(run) {
 		return r.last
 	}
-	return r.former[id]
+	return r.former[label(run.PipelineID)]
 }
 
 // admit returns the error of a run that must not claim the set.
@@ -79,7 +90,7 @@ func (r setRecord) admit(view string, run sdk.Run) error {
 	switch {
 	case r.projectID != 0 && r.projectID != run.ProjectID:
 		return sdk.Configuration(fmt.Errorf("the dataset holds the data of project %d", r.projectID), "give each project a dataset of its own")
-	case r.pipelineID == "" || r.pipelineID == run.PipelineID:
+	case r.pipelineID == "" || r.isOf(run):
 		if r.fence > run.Fence {
 			return fenced(r.fence, run.Fence)
 		}
@@ -93,13 +104,13 @@ func (r setRecord) admit(view string, run sdk.Run) error {
 
 // claimLabels are the changes of the labels with which a run claims the set.
 func (r setRecord) claimLabels(run sdk.Run) map[string]string {
-	last := r.lastOf(run.PipelineID)
+	last := r.lastOf(run)
 	labels := map[string]string{
 		labelProject: strconv.FormatInt(run.ProjectID, 10), labelPipeline: label(run.Pipeline), labelPipelineID: label(run.PipelineID),
 		labelFence: strconv.FormatInt(run.Fence, 10), labelHolder: label(run.Content),
 		labelRun: strconv.FormatInt(last.Number, 10), labelContent: label(last.Content),
 	}
-	if r.pipelineID != "" && r.pipelineID != run.PipelineID {
+	if r.pipelineID != "" && !r.isOf(run) {
 		labels[labelFormer+label(r.pipelineID)] = label(fmt.Sprintf("%d-%s", r.last.Number, r.last.Content))
 	}
 	return labels
@@ -125,7 +136,7 @@ func (d *destination) openSet(ctx context.Context, run sdk.Run) (sdk.LastRun, er
 		if err != nil {
 			return sdk.LastRun{}, err
 		}
-		claimed := r.fence == run.Fence && r.holder == label(run.Content) && r.pipelineID == label(run.PipelineID)
+		claimed := r.fence == run.Fence && r.holder == label(run.Content) && r.isOf(run)
 		if !claimed {
 			t, err = d.patch(ctx, view, labelled(r.claimLabels(run)), t.ETag)
 			if hasCode(err, http.StatusPreconditionFailed) {
@@ -137,7 +148,7 @@ func (d *destination) openSet(ctx context.Context, run sdk.Run) (sdk.LastRun, er
 		}
 		d.completeLog(ctx, run, r, t)
 		d.begin(run).view = t
-		return r.lastOf(run.PipelineID), nil
+		return r.lastOf(run), nil
 	}
 	return sdk.LastRun{}, sdk.Retryable(fmt.Errorf("the view %s keeps changing: other writers were faster in every attempt", view), 0)
 }
@@ -190,10 +201,7 @@ func (s *service) setQuery(stream sdk.Stream, table string) string {
 
 // commitSet switches the view to the attempt's table.
 func (d *destination) commitSet(ctx context.Context, a *attempt, receipt sdk.Receipt) error {
-	row, err := totals(a.run, a.table, a.started, receipt)
-	if err != nil {
-		return err
-	}
+	row := totals(a.run, a.table, a.started, receipt)
 	if err := d.keepTable(ctx, a, row.exported); err != nil {
 		return err
 	}
@@ -243,9 +251,14 @@ func (d *destination) isShown(ctx context.Context, a *attempt) (bool, error) {
 // switchView makes the view show the attempt's table, if it still holds the fence.
 func (d *destination) switchView(ctx context.Context, a *attempt, row logRow) error {
 	name := viewName(dataTable(a.run.Stream))
-	change := labelled(map[string]string{
-		labelRun: strconv.FormatInt(a.run.Number, 10), labelContent: label(a.run.Content), labelRows: strconv.FormatUint(row.exported, 10),
-	})
+	labels := row.labels()
+	labels[labelRun], labels[labelContent] = strconv.FormatInt(a.run.Number, 10), label(a.run.Content)
+	change := labelled(labels)
+	for name := range a.view.Labels {
+		if _, stays := labels[name]; strings.HasPrefix(name, labelChanged) && !stays {
+			change.DeleteLabel(name)
+		}
+	}
 	change.ViewQuery = d.setQuery(a.run.Stream, a.table)
 	etag := a.view.ETag
 	for range setTries {
@@ -275,7 +288,7 @@ func (d *destination) switchView(ctx context.Context, a *attempt, row logRow) er
 // holds reports whether a run is committed. Its error is that of an attempt that no
 // longer holds the set.
 func (r setRecord) holds(run sdk.Run) (bool, error) {
-	if r.pipelineID != label(run.PipelineID) {
+	if !r.isOf(run) {
 		return false, sdk.Configuration(fmt.Errorf("pipeline %s (id %s) has adopted the set", r.pipeline, r.pipelineID), "set adopt = true to take it back, or use another dataset")
 	}
 	if r.fence > run.Fence {
@@ -300,8 +313,8 @@ func (d *destination) setStatus(ctx context.Context, run sdk.Run) (sdk.Status, e
 		return sdk.Status{State: sdk.Absent}, err
 	}
 	r := parseRecord(t.Labels)
-	s := sdk.Status{Last: r.lastOf(run.PipelineID)}
-	if r.pipelineID == label(run.PipelineID) {
+	s := sdk.Status{Last: r.lastOf(run)}
+	if r.isOf(run) {
 		s.Fence = r.fence
 	}
 	return s, nil
@@ -320,14 +333,49 @@ func logStem(run sdk.Run) string {
 	return fmt.Sprintf("log_%s_%s_%08d_%s", run.Stream, run.PipelineID, run.Number, short(run.Content))
 }
 
+// labels returns the labels of a view that keep the row until it is in the export log.
+func (r logRow) labels() map[string]string {
+	labels := map[string]string{
+		labelStarted: strconv.FormatInt(r.started.UnixMilli(), 10),
+		labelRows:    strconv.FormatUint(r.exported, 10), labelRejected: strconv.FormatUint(r.rejected, 10),
+	}
+	for reason, rows := range r.changed {
+		labels[labelChanged+label(reason)] = strconv.FormatUint(rows, 10)
+	}
+	return labels
+}
+
+// shownRow returns the row of the export log of the run that a view shows, from its
+// labels. It is not found if the view shows another run's table, or lacks a label.
+func shownRow(view *cloud.TableMetadata, run sdk.Run) (row logRow, found bool) {
+	row = logRow{run: run, table: shownTable(view), changed: make(map[string]uint64)}
+	if id, number, ok := parseGeneration(dataTable(run.Stream), row.table); !ok || id != run.PipelineID || number != run.Number {
+		return row, false
+	}
+	started, err1 := strconv.ParseInt(view.Labels[labelStarted], 10, 64)
+	exported, err2 := strconv.ParseUint(view.Labels[labelRows], 10, 64)
+	rejected, err3 := strconv.ParseUint(view.Labels[labelRejected], 10, 64)
+	row.started, row.exported, row.rejected = time.UnixMilli(started), exported, rejected
+	for _, reason := range unusual.AllReasons() {
+		if rows, err := strconv.ParseUint(view.Labels[labelChanged+label(reason)], 10, 64); err == nil {
+			row.changed[reason] = rows
+		}
+	}
+	return row, errors.Join(err1, err2, err3) == nil
+}
+
 // completeLog adds the last committed run to the export log if the attempt that
 // committed it ended before it did.
 func (d *destination) completeLog(ctx context.Context, run sdk.Run, r setRecord, view *cloud.TableMetadata) {
-	if r.pipelineID != label(run.PipelineID) || r.last.Number == 0 {
+	if !r.isOf(run) || r.last.Number == 0 {
 		return
 	}
 	committed := run
 	committed.Number, committed.Content = r.last.Number, r.last.Content
+	row, found := shownRow(view, committed)
+	if !found {
+		return
+	}
 	stem := logStem(committed)
 	scoped, err := d.inScope(ctx, stem)
 	if err != nil {
@@ -342,12 +390,7 @@ func (d *destination) completeLog(ctx context.Context, run sdk.Run, r setRecord,
 	default:
 		return
 	}
-	rows, parseErr := strconv.ParseUint(view.Labels[labelRows], 10, 64)
-	if parseErr != nil {
-		return
-	}
-	err = d.logSet(ctx, stem, logRow{run: committed, table: shownTable(view), started: view.LastModifiedTime, exported: rows, changed: "{}"})
-	if err != nil {
+	if err := d.logSet(ctx, stem, row); err != nil {
 		d.log.Warn("the export log has no row for a run yet; will retry with the next run", "run", committed.Number, "error", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -26,6 +27,9 @@ const (
 )
 
 var reasons = [...]string{EqualKeys, LoneSurrogate, NUL, WideNumber}
+
+// AllReasons returns all reasons for changes.
+func AllReasons() []string { return slices.Clone(reasons[:]) }
 
 // Reasons calls yield with each reason.
 func (c Changes) Reasons(yield func(reason string)) {
