@@ -171,7 +171,7 @@ var table = []rule{
 		why: "go-plugin's holes are mended in host/internal/plugin and in the SDK",
 	},
 	{
-		importers: ours, except: []string{"sdk/destinationtest", "plugins/internal/lake/laketest", "plugins/internal/setuptest", "test/..."},
+		importers: ours, except: []string{"sdk/destinationtest", "host/internal/project/projecttest", "plugins/internal/lake/laketest", "plugins/internal/setuptest", "test/..."},
 		about: []string{"testing/..."},
 		why:   "programs link no test code; packages that help tests are named here",
 	},

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-io/penstock/host/internal/project/projecttest"
 	"github.com/penstock-io/penstock/host/internal/source/mixpanel"
 	"github.com/penstock-io/penstock/sdk/batch"
 	"github.com/penstock-io/penstock/test/standin/mixpanelserver"
@@ -43,22 +44,14 @@ source "mixpanel" "pull" {
 // peopleOf are the rows of the latest profiles.
 func peopleOf(t *testing.T, h *pulling) string {
 	t.Helper()
-	g, err := h.catalog.Generation(t.Context(), 7, batch.People)
+	g, err := h.stores.Catalog.Generation(t.Context(), 7, batch.People)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if g == nil {
 		return ""
 	}
-	var b strings.Builder
-	err = h.project.People.Generations.Rows(t.Context(), g.Blob, func(row []byte) error {
-		b.Write(row)
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
+	return projecttest.Text(t, h.project.People.Generations, g.Blob)
 }
 
 // A full read of profiles replaces all of them; one that is not whole changes
@@ -84,7 +77,7 @@ func TestPulledProfilesAreReplacedWhole(t *testing.T) {
 	if strings.Count(before, "\n") != 25 || strings.Contains(before, "group") || !strings.Contains(before, `{"distinct_id":"u3","properties":{"n":3}}`) {
 		t.Fatal(before)
 	}
-	first, err := h.catalog.Generation(t.Context(), 7, batch.People)
+	first, err := h.stores.Catalog.Generation(t.Context(), 7, batch.People)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +85,7 @@ func TestPulledProfilesAreReplacedWhole(t *testing.T) {
 	if err := read(); err != nil {
 		t.Fatal(err)
 	}
-	if again, err := h.catalog.Generation(t.Context(), 7, batch.People); err != nil || again.Blob != first.Blob {
+	if again, err := h.stores.Catalog.Generation(t.Context(), 7, batch.People); err != nil || again.Blob != first.Blob {
 		t.Errorf("%+v became %+v (%v)", first, again, err)
 	}
 	// Half a read, a wrong total, and the same profile twice change nothing.
@@ -138,7 +131,7 @@ func TestCollectedOperationsDoNotCountWhereProfilesArePulled(t *testing.T) {
 	t.Parallel()
 	h, server := openPulling(t, `profiles_from = "mixpanel"`)
 	s := h.project.People
-	sealOperations(t, h.project, 0, 50)
+	projecttest.SealOperations(t, h.project.Journal, 0, 50)
 	if g, err := s.Latest(t.Context()); g != nil || err != nil {
 		t.Errorf("%+v (%v)", g, err)
 	}
@@ -146,7 +139,7 @@ func TestCollectedOperationsDoNotCountWhereProfilesArePulled(t *testing.T) {
 	if _, err := (profiles{h.source}).refresh(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	sealOperations(t, h.project, 50, 90)
+	projecttest.SealOperations(t, h.project.Journal, 50, 90)
 	g, err := s.Latest(t.Context())
 	if err != nil || g.Rows != 1 || peopleOf(t, h) != `{"distinct_id":"u1","properties":{"plan":"pro"}}`+"\n" {
 		t.Errorf("%+v: %s (%v)", g, peopleOf(t, h), err)

@@ -3,92 +3,36 @@ package project
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
-	"github.com/penstock-io/penstock/host/internal/datadir"
 	"github.com/penstock-io/penstock/host/internal/journal"
-	"github.com/penstock-io/penstock/host/internal/journal/disk"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/progress"
-	"github.com/penstock-io/penstock/host/internal/schema"
+	"github.com/penstock-io/penstock/host/internal/project/projecttest"
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
 // folding returns a project with all its stores.
 func folding(t *testing.T) (*Set, *Project) {
 	t.Helper()
-	dir := t.TempDir()
-	store, err := disk.OpenDir(filepath.Join(dir, "blobs"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	spill, err := disk.OpenDir(filepath.Join(dir, "spill"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := catalog.Open(t.Context(), filepath.Join(dir, "catalog.db"), "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.RegisterProject(t.Context(), 1, "shop", "UTC"); err != nil {
-		t.Fatal(err)
-	}
+	projects := []*config.Project{{Name: "shop", ID: 1, TimeZone: time.UTC}}
+	stores := projecttest.Open(t, t.TempDir(), projects)
 	set := New(Options{
-		Dir: datadir.Dir{Data: dir, Blobs: filepath.Join(dir, "blobs")}, Store: store, Spill: spill, Catalog: c,
+		Dir: stores.Dir, Store: stores.Blobs, Spill: stores.Spill, Catalog: stores.Catalog,
 		Now: time.Now, Log: slog.New(slog.DiscardHandler), Observer: progress.Discard{},
-	}, []*config.Project{{Name: "shop", ID: 1, TimeZone: time.UTC}})
+	}, projects)
 	t.Cleanup(func() {
-		if err := errors.Join(set.Close(), c.Close()); err != nil {
+		if err := errors.Join(set.Close(), stores.Close()); err != nil {
 			t.Error(err)
 		}
 	})
 	return set, set.All()[0]
-}
-
-// sealOperations seals operations on some profiles, and as many events.
-func sealOperations(t *testing.T, p *Project, from, to int) {
-	t.Helper()
-	w, err := p.Journal.Writer(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var c journal.Chunk
-	for n := from; n < to; n++ {
-		o := schema.Operation{DistinctID: fmt.Sprint("u", n%7), Verb: schema.Append, Time: 1780315200000, Value: fmt.Appendf(nil, `{"n":%d}`, n)}
-		for _, kind := range []journal.Kind{journal.KindProfiles, journal.KindEvents} {
-			start := len(c.Data)
-			c.Data = schema.AppendOperation(c.Data, o)
-			row := c.Data[start:]
-			c.Rows = append(c.Rows, journal.Row{
-				Offset: start, Length: len(row), Time: 1780315200, Kind: kind, Key: schema.OperationKey(fmt.Append(nil, n, kind), row),
-			})
-		}
-	}
-	if err := errors.Join(w.Append(t.Context(), c), w.Seal(t.Context())); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (s *State) text(t *testing.T, g *pipeline.Generation) string {
-	t.Helper()
-	var text strings.Builder
-	err := s.Generations.Rows(t.Context(), g.Blob, func(row []byte) error {
-		text.Write(row)
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text.String()
 }
 
 // A backlog is folded in parts, each of which is kept, and the result is that of
@@ -98,7 +42,7 @@ func TestABacklogIsFoldedInParts(t *testing.T) {
 	set, p := folding(t)
 	s := p.People
 	for n := range 6 {
-		sealOperations(t, p, 10*n, 10*n+10)
+		projecttest.SealOperations(t, p.Journal, 10*n, 10*n+10)
 	}
 	extents, to, err := s.Unfolded(t.Context(), 1, 6, 1)
 	if err != nil || to != 2 || len(extents) != 1 || extents[0].Rows != 10 {
@@ -127,8 +71,8 @@ func TestABacklogIsFoldedInParts(t *testing.T) {
 	if err != nil || *once != *parts || len(extents) != 6 {
 		t.Errorf("at once: %+v, %v, want %+v", once, err, parts)
 	}
-	if want := `{"distinct_id":"u3","properties":{"n":[3,10,17,24,31,38,45,52,59]}}`; !strings.Contains(s.text(t, once), want) {
-		t.Errorf("%s is missing in %s", want, s.text(t, once))
+	if want := `{"distinct_id":"u3","properties":{"n":[3,10,17,24,31,38,45,52,59]}}`; !strings.Contains(projecttest.Text(t, s.Generations, once.Blob), want) {
+		t.Errorf("%s is missing in %s", want, projecttest.Text(t, s.Generations, once.Blob))
 	}
 }
 
@@ -137,7 +81,7 @@ func TestNothingToFold(t *testing.T) {
 	t.Parallel()
 	_, p := folding(t)
 	s := p.People
-	sealOperations(t, p, 0, 20)
+	projecttest.SealOperations(t, p.Journal, 0, 20)
 	first, err := s.Latest(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -166,12 +110,12 @@ func TestVerifyingDuringAFold(t *testing.T) {
 	t.Parallel()
 	set, p := folding(t)
 	s := p.People
-	sealOperations(t, p, 0, 20)
+	projecttest.SealOperations(t, p.Journal, 0, 20)
 	first, err := s.Latest(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	sealOperations(t, p, 20, 30)
+	projecttest.SealOperations(t, p.Journal, 20, 30)
 	second, err := s.Latest(t.Context())
 	if err != nil || second.Blob == first.Blob {
 		t.Fatalf("%+v, %v", second, err)
@@ -198,7 +142,7 @@ func TestAFoldThatGoesFurther(t *testing.T) {
 	t.Parallel()
 	_, p := folding(t)
 	s := p.People
-	sealOperations(t, p, 0, 20)
+	projecttest.SealOperations(t, p.Journal, 0, 20)
 	first, err := s.Latest(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -211,7 +155,7 @@ func TestAFoldThatGoesFurther(t *testing.T) {
 		}
 		return next, err
 	}
-	sealOperations(t, p, 20, 30)
+	projecttest.SealOperations(t, p.Journal, 20, 30)
 	if next, err := s.Latest(t.Context()); err != nil || next.Seq != 3 {
 		t.Fatalf("%+v, %v", next, err)
 	}

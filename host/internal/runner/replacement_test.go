@@ -2,96 +2,37 @@ package runner
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
-	"github.com/penstock-io/penstock/host/internal/journal"
-	"github.com/penstock-io/penstock/host/internal/journal/disk"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/progress"
 	"github.com/penstock-io/penstock/host/internal/project"
-	"github.com/penstock-io/penstock/host/internal/schema"
+	"github.com/penstock-io/penstock/host/internal/project/projecttest"
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
 // folding returns a runner of no pipelines with its stores, and its project.
 func folding(t *testing.T) (*Runner, *project.Project) {
 	t.Helper()
-	dir := t.TempDir()
-	store, err := disk.OpenDir(filepath.Join(dir, "blobs"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	spill, err := disk.OpenDir(filepath.Join(dir, "spill"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := catalog.Open(t.Context(), filepath.Join(dir, "catalog.db"), "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.RegisterProject(t.Context(), 1, "shop", "UTC"); err != nil {
-		t.Fatal(err)
-	}
-	log := slog.New(slog.DiscardHandler)
+	projects := []*config.Project{{Name: "shop", ID: 1, TimeZone: time.UTC}}
+	stores, log := projecttest.Open(t, t.TempDir(), projects), slog.New(slog.DiscardHandler)
 	set := project.New(project.Options{
-		Store: store, Spill: spill, Catalog: c, Now: time.Now, Log: log, Observer: progress.Discard{},
-	}, []*config.Project{{Name: "shop", ID: 1, TimeZone: time.UTC}})
+		Dir: stores.Dir, Store: stores.Blobs, Spill: stores.Spill, Catalog: stores.Catalog, Now: time.Now, Log: log, Observer: progress.Discard{},
+	}, projects)
 	t.Cleanup(func() {
-		if err := errors.Join(set.Close(), c.Close()); err != nil {
+		if err := errors.Join(set.Close(), stores.Close()); err != nil {
 			t.Error(err)
 		}
 	})
-	return New(Options{Projects: set, Catalog: c, Now: time.Now, Log: log, Observer: progress.Discard{}}, nil), set.All()[0]
+	return New(Options{Projects: set, Catalog: stores.Catalog, Now: time.Now, Log: log, Observer: progress.Discard{}}, nil), set.All()[0]
 }
 
 // pipelineOf returns a pipeline of a runner's project.
 func pipelineOf(r *Runner, c *config.Pipeline) *Pipeline {
 	return New(*r.o, []*config.Pipeline{c}).All()[0]
-}
-
-// generationText returns the rows of a generation.
-func generationText(t *testing.T, s *project.State, g *pipeline.Generation) string {
-	t.Helper()
-	var text strings.Builder
-	err := s.Generations.Rows(t.Context(), g.Blob, func(row []byte) error {
-		text.Write(row)
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text.String()
-}
-
-// sealOperations seals operations on some profiles, and as many events.
-func sealOperations(t *testing.T, p *project.Project, from, to int) {
-	t.Helper()
-	w, err := p.Journal.Writer(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var c journal.Chunk
-	for n := from; n < to; n++ {
-		o := schema.Operation{DistinctID: fmt.Sprint("u", n%7), Verb: schema.Append, Time: 1780315200000, Value: fmt.Appendf(nil, `{"n":%d}`, n)}
-		for _, kind := range []journal.Kind{journal.KindProfiles, journal.KindEvents} {
-			start := len(c.Data)
-			c.Data = schema.AppendOperation(c.Data, o)
-			row := c.Data[start:]
-			c.Rows = append(c.Rows, journal.Row{
-				Offset: start, Length: len(row), Time: 1780315200, Kind: kind, Key: schema.OperationKey(fmt.Append(nil, n, kind), row),
-			})
-		}
-	}
-	if err := errors.Join(w.Append(t.Context(), c), w.Seal(t.Context())); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // A generation that a run will export is kept, whatever is folded before it
@@ -100,7 +41,7 @@ func TestTheGenerationOfARunIsKept(t *testing.T) {
 	t.Parallel()
 	h, source := folding(t)
 	s := source.People
-	sealOperations(t, source, 0, 20)
+	projecttest.SealOperations(t, source.Journal, 0, 20)
 	def := pipeline.Definition{Name: "people", ProjectID: 1, Stream: batch.People, Destination: "x.y", To: pipeline.Forever}
 	stored, err := h.o.Catalog.RegisterPipeline(t.Context(), def, nil, time.Now())
 	if err != nil {
@@ -111,16 +52,16 @@ func TestTheGenerationOfARunIsKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := generationText(t, s, run.Generation)
+	want := projecttest.Text(t, s.Generations, run.Generation.Blob)
 	var middle, last *pipeline.Generation
 	for n := range 2 {
-		sealOperations(t, source, 20+10*n, 30+10*n)
+		projecttest.SealOperations(t, source.Journal, 20+10*n, 30+10*n)
 		middle = last
 		if last, err = s.Latest(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := generationText(t, s, run.Generation); got != want {
+	if got := projecttest.Text(t, s.Generations, run.Generation.Blob); got != want {
 		t.Errorf("the run's generation is %s", got)
 	}
 	if err := s.Generations.Rows(t.Context(), middle.Blob, func([]byte) error { return nil }); err == nil {
@@ -146,7 +87,7 @@ func TestTheGenerationOfARunIsKept(t *testing.T) {
 func TestOperationsUnderAnotherAuthorityDoNotWait(t *testing.T) {
 	t.Parallel()
 	r, source := folding(t)
-	sealOperations(t, source, 0, 20)
+	projecttest.SealOperations(t, source.Journal, 0, 20)
 	def := pipeline.Definition{Name: "people", ProjectID: 1, Stream: batch.People, Destination: "x.y", To: pipeline.Forever}
 	if _, err := r.o.Catalog.RegisterPipeline(t.Context(), def, nil, time.Now()); err != nil {
 		t.Fatal(err)

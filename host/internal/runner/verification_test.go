@@ -16,6 +16,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/plugin"
 	"github.com/penstock-io/penstock/host/internal/progress"
 	"github.com/penstock-io/penstock/host/internal/project"
+	"github.com/penstock-io/penstock/host/internal/project/projecttest"
 	"github.com/penstock-io/penstock/host/internal/verify"
 	"github.com/penstock-io/penstock/sdk/batch"
 )
@@ -66,7 +67,7 @@ func TestVerifyingDuringRuns(t *testing.T) {
 	}()
 	const runs = 60
 	for n := range runs {
-		sealOperations(t, source, n, n+1)
+		projecttest.SealOperations(t, source.Journal, n, n+1)
 		commitNext(t, h)
 	}
 	close(committed)
@@ -107,7 +108,7 @@ func commitNext(t *testing.T, h *Runner) {
 func TestAJournalThatDoesNotOpenRepairsNothing(t *testing.T) {
 	t.Parallel()
 	r, p := folding(t)
-	sealOperations(t, p, 0, 1)
+	projecttest.SealOperations(t, p.Journal, 0, 1)
 	other, err := disk.OpenDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

@@ -9,17 +9,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/datadir"
 	"github.com/penstock-io/penstock/host/internal/intake"
 	"github.com/penstock-io/penstock/host/internal/journal"
-	"github.com/penstock-io/penstock/host/internal/journal/disk"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/progress"
 	"github.com/penstock-io/penstock/host/internal/project"
+	"github.com/penstock-io/penstock/host/internal/project/projecttest"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 	"github.com/penstock-io/penstock/host/internal/runner"
 	"github.com/penstock-io/penstock/sdk/batch"
@@ -31,18 +30,10 @@ var now = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 // open returns the service of a data directory with one project and no sources.
 func open(t *testing.T) (*Service, Options) {
 	t.Helper()
-	d := datadir.Dir{Data: t.TempDir()}
-	d.Blobs = d.Path("blobs")
-	store, err := disk.OpenDir(d.Blobs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := catalog.Open(t.Context(), d.Path(datadir.CatalogFile), "test")
-	if err != nil {
-		t.Fatal(err)
-	}
 	configured := &config.Config{Projects: []*config.Project{{Name: "shop", ID: 1, TimeZone: time.UTC}, {Name: "new", ID: 2, TimeZone: time.UTC}}}
-	if err := errors.Join(c.RegisterProject(t.Context(), 1, "shop", "UTC"), c.RegisterProject(t.Context(), 9, "old", "Asia/Tokyo")); err != nil {
+	stores := projecttest.Open(t, t.TempDir(), configured.Projects[:1])
+	d, c := stores.Dir, stores.Catalog
+	if err := c.RegisterProject(t.Context(), 9, "old", "Asia/Tokyo"); err != nil {
 		t.Fatal(err)
 	}
 	clock, log := func() time.Time { return now }, slog.New(slog.DiscardHandler)
@@ -50,7 +41,7 @@ func open(t *testing.T) (*Service, Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	projects := project.New(project.Options{Dir: d, Store: store, Catalog: c, Now: clock, Log: log, Observer: progress.Discard{}}, configured.Projects)
+	projects := project.New(project.Options{Dir: d, Store: stores.Blobs, Catalog: c, Now: clock, Log: log, Observer: progress.Discard{}}, configured.Projects)
 	sources, err := intake.Open(t.Context(), intake.Options{
 		Config: configured, Dir: d, Projects: projects, Catalog: c, Quarantine: q, Grace: lifecycle.NewGrace(time.Second, 0, clock),
 		Now: clock, Wait: lifecycle.Wait, Log: log, Observer: progress.Discard{},
@@ -59,7 +50,7 @@ func open(t *testing.T) (*Service, Options) {
 		t.Fatal(err)
 	}
 	o := Options{
-		Version: "1.2.3", Config: configured, Dir: d, Store: store, Catalog: c, Records: q, Projects: projects, Intake: sources,
+		Version: "1.2.3", Config: configured, Dir: d, Store: stores.Blobs, Catalog: c, Records: q, Projects: projects, Intake: sources,
 		Runner: runner.New(runner.Options{Projects: projects, Catalog: c, Quarantine: q, Now: clock, Log: log, Observer: progress.Discard{}}, nil),
 	}
 	s := New(o, func() error { return errors.Join(projects.Close(), q.Close(), c.Close()) })
