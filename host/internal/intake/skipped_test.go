@@ -1,4 +1,4 @@
-package host
+package intake
 
 import (
 	"fmt"
@@ -15,7 +15,7 @@ import (
 func TestOnlyRegularFilesAreRead(t *testing.T) {
 	t.Parallel()
 	s := newFilesSite(t, "")
-	s.write("penstock.hcl", strings.Replace(s.read("penstock.hcl"), "./in/*", "./in/**/*", 1))
+	s.text = strings.Replace(s.text, "./in/*", "./in/**/*", 1)
 	const record = `{"event":"%s","properties":{"time":1780000000}}` + "\n"
 	s.write("in/a.ndjson", fmt.Sprintf(record, "a"))
 	s.write("in/z.ndjson", fmt.Sprintf(record, "z"))
@@ -65,7 +65,7 @@ func TestDirectoriesWithNamesOfPatterns(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"[prod]", "{eu,us}", "a*b?", `back\slash`} {
 		s := newFilesSite(t, "")
-		inner := &filesSite{t, filepath.Join(s.dir, name)}
+		inner := &filesSite{t, filepath.Join(s.dir, name), s.text}
 		if err := os.Rename(s.dir, s.dir+".moved"); err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package host
+package intake
 
 import (
 	"bytes"
@@ -233,20 +233,25 @@ func (s *filesSite) age(name string) {
 func (s *filesSite) refused() []string {
 	s.Helper()
 	var all []string
-	s.open(func(h *Host) {
-		list, err := h.service(false).Quarantine(s.Context(), quarantine.Filter{})
+	s.open(func(o *site) {
+		for e, err := range o.quarantine.Matching(quarantine.Filter{}) {
+			if err != nil {
+				s.Fatal(err)
+			}
+			all = append(all, e.Reason+": "+string(e.Bytes))
+		}
+		counts, err := o.quarantine.Counts()
 		if err != nil {
 			s.Fatal(err)
 		}
-		for _, r := range list.Records {
-			all = append(all, r.Reason+": "+string(r.Bytes))
-		}
 		total := 0
-		for _, n := range list.Counts {
-			total += int(n.Count)
+		for _, reasons := range counts {
+			for _, n := range reasons {
+				total += int(n.Total())
+			}
 		}
 		if total != len(all) {
-			s.Errorf("counts %+v of %q", list.Counts, all)
+			s.Errorf("counts %+v of %q", counts, all)
 		}
 	})
 	return all

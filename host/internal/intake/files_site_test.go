@@ -1,7 +1,6 @@
-package host
+package intake
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -14,26 +13,21 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal/segment"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
-	"github.com/penstock-io/penstock/host/internal/project"
+	"github.com/penstock-io/penstock/host/internal/project/projecttest"
 )
 
-// filesSite is an installation with two sources of files and no pipelines, whose
-// host runs in the test's process: files in in/ hold events, those in people/
-// records about profiles.
+// filesSite is a data directory with two sources of files, which is opened again for
+// each run: files in in/ hold events, those in people/ records about profiles.
 type filesSite struct {
 	*testing.T
-	dir string
+	dir  string
+	text string // of the configuration
 }
 
 // newFilesSite makes a site. more is added to both sources.
 func newFilesSite(t *testing.T, more string) *filesSite {
 	t.Helper()
-	s := &filesSite{t, t.TempDir()}
-	s.write("penstock.hcl", fmt.Sprintf(`
-host {
-  data_dir   = "./data"
-  plugin_dir = "./plugins"
-}
+	s := &filesSite{t, t.TempDir(), fmt.Sprintf(`
 project "shop" {
   id = 1
 }
@@ -48,8 +42,8 @@ source "files" "people" {
   records = "people"
   %[1]s
 }
-`, more))
-	for _, dir := range []string{"in", "people", "plugins"} {
+`, more)}
+	for _, dir := range []string{"in", "people"} {
 		if err := os.MkdirAll(filepath.Join(s.dir, dir), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -66,34 +60,20 @@ func (s *filesSite) write(name, data string) {
 	}
 }
 
-// open opens a host for the time of fn.
-func (s *filesSite) open(fn func(h *Host)) {
+// open opens the data directory for the time of fn.
+func (s *filesSite) open(fn func(o *site)) {
 	s.Helper()
-	c, diagnostics, err := Load(s.Context(), LoadOptions{Paths: []string{s.path("penstock.hcl")}, Command: true})
-	if err != nil {
-		var text strings.Builder
-		diagnostics.WriteText(&text, false)
-		s.Fatalf("%v\n%s", err, text.String())
-	}
-	h, err := Open(s.Context(), c, Options{})
-	if err != nil {
-		s.Fatal(err)
-	}
-	fn(h)
-	if err := h.Close(); err != nil {
-		s.Error(err)
-	}
+	o := openConfig(s, s.path("data"), load(s, s.dir, s.text))
+	fn(o)
+	o.close(s)
 }
 
-// once runs a host once, and returns what it did with both sources.
+// once reads both sources to their end, and returns the summaries.
 func (s *filesSite) once() (events, people operation.SourceSummary, err error) {
 	s.Helper()
-	s.open(func(h *Host) {
-		var summary *operation.Summary
-		summary, err = h.RunOnce(s.Context(), OnceOptions{})
-		if summary == nil || len(summary.Sources) != 2 {
-			s.Fatalf("the summary is %+v, %v", summary, err)
-		}
+	s.open(func(o *site) {
+		var summary operation.Summary
+		err = o.set.ReadAll(s.Context(), 0, &summary)
 		events, people = summary.Sources[0], summary.Sources[1]
 	})
 	return events, people, err
@@ -103,11 +83,11 @@ func (s *filesSite) once() (events, people operation.SourceSummary, err error) {
 func (s *filesSite) events() []string {
 	s.Helper()
 	var rows []string
-	s.open(func(h *Host) {
-		err := h.catalog.Extents(s.Context(), 1, journal.KindEvents, 0, 1<<40, func(_ int64, extents []pipeline.Extent) error {
+	s.open(func(o *site) {
+		err := o.stores.Catalog.Extents(s.Context(), 1, journal.KindEvents, 0, 1<<40, func(_ int64, extents []pipeline.Extent) error {
 			var err error
 			for _, e := range extents {
-				err = errors.Join(err, h.projects.All()[0].Journal.Reader().Extent(s.Context(), e.Ref, func(b journal.Block) error {
+				err = errors.Join(err, o.project.Journal.Reader().Extent(s.Context(), e.Ref, func(b journal.Block) error {
 					if b.Flags != 0 {
 						s.Errorf("a block has the flags %b", b.Flags)
 					}
@@ -132,37 +112,23 @@ func (s *filesSite) events() []string {
 func (s *filesSite) profiles() string {
 	s.Helper()
 	text := ""
-	s.open(func(h *Host) {
-		people := h.projects.All()[0].People
-		g, err := people.Latest(context.WithoutCancel(s.Context()))
+	s.open(func(o *site) {
+		people := o.project.People
+		g, err := people.Latest(s.Context())
 		if err != nil {
 			s.Fatal(err)
 		}
-		text = generationText(s.T, people, g)
+		text = projecttest.Text(s, people.Generations, g.Blob)
 	})
 	return text
-}
-
-// generationText returns the rows of a generation.
-func generationText(t *testing.T, s *project.State, g *pipeline.Generation) string {
-	t.Helper()
-	var text strings.Builder
-	err := s.Generations.Rows(t.Context(), g.Blob, func(row []byte) error {
-		text.Write(row)
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text.String()
 }
 
 // status returns the status of both sources.
 func (s *filesSite) status() (events, people operation.SourceStatus) {
 	s.Helper()
-	s.open(func(h *Host) {
-		status, err := h.service(false).Status(s.Context())
-		if err != nil {
+	s.open(func(o *site) {
+		var status operation.Status
+		if err := o.set.Describe(s.Context(), &status); err != nil {
 			s.Fatal(err)
 		}
 		events, people = status.Sources[0], status.Sources[1]
