@@ -39,7 +39,8 @@ type attempt struct {
 	err    error // the first of a load
 	loaded loaded
 
-	parts      int // load jobs so far
+	parts      int         // load jobs so far
+	begun      []time.Time // when the latest loadsPerWindow of them were begun
 	rows       uint64
 	committing bool
 }
@@ -227,24 +228,36 @@ func (w *partitionWriter) add(b *batch.Batch) error {
 	return w.gzip.WriteBatch(b)
 }
 
-// A partitioned table takes 50 changes in 10 s, and each load is one. The first loads
-// of an attempt are begun at once, the later ones at this pace.
+// A partitioned table takes 50 changes in 10 s, and each load is one. An attempt begins
+// no more than loadsPerWindow loads in any loadWindow.
 const (
-	unpacedLoads = 40
-	loadPause    = 220 * time.Millisecond
+	loadsPerWindow = 45
+	loadWindow     = 10 * time.Second
 )
+
+// pace waits until the attempt may begin another load.
+func (d *destination) pace(a *attempt) error {
+	if len(a.begun) == loadsPerWindow {
+		if wait := loadWindow - d.now().Sub(a.begun[0]); wait > 0 {
+			if err := d.sleep(a.ctx, wait); err != nil {
+				return err
+			}
+		}
+		a.begun = a.begun[1:]
+	}
+	a.begun = append(a.begun, d.now())
+	return nil
+}
 
 // start opens the next part.
 func (w *partitionWriter) start() error {
 	if err := w.d.createTarget(w.a.ctx, w.a); err != nil {
 		return err
 	}
-	w.a.parts++
-	if w.a.parts > unpacedLoads {
-		if err := w.d.sleep(w.a.ctx, loadPause); err != nil {
-			return err
-		}
+	if err := w.d.pace(w.a); err != nil {
+		return err
 	}
+	w.a.parts++
 	l := &loading{stem: fmt.Sprintf("load_%s_%s_p%05d", w.a.run.Stream, attemptName(w.a.run), w.a.parts), config: w.d.service.load(decorated(w.a.table, w.date), runLabels(w.a.run, "load"))}
 	l.part = newPart(w.a.ctx, w.d.blocks, func() {
 		w.a.loads.Go(func() { w.a.loadWhole(w.d.service, l, false) })

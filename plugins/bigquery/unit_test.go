@@ -148,6 +148,29 @@ func TestChunks(t *testing.T) {
 	}
 }
 
+// No window of 10 s has more loads than its number, and no load waits longer than that.
+func TestPace(t *testing.T) {
+	now := time.Unix(0, 0)
+	d := &destination{service: newService(config{}, nil)}
+	d.now = func() time.Time { return now }
+	d.sleep = func(_ context.Context, wait time.Duration) error { now = now.Add(wait); return nil }
+	a := &attempt{ctx: t.Context()}
+	var begun []time.Time
+	for i := range 400 {
+		if err := d.pace(a); err != nil {
+			t.Fatal(err)
+		}
+		begun = append(begun, now)
+		if i >= loadsPerWindow && now.Sub(begun[i-loadsPerWindow]) < loadWindow {
+			t.Fatalf("load %d begins %s after load %d", i, now.Sub(begun[i-loadsPerWindow]), i-loadsPerWindow)
+		}
+		now = now.Add(time.Duration(i%7) * 10 * time.Millisecond) // the rows of a day arrive
+	}
+	if took, most := now.Sub(begun[0]), 9*loadWindow; took > most {
+		t.Errorf("400 loads take %s, want at most %s", took, most)
+	}
+}
+
 // A part that is held can be read again and again; a larger one is read once, while
 // it is written. The blocks of both go back.
 func TestParts(t *testing.T) {
