@@ -78,7 +78,7 @@ func open(c sdk.Config, shared *blocks) (sdk.Destination, error) {
 // Targets implements sdk.Destination.
 func (d *destination) Targets() []sdk.Target {
 	base := "bigquery://" + d.config.Project + "/" + d.config.Dataset + "/"
-	if !d.config.isGoogle() {
+	if !d.config.account().IsGoogle() {
 		base = "bigquery://" + d.config.Endpoint + "/" + d.config.Project + "/" + d.config.Dataset + "/"
 	}
 	return []sdk.Target{

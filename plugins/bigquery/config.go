@@ -2,7 +2,6 @@ package bigquery
 
 import (
 	"fmt"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -32,22 +31,18 @@ func attributes() schema.Schema {
 	text := func(name, description string) schema.Attribute {
 		return schema.Attribute{Name: name, Type: schema.String, Description: description}
 	}
-	return schema.Schema{Attributes: []schema.Attribute{
+	return schema.Schema{Attributes: slices.Concat([]schema.Attribute{
 		{Name: "gcp_project", Type: schema.String, Required: true, Description: "The Google Cloud project that holds the dataset and runs the jobs."},
 		{Name: "dataset", Type: schema.String, Required: true, Description: "The dataset to write to. It holds the tables of one Mixpanel project."},
 		text("region", "The dataset's location, as in \"EU\" or \"europe-west3\"; check compares it. Without it any location."),
 		{Name: "create_dataset", Type: schema.Bool, Default: false, Description: "Create the dataset, in region, if it does not exist."},
 		text("endpoint", "The URL of another server that speaks BigQuery's REST API. Without it Google's."),
-		{
-			Name: "credentials", Type: schema.String, Sensitive: true,
-			Description: "The content of a key file, as in file(\"key.json\"). Without it application default credentials: GOOGLE_APPLICATION_CREDENTIALS, gcloud's login, workload identity, the machine's service account.",
-		},
-		text("impersonate", "The e-mail address of a service account to act as, with the credentials above."),
+	}, gcp.Attributes(), []schema.Attribute{
 		{Name: "keep_generations", Type: schema.Integer, Default: 2, Description: "How many earlier tables of people and of identity are kept when their view is switched."},
 		unusual.Attribute(),
 		{Name: "views", Type: schema.ListOfString, Description: "Views for queries to create next to the tables: resolved is mp_master_event_resolved."},
 		{Name: "maximum_bytes_billed", Type: schema.Size, Description: "The largest number of bytes that one script may be billed for; a run that needs more fails and costs nothing."},
-	}}
+	})}
 }
 
 // resolvedView is the value of views that creates mp_master_event_resolved.
@@ -76,22 +71,7 @@ func (c config) check(found sdk.Diagnostics) error {
 	if c.CreateDataset && c.Region == "" {
 		add("region", "Region is missing", "A dataset cannot be moved: with create_dataset, region must name its location, as in \"EU\".")
 	}
-	if c.Endpoint != "" {
-		u, err := url.Parse(c.Endpoint)
-		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil {
-			add("endpoint", "Endpoint is not a URL", "An endpoint is http:// or https:// with a host and no user, as in \"http://127.0.0.1:9050\".")
-		} else if u.Path != "" && u.Path != "/" {
-			add("endpoint", "Endpoint has a path", "The path of the API is added to the endpoint: give scheme, host and port alone, as in \"http://127.0.0.1:9050\".")
-		}
-	}
-	if c.Credentials != "" {
-		if _, err := gcp.KeyFileType(c.Credentials); err != nil {
-			add("credentials", "Credentials are not a key file", err.Error()+". Give the whole content of the JSON file, as in credentials = file(\"key.json\").")
-		}
-	}
-	if c.Impersonate != "" && !gcp.IsAccount(c.Impersonate) {
-		add("impersonate", "Impersonate is not a service account", fmt.Sprintf("%q: an address looks like \"export@acme.iam.gserviceaccount.com\".", c.Impersonate))
-	}
+	c.account().Check("http://127.0.0.1:9050", add)
 	if c.KeepGenerations < 0 || c.KeepGenerations > 100 {
 		add("keep_generations", "Number of generations is out of range", fmt.Sprintf("%d: from 0 to 100 earlier tables can be kept.", c.KeepGenerations))
 	}
@@ -115,13 +95,6 @@ func (c config) endpoint() string {
 		return ""
 	}
 	return strings.TrimSuffix(c.Endpoint, "/") + "/bigquery/v2/"
-}
-
-// isGoogle reports whether the service is Google's, and not a server of the
-// attribute endpoint.
-func (c config) isGoogle() bool {
-	u, err := url.Parse(c.Endpoint)
-	return err != nil || u.Host == "" || strings.HasSuffix(u.Hostname(), ".googleapis.com")
 }
 
 func (c config) wantsResolved() bool { return slices.Contains(c.Views, resolvedView) }

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	cloud "cloud.google.com/go/bigquery"
-	"google.golang.org/api/googleapi"
 
+	"github.com/penstock-io/penstock/plugins/internal/gcp"
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/sdk/setup"
 )
@@ -60,29 +60,16 @@ func isTransient(err error) bool {
 	if errors.As(err, &classified) || errors.Is(err, context.Canceled) {
 		return false
 	}
-	e := answer(err)
+	e := gcp.Answer(err)
 	if e == nil {
 		return true // there was no answer
 	}
 	return e.Code >= http.StatusInternalServerError || e.Code == http.StatusRequestTimeout || e.Code == http.StatusTooManyRequests ||
-		hasReason(e, transientReasons...)
-}
-
-// answer is the service's answer in an error; nil: there is none.
-func answer(err error) *googleapi.Error {
-	var e *googleapi.Error
-	if errors.As(err, &e) {
-		return e
-	}
-	return nil
-}
-
-func hasReason(e *googleapi.Error, reasons ...string) bool {
-	return slices.ContainsFunc(e.Errors, func(item googleapi.ErrorItem) bool { return slices.Contains(reasons, item.Reason) })
+		gcp.HasReason(e, transientReasons...)
 }
 
 func hasCode(err error, code int) bool {
-	e := answer(err)
+	e := gcp.Answer(err)
 	return e != nil && e.Code == code
 }
 
@@ -110,7 +97,7 @@ func (s *service) classify(action string, err error) error {
 	if f := new(jobFailure); errors.As(err, &f) {
 		return s.refusal(wrapped, f.reason, f.message, 0)
 	}
-	e := answer(err)
+	e := gcp.Answer(err)
 	if e == nil {
 		return sdk.Retryable(wrapped, 0)
 	}

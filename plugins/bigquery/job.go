@@ -8,6 +8,7 @@ import (
 
 	cloud "cloud.google.com/go/bigquery"
 
+	"github.com/penstock-io/penstock/plugins/internal/gcp"
 	"github.com/penstock-io/penstock/sdk"
 )
 
@@ -88,7 +89,7 @@ func failureOfBoth(id string, j *cloud.JobStatus, err error) *jobFailure {
 	if err == nil {
 		return failureOf(id, j)
 	}
-	if e := answer(err); e != nil && e.Code == http.StatusBadRequest && len(e.Errors) > 0 {
+	if e := gcp.Answer(err); e != nil && e.Code == http.StatusBadRequest && len(e.Errors) > 0 {
 		return &jobFailure{job: notStarted, reason: e.Errors[0].Reason, message: e.Message}
 	}
 	return nil

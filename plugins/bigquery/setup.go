@@ -32,7 +32,7 @@ func prepare(r sdk.SetupRequest) ([]sdk.SetupStep, error) {
 	if local, domain, ok := strings.Cut(c.Impersonate, "@"); ok {
 		p.accountID, p.accountProject = local, strings.TrimSuffix(domain, ".iam.gserviceaccount.com")
 	}
-	if !c.isGoogle() {
+	if !c.account().IsGoogle() {
 		p.otherServer()
 		return p.steps, nil
 	}

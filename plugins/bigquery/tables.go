@@ -11,6 +11,7 @@ import (
 	cloud "cloud.google.com/go/bigquery"
 	"google.golang.org/api/iterator"
 
+	"github.com/penstock-io/penstock/plugins/internal/gcp"
 	"github.com/penstock-io/penstock/sdk"
 )
 
@@ -92,12 +93,12 @@ func (s *service) getTable(ctx context.Context, name string) (*cloud.TableMetada
 }
 
 func isMissingDataset(err error) bool {
-	e := answer(err)
+	e := gcp.Answer(err)
 	return e != nil && strings.Contains(strings.ToLower(e.Message), "not found: dataset")
 }
 
 func isMissingProject(err error) bool {
-	e := answer(err)
+	e := gcp.Answer(err)
 	return e != nil && strings.Contains(strings.ToLower(e.Message), "not found: project")
 }
 

@@ -3,8 +3,8 @@ package gcs
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"regexp"
+	"slices"
 
 	"github.com/penstock-io/penstock/plugins/internal/gcp"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
@@ -30,7 +30,7 @@ func attributes() schema.Schema {
 	text := func(name, description string) schema.Attribute {
 		return schema.Attribute{Name: name, Type: schema.String, Description: description}
 	}
-	return schema.Schema{Attributes: []schema.Attribute{
+	return schema.Schema{Attributes: slices.Concat([]schema.Attribute{
 		{Name: "bucket", Type: schema.String, Required: true, Description: "The bucket to write to. It must exist."},
 		text("region", "The location that the bucket must be in, as in \"us-central1\"; check compares it. Without it any location."),
 		text("prefix", "Text before the project's id in the names of objects: \"exports/mixpanel\"."),
@@ -39,19 +39,14 @@ func attributes() schema.Schema {
 			Description: "The format of the objects: json is gzip-compressed NDJSON.",
 		},
 		text("endpoint", "The URL of another server that speaks Cloud Storage's JSON API. Without it Google's."),
-		{
-			Name: "credentials", Type: schema.String, Sensitive: true,
-			Description: "The content of a key file, as in file(\"key.json\"). Without it application default credentials: GOOGLE_APPLICATION_CREDENTIALS, gcloud's login, workload identity, the machine's service account.",
-		},
-		text("impersonate", "The e-mail address of a service account to act as, with the credentials above."),
+	}, gcp.Attributes(), []schema.Attribute{
 		text("kms_key", "The Cloud KMS key that encrypts the objects: \"projects/P/locations/L/keyRings/R/cryptoKeys/K\". Without it the bucket's default."),
-	}}
+	})}
 }
 
 var (
 	bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$`)
 	regionName = regexp.MustCompile(`^[a-zA-Z0-9-]+$`)
-	account    = regexp.MustCompile(`^[^@\s]+@[^@\s]+$`)
 	kmsKey     = regexp.MustCompile(`^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$`)
 )
 
@@ -70,22 +65,7 @@ func (c config) check(found sdk.Diagnostics) error {
 	if _, err := lake.CleanPrefix(c.Prefix); err != nil {
 		add("prefix", "Prefix cannot name objects", err.Error()+". Elements are separated by single slashes, as in \"exports/mixpanel\".")
 	}
-	if c.Endpoint != "" {
-		u, err := url.Parse(c.Endpoint)
-		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil {
-			add("endpoint", "Endpoint is not a URL", "An endpoint is http:// or https:// with a host and no user, as in \"http://127.0.0.1:4443\".")
-		} else if u.Path != "" && u.Path != "/" {
-			add("endpoint", "Endpoint has a path", "The path of the API is added to the endpoint: give scheme, host and port alone, as in \"http://127.0.0.1:4443\".")
-		}
-	}
-	if c.Credentials != "" {
-		if _, err := gcp.KeyFileType(c.Credentials); err != nil {
-			add("credentials", "Credentials are not a key file", err.Error()+". Give the whole content of the JSON file, as in credentials = file(\"key.json\").")
-		}
-	}
-	if wrong(c.Impersonate, account) {
-		add("impersonate", "Impersonate is not a service account", fmt.Sprintf("%q: an address looks like \"export@acme.iam.gserviceaccount.com\".", c.Impersonate))
-	}
+	c.account().Check("http://127.0.0.1:4443", add)
 	if wrong(c.KMSKey, kmsKey) {
 		add("kms_key", "Key is not a Cloud KMS key's name", fmt.Sprintf("%q: a name looks like \"projects/acme/locations/us/keyRings/r/cryptoKeys/k\", without a version.", c.KMSKey))
 	}

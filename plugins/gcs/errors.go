@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
 	"cloud.google.com/go/storage"
 	"google.golang.org/api/googleapi"
 
+	"github.com/penstock-io/penstock/plugins/internal/gcp"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/sdk/setup"
@@ -21,15 +21,6 @@ import (
 // throttleDelay is how long the host waits at least after the service said
 // that there were too many requests.
 const throttleDelay = 10 * time.Second
-
-// answer is the service's answer in an error; nil: there is none.
-func answer(err error) *googleapi.Error {
-	var e *googleapi.Error
-	if errors.As(err, &e) {
-		return e
-	}
-	return nil
-}
 
 // classify gives an error of the service its class, and a hint that names the
 // grant or the change that is missing. The call needs permission.
@@ -49,7 +40,7 @@ func (s *store) classify(permission string, err error) error {
 	if errors.Is(err, storage.ErrObjectNotExist) {
 		return fmt.Errorf("%w: %w", lake.ErrNotFound, err)
 	}
-	e := answer(err)
+	e := gcp.Answer(err)
 	if e == nil {
 		return sdk.Retryable(err, 0)
 	}
@@ -79,12 +70,7 @@ func isMissingBucket(e *googleapi.Error) bool {
 // isThrottled reports whether a refusal is for too many requests. Google's APIs
 // give it status 403, too.
 func isThrottled(e *googleapi.Error) bool {
-	return e.Code == http.StatusTooManyRequests || hasReason(e, "rateLimitExceeded", "userRateLimitExceeded")
-}
-
-// hasReason reports whether the service gives one of the reasons.
-func hasReason(e *googleapi.Error, reasons ...string) bool {
-	return slices.ContainsFunc(e.Errors, func(item googleapi.ErrorItem) bool { return slices.Contains(reasons, item.Reason) })
+	return e.Code == http.StatusTooManyRequests || gcp.HasReason(e, "rateLimitExceeded", "userRateLimitExceeded")
 }
 
 func (s *store) bucketHint() string {
@@ -101,7 +87,7 @@ func (s *store) hint(permission string, e *googleapi.Error) string {
 		return "the bucket's retention policy or a hold forbids to overwrite and delete objects, which manifests and replaced sets need: remove the policy (`gcloud storage buckets update gs://" + s.bucket + " --clear-retention-period`), or use another bucket"
 	case strings.Contains(text, "cloud kms"), strings.Contains(text, "cloudkms"):
 		return "grant " + keyRole + " on the key to Cloud Storage's service agent (`gcloud storage service-agent --authorize-cmek=" + s.keyName() + "`); the key must be enabled and in the bucket's location"
-	case strings.Contains(text, "billing account"), hasReason(e, "accountDisabled"):
+	case strings.Contains(text, "billing account"), gcp.HasReason(e, "accountDisabled"):
 		return "enable billing for the project that owns the bucket"
 	case strings.Contains(text, "userproject"), strings.Contains(text, "requester pays"):
 		return "the bucket has requester pays on, which is not supported: turn it off, or use another bucket"

@@ -66,7 +66,7 @@ func (d *destination) Targets() []sdk.Target { return lake.Targets(d.base(), d.r
 // base is the bucket as a URI: gs://bucket/ at Google, where names of buckets
 // are unique, else gs://host:port/bucket/.
 func (d *destination) base() string {
-	if d.config.isGoogle() {
+	if d.config.account().IsGoogle() {
 		return "gs://" + d.config.Bucket + "/"
 	}
 	u, err := url.Parse(d.config.Endpoint)
@@ -74,13 +74,6 @@ func (d *destination) base() string {
 		return "gs://" + d.config.Bucket + "/" // New has parsed it
 	}
 	return "gs://" + strings.ToLower(u.Host) + "/" + d.config.Bucket + "/"
-}
-
-// isGoogle reports whether the bucket is at Google, and not at a server of the
-// attribute endpoint.
-func (c config) isGoogle() bool {
-	u, err := url.Parse(c.Endpoint)
-	return err != nil || u.Host == "" || strings.HasSuffix(u.Hostname(), ".googleapis.com")
 }
 
 // Check implements sdk.Checker.

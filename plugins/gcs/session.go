@@ -101,7 +101,7 @@ func (up *session) send(ctx context.Context, c chunk) (*raw.Object, error) {
 		stored, err = up.try(ctx, c)
 		return err
 	})
-	if e := answer(err); e != nil && (e.Code == http.StatusNotFound || e.Code == http.StatusGone) && !isMissingBucket(e) {
+	if e := gcp.Answer(err); e != nil && (e.Code == http.StatusNotFound || e.Code == http.StatusGone) && !isMissingBucket(e) {
 		return nil, sdk.Retryable(fmt.Errorf("write %s: the service has dropped the upload: %w", up.name, err), 0)
 	}
 	return stored, up.store.classify("storage.objects.create", err)

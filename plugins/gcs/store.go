@@ -12,6 +12,7 @@ import (
 	"cloud.google.com/go/storage"
 	"google.golang.org/api/iterator"
 
+	"github.com/penstock-io/penstock/plugins/internal/gcp"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/plugins/internal/parts"
 	"github.com/penstock-io/penstock/sdk"
@@ -281,7 +282,7 @@ func (s *store) emptyAside(ctx context.Context, name string) error {
 
 // status is the HTTP status of a service's answer; 0: there was none.
 func status(err error) int {
-	if e := answer(err); e != nil {
+	if e := gcp.Answer(err); e != nil {
 		return e.Code
 	}
 	return 0

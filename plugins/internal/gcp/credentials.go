@@ -111,7 +111,7 @@ func (c Credentials) base() (*auth.Credentials, error) {
 		}
 		return found, nil
 	}
-	kind, err := KeyFileType(c.KeyFile)
+	kind, err := keyFileType(c.KeyFile)
 	if err != nil {
 		return nil, sdk.Configuration(err, "")
 	}
@@ -122,9 +122,9 @@ func (c Credentials) base() (*auth.Credentials, error) {
 	return found, nil
 }
 
-// KeyFileType reads the kind of a key file, and nothing else of it: an error never
+// keyFileType reads the kind of a key file, and nothing else of it: an error never
 // shows its content.
-func KeyFileType(content string) (string, error) {
+func keyFileType(content string) (string, error) {
 	var file struct {
 		Type string `json:"type"`
 	}
@@ -141,9 +141,6 @@ func KeyFileType(content string) (string, error) {
 }
 
 var accountName = regexp.MustCompile(`^[^@\s]+@[^@\s]+$`)
-
-// IsAccount reports whether a text has the form of a service account's address.
-func IsAccount(address string) bool { return accountName.MatchString(address) }
 
 // Account returns the address of the account that makes the requests; "ACCOUNT" if
 // it is not known.

@@ -2,7 +2,8 @@
 // machine (application default credentials), or of a service account that either
 // may act as. Destinations at Google use it.
 //
-// It finds credentials and tells why they were refused, and keeps the ids of uploads
-// out of errors. It knows no service, and retries nothing; its transport bounds
-// connecting and waiting for an answer.
+// It has the attributes of a destination block that select an account, finds
+// credentials, tells why they were refused, reads the answers of services out of
+// errors, and keeps the ids of uploads out of errors. It knows no service, and retries
+// nothing; its transport bounds connecting and waiting for an answer.
 package gcp
