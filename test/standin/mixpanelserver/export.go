@@ -20,50 +20,60 @@ import (
 // gzipFrom is from how many bytes on a body is compressed.
 const gzipFrom = 1400
 
-// export answers a query for events.
-func (s *Server) export(w *answer, r *http.Request, fault *Fault) {
+// query describes the events that a request asks for.
+type query struct {
+	from, to time.Time // dates, both included
+	names    []string  // nil: all
+	selects  func(Event) bool
+	limit    int // of lines; -1: none
+	inMillis bool
+}
+
+// parseQuery reads the parameters of a request. An error has the text of the refusal.
+func (s *Server) parseQuery(r *http.Request) (q query, err error) {
 	from, err := time.ParseInLocation(time.DateOnly, r.FormValue("from_date"), s.o.Zone)
 	to, err2 := time.ParseInLocation(time.DateOnly, r.FormValue("to_date"), s.o.Zone)
-	now := s.o.Now().In(s.o.Zone)
 	switch {
 	case err != nil || err2 != nil:
-		w.error(Export, http.StatusBadRequest, "from_date and to_date are required, in the format yyyy-mm-dd")
-		return
+		return q, errors.New("from_date and to_date are required, in the format yyyy-mm-dd")
 	case to.Before(from):
-		w.error(Export, http.StatusBadRequest, "from_date cannot be later than to_date")
-		return
-	case to.Format(time.DateOnly) > now.Format(time.DateOnly):
-		w.error(Export, http.StatusBadRequest, "to_date cannot be later than today")
-		return
+		return q, errors.New("from_date cannot be later than to_date")
+	case to.Format(time.DateOnly) > s.o.Now().In(s.o.Zone).Format(time.DateOnly):
+		return q, errors.New("to_date cannot be later than today")
 	}
-	selects, err := parseSelector(r.FormValue("where"))
+	q = query{from: from, to: to, limit: -1, inMillis: r.FormValue("time_in_ms") == "true"}
+	if q.selects, err = parseSelector(r.FormValue("where")); err != nil {
+		return q, err
+	}
+	if text := r.FormValue("limit"); text != "" {
+		if q.limit, err = strconv.Atoi(text); err != nil || q.limit < 1 || q.limit > 100000 {
+			return q, errors.New("limit must be at most 100000")
+		}
+	}
+	if text := r.FormValue("event"); text != "" && json.Unmarshal([]byte(text), &q.names) != nil {
+		return q, errors.New("event must be a JSON array")
+	}
+	return q, nil
+}
+
+// export answers a query for events.
+func (s *Server) export(w *answer, r *http.Request, fault *Fault) {
+	q, err := s.parseQuery(r)
 	if err != nil {
 		w.error(Export, http.StatusBadRequest, err.Error())
 		return
 	}
 	if fault.IgnoreWhere {
-		selects = everything
-	}
-	limit := -1
-	if text := r.FormValue("limit"); text != "" {
-		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > 100000 {
-			w.error(Export, http.StatusBadRequest, "limit must be at most 100000")
-			return
-		}
-	}
-	var names []string
-	if text := r.FormValue("event"); text != "" && json.Unmarshal([]byte(text), &names) != nil {
-		w.error(Export, http.StatusBadRequest, "event must be a JSON array")
-		return
+		q.selects = everything
 	}
 	w.Header().Set("Content-Type", "text/plain")
 	if fault.ContentType != "" {
 		w.Header().Set("Content-Type", fault.ContentType)
 	}
 	b := &body{w: w, fault: fault, compress: strings.Contains(r.Header.Get("Accept-Encoding"), "gzip")}
-	half := s.count(from, to) / 2
+	half := s.count(q.from, q.to) / 2
 	n := 0
-	line := func(text []byte) error {
+	err = s.lines(q, fault.Lines, func(text []byte) error {
 		if n == half && n > 0 && fault.Stall != nil {
 			b.flush()
 			select {
@@ -76,7 +86,7 @@ func (s *Server) export(w *answer, r *http.Request, fault *Fault) {
 			b.write([]byte(fault.Marker))
 			return errEnd
 		}
-		if n++; limit >= 0 && n > limit {
+		if n++; q.limit >= 0 && n > q.limit {
 			return errEnd
 		}
 		if n <= fault.Skip {
@@ -85,9 +95,7 @@ func (s *Server) export(w *answer, r *http.Request, fault *Fault) {
 		b.write(text)
 		b.write(newline)
 		return b.err
-	}
-	inMilliseconds := r.FormValue("time_in_ms") == "true"
-	err = s.lines(selection{from, to, names, selects}, inMilliseconds, fault.Lines, line)
+	})
 	if errors.Is(err, errEnd) {
 		err = nil
 	}
@@ -109,16 +117,9 @@ func (s *Server) count(from, to time.Time) int {
 	return n
 }
 
-// selection describes the events that a query asks for.
-type selection struct {
-	from, to time.Time // dates, both included
-	names    []string  // nil: all
-	selects  func(Event) bool
-}
-
-// lines calls fn with each line of a selection; extra lines come before the last
+// lines calls fn with each line of a query's answer; extra lines come before the last
 // one.
-func (s *Server) lines(q selection, inMilliseconds bool, extra []string, fn func([]byte) error) error {
+func (s *Server) lines(q query, extra []string, fn func([]byte) error) error {
 	for d := q.from; !d.After(q.to); d = d.AddDate(0, 0, 1) {
 		date := d.Format(time.DateOnly)
 		s.mu.Lock()
@@ -141,7 +142,7 @@ func (s *Server) lines(q selection, inMilliseconds bool, extra []string, fn func
 			if q.names != nil && !slices.Contains(q.names, e.Name) || !q.selects(e) {
 				continue
 			}
-			if err := fn([]byte(s.render(e, inMilliseconds))); err != nil {
+			if err := fn([]byte(s.render(e, q.inMillis))); err != nil {
 				return err
 			}
 		}

@@ -376,54 +376,66 @@ func (t *Translator) mergeWhen(table *Table, s *scope) (string, error) {
 	case t.accept("DELETE"):
 		return sql + " THEN DELETE", nil
 	case t.accept("INSERT ROW"):
-		var columns, values []string
-		for n, c := range table.Columns {
-			if source := s.items[1].table.Columns; n < len(source) {
-				columns, values = append(columns, QuoteName(c.Name)), append(values, QuoteName(s.items[1].alias)+"."+QuoteName(source[n].Name))
-			}
-		}
-		return sql + " THEN INSERT (" + strings.Join(columns, ", ") + ") VALUES (" + strings.Join(values, ", ") + ")", nil
+		return sql + " THEN INSERT " + insertRow(table, s.items[1]), nil
 	case t.accept("INSERT"):
-		m := Mutation{Columns: nil}
-		if t.is("(") {
-			if _, err := t.columnNames(&m, table); err != nil {
-				return "", err
-			}
-		} else {
-			m.Columns = table.Columns
-		}
-		names := make([]string, len(m.Columns))
-		for n, c := range m.Columns {
-			names[n] = QuoteName(c.Name)
-		}
-		if table.IngestionTime {
-			return "", t.unknown("MERGE that inserts into an ingestion-time partitioned table")
-		}
-		if err := t.expect("VALUES"); err != nil {
-			return "", err
-		}
-		// Only the source's names may be used.
-		source := newScope()
-		source.items = s.items[1:]
-		saved := t.scopes
-		t.scopes = append(t.scopes[:len(t.scopes)-1:len(t.scopes)-1], source)
-		if err := t.expect("("); err != nil {
-			return "", err
-		}
-		n := 0
-		list, err := t.exprs(func() (string, error) {
-			e, err := t.expr()
-			if n < len(m.Columns) {
-				e = coerce(e, m.Columns[n].Type)
-			}
-			n++
-			return e.SQL, err
-		})
-		t.scopes = saved
-		if err == nil {
-			err = t.expect(")")
-		}
-		return sql + " THEN INSERT (" + strings.Join(names, ", ") + ") VALUES (" + list + ")", err
+		insert, err := t.mergeInsert(table, s)
+		return sql + " THEN INSERT " + insert, err
 	}
 	return "", t.unexpected("Unexpected")
+}
+
+// insertRow returns the columns and values of the clause INSERT ROW: the columns of the
+// source, in their order.
+func insertRow(table *Table, source item) string {
+	var columns, values []string
+	for n, c := range table.Columns {
+		if n < len(source.table.Columns) {
+			columns, values = append(columns, QuoteName(c.Name)), append(values, QuoteName(source.alias)+"."+QuoteName(source.table.Columns[n].Name))
+		}
+	}
+	return "(" + strings.Join(columns, ", ") + ") VALUES (" + strings.Join(values, ", ") + ")"
+}
+
+// mergeInsert translates the columns and values of INSERT [(columns)] VALUES (expressions).
+func (t *Translator) mergeInsert(table *Table, s *scope) (string, error) {
+	var m Mutation
+	if t.is("(") {
+		if _, err := t.columnNames(&m, table); err != nil {
+			return "", err
+		}
+	} else {
+		m.Columns = table.Columns
+	}
+	names := make([]string, len(m.Columns))
+	for n, c := range m.Columns {
+		names[n] = QuoteName(c.Name)
+	}
+	if table.IngestionTime {
+		return "", t.unknown("MERGE that inserts into an ingestion-time partitioned table")
+	}
+	if err := t.expect("VALUES"); err != nil {
+		return "", err
+	}
+	// Only the source's names may be used.
+	source := newScope()
+	source.items = s.items[1:]
+	saved := t.scopes
+	t.scopes = append(t.scopes[:len(t.scopes)-1:len(t.scopes)-1], source)
+	defer func() { t.scopes = saved }()
+	if err := t.expect("("); err != nil {
+		return "", err
+	}
+	n := 0
+	list, err := t.exprs(func() (string, error) {
+		e, err := t.expr()
+		if n < len(m.Columns) {
+			e = coerce(e, m.Columns[n].Type)
+		}
+		n++
+		return e.SQL, err
+	})
+	if err == nil {
+		err = t.expect(")")
+	}
+	return "(" + strings.Join(names, ", ") + ") VALUES (" + list + ")", err
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -19,118 +20,52 @@ import (
 //	POST /_standin/hold/{id}/release
 //	GET  /_standin/statements          the statements that were run
 func (s *Server) admin(mux *http.ServeMux) {
-	post := func(path string, h func(r *http.Request) (any, error)) {
-		mux.HandleFunc("POST /_standin/"+path, func(w http.ResponseWriter, r *http.Request) {
-			v, err := h(r)
-			if err != nil {
-				s.refusalOf(err).write(w)
-				return
-			}
-			w.Header().Set("Content-Type", "application/json")
-			_ = json.NewEncoder(w).Encode(v)
-		})
+	for path, h := range map[string]http.HandlerFunc{
+		"POST quotas":            control(s, s.setQuotas),
+		"POST billing":           control(s, s.setBilling),
+		"POST api":               control(s, s.setAPI),
+		"POST iam":               control(s, s.grantRoles),
+		"POST clock":             control(s, s.advance),
+		"POST fail":              control(s, func(f Fault) error { return s.faults.add(f.Point, &f, nil) }),
+		"POST hold":              s.hold,
+		"GET hold/{id}/reached":  s.holdReached,
+		"POST hold/{id}/release": s.releaseHold,
+		"GET statements":         s.statements,
+	} {
+		method, rest, _ := strings.Cut(path, " ")
+		mux.HandleFunc(method+" /_standin/"+rest, h)
 	}
-	decode := func(r *http.Request, into any) error {
-		d := json.NewDecoder(r.Body)
-		d.DisallowUnknownFields()
-		if err := d.Decode(into); err != nil {
-			return fail("invalid", "%v", err)
+}
+
+// control returns a handler that decodes a setting, without unknown members, and
+// applies it.
+func control[T any](s *Server, apply func(T) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		setting, err := decodeSetting[T](r)
+		if err == nil {
+			err = apply(setting)
 		}
-		return nil
+		s.answerAdmin(w, map[string]bool{"ok": true}, err)
 	}
-	ok := map[string]bool{"ok": true}
-	post("quotas", func(r *http.Request) (any, error) {
-		var quotas map[string]int64
-		if err := decode(r, &quotas); err != nil {
-			return nil, err
-		}
-		return ok, s.setQuotas(quotas)
-	})
-	post("billing", func(r *http.Request) (any, error) {
-		var v struct{ Enabled bool }
-		err := decode(r, &v)
-		s.unbilled.Store(!v.Enabled)
-		return ok, err
-	})
-	post("api", func(r *http.Request) (any, error) {
-		var v struct {
-			Name    string
-			Enabled bool
-		}
-		err := decode(r, &v)
-		s.access.mu.Lock()
-		defer s.access.mu.Unlock()
-		s.access.disabled[v.Name] = !v.Enabled
-		return ok, err
-	})
-	post("iam", func(r *http.Request) (any, error) {
-		var v struct {
-			Account, Resource string
-			Roles             []string
-		}
-		if err := decode(r, &v); err != nil {
-			return nil, err
-		}
-		for _, role := range v.Roles {
-			if _, known := permissions[role]; !known {
-				return nil, fail("invalid", "the stand-in does not know the role %s", role)
-			}
-		}
-		s.access.grant(v.Account, v.Resource, v.Roles)
-		return ok, nil
-	})
-	post("clock", func(r *http.Request) (any, error) {
-		var v struct{ Advance string }
-		if err := decode(r, &v); err != nil {
-			return nil, err
-		}
-		d, err := time.ParseDuration(v.Advance)
-		if err != nil {
-			return nil, fail("invalid", "%v", err)
-		}
-		s.offset.Add(int64(d))
-		return ok, nil
-	})
-	post("fail", func(r *http.Request) (any, error) {
-		var f Fault
-		if err := decode(r, &f); err != nil {
-			return nil, err
-		}
-		return ok, s.faults.add(f.Point, &f, nil)
-	})
-	post("hold", func(r *http.Request) (any, error) {
-		var p Point
-		if err := decode(r, &p); err != nil {
-			return nil, err
-		}
-		id, err := s.faults.newHold(p)
-		return map[string]string{"id": id}, err
-	})
-	post("hold/{id}/release", func(r *http.Request) (any, error) {
-		h := s.faults.find(r.PathValue("id"))
-		if h == nil {
-			return nil, fail("notFound", "no hold %s", r.PathValue("id"))
-		}
-		s.faults.release(h)
-		return ok, nil
-	})
-	mux.HandleFunc("GET /_standin/hold/{id}/reached", func(w http.ResponseWriter, r *http.Request) {
-		h := s.faults.find(r.PathValue("id"))
-		if h == nil {
-			fail("notFound", "no hold %s", r.PathValue("id")).write(w)
-			return
-		}
-		select {
-		case <-h.reached:
-		case <-r.Context().Done():
-		}
-	})
-	mux.HandleFunc("GET /_standin/statements", func(w http.ResponseWriter, _ *http.Request) {
-		s.recordMu.Lock()
-		defer s.recordMu.Unlock()
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(s.recorded)
-	})
+}
+
+func decodeSetting[T any](r *http.Request) (setting T, err error) {
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&setting); err != nil {
+		return setting, fail("invalid", "%v", err)
+	}
+	return setting, nil
+}
+
+// answerAdmin writes v, or the refusal of an error.
+func (s *Server) answerAdmin(w http.ResponseWriter, v any, err error) {
+	if err != nil {
+		s.refusalOf(err).write(w)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v)
 }
 
 func (s *Server) setQuotas(quotas map[string]int64) error {
@@ -143,4 +78,86 @@ func (s *Server) setQuotas(quotas map[string]int64) error {
 		s.quotas[name] = n
 	}
 	return nil
+}
+
+func (s *Server) setBilling(v struct{ Enabled bool }) error {
+	s.unbilled.Store(!v.Enabled)
+	return nil
+}
+
+func (s *Server) setAPI(v struct {
+	Name    string
+	Enabled bool
+}) error {
+	s.access.mu.Lock()
+	defer s.access.mu.Unlock()
+	s.access.disabled[v.Name] = !v.Enabled
+	return nil
+}
+
+func (s *Server) grantRoles(v struct {
+	Account, Resource string
+	Roles             []string
+}) error {
+	for _, role := range v.Roles {
+		if _, known := permissions[role]; !known {
+			return fail("invalid", "the stand-in does not know the role %s", role)
+		}
+	}
+	s.access.grant(v.Account, v.Resource, v.Roles)
+	return nil
+}
+
+func (s *Server) advance(v struct{ Advance string }) error {
+	d, err := time.ParseDuration(v.Advance)
+	if err != nil {
+		return fail("invalid", "%v", err)
+	}
+	s.offset.Add(int64(d))
+	return nil
+}
+
+// hold makes the job that comes to a point wait there.
+func (s *Server) hold(w http.ResponseWriter, r *http.Request) {
+	p, err := decodeSetting[Point](r)
+	var id string
+	if err == nil {
+		id, err = s.faults.newHold(p)
+	}
+	s.answerAdmin(w, map[string]string{"id": id}, err)
+}
+
+// holdReached answers when a job waits at a hold.
+func (s *Server) holdReached(w http.ResponseWriter, r *http.Request) {
+	h, err := s.findHold(r)
+	if err == nil {
+		select {
+		case <-h.reached:
+		case <-r.Context().Done():
+			return
+		}
+	}
+	s.answerAdmin(w, map[string]bool{"ok": true}, err)
+}
+
+func (s *Server) releaseHold(w http.ResponseWriter, r *http.Request) {
+	h, err := s.findHold(r)
+	if err == nil {
+		s.faults.release(h)
+	}
+	s.answerAdmin(w, map[string]bool{"ok": true}, err)
+}
+
+func (s *Server) findHold(r *http.Request) (*hold, error) {
+	h := s.faults.find(r.PathValue("id"))
+	if h == nil {
+		return nil, fail("notFound", "no hold %s", r.PathValue("id"))
+	}
+	return h, nil
+}
+
+func (s *Server) statements(w http.ResponseWriter, _ *http.Request) {
+	s.recordMu.Lock()
+	defer s.recordMu.Unlock()
+	s.answerAdmin(w, s.recorded, nil)
 }

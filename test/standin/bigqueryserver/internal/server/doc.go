@@ -6,5 +6,5 @@
 // says so, never answered by a guess.
 //
 // Metadata and jobs live in memory, rows in an in-memory DuckDB, as long as the
-// process. Paths below /_standin/ change how the server behaves; see Admin.
+// process. Paths below /_standin/ change how the server behaves; see admin.go.
 package server

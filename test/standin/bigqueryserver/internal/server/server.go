@@ -158,12 +158,9 @@ func (s *Server) Handler() http.Handler {
 			mux.Handle(method+" "+base+path, s.handle(base, h))
 		}
 	}
-	for _, base := range []string{"", "/bigquery/v2", "/upload/bigquery/v2", "/resumable/upload/bigquery/v2"} {
-		mux.Handle("POST /upload"+strings.TrimPrefix(base, "/upload")+"/projects/{project}/jobs", s.handle("/bigquery/v2", (*request).upload))
-		mux.Handle("PUT /upload"+strings.TrimPrefix(base, "/upload")+"/projects/{project}/jobs", s.handle("/bigquery/v2", (*request).upload))
-		if base == "/bigquery/v2" {
-			break
-		}
+	for _, base := range []string{"", "/bigquery/v2"} {
+		mux.Handle("POST /upload"+base+"/projects/{project}/jobs", s.handle("/bigquery/v2", (*request).upload))
+		mux.Handle("PUT /upload"+base+"/projects/{project}/jobs", s.handle("/bigquery/v2", (*request).upload))
 	}
 	s.admin(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

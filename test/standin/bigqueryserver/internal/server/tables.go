@@ -448,31 +448,17 @@ func (q *request) listRows() error {
 	if err := q.s.catalog.measure(q.r.Context(), t); err != nil {
 		return err
 	}
-	query := q.r.URL.Query()
-	offset, limit := int64(0), int64(10000)
-	for name, into := range map[string]*int64{"startIndex": &offset, "maxResults": &limit} {
-		if text := query.Get(name); text != "" {
-			if *into, err = strconv.ParseInt(text, 10, 64); err != nil {
-				return fail("invalid", "Invalid value for %s: %s", name, text)
-			}
-		}
+	offset, limit, err := q.pageOfRows()
+	if err != nil {
+		return err
 	}
-	if token := query.Get("pageToken"); token != "" {
-		if offset, err = strconv.ParseInt(strings.TrimPrefix(token, "page"), 10, 64); err != nil {
-			return fail("invalid", "Invalid page token: %s", token)
-		}
+	fields, err := q.selectedFields(t)
+	if err != nil {
+		return err
 	}
-	fields := schemaFields(t.meta.Schema)
-	if selected := query.Get("selectedFields"); selected != "" {
-		var chosen []*bq.TableFieldSchema
-		for _, name := range strings.Split(selected, ",") {
-			at := slices.IndexFunc(fields, func(f *bq.TableFieldSchema) bool { return strings.EqualFold(f.Name, name) })
-			if at < 0 {
-				return fail("invalid", "Invalid field name: %s", name)
-			}
-			chosen = append(chosen, fields[at])
-		}
-		fields = chosen
+	where, err := q.partitionCondition(t)
+	if err != nil {
+		return err
 	}
 	c, err := q.s.engine.connect(q.r.Context())
 	if err != nil {
@@ -482,14 +468,6 @@ func (q *request) listRows() error {
 	names := make([]string, len(fields))
 	for n, f := range fields {
 		names[n] = googlesql.QuoteName(f.Name)
-	}
-	where := ""
-	if _, day, found := strings.Cut(q.path("table"), "$"); found {
-		part, err := time.Parse("20060102", day)
-		if err != nil || !t.partitioned() {
-			return fail("invalid", "Invalid partition: %s$%s", t.reference(), day)
-		}
-		where = " WHERE " + partitionColumn(t) + " = " + timestampLiteral(part)
 	}
 	r, err := c.queryAs(q.r.Context(), "SELECT "+strings.Join(names, ", ")+" FROM "+t.physical+where+" ORDER BY rowid LIMIT "+strconv.FormatInt(limit, 10)+" OFFSET "+strconv.FormatInt(offset, 10), columnsOf(&bq.TableSchema{Fields: fields}))
 	if err != nil {
@@ -504,4 +482,56 @@ func (q *request) listRows() error {
 		list["pageToken"] = "page" + strconv.FormatInt(end, 10)
 	}
 	return q.answer(list)
+}
+
+// pageOfRows returns from which row on, and how many rows, a request asks for.
+func (q *request) pageOfRows() (offset, limit int64, err error) {
+	query := q.r.URL.Query()
+	limit = 10000
+	for name, into := range map[string]*int64{"startIndex": &offset, "maxResults": &limit} {
+		if text := query.Get(name); text != "" {
+			if *into, err = strconv.ParseInt(text, 10, 64); err != nil {
+				return 0, 0, fail("invalid", "Invalid value for %s: %s", name, text)
+			}
+		}
+	}
+	if token := query.Get("pageToken"); token != "" {
+		if offset, err = strconv.ParseInt(strings.TrimPrefix(token, "page"), 10, 64); err != nil {
+			return 0, 0, fail("invalid", "Invalid page token: %s", token)
+		}
+	}
+	return offset, limit, nil
+}
+
+// selectedFields returns the fields of a table that a request asks for: all, unless it
+// names some.
+func (q *request) selectedFields(t *table) ([]*bq.TableFieldSchema, error) {
+	fields := schemaFields(t.meta.Schema)
+	selected := q.r.URL.Query().Get("selectedFields")
+	if selected == "" {
+		return fields, nil
+	}
+	var chosen []*bq.TableFieldSchema
+	for _, name := range strings.Split(selected, ",") {
+		at := slices.IndexFunc(fields, func(f *bq.TableFieldSchema) bool { return strings.EqualFold(f.Name, name) })
+		if at < 0 {
+			return nil, fail("invalid", "Invalid field name: %s", name)
+		}
+		chosen = append(chosen, fields[at])
+	}
+	return chosen, nil
+}
+
+// partitionCondition returns DuckDB's condition on the rows of the partition that the
+// path names, TABLE$20260601; "" if it names none.
+func (q *request) partitionCondition(t *table) (string, error) {
+	_, day, found := strings.Cut(q.path("table"), "$")
+	if !found {
+		return "", nil
+	}
+	part, err := time.Parse("20060102", day)
+	if err != nil || !t.partitioned() {
+		return "", fail("invalid", "Invalid partition: %s$%s", t.reference(), day)
+	}
+	return " WHERE " + partitionColumn(t) + " = " + timestampLiteral(part), nil
 }
