@@ -195,19 +195,21 @@ func (s *site) signIns(n int) {
 	}
 }
 
-// round writes the records of one round: events of days that earlier rounds had too,
-// and profiles.
+// round writes the records of one round: new events, most of them of days that earlier
+// rounds had too, and profiles.
 func (s *site) round(n int, people profiles) {
-	s.events(fmt.Sprintf("round%d.ndjson", n), n%3, 4, 150)
+	s.events(fmt.Sprintf("round%d.ndjson", n), n, 4, 150)
 	s.peopleFile(fmt.Sprintf("people%d.ndjson", n), people, n*50, n*50+60)
 }
 
 // All three streams arrive row by row, with late events, through processes that are
 // killed and frozen at every phase of a run.
 func TestBigQueryThroughKills(t *testing.T) {
-	points := []string{
-		"", "PENSTOCK_CRASH_AT=export.streaming:2", "PENSTOCK_CRASH_AT=plugin.open", "PENSTOCK_CRASH_AT=plugin.write:2", "PENSTOCK_CRASH_AT=plugin.prepare",
-		"PENSTOCK_CRASH_AT=plugin.commit.before", "PENSTOCK_CRASH_AT=plugin.commit.after", "PENSTOCK_CRASH_AT=export.prepared", "PENSTOCK_CRASH_AT=export.committed",
+	t.Parallel()
+	disturbances := []penstocktest.Disturbance{
+		{}, {At: "export.streaming:2"}, {At: "plugin.open"}, {At: "plugin.write:2"}, {At: "plugin.prepare"}, {At: "plugin.commit.before"},
+		{At: "plugin.commit.after"}, {At: "export.prepared"}, {At: "export.committed"},
+		{At: "plugin.write", Freezes: true}, {At: "plugin.commit.before", Freezes: true}, {At: "plugin.commit.after", Freezes: true},
 	}
 	w := newWarehouseSite(t)
 	undisturbed := newPeopleSite(t, localDestination, "localfs.out")
@@ -215,7 +217,7 @@ func TestBigQueryThroughKills(t *testing.T) {
 	undisturbed.inZone()
 	w.Says(w.Penstock(nil, "destinations", "check", "bigquery.warehouse"), 0)
 	people, signedIn := profiles{}, 0
-	for n, point := range points {
+	for n, disturbance := range disturbances {
 		before := people.clone()
 		w.round(n, people)
 		undisturbed.round(n, before)
@@ -224,11 +226,11 @@ func TestBigQueryThroughKills(t *testing.T) {
 			undisturbed.signIns(n)
 			signedIn += 5
 		}
-		if point != "" {
-			w.Penstock([]string{point}, "run", "--once", "--retry-for", "1s") // ends as the kill lets it
+		if disturbance.At != "" {
+			w.Disturbed(disturbance)
 		}
 		w.Once()
-		if n%3 == 2 || n == len(points)-1 {
+		if n%3 == 2 || n == len(disturbances)-1 {
 			undisturbed.Once()
 			w.same(undisturbed)
 		}
@@ -249,7 +251,7 @@ func TestBigQueryThroughKills(t *testing.T) {
 	if len(resolved) != signedIn {
 		t.Errorf("mp_master_event_resolved has %d of the events, want %d", len(resolved), signedIn)
 	}
-	if left := slices.Collect(maps.Keys(w.stagingTables())); len(left) > len(points) {
+	if left := slices.Collect(maps.Keys(w.stagingTables())); len(left) > len(disturbances) {
 		t.Errorf("staging tables are left: %v", left)
 	}
 }

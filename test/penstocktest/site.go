@@ -224,3 +224,28 @@ func (s *Site) Once(env ...string) Result {
 	}
 	return r
 }
+
+// Disturbance is a process of a run that ends or stops itself at a crash point.
+type Disturbance struct {
+	At      string // of the host, "export.prepared:2", or of each plugin process, "plugin.write:1"
+	Freezes bool   // it stops instead of being killed
+}
+
+// Disturbed runs everything with a disturbance, and fails the test when none
+// happened. A host that is killed leaves its work. A plugin is started again and
+// disturbed again, until the host gives up, or finds its run committed.
+func (s *Site) Disturbed(d Disturbance, env ...string) {
+	s.t.Helper()
+	variable := "PENSTOCK_CRASH_AT"
+	if d.Freezes {
+		variable = "PENSTOCK_STOP_AT"
+	}
+	r := s.Penstock(append(slices.Clone(env), variable+"="+d.At), "run", "--once", "--retry-for", "1s")
+	said := func(text string) bool { return strings.HasPrefix(d.At, "plugin.") && strings.Contains(r.Err, text) }
+	switch {
+	case !strings.HasPrefix(d.At, "plugin.") && r.Signal == syscall.SIGKILL:
+	case said("killed"), said("frozen"), said("a plugin that does not answer"):
+	default:
+		s.t.Fatalf("no process was disturbed at %s: status %d, signal %v\n%s%s", d.At, r.Status, r.Signal, r.Out, r.Err)
+	}
+}

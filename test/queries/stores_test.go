@@ -100,18 +100,10 @@ func (c *comparison) collect(s *sample) {
 
 // disturbed runs the store's pipelines with a process that dies or freezes at a
 // point.
-func (c *comparison) disturbed(how, point string) {
+func (c *comparison) disturbed(d penstocktest.Disturbance) {
 	c.t.Helper()
 	c.Write("penstock.hcl", c.base+c.store)
-	r := c.Penstock(append(slices.Clone(c.bucket.Environment), how+"="+point), "run", "--once", "--retry-for", "1s")
-	switch {
-	case strings.HasPrefix(point, "export.") && r.Signal == syscall.SIGKILL:
-	case strings.HasPrefix(point, "plugin.") && strings.Contains(r.Err, "killed"):
-	case strings.HasPrefix(point, "plugin.") && strings.Contains(r.Err, "frozen"):
-	case strings.HasPrefix(point, "plugin.") && strings.Contains(r.Err, "a plugin that does not answer"): // frozen, too
-	default:
-		c.t.Fatalf("no process was disturbed at %s: status %d, signal %v\n%s%s", point, r.Status, r.Signal, r.Out, r.Err)
-	}
+	c.Disturbed(d, c.bucket.Environment...)
 }
 
 // overtaken freezes the host at a point of a run. Another host, over a copy of its
@@ -279,9 +271,6 @@ func (s *sample) pieces(n int) []*sample {
 	return divided
 }
 
-// disturbance is a run in which a process dies or freezes.
-type disturbance struct{ how, point string }
-
 // Three streams are exported to each store in three runs, with late data, and
 // read back with DuckDB. Host and plugin die and freeze in between, and a host that was
 // frozen goes on after another one has taken over. The second and
@@ -316,14 +305,14 @@ func TestSmoke(t *testing.T) {
 func compareStore(t *testing.T, bucket *objectstore.Bucket) {
 	rounds := [3]struct {
 		frozen    []string // points at which the host freezes
-		disturbed []disturbance
+		disturbed []penstocktest.Disturbance
 	}{
 		{frozen: []string{"export.streaming:1", "export.prepared:2"}}, // of events, people
 		{
-			disturbed: []disturbance{{"PENSTOCK_CRASH_AT", "export.prepared:1"}, {"PENSTOCK_CRASH_AT", "plugin.write:1"}},
+			disturbed: []penstocktest.Disturbance{{At: "export.prepared:1"}, {At: "plugin.write:1"}},
 			frozen:    []string{"export.prepared:3"}, // of identity
 		},
-		{disturbed: []disturbance{{"PENSTOCK_STOP_AT", "plugin.commit.before:1"}, {"PENSTOCK_CRASH_AT", "plugin.commit.after:1"}}},
+		{disturbed: []penstocktest.Disturbance{{At: "plugin.commit.before:1", Freezes: true}, {At: "plugin.commit.after:1"}}},
 	}
 	c := newComparison(t, bucket)
 	sent := &sample{}
@@ -333,7 +322,7 @@ func compareStore(t *testing.T, bucket *objectstore.Bucket) {
 			// A run whose plugin froze may end whole, and leave nothing to the next one.
 			for i, piece := range delivery.pieces(len(round.disturbed)) {
 				c.collect(piece)
-				c.disturbed(round.disturbed[i].how, round.disturbed[i].point)
+				c.disturbed(round.disturbed[i])
 			}
 		}
 		for i, piece := range delivery.pieces(2 * len(round.frozen)) {
@@ -343,7 +332,7 @@ func compareStore(t *testing.T, bucket *objectstore.Bucket) {
 			}
 			c.collect(piece)
 			for _, d := range round.disturbed {
-				c.disturbed(d.how, d.point)
+				c.disturbed(d)
 			}
 		}
 		sent.events, sent.profiles = append(sent.events, delivery.events...), append(sent.profiles, delivery.profiles...)
