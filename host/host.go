@@ -143,7 +143,7 @@ func (h *Host) compose(ctx context.Context, spill *disk.Dir, owner string) (err 
 	}
 	h.projects = project.New(project.Options{
 		Dir: h.dir, Store: h.store, Spill: spill, Catalog: h.catalog, Memory: h.config.Host.Memory, Scratch: h.scratch,
-		Now: time.Now, Log: h.log, Observer: h.observer,
+		Now: time.Now, Wait: lifecycle.Wait, Log: h.log, Observer: h.observer,
 	}, h.config.Projects)
 	h.runner = runner.New(runner.Options{
 		Projects: h.projects, Destinations: h.places, Catalog: h.catalog, Quarantine: h.quarantine, Owner: owner, Sources: h.config.Files,

@@ -3,6 +3,7 @@ package project
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"sync/atomic"
@@ -207,6 +208,45 @@ func TestAJournalThatHangsKeepsNoStatusWaiting(t *testing.T) {
 	close(goOn)
 	if err := <-opened; err != nil {
 		t.Error(err)
+	}
+}
+
+// A host that serves makes rows durable at every turn, also after turns at which the
+// disk failed, until it is stopped.
+func TestRowsAreSealedFromTimeToTime(t *testing.T) {
+	t.Parallel()
+	f := newFailing(t)
+	appendRow := func(key byte) error {
+		w, err := f.project.Journal.Writer(t.Context())
+		if err != nil {
+			return err
+		}
+		return w.Append(t.Context(), rowOf(key))
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	turn := 0
+	f.shared.Wait = func(ctx context.Context, d time.Duration) error {
+		f.at = f.at.Add(d)
+		turn++
+		f.broken.Store(turn == 2)
+		if err := appendRow(byte(turn)); err != nil {
+			t.Errorf("turn %d: %v", turn, err)
+		}
+		if turn == 4 {
+			stop()
+		}
+		return ctx.Err()
+	}
+	var sequences []int64
+	f.project.ServeSeals(ctx, func(ctx context.Context) {
+		seq, err := f.shared.Catalog.Sequence(ctx, 1)
+		if err != nil {
+			t.Error(err)
+		}
+		sequences = append(sequences, seq)
+	})
+	if got := fmt.Sprint(sequences); got != "[1 1 2]" || f.at.Sub(time.Unix(1e9, 0)) != 4*SealEvery {
+		t.Errorf("after each turn the journal has the sequences %s; it is %s", got, f.at)
 	}
 }
 

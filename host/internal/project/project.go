@@ -16,16 +16,18 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-// Options are the stores that projects share. All are required but Scratch.
+// Options are the stores and parts that projects share. All are required but Scratch
+// and, where nothing is folded or served, Spill and Wait.
 type Options struct {
 	Dir     datadir.Dir
 	Store   disk.Store // of segments and generations
-	Spill   disk.Store // in which folds sort; nil: nothing is folded
+	Spill   disk.Store // in which folds sort
 	Catalog *catalog.Catalog
 	Memory  int64 // bytes for the open blocks of one journal
 	// Scratch is where indexes are opened for reading only; nil: they are in Dir.
 	Scratch  *datadir.Scratch
 	Now      func() time.Time
+	Wait     func(context.Context, time.Duration) error // of ServeSeals
 	Log      *slog.Logger
 	Observer progress.Observer
 }
@@ -36,7 +38,7 @@ type Project struct {
 	Journal          *Journal
 	People, Identity *State
 	Links            *Links
-	log              *slog.Logger
+	shared           *shared
 }
 
 // shared is used by the projects of one Set together.
@@ -47,7 +49,7 @@ type shared struct {
 }
 
 func newProject(o *shared, c *config.Project) *Project {
-	p := &Project{Config: c, log: o.Log, Journal: newJournal(c.Name, o.Now, o.Log, func(ctx context.Context) (*journal.Writer, error) {
+	p := &Project{Config: c, shared: o, Journal: newJournal(c.Name, o.Now, o.Log, func(ctx context.Context) (*journal.Writer, error) {
 		return openWriter(ctx, o, c)
 	}, journal.NewReader(c.ID, o.Store, o.Catalog))}
 	p.Links = newLinks(o, c, p.Journal.Reader())
@@ -77,9 +79,9 @@ const SealEvery = 30 * time.Second
 // ServeSeals makes rows durable from time to time until ctx is done. sealed is called
 // after each time.
 func (p *Project) ServeSeals(ctx context.Context, sealed func(context.Context)) {
-	for lifecycle.Wait(ctx, SealEvery) == nil {
+	for p.shared.Wait(ctx, SealEvery) == nil {
 		if err := p.Journal.Settle(ctx); err != nil && ctx.Err() == nil {
-			p.log.Error("could not seal the journal; will retry", "project", p.Config.Name, "error", err)
+			p.shared.Log.Error("could not seal the journal; will retry", "project", p.Config.Name, "error", err)
 		}
 		sealed(ctx)
 	}
@@ -90,7 +92,7 @@ func (p *Project) ServeSeals(ctx context.Context, sealed func(context.Context)) 
 func (p *Project) sweep(ctx context.Context) {
 	for _, s := range []*State{p.People, p.Identity} {
 		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
-			p.log.Warn("old generations could not be removed", "project", p.Config.Name, "stream", s.stream.String(), "error", err)
+			p.shared.Log.Warn("old generations could not be removed", "project", p.Config.Name, "stream", s.stream.String(), "error", err)
 		}
 	}
 }
