@@ -24,16 +24,12 @@ func (p *Pipeline) RunNow(ctx context.Context, allowShrink bool) (*operation.Pip
 	if isPaused(p.Config, stored) {
 		return nil, fmt.Errorf("pipeline %s is paused", p.Config.Name)
 	}
-	w, err := p.project.Journal.Writer(ctx)
-	if err != nil {
+	asOf := p.o.Now().UTC()
+	if err := p.project.Journal.Settle(ctx); err != nil {
 		return nil, err
 	}
 	// A person asks for it: a failed run is tried again, too.
 	if err := p.retryFailed(ctx); err != nil {
-		return nil, err
-	}
-	asOf := p.o.Now().UTC()
-	if err := w.Seal(ctx); err != nil {
 		return nil, err
 	}
 	done := newSummary(p.Config)

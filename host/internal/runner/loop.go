@@ -132,12 +132,8 @@ func (p loop) due(ctx context.Context) (bool, error) {
 
 // serveStep seals, and runs the pipeline until it has caught up.
 func (p loop) serveStep(ctx context.Context) (time.Duration, error) {
-	w, err := p.project.Journal.Writer(ctx)
-	if err != nil {
-		return 0, err
-	}
 	asOf := p.o.Now().UTC()
-	if err := w.Seal(ctx); err != nil {
+	if err := p.project.Journal.Settle(ctx); err != nil {
 		return 0, err
 	}
 	for {

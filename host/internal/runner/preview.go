@@ -108,9 +108,9 @@ func (v *View) plannedSet(ctx context.Context, p *Pipeline, stored *pipeline.Pip
 		return err
 	}
 	if run.Unchanged = unchanged(g, last, p.Config.AllowShrink); !run.Unchanged {
-		run.Refused, err = v.refusal(ctx, stored, g)
+		run.Refused = v.refusal(stored, g, last)
 	}
-	return err
+	return nil
 }
 
 // plannable is the registered pipeline, or one that is made as if it were

@@ -182,8 +182,8 @@ func (v *View) setStatus(ctx context.Context, p *pipeline.Pipeline, c *config.Pi
 	if s.BehindRows == 0 && !unchanged(g, last, c != nil && c.AllowShrink) {
 		s.BehindRows = g.Rows
 	}
-	s.Refused, err = v.refusal(ctx, p, g)
-	return err
+	s.Refused = v.refusal(p, g, last)
+	return nil
 }
 
 // unfolded lists the extents that the next generation of a pipeline's set is made of.
@@ -211,17 +211,13 @@ func unexported(ctx context.Context, c *catalog.Catalog, p *pipeline.Pipeline) (
 }
 
 // refusal says why a generation would not replace the set that a pipeline
-// without an open run has exported; "" when it would.
-func (v *View) refusal(ctx context.Context, p *pipeline.Pipeline, g *pipeline.Generation) (string, error) {
-	last, err := exported(ctx, v.o.Catalog, p)
-	if err != nil {
-		return "", err
-	}
+// without an open run has exported last; "" when it would.
+func (v *View) refusal(p *pipeline.Pipeline, g *pipeline.Generation, last pipeline.Generation) string {
 	c := v.configured(p.Name)
 	if _, err := pipeline.Replacement(p, g, last.Rows, c != nil && c.AllowShrink); err != nil {
-		return err.Error(), nil
+		return err.Error()
 	}
-	return "", nil
+	return ""
 }
 
 // phase is a pipeline's phase in words.

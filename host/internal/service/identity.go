@@ -55,11 +55,7 @@ func (h links) sealLinks(ctx context.Context, p *config.Project) error {
 	if !h.Serving {
 		return nil
 	}
-	w, err := h.Projects.Of(p).Journal.Writer(ctx)
-	if err != nil {
-		return err
-	}
-	return w.Seal(ctx)
+	return h.Projects.Of(p).Journal.Settle(ctx)
 }
 
 // identityStatus counts a project's folded links; nil when none were ever
