@@ -50,7 +50,8 @@ func (r *googleReader) begin() error {
 	r.body = answer.Body
 	switch {
 	case answer.StatusCode == http.StatusRequestedRangeNotSatisfiable: // it ends there, or before
-		return r.replaceBody(answer.Body.Close())
+		r.body = http.NoBody
+		return answer.Body.Close()
 	case r.at > 0 && answer.StatusCode != http.StatusPartialContent:
 		return errors.Join(errors.New("the server does not answer parts of an object"), r.body.Close())
 	}
@@ -59,12 +60,6 @@ func (r *googleReader) begin() error {
 		r.want = checksumOf(answer.Header)
 	}
 	return nil
-}
-
-// replaceBody makes the reader end.
-func (r *googleReader) replaceBody(err error) error {
-	r.body = http.NoBody
-	return err
 }
 
 // checksumOf returns the CRC-32C in the headers of an answer; nil: it has none.
