@@ -363,26 +363,40 @@ func packSegment(extents []journal.Extent) []byte {
 }
 
 func unpackSegment(dst []journal.Extent, b []byte) ([]journal.Extent, error) {
-	count, n := binary.Uvarint(b)
-	if n <= 0 || count > uint64(len(b)) {
-		return dst, errDamaged
-	}
-	b = b[n:]
+	count, b, err := unpackCount(b)
 	for range count {
 		var v [9]int64
-		for i := range v {
-			value, n := binary.Varint(b)
-			if n <= 0 {
-				return dst, errDamaged
-			}
-			v[i], b = value, b[n:]
+		if b, err = unpackInts(v[:], b); err != nil {
+			break
 		}
 		dst = append(dst, journal.Extent{
 			Partition: journal.Partition{Kind: journal.Kind(v[0]), UTCDate: journal.Day(v[1]), ZoneDate: journal.Day(v[1] + v[2])},
 			Rows:      v[3], RowsBytes: v[4], Bytes: v[5], Blocks: v[6], MinTime: v[7], MaxTime: v[7] + v[8],
 		})
 	}
-	return dst, nil
+	return dst, err
+}
+
+// unpackCount returns the length of a packed list, which is 0 with an error, and its
+// packed items. An item takes a byte at least.
+func unpackCount(b []byte) (count uint64, items []byte, err error) {
+	count, n := binary.Uvarint(b)
+	if n <= 0 || count > uint64(len(b)) {
+		return 0, nil, errDamaged
+	}
+	return count, b[n:], nil
+}
+
+// unpackInts fills v with the integers that b begins with, and returns the rest of b.
+func unpackInts(v []int64, b []byte) (rest []byte, err error) {
+	for i := range v {
+		value, n := binary.Varint(b)
+		if n <= 0 {
+			return nil, errDamaged
+		}
+		v[i], b = value, b[n:]
+	}
+	return b, nil
 }
 
 var errDamaged = errors.New("the list is damaged")

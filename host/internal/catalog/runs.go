@@ -414,20 +414,15 @@ func packExtents(extents []pipeline.Extent) []byte {
 }
 
 func unpackExtents(packed []byte) ([]pipeline.Extent, error) {
-	count, n := binary.Uvarint(packed)
-	if n <= 0 || count > uint64(len(packed)) {
-		return nil, errDamaged
+	count, packed, err := unpackCount(packed)
+	if err != nil {
+		return nil, err
 	}
-	packed = packed[n:]
 	extents := make([]pipeline.Extent, 0, count)
 	for range count {
 		var v [7]int64
-		for i := range v {
-			value, n := binary.Varint(packed)
-			if n <= 0 {
-				return nil, errDamaged
-			}
-			v[i], packed = value, packed[n:]
+		if packed, err = unpackInts(v[:], packed); err != nil {
+			return nil, err
 		}
 		extents = append(extents, pipeline.Extent{
 			Ref:     journal.ExtentRef{Seq: v[0], Index: int(v[1])},
