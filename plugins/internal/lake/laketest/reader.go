@@ -21,7 +21,8 @@ import (
 
 // Target is the target of one pipeline. It reads exported rows by the rules of
 // docs/manifest.md and shares no code with the lake. Parquet files are read with
-// package parquet; test/queries reads them with DuckDB.
+// package parquet, and properties that are a string with encoding/json; test/queries
+// reads both with DuckDB.
 type Target struct {
 	// Files is the directory or bucket below the prefix.
 	Files      fs.FS
@@ -29,6 +30,9 @@ type Target struct {
 	Pipeline   string
 	PipelineID string
 	Stream     sdk.Stream
+	// Strings: the properties in NDJSON are a string, as package jsonlines writes
+	// them. Rows are returned with the object.
+	Strings bool
 }
 
 func (t Target) stream() string {
@@ -158,7 +162,29 @@ func (t Target) read(name, date string, rows map[string][]string) error {
 		return fmt.Errorf("read %s: %d bytes follow the first gzip member", name, r.Len())
 	}
 	for line := range strings.Lines(string(text)) {
-		rows[date] = append(rows[date], strings.TrimSuffix(line, "\n"))
+		line = strings.TrimSuffix(line, "\n")
+		if t.Strings {
+			if line, err = withObject(line); err != nil {
+				return fmt.Errorf("read %s: %w", name, err)
+			}
+		}
+		rows[date] = append(rows[date], line)
 	}
 	return nil
+}
+
+// withObject replaces the string of a row's properties by the object that it holds:
+//
+//	{"distinct_id":"u","properties":"{\"a\":1}"}
+//	{"distinct_id":"u","properties":{"a":1}}
+func withObject(line string) (string, error) {
+	var row struct{ Properties json.RawMessage }
+	if err := json.Unmarshal([]byte(line), &row); err != nil || row.Properties == nil {
+		return line, err
+	}
+	var object string
+	if err := json.Unmarshal(row.Properties, &object); err != nil {
+		return "", err
+	}
+	return strings.Replace(line, `"properties":`+string(row.Properties), `"properties":`+object, 1), nil
 }
