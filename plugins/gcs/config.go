@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/penstock-io/penstock/plugins/internal/formats"
 	"github.com/penstock-io/penstock/plugins/internal/gcp"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/sdk"
@@ -35,8 +36,8 @@ func attributes() schema.Schema {
 		text("region", "The location that the bucket must be in, as in \"us-central1\"; check compares it. Without it any location."),
 		text("prefix", "Text before the project's id in the names of objects: \"exports/mixpanel\"."),
 		{
-			Name: "format", Type: schema.String, Default: "json", Allowed: []string{"json"},
-			Description: "The format of the objects: json is gzip-compressed NDJSON.",
+			Name: "format", Type: schema.String, Default: "json", Allowed: formats.Names(),
+			Description: formats.Description("objects"),
 		},
 		text("endpoint", "The URL of another server that speaks Cloud Storage's JSON API. Without it Google's."),
 	}, gcp.Attributes(), []schema.Attribute{

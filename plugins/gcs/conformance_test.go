@@ -21,6 +21,14 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	conforms(t, "json", "testdata/conformance/gcsserver.json", "test/standin/gcsserver")
+}
+
+func TestConformanceParquet(t *testing.T) {
+	conforms(t, "parquet", "testdata/conformance/gcsserver-parquet.json", "test/standin/gcsserver, format parquet")
+}
+
+func conforms(t *testing.T, format, record, service string) {
 	server := &gcsserver.Server{Bucket: "lake", Location: "US"}
 	listening := httptest.NewServer(server)
 	t.Cleanup(listening.Close)
@@ -42,11 +50,11 @@ func TestConformance(t *testing.T) {
 	}
 	destinationtest.Run(t, destinationtest.Harness{
 		Package: "github.com/penstock-io/penstock/cmd/penstock-destination-gcs",
-		Record:  "testdata/conformance/gcsserver.json",
-		Service: destinationtest.Service{Name: "test/standin/gcsserver", Kind: destinationtest.Fake},
+		Record:  record,
+		Service: destinationtest.Service{Name: service, Kind: destinationtest.Fake},
 		Config: func(destinationtest.T) map[string]any {
 			return map[string]any{
-				"bucket": "lake", "endpoint": listening.URL, "prefix": fmt.Sprintf("place/%d", places.Add(1)),
+				"bucket": "lake", "endpoint": listening.URL, "prefix": fmt.Sprintf("place/%d", places.Add(1)), "format": format,
 			}
 		},
 		Bad: []destinationtest.BadConfig{

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/penstock-io/penstock/plugins/internal/formats"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/plugins/internal/parts"
 	"github.com/penstock-io/penstock/sdk"
@@ -55,7 +56,7 @@ func open(c sdk.Config, shared *parts.Pool) (sdk.Destination, error) {
 	}
 	s := newStore(conf, shared)
 	return &destination{
-		Lake:  lake.New(lake.Options{Store: s, Root: root, Logger: c.Logger}),
+		Lake:  lake.New(lake.Options{Store: s, Root: root, Format: formats.Named(conf.Format), Logger: c.Logger}),
 		store: s, config: conf, project: c.Project, root: root,
 	}, nil
 }

@@ -65,7 +65,7 @@ func (c chunk) total() string {
 func (s *store) newSession(ctx context.Context, name string) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, chunkDeadline)
 	defer cancel()
-	head, err := json.Marshal(&raw.Object{Name: name, ContentType: typeGzip})
+	head, err := json.Marshal(&raw.Object{Name: name, ContentType: contentType(name)})
 	if err != nil {
 		return nil, sdk.Permanent(fmt.Errorf("describe %s: %w", name, err))
 	}
@@ -76,7 +76,7 @@ func (s *store) newSession(ctx context.Context, name string) (*session, error) {
 			return err
 		}
 		r.Header.Set("Content-Type", "application/json")
-		r.Header.Set("X-Upload-Content-Type", typeGzip)
+		r.Header.Set("X-Upload-Content-Type", contentType(name))
 		return s.call(r, func(answer *http.Response) error {
 			up.uri = answer.Header.Get("Location")
 			return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"strings"
 
 	"cloud.google.com/go/storage"
 	raw "google.golang.org/api/storage/v1"
@@ -23,7 +24,19 @@ const (
 	chunkBuffers = 4
 )
 
-const typeGzip = "application/gzip"
+const (
+	typeGzip    = "application/gzip"
+	typeParquet = "application/vnd.apache.parquet"
+)
+
+// contentType returns the content type of a data object. An object aside has that of
+// gzip until compose gives it its own.
+func contentType(name string) string {
+	if strings.HasSuffix(name, ".parquet") {
+		return typeParquet
+	}
+	return typeGzip
+}
 
 // upload is a lake.Upload. An object that fits in one chunk is inserted in one
 // request. A larger one is a resumable upload, of which one chunk is sent while the
@@ -106,7 +119,7 @@ func (u *upload) finish() (*raw.Object, error) {
 	}
 	held := u.writer.Held()
 	if u.writer.Sent() == 0 {
-		return u.store.insert(u.ctx, u.object, held, typeGzip, storage.Conditions{})
+		return u.store.insert(u.ctx, u.object, held, contentType(u.object), storage.Conditions{})
 	}
 	stored, err := u.session.send(u.ctx, chunk{data: held, at: u.size - int64(len(held)), last: true, sum: u.sum})
 	if err != nil {
@@ -188,7 +201,7 @@ func (r *replacement) compose(ctx context.Context) error {
 		return err
 	}
 	call := found.api.Objects.Compose(r.store.bucket, r.name, &raw.ComposeRequest{
-		Destination:   &raw.Object{ContentType: typeGzip, Crc32c: encodeCRC(r.sum)},
+		Destination:   &raw.Object{ContentType: contentType(r.name), Crc32c: encodeCRC(r.sum)},
 		SourceObjects: []*raw.ComposeRequestSourceObjects{{Name: r.aside, Generation: r.sealed.Generation}},
 	}).IfGenerationMatch(expected.GenerationMatch)
 	if r.prev != "" {

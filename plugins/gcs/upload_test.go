@@ -2,6 +2,7 @@ package gcs
 
 import (
 	"bytes"
+	"errors"
 	"hash/crc32"
 	"net/http"
 	"net/url"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
 	"github.com/penstock-io/penstock/sdk/protocol"
 	"github.com/penstock-io/penstock/test/standin/faultproxy"
@@ -94,5 +96,47 @@ func TestErrorsHideTheSession(t *testing.T) {
 	}
 	if err == nil || strings.Contains(err.Error(), "upload_id="+uri.Query().Get("upload_id")) || !isTransient(err) {
 		t.Errorf("%v", err)
+	}
+}
+
+// Objects have the content type of their format, in one request, in chunks, and when
+// a set is switched.
+func TestContentTypes(t *testing.T) {
+	for name, want := range map[string]string{"a.json.gz": "application/gzip", "a.parquet": "application/vnd.apache.parquet"} {
+		_, s := newServer(t)
+		write := func(name string, size int) {
+			u, err := s.Create(t.Context(), name, lake.NewAttempt(1, 1))
+			if err == nil {
+				_, err = u.Write(laketest.Steps(size))
+			}
+			if err = errors.Join(err, u.Finish(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("small/"+name, 100)
+		write("large/"+name, chunkSize+1)
+		r, err := s.Replace(t.Context(), "set/"+name, "", lake.NewAttempt(1, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Write([]byte("rows")); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(r.Seal(t.Context()), r.Switch(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		connected, err := s.connect.get(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, dir := range []string{"small/", "large/", "set/"} {
+			o, err := connected.api.Objects.Get(s.bucket, dir+name).Context(t.Context()).Do()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if o.ContentType != want {
+				t.Errorf("%s%s has the content type %q, want %q", dir, name, o.ContentType, want)
+			}
+		}
 	}
 }
