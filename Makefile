@@ -68,14 +68,14 @@ bigquery-standin:
 	else echo "bigquery-standin: not built: DuckDB's module is not to be had: run this once where there is a network"; [ -z "$${CI:-}" ]; fi
 
 # Mixpanel's own clients, for test/clients, and Debian's packages that run them,
-# which only root can install. Tests of missing clients are skipped aloud, or
+# with the compiler that DuckDB and the race detector need, which only root can install. Tests of missing clients are skipped aloud, or
 # fail when CI is set.
 CLIENTS := $(CURDIR)/.cache/clients
 
 .PHONY: clients
 clients:
 	@missing=; command -v node >/dev/null && command -v npm >/dev/null || missing="nodejs npm"; \
-	command -v chromium >/dev/null || missing="$$missing chromium"; command -v curl >/dev/null || missing="$$missing curl"; \
+	command -v c++ >/dev/null || missing="$$missing g++"; command -v chromium >/dev/null || missing="$$missing chromium"; command -v curl >/dev/null || missing="$$missing curl"; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; } && missing= || true; \
 	fi; \
@@ -120,7 +120,7 @@ lint: $(GENERATORS) $(TOOLS)/.staticcheck@$(STATICCHECK) ## gofmt, vet, staticch
 .PHONY: test
 test: tools build verify lint ## everything that must pass before a change lands
 	go test -timeout 45m ./host/... ./sdk/... ./plugins/... ./cmd/... ./examples/... ./test/...
-	go test -race -timeout 45m ./host/internal/ingest ./host/internal/export ./host/internal/api ./host/internal/journal
+	CGO_ENABLED=1 go test -race -timeout 45m ./host/internal/ingest ./host/internal/export ./host/internal/api ./host/internal/journal
 	$(MAKE) test-queries test-bigquery-standin
 	cd test/bench && go test ./...
 

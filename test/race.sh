@@ -12,7 +12,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
 timeout --kill-after=30 "$seconds" \
-	go test -race -timeout 45m ./host/... ./sdk/... ./plugins/... 2>&1 | tee "$log" || status=${PIPESTATUS[0]}
+	env CGO_ENABLED=1 go test -race -timeout 45m ./host/... ./sdk/... ./plugins/... 2>&1 | tee "$log" || status=${PIPESTATUS[0]}
 if ((status == 124 || status == 137)) && ! grep -qE '^(--- )?FAIL|DATA RACE|^panic:' "$log"; then
 	echo "race: stopped after $seconds seconds: $(grep -c '^ok' "$log" || true) packages were tested, not all"
 	exit 0

@@ -35,16 +35,16 @@ func (p *point) reached(name string) bool { return p.name == name && p.left.Add(
 // Here kills or stops the process when the environment names this point.
 func Here(name string) {
 	if crash.reached(name) {
-		kill(syscall.SIGKILL)
+		must(syscall.Kill(os.Getpid(), syscall.SIGKILL))
 		select {} // the signal is on its way
 	}
 	if stop.reached(name) {
-		kill(syscall.SIGSTOP)
+		must(freeze())
 	}
 }
 
-func kill(s syscall.Signal) {
-	if err := syscall.Kill(os.Getpid(), s); err != nil {
+func must(err error) {
+	if err != nil {
 		panic("crashpoint: " + err.Error())
 	}
 }
