@@ -57,9 +57,9 @@ func (l Locks) Close() error {
 	return err
 }
 
-// LockAll takes the data directory, and the directory of the blobs if that lies
+// lockAll takes the data directory, and the directory of the blobs if that lies
 // elsewhere. The caller closes the locks.
-func (d Dir) LockAll(ctx context.Context) (Locks, error) {
+func (d Dir) lockAll(ctx context.Context) (Locks, error) {
 	held, err := d.LockData(ctx)
 	if err != nil {
 		return nil, err

@@ -48,7 +48,7 @@ func Rebuild(ctx context.Context, d Dir, projects []*config.Project, o RebuildOp
 }
 
 func rebuildLocked(ctx context.Context, d Dir, projects []*config.Project, o RebuildOptions) (report *operation.RebuildReport, err error) {
-	held, err := d.LockAll(ctx)
+	held, err := d.lockAll(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -80,11 +80,7 @@ type events struct{ *Mixpanel }
 // appended, by a command that was cancelled while it waited for the seal, are moved
 // then.
 func (p events) reloadCursors(ctx context.Context) (map[string][]byte, error) {
-	w, err := p.project.Journal.Writer(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := w.Seal(ctx); err != nil {
+	if err := p.project.Journal.Settle(ctx); err != nil {
 		return nil, err
 	}
 	return p.o.Catalog.Cursors(ctx, p.config.Project.ID, p.Name())

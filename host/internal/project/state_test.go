@@ -35,6 +35,16 @@ func folding(t *testing.T) (*Set, *Project) {
 	return set, set.All()[0]
 }
 
+// latest folds all sealed rows.
+func latest(t *testing.T, s *State) *pipeline.Generation {
+	t.Helper()
+	g, err := s.Latest(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
 // A backlog is folded in parts, each of which is kept, and the result is that of
 // one fold.
 func TestABacklogIsFoldedInParts(t *testing.T) {
@@ -82,10 +92,7 @@ func TestNothingToFold(t *testing.T) {
 	_, p := folding(t)
 	s := p.People
 	projecttest.SealOperations(t, p.Journal, 0, 20)
-	first, err := s.Latest(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := latest(t, s)
 	if again, err := s.Latest(t.Context()); err != nil || *again != *first {
 		t.Errorf("%+v, %v", again, err)
 	}
@@ -111,10 +118,7 @@ func TestVerifyingDuringAFold(t *testing.T) {
 	set, p := folding(t)
 	s := p.People
 	projecttest.SealOperations(t, p.Journal, 0, 20)
-	first, err := s.Latest(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := latest(t, s)
 	projecttest.SealOperations(t, p.Journal, 20, 30)
 	second, err := s.Latest(t.Context())
 	if err != nil || second.Blob == first.Blob {
@@ -143,10 +147,7 @@ func TestAFoldThatGoesFurther(t *testing.T) {
 	_, p := folding(t)
 	s := p.People
 	projecttest.SealOperations(t, p.Journal, 0, 20)
-	first, err := s.Latest(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := latest(t, s)
 	inner := s.fold
 	s.fold = func(ctx context.Context, last *pipeline.Generation, seq int64, blocks func(context.Context, func(journal.Block) error) error) (*pipeline.Generation, error) {
 		next, err := inner(ctx, last, seq, blocks)
