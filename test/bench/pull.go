@@ -7,12 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -121,7 +122,7 @@ source "mixpanel" "pull" {
   endpoint   = "http://%s"
   from_date  = %q
   people     = false
-  api_secret = env("S3_SECRET")
+  api_secret = env("MP_SECRET")
 }
 `, filepath.Join(dir, "data"), of.plugins(), addr, from)
 	if exports {
@@ -205,7 +206,8 @@ func daysOf(path string) (map[string]byteRange, error) {
 	}
 }
 
-// export writes the lines of some dates.
+// export writes the lines of the dates from one to another, both included, in their
+// order.
 func export(w http.ResponseWriter, path string, days map[string]byteRange, from, to string) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -219,10 +221,11 @@ func export(w http.ResponseWriter, path string, days map[string]byteRange, from,
 		return err
 	}
 	buffer := make([]byte, 256<<10)
-	for date, place := range days {
-		if strings.Compare(date, from) < 0 || strings.Compare(date, to) > 0 {
+	for _, date := range slices.Sorted(maps.Keys(days)) {
+		if date < from || date > to {
 			continue
 		}
+		place := days[date]
 		if _, err := io.CopyBuffer(struct{ io.Writer }{z}, io.NewSectionReader(f, place.from, place.to-place.from), buffer); err != nil {
 			return err
 		}
