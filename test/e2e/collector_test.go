@@ -57,17 +57,24 @@ func newCollecting(t *testing.T) *collecting {
 
 var listens = regexp.MustCompile(`msg=collecting source=collector\.web listen=(\S+)`)
 
+// collectorAddress waits until the collector listens.
+func collectorAddress(h *penstocktest.Host) string {
+	address := ""
+	h.Until("the collector listens", func() bool {
+		if found := listens.FindStringSubmatch(h.Said()); found != nil {
+			address = found[1]
+		}
+		return address != ""
+	})
+	return address
+}
+
 // serve starts a host, which clients find from then on.
 func (c *collecting) serve(env ...string) *penstocktest.Host {
 	c.t.Helper()
 	h := c.Serve(env...)
-	h.Until("the collector listens", func() bool {
-		found := listens.FindStringSubmatch(h.Said())
-		if found != nil {
-			c.address.Store(&found[1])
-		}
-		return found != nil
-	})
+	address := collectorAddress(h)
+	c.address.Store(&address)
 	return h
 }
 
@@ -368,7 +375,7 @@ func TestACollectorOnAFullDisk(t *testing.T) {
 			if journal {
 				h.Until("the journal's failure is said", func() bool { return strings.Contains(h.Said(), "could not write collected rows to the journal") })
 			}
-			resize("256m")
+			resize("2g") // more than clients can send until they are stopped
 			before := c.count(c.acked)
 			h.Until("there is room again", func() bool { return c.count(c.acked) > before+2000 })
 			stop()

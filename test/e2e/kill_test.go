@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"strings"
 	"syscall"
 	"testing"
 
@@ -37,10 +36,7 @@ func TestRowsSurviveAHostKilledAtEachPoint(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			fill(s)
-			r := s.Penstock([]string{"PENSTOCK_CRASH_AT=" + point}, "run", "--once")
-			if r.Signal != syscall.SIGKILL {
-				t.Fatalf("the host did not die at %s: status %d\n%s\n%s", point, r.Status, r.Out, r.Err)
-			}
+			s.Disturbed(penstocktest.Disturbance{At: point})
 			before := s.Objects("out")
 			s.Once()
 			penstocktest.SameRows(t, s.Rows("out"), want)
@@ -60,12 +56,7 @@ func TestRowsSurviveAPluginKilledAtEachPoint(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			fill(s)
-			// Each new plugin process dies there again, until the host gives up; but
-			// when the run is committed already, the host finds that out instead.
-			r := s.Penstock([]string{"PENSTOCK_CRASH_AT=" + point}, "run", "--once", "--retry-for", "3s")
-			if r.Signal != 0 || !strings.Contains(r.Err, "killed") {
-				t.Errorf("the plugin's death at %s is not said: status %d\n%s", point, r.Status, r.Err)
-			}
+			s.Disturbed(penstocktest.Disturbance{At: point})
 			before := s.Objects("out")
 			s.Once()
 			checkUntouched(t, before, s.Objects("out"))

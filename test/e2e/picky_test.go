@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/penstock-io/penstock/test/penstocktest"
 )
 
 const pickyDestination = `
@@ -30,7 +32,7 @@ func TestRowsThatADestinationRefusesAreSetAside(t *testing.T) {
 			}
 			s.Write("events/a.ndjson", b.String())
 			if point != "" {
-				s.Penstock([]string{"PENSTOCK_CRASH_AT=" + point}, "run", "--once")
+				s.Disturbed(penstocktest.Disturbance{At: point})
 			}
 			r := s.Once()
 			if !strings.Contains(r.Out, "3 rows") || !strings.Contains(r.Out, "refused by the destination") {
