@@ -144,8 +144,8 @@ test-googlesql: bigquery-standin ## judge the GoogleSQL of the BigQuery plugin a
 	go test -count=1 -timeout 45m ./plugins/bigquery; cd test/googlesql && go vet . && go test -count=1 -timeout 30m -v .
 
 # Exit status 2 without credentials or without agreement; YES=1 agrees.
-.PHONY: smoke-s3 smoke-gcs smoke-azure
-smoke-s3 smoke-gcs smoke-azure: ## compare an export to a real account: says what it creates, and asks
+.PHONY: smoke-s3 smoke-gcs smoke-azure smoke-bigquery
+smoke-s3 smoke-gcs smoke-azure smoke-bigquery: ## compare an export to a real account: says what it creates, and asks
 	@go build -o $(TOOLS)/smoke ./test/smoke
 	@$(TOOLS)/smoke $(@:smoke-%=%)
 

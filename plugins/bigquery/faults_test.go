@@ -21,7 +21,7 @@ import (
 )
 
 // open makes a destination in this process, without pauses between tries.
-func (w *warehouse) open(t *testing.T, config map[string]any, change ...func(*destination)) *destination {
+func (reader) open(t *testing.T, config map[string]any, change ...func(*destination)) *destination {
 	t.Helper()
 	complete := map[string]any{"keep_generations": 2}
 	maps.Copy(complete, config)
@@ -162,9 +162,9 @@ func testRun(stream sdk.Stream, number, fence int64) sdk.Run {
 }
 
 // expect compares the rows that a reader sees, and the rows of the export log.
-func (w *warehouse) expect(t *testing.T, dataset string, stream sdk.Stream, want map[string][]string, runs int) {
+func (r reader) expect(t *testing.T, dataset string, stream sdk.Stream, want map[string][]string, runs int) {
 	t.Helper()
-	got, err := w.committed(t.Context(), dataset, stream)
+	got, err := r.committed(t.Context(), dataset, stream)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func (w *warehouse) expect(t *testing.T, dataset string, stream sdk.Stream, want
 	if !maps.EqualFunc(want, got, slices.Equal) {
 		t.Errorf("the rows are\n%v\nwant\n%v", got, want)
 	}
-	log, err := w.query(t.Context(), dataset, "SELECT export_id FROM "+exportLog+" WHERE data_source = '"+stream.String()+"' ORDER BY export_id")
+	log, err := r.query(t.Context(), dataset, "SELECT export_id FROM "+exportLog+" WHERE data_source = '"+stream.String()+"' ORDER BY export_id")
 	if err != nil || len(log) != runs || len(slices.CompactFunc(log, func(a, b []any) bool { return a[0] == b[0] })) != runs {
 		t.Errorf("the export log has %v, %v; want %d runs, each once", log, err, runs)
 	}

@@ -15,7 +15,6 @@ import (
 	bq "google.golang.org/api/bigquery/v2"
 	"google.golang.org/api/option"
 
-	"github.com/penstock-io/penstock/plugins/internal/gcp"
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/test/standin"
 )
@@ -24,24 +23,40 @@ import (
 // their location.
 const region = "europe-west3"
 
-// warehouse is a running stand-in with a client of its own.
+// reader reads the tables of a project with a client of its own.
+type reader struct {
+	api               *bq.Service
+	project, location string
+}
+
+func newReader(t *testing.T, c config) reader {
+	t.Helper()
+	r := reader{project: c.Project, location: c.Region}
+	client, err := c.account().Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := []option.ClientOption{option.WithHTTPClient(client)}
+	if c.Endpoint != "" {
+		options = append(options, option.WithEndpoint(c.endpoint()))
+	}
+	if r.api, err = bq.NewService(t.Context(), options...); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// warehouse is a running stand-in.
 type warehouse struct {
 	*standin.BigQuery
-	api    *bq.Service
+	reader
 	places atomic.Int64
 }
 
 func startWarehouse(t *testing.T) *warehouse {
 	t.Helper()
-	w := &warehouse{BigQuery: standin.StartBigQuery(t, standin.BigQueryOptions{})}
-	client, err := gcp.Credentials{KeyFile: w.KeyFile(), Scopes: []string{"https://www.googleapis.com/auth/bigquery"}}.Client()
-	if err == nil {
-		w.api, err = bq.NewService(t.Context(), option.WithHTTPClient(client), option.WithEndpoint(w.URL+"/bigquery/v2/"))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return w
+	b := standin.StartBigQuery(t, standin.BigQueryOptions{})
+	return &warehouse{BigQuery: b, reader: newReader(t, config{Project: b.Project, Region: region, Endpoint: b.URL, Credentials: b.KeyFile()})}
 }
 
 // config returns a configuration for a dataset that does not exist yet.
@@ -53,11 +68,11 @@ func (w *warehouse) config() map[string]any {
 }
 
 // query runs a query and returns its rows; a NULL is nil.
-func (w *warehouse) query(ctx context.Context, dataset, text string) ([][]any, error) {
+func (r reader) query(ctx context.Context, dataset, text string) ([][]any, error) {
 	standard := false
-	answer, err := w.api.Jobs.Query(w.Project, &bq.QueryRequest{
-		Query: text, UseLegacySql: &standard, Location: region, TimeoutMs: 60_000, MaxResults: 100_000,
-		DefaultDataset: &bq.DatasetReference{ProjectId: w.Project, DatasetId: dataset},
+	answer, err := r.api.Jobs.Query(r.project, &bq.QueryRequest{
+		Query: text, UseLegacySql: &standard, Location: r.location, TimeoutMs: 60_000, MaxResults: 100_000,
+		DefaultDataset: &bq.DatasetReference{ProjectId: r.project, DatasetId: dataset},
 	}).Context(ctx).Do()
 	if err != nil {
 		return nil, err
@@ -66,9 +81,9 @@ func (w *warehouse) query(ctx context.Context, dataset, text string) ([][]any, e
 		return nil, fmt.Errorf("the answer is not whole: complete %v, page %q", answer.JobComplete, answer.PageToken)
 	}
 	var rows [][]any
-	for _, r := range answer.Rows {
+	for _, found := range answer.Rows {
 		var row []any
-		for _, cell := range r.F {
+		for _, cell := range found.F {
 			row = append(row, cell.V)
 		}
 		rows = append(rows, row)
@@ -77,13 +92,13 @@ func (w *warehouse) query(ctx context.Context, dataset, text string) ([][]any, e
 }
 
 // committed returns the rows that a reader sees, by date, in the form of stored.
-func (w *warehouse) committed(ctx context.Context, dataset string, stream sdk.Stream) (map[string][]string, error) {
+func (r reader) committed(ctx context.Context, dataset string, stream sdk.Stream) (map[string][]string, error) {
 	text := map[sdk.Stream]string{
 		sdk.Events:   "SELECT CAST(DATE(_PARTITIONTIME) AS STRING), device_id, distinct_id, event_name, insert_id, TO_JSON_STRING(properties), UNIX_SECONDS(time), user_id FROM " + eventsTable,
 		sdk.People:   "SELECT '', distinct_id, TO_JSON_STRING(properties) FROM mp_people_data_view",
 		sdk.Identity: "SELECT '', distinct_id, resolved_distinct_id FROM mp_identity_mappings_data_view",
 	}[stream]
-	rows, err := w.query(ctx, dataset, text)
+	rows, err := r.query(ctx, dataset, text)
 	if isNotFound(err) {
 		return nil, nil
 	}
@@ -91,12 +106,12 @@ func (w *warehouse) committed(ctx context.Context, dataset string, stream sdk.St
 		return nil, err
 	}
 	found := make(map[string][]string)
-	for _, r := range rows {
+	for _, row := range rows {
 		values := map[string]any{}
 		for i, f := range columnsOf(stream) {
-			text, _ := r[i+1].(string)
+			text, _ := row[i+1].(string)
 			switch {
-			case r[i+1] == nil:
+			case row[i+1] == nil:
 				values[f.Name] = nil
 			case f.Type == cloud.JSONFieldType:
 				v, err := value(text)
@@ -110,7 +125,7 @@ func (w *warehouse) committed(ctx context.Context, dataset string, stream sdk.St
 				values[f.Name] = text
 			}
 		}
-		date, _ := r[0].(string)
+		date, _ := row[0].(string)
 		found[date] = append(found[date], render(values))
 	}
 	return found, nil

@@ -50,7 +50,7 @@ func runOnce(ctx context.Context, dir string, of build, config string) (usage, e
 	if err := os.WriteFile(filepath.Join(dir, "penstock.hcl"), []byte(config), 0o600); err != nil {
 		return usage{}, err
 	}
-	return measure(ctx, dir, []string{"S3_SECRET=" + s3Secret, "MP_SECRET=unchecked"}, of.penstock(), "run", "--once", "--config", "penstock.hcl")
+	return measure(ctx, dir, []string{"S3_SECRET=" + s3Secret}, of.penstock(), "run", "--once", "--config", "penstock.hcl")
 }
 
 func outDir(dir string, i int) string { return filepath.Join(dir, fmt.Sprintf("out%d", i)) }

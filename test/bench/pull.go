@@ -7,13 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -122,7 +121,7 @@ source "mixpanel" "pull" {
   endpoint   = "http://%s"
   from_date  = %q
   people     = false
-  api_secret = env("MP_SECRET")
+  api_secret = env("S3_SECRET")
 }
 `, filepath.Join(dir, "data"), of.plugins(), addr, from)
 	if exports {
@@ -206,8 +205,7 @@ func daysOf(path string) (map[string]byteRange, error) {
 	}
 }
 
-// export writes the lines of the dates from one to another, both included, in their
-// order.
+// export writes the lines of some dates.
 func export(w http.ResponseWriter, path string, days map[string]byteRange, from, to string) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -221,11 +219,10 @@ func export(w http.ResponseWriter, path string, days map[string]byteRange, from,
 		return err
 	}
 	buffer := make([]byte, 256<<10)
-	for _, date := range slices.Sorted(maps.Keys(days)) {
-		if date < from || date > to {
+	for date, place := range days {
+		if strings.Compare(date, from) < 0 || strings.Compare(date, to) > 0 {
 			continue
 		}
-		place := days[date]
 		if _, err := io.CopyBuffer(struct{ io.Writer }{z}, io.NewSectionReader(f, place.from, place.to-place.from), buffer); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -46,8 +47,8 @@ func identityPipeline(destination string) string {
 
 // inZone sets the project's time zone, and adds a collector.
 func (s *site) inZone() {
-	const id = "  id    = 2195193\n"
-	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), id, id+"  timezone = \""+zone+"\"\n", 1)+collectorSource)
+	text := strings.Replace(s.Read("penstock.hcl"), "  id    = 2195193\n", "  id    = 2195193\n  timezone = \""+zone+"\"\n", 1)
+	s.Write("penstock.hcl", strings.Replace(text, `env("SHOP_TOKEN")`, `"shop-token"`, 1)+"\nsource \"collector\" \"web\" {\n  project = \"shop\"\n  listen  = \"127.0.0.1:0\"\n}\n")
 }
 
 func newWarehouseSite(t *testing.T) *warehouseSite {
@@ -170,16 +171,25 @@ func (w *warehouseSite) inTheirDays() {
 // signIns has a serving host collect events of devices whose users sign in.
 func (s *site) signIns(n int) {
 	s.t.Helper()
-	c := &collecting{site: s}
-	h := c.serve()
-	var events []tracked
+	h := s.Serve()
+	var list []string
 	for i := range 5 {
-		events = append(events, tracked{
-			name: "Sign in", at: base.AddDate(0, 0, n%3).Add(time.Duration(i) * time.Second),
-			properties: fmt.Sprintf(`"$device_id":"D%d-%d","$user_id":"user-%d","$insert_id":"link-%d-%d"`, n, i, i, n, i),
-		})
+		list = append(list, fmt.Sprintf(`{"event":"Sign in","properties":{"token":"shop-token","time":%d,"$device_id":"D%d-%d","$user_id":"user-%d","$insert_id":"link-%d-%d"}}`,
+			base.AddDate(0, 0, n%3).Unix()+int64(i), n, i, i, n, i))
 	}
-	c.collect(events...)
+	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+collectorAddress(h)+"/import?strict=0", strings.NewReader("["+strings.Join(list, ",")+"]"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	request.SetBasicAuth("shop-token", "")
+	request.Header.Set("Content-Type", "application/json")
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := answer.Body.Close(); err != nil || answer.StatusCode != http.StatusOK {
+		s.t.Fatalf("import: %s, %v", answer.Status, err)
+	}
 	if status := h.Stop(syscall.SIGTERM); status.ExitStatus() != 0 {
 		s.t.Fatalf("the host ended with %v:\n%s", status, h.Said())
 	}

@@ -57,24 +57,17 @@ func newCollecting(t *testing.T) *collecting {
 
 var listens = regexp.MustCompile(`msg=collecting source=collector\.web listen=(\S+)`)
 
-// collectorAddress waits until the collector listens.
-func collectorAddress(h *penstocktest.Host) string {
-	address := ""
-	h.Until("the collector listens", func() bool {
-		if found := listens.FindStringSubmatch(h.Said()); found != nil {
-			address = found[1]
-		}
-		return address != ""
-	})
-	return address
-}
-
 // serve starts a host, which clients find from then on.
 func (c *collecting) serve(env ...string) *penstocktest.Host {
 	c.t.Helper()
 	h := c.Serve(env...)
-	address := collectorAddress(h)
-	c.address.Store(&address)
+	h.Until("the collector listens", func() bool {
+		found := listens.FindStringSubmatch(h.Said())
+		if found != nil {
+			c.address.Store(&found[1])
+		}
+		return found != nil
+	})
 	return h
 }
 
@@ -375,7 +368,7 @@ func TestACollectorOnAFullDisk(t *testing.T) {
 			if journal {
 				h.Until("the journal's failure is said", func() bool { return strings.Contains(h.Said(), "could not write collected rows to the journal") })
 			}
-			resize("2g") // more than clients can send until they are stopped
+			resize("256m")
 			before := c.count(c.acked)
 			h.Until("there is room again", func() bool { return c.count(c.acked) > before+2000 })
 			stop()

@@ -287,6 +287,18 @@ func (v *vector) send(t *testing.T, address string, requests []identityRequest, 
 	return number
 }
 
+// collectorAddress waits until the collector listens.
+func collectorAddress(h *penstocktest.Host) string {
+	address := ""
+	h.Until("the collector listens", func() bool {
+		if found := listens.FindStringSubmatch(h.Said()); found != nil {
+			address = found[1]
+		}
+		return address != ""
+	})
+	return address
+}
+
 // refusedLinks asks for refused links: reasons by project, in the order of
 // links.
 func (s *site) refusedLinks() map[string][]string {
@@ -535,7 +547,7 @@ func TestIdentityInABucket(t *testing.T) {
 			numbers[i] = v.send(t, address, v.requests[round*n/3:(round+1)*n/3], numbers[i])
 		}
 		h.Stop(syscall.SIGTERM)
-		s.Disturbed(penstocktest.Disturbance{At: point}, env)
+		s.Penstock([]string{env, "PENSTOCK_CRASH_AT=" + point}, "run", "--once", "--retry-for", "3s")
 		s.Once(env)
 	}
 	download(t, server, filepath.Join(s.Dir, "out"))

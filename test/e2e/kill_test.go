@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"strings"
 	"syscall"
 	"testing"
 
@@ -36,7 +37,10 @@ func TestRowsSurviveAHostKilledAtEachPoint(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			fill(s)
-			s.Disturbed(penstocktest.Disturbance{At: point})
+			r := s.Penstock([]string{"PENSTOCK_CRASH_AT=" + point}, "run", "--once")
+			if r.Signal != syscall.SIGKILL {
+				t.Fatalf("the host did not die at %s: status %d\n%s\n%s", point, r.Status, r.Out, r.Err)
+			}
 			before := s.Objects("out")
 			s.Once()
 			penstocktest.SameRows(t, s.Rows("out"), want)
@@ -56,7 +60,12 @@ func TestRowsSurviveAPluginKilledAtEachPoint(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			fill(s)
-			s.Disturbed(penstocktest.Disturbance{At: point})
+			// Each new plugin process dies there again, until the host gives up; but
+			// when the run is committed already, the host finds that out instead.
+			r := s.Penstock([]string{"PENSTOCK_CRASH_AT=" + point}, "run", "--once", "--retry-for", "3s")
+			if r.Signal != 0 || !strings.Contains(r.Err, "killed") {
+				t.Errorf("the plugin's death at %s is not said: status %d\n%s", point, r.Status, r.Err)
+			}
 			before := s.Objects("out")
 			s.Once()
 			checkUntouched(t, before, s.Objects("out"))

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -11,8 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/penstock-io/penstock/test/penstocktest"
 	"github.com/penstock-io/penstock/test/standin/mixpanelserver"
 )
 
@@ -215,10 +215,27 @@ func TestTheAuthorityOverProfiles(t *testing.T) {
 	t.Parallel()
 	c, server := newBoth(t)
 	config, _, _ := strings.Cut(c.Read("penstock.hcl"), "pipeline ")
-	config += peoplePipeline("localfs.out", "  allow_shrink = true\n")
+	config += `
+pipeline "people_out" {
+  project      = "shop"
+  stream       = "people"
+  destination  = "localfs.out"
+  allow_shrink = true
+}
+`
 	const id = "id    = 2195193"
 	authority := func(name string) {
 		c.Write("penstock.hcl", strings.Replace(config, id, id+"\n  profiles_from = \""+name+"\"", 1))
+	}
+	people := func() string {
+		var all []string
+		for object := range c.Objects("out") {
+			if strings.Contains(object, "mp_people_data") && strings.HasSuffix(object, ".gz") {
+				all = append(all, penstocktest.ReadObject(t, filepath.Join(c.Dir, "out", object))...)
+			}
+		}
+		slices.Sort(all)
+		return strings.Join(all, "\n")
 	}
 	engage := func(plan string) string {
 		h := c.serve(pullSecret...)
@@ -236,15 +253,15 @@ func TestTheAuthorityOverProfiles(t *testing.T) {
 		t.Errorf("operations are answered with %s", answer)
 	}
 	c.Once(pullSecret...)
-	if diff := cmp.Diff(profiles{"u1": {"plan": "of mixpanel"}, "u2": {}}, c.people("out")); diff != "" {
-		t.Errorf("with profiles of Mixpanel (-want +got): %s", diff)
+	if text := people(); !strings.Contains(text, "of mixpanel") || strings.Contains(text, "of an app") || strings.Count(text, "\n") != 1 {
+		t.Errorf("with profiles of Mixpanel: %s", text)
 	}
 	authority("collector")
 	if answer := engage("of an app"); !strings.Contains(answer, `"status":1`) {
 		t.Errorf("operations are answered with %s", answer)
 	}
 	c.Once(pullSecret...)
-	if diff := cmp.Diff(profiles{"u1": {"plan": "of an app"}, "u2": {}}, c.people("out")); diff != "" {
-		t.Errorf("with collected profiles (-want +got): %s", diff)
+	if text := people(); strings.Contains(text, "of mixpanel") || !strings.Contains(text, "of an app") || !strings.Contains(text, `"u2"`) {
+		t.Errorf("with collected profiles: %s", text)
 	}
 }

@@ -354,7 +354,7 @@ func TestAReaderSeesOneSetOrAnother(t *testing.T) {
 	for version := 2; version <= 6; version++ {
 		write(version)
 		if version%2 == 0 {
-			s.Disturbed(penstocktest.Disturbance{At: []string{"export.streaming", "export.prepared", "export.committed"}[version/2-1]})
+			s.Penstock([]string{"PENSTOCK_CRASH_AT=" + []string{"export.streaming:2", "export.prepared", "export.committed"}[version/2-1]}, "run", "--once")
 		}
 		s.Once()
 	}
@@ -446,7 +446,7 @@ func TestALargeSetIsParts(t *testing.T) {
 		before := all.clone()
 		s.peopleFile(fmt.Sprintf("%d.ndjson", i+2), all, 100+300*i, 400+300*i)
 		if point != "" {
-			s.Disturbed(penstocktest.Disturbance{At: point}, limit)
+			s.Penstock([]string{limit, "PENSTOCK_CRASH_AT=" + point}, "run", "--once", "--retry-for", "3s")
 			if found := s.current(); !cmp.Equal(found, before) && !cmp.Equal(found, all) {
 				t.Errorf("%s: the set is neither the old one nor the new one: %s", point, cmp.Diff(before, found))
 			}
@@ -483,7 +483,7 @@ func TestPeopleInABucket(t *testing.T) {
 	for i, point := range []string{"export.streaming:1", "export.prepared:1", "plugin.commit.before:1", "plugin.commit.after:1", "export.committed:1"} {
 		before := all.clone()
 		s.peopleFile(fmt.Sprintf("%d.ndjson", i+2), all, 900+200*i, 1100+200*i)
-		s.Disturbed(penstocktest.Disturbance{At: point}, env)
+		s.Penstock([]string{env, "PENSTOCK_CRASH_AT=" + point}, "run", "--once", "--retry-for", "3s")
 		fetched()
 		if found := s.people("out"); !cmp.Equal(found, before) && !cmp.Equal(found, all) {
 			t.Errorf("%s: the set is neither the old one nor the new one: %s", point, cmp.Diff(before, found))

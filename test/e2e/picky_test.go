@@ -5,8 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/penstock-io/penstock/test/penstocktest"
 )
 
 const pickyDestination = `
@@ -32,7 +30,7 @@ func TestRowsThatADestinationRefusesAreSetAside(t *testing.T) {
 			}
 			s.Write("events/a.ndjson", b.String())
 			if point != "" {
-				s.Disturbed(penstocktest.Disturbance{At: point})
+				s.Penstock([]string{"PENSTOCK_CRASH_AT=" + point}, "run", "--once")
 			}
 			r := s.Once()
 			if !strings.Contains(r.Out, "3 rows") || !strings.Contains(r.Out, "refused by the destination") {

@@ -223,7 +223,14 @@ func TestPulledProfilesAreExported(t *testing.T) {
 	s, server := newPullSite(t, "", nil)
 	config := strings.Replace(s.Read("penstock.hcl"), `id    = 2195193`, "id    = 2195193\n  profiles_from = \"mixpanel\"", 1)
 	config, _, _ = strings.Cut(config, "pipeline ")
-	s.Write("penstock.hcl", config+peoplePipeline("localfs.out", "  allow_shrink = true\n"))
+	s.Write("penstock.hcl", config+`
+pipeline "people_out" {
+  project      = "shop"
+  stream       = "people"
+  destination  = "localfs.out"
+  allow_shrink = true
+}
+`)
 	profiles := func(from, to int) (list []mixpanelserver.Profile) {
 		for n := from; n < to; n++ {
 			list = append(list, mixpanelserver.Profile{DistinctID: fmt.Sprint("u", n), Properties: fmt.Sprintf(`{"n":%d,"$last_seen":"2026-06-01T10:00:00"}`, n)})

@@ -86,7 +86,10 @@ func TestRowsSurviveKillsOnTheirWayToS3(t *testing.T) {
 			s := newSiteWith(t, s3Destination(server), "s3.lake")
 			fill(s)
 			secret := "S3_SECRET=" + server.SecretKey
-			s.Disturbed(penstocktest.Disturbance{At: point}, secret)
+			r := s.Penstock([]string{secret, "PENSTOCK_CRASH_AT=" + point}, "run", "--once", "--retry-for", "3s")
+			if died := r.Signal == syscall.SIGKILL; died != strings.HasPrefix(point, "export.") || !died && !strings.Contains(r.Err, "killed") {
+				t.Fatalf("no process died at %s: status %d\n%s%s", point, r.Status, r.Out, r.Err)
+			}
 			download(t, server, filepath.Join(s.Dir, "before"))
 			s.Once(secret)
 			download(t, server, filepath.Join(s.Dir, "out"))

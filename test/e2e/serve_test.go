@@ -155,22 +155,6 @@ func children(t *testing.T, parent int) (pids []int) {
 	return pids
 }
 
-// stopsSoon stops a host of which something is frozen, and looks for processes that it
-// leaves.
-func stopsSoon(t *testing.T, h *penstocktest.Host) {
-	t.Helper()
-	began := time.Now()
-	if status := h.Stop(syscall.SIGTERM); status.ExitStatus() != 0 {
-		t.Fatalf("it ended with %v:\n%s", status, h.Said())
-	}
-	if took := time.Since(began); took > 15*time.Second {
-		t.Errorf("the host took %s to stop", took)
-	}
-	if left := children(t, h.PID()); len(left) > 0 {
-		t.Errorf("processes are left: %v", left)
-	}
-}
-
 // A host stops soon although a plugin is frozen, before container runtimes kill
 // it, and the next one exports what is left.
 func TestStopWithAFrozenPlugin(t *testing.T) {
@@ -191,7 +175,16 @@ func TestStopWithAFrozenPlugin(t *testing.T) {
 	}
 	s.grow("a.ndjson", 1, 1000, 1500)
 	h.Until("what has grown is read", func() bool { return h.Reported("import files.import") == 1500 })
-	stopsSoon(t, h)
+	began := time.Now()
+	if status := h.Stop(syscall.SIGTERM); status.ExitStatus() != 0 {
+		t.Fatalf("it ended with %v:\n%s", status, h.Said())
+	}
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("the host took %s to stop", took)
+	}
+	if left := children(t, h.PID()); len(left) > 0 {
+		t.Errorf("processes are left: %v", left)
+	}
 	s.Once()
 	if n := len(s.Rows("out")); n != 1500 {
 		t.Errorf("%d rows", n)
@@ -210,7 +203,16 @@ func TestStopWithAFrozenStore(t *testing.T) {
 	h.Until("a run waits for the store", func() bool {
 		return strings.Contains(s.Penstock(nil, "runs", "list", "--json").Out, `"state": "running"`)
 	})
-	stopsSoon(t, h)
+	began := time.Now()
+	if status := h.Stop(syscall.SIGTERM); status.ExitStatus() != 0 {
+		t.Fatalf("it ended with %v:\n%s", status, h.Said())
+	}
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("the host took %s to stop", took)
+	}
+	if left := children(t, h.PID()); len(left) > 0 {
+		t.Errorf("processes are left: %v", left)
+	}
 	server.Thaw()
 	s.Says(s.Once("S3_SECRET="+server.SecretKey), 0, "1,000 rows")
 }

@@ -5,17 +5,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/penstock-io/penstock/test/penstocktest"
 )
 
 // The example that authors copy keeps no receipts. A host that is killed
 // between the commit and its record takes the run by its content.
-func TestTheExampleDestinationSurvivesAKillAfterTheCommit(t *testing.T) {
+func TestTheExampleDestinationSurvivesAKillBehindTheCommit(t *testing.T) {
 	t.Parallel()
 	s := newSiteWith(t, "\ndestination \"ndjson\" \"out\" {\n  path = \"./out\"\n}\n", "ndjson.out")
 	s.events("a.ndjson", 0, 3, 900)
-	s.Disturbed(penstocktest.Disturbance{At: "export.committed:1"})
+	s.Penstock([]string{"PENSTOCK_CRASH_AT=export.committed:1"}, "run", "--once")
 	s.Once()
 	s.events("b.ndjson", 3, 2, 100)
 	s.Once()

@@ -225,11 +225,10 @@ func (s *Site) Once(env ...string) Result {
 	return r
 }
 
-// Disturbance is a process of a run that ends or stops itself at a crash point: the
-// host, or, at a point whose name begins with "plugin.", each plugin process.
+// Disturbance is a process of a run that ends or stops itself at a crash point.
 type Disturbance struct {
-	At      string // "export.prepared:2"; the number is the passage at which it happens
-	Freezes bool   // the process stops instead of being killed
+	At      string // of the host, "export.prepared:2", or of each plugin process, "plugin.write:1"
+	Freezes bool   // it stops instead of being killed
 }
 
 // Disturbed runs everything with a disturbance, and fails the test when none
@@ -242,12 +241,11 @@ func (s *Site) Disturbed(d Disturbance, env ...string) {
 		variable = "PENSTOCK_STOP_AT"
 	}
 	r := s.Penstock(append(slices.Clone(env), variable+"="+d.At), "run", "--once", "--retry-for", "1s")
-	happened := r.Signal == syscall.SIGKILL
-	if strings.HasPrefix(d.At, "plugin.") {
-		said := func(text string) bool { return strings.Contains(r.Err, text) }
-		happened = r.Signal == 0 && (said("killed") || said("frozen") || said("a plugin that does not answer"))
-	}
-	if !happened {
+	said := func(text string) bool { return strings.HasPrefix(d.At, "plugin.") && strings.Contains(r.Err, text) }
+	switch {
+	case !strings.HasPrefix(d.At, "plugin.") && r.Signal == syscall.SIGKILL:
+	case said("killed"), said("frozen"), said("a plugin that does not answer"):
+	default:
 		s.t.Fatalf("no process was disturbed at %s: status %d, signal %v\n%s%s", d.At, r.Status, r.Signal, r.Out, r.Err)
 	}
 }
