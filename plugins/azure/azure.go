@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"os"
 
+	"github.com/penstock-io/penstock/plugins/internal/formats"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/plugins/internal/parts"
 	"github.com/penstock-io/penstock/sdk"
@@ -61,7 +62,7 @@ func open(c sdk.Config, shared *parts.Pool) (sdk.Destination, error) {
 		return nil, err
 	}
 	return &destination{
-		Lake:    lake.New(lake.Options{Store: s, Root: root, Logger: c.Logger}),
+		Lake:    lake.New(lake.Options{Store: s, Root: root, Format: formats.Named(conf.Format), Logger: c.Logger}),
 		store:   s,
 		project: c.Project,
 		root:    root,

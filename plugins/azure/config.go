@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/penstock-io/penstock/plugins/internal/formats"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/sdk/schema"
@@ -51,8 +52,8 @@ func attributes() schema.Schema {
 		{Name: "container", Type: schema.String, Required: true, Description: "The container to write to. It must exist."},
 		text("prefix", "The start of all blob names, before the project's id, as in \"exports/mixpanel\"."),
 		{
-			Name: "format", Type: schema.String, Default: "json", Allowed: []string{"json"},
-			Description: "The format of the blobs: json is gzip-compressed NDJSON.",
+			Name: "format", Type: schema.String, Default: "json", Allowed: formats.Names(),
+			Description: formats.Description("blobs"),
 		},
 		text("endpoint", "The URL of the account's blob service in another cloud or on another server, as in \"https://acme.blob.core.usgovcloudapi.net\" or \"http://127.0.0.1:10000\". Without it https://<storage_account>.blob.core.windows.net."),
 		text("client_id", "The application (client) id of a service principal, or of a user-assigned managed identity. Without it AZURE_CLIENT_ID, but for managed identities."),

@@ -18,6 +18,14 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	conforms(t, "json", "testdata/conformance/azurite.json", "azurite 3.37")
+}
+
+func TestConformanceParquet(t *testing.T) {
+	conforms(t, "parquet", "testdata/conformance/azurite-parquet.json", "azurite 3.37, format parquet")
+}
+
+func conforms(t *testing.T, format, record, service string) {
 	server := standin.StartAzurite(t, "lake")
 	var places atomic.Int64
 	target := func(at destinationtest.Place) laketest.Target {
@@ -45,12 +53,12 @@ func TestConformance(t *testing.T) {
 	}
 	destinationtest.Run(t, destinationtest.Harness{
 		Package: "github.com/penstock-io/penstock/cmd/penstock-destination-azure",
-		Record:  "testdata/conformance/azurite.json",
-		Service: destinationtest.Service{Name: "azurite 3.37", Kind: destinationtest.Emulator},
+		Record:  record,
+		Service: destinationtest.Service{Name: service, Kind: destinationtest.Emulator},
 		Config: func(destinationtest.T) map[string]any {
 			return map[string]any{
 				"storage_account": server.Account, "container": "lake", "endpoint": server.Endpoint,
-				"account_key": server.Key, "prefix": fmt.Sprintf("place/%d", places.Add(1)),
+				"account_key": server.Key, "prefix": fmt.Sprintf("place/%d", places.Add(1)), "format": format,
 			}
 		},
 		Bad: []destinationtest.BadConfig{

@@ -12,6 +12,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 
+	"github.com/penstock-io/penstock/plugins/internal/formats"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/sdk"
 )
@@ -23,12 +24,9 @@ const fenceTries = 6
 // placeholderKey is the metadata of a placeholder: the blob that a fence writes,
 // and then deletes, where there are blocks but no blob. A fence that ends between
 // the two requests leaves it; the next fence of the name deletes it, and the next
-// commit of an upload replaces it.
+// commit of an upload replaces it. Its content is an object without rows: its readers
+// find an empty set.
 const placeholderKey = "penstock_placeholder"
-
-// emptyGzip is the content of a placeholder, an empty gzip member: its readers find
-// a set without rows.
-var emptyGzip = []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 // state is the blob and the blocks that the service holds under one name.
 type state struct {
@@ -134,8 +132,12 @@ func (s *store) state(ctx context.Context, name string) (state, error) {
 // discard drops the uncommitted blocks of a name without a blob. Delete Blob alone
 // would not find them.
 func (s *store) discard(ctx context.Context, name string, now state) error {
-	v, err := s.inOneBlock(ctx, name, emptyGzip, now, &blockblob.CommitBlockListOptions{
-		HTTPHeaders: headers(typeGzip), AccessConditions: expect(""),
+	empty, err := formats.Empty(name)
+	if err != nil {
+		return sdk.Permanent(err)
+	}
+	v, err := s.inOneBlock(ctx, name, empty, now, &blockblob.CommitBlockListOptions{
+		HTTPHeaders: headers(formats.ContentType(name)), AccessConditions: expect(""),
 		Metadata: map[string]*string{placeholderKey: to.Ptr("true")},
 	})
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 
+	"github.com/penstock-io/penstock/plugins/internal/formats"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
 	"github.com/penstock-io/penstock/sdk"
@@ -193,8 +194,16 @@ func TestAFenceKeepsTheBlob(t *testing.T) {
 	}
 }
 
-// A placeholder that a killed fence has left is removed by the next one.
+// A placeholder that a killed fence has left is removed by the next one. Readers
+// find an object without rows until then, in the format of the set.
 func TestThePlaceholderOfAKilledFence(t *testing.T) {
+	for _, set := range []string{set, strings.TrimSuffix(set, ".json.gz") + ".parquet"} {
+		placeholderOfAKilledFence(t, set)
+	}
+}
+
+func placeholderOfAKilledFence(t *testing.T, set string) {
+	t.Helper()
 	proxy, server, s := newProxied(t)
 	if err := s.newUpload(t.Context(), set, lake.NewAttempt(1, 1)).stage(1, []byte("x")); err != nil {
 		t.Fatal(err)
@@ -205,8 +214,15 @@ func TestThePlaceholderOfAKilledFence(t *testing.T) {
 	if _, err := s.Fence(t.Context(), set, lake.NewAttempt(2, 2)); protocol.ClassOf(err) != protocol.Retryable {
 		t.Fatalf("fence: %v", err)
 	}
-	if got := server.Files("lake")[set]; !bytes.Equal(got, emptyGzip) {
+	want, err := formats.Empty(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := server.Files("lake")[set]; !bytes.Equal(got, want) {
 		t.Fatalf("the placeholder is %x", got)
+	}
+	if now, err := s.state(t.Context(), set); err != nil || *now.headers.BlobContentType != formats.ContentType(set) {
+		t.Errorf("the placeholder has the type %s, %v", *now.headers.BlobContentType, err)
 	}
 	v, err := s.Fence(t.Context(), set, lake.NewAttempt(3, 3))
 	if err != nil || v != "" || len(server.Files("lake")) != 0 {

@@ -24,7 +24,6 @@ import (
 )
 
 const (
-	typeGzip = "application/gzip"
 	typeJSON = "application/json"
 	// bodyRetries is how often the rest of an answer's body is asked for.
 	bodyRetries = 3

@@ -11,6 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 
+	"github.com/penstock-io/penstock/plugins/internal/formats"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/plugins/internal/parts"
 	"github.com/penstock-io/penstock/sdk"
@@ -129,7 +130,7 @@ func (u *upload) clear() error {
 // Finish implements lake.Upload.
 func (u *upload) Finish(ctx context.Context) error {
 	if u.writer.Sent() == 0 {
-		_, err := u.store.put(ctx, u.name, u.writer.Held(), &blockblob.UploadOptions{HTTPHeaders: headers(typeGzip)})
+		_, err := u.store.put(ctx, u.name, u.writer.Held(), &blockblob.UploadOptions{HTTPHeaders: headers(formats.ContentType(u.name))})
 		if err == nil {
 			u.writer.Drop()
 		}
@@ -153,7 +154,7 @@ func (u *upload) commit(ctx context.Context, c *blob.AccessConditions) error {
 	for i := range ids {
 		ids[i] = u.blockID(i + 1)
 	}
-	_, err := u.store.commit(ctx, u.name, ids, &blockblob.CommitBlockListOptions{HTTPHeaders: headers(typeGzip), AccessConditions: c})
+	_, err := u.store.commit(ctx, u.name, ids, &blockblob.CommitBlockListOptions{HTTPHeaders: headers(formats.ContentType(u.name)), AccessConditions: c})
 	return err
 }
 

@@ -12,6 +12,7 @@ import (
 	"cloud.google.com/go/storage"
 	raw "google.golang.org/api/storage/v1"
 
+	"github.com/penstock-io/penstock/plugins/internal/formats"
 	"github.com/penstock-io/penstock/plugins/internal/gcp"
 	"github.com/penstock-io/penstock/sdk"
 )
@@ -65,7 +66,7 @@ func (c chunk) total() string {
 func (s *store) newSession(ctx context.Context, name string) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, chunkDeadline)
 	defer cancel()
-	head, err := json.Marshal(&raw.Object{Name: name, ContentType: contentType(name)})
+	head, err := json.Marshal(&raw.Object{Name: name, ContentType: formats.ContentType(name)})
 	if err != nil {
 		return nil, sdk.Permanent(fmt.Errorf("describe %s: %w", name, err))
 	}
@@ -76,7 +77,7 @@ func (s *store) newSession(ctx context.Context, name string) (*session, error) {
 			return err
 		}
 		r.Header.Set("Content-Type", "application/json")
-		r.Header.Set("X-Upload-Content-Type", contentType(name))
+		r.Header.Set("X-Upload-Content-Type", formats.ContentType(name))
 		return s.call(r, func(answer *http.Response) error {
 			up.uri = answer.Header.Get("Location")
 			return nil

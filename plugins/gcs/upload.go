@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"strings"
 
 	"cloud.google.com/go/storage"
 	raw "google.golang.org/api/storage/v1"
 
+	"github.com/penstock-io/penstock/plugins/internal/formats"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/plugins/internal/parts"
 )
@@ -23,20 +23,6 @@ const (
 	// those on their way.
 	chunkBuffers = 4
 )
-
-const (
-	typeGzip    = "application/gzip"
-	typeParquet = "application/vnd.apache.parquet"
-)
-
-// contentType returns the content type of a data object. An object aside has that of
-// gzip until compose gives it its own.
-func contentType(name string) string {
-	if strings.HasSuffix(name, ".parquet") {
-		return typeParquet
-	}
-	return typeGzip
-}
 
 // upload is a lake.Upload. An object that fits in one chunk is inserted in one
 // request. A larger one is a resumable upload, of which one chunk is sent while the
@@ -119,7 +105,7 @@ func (u *upload) finish() (*raw.Object, error) {
 	}
 	held := u.writer.Held()
 	if u.writer.Sent() == 0 {
-		return u.store.insert(u.ctx, u.object, held, contentType(u.object), storage.Conditions{})
+		return u.store.insert(u.ctx, u.object, held, formats.ContentType(u.object), storage.Conditions{})
 	}
 	stored, err := u.session.send(u.ctx, chunk{data: held, at: u.size - int64(len(held)), last: true, sum: u.sum})
 	if err != nil {
@@ -201,7 +187,7 @@ func (r *replacement) compose(ctx context.Context) error {
 		return err
 	}
 	call := found.api.Objects.Compose(r.store.bucket, r.name, &raw.ComposeRequest{
-		Destination:   &raw.Object{ContentType: contentType(r.name), Crc32c: encodeCRC(r.sum)},
+		Destination:   &raw.Object{ContentType: formats.ContentType(r.name), Crc32c: encodeCRC(r.sum)},
 		SourceObjects: []*raw.ComposeRequestSourceObjects{{Name: r.aside, Generation: r.sealed.Generation}},
 	}).IfGenerationMatch(expected.GenerationMatch)
 	if r.prev != "" {

@@ -61,7 +61,7 @@
 //     commit discards the blocks of the other attempt, whose commit then fails
 //     with InvalidBlockList (ErrAborted). All block ids of a blob must have the
 //     same length; Attempt.String has. A placeholder that readers may see holds
-//     an empty gzip member, never zero bytes. Abort leaves the blocks to the next
+//     an object without rows in the set's format, never zero bytes. Abort leaves the blocks to the next
 //     commit or fence of the name, or to the service, which drops them after a
 //     week: discarding them could discard those of a newer attempt.
 //   - S3 lists an upload as soon as it is created. A server may report success

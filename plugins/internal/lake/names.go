@@ -40,6 +40,30 @@ var (
 // streamDirs maps a stream's name in manifests to its directory.
 var streamDirs = map[string]string{"events": eventsDir, "people": peopleDir, "identity": identityDir}
 
+// streamIn returns the name of the stream whose directory an object lies in, and
+// where that directory begins. A prefix may have the name of a stream's directory
+// too: the last one counts. -1: there is none.
+func streamIn(name string) (stream string, at int) {
+	at = -1
+	for s, dir := range streamDirs {
+		if i := strings.LastIndex("/"+name, "/"+dir+"/"); i > at {
+			stream, at = s, i
+		}
+	}
+	return stream, at
+}
+
+// StreamOf returns the stream whose directory an object lies in.
+func StreamOf(name string) (stream sdk.Stream, ok bool) {
+	found, at := streamIn(name)
+	for _, s := range Capabilities().Streams {
+		if at >= 0 && streamName(s) == found {
+			return s, true
+		}
+	}
+	return 0, false
+}
+
 // StreamDir returns the directory of a stream below root, with a slash at
 // its end.
 func StreamDir(root string, projectID int64, stream sdk.Stream) (string, error) {

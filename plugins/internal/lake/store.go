@@ -170,12 +170,9 @@ type Replacement interface {
 //	7/_penstock/mp_master_event/aside/2026/06/01/p-id-00000001-0001.json.gz/
 func AsideDir(name string) string {
 	dir, rest := path.Split(name)
-	last := -1 // a prefix may have the name of a stream's directory too
-	for _, stream := range streamDirs {
-		if i := strings.LastIndex("/"+name, "/"+stream+"/"); i > last {
-			last = i
-			dir, rest = name[:i+len(stream)+1], name[i+len(stream)+1:]
-		}
+	if stream, i := streamIn(name); i >= 0 {
+		end := i + len(streamDirs[stream]) + 1
+		dir, rest = name[:end], name[end:]
 	}
 	parent, stream := path.Split(strings.TrimSuffix(dir, "/"))
 	return parent + path.Join(manifestDir, stream, asideDir, rest) + "/"
