@@ -140,7 +140,9 @@ type Configured struct {
 }
 
 // Target is a physical place that a stream is written to. URI is equal for
-// two destinations exactly when they write to the same place.
+// two destinations exactly when they write to the same place, also those of two
+// plugins. A URI that ends in a slash is a directory: every URI that begins with it
+// lies in it.
 type Target struct {
 	Stream Stream
 	URI    string

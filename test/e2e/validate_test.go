@@ -53,7 +53,27 @@ destination "localfs" "same" {
 `, "localfs.out")
 	s.Append("penstock.hcl", s.pipeline("again", "localfs.same"))
 	s.Says(s.Penstock(nil, "validate"), 2, "Pipelines overlap", "localfs.out", "localfs.same", "/out/")
-	s.Says(s.Penstock(nil, "run", "--once"), 2, "Target belongs to another pipeline", `pipeline events_out`)
+	s.Says(s.Penstock(nil, "run", "--once"), 2, "Target belongs to another pipeline", "Pipelines again and events_out have the target file://", "and later in common")
+}
+
+// A directory within another pipeline's is read with it: the refusal names both
+// pipelines, both places and the dates.
+func TestValidateRefusesAPlaceWithinAnother(t *testing.T) {
+	s := newSiteWith(t, `
+destination "localfs" "out" {
+  path = "./out"
+}
+destination "localfs" "inner" {
+  path   = "./out"
+  prefix = "2195193/mp_master_event/inner"
+}
+`, "localfs.out")
+	until := base.AddDate(0, 0, -28).Format("2006-01-02")
+	s.Append("penstock.hcl", strings.Replace(s.pipeline("inner", "localfs.inner"), "from_date", "to_date = \""+until+"\"\n  from_date", 1))
+	dates := base.AddDate(0, 0, -30).Format("2006-01-02") + " to " + until
+	places := []string{"events_out", "inner", "/out/2195193/mp_master_event/", "/inner/2195193/mp_master_event/", "the dates " + dates + " in common"}
+	s.Says(s.Penstock(nil, "validate"), 2, append(places, "Pipelines overlap")...)
+	s.Says(s.Penstock(nil, "run", "--once"), 2, append(places, "Target belongs to another pipeline")...)
 }
 
 func TestAnUnknownDestinationTypeNamesThoseThereAre(t *testing.T) {
@@ -81,7 +101,7 @@ func TestAChangedPipelineIsAMistakeInTheConfiguration(t *testing.T) {
 	s.Says(s.Penstock(nil, "status"), 0)
 
 	s.Write("penstock.hcl", strings.Replace(text, `pipeline "events_out"`, `pipeline "renamed"`, 1))
-	s.Says(s.Penstock(nil, "validate"), 2, "Target belongs to another pipeline", "of pipeline events_out", "adopt = true")
+	s.Says(s.Penstock(nil, "validate"), 2, "Target belongs to another pipeline", "Pipelines renamed and events_out have the target file://", "adopt = true")
 	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), "from_date", "adopt = true\n  from_date", 1))
 	s.Says(s.Penstock(nil, "validate"), 0, "valid")
 }

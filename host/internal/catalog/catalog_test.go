@@ -14,7 +14,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if path := os.Getenv(rivalEnv); path != "" {
+		os.Exit(rival(path, os.Getenv(rivalEnv+"_OWNER")))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const project = 7
 

@@ -9,28 +9,12 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
 // ErrUnknownPipeline says that no pipeline of that name is registered.
 var ErrUnknownPipeline = errors.New("no such pipeline")
-
-// TargetTakenError says that a target holds, or will hold, another pipeline's
-// rows of the same dates.
-type TargetTakenError struct {
-	URI, Pipeline string
-	From, To      journal.Day
-}
-
-func (e *TargetTakenError) Error() string {
-	until := "onward"
-	if e.To != pipeline.Forever {
-		until = "to " + e.To.String()
-	}
-	return fmt.Sprintf("target %s already holds the dates from %s %s of pipeline %s", e.URI, e.From, until, e.Pipeline)
-}
 
 // RegisterPipeline returns the registered pipeline of def's name. It registers
 // the pipeline first if there is none, with a random id and a cursor at the
@@ -91,67 +75,6 @@ func insertPipeline(ctx context.Context, tx *sql.Tx, def pipeline.Definition, no
 		return nil, fmt.Errorf("insert: %w", err)
 	}
 	return p, nil
-}
-
-// claimTarget notes that the pipeline writes to a target. Other pipelines'
-// claims to overlapping dates there are refused, or dropped with adopt.
-func claimTarget(ctx context.Context, tx *sql.Tx, p *pipeline.Pipeline, target pipeline.Target, adopt bool) error {
-	if adopt {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM targets`+otherClaims, claimArguments(p.ID, p.Definition, target)...); err != nil {
-			return fmt.Errorf("adopt target: %w", err)
-		}
-	}
-	if err := targetTaken(ctx, tx, p.ID, p.Definition, target); err != nil {
-		return err
-	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO targets (uri, project, stream, pipeline, from_day, to_day) VALUES (?, ?, ?, ?, ?, ?)
-		ON CONFLICT DO NOTHING`, target.URI, target.ProjectID, target.Stream.String(), p.ID, int64(p.From), int64(p.To))
-	if err != nil {
-		return fmt.Errorf("claim target: %w", err)
-	}
-	return nil
-}
-
-// otherClaims selects the claims of other pipelines to dates of a definition.
-const otherClaims = ` WHERE uri = ? AND project = ? AND stream = ? AND pipeline <> ? AND from_day <= ? AND to_day >= ?`
-
-func claimArguments(id string, def pipeline.Definition, target pipeline.Target) []any {
-	return []any{target.URI, target.ProjectID, target.Stream.String(), id, int64(def.To), int64(def.From)}
-}
-
-// targetTaken returns a *TargetTakenError if a pipeline other than that of the
-// id has a claim to dates of def at a target.
-func targetTaken(ctx context.Context, q querier, id string, def pipeline.Definition, target pipeline.Target) error {
-	row := q.QueryRowContext(ctx, `SELECT (SELECT name FROM pipelines WHERE id = pipeline), from_day, to_day FROM targets`+otherClaims+` LIMIT 1`,
-		claimArguments(id, def, target)...)
-	taken := TargetTakenError{URI: target.URI}
-	switch err := row.Scan(&taken.Pipeline, &taken.From, &taken.To); {
-	case err == nil:
-		return &taken
-	case !errors.Is(err, sql.ErrNoRows):
-		return fmt.Errorf("look up target: %w", err)
-	}
-	return nil
-}
-
-// TargetsTaken reports the error that RegisterPipeline would return because of
-// another pipeline's claims, without claiming anything.
-func (c *Catalog) TargetsTaken(ctx context.Context, def pipeline.Definition, targets []pipeline.Target) error {
-	return c.Read(ctx, func(tx *sql.Tx) error {
-		id := "" // of a pipeline that is not registered yet
-		switch p, err := pipelineByName(ctx, tx, def.Name); {
-		case err == nil:
-			id = p.ID
-		case !errors.Is(err, ErrUnknownPipeline):
-			return err
-		}
-		for _, target := range targets {
-			if err := targetTaken(ctx, tx, id, def, target); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }
 
 // newID is 10 random characters of [0-9a-z].

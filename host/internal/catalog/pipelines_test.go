@@ -127,21 +127,24 @@ func TestOverlappingDatesAtOneTargetAreRefused(t *testing.T) {
 		target   pipeline.Target
 		refused  bool
 	}{
-		{"same dates", "2026-03-01", "2026-03-31", false, lake("s3://a/x")[0], true},
-		{"inside", "2026-03-10", "2026-03-11", false, lake("s3://a/x")[0], true},
-		{"around", "2026-01-01", "2026-12-31", false, lake("s3://a/x")[0], true},
-		{"the last day", "2026-03-31", "2026-04-30", false, lake("s3://a/x")[0], true},
-		{"the first day", "2026-02-01", "2026-03-01", false, lake("s3://a/x")[0], true},
-		{"open-ended from within", "2026-03-15", "", false, lake("s3://a/x")[0], true},
-		{"open-ended from before", "2026-01-01", "", false, lake("s3://a/x")[0], true},
-		{"the day before", "2026-02-01", "2026-02-28", false, lake("s3://a/x")[0], false},
-		{"the day after", "2026-04-01", "", false, lake("s3://a/x")[0], false},
-		{"after an open end", "2027-01-01", "2027-12-31", true, lake("s3://a/x")[0], true},
-		{"before an open end", "2026-02-01", "2026-02-28", true, lake("s3://a/x")[0], false},
-		{"another place", "2026-03-01", "2026-03-31", false, lake("s3://a/y")[0], false},
-		{"a place below", "2026-03-01", "2026-03-31", false, lake("s3://a/x/y")[0], false},
-		{"another stream", "2026-03-01", "2026-03-31", false, pipeline.Target{ProjectID: project, Stream: batch.People, URI: "s3://a/x"}, false},
-		{"another project", "2026-03-01", "2026-03-31", false, pipeline.Target{ProjectID: 8, Stream: batch.Events, URI: "s3://a/x"}, false},
+		{"same dates", "2026-03-01", "2026-03-31", false, lake("s3://a/x/")[0], true},
+		{"inside", "2026-03-10", "2026-03-11", false, lake("s3://a/x/")[0], true},
+		{"around", "2026-01-01", "2026-12-31", false, lake("s3://a/x/")[0], true},
+		{"the last day", "2026-03-31", "2026-04-30", false, lake("s3://a/x/")[0], true},
+		{"the first day", "2026-02-01", "2026-03-01", false, lake("s3://a/x/")[0], true},
+		{"open-ended from within", "2026-03-15", "", false, lake("s3://a/x/")[0], true},
+		{"open-ended from before", "2026-01-01", "", false, lake("s3://a/x/")[0], true},
+		{"the day before", "2026-02-01", "2026-02-28", false, lake("s3://a/x/")[0], false},
+		{"the day after", "2026-04-01", "", false, lake("s3://a/x/")[0], false},
+		{"after an open end", "2027-01-01", "2027-12-31", true, lake("s3://a/x/")[0], true},
+		{"before an open end", "2026-02-01", "2026-02-28", true, lake("s3://a/x/")[0], false},
+		{"another place", "2026-03-01", "2026-03-31", false, lake("s3://a/y/")[0], false},
+		{"a directory in it", "2026-03-01", "2026-03-31", false, lake("s3://a/x/y/")[0], true},
+		{"a directory that holds it", "2026-03-31", "", false, lake("s3://a/")[0], true},
+		{"a directory with a longer name", "2026-03-01", "2026-03-31", false, lake("s3://a/xy/")[0], false},
+		{"a file with its name", "2026-03-01", "2026-03-31", false, lake("s3://a/x")[0], false},
+		{"another stream", "2026-03-01", "2026-03-31", false, pipeline.Target{ProjectID: project, Stream: batch.People, URI: "s3://a/x/"}, false},
+		{"another project", "2026-03-01", "2026-03-31", false, pipeline.Target{ProjectID: 8, Stream: batch.Events, URI: "s3://a/x/"}, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -150,7 +153,7 @@ func TestOverlappingDatesAtOneTargetAreRefused(t *testing.T) {
 			if tt.open {
 				until = ""
 			}
-			register(t, c, definition(t, "first", "2026-03-01", until), lake("s3://a/x"))
+			register(t, c, definition(t, "first", "2026-03-01", until), lake("s3://a/x/"))
 			second := definition(t, "second", tt.from, tt.to)
 			targets := []pipeline.Target{{ProjectID: project, Stream: batch.Events, URI: "s3://free"}, tt.target}
 			_, err := c.RegisterPipeline(t.Context(), second, targets, registeredAt)
@@ -163,16 +166,15 @@ func TestOverlappingDatesAtOneTargetAreRefused(t *testing.T) {
 			if c.TargetsTaken(t.Context(), second, targets) == nil {
 				t.Error("no target is reported as taken")
 			}
+			days, _ := second.Days().Common(pipeline.Days{From: day(t, "2026-03-01"), To: day(t, until)})
 			var taken *TargetTakenError
-			if !errors.As(err, &taken) || *taken != (TargetTakenError{"s3://a/x", "first", day(t, "2026-03-01"), day(t, until)}) {
+			if !errors.As(err, &taken) || *taken != (TargetTakenError{"second", tt.target.URI, "first", "s3://a/x/", batch.Events, days}) {
 				t.Fatalf("got %v", err)
 			}
-			wanted := "target s3://a/x already holds the dates from 2026-03-01 to 2026-03-31 of pipeline first"
-			if tt.open {
-				wanted = "target s3://a/x already holds the dates from 2026-03-01 onward of pipeline first"
-			}
-			if !strings.HasSuffix(err.Error(), wanted) {
-				t.Errorf("got %q", err)
+			for _, said := range []string{"second", "first", tt.target.URI, "s3://a/x/", "the dates " + days.String() + " in common"} {
+				if !strings.Contains(taken.Error(), said) {
+					t.Errorf("%q is not said in %q", said, taken)
+				}
 			}
 			if _, err := c.Pipeline(t.Context(), "second"); !errors.Is(err, ErrUnknownPipeline) {
 				t.Errorf("a pipeline that was refused is registered: %v", err)
@@ -194,14 +196,14 @@ func TestATargetThatMovedIsClaimed(t *testing.T) {
 	for _, uri := range []string{"s3://a/x", "s3://a/y"} {
 		_, err := c.RegisterPipeline(t.Context(), definition(t, "other", "2026-05-01", ""), lake(uri), registeredAt)
 		var taken *TargetTakenError
-		if !errors.As(err, &taken) || taken.Pipeline != "events" {
+		if !errors.As(err, &taken) || taken.Other != "events" {
 			t.Errorf("%s: got %v", uri, err)
 		}
 	}
 	register(t, c, definition(t, "third", "2026-05-01", ""), lake("s3://a/z"))
 	_, err := c.RegisterPipeline(t.Context(), def, lake("s3://a/z"), registeredAt)
 	var taken *TargetTakenError
-	if !errors.As(err, &taken) || taken.Pipeline != "third" {
+	if !errors.As(err, &taken) || taken.Other != "third" {
 		t.Errorf("moved to another pipeline's place: %v", err)
 	}
 }
@@ -224,7 +226,7 @@ func TestAdoptTakesATargetOver(t *testing.T) {
 	}
 	_, err := c.RegisterPipeline(t.Context(), old, lake("s3://a/x"), registeredAt)
 	var taken *TargetTakenError
-	if !errors.As(err, &taken) || taken.Pipeline != "new" {
+	if !errors.As(err, &taken) || taken.Other != "new" {
 		t.Errorf("the one that had it: %v", err)
 	}
 	old.Adopt = true

@@ -38,8 +38,8 @@ func (c *Catalog) InsertRun(ctx context.Context, p *pipeline.Pipeline, run *pipe
 		if err != nil {
 			return err
 		}
-		if n, err := result.RowsAffected(); err != nil || n != 1 {
-			return errors.Join(ErrRunPlanned, err)
+		if err := oneRow(result, err, ErrRunPlanned); err != nil {
+			return err
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO runs
 			(pipeline, number, content, state, extents, generation, next_cursor, from_day, to_day, row_count, bytes, fence, owner, lease_expires_at, planned_at, as_of, finished_at, error, receipt)
@@ -205,9 +205,30 @@ func (c *Catalog) AcquireRun(ctx context.Context, pipelineID string, number int6
 			WHERE pipeline = ? AND number = ? AND state IN ('planned', 'running') AND (owner = '' OR owner = ? OR lease_expires_at < `+nowMillis+`)
 			AND NOT EXISTS (SELECT 1 FROM pipelines WHERE id = runs.pipeline AND repair_owner NOT IN ('', ?) AND repair_expires_at >= `+nowMillis+`)`,
 			owner, lease.Fence, ttl.Milliseconds(), pipelineID, number, owner, owner)
-		return oneRow(result, err, pipeline.ErrLeased)
+		if err := oneRow(result, err, pipeline.ErrLeased); err != pipeline.ErrLeased {
+			return err
+		}
+		return leased(ctx, tx, pipelineID, number)
 	})
 	return lease, err
+}
+
+// leased returns the reason why a run cannot be leased, with the owner that has it.
+func leased(ctx context.Context, tx *sql.Tx, pipelineID string, number int64) error {
+	var state, owner, repairing string
+	err := tx.QueryRowContext(ctx, `SELECT r.state, r.owner, p.repair_owner FROM runs r JOIN pipelines p ON p.id = r.pipeline WHERE r.pipeline = ? AND r.number = ?`,
+		pipelineID, number).Scan(&state, &owner, &repairing)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return fmt.Errorf("%w: there is no run %d", pipeline.ErrLeased, number)
+	case err != nil:
+		return err
+	case state != string(pipeline.RunPlanned) && state != string(pipeline.RunRunning):
+		return fmt.Errorf("%w: run %d is %s", pipeline.ErrLeased, number, state)
+	case repairing != "":
+		return fmt.Errorf("%w: %s repairs the pipeline", pipeline.ErrLeased, repairing)
+	}
+	return fmt.Errorf("%w: %s carries out run %d", pipeline.ErrLeased, owner, number)
 }
 
 // nowMillis is the database's clock.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -120,8 +121,8 @@ func (l *loader) refuseOverlaps() {
 	for i, p := range l.config.Pipelines {
 		for _, q := range l.config.Pipelines[:i] {
 			same := p.Project == q.Project && p.Stream == q.Stream && p.Destination == q.Destination
-			if same && !l.unsure[p] && !l.unsure[q] && p.From <= q.To && q.From <= p.To {
-				text := "The pipelines %q (%s:%d) and %q export the same dates of %s to %s: each row would be there twice."
+			if common, ok := (pipeline.Days{From: p.From, To: p.To}).Common(pipeline.Days{From: q.From, To: q.To}); same && ok && !l.unsure[p] && !l.unsure[q] {
+				text := fmt.Sprintf("The pipelines %%q (%%s:%%d) and %%q export the same dates of %%s to %%s, %s: each row would be there twice.", common)
 				if p.Stream != batch.Events {
 					text = "The pipelines %q (%s:%d) and %q both replace %s in %s: one is enough."
 				}

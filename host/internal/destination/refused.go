@@ -30,9 +30,9 @@ func Refused(p *config.Pipeline, err error) *hcl.Diagnostic {
 		at := p.AttributeRange("destination")
 		return &hcl.Diagnostic{
 			Severity: hcl.DiagError, Summary: "Target belongs to another pipeline", Subject: &at, Context: p.Range.Ptr(),
-			Detail: fmt.Sprintf("%s. That pipeline is registered in this data directory, whether or not it is still configured, "+
+			Detail: fmt.Sprintf("%s. Pipeline %s is registered in this data directory, whether or not it is still configured, "+
 				"and each row would be there twice. Choose another place, or other dates. "+
-				"adopt = true also exports these dates to the place, next to the rows that are there.", upperFirst(taken.Error())),
+				"adopt = true also exports these dates to the place, next to the rows that are there.", upperFirst(taken.Error()), taken.Other),
 		}
 	}
 	return nil

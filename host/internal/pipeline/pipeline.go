@@ -47,13 +47,6 @@ type Definition struct {
 // Forever is the To of an open-ended pipeline.
 const Forever = journal.Day(1<<31 - 1)
 
-// Target is a physical place that a pipeline writes to.
-type Target struct {
-	ProjectID int64
-	Stream    batch.Stream
-	URI       string
-}
-
 // Pipeline is a registered pipeline.
 type Pipeline struct {
 	Definition

@@ -76,23 +76,60 @@ func (v *validation) refuseStreams() {
 	}
 }
 
-// refuseOverlaps refuses two pipelines that would write the same dates of a
-// stream to one place by way of two destination blocks.
+// refuseOverlaps refuses two pipelines that would write the same dates of a stream to
+// one place, or to a place in the other's: by way of two destination blocks, or for two
+// projects whose rows the destination does not keep apart.
 func (v *validation) refuseOverlaps() {
-	writers := map[pipeline.Target][]*config.Pipeline{}
+	var writers []writer
 	for _, p := range v.config.Pipelines {
 		d := v.destinations.Asked(p.Destination)
 		if d == nil || !destination.Usable(p.Project) {
 			continue
 		}
 		for _, t := range d.Targets(p) {
-			for _, q := range writers[t] {
-				if q.Destination != p.Destination && p.From <= q.To && q.From <= p.To {
-					v.found.Add(overlap(p, q, t.URI))
+			w := writer{p, t}
+			for _, other := range writers {
+				if mistake := w.overlap(other); mistake != nil {
+					v.found.Add(mistake)
 				}
 			}
-			writers[t] = append(writers[t], p)
+			writers = append(writers, w)
 		}
+	}
+}
+
+// writer is a pipeline with one of its targets.
+type writer struct {
+	*config.Pipeline
+	target pipeline.Target
+}
+
+// overlap returns a mistake if two pipelines write the same dates to one place; nil
+// otherwise, and for pipelines that package config refuses already.
+func (w writer) overlap(other writer) *hcl.Diagnostic {
+	if w.Pipeline == other.Pipeline || w.Destination == other.Destination && w.Project == other.Project || !w.target.Meets(other.target) {
+		return nil
+	}
+	common, ok := pipeline.Days{From: w.From, To: w.To}.Common(pipeline.Days{From: other.From, To: other.To})
+	if !ok {
+		return nil
+	}
+	place := w.target.URI
+	if other.target.URI != place {
+		place = fmt.Sprintf("%s lies in %s, or the other way round", place, other.target.URI)
+	}
+	days := fmt.Sprintf(" with the dates %s in common", common)
+	if pipeline.Replaced(w.Stream) {
+		days = ""
+	}
+	next := "each row would be there twice. Give one of them another place, or other dates."
+	if w.Project != other.Project {
+		next = fmt.Sprintf("the rows of the projects %q and %q would be mixed there. Give one of them a place of its own.", other.Project.Name, w.Project.Name)
+	}
+	return &hcl.Diagnostic{
+		Severity: hcl.DiagError, Summary: "Pipelines overlap", Subject: w.Range.Ptr(),
+		Detail: fmt.Sprintf("The pipelines %q (%s:%d) and %q export %s to one place%s, %s, through %s and %s; %s",
+			other.Name, other.Range.Filename, other.Range.Start.Line, w.Name, w.Stream, days, place, other.Destination.Reference(), w.Destination.Reference(), next),
 	}
 }
 
@@ -105,13 +142,5 @@ func (v *validation) refuseTaken(known *stored) {
 				v.found.Add(mistake)
 			}
 		}
-	}
-}
-
-func overlap(p, q *config.Pipeline, uri string) *hcl.Diagnostic {
-	return &hcl.Diagnostic{
-		Severity: hcl.DiagError, Summary: "Pipelines overlap", Subject: p.Range.Ptr(),
-		Detail: fmt.Sprintf("The pipelines %q (%s:%d) and %q export the same dates of %s to one place, %s, through %s and %s: each row would be there twice.",
-			q.Name, q.Range.Filename, q.Range.Start.Line, p.Name, p.Stream, uri, q.Destination.Reference(), p.Destination.Reference()),
 	}
 }

@@ -1453,7 +1453,9 @@ func (x *Diagnostic) GetDetail() string {
 type Target struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Stream Stream                 `protobuf:"varint,1,opt,name=stream,proto3,enum=penstock.destination.v1.Stream" json:"stream,omitempty"`
-	// Equal for two destinations exactly when they write to the same place.
+	// Equal for two destinations exactly when they write to the same place, also
+	// those of two plugins. A URI that ends in a slash is a directory: every URI that
+	// begins with it lies in it.
 	Uri           string `protobuf:"bytes,2,opt,name=uri,proto3" json:"uri,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
