@@ -87,7 +87,10 @@ func newHost(c *Config, o Options, held datadir.Locks) *Host {
 }
 
 func (h *Host) open(ctx context.Context) error {
-	var err error
+	err := datadir.CheckRestored(h.dir)
+	if err != nil {
+		return err
+	}
 	if h.store, err = disk.OpenDir(h.config.Host.Blobs); err != nil {
 		return err
 	}
@@ -171,7 +174,7 @@ func (h *Host) prepare(ctx context.Context) error {
 func (h *Host) service(serving bool) *service.Service {
 	return service.New(service.Options{
 		Version: version, Config: h.config, Dir: h.dir, Store: h.store, Catalog: h.catalog, Records: h.quarantine, Projects: h.projects,
-		Intake: h.intake, Runner: h.runner, Destinations: h.places, Serving: serving,
+		Intake: h.intake, Runner: h.runner, Destinations: h.places, Backups: lifecycle.NewGate(), Serving: serving,
 	}, h.Close)
 }
 

@@ -38,6 +38,9 @@ func Look(ctx context.Context, c *Config) (operation.Views, error) {
 
 // openLook opens the parts that a host reads.
 func (h *Host) openLook(ctx context.Context) (err error) {
+	if err := datadir.CheckRestored(h.dir); err != nil {
+		return err
+	}
 	h.store = disk.OpenReadOnly(h.config.Host.Blobs)
 	if h.catalog, err = catalog.Look(ctx, h.dir.Path(datadir.CatalogFile), h.scratch.Path); err != nil {
 		return err

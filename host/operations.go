@@ -20,6 +20,7 @@ type (
 
 // The answers to these requests, and their parts: see package operation.
 type (
+	BackupReport      = operation.BackupReport
 	CollectorStatus   = operation.CollectorStatus
 	Corruption        = operation.Corruption
 	DestinationCheck  = operation.DestinationCheck
@@ -55,6 +56,7 @@ type (
 	Repaired          = operation.Repaired
 	ReplayReport      = operation.ReplayReport
 	RequestCount      = operation.RequestCount
+	RestoreReport     = operation.RestoreReport
 	RunStatus         = operation.RunStatus
 	SegmentStatus     = operation.SegmentStatus
 	SourceCheck       = operation.SourceCheck

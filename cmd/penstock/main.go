@@ -71,7 +71,8 @@ by colons), else from /etc/penstock.`,
 	root.AddCommand(
 		newRunCommand(c), newValidateCommand(c), newPlanCommand(c), newStatusCommand(c),
 		newPipelinesCommand(c), newRunsCommand(c), newSourcesCommand(c), newDestinationsCommand(c),
-		newPluginsCommand(c), newJournalCommand(c), newQuarantineCommand(c), newIdentityCommand(c), newVersionCommand(c),
+		newPluginsCommand(c), newJournalCommand(c), newQuarantineCommand(c), newIdentityCommand(c),
+		newBackupCommand(c), newRestoreCommand(c), newVersionCommand(c),
 	)
 	return root
 }

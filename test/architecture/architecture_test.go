@@ -73,6 +73,7 @@ func TestPlantedViolations(t *testing.T) {
 		{pkg{path: "host/internal/operation", imports: []string{"host/internal/catalog"}}, "host/internal/operation imports host/internal/catalog: "},
 		{pkg{path: "host/internal/api", imports: []string{"host/internal/service"}}, "host/internal/api imports host/internal/service: "},
 		{pkg{path: "host/internal/datadir", imports: []string{"host/internal/project"}}, "host/internal/datadir imports host/internal/project: "},
+		{pkg{path: "host/internal/backup", imports: []string{"host/internal/intake"}}, "host/internal/backup imports host/internal/intake: "},
 		{pkg{path: "host/internal/destination", imports: []string{"host/internal/runner"}}, "host/internal/destination imports host/internal/runner: "},
 		{pkg{path: "host/internal/project", imports: []string{"host/internal/intake"}}, "host/internal/project imports host/internal/intake: "},
 		{pkg{path: "host/internal/project", imports: []string{"host/internal/runner"}}, "host/internal/project imports host/internal/runner: "},

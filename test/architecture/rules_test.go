@@ -127,6 +127,10 @@ var table = []rule{
 		why: "a data directory is locked, and its catalog rebuilt, before a host exists",
 	},
 	{
+		importers: []string{"host/internal/backup"}, about: rooms, may: []string{"host/internal/lifecycle", "host/internal/operation", "host/internal/datadir"},
+		why: "a backup copies the files of a data directory, and is restored before a host exists",
+	},
+	{
 		importers: []string{"host/internal/destination"}, about: rooms, may: []string{"host/internal/lifecycle"},
 		why: "destinations know neither projects nor runs",
 	},
@@ -181,7 +185,7 @@ var table = []rule{
 // locks.
 var rooms = []string{
 	"host/internal/lifecycle", "host/internal/progress", "host/internal/operation", "host/internal/datadir", "host/internal/listen", "host/internal/destination",
-	"host/internal/validate", "host/internal/project", "host/internal/intake", "host/internal/runner", "host/internal/service", "host/internal/api",
+	"host/internal/validate", "host/internal/backup", "host/internal/project", "host/internal/intake", "host/internal/runner", "host/internal/service", "host/internal/api",
 }
 
 // violations are the sentences that a table has for packages.

@@ -35,11 +35,18 @@ func (s *site) copy(from, to string) {
 	}
 }
 
+// backup writes a backup, in the place of an earlier one.
+func (s *site) backup() {
+	s.t.Helper()
+	s.remove("backup.tar")
+	s.Says(s.Penstock(nil, "backup", "backup.tar"), 0, "wrote", "catalog: 1 file", "not in a backup")
+}
+
 // restore puts the backup in the place of the data directory.
 func (s *site) restore() {
 	s.t.Helper()
 	s.remove("data")
-	s.copy("backup", "data")
+	s.Says(s.Penstock(nil, "restore", "backup.tar"), 0, "restored", "1 project")
 }
 
 var insertID = regexp.MustCompile(`"insert_id":"id-0-(\d+)"`)
@@ -79,7 +86,7 @@ func TestARestoredBackupDoesNotTakeAnotherRunForItsOwn(t *testing.T) {
 	s := newSite(t)
 	s.file("a.ndjson", 0, 5)
 	s.Once()
-	s.copy("data", "backup")
+	s.backup()
 	s.file("b.ndjson", 100, 5)
 	s.Once()
 	s.delivered("before the restore", slices.Concat(numbers(0, 5), numbers(100, 5))...)
@@ -109,7 +116,7 @@ func TestARestoredBackupThatIsFarBehindStops(t *testing.T) {
 	s := newSite(t)
 	s.file("a.ndjson", 0, 5)
 	s.Once()
-	s.copy("data", "backup")
+	s.backup()
 	for i := range 4 {
 		s.file(fmt.Sprintf("b%d.ndjson", i), 100+i, 1)
 		s.Once()
@@ -130,7 +137,7 @@ func TestARestoredBackupAdoptsTheRunsThatAreItsOwn(t *testing.T) {
 	s := newSite(t)
 	s.file("a.ndjson", 0, 5)
 	s.Once()
-	s.copy("data", "backup")
+	s.backup()
 	s.file("b.ndjson", 100, 5)
 	s.Once()
 	before := s.Objects("out")
@@ -194,7 +201,7 @@ func TestARestoredBackupDoesNotReplaceANewerSet(t *testing.T) {
 	all := profiles{}
 	s.peopleFile("a.ndjson", all, 0, 10)
 	s.Once()
-	s.copy("data", "backup")
+	s.backup()
 	s.peopleFile("b.ndjson", all, 10, 30)
 	s.Once()
 	newer := s.Objects("out")

@@ -134,6 +134,11 @@ func (r others) DropQuarantine(ctx context.Context, f quarantine.Filter) (*opera
 	return ask[*operation.DropReport](ctx, r.Client, "quarantine/drop", f)
 }
 
+// Backup implements Operations.
+func (r others) Backup(ctx context.Context, path string) (*operation.BackupReport, error) {
+	return ask[*operation.BackupReport](ctx, r.Client, "backup", located{path})
+}
+
 // IdentityFailures implements Operations.
 func (r views) IdentityFailures(ctx context.Context, f operation.IdentityFilter) (*operation.IdentityFailures, error) {
 	return ask[*operation.IdentityFailures](ctx, r.Client, "identity/failures", f)

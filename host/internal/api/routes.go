@@ -26,6 +26,11 @@ type dated struct {
 	To     string `json:"to,omitempty"`
 }
 
+// located is the parameter of operations on a file.
+type located struct {
+	Path string `json:"path"` // absolute
+}
+
 // Routes returns the operations of a serving host by path, for Listen. "ping" answers
 // the host's version.
 func Routes(version string, h operation.Operations) map[string]Operation {
@@ -69,6 +74,7 @@ func Routes(version string, h operation.Operations) map[string]Operation {
 		"quarantine/drop": withParams(func(ctx context.Context, f quarantine.Filter) (any, error) {
 			return h.DropQuarantine(ctx, f)
 		}),
+		"backup": withParams(func(ctx context.Context, l located) (any, error) { return h.Backup(ctx, l.Path) }),
 	}
 }
 

@@ -36,6 +36,9 @@ var schema6 string
 // migrations bring a catalog of version i to version i+1.
 var migrations = []string{schema, schema2, schema3, schema4, schema5, schema6}
 
+// Schema returns the version of the schema that this host knows.
+func Schema() int { return len(migrations) }
+
 // NewerError says that a catalog was written by a newer version of the host.
 type NewerError struct{ Found, Known int }
 
@@ -49,6 +52,7 @@ type Catalog struct {
 	write *sql.DB // one connection
 	read  *sql.DB
 	owner string
+	path  string // of the file
 }
 
 // Open opens the catalog in the file at path, which is made when it is missing,
@@ -63,7 +67,7 @@ func Open(ctx context.Context, path, owner string) (*Catalog, error) {
 		return nil, fmt.Errorf("open catalog %s: %w", path, err)
 	}
 	write.SetMaxOpenConns(1)
-	c := &Catalog{write: write, owner: owner}
+	c := &Catalog{write: write, owner: owner, path: path}
 	if err := c.migrate(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open catalog %s: %w", path, err), write.Close())
 	}

@@ -99,7 +99,7 @@ func openReadOnly(ctx context.Context, path, extra string) (*Catalog, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	db.SetMaxOpenConns(4)
-	return &Catalog{write: db, read: db, owner: "look"}, nil
+	return &Catalog{write: db, read: db, owner: "look", path: path}, nil
 }
 
 // suffixes are those of the files that SQLite keeps a catalog in.

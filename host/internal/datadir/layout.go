@@ -18,8 +18,8 @@ const (
 	IdentityDir   = "identity"      // indexes of identity links by project; rebuilt when they are missing
 	CollectorDir  = "collector"     // write-ahead logs by name of their source
 	PullDir       = "pull"          // downloads, and the budgets of projects
-
-	lockFile = "penstock.lock"
+	LockFile      = "penstock.lock"
+	RestoreFile   = "restore.partial" // a restore has begun and not ended
 )
 
 // Dir is a data directory and the directory of its blobs.

@@ -100,7 +100,7 @@ func lock(dataDir string) (*os.File, error) {
 	if err := private.MakeDir(dataDir); err != nil {
 		return nil, fmt.Errorf("use data directory: %w", err)
 	}
-	path := filepath.Join(dataDir, lockFile)
+	path := filepath.Join(dataDir, LockFile)
 	f, err := private.OpenFile(path, os.O_CREATE|os.O_RDWR)
 	if err != nil {
 		return nil, fmt.Errorf("lock data directory: %w", err)

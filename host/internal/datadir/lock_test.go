@@ -17,7 +17,7 @@ func TestLockOverwritesNothingElse(t *testing.T) {
 		"another file":  func(_, path string) error { return os.WriteFile(path, []byte("precious"), 0o600) },
 	} {
 		dir := t.TempDir()
-		target, path := filepath.Join(dir, "target"), filepath.Join(dir, "data", lockFile)
+		target, path := filepath.Join(dir, "target"), filepath.Join(dir, "data", LockFile)
 		err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700), os.WriteFile(target, []byte("precious"), 0o600), put(target, path))
 		if err != nil {
 			t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 // LockForLook keeps hosts and commands that write away from a data directory. One
 // that no host has used yet, or that is read-only, needs no lock.
 func (d Dir) LockForLook() (Locks, error) {
-	f, err := private.OpenFile(d.Path(lockFile), os.O_RDONLY)
+	f, err := private.OpenFile(d.Path(LockFile), os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

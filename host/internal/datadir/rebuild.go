@@ -53,6 +53,9 @@ func rebuildLocked(ctx context.Context, d Dir, projects []*config.Project, o Reb
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, held.Close()) }()
+	if err := CheckRestored(d); err != nil {
+		return nil, err
+	}
 	store, err := disk.OpenDir(d.Blobs)
 	if err != nil {
 		return nil, err

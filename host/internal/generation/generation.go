@@ -166,24 +166,44 @@ func (s *Store) Rows(ctx context.Context, blob string, fn func(row []byte) error
 	})
 }
 
+// Files returns the names of the lists and blocks of some generations, each once.
+func (s *Store) Files(ctx context.Context, generations []pipeline.Generation) ([]string, error) {
+	var names []string
+	seen := map[string]bool{}
+	add := func(name string) {
+		if !seen[name] {
+			seen[name] = true
+			names = append(names, name)
+		}
+	}
+	for _, g := range generations {
+		if seen[g.Blob] {
+			continue
+		}
+		l, err := s.list(ctx, g.Blob)
+		if err != nil {
+			return nil, err
+		}
+		add(g.Blob)
+		for i := range l.blocks {
+			add(s.blockName(&l.blocks[i]))
+		}
+	}
+	return names, nil
+}
+
 // Sweep removes files that none of the generations in use refers to. A generation
 // that an update has just returned is in use.
 func (s *Store) Sweep(ctx context.Context, inUse []pipeline.Generation) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	used := map[string]bool{}
-	for _, g := range inUse {
-		if used[g.Blob] {
-			continue
-		}
-		used[g.Blob] = true
-		l, err := s.list(ctx, g.Blob)
-		if err != nil {
-			return fmt.Errorf("sweep generations: %w", err)
-		}
-		for i := range l.blocks {
-			used[s.blockName(&l.blocks[i])] = true
-		}
+	files, err := s.Files(ctx, inUse)
+	if err != nil {
+		return fmt.Errorf("sweep generations: %w", err)
+	}
+	used := make(map[string]bool, len(files))
+	for _, name := range files {
+		used[name] = true
 	}
 	names, err := s.disk.List(ctx, s.dir)
 	if err != nil {

@@ -33,8 +33,8 @@ type Collector struct {
 	now *collecting // nil: the log is not open
 }
 
-func newCollector(o *Options, c *config.Collector) *Collector {
-	return &Collector{logDir: &logDir{o: o, config: c, dir: o.Dir.Path(datadir.CollectorDir, c.Name)}}
+func newCollector(o *Options, c *config.Collector, trims lifecycle.Gate) *Collector {
+	return &Collector{logDir: &logDir{o: o, config: c, dir: o.Dir.Path(datadir.CollectorDir, c.Name), trims: trims}}
 }
 
 // logDir is the directory of a collector's write-ahead log.
@@ -42,6 +42,7 @@ type logDir struct {
 	o      *Options
 	config *config.Collector
 	dir    string
+	trims  lifecycle.Gate // of all logs: held while the front of one is dropped, and while logs are copied
 }
 
 // collecting is the open log of a collector and its listener. Its fields do not change

@@ -192,6 +192,11 @@ func (l *collecting) serveTrims(ctx context.Context) {
 
 // trim drops the front of the log as far as it is sealed in journals.
 func (l *collecting) trim(ctx context.Context) {
+	leave, entered := l.trims.TryEnter()
+	if !entered {
+		return // the next call does
+	}
+	defer leave()
 	if err := l.log.Trim(ctx); err != nil && ctx.Err() == nil {
 		l.o.Log.Warn("could not trim a write-ahead log; will retry", "source", l.Name(), "error", err)
 	}

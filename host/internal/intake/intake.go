@@ -65,12 +65,13 @@ type Set struct {
 	all        []Source // files, then those that pull, then collectors
 	collectors []*Collector
 	aliases    *aliases
+	trims      lifecycle.Gate // see logDir
 }
 
 // Open returns the sources of a configuration. Nothing is read or asked. The caller
 // closes the set.
 func Open(ctx context.Context, o Options) (*Set, error) {
-	s := &Set{o: &o}
+	s := &Set{o: &o, trims: lifecycle.NewGate()}
 	for _, c := range o.Config.Sources {
 		s.all = append(s.all, &Files{o: &o, config: c, project: o.Projects.Of(c.Project)})
 	}
@@ -83,7 +84,7 @@ func Open(ctx context.Context, o Options) (*Set, error) {
 		s.all = append(s.all, p)
 	}
 	for _, c := range o.Config.Collectors {
-		s.collectors = append(s.collectors, newCollector(&o, c))
+		s.collectors = append(s.collectors, newCollector(&o, c, s.trims))
 	}
 	s.aliases = newAliases(&o, s.collectors)
 	for _, c := range s.collectors {
@@ -134,6 +135,10 @@ func (s *Set) Trim(ctx context.Context) {
 		}
 	}
 }
+
+// HoldLogs keeps the fronts of collectors' logs from being dropped until release is
+// called, so that the logs can be copied. Requests are answered as before.
+func (s *Set) HoldLogs(ctx context.Context) (release func(), err error) { return s.trims.Enter(ctx) }
 
 // ReadAll brings everything that sources have now into journals, first the
 // acknowledged records of collectors. A source that fails keeps no other from its

@@ -56,4 +56,8 @@ type Operations interface {
 	ReplayQuarantine(ctx context.Context, filter quarantine.Filter) (*ReplayReport, error)
 	// DropQuarantine removes records for good.
 	DropQuarantine(ctx context.Context, filter quarantine.Filter) (*DropReport, error)
+
+	// Backup writes a backup to a new file at path, which is absolute, or into the
+	// directory of that name.
+	Backup(ctx context.Context, path string) (*BackupReport, error)
 }

@@ -241,6 +241,21 @@ func (s *Store) Missing(fn func(Missing)) error {
 	return nil
 }
 
+// Hold keeps records from being added and removed until release is called, so that the
+// files and the ledger can be copied together. Records of a source that has none yet
+// are added all the same.
+func (s *Store) Hold() (release func()) {
+	sources := s.all("")
+	for _, x := range sources {
+		x.writing.Lock()
+	}
+	return func() {
+		for _, x := range sources {
+			x.writing.Unlock()
+		}
+	}
+}
+
 // Remove removes entries that were replayed. The ids of others stay as they
 // are; a ref that names nothing is a *NotFoundError or ignored.
 func (s *Store) Remove(refs []Ref) error {

@@ -9,6 +9,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/destination"
 	"github.com/penstock-io/penstock/host/internal/intake"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/project"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
@@ -28,7 +29,8 @@ type Options struct {
 	Intake       *intake.Set
 	Runner       *runner.Runner
 	Destinations *destination.Set
-	Serving      bool // this host serves
+	Backups      lifecycle.Gate // held while a backup is written
+	Serving      bool           // this host serves
 }
 
 // Service answers the requests of commands and of the API. It may be used
@@ -41,6 +43,7 @@ type Service struct {
 	journals
 	sources
 	destinations
+	backups
 	close func() error
 }
 
@@ -53,13 +56,14 @@ type (
 	journals     struct{ *Options }
 	sources      struct{ *Options }
 	destinations struct{ *Options }
+	backups      struct{ *Options }
 )
 
 var _ operation.Operations = (*Service)(nil)
 
 // New returns the service of an open data directory. Its Close calls close.
 func New(o Options, close func() error) *Service {
-	return &Service{status{&o}, pipelines{&o}, records{&o}, links{&o}, journals{&o}, sources{&o}, destinations{&o}, close}
+	return &Service{status{&o}, pipelines{&o}, records{&o}, links{&o}, journals{&o}, sources{&o}, destinations{&o}, backups{&o}, close}
 }
 
 // Close implements Operations.

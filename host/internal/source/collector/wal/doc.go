@@ -28,6 +28,6 @@
 //     synced tells the two apart;
 //   - entries that were acknowledged and are missing, because files were removed,
 //     emptied or cut off, are reported before the log is used again: a mark next to
-//     the log (markName) and Options.After tell of them;
+//     the log (MarkName) and Options.After tell of them;
 //   - memory is bounded by the entries that wait.
 package wal

@@ -62,7 +62,7 @@ func TestWhatIsMissingIsReported(t *testing.T) {
 	}{
 		{"nothing", 2, empty(), nil, 6},
 		{"nothing, all of it in the journal", 5, empty(), nil, 6},
-		{"all files", 2, remove(nameOf(1), nameOf(4), markName), &Loss{First: 3, Gone: true}, 3},
+		{"all files", 2, remove(nameOf(1), nameOf(4), MarkName), &Loss{First: 3, Gone: true}, 3},
 		{"all files, but for the mark", 2, remove(nameOf(1), nameOf(4)), &Loss{First: 3, Last: 5, Gone: true}, 3},
 		{"all files, but for the mark, and all was in the journal", 5, remove(nameOf(1), nameOf(4)), nil, 6},
 		{"all files, and nothing was in the journal", 0, remove(nameOf(1), nameOf(4)), &Loss{First: 1, Last: 5, Gone: true}, 1},
@@ -73,7 +73,7 @@ func TestWhatIsMissingIsReported(t *testing.T) {
 		}, &Loss{First: 4, Last: 5, Gone: true}, 4},
 		{"the only file emptied, and the mark", 3, func(t *testing.T, dir Dir, n int64) {
 			remove(nameOf(1))(t, dir, n)
-			empty(nameOf(4), markName)(t, dir, n)
+			empty(nameOf(4), MarkName)(t, dir, n)
 		}, &Loss{First: 4, Gone: true}, 4},
 		{"the newest file emptied", 2, empty(nameOf(4)), &Loss{First: 4, Last: 5}, 4},
 		{"the newest file removed", 2, remove(nameOf(4)), &Loss{First: 4, Last: 5}, 4},
@@ -102,9 +102,9 @@ func TestWhatIsMissingIsReported(t *testing.T) {
 			frame := appendFrame(nil, 6, size+frameHeader+4, []byte("six"))
 			appendTo(t, filepath.Join(string(dir), nameOf(4)), frame[:len(frame)-1])
 		}, nil, 6},
-		{"the mark", 2, remove(markName), nil, 6},
+		{"the mark", 2, remove(MarkName), nil, 6},
 		{"the mark is damaged", 2, func(t *testing.T, dir Dir, _ int64) {
-			if err := os.WriteFile(filepath.Join(string(dir), markName), make([]byte, markSize), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(string(dir), MarkName), make([]byte, markSize), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}, nil, 6},

@@ -7,7 +7,7 @@ import (
 	"io/fs"
 )
 
-// markName is the file that says up to which entry appends were acknowledged. It
+// MarkName is the file that says up to which entry appends were acknowledged. It
 // tells a log that lost its end from one that a crash has torn: entries up to
 // the mark were durable once.
 //
@@ -18,14 +18,14 @@ import (
 //
 //	index   uint64
 //	check   uint32  CRC-32C of the name of the file and the index
-const markName = "acknowledged"
+const MarkName = "acknowledged"
 
 const (
 	markSlot = 12
 	markSize = 2 * markSlot
 )
 
-// mark is an open markName. Only the writer uses it.
+// mark is an open MarkName. Only the writer uses it.
 type mark struct {
 	file File
 	slot int64
@@ -33,9 +33,9 @@ type mark struct {
 
 // openMark opens the mark, durably, and sets it to an entry.
 func openMark(fsys FileSystem, last uint64) (*mark, error) {
-	f, err := fsys.Open(markName)
+	f, err := fsys.Open(MarkName)
 	if errors.Is(err, fs.ErrNotExist) {
-		f, err = fsys.Create(markName)
+		f, err = fsys.Create(MarkName)
 	}
 	if err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func slotOf(index uint64) []byte {
 }
 
 func markCheck(index []byte) uint32 {
-	return crc32.Update(crc32.Checksum([]byte(markName), castagnoli), castagnoli, index)
+	return crc32.Update(crc32.Checksum([]byte(MarkName), castagnoli), castagnoli, index)
 }
 
 // set moves the mark to an entry. Entries are not refused because of an error: the
@@ -69,7 +69,7 @@ func (m *mark) set(last uint64) {
 
 // readMark reads the mark; ok is false when there is none.
 func readMark(fsys FileSystem) (last uint64, ok bool, err error) {
-	f, err := fsys.OpenReader(markName)
+	f, err := fsys.OpenReader(MarkName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, false, nil
 	}

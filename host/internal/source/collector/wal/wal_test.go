@@ -286,7 +286,7 @@ func TestDamageIsNotCut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names = slices.DeleteFunc(names, func(name string) bool { return name == markName })
+	names = slices.DeleteFunc(names, func(name string) bool { return name == MarkName })
 	slices.Sort(names)
 	for i, name := range names {
 		path := filepath.Join(string(dir), name)
