@@ -1,0 +1,225 @@
+package snowflake
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/penstock-io/penstock/plugins/internal/lake"
+	"github.com/penstock-io/penstock/sdk"
+)
+
+// Check implements sdk.Checker. It makes the steps of a run on a temporary table and
+// one small file, and creates and drops an object of each kind that is still missing.
+func (d *destination) Check(ctx context.Context) []sdk.CheckResult {
+	c := &checking{d: d, ctx: ctx, name: checkPrefix + strings.ToUpper(rand.Text()), stage: stageName}
+	x, err := d.open(ctx, "penstock check")
+	c.try("log in", func() error { return err })
+	if err != nil {
+		return c.results
+	}
+	defer x.close()
+	c.session = x
+	c.try("compare parameters", c.parameters)
+	c.try("use the warehouse", c.warehouse)
+	if !c.try("read the schema", c.lookUp) {
+		return c.results
+	}
+	for _, kind := range c.missing {
+		c.try("create a "+strings.ToLower(kind), func() error { return c.create(kind) })
+	}
+	c.try("write to the spool", c.spool)
+	if c.try("create a temporary table", c.createTable) {
+		c.transfer()
+		c.try("drop a table", func() error { return c.run("DROP TABLE "+d.config.in(c.name), "") })
+	}
+	for _, drop := range c.drops {
+		c.try("drop a "+strings.ToLower(strings.Fields(drop)[1]), func() error { return c.run(drop, "") })
+	}
+	for _, stream := range c.found {
+		c.try("use the tables of "+stream.String(), func() error { return c.tables(stream) })
+	}
+	return c.results
+}
+
+type checking struct {
+	d       *destination
+	ctx     context.Context
+	session *session
+	name    string   // of the objects that are created
+	stage   string   // that the file is uploaded to
+	file    string   // in the spool
+	missing []string // kinds of objects of which one does not exist yet
+	found   []sdk.Stream
+	drops   []string // statements that remove what the check has created
+	results []sdk.CheckResult
+}
+
+func (c *checking) try(action string, f func() error) bool {
+	r := sdk.CheckResult{Action: action, OK: true}
+	if err := f(); err != nil {
+		r.OK, r.Detail = false, lake.Detail(err)
+	}
+	c.results = append(c.results, r)
+	return r.OK
+}
+
+// run runs a statement, and classifies its error with the grant that it needs.
+func (c *checking) run(text, grant string) error {
+	return c.d.classify("run "+strings.Fields(text)[0], grant, c.session.run(c.ctx, text))
+}
+
+// parameters refuses parameters of the account or the user under which statements have
+// another meaning.
+func (c *checking) parameters() error {
+	const name = "QUOTED_IDENTIFIERS_IGNORE_CASE"
+	rows, err := c.session.rows(c.ctx, "SHOW PARAMETERS LIKE '"+name+"' IN SESSION")
+	if err != nil {
+		return c.d.classify("read parameters", "", err)
+	}
+	for _, r := range rows {
+		if r["key"] == name && strings.EqualFold(r["value"], "true") {
+			return sdk.Configuration(fmt.Errorf("the parameter %s is TRUE (level %s): quoted names in lower case are taken for others", name, r["level"]),
+				"ALTER USER "+literalUser(c.d.config)+" SET "+name+" = FALSE")
+		}
+	}
+	return nil
+}
+
+func (c *checking) warehouse() error {
+	_, err := c.session.rows(c.ctx, "SELECT COUNT(*) FROM (SELECT 1)")
+	return c.d.classify("run a query", c.d.config.grantOn("USAGE", "WAREHOUSE", identifier(c.d.config.Warehouse)), err)
+}
+
+// lookUp finds out what exists already: without the right to create it, it can still
+// be used.
+func (c *checking) lookUp() error {
+	missing := make(map[string]bool)
+	look := func(kind, name string) (bool, error) {
+		found, err := c.d.exists(c.ctx, c.session, kind, name)
+		missing[kind] = missing[kind] || err == nil && !found
+		return found, err
+	}
+	for _, stream := range []sdk.Stream{sdk.Events, sdk.People, sdk.Identity} {
+		raw, err := look("TABLE", rawTable(stream))
+		if err != nil {
+			return err
+		}
+		ledger, err := look("TABLE", ledgerTable(stream))
+		if err != nil {
+			return err
+		}
+		if raw && ledger {
+			c.found = append(c.found, stream)
+		}
+		if _, err := look("VIEW", viewOf(stream)); err != nil {
+			return err
+		}
+	}
+	stage, err := look("STAGE", stageName)
+	if err != nil {
+		return err
+	}
+	if !stage {
+		c.stage = c.name
+	}
+	for _, kind := range []string{"TABLE", "VIEW", "STAGE"} {
+		if missing[kind] {
+			c.missing = append(c.missing, kind)
+		}
+	}
+	return nil
+}
+
+// create creates an object of a kind. The stage is used for the file.
+func (c *checking) create(kind string) error {
+	conf := c.d.config
+	name := c.name
+	if kind != "STAGE" {
+		name += "_" + kind
+	}
+	text := map[string]string{
+		"TABLE": "CREATE TABLE " + conf.in(name) + ` ("DATA" VARIANT)`,
+		"VIEW":  "CREATE VIEW " + conf.in(name) + ` ("A") AS SELECT 1`,
+		"STAGE": conf.createStage(name),
+	}[kind]
+	if err := c.run(text, conf.grantCreate(kind)); err != nil {
+		return err
+	}
+	c.drops = append(c.drops, "DROP "+kind+" "+conf.in(name))
+	return nil
+}
+
+func (c *checking) createTable() error {
+	return c.run("CREATE TEMPORARY TABLE "+c.d.config.in(c.name)+` ("DATA" VARIANT)`, c.d.config.grantCreate("TABLE"))
+}
+
+// checkedRow is the row that the check loads.
+const checkedRow = `{"device_id":null,"distinct_id":"check","event_name":"check","insert_id":"check","properties":{"a":[1]},"time":1780272000,"user_id":null}` + "\n"
+
+// spool writes the file that is uploaded.
+func (c *checking) spool() error {
+	dir, err := c.d.spool.path()
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, err = io.WriteString(w, checkedRow)
+	if err = errors.Join(err, w.Close()); err != nil {
+		return fmt.Errorf("compress a row: %w", err)
+	}
+	c.file = filepath.Join(dir, c.name+".json.gz")
+	return spoolError(os.WriteFile(c.file, b.Bytes(), 0o600))
+}
+
+// transfer uploads the file, loads it in a transaction, and removes it.
+func (c *checking) transfer() {
+	if c.file == "" {
+		return
+	}
+	defer os.Remove(c.file)
+	conf := c.d.config
+	dir := "check/" + c.name + "/"
+	grant := conf.grantOn("READ, WRITE", "STAGE", conf.in(c.stage))
+	if !c.try("upload a file", func() error {
+		return c.d.classify("upload a file", grant, conf.put(c.ctx, c.session, c.file, c.stage, dir))
+	}) {
+		return
+	}
+	c.try("load in a transaction", func() error {
+		err := c.session.transact(c.ctx, func() error {
+			return conf.load(c.ctx, c.session, c.name, c.stage, dir, []file{{name: filepath.Base(c.file), rows: 1}})
+		})
+		return c.d.classify("load a file", grant, err)
+	})
+	c.try("list a stage", func() error {
+		rows, err := c.session.rows(c.ctx, "LIST "+conf.stagePath(c.stage, dir))
+		if err == nil && len(rows) != 1 {
+			err = fmt.Errorf("the stage lists %d files, and should list 1", len(rows))
+		}
+		return c.d.classify("list a stage", grant, err)
+	})
+	c.try("remove a file", func() error {
+		return c.d.classify("remove a file", grant, conf.remove(c.ctx, c.session, c.stage, dir))
+	})
+}
+
+// tables tries, on the tables that exist, the statements of a commit. They change no
+// row.
+func (c *checking) tables(stream sdk.Stream) error {
+	l := c.d.ledgerOf(stream)
+	if _, err := c.session.change(c.ctx, `UPDATE `+l.table+` SET "VERSION" = "VERSION" WHERE "PIPELINE_ID" = 'penstock check'`); err != nil {
+		return c.d.classify("update the ledger "+l.name, l.grant(c.d.config), err)
+	}
+	raw := c.d.config.in(rawTable(stream))
+	_, err := c.session.change(c.ctx, `INSERT INTO `+raw+` ("DATA") SELECT "DATA" FROM `+raw+` WHERE FALSE`)
+	return c.d.classify("insert into "+rawTable(stream), c.d.config.grantOn("SELECT, INSERT, TRUNCATE", "TABLE", raw), err)
+}

@@ -1,0 +1,292 @@
+package snowflake
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/penstock-io/penstock/sdk"
+)
+
+// ledgerColumns are those of a target's ledger, with the values of its first row. The
+// table has one row for each pipeline that has ever opened a run, and one with an empty
+// id, the lock. Every UPDATE locks the table until the end of its transaction.
+var ledgerColumns = []struct{ name, kind, first string }{
+	{"PIPELINE_ID", "VARCHAR", "''"}, // empty: the lock
+	{"PIPELINE", "VARCHAR", "''"},
+	{"PROJECT_ID", "NUMBER(38,0)", ""}, // the Mixpanel project whose rows the target holds
+	{"VERSION", "NUMBER(38,0)", "0"},   // of the lock
+	{"FENCE", "NUMBER(38,0)", "0"},     // of the attempt that may commit
+	{"HOLDER", "VARCHAR", "''"},        // content of the run that holds the fence
+	{"FORMER", "BOOLEAN", "FALSE"},     // another pipeline has adopted the target
+	{"RUN", "NUMBER(38,0)", "0"},       // last committed run
+	{"CONTENT", "VARCHAR", "''"},       // of the last committed run
+	{"RECEIPT", "VARCHAR", "''"},       // of the last committed run, as JSON
+	{"UPDATED_AT", "TIMESTAMP_NTZ", "SYSDATE()"},
+}
+
+// createLedger creates a ledger together with its lock, in one statement: of several
+// that are run at a time the first creates the table, and the others fail.
+func (c config) createLedger(stream sdk.Stream, projectID int64) string {
+	var names, values []string
+	for _, col := range ledgerColumns {
+		value := col.first
+		if value == "" {
+			value = strconv.FormatInt(projectID, 10)
+		}
+		names = append(names, `"`+col.name+`" `+col.kind)
+		values = append(values, value+` AS "`+col.name+`"`)
+	}
+	return "CREATE TABLE " + c.in(ledgerTable(stream)) + " (" + strings.Join(names, ", ") +
+		") AS SELECT " + strings.Join(values, ", ")
+}
+
+// ledger is the ledger of one target, as SQL refers to it.
+type ledger struct {
+	table string // with database and schema
+	name  string
+}
+
+func (s *service) ledgerOf(stream sdk.Stream) ledger {
+	return ledger{s.config.in(ledgerTable(stream)), ledgerTable(stream)}
+}
+
+// grant is the statement that lets the role use the ledger.
+func (l ledger) grant(c config) string { return c.grantOn("SELECT, INSERT, UPDATE", "TABLE", l.table) }
+
+// entry is a row of the ledger.
+type entry struct {
+	pipelineID, pipeline string
+	projectID            int64
+	fence                int64
+	holder               string
+	former               bool
+	last                 sdk.LastRun
+	receipt              string
+}
+
+// read returns the entries by pipeline id; with an id only that pipeline's.
+func (l ledger) read(ctx context.Context, x *session, id string) (map[string]entry, error) {
+	text := `SELECT "PIPELINE_ID", "PIPELINE", "PROJECT_ID", "FENCE", "HOLDER", "FORMER", "RUN", "CONTENT", "RECEIPT" FROM ` + l.table
+	var args []any
+	if id != "" {
+		text += ` WHERE "PIPELINE_ID" = ?`
+		args = append(args, id)
+	}
+	rows, err := x.rows(ctx, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	entries := make(map[string]entry)
+	for _, r := range rows {
+		e, err := parseEntry(r)
+		if _, twice := entries[e.pipelineID]; twice {
+			err = errors.Join(err, fmt.Errorf("it has pipeline %q twice", e.pipelineID))
+		}
+		if err != nil {
+			return nil, l.damaged(err)
+		}
+		entries[e.pipelineID] = e
+	}
+	return entries, nil
+}
+
+func (l ledger) damaged(err error) error {
+	return sdk.Permanent(fmt.Errorf("the ledger %s is damaged: %w; restore it with time travel (CREATE TABLE … CLONE … AT)", l.name, err))
+}
+
+func parseEntry(r row) (entry, error) {
+	var errs []error
+	number := func(name string) int64 {
+		n, err := strconv.ParseInt(r[name], 10, 64)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("its column %s has %q", strings.ToUpper(name), r[name]))
+		}
+		return n
+	}
+	e := entry{
+		pipelineID: r["pipeline_id"], pipeline: r["pipeline"], projectID: number("project_id"), fence: number("fence"), holder: r["holder"],
+		last: sdk.LastRun{Number: number("run"), Content: r["content"]}, receipt: r["receipt"],
+	}
+	var err error
+	if e.former, err = strconv.ParseBool(r["former"]); err != nil {
+		errs = append(errs, fmt.Errorf("its column FORMER has %q", r["former"]))
+	}
+	return e, errors.Join(errs...)
+}
+
+// claim makes the run's pipeline the holder of the target with the run's fence, and
+// returns its last committed run. No attempt with an older fence can commit from then
+// on. A claim that is made again changes nothing.
+func (l ledger) claim(ctx context.Context, x *session, run sdk.Run) (sdk.LastRun, error) {
+	n, err := x.change(ctx, `UPDATE `+l.table+` SET "FENCE" = ?, "HOLDER" = ?, "PIPELINE" = ?, "UPDATED_AT" = SYSDATE()`+
+		` WHERE "PIPELINE_ID" = ? AND "PROJECT_ID" = ? AND "FENCE" <= ? AND "FORMER" = FALSE`,
+		run.Fence, run.Content, run.Pipeline, run.PipelineID, run.ProjectID, run.Fence)
+	if err != nil {
+		return sdk.LastRun{}, err
+	}
+	if n != 1 {
+		return l.claimNew(ctx, x, run)
+	}
+	entries, err := l.read(ctx, x, run.PipelineID)
+	return entries[run.PipelineID].last, err
+}
+
+// claimNew is claim for a pipeline that does not hold the target. The UPDATE of the
+// lock comes first: claims of several pipelines follow one another.
+func (l ledger) claimNew(ctx context.Context, x *session, run sdk.Run) (sdk.LastRun, error) {
+	var last sdk.LastRun
+	err := x.transact(ctx, func() error {
+		if err := l.lock(ctx, x); err != nil {
+			return err
+		}
+		entries, err := l.read(ctx, x, "")
+		if err == nil {
+			err = admit(entries, l.name, run)
+		}
+		if err != nil {
+			return err
+		}
+		mine, known := entries[run.PipelineID]
+		last = mine.last
+		if err := l.enter(ctx, x, run, known); err != nil {
+			return err
+		}
+		if !run.Adopt || known && run.Mode == sdk.Append {
+			return nil
+		}
+		return x.run(ctx, `UPDATE `+l.table+` SET "FORMER" = TRUE WHERE "PIPELINE_ID" <> '' AND "PIPELINE_ID" <> ?`, run.PipelineID)
+	})
+	return last, err
+}
+
+// lock locks the ledger until the end of the transaction, or waits until other
+// transactions have ended.
+func (l ledger) lock(ctx context.Context, x *session) error {
+	n, err := x.change(ctx, `UPDATE `+l.table+` SET "VERSION" = "VERSION" + 1, "UPDATED_AT" = SYSDATE() WHERE "PIPELINE_ID" = ''`)
+	if err == nil && n != 1 {
+		err = l.damaged(fmt.Errorf("it has %d rows with an empty id, and must have one", n))
+	}
+	return err
+}
+
+// enter writes the fence of a run's pipeline.
+func (l ledger) enter(ctx context.Context, x *session, run sdk.Run, known bool) error {
+	if known {
+		return x.run(ctx, `UPDATE `+l.table+` SET "PIPELINE" = ?, "FENCE" = ?, "HOLDER" = ?, "FORMER" = FALSE, "UPDATED_AT" = SYSDATE() WHERE "PIPELINE_ID" = ?`,
+			run.Pipeline, run.Fence, run.Content, run.PipelineID)
+	}
+	return x.run(ctx, `INSERT INTO `+l.table+` ("PIPELINE_ID", "PIPELINE", "PROJECT_ID", "VERSION", "FENCE", "HOLDER", "FORMER", "RUN", "CONTENT", "RECEIPT", "UPDATED_AT")`+
+		` SELECT ?, ?, ?, 0, ?, ?, FALSE, 0, '', '', SYSDATE()`,
+		run.PipelineID, run.Pipeline, run.ProjectID, run.Fence, run.Content)
+}
+
+// admit returns the error of a run that must not claim the target.
+func admit(entries map[string]entry, name string, run sdk.Run) error {
+	mine, known := entries[run.PipelineID]
+	target := viewOf(run.Stream)
+	switch {
+	case entries[""].projectID != run.ProjectID:
+		return sdk.Configuration(fmt.Errorf("the schema holds the %s of project %d", run.Stream, entries[""].projectID), "give each project a schema of its own")
+	case mine.fence > run.Fence:
+		return fenced(mine.fence, run.Fence)
+	case run.Adopt:
+		return nil
+	case known && mine.former:
+		return adopted(target)
+	case known:
+		return nil
+	}
+	for id, e := range entries {
+		if id != "" && !e.former {
+			return sdk.Configuration(fmt.Errorf("%s is held by pipeline %s (id %s), by the ledger %s", target, e.pipeline, e.pipelineID, name),
+				"set adopt = true to take it over, or use another schema")
+		}
+	}
+	return nil
+}
+
+func adopted(target string) error {
+	return sdk.Configuration(fmt.Errorf("another pipeline has adopted %s", target), "set adopt = true to take it back, or use another schema")
+}
+
+func fenced(theirs, ours int64) error {
+	return sdk.Fenced(fmt.Errorf("a newer attempt holds the target: fence %d, this one has %d", theirs, ours))
+}
+
+// errOvertaken is the error of a commit that does not hold the target, or whose run is
+// committed already.
+var errOvertaken = errors.New("the ledger has another fence, or a later run")
+
+// record makes a run the last committed one, if it holds the target. It is the last
+// statement of a transaction: it locks the ledger.
+func (l ledger) record(ctx context.Context, x *session, run sdk.Run, receipt string) error {
+	n, err := x.change(ctx, `UPDATE `+l.table+` SET "RUN" = ?, "CONTENT" = ?, "RECEIPT" = ?, "UPDATED_AT" = SYSDATE()`+
+		` WHERE "PIPELINE_ID" = ? AND "FENCE" = ? AND "HOLDER" = ? AND "RUN" < ? AND "FORMER" = FALSE`,
+		run.Number, run.Content, receipt, run.PipelineID, run.Fence, run.Content, run.Number)
+	if err != nil {
+		return err
+	}
+	if n > 1 {
+		return l.damaged(fmt.Errorf("it has pipeline %q %d times", run.PipelineID, n))
+	}
+	if n == 0 {
+		return errOvertaken
+	}
+	return nil
+}
+
+// settled returns the outcome of a commit by the pipeline's entry: whether the run is
+// committed, or the error of an attempt that does not hold the target any more.
+func (e entry) settled(run sdk.Run) (done bool, err error) {
+	if e.fence > run.Fence {
+		return false, fenced(e.fence, run.Fence) // also if the newer attempt has committed the run
+	}
+	if done, err := e.last.Holds(run); done || err != nil {
+		return done, err
+	}
+	switch {
+	case e.former:
+		return false, adopted(viewOf(run.Stream))
+	case e.holder != run.Content && e.fence == run.Fence:
+		return false, sdk.Fenced(fmt.Errorf("another host holds the target with the same fence, %d, and other rows", run.Fence))
+	}
+	return false, nil
+}
+
+// status is the state of a run by its pipeline's entry.
+func (e entry) status(run sdk.Run) sdk.Status {
+	s := sdk.Status{Last: e.last, Fence: e.fence}
+	if e.last.Number == run.Number {
+		s.Content = e.last.Content
+		s.Receipt = decodeReceipt(e.receipt, run.Number)
+	}
+	return s
+}
+
+// receiptJSON is a receipt as the ledger keeps it.
+type receiptJSON struct {
+	Run        int64                  `json:"run"`
+	Partitions []sdk.PartitionReceipt `json:"partitions"`
+}
+
+func encodeReceipt(run int64, r sdk.Receipt) (string, error) {
+	data, err := json.Marshal(receiptJSON{run, r.Partitions})
+	if err != nil {
+		return "", fmt.Errorf("encode the receipt: %w", err)
+	}
+	return string(data), nil
+}
+
+// decodeReceipt returns the receipt of a run, or nil if the text is that of another
+// run.
+func decodeReceipt(text string, run int64) *sdk.Receipt {
+	var r receiptJSON
+	if json.Unmarshal([]byte(text), &r) != nil || r.Run != run {
+		return nil
+	}
+	return &sdk.Receipt{Partitions: r.Partitions}
+}

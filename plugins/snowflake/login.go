@@ -1,0 +1,202 @@
+package snowflake
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/snowflakedb/gosnowflake/v2"
+
+	"github.com/penstock-io/penstock/sdk"
+)
+
+const (
+	// clientTimeout bounds one request, loginTimeout one login with its retries, both
+	// without the other's time. A login may take longer than the driver's own limit of
+	// ten seconds for key pairs.
+	clientTimeout = 5 * time.Minute
+	loginTimeout  = 2 * time.Minute
+	// refusedFor is how long refused credentials are not tried again: five wrong
+	// passwords within a quarter of an hour lock a user.
+	refusedFor = 15 * time.Minute
+	// lockTimeout and statementTimeout are limits of the service, in seconds.
+	lockTimeout      = 600
+	statementTimeout = 4 * 3600
+)
+
+// logins lets one login of a process go on at a time.
+type logins chan struct{}
+
+func newLogins() logins { return make(logins, 1) }
+
+func (l logins) enter(ctx context.Context) error {
+	select {
+	case l <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l logins) leave() { <-l }
+
+// connector logs in. It implements driver.Connector, so that a pool of sessions uses
+// it; it remembers credentials that were refused.
+type connector struct {
+	config config
+	logins logins
+	now    func() time.Time
+
+	mu      sync.Mutex
+	refused error
+	until   time.Time
+}
+
+// Driver implements driver.Connector.
+func (c *connector) Driver() driver.Driver { return gosnowflake.SnowflakeDriver{} }
+
+// Connect implements driver.Connector.
+func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
+	if err := c.logins.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer c.logins.leave()
+	if err := c.remembered(); err != nil {
+		return nil, err
+	}
+	conf, err := c.config.login()
+	if err != nil {
+		return nil, err
+	}
+	quiet()
+	conn, err := gosnowflake.NewConnector(gosnowflake.SnowflakeDriver{}, conf).Connect(ctx)
+	if err != nil {
+		return nil, c.remember(c.config.loginError(err))
+	}
+	return conn, nil
+}
+
+// remembered returns the refusal of an earlier login while it holds.
+func (c *connector) remembered() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.refused == nil || !c.now().Before(c.until) {
+		return nil
+	}
+	e := new(sdk.Error)
+	errors.As(c.refused, &e)
+	return sdk.Configuration(fmt.Errorf("%w (the service was not asked again: another try is made after %s, or when the configuration changes)", e.Err, c.until.UTC().Format(time.RFC3339)), e.Hint)
+}
+
+// remember keeps an error that says that the credentials are wrong, and returns it.
+func (c *connector) remember(err error) error {
+	if !countsTowardLock(err) {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refused, c.until = err, c.now().Add(refusedFor)
+	return err
+}
+
+// quiet keeps the driver from asking cloud metadata services for the platform, which
+// it would report to the service, from loading a native library for its telemetry, and
+// from logging: its errors are returned.
+var quiet = sync.OnceFunc(func() {
+	_ = os.Setenv("SNOWFLAKE_DISABLE_PLATFORM_DETECTION", "true")
+	_ = os.Setenv("SF_DISABLE_MINICORE", "true")
+	_ = gosnowflake.GetLogger().SetLogLevel("off")
+})
+
+// login returns the driver's configuration.
+func (c config) login() (gosnowflake.Config, error) {
+	conf := gosnowflake.Config{
+		Account: c.Account, User: c.User, Role: c.Role, Warehouse: c.Warehouse, Database: c.Database, Schema: c.Schema,
+		Application: "Penstock",
+		// A database that does not exist is then an error of the statement that needs it.
+		ValidateDefaultParameters: gosnowflake.ConfigBoolFalse,
+		DisableConsoleLogin:       gosnowflake.ConfigBoolTrue,
+		DisableQueryContextCache:  true,
+		MaxRetryCount:             maxRetries,
+		Params:                    sessionParameters(),
+	}
+	//lint:ignore SA1019 the driver announces other settings, and has none yet
+	conf.ClientTimeout, conf.JWTClientTimeout, conf.LoginTimeout = clientTimeout, clientTimeout, loginTimeout
+	if err := c.place(&conf); err != nil {
+		return conf, err
+	}
+	return conf, c.authenticate(&conf)
+}
+
+// place sets the server. Certificates of the service are checked for revocation as
+// the driver does by default; those of another server are not the service's.
+func (c config) place(conf *gosnowflake.Config) error {
+	if c.Endpoint == "" {
+		return nil
+	}
+	u, err := url.Parse(c.Endpoint)
+	if err != nil {
+		return sdk.Configuration(errors.New("endpoint is not a URL"), "")
+	}
+	conf.Protocol, conf.Host, conf.DisableOCSPChecks = u.Scheme, u.Hostname(), true
+	conf.Port = 443
+	if u.Scheme == "http" {
+		conf.Port = 80
+	}
+	if p := u.Port(); p != "" {
+		if conf.Port, err = strconv.Atoi(p); err != nil {
+			return sdk.Configuration(errors.New("endpoint has no valid port"), "")
+		}
+	}
+	return nil
+}
+
+// authenticate sets the credential.
+func (c config) authenticate(conf *gosnowflake.Config) error {
+	switch {
+	case c.PrivateKey != "":
+		key, err := parseKey(c.PrivateKey, c.Passphrase)
+		if err != nil {
+			return sdk.Configuration(fmt.Errorf("private_key: %w", err), "")
+		}
+		conf.Authenticator, conf.PrivateKey = gosnowflake.AuthTypeJwt, key
+	case c.Token != "":
+		conf.Authenticator, conf.Token = gosnowflake.AuthTypePat, c.Token
+	case c.OAuthToken != "":
+		conf.Authenticator, conf.Token = gosnowflake.AuthTypeOAuth, c.OAuthToken
+	case c.Workload != "":
+		conf.Authenticator, conf.WorkloadIdentityProvider = gosnowflake.AuthTypeWorkloadIdentityFederation, strings.ToUpper(c.Workload)
+		if c.TokenFile != "" {
+			token, err := os.ReadFile(c.TokenFile)
+			if err != nil {
+				return sdk.Configuration(fmt.Errorf("read token_file: %w", err), "let the host's user read the file")
+			}
+			conf.Token = strings.TrimSpace(string(token))
+		}
+	default:
+		conf.Authenticator, conf.Password = gosnowflake.AuthTypeSnowflake, c.Password
+	}
+	return nil
+}
+
+// sessionParameters are those of every session. A failed statement ends its
+// transaction; a session that is gone does not hold locks for long.
+func sessionParameters() map[string]*string {
+	values := map[string]string{
+		"QUERY_TAG": "penstock", "TIMEZONE": "UTC", "AUTOCOMMIT": "true", "TRANSACTION_ABORT_ON_ERROR": "true", "ABORT_DETACHED_QUERY": "true",
+		"LOCK_TIMEOUT": strconv.Itoa(lockTimeout), "STATEMENT_TIMEOUT_IN_SECONDS": strconv.Itoa(statementTimeout),
+		"CLIENT_TELEMETRY_ENABLED": "false",
+	}
+	parameters := make(map[string]*string)
+	for name, value := range values {
+		parameters[name] = &value
+	}
+	return parameters
+}

@@ -1,0 +1,194 @@
+package snowflake
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/penstock-io/penstock/plugins/internal/lake"
+	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/unusual"
+)
+
+// Version is the plugin's version.
+const Version = "0.1.0"
+
+// Plugin describes the destination for sdk.Serve. The destinations that it makes log
+// in after one another.
+func Plugin() sdk.Plugin {
+	shared := newLogins()
+	return sdk.Plugin{
+		Name:    "snowflake",
+		Version: Version,
+		Schema:  attributes(),
+		Capabilities: sdk.Capabilities{
+			Streams:      []sdk.Stream{sdk.Events, sdk.People, sdk.Identity},
+			Modes:        []sdk.Mode{sdk.Append, sdk.Replace},
+			Partitioning: sdk.ByProjectDate,
+			Guarantee:    sdk.Transaction,
+			GuaranteeText: "The rows of a run become visible in one transaction, which also records the run. " +
+				"A set of people or identity is replaced in such a transaction.",
+		},
+		// Workload identity: the credentials of the machine or container.
+		Environment: []string{"AWS_*", "GOOGLE_*", "IDENTITY_ENDPOINT", "IDENTITY_HEADER", "MANAGED_IDENTITY_CLIENT_ID"},
+		New: func(_ context.Context, c sdk.Config) (sdk.Destination, error) {
+			return open(c, shared)
+		},
+		Setup: prepare,
+	}
+}
+
+// destination is a schema that holds the tables of one project.
+type destination struct {
+	*service
+	project  sdk.Project
+	rules    unusual.Rules
+	spool    *spool
+	partSize int64
+
+	mu       sync.Mutex
+	attempts map[attemptKey]*attempt
+	refused  map[attemptKey]sdk.LastRun // runs of which COPY refused a row
+}
+
+func open(c sdk.Config, shared logins) (sdk.Destination, error) {
+	var conf config
+	if err := c.Decode(&conf); err != nil {
+		return nil, err
+	}
+	found := lake.EmptyAttributes(c)
+	if !timeZone.MatchString(c.Project.TimeZone) {
+		found = append(found, sdk.Diagnostic{Severity: sdk.SeverityError, Summary: "Time zone is not a name", Detail: fmt.Sprintf("%q: a name looks like \"Europe/Zurich\".", c.Project.TimeZone)})
+	}
+	if err := conf.check(found); err != nil {
+		return nil, err
+	}
+	rules, err := conf.rules()
+	if err != nil {
+		return nil, sdk.Configuration(err, "")
+	}
+	return &destination{
+		service: newService(conf, c.Logger, shared), project: c.Project, rules: rules, spool: &spool{base: conf.SpoolDir}, partSize: partSize,
+		attempts: make(map[attemptKey]*attempt), refused: make(map[attemptKey]sdk.LastRun),
+	}, nil
+}
+
+// Targets implements sdk.Destination.
+func (d *destination) Targets() []sdk.Target {
+	server := d.config.Account
+	if d.config.Endpoint != "" {
+		server = d.config.Endpoint + "/" + server
+	}
+	base := "snowflake://" + server + "/" + d.config.schemaName() + "/"
+	return []sdk.Target{
+		{Stream: sdk.Events, URI: base + rawTable(sdk.Events)},
+		{Stream: sdk.People, URI: base + rawTable(sdk.People)},
+		{Stream: sdk.Identity, URI: base + rawTable(sdk.Identity)},
+	}
+}
+
+// tagOf is the query tag of a run's statements.
+func tagOf(run sdk.Run) string {
+	return fmt.Sprintf("penstock pipeline=%s id=%s run=%d fence=%d", run.Pipeline, run.PipelineID, run.Number, run.Fence)
+}
+
+// Open implements sdk.Opener.
+func (d *destination) Open(ctx context.Context, run sdk.Run) (sdk.LastRun, error) {
+	var last sdk.LastRun
+	l := d.ledgerOf(run.Stream)
+	err := d.within(ctx, tagOf(run), func(x *session) error {
+		if err := d.ensureTarget(ctx, x, run); err != nil {
+			return err
+		}
+		var err error
+		if last, err = l.claim(ctx, x, run); err != nil {
+			return d.classify("claim "+viewOf(run.Stream), l.grant(d.config), err)
+		}
+		d.tidy(ctx, x, run)
+		return nil
+	})
+	if err != nil {
+		return sdk.LastRun{}, d.classify("open a session", "", err)
+	}
+	d.begin(run)
+	return last, nil
+}
+
+// tidy does the work of Open whose failure the next run makes good.
+func (d *destination) tidy(ctx context.Context, x *session, run sdk.Run) {
+	if err := d.sweepStage(ctx, x, run); err != nil {
+		d.log.Warn("files of earlier attempts were not removed from the stage; will retry with the next run", "error", err)
+	}
+	if err := d.ensureResolved(ctx, x); err != nil {
+		d.log.Warn("the view "+resolvedTable+" was not created; will retry with the next run", "error", err)
+	}
+}
+
+// Prepare implements sdk.Preparer: it waits until every file is in the stage.
+func (d *destination) Prepare(ctx context.Context, run sdk.Run, receipt sdk.Receipt) error {
+	a, err := d.attempt(run)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, a.cancel)()
+	err = d.finish(a)
+	a.uploads.Wait()
+	if failed := a.failed(); failed != nil {
+		return failed
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return err
+	}
+	var uploaded, written uint64
+	for _, f := range a.files {
+		uploaded += f.rows
+	}
+	for _, p := range receipt.Partitions {
+		written += p.Rows
+	}
+	if uploaded != written {
+		return sdk.Permanent(fmt.Errorf("the files have %d rows, and %d were written", uploaded, written))
+	}
+	return nil
+}
+
+// Abort implements sdk.Aborter. The attempt's files are of no use to the next one.
+// Without an answer to the commit they stay, since the commit may still read them, and
+// the pipeline's next attempt removes them.
+func (d *destination) Abort(ctx context.Context, run sdk.Run, _ bool) error {
+	a, err := d.attempt(run)
+	if err != nil {
+		return nil // another attempt has taken its place, or it was never open
+	}
+	d.end(a)
+	if a.committing || len(a.files) == 0 {
+		return nil
+	}
+	return d.removeFiles(ctx, a)
+}
+
+// removeFiles removes the attempt's files from the stage.
+func (d *destination) removeFiles(ctx context.Context, a *attempt) error {
+	err := d.within(ctx, tagOf(a.run), func(x *session) error { return d.config.remove(ctx, x, stageName, attemptDir(a.run)) })
+	return d.classify("remove the attempt's files", d.config.grantOn("READ, WRITE", "STAGE", d.config.in(stageName)), err)
+}
+
+// Close implements sdk.Closer.
+func (d *destination) Close() error {
+	d.mu.Lock()
+	var open []*attempt
+	for _, a := range d.attempts {
+		open = append(open, a)
+	}
+	d.mu.Unlock()
+	for _, a := range open {
+		d.end(a)
+	}
+	if err := d.spool.close(); err != nil {
+		d.log.Warn("the spool was not removed; the next process removes it", "error", err)
+	}
+	return d.service.close()
+}

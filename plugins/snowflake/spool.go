@@ -1,0 +1,125 @@
+package snowflake
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/penstock-io/penstock/sdk"
+)
+
+// spoolPrefix begins the names of spool directories.
+const spoolPrefix = "penstock-snowflake-"
+
+// spool is a directory of this process for files that wait for their upload. Its lock
+// file is locked as long as the process lives: a directory whose lock is free was left
+// by a killed process, and the next spool in the same place removes it.
+type spool struct {
+	base string // where the directory is made; empty: the temporary directory
+
+	mu   sync.Mutex
+	dir  string // empty: not made yet
+	lock *os.File
+}
+
+// path returns the directory, and makes it at the first call.
+func (s *spool) path() (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dir != "" {
+		return s.dir, nil
+	}
+	base := s.base
+	if base == "" {
+		base = os.TempDir()
+	}
+	dir, lock, err := makeSpool(base)
+	if err != nil {
+		return "", spoolError(err)
+	}
+	s.dir, s.lock = dir, lock
+	return dir, nil
+}
+
+// makeSpool removes directories of killed processes, and makes a new one.
+func makeSpool(base string) (string, *os.File, error) {
+	if err := sweepSpools(base); err != nil {
+		return "", nil, err
+	}
+	dir, err := os.MkdirTemp(base, spoolPrefix)
+	if err != nil {
+		return "", nil, fmt.Errorf("make the spool directory: %w", err)
+	}
+	lock, err := lockSpool(dir)
+	if err != nil {
+		return "", nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return dir, lock, nil
+}
+
+// lockSpool takes the lock of a spool directory. The error of one that is taken is
+// syscall.EWOULDBLOCK.
+func lockSpool(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the lock of the spool: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock the spool: %w", err), f.Close())
+	}
+	return f, nil
+}
+
+// sweepSpools removes the directories of processes that do not live any more.
+func sweepSpools(base string) error {
+	entries, err := os.ReadDir(base)
+	if err != nil {
+		return fmt.Errorf("list the spool: %w", err)
+	}
+	for _, e := range entries {
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), spoolPrefix) {
+			continue
+		}
+		dir := filepath.Join(base, e.Name())
+		lock, err := lockSpool(dir)
+		if err != nil {
+			continue // a living process's, or another user's
+		}
+		err = os.RemoveAll(dir)
+		_ = lock.Close()
+		if err != nil {
+			return fmt.Errorf("remove the spool of a killed process: %w", err)
+		}
+	}
+	return nil
+}
+
+// close removes the directory.
+func (s *spool) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dir == "" {
+		return nil
+	}
+	err := errors.Join(os.RemoveAll(s.dir), s.lock.Close())
+	s.dir, s.lock = "", nil
+	return err
+}
+
+// spoolError classifies an error of the disk.
+func spoolError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist) {
+		return sdk.Configuration(err, "let the host's user write to the directory of spool_dir, which must exist")
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		err = fmt.Errorf("%w: the spool needs about 400 MiB for each project that is exported at a time; set spool_dir to a larger disk", err)
+	}
+	return sdk.Retryable(err, 0)
+}
