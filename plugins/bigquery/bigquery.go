@@ -31,6 +31,7 @@ func Plugin() sdk.Plugin {
 			Streams:       []sdk.Stream{sdk.Events, sdk.People, sdk.Identity},
 			Modes:         []sdk.Mode{sdk.Append, sdk.Replace},
 			Partitioning:  sdk.ByProjectDate,
+			Inventory:     true,
 			MaxDaysPerRun: maxDays,
 			Guarantee:     sdk.Transaction,
 			GuaranteeText: "The rows of a run of events become visible in one transaction, which also records the run. " +
@@ -93,7 +94,7 @@ func (d *destination) Open(ctx context.Context, run sdk.Run) (sdk.LastRun, error
 	if err := d.ensureDataset(ctx); err != nil {
 		return sdk.LastRun{}, err
 	}
-	if _, err := d.ensureTable(ctx, exportLog, d.table(logColumns, "One row for each run that was committed.")); err != nil {
+	if err := d.ensureLog(ctx); err != nil {
 		return sdk.LastRun{}, err
 	}
 	if run.Mode == sdk.Replace {
@@ -278,12 +279,15 @@ func decodeReceipt(text string, run int64) *sdk.Receipt {
 
 // totals sums up a receipt for the export log.
 func totals(run sdk.Run, table string, started time.Time, r sdk.Receipt) logRow {
-	row := logRow{run: run, table: table, started: started, changed: make(map[string]uint64)}
+	row := logRow{run: run, table: table, started: started, changed: make(map[string]uint64), days: make(map[string]uint64)}
 	for _, p := range r.Partitions {
 		row.exported += p.Rows
 		row.rejected += p.Rejected
 		for reason, rows := range p.Changed {
 			row.changed[reason] += rows
+		}
+		if p.Date != "" && p.Rows > 0 {
+			row.days[p.Date] += p.Rows
 		}
 		if p.Date != "" && (row.from == "" || p.Date < row.from) {
 			row.from = p.Date

@@ -50,9 +50,45 @@ func parameter(name string, value any) cloud.QueryParameter {
 // its status. The error of a job that has failed is a *jobFailure; any other means that its
 // outcome is not known.
 func (s *service) run(ctx context.Context, stem string, limit time.Duration, st statement) (*cloud.JobStatus, error) {
+	_, j, err := s.runNamed(ctx, stem, limit, st)
+	return j, err
+}
+
+// query runs a query and calls f with each row of its result.
+func (s *service) query(ctx context.Context, stem string, st statement, f func([]cloud.Value) error) (*cloud.JobStatus, error) {
+	id, j, err := s.runNamed(ctx, stem, scriptLimit, st)
+	if err != nil {
+		return j, err
+	}
+	location, err := s.place(ctx)
+	if err != nil {
+		return j, err
+	}
+	var result [][]cloud.Value
+	err = s.call(ctx, func(ctx context.Context, api *clients) error {
+		job, err := api.JobFromIDLocation(ctx, id, location)
+		if err != nil {
+			return err
+		}
+		rows, err := job.Read(ctx)
+		if err == nil {
+			result, err = allRows(rows)
+		}
+		return err
+	})
+	for _, row := range result {
+		if err == nil {
+			err = f(row)
+		}
+	}
+	return j, err
+}
+
+// runNamed is run that returns the id of the last job too.
+func (s *service) runNamed(ctx context.Context, stem string, limit time.Duration, st statement) (string, *cloud.JobStatus, error) {
 	stem, err := s.inScope(ctx, stem)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	pause := firstPause
 	for try, n := 1, 1; ; try++ {
@@ -64,17 +100,17 @@ func (s *service) run(ctx context.Context, stem string, limit time.Duration, st 
 		}
 		f := failureOfBoth(id, j, err)
 		if f == nil {
-			return j, err
+			return id, j, err
 		}
 		if try == maxJobTries || !f.mayPass() {
-			return j, f
+			return id, j, f
 		}
 		if f.job == id {
 			n++ // the id is used
 		}
 		s.log.Debug("job failed and is tried again", "job", id, "reason", f.reason, "message", f.message)
 		if err := s.sleep(ctx, pause); err != nil {
-			return j, err
+			return id, j, err
 		}
 		pause = min(2*pause, longestPause)
 	}

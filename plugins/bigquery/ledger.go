@@ -260,6 +260,7 @@ type logRow struct {
 	exported uint64
 	rejected uint64
 	changed  map[string]uint64 // rows by reason; not nil
+	days     map[string]uint64 // rows by date of a run of events; not nil
 
 	// Of a run of events: the staging table, empty if there are no rows, and the
 	// receipt as JSON.
@@ -269,10 +270,16 @@ type logRow struct {
 // parameters returns the parameters of insertLog.
 func (r logRow) parameters() []cloud.QueryParameter {
 	changed, _ := json.Marshal(r.changed) // a map of counts has a JSON text
+	days := ""
+	if r.run.Stream == sdk.Events {
+		text, _ := json.Marshal(r.days)
+		days = string(text)
+	}
 	return []cloud.QueryParameter{
 		parameter("export_id", exportID(r.run)), parameter("pipeline", r.run.Pipeline), parameter("data_source", r.run.Stream.String()),
 		parameter("table_name", r.table), parameter("from_date", r.from), parameter("to_date", r.to), parameter("started_at", r.started),
 		parameter("row_total", int64(r.exported)), parameter("rejected", int64(r.rejected)), parameter("changed", string(changed)), parameter("content", r.run.Content),
+		parameter("days", days),
 	}
 }
 
@@ -282,7 +289,7 @@ func exportID(run sdk.Run) string {
 }
 
 // logValues are the values of a row of the export log, in the order of its columns.
-const logValues = "@export_id, @pipeline, @data_source, @table_name, CAST(NULLIF(@from_date, '') AS DATE), CAST(NULLIF(@to_date, '') AS DATE), @started_at, CURRENT_TIMESTAMP(), @row_total, 'succeeded', @rejected, PARSE_JSON(@changed), @content"
+const logValues = "@export_id, @pipeline, @data_source, @table_name, CAST(NULLIF(@from_date, '') AS DATE), CAST(NULLIF(@to_date, '') AS DATE), @started_at, CURRENT_TIMESTAMP(), @row_total, 'succeeded', @rejected, PARSE_JSON(@changed), @content, PARSE_JSON(NULLIF(@days, ''))"
 
 // insertLog is the statement that adds a row to the export log.
 func (s *service) insertLog() string {

@@ -348,7 +348,7 @@ func (r logRow) labels() map[string]string {
 // shownRow returns the row of the export log of the run that a view shows, from its
 // labels. It is not found if the view shows another run's table, or lacks a label.
 func shownRow(view *cloud.TableMetadata, run sdk.Run) (row logRow, found bool) {
-	row = logRow{run: run, table: shownTable(view), changed: make(map[string]uint64)}
+	row = logRow{run: run, table: shownTable(view), changed: make(map[string]uint64), days: make(map[string]uint64)}
 	if id, number, ok := parseGeneration(dataTable(run.Stream), row.table); !ok || id != run.PipelineID || number != run.Number {
 		return row, false
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,6 +59,7 @@ var logColumns = cloud.Schema{
 	column("rows_rejected", "INTEGER", "in the host's quarantine"),
 	column("rows_changed", "JSON", "rows that were changed to fit the columns, by reason"),
 	column("content", "STRING", "digest of the run's rows"),
+	column("rows_by_day", "JSON", "rows of each day of a run of events"),
 }
 
 // table returns a table to create. Its expiration is removed afterwards where the
@@ -129,6 +131,33 @@ func (s *service) ensureTable(ctx context.Context, name string, t *cloud.TableMe
 	return s.settle(ctx, name, created, true)
 }
 
+// ensureLog creates the export log, and adds columns that an earlier version did not
+// have.
+func (s *service) ensureLog(ctx context.Context) error {
+	t, err := s.ensureTable(ctx, exportLog, s.table(logColumns, "One row for each run that was committed."))
+	if err != nil {
+		return err
+	}
+	has := make(map[string]bool)
+	for _, f := range t.Schema {
+		has[strings.ToLower(f.Name)] = true
+	}
+	complete := slices.Clone(t.Schema)
+	for _, f := range logColumns {
+		if !has[f.Name] {
+			complete = append(complete, f)
+		}
+	}
+	if len(complete) == len(t.Schema) {
+		return nil
+	}
+	_, err = s.patch(ctx, exportLog, cloud.TableMetadataToUpdate{Schema: complete}, t.ETag)
+	if hasCode(err, http.StatusPreconditionFailed) {
+		return sdk.Retryable(fmt.Errorf("add columns to %s: another writer has changed it", exportLog), 0)
+	}
+	return s.classify("add columns to "+exportLog, err)
+}
+
 // createBrief creates a table that is of use to one attempt only, and ends by itself
 // after life. Its days stay until then.
 func (s *service) createBrief(ctx context.Context, name string, t *cloud.TableMetadata, life time.Duration) error {
@@ -184,21 +213,76 @@ func (s *service) deleteTable(ctx context.Context, name string) error {
 // committed.
 func (s *service) rows(ctx context.Context, name string) ([][]cloud.Value, error) {
 	var out [][]cloud.Value
-	err := s.call(ctx, func(ctx context.Context, api *clients) error {
-		out = nil
-		for rows := s.named(api, name).Read(ctx); ; {
-			var row []cloud.Value
-			err := rows.Next(&row)
-			if errors.Is(err, iterator.Done) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			out = append(out, row)
-		}
+	err := s.call(ctx, func(ctx context.Context, api *clients) (err error) {
+		out, err = allRows(s.named(api, name).Read(ctx))
+		return err
 	})
 	return out, err
+}
+
+// allRows reads an iterator to its end.
+func allRows(rows *cloud.RowIterator) ([][]cloud.Value, error) {
+	var out [][]cloud.Value
+	for {
+		var row []cloud.Value
+		err := rows.Next(&row)
+		if errors.Is(err, iterator.Done) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, row)
+	}
+}
+
+// logPage is the number of rows of the export log that one request reads.
+const logPage = 5000
+
+// eachRow reads a table page by page, each row as its values by column. It costs nothing.
+func (s *service) eachRow(ctx context.Context, name string, f func(map[string]cloud.Value) error) error {
+	for token := ""; ; {
+		var page []map[string]cloud.Value
+		err := s.call(ctx, func(ctx context.Context, api *clients) (err error) {
+			page, err = s.page(ctx, api, name, &token)
+			return err
+		})
+		if err != nil {
+			return s.classify("read "+name, err)
+		}
+		for _, row := range page {
+			if err := f(row); err != nil {
+				return err
+			}
+		}
+		if token == "" {
+			return nil
+		}
+	}
+}
+
+// page reads the rows of a table from a page token, and sets the token to that of the
+// next page; empty: there is none.
+func (s *service) page(ctx context.Context, api *clients, name string, token *string) ([]map[string]cloud.Value, error) {
+	rows := s.named(api, name).Read(ctx)
+	rows.PageInfo().Token, rows.PageInfo().MaxSize = *token, logPage
+	var page []map[string]cloud.Value
+	for {
+		row := make(map[string]cloud.Value)
+		err := rows.Next(&row)
+		if errors.Is(err, iterator.Done) {
+			*token = ""
+			return page, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		page = append(page, row)
+		if rows.PageInfo().Remaining() == 0 {
+			*token = rows.PageInfo().Token
+			return page, nil
+		}
+	}
 }
 
 // ensureDataset reads the dataset, creates it if it may, and compares its location.

@@ -419,7 +419,8 @@ type InventoryFacts struct {
 	Rows      uint64
 	RowsBytes uint64
 	RowsCRC32 uint32
-	// StoredBytes is the size as stored.
+	// StoredBytes is the size as stored; 0 of a part of a table, whose record has only
+	// rows. The rows of such a part are counted also if the inventory is not deep.
 	StoredBytes uint64
 	// Checksum is that of the bytes as stored, with its algorithm:
 	// "crc32c:9a71bb4c". Empty: not known.

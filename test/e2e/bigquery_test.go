@@ -251,9 +251,27 @@ func TestBigQueryThroughKills(t *testing.T) {
 	if len(resolved) != signedIn {
 		t.Errorf("mp_master_event_resolved has %d of the events, want %d", len(resolved), signedIn)
 	}
+	w.verified()
 	if left := slices.Collect(maps.Keys(w.stagingTables())); len(left) > len(disturbances) {
 		t.Errorf("staging tables are left: %v", left)
 	}
+}
+
+// verified asserts that verify finds no difference, and finds rows that were deleted and
+// copied.
+func (w *warehouseSite) verified() {
+	w.t.Helper()
+	for _, pipeline := range []string{"events_out", "people_out", "identity_out"} {
+		w.Says(w.Penstock(nil, "pipelines", "verify", pipeline, "--deep"), 0, "no differences")
+	}
+	w.Says(w.Penstock(nil, "pipelines", "verify", "events_out"), 0, "no differences")
+	days := w.query(`SELECT CAST(DATE(_PARTITIONTIME) AS STRING), MIN(insert_id) FROM mp_master_event WHERE insert_id IS NOT NULL GROUP BY 1 ORDER BY 1`)
+	w.query(`DELETE FROM mp_master_event WHERE insert_id = '` + days[0][1] + `'`)
+	w.query(`INSERT INTO mp_master_event (_PARTITIONTIME, event_name, insert_id) SELECT _PARTITIONTIME, event_name, insert_id FROM mp_master_event WHERE insert_id = '` + days[1][1] + `'`)
+	partition := func(day string) string { return "mp_master_event$" + strings.ReplaceAll(day, "-", "") }
+	w.Says(w.Penstock(nil, "pipelines", "verify", "events_out"), 3,
+		"MISSING "+partition(days[0][0]), "DOUBLED "+partition(days[1][0]), "2 differences", "does not repair: its guide")
+	w.Says(w.Penstock(nil, "pipelines", "verify", "events_out", "--repair", "--yes"), 1, "cannot repair")
 }
 
 // stagingTables are the tables of attempts, each with the time at which it expires.

@@ -97,6 +97,7 @@ func (v *verification) compare(ctx context.Context) (*operation.Verification, er
 	}
 	in := verify.Input{
 		Replaced: pipeline.Replaced(v.Config.Stream), From: v.request.From, To: v.request.To, Before: v.at.Committed.Number,
+		CannotRepair: !v.destination.Description().Capabilities.Repair,
 	}
 	query := protocol.InventoryQuery{
 		Run: protocol.Run{

@@ -28,6 +28,8 @@ type Input struct {
 	Open *Run
 	// Journal are the rows of the journal in the pipeline's range, by date.
 	Journal map[string]Journal
+	// CannotRepair: the destination's plugin has no repair.
+	CannotRepair bool
 	// Items are the destination's inventory.
 	Items []protocol.InventoryItem
 }
@@ -102,6 +104,9 @@ type recordedPart struct {
 	totals batch.Totals
 	stored Amount
 }
+
+// isTable reports whether a part is rows of a table, of which a record has no bytes.
+func (p *recordedPart) isTable() bool { return p.stored.Rows > 0 && p.stored.StoredBytes == 0 }
 
 // Compare returns the days, differences, notes and plan of a report.
 func Compare(in Input) Report {
@@ -358,7 +363,7 @@ func (c *comparison) part(r Run, p Part) string {
 	switch j := p.Journal; {
 	case recorded.stored.Rows != p.Committed.Rows && (!p.Planned || recorded.stored.Rows > p.Committed.Rows):
 		return fmt.Sprintf("%s %d rows, and the catalog's receipt %d", of, recorded.stored.Rows, p.Committed.Rows)
-	case !p.Planned && p.Committed.StoredBytes > 0 && recorded.stored.StoredBytes != p.Committed.StoredBytes:
+	case !p.Planned && p.Committed.StoredBytes > 0 && recorded.stored.StoredBytes != p.Committed.StoredBytes && !recorded.isTable():
 		return fmt.Sprintf("%s objects of %d bytes, and the catalog's receipt %d", of, recorded.stored.StoredBytes, p.Committed.StoredBytes)
 	case j != nil && p.Rejected == 0 && recorded.totals.RowsBytes > 0 && (recorded.totals.RowsBytes != j.RowsBytes || recorded.totals.RowsCRC32 != j.RowsCRC32):
 		return fmt.Sprintf("%s rows of %d bytes with checksum %08x, and the journal %d with %08x",
@@ -443,6 +448,9 @@ func (c *comparison) recorded(i protocol.InventoryItem) {
 // whole.
 func damage(i protocol.InventoryItem) (kind Kind, detail string) {
 	want, got := i.Recorded, i.Found
+	if want.StoredBytes == 0 {
+		return tableDamage(i)
+	}
 	switch {
 	case got == nil:
 		return Missing, fmt.Sprintf("an object of %d rows and %d bytes is not there", want.Rows, want.StoredBytes)
@@ -457,6 +465,28 @@ func damage(i protocol.InventoryItem) (kind Kind, detail string) {
 	case got.Counted && (got.Rows != want.Rows || got.RowsBytes != want.RowsBytes || got.RowsCRC32 != want.RowsCRC32):
 		return Changed, fmt.Sprintf("it has %d rows of %d bytes with checksum %08x, recorded are %d of %d with %08x",
 			got.Rows, got.RowsBytes, got.RowsCRC32, want.Rows, want.RowsBytes, want.RowsCRC32)
+	}
+	return "", ""
+}
+
+// tableDamage compares the rows of a part of a table with its record, which has no
+// bytes.
+func tableDamage(i protocol.InventoryItem) (kind Kind, detail string) {
+	want, got := i.Recorded.Rows, uint64(0)
+	if i.Found != nil {
+		got = i.Found.Rows
+	}
+	detail = fmt.Sprintf("%d rows are there, recorded are %d", got, want)
+	if i.Problem != "" {
+		detail += ": " + i.Problem
+	}
+	switch {
+	case i.Found == nil || got < want:
+		return Missing, detail
+	case got > want:
+		return Doubled, detail
+	case i.Problem != "":
+		return Changed, detail
 	}
 	return "", ""
 }
@@ -585,8 +615,22 @@ func (c *comparison) total(date, detail string) {
 	c.differ(Difference{Kind: Totals, Date: date, Object: c.record.Object, Detail: detail, Repair: repairRecord})
 }
 
+// leave gives up every repair.
+func (c *comparison) leave() {
+	for i := range c.found {
+		if d := &c.found[i]; d.Repair != "" {
+			d.Repair, d.Left = "", "the destination's plugin does not repair: its guide says how to"
+		}
+	}
+	clear(c.damaged)
+	c.remove, c.totals, c.restore = nil, false, false
+}
+
 // report returns the days and differences, sorted by date, run and object.
 func (c *comparison) report() Report {
+	if c.in.CannotRepair {
+		c.leave()
+	}
 	r := Report{Days: []Day{}, Differences: c.found, Notes: c.notes}
 	if r.Differences == nil {
 		r.Differences = []Difference{}

@@ -262,6 +262,45 @@ func TestDifferences(t *testing.T) {
 }
 
 // Only the dates that were asked for are compared.
+// A table has rows and no bytes, and its plugin does not repair: rows that are missing or
+// too many are reported with the plugin's reason.
+func TestRowsOfATable(t *testing.T) {
+	for detail, c := range map[string]struct {
+		kind  Kind
+		found *protocol.InventoryFacts
+	}{
+		"": {"", &protocol.InventoryFacts{Rows: 17, Counted: true}},
+		"16 rows are there, recorded are 17: the partition has 16": {Missing, &protocol.InventoryFacts{Rows: 16, Counted: true}},
+		"18 rows are there, recorded are 17: the partition has 18": {Doubled, &protocol.InventoryFacts{Rows: 18, Counted: true}},
+		"0 rows are there, recorded are 17":                        {Missing, nil},
+	} {
+		w := newWorld()
+		w.in.CannotRepair = true
+		for i := range w.in.Items {
+			item := &w.in.Items[i]
+			if item.Recorded == nil {
+				continue
+			}
+			item.Recorded = &protocol.InventoryFacts{Rows: item.Recorded.Rows, Objects: item.Recorded.Objects}
+			if item.Found != nil {
+				item.Found = &protocol.InventoryFacts{Rows: item.Found.Rows, Counted: true}
+			}
+		}
+		i := w.find(protocol.InventoryObject, 1, first)
+		i.Found = c.found
+		_, i.Problem, _ = strings.Cut(detail, ": ")
+		r := Compare(w.in)
+		switch {
+		case c.kind == "" && len(r.Differences) > 0:
+			t.Errorf("whole rows have the differences %+v", r.Differences)
+		case c.kind != "" && (len(r.Differences) != 1 || r.Differences[0].Kind != c.kind || r.Differences[0].Detail != detail):
+			t.Errorf("%+v, want %s %s", r.Differences, c.kind, detail)
+		case c.kind != "" && (r.Differences[0].Repair != "" || r.Differences[0].Left == "" || !r.Plan.Empty()):
+			t.Errorf("a repair is offered: %+v, plan %+v", r.Differences, r.Plan)
+		}
+	}
+}
+
 func TestDatesAreChosen(t *testing.T) {
 	w := newWorld()
 	w.in.From, w.in.To = second, second
