@@ -46,9 +46,9 @@ func (d *destination) commitEvents(ctx context.Context, a *attempt, receipt sdk.
 // settled returns the outcome of a commit that ended with an error: nil if the run is
 // committed, whatever the answer was.
 func (d *destination) settled(ctx context.Context, run sdk.Run, cause error) error {
-	l, err := d.readLedger(ctx)
+	l, err := d.ledgerAfter(ctx, run)
 	if err != nil {
-		return errors.Join(cause, err)
+		return errors.Join(err, cause) // the class is that of the state that is not known
 	}
 	if l == nil {
 		return sdk.Permanent(fmt.Errorf("%w; the ledger %s was deleted", cause, ledgerTable))
@@ -69,6 +69,33 @@ func (d *destination) settled(ctx context.Context, run sdk.Run, cause error) err
 		return sdk.Fenced(fmt.Errorf("another host holds the target with the same fence, %d, and other rows", run.Fence))
 	}
 	return cause
+}
+
+// errBehind is the error of a ledger that does not show a run whose COMMIT has succeeded.
+var errBehind = errors.New("the COMMIT has succeeded, and the ledger does not show it")
+
+// ledgerAfter reads the ledger after a commit of a run, of which it has the last word
+// if it shows the run. If it does not, and the script's COMMIT has succeeded, the ledger
+// that was read is an old one: it is read again.
+func (d *destination) ledgerAfter(ctx context.Context, run sdk.Run) (*ledger, error) {
+	pause := firstPause
+	for try := 1; ; try++ {
+		l, err := d.readLedger(ctx)
+		if err != nil || l == nil || l.of(run).last.Number >= run.Number || l.of(run).fence != run.Fence {
+			return l, err
+		}
+		committed, err := d.hasCommitted(ctx, commitStem(run))
+		if err != nil || !committed {
+			return l, err
+		}
+		if try == maxTries {
+			return nil, sdk.Retryable(errBehind, 0)
+		}
+		if err := d.sleep(ctx, pause); err != nil {
+			return nil, err
+		}
+		pause = min(2*pause, longestPause)
+	}
 }
 
 // eventsStatus reads the state of a run from the ledger. A commit that may still be
@@ -93,7 +120,11 @@ func (d *destination) eventsStatus(ctx context.Context, run sdk.Run) (sdk.Status
 			return sdk.Status{State: sdk.InDoubt, Last: mine.last, Fence: mine.fence}, nil
 		}
 		// A commit that ended between the two is in the ledger now.
-		if l, err = d.readLedger(ctx); err != nil || l == nil {
+		l, err = d.ledgerAfter(ctx, holder)
+		if errors.Is(err, errBehind) {
+			return sdk.Status{State: sdk.InDoubt, Last: mine.last, Fence: mine.fence}, nil
+		}
+		if err != nil || l == nil {
 			return sdk.Status{State: sdk.Absent}, err
 		}
 		mine = l.of(run)

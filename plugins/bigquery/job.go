@@ -2,11 +2,13 @@ package bigquery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
 	cloud "cloud.google.com/go/bigquery"
+	"google.golang.org/api/iterator"
 
 	"github.com/penstock-io/penstock/plugins/internal/gcp"
 	"github.com/penstock-io/penstock/sdk"
@@ -225,6 +227,60 @@ func (s *service) end(ctx context.Context, id string, limit time.Duration) (*clo
 		waited += pause
 		pause = min(pause*3/2, longestPoll)
 	}
+}
+
+// hasCommitted reports whether the COMMIT of a script of a stem has succeeded, whatever
+// became of the script: its statements are jobs of their own. Without the permission
+// to list jobs it reports false.
+func (s *service) hasCommitted(ctx context.Context, stem string) (bool, error) {
+	stem, err := s.inScope(ctx, stem)
+	if err != nil {
+		return false, err
+	}
+	for n := 1; n <= maxJobTries; n++ {
+		id := jobID(stem, n)
+		_, err := s.job(ctx, id)
+		if isNotFound(err) {
+			return false, nil
+		}
+		committed := false
+		if err == nil {
+			committed, err = s.childCommitted(ctx, id)
+		}
+		if hasCode(err, http.StatusForbidden) {
+			return false, nil
+		}
+		if committed || err != nil {
+			return committed, s.classify("statements of job "+id, err)
+		}
+	}
+	return false, nil
+}
+
+// childCommitted reports whether a script's job has a child that is a COMMIT without
+// error.
+func (s *service) childCommitted(ctx context.Context, id string) (bool, error) {
+	found := false
+	err := s.call(ctx, func(ctx context.Context, api *clients) error {
+		children := api.Jobs(ctx)
+		children.ParentJobID = id
+		for {
+			child, err := children.Next()
+			if errors.Is(err, iterator.Done) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			j := child.LastStatus()
+			q, ok := statistics[*cloud.QueryStatistics](j)
+			if ok && q.StatementType == "COMMIT_TRANSACTION" && isDone(j) && j.Err() == nil {
+				found = true
+				return nil
+			}
+		}
+	})
+	return found, err
 }
 
 // unfinished reports whether a job of a stem may still be running. A try exists

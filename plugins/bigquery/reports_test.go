@@ -1,9 +1,11 @@
 package bigquery
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +19,7 @@ import (
 	"github.com/penstock-io/penstock/sdk/destinationtest"
 	"github.com/penstock-io/penstock/sdk/protocol"
 	"github.com/penstock-io/penstock/test/standin"
+	"github.com/penstock-io/penstock/test/standin/faultproxy"
 )
 
 func dataset(config map[string]any) string { return config["dataset"].(string) }
@@ -49,6 +52,85 @@ func TestACommitThatRunsOnIsInDoubt(t *testing.T) {
 		t.Errorf("after the commit: %+v, %v", status, err)
 	}
 	w.expect(t, dataset(config), sdk.Events, c.want(), 1)
+}
+
+// The answer to COMMIT is there and that of its script is not: the plugin dies while the
+// script goes on, or after it has failed. Status says that the run is committed, and the
+// next attempt writes nothing.
+func TestACommitWhoseScriptGivesNoAnswer(t *testing.T) {
+	w := startWarehouse(t)
+	for _, fails := range []bool{false, true} {
+		config, c, run := w.config(), events("one", "2026-06-01"), testRun(sdk.Events, 1, 1)
+		d := w.open(t, config)
+		receipt, err := d.export(t.Context(), run, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hold := w.Hold(standin.BigQueryPoint{Job: "_commit_", Statement: "^COMMIT", At: "after"})
+		if fails {
+			w.Fail(standin.BigQueryPoint{Job: "_commit_", At: "after"}, "internalError", "The job encountered an internal error")
+		}
+		ctx, dies := context.WithCancel(t.Context())
+		var committing sync.WaitGroup
+		committing.Go(func() { _ = d.Commit(ctx, run, receipt) })
+		hold.Reached()
+		dies()
+		committing.Wait()
+		for _, released := range []bool{false, true} {
+			status, err := w.open(t, config).Status(t.Context(), run)
+			if done, holdsErr := status.Last.Holds(run); err != nil || !done || holdsErr != nil || status.State == sdk.InDoubt {
+				t.Errorf("fails %v, released %v: the state is %+v, %v", fails, released, status, err)
+			}
+			if !released {
+				hold.Release()
+			}
+		}
+		run.Fence++
+		runOne(t, w, config, run, c)
+		w.expect(t, dataset(config), sdk.Events, c.want(), 1)
+	}
+}
+
+// A ledger that is read as it was before the commit does not make a run absent whose
+// COMMIT has succeeded: it is read again, and without another answer the run is in doubt.
+func TestTheChildOfACommitDecides(t *testing.T) {
+	w := startWarehouse(t)
+	for _, stale := range []int{2, -1} {
+		config, c, run := w.config(), events("one", "2026-06-01"), testRun(sdk.Events, 1, 1)
+		proxy := faultproxy.Start(t, w.URL)
+		proxied := maps.Clone(config)
+		proxied["endpoint"] = proxy.URL
+		d := w.open(t, proxied)
+		receipt, err := d.export(t.Context(), run, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := w.api.Tabledata.List(w.Project, dataset(config), ledgerTable).FormatOptionsUseInt64Timestamp(true).Context(t.Context()).Do()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := data.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Fail(standin.BigQueryPoint{Job: "_commit_", At: "after"}, "invalidQuery", "Division by zero") // the job, not its statements
+		proxy.Add(faultproxy.Rule{
+			Match: faultproxy.Match{Method: http.MethodGet, Path: ledgerTable + "/data"}, Times: stale,
+			Fault: faultproxy.Answer(http.StatusOK, http.Header{"Content-Type": {"application/json"}}, string(text)),
+		})
+		err = d.Commit(t.Context(), run, receipt)
+		if stale < 0 {
+			if !errors.Is(err, errBehind) || protocol.ClassOf(err) != protocol.Retryable {
+				t.Errorf("with an old ledger for ever: class %v of %v", protocol.ClassOf(err), err)
+			}
+			if status, err := w.open(t, proxied).Status(t.Context(), run); err != nil || status.State != sdk.InDoubt {
+				t.Errorf("with an old ledger for ever the state is %+v, %v", status, err)
+			}
+		} else if err != nil {
+			t.Errorf("with an old ledger for two reads: %v", err)
+		}
+		w.expect(t, dataset(config), sdk.Events, c.want(), 1)
+	}
 }
 
 // B8: when a statement of the commit fails for good, nothing of the run is visible,

@@ -268,7 +268,7 @@ func (d *destination) switchView(ctx context.Context, a *attempt, row logRow) er
 		}
 		t, readErr := d.getTable(ctx, name)
 		if readErr != nil {
-			return errors.Join(d.classify("switch "+name, err), readErr)
+			return errors.Join(readErr, d.classify("switch "+name, err))
 		}
 		if t == nil {
 			return sdk.Permanent(fmt.Errorf("switch %s: the view was deleted", name))
