@@ -1,9 +1,9 @@
 package bigquery
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,8 +103,19 @@ func TestFourHundredDays(t *testing.T) {
 		receipt.Partitions = append(receipt.Partitions, p)
 		want[date] = c.want()[date]
 	}
-	if err := errors.Join(d.Prepare(t.Context(), run, receipt), d.Commit(t.Context(), run, receipt)); err != nil {
+	if err := d.Prepare(t.Context(), run, receipt); err != nil {
 		t.Fatal(err)
+	}
+	before := len(w.Statements())
+	if err := d.Commit(t.Context(), run, receipt); err != nil {
+		t.Fatal(err)
+	}
+	var kinds []string
+	for _, s := range w.Statements()[before:] {
+		kinds = append(kinds, s.Type)
+	}
+	if got := strings.Join(kinds, " "); strings.Count(got, "COMMIT_TRANSACTION") != 1 || strings.Count(got, "INSERT") != 2 {
+		t.Errorf("the commit is %s: want one transaction that inserts events, and the row of the log", got)
 	}
 	w.expect(t, dataset(config), sdk.Events, want, 1)
 }

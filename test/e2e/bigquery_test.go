@@ -366,7 +366,7 @@ func TestBigQueryOvertaken(t *testing.T) {
 	}
 	w.signIns(0)
 	undisturbed.signIns(0)
-	for n, point := range []string{"export.streaming", "export.prepared", "export.prepared:3", "export.committed"} {
+	for n, point := range []string{"export.prepared", "export.prepared:2", "export.committed"} {
 		round(2 * n)
 		thaw := w.Freeze(nil, point, "run", "--once", "--retry-for", "1s")
 		w = w.successor()
