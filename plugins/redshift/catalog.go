@@ -84,7 +84,7 @@ func partitionKeys(stream sdk.Stream) []types.Column {
 	return []types.Column{{Name: aws.String(partitionKey), Type: aws.String("string")}}
 }
 
-// ready creates the database and the table of a stream if they do not exist, and
+// ready creates the database and the table of events if they do not exist, and
 // brings the table in line if its columns or location are others.
 func (c *catalog) ready(ctx context.Context, stream sdk.Stream, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
@@ -106,11 +106,11 @@ func (c *catalog) ready(ctx context.Context, stream sdk.Stream, dir string) erro
 		}
 		// The next turn reads the table again, whichever writer was first: a retry of
 		// the client turns its own success into such an error.
-		if err != nil && !isCode(err, "AlreadyExistsException", "ConcurrentModificationException") {
+		if err != nil && !isConflict(err) {
 			return classify(err)
 		}
 	}
-	return sdk.Retryable(fmt.Errorf("table %s.%s keeps changing: other writers were faster in every attempt", c.database, tables[stream]), 0)
+	return c.keepsChanging(stream)
 }
 
 // check reads the database and its tables. A database that Open is going to create
@@ -172,12 +172,7 @@ func (c *catalog) table(ctx context.Context, stream sdk.Stream) (*types.Table, e
 }
 
 func (c *catalog) createTable(ctx context.Context, stream sdk.Stream, dir string) error {
-	_, err := c.client.CreateTable(ctx, &glue.CreateTableInput{DatabaseName: &c.database, TableInput: &types.TableInput{
-		Name: aws.String(tables[stream]), TableType: aws.String(externalTable),
-		Parameters:        map[string]string{"EXTERNAL": "TRUE", "classification": c.classification()},
-		PartitionKeys:     partitionKeys(stream),
-		StorageDescriptor: c.storage(stream, c.location(dir)),
-	}})
+	_, err := c.client.CreateTable(ctx, &glue.CreateTableInput{DatabaseName: &c.database, TableInput: c.tableInput(nil, stream, dir)})
 	return err
 }
 
@@ -211,29 +206,13 @@ func (c *catalog) isOurStorage(s *types.StorageDescriptor, stream sdk.Stream, lo
 // correct updates a table under its version. Parameters, descriptions and comments
 // that users have set stay.
 func (c *catalog) correct(ctx context.Context, t *types.Table, stream sdk.Stream, dir string) error {
-	if !sameColumns(t.PartitionKeys, partitionKeys(stream)) {
-		return sdk.Configuration(fmt.Errorf("table %s.%s has other partition keys, which cannot be changed", c.database, tables[stream]),
-			"it is not a table of Penstock's: set glue_database to a database of its own, or drop the table")
+	if err := c.samePartitions(t, stream); err != nil {
+		return err
 	}
 	if was := location(t.StorageDescriptor); was != "" && was != c.location(dir) {
-		return sdk.Configuration(fmt.Errorf("table %s.%s has the files at %s, and this destination writes to %s", c.database, tables[stream], was, c.location(dir)),
-			"one database holds the tables of one place and project: set glue_database to a database of its own, or drop the table to point it here")
+		return c.elsewhere(stream, was, dir)
 	}
-	in := &types.TableInput{
-		Name: t.Name, Description: t.Description, Owner: t.Owner, Retention: t.Retention,
-		LastAccessTime: t.LastAccessTime, LastAnalyzedTime: t.LastAnalyzedTime, PartitionKeys: t.PartitionKeys,
-		ViewOriginalText: t.ViewOriginalText, ViewExpandedText: t.ViewExpandedText,
-		TableType: aws.String(externalTable), Parameters: maps.Clone(t.Parameters), StorageDescriptor: c.storage(stream, c.location(dir)),
-	}
-	if in.Parameters == nil {
-		in.Parameters = make(map[string]string)
-	}
-	in.Parameters["classification"] = c.classification()
-	keepComments(in.StorageDescriptor, t.StorageDescriptor)
-	_, err := c.client.UpdateTable(ctx, &glue.UpdateTableInput{
-		DatabaseName: &c.database, TableInput: in, VersionId: t.VersionId, SkipArchive: aws.Bool(true),
-	})
-	return err
+	return c.update(ctx, t, c.tableInput(t, stream, dir))
 }
 
 func location(s *types.StorageDescriptor) string {

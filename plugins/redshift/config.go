@@ -37,7 +37,8 @@ type config struct {
 	Oversize string `json:"oversize"`
 	Unusual  string `json:"unusual"`
 
-	maxWait time.Duration // for a statement; 0: the default
+	maxWait    time.Duration // for a statement; 0: the default
+	firstPause time.Duration // between two questions for its state; 0: the default
 }
 
 func attributes() schema.Schema {

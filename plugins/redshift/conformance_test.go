@@ -2,13 +2,17 @@ package redshift_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -64,36 +68,89 @@ func (a *account) config(format string) map[string]any {
 	}
 }
 
-func (a *account) target(at destinationtest.Place) laketest.Target {
+func (a *account) target(at destinationtest.Place) (laketest.Target, error) {
 	prefix, _ := at.Config["prefix"].(string)
-	return laketest.Target{
+	t := laketest.Target{
 		Strings: at.Config["format"] == "json",
 		Files:   os.DirFS(filepath.Join(a.files.Dir, "lake", prefix)), ProjectID: at.Project.ID,
 		Pipeline: at.Pipeline, PipelineID: at.PipelineID, Stream: at.Stream,
 	}
+	if at.Stream == sdk.Events {
+		return t, nil
+	}
+	shown, err := a.shown(at, t.Files)
+	t.Files = shown
+	return t, err
+}
+
+// location returns the directory in the bucket that a table shows.
+func (a *account) location(at destinationtest.Place) string {
+	database, _ := at.Config["glue_database"].(string)
+	input, _, _ := a.glue.Table(database, tables[at.Stream])
+	storage, _ := input["StorageDescriptor"].(map[string]any)
+	location, _ := storage["Location"].(string)
+	return strings.TrimPrefix(location, "s3://lake/")
+}
+
+// shown returns the files below a prefix of which a reader of the catalog sees: the
+// manifests, and the set that the table shows, by the name that the manifest has.
+func (a *account) shown(at destinationtest.Place, files fs.FS) (fstest.MapFS, error) {
+	dir := fmt.Sprintf("%d/%s/", at.Project.ID, tables[at.Stream])
+	current := strings.TrimPrefix(a.location(at), fmt.Sprintf("%s/", at.Config["prefix"]))
+	found := make(fstest.MapFS)
+	err := fs.WalkDir(files, fmt.Sprint(at.Project.ID), func(name string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) || err == nil && d.IsDir() {
+			return nil // nothing is there yet, or it was removed since
+		}
+		if err != nil {
+			return err
+		}
+		as := name
+		if strings.HasPrefix(name, dir) {
+			if path.Dir(name)+"/" != current {
+				return nil
+			}
+			as = dir + path.Base(name)
+		}
+		data, err := fs.ReadFile(files, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		found[as] = &fstest.MapFile{Data: data}
+		return err
+	})
+	return found, err
+}
+
+// object returns the object in the bucket that has a name of the plugin's.
+func (a *account) object(at destinationtest.Place, name string) string {
+	dir := fmt.Sprintf("%s/%d/%s/", at.Config["prefix"], at.Project.ID, tables[at.Stream])
+	if at.Stream == sdk.Events || path.Dir(name)+"/" != dir {
+		return name
+	}
+	return a.location(at) + path.Base(name)
 }
 
 // read returns the committed rows that the catalog shows: those below the location
 // of the table, or of a registered partition. A row in a file that no partition
 // shows is missing.
 func (a *account) read(at destinationtest.Place) (map[string][]string, error) {
-	rows, err := a.target(at).Committed()
-	if err != nil || len(rows) == 0 {
+	target, err := a.target(at)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := target.Committed()
+	if err != nil || len(rows) == 0 || at.Stream != sdk.Events {
 		return rows, err
 	}
 	database, _ := at.Config["glue_database"].(string)
-	dir := fmt.Sprintf("s3://lake/%s/%d/%s/", at.Config["prefix"], at.Project.ID, tables[at.Stream])
-	input, _, _ := a.glue.Table(database, tables[at.Stream])
-	storage, _ := input["StorageDescriptor"].(map[string]any)
-	if location, _ := storage["Location"].(string); location != dir {
+	dir := fmt.Sprintf("%s/%d/%s/", at.Config["prefix"], at.Project.ID, tables[at.Stream])
+	if location := a.location(at); location != dir {
 		return nil, fmt.Errorf("the table %s.%s shows %q, the files are in %s", database, tables[at.Stream], location, dir)
-	}
-	if at.Stream != sdk.Events {
-		return rows, nil
 	}
 	partitions := a.glue.Partitions(database, tables[at.Stream])
 	for date := range rows {
-		if want := dir + strings.ReplaceAll(date, "-", "/") + "/"; len(rows[date]) > 0 && partitions[date] != want {
+		if want := "s3://lake/" + dir + strings.ReplaceAll(date, "-", "/") + "/"; len(rows[date]) > 0 && partitions[date] != want {
 			return nil, fmt.Errorf("partition %s shows %q, the files are in %s", date, partitions[date], want)
 		}
 	}
@@ -134,10 +191,14 @@ func conforms(t *testing.T, format, record, service string) {
 		},
 		Read: func(_ context.Context, at destinationtest.Place) (map[string][]string, error) { return a.read(at) },
 		Objects: func(_ context.Context, at destinationtest.Place) (map[string]string, error) {
-			return a.target(at).Objects()
+			target, err := a.target(at)
+			if err != nil {
+				return nil, err
+			}
+			return target.Objects()
 		},
-		Harm: func(ctx context.Context, _ destinationtest.Place, object string, change func([]byte) []byte) error {
-			return a.files.Change(ctx, "lake", object, change)
+		Harm: func(ctx context.Context, at destinationtest.Place, object string, change func([]byte) []byte) error {
+			return a.files.Change(ctx, "lake", a.object(at, object), change)
 		},
 		Unnamed:    laketest.Unnamed,
 		Refused:    []destinationtest.Row{{Line: long}},

@@ -203,9 +203,10 @@ func (w *warehouse) longest() time.Duration { return cmp.Or(w.config.maxWait, ma
 func (w *warehouse) wait(ctx context.Context, id string) (hasRows bool, err error) {
 	end := time.NewTimer(w.longest())
 	defer end.Stop()
-	next := time.NewTimer(firstPause)
+	first := cmp.Or(w.config.firstPause, firstPause)
+	next := time.NewTimer(first)
 	defer next.Stop()
-	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+	for pause := first; ; pause = min(2*pause, longestPause) {
 		out, err := limited(ctx, w, &redshiftdata.DescribeStatementInput{Id: &id}, w.client.DescribeStatement)
 		if err != nil {
 			return false, w.giveUp(ctx, id, classify(err))

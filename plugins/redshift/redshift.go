@@ -5,10 +5,12 @@ import (
 	"crypto/rand"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/glue"
 	"github.com/aws/aws-sdk-go-v2/service/redshiftdata"
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/penstock-io/penstock/plugins/internal/columns"
 	"github.com/penstock-io/penstock/plugins/internal/jsonlines"
@@ -49,7 +51,7 @@ func Plugin() sdk.Plugin {
 func capabilities() sdk.Capabilities {
 	c := lake.Capabilities()
 	c.GuaranteeText = "Files of a run become visible one by one in partitions that exist, and a retry overwrites them with the same bytes; " +
-		"only the manifest says that the run is committed. A replaced set is one object and changes in one instant."
+		"only the manifest says that the run is committed. A replaced set is one object at a location of its own, and the table changes to it in one instant."
 	return c
 }
 
@@ -81,17 +83,30 @@ func open(ctx context.Context, c sdk.Config, shared *parts.Pool) (*destination, 
 	if err != nil {
 		return nil, err
 	}
-	store, err := conf.Store(ctx, c.Project, shared)
+	bucket, err := conf.Store(ctx, c.Project, shared)
 	if err != nil {
 		return nil, err
 	}
-	d := &destination{store: store, project: c.Project, root: root, base: conf.Base()}
-	d.Lake = lake.New(lake.Options{Store: store, Root: root, Format: format, ObjectLimit: setLimit, Logger: c.Logger})
+	d := &destination{project: c.Project, root: root, base: conf.Base()}
 	if d.catalog, err = newCatalog(ctx, conf, c.Project); err != nil {
 		return nil, err
 	}
+	streams, err := setsOf(root, c.Project.ID)
+	if err != nil {
+		return nil, err
+	}
+	d.store = &sets{Store: bucket, catalog: d.catalog, streams: streams, now: time.Now, log: logger(c)}
+	d.Lake = lake.New(lake.Options{Store: d.store, Root: root, Format: format, ObjectLimit: setLimit, OneObject: true, Logger: c.Logger})
 	d.warehouse, err = newWarehouse(ctx, conf, c.Project)
 	return d, err
+}
+
+// logger returns the logger of a configuration; tests have none.
+func logger(c sdk.Config) hclog.Logger {
+	if c.Logger == nil {
+		return hclog.NewNullLogger()
+	}
+	return c.Logger
 }
 
 // formatOf returns the format of the files. Numbers stay as they are, since
@@ -151,8 +166,10 @@ func (d *destination) Open(ctx context.Context, run sdk.Run) (sdk.LastRun, error
 	if err != nil {
 		return last, err
 	}
-	if err := d.catalog.ready(ctx, run.Stream, dir); err != nil {
-		return last, err
+	if run.Stream == sdk.Events { // the fence of a set has made its table
+		if err := d.catalog.ready(ctx, run.Stream, dir); err != nil {
+			return last, err
+		}
 	}
 	return last, d.warehouse.ensure(ctx)
 }

@@ -46,64 +46,157 @@ func TestRedshiftCatalog(t *testing.T) {
 	}
 }
 
-func compareCatalog(t *testing.T, format string) {
+// warehouse is a site that exports to a redshift destination over stand-ins of its
+// services.
+type warehouse struct {
+	*comparison
+	files       *standin.S3
+	catalog     *awsserver.Glue
+	redshift    *awsserver.Redshift
+	format      string
+	environment []string
+}
+
+func newWarehouse(t *testing.T, format string) *warehouse {
+	t.Helper()
 	db, err := sql.Open("duckdb", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = db.Close() }()
+	t.Cleanup(func() { _ = db.Close() })
 	files, sts := standin.StartS3(t, "lake"), awsserver.StartSTS(t, time.Now)
 	sts.Caller = aws.Credentials{AccessKeyID: files.AccessKey, SecretAccessKey: files.SecretKey}
 	sts.Trust("arn:aws:iam::123456789012:role/export", token)
-	catalog := awsserver.StartGlue(t, sts, "eu-west-1")
-	redshift := awsserver.StartRedshift(t, sts, "us-west-2", time.Now)
-	c := &comparison{
+	w := &warehouse{
+		files: files, format: format, catalog: awsserver.StartGlue(t, sts, "eu-west-1"), redshift: awsserver.StartRedshift(t, sts, "us-west-2", time.Now),
+		environment: []string{"AWS_ENDPOINT_URL_STS=" + sts.URL},
+	}
+	w.comparison = &comparison{
 		Site: penstocktest.NewSite(t), t: t, db: db,
 		base: fmt.Sprintf(storeConfiguration, filepath.Join(penstocktest.Binaries, "plugins"), projectID, token),
 	}
-	c.collect(newSample())
-	c.Write("penstock.hcl", c.base+
-		fmt.Sprintf(redshiftBlock, files.Endpoint, files.AccessKey, files.SecretKey, format, catalog.URL, redshift.URL)+pipelinesTo("redshift.warehouse", "warehouse")+
-		"\ndestination \"localfs\" \"out\" {\n  path = \"./local\"\n}\n"+pipelinesTo("localfs.out", "local"))
-	c.Once("AWS_ENDPOINT_URL_STS=" + sts.URL)
-	if got := redshift.Schemas()["mp_json_export"]; got.Database != "mixpanel" {
+	w.store = fmt.Sprintf(redshiftBlock, files.Endpoint, files.AccessKey, files.SecretKey, format, w.catalog.URL, w.redshift.URL) + pipelinesTo("redshift.warehouse", "warehouse")
+	w.local = "\ndestination \"localfs\" \"out\" {\n  path = \"./local\"\n}\n" + pipelinesTo("localfs.out", "local")
+	return w
+}
+
+// location is the one that a table shows; empty: it does not exist.
+func (w *warehouse) location(stream string) string {
+	table, _, _ := w.catalog.Table("mixpanel", stream)
+	storage, _ := table["StorageDescriptor"].(map[string]any)
+	location, _ := storage["Location"].(string)
+	return location
+}
+
+// source is DuckDB's table function over the files at a location, as the table's
+// SerDe reads them.
+func (w *warehouse) source(stream, location string) string {
+	dir := filepath.Join(w.files.Dir, strings.TrimPrefix(location, "s3://"))
+	if w.format == "parquet" {
+		return fmt.Sprintf("read_parquet('%s')", filepath.Join(dir, "*.parquet"))
+	}
+	return fmt.Sprintf("read_json('%s', format='newline_delimited', columns=%s)", filepath.Join(dir, "*.json.gz"),
+		strings.ReplaceAll(streams[stream], "'JSON'", "'VARCHAR'"))
+}
+
+func compareCatalog(t *testing.T, format string) {
+	w := newWarehouse(t, format)
+	w.collect(newSample())
+	w.Write("penstock.hcl", w.base+w.store+w.local)
+	w.Once(w.environment...)
+	if got := w.redshift.Schemas()["mp_json_export"]; got.Database != "mixpanel" {
 		t.Errorf("the external schema is %+v", got)
 	}
-	// source is DuckDB's table function over the files at a location, as the
-	// table's SerDe reads them.
-	source := func(stream, location string) string {
-		dir := filepath.Join(files.Dir, strings.TrimPrefix(location, "s3://"))
-		if format == "parquet" {
-			return fmt.Sprintf("read_parquet('%s')", filepath.Join(dir, "*.parquet"))
-		}
-		return fmt.Sprintf("read_json('%s', format='newline_delimited', columns=%s)", filepath.Join(dir, "*.json.gz"),
-			strings.ReplaceAll(streams[stream], "'JSON'", "'VARCHAR'"))
-	}
 	for stream, declared := range streams {
-		table, _, _ := catalog.Table("mixpanel", stream)
-		storage, _ := table["StorageDescriptor"].(map[string]any)
-		location, _ := storage["Location"].(string)
-		shown := map[string]string{"": location}
+		shown := map[string]string{"": w.location(stream)}
 		if stream == "mp_master_event" {
-			shown = catalog.Partitions("mixpanel", stream)
+			shown = w.catalog.Partitions("mixpanel", stream)
 		}
-		if len(shown) == 0 || location == "" {
+		if len(shown) == 0 || w.location(stream) == "" {
 			t.Fatalf("the catalog does not show %s", stream)
 		}
 		var parts []string
 		for date, at := range shown {
-			parts = append(parts, fmt.Sprintf("SELECT %s, '%s' AS mp_date FROM %s", casts(declared), date, source(stream, at)))
+			parts = append(parts, fmt.Sprintf("SELECT %s, '%s' AS mp_date FROM %s", casts(declared), date, w.source(stream, at)))
 		}
 		date := "''"
 		if stream == "mp_master_event" {
 			date = "strftime(to_timestamp(time) AT TIME ZONE 'UTC', '%Y-%m-%d')"
 		}
 		theirs := strings.Join(parts, " UNION ALL ")
-		ours := fmt.Sprintf("SELECT %s, %s AS mp_date FROM %s", casts(declared), date, c.objects("local", stream))
+		ours := fmt.Sprintf("SELECT %s, %s AS mp_date FROM %s", casts(declared), date, w.objects("local", stream))
 		for _, pair := range [][2]string{{theirs, ours}, {ours, theirs}} {
-			if more := rows(t, db, fmt.Sprintf("SELECT * FROM (%s) EXCEPT ALL SELECT * FROM (%s) LIMIT 3", pair[0], pair[1])); len(more) > 0 {
+			if more := rows(t, w.db, fmt.Sprintf("SELECT * FROM (%s) EXCEPT ALL SELECT * FROM (%s) LIMIT 3", pair[0], pair[1])); len(more) > 0 {
 				t.Errorf("%s: rows of one place only: %q", stream, more)
 			}
 		}
 	}
+}
+
+// roundOf returns the profiles of one round: each has the round in its address.
+func roundOf(n int) *sample {
+	s := &sample{}
+	for i := range 50 {
+		s.profiles = append(s.profiles, profile{fmt.Sprintf("user-%02d", i), fmt.Sprintf("round-%d@example.com", n), first.Add(time.Duration(n) * time.Hour)})
+	}
+	return s
+}
+
+// A reader that asks the catalog for the location of the people, and reads there with
+// DuckDB, finds the people of one run, all of them: never a mixture, and never a hole.
+// The plugin and the host are killed and frozen in some of the runs.
+func TestRedshiftReadersSeeOneSet(t *testing.T) {
+	w := newWarehouse(t, "parquet")
+	export := func(n int, disturbed ...penstocktest.Disturbance) {
+		w.collect(roundOf(n))
+		w.Write("penstock.hcl", w.base+w.store)
+		for _, d := range disturbed {
+			w.Disturbed(d, w.environment...)
+		}
+		w.Once(w.environment...)
+	}
+	export(1)
+	stop, seen := make(chan struct{}), make(chan map[string]int, 1)
+	go func() {
+		found := make(map[string]int)
+		defer func() { seen <- found }()
+		for {
+			found[w.lookAt("mp_people_data")]++
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	}()
+	export(2, penstocktest.Disturbance{At: "plugin.write:1"}, penstocktest.Disturbance{At: "plugin.commit.before:1"})
+	export(3, penstocktest.Disturbance{At: "plugin.commit.after:1"})
+	export(4, penstocktest.Disturbance{At: "plugin.commit.before:1", Freezes: true}, penstocktest.Disturbance{At: "export.prepared:1"})
+	close(stop)
+	found := <-seen
+	t.Logf("readers saw %v", found)
+	for n := 1; n <= 4; n++ {
+		delete(found, fmt.Sprintf("50 of round-%d@example.com", n))
+	}
+	if len(found) > 0 {
+		t.Errorf("readers saw %v", found)
+	}
+	if got := w.lookAt("mp_people_data"); got != "50 of round-4@example.com" {
+		t.Errorf("the last set is %s", got)
+	}
+}
+
+// lookAt describes the set that a table shows.
+func (w *warehouse) lookAt(stream string) string {
+	var n, addresses int
+	var address string
+	err := w.db.QueryRow("SELECT count(*), count(DISTINCT email), any_value(email) FROM (SELECT json_extract_string(properties, '$.$email') AS email FROM "+
+		w.source(stream, w.location(stream))+")").Scan(&n, &addresses, &address)
+	switch {
+	case err != nil:
+		return err.Error()
+	case addresses != 1:
+		return fmt.Sprintf("%d rows with %d addresses", n, addresses)
+	}
+	return fmt.Sprintf("%d of %s", n, address)
 }

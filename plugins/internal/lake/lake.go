@@ -36,6 +36,9 @@ type Options struct {
 	// ObjectLimit is the largest size in bytes of a replaced set that is stored as
 	// one object. 0: 4 GB, the limit of BigQuery and others for one gzip file.
 	ObjectLimit int64
+	// OneObject refuses a set that is larger than ObjectLimit, which is otherwise
+	// stored in parts: readers of the store cannot be shown several objects at once.
+	OneObject bool
 	// Finishers is the number of objects that are finished in the background
 	// while the next one is written. 0: 4.
 	Finishers int
@@ -57,6 +60,7 @@ type Lake struct {
 	root        string
 	partSize    int64
 	objectLimit int64
+	oneObject   bool
 	finishers   int
 	format      Format
 	log         hclog.Logger
@@ -77,7 +81,7 @@ type attemptKey struct {
 // New returns a Lake over a Store. It makes no call of the store.
 func New(o Options) *Lake {
 	l := &Lake{
-		store: o.Store, root: o.Root, partSize: o.PartSize, objectLimit: o.ObjectLimit,
+		store: o.Store, root: o.Root, partSize: o.PartSize, objectLimit: o.ObjectLimit, oneObject: o.OneObject,
 		finishers: o.Finishers, format: o.Format, log: o.Logger, inventoryLimit: o.InventoryLimit,
 		attempts: make(map[attemptKey]*attempt),
 	}

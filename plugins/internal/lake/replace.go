@@ -85,6 +85,9 @@ func (a *attempt) closeSet(o *object) ([]File, error) {
 // fails the attempt. The next attempt writes parts: bytes that were uploaded for
 // the fixed name cannot be renamed.
 func (l *Lake) outgrow(a *attempt) error {
+	if l.oneObject {
+		return sdk.Permanent(fmt.Errorf("the set is larger than %d bytes as gzip, and this destination stores a set as one object", l.objectLimit))
+	}
 	next, err := a.manifest.clone()
 	if err != nil {
 		return err

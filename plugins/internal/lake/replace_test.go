@@ -282,3 +282,18 @@ func TestASweepThatFailsFailsNoCommit(t *testing.T) {
 		}
 	}
 }
+
+// A destination that stores a set as one object refuses a larger one, instead of
+// writing parts that its readers would not see.
+func TestASetThatMustBeOneObject(t *testing.T) {
+	s := laketest.NewMemory()
+	l := lake.New(lake.Options{Store: s, Root: "exports", ObjectLimit: 5 << 10, OneObject: true})
+	mustExport(t, l, people(1, 1), days{"": 2})
+	_, err := export(t.Context(), l, people(2, 2), days{"": 20})
+	if protocol.ClassOf(err) != protocol.Permanent || !strings.Contains(err.Error(), "stores a set as one object") {
+		t.Errorf("%v of class %v", err, protocol.ClassOf(err))
+	}
+	if listed(t, s.Objects()) != set(t, people(1, 1), 2) {
+		t.Error("the set is not that of run 1")
+	}
+}

@@ -117,6 +117,13 @@ func (g *Glue) Change(database, name string, edit func(input Object)) {
 	t.version++
 }
 
+// Drop removes a table, as another user does.
+func (g *Glue) Drop(database, name string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.databases[database].tables, name)
+}
+
 // BreakPartitionAlways is BreakPartition for all creations that follow.
 func (g *Glue) BreakPartitionAlways(value, code string) {
 	g.mu.Lock()

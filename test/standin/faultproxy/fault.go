@@ -38,6 +38,15 @@ func Hold(release <-chan struct{}) Fault {
 	return Fault{"hold", func(x *exchange) { passAfter(x, release) }}
 }
 
+// HoldOne is Hold for one request, and sends to held when the request has arrived.
+// A test that has to know of the nth request uses it in place of Await.
+func HoldOne(held chan<- struct{}, release <-chan struct{}) Fault {
+	return Fault{"hold one", func(x *exchange) {
+		held <- struct{}{}
+		passAfter(x, release)
+	}}
+}
+
 // Hang never forwards the request, and never answers it.
 func Hang() Fault { return Hold(nil) }
 
