@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -104,6 +105,29 @@ func TestAChangedPipelineIsAMistakeInTheConfiguration(t *testing.T) {
 	s.Says(s.Penstock(nil, "validate"), 2, "Target belongs to another pipeline", "Pipelines renamed and events_out have the target file://", "adopt = true")
 	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), "from_date", "adopt = true\n  from_date", 1))
 	s.Says(s.Penstock(nil, "validate"), 0, "valid")
+}
+
+// A pipeline gets another name and other dates: nothing is exported twice, and nothing
+// is left out.
+func TestARenamedPipelineGoesOnWhereTheFormerStopped(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.file("a.ndjson", 0, 5)
+	s.Once()
+	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), `pipeline "events_out" {`, "pipeline \"renamed\" {\n  adopt = true", 1))
+	s.file("b.ndjson", 100, 5)
+	s.Once()
+	s.delivered("after the adoption", slices.Concat(numbers(0, 5), numbers(100, 5))...)
+	open := s.Read("penstock.hcl")
+	before := base.AddDate(0, 0, -1).Format("2006-01-02")
+	s.Write("penstock.hcl", strings.Replace(open, "adopt = true", "adopt = true\n  to_date = \""+before+"\"", 1))
+	s.file("c.ndjson", 200, 5)
+	s.Once()
+	s.delivered("with an earlier to_date", slices.Concat(numbers(0, 5), numbers(100, 5))...)
+	s.Write("penstock.hcl", open)
+	s.file("d.ndjson", 300, 5)
+	s.Once()
+	s.delivered("without a to_date", slices.Concat(numbers(0, 5), numbers(100, 5), numbers(200, 5), numbers(300, 5))...)
 }
 
 // A changed project is a mistake in the configuration for every command.

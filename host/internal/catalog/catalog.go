@@ -33,8 +33,11 @@ var schema5 string
 //go:embed schema6.sql
 var schema6 string
 
+//go:embed schema7.sql
+var schema7 string
+
 // migrations bring a catalog of version i to version i+1.
-var migrations = []string{schema, schema2, schema3, schema4, schema5, schema6}
+var migrations = []string{schema, schema2, schema3, schema4, schema5, schema6, schema7}
 
 // Schema returns the version of the schema that this host knows.
 func Schema() int { return len(migrations) }

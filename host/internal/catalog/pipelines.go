@@ -19,10 +19,11 @@ var ErrUnknownPipeline = errors.New("no such pipeline")
 // RegisterPipeline returns the registered pipeline of def's name. It registers
 // the pipeline first if there is none, with a random id and a cursor at the
 // journal's present sequence. It claims the targets, also those that came with
-// a changed destination. If another pipeline has a target for overlapping dates,
-// the error is a *TargetTakenError; with def.Adopt the target is taken over. If
-// def changes a property that is fixed at registration, the error is a
-// *pipeline.ChangedError.
+// a changed destination, for its dates. If another pipeline has a target for
+// overlapping dates, the error is a *TargetTakenError. With def.Adopt the target is taken
+// over, and p passes over what the other pipeline has exported; an *AdoptError says that
+// this is not possible. If def changes a property that is fixed at registration, the
+// error is a *pipeline.ChangedError.
 func (c *Catalog) RegisterPipeline(ctx context.Context, def pipeline.Definition, targets []pipeline.Target, now time.Time) (*pipeline.Pipeline, error) {
 	var registered *pipeline.Pipeline
 	err := c.Update(ctx, func(tx *sql.Tx) error {
@@ -36,10 +37,12 @@ func (c *Catalog) RegisterPipeline(ctx context.Context, def pipeline.Definition,
 		if err := p.Unchanged(def); err != nil {
 			return err
 		}
-		for _, target := range targets {
-			if err := claimTarget(ctx, tx, p, target, def.Adopt); err != nil {
-				return err
-			}
+		p.To = def.To
+		if _, err := tx.ExecContext(ctx, `UPDATE pipelines SET to_day = ? WHERE id = ?`, int64(def.To), p.ID); err != nil {
+			return fmt.Errorf("set to_date: %w", err)
+		}
+		if err := claimTargets(ctx, tx, p, targets, def.Adopt); err != nil {
+			return err
 		}
 		// Properties that are not fixed follow the configuration.
 		id, state, cursor := p.ID, p.State, p.Cursor

@@ -99,7 +99,6 @@ func TestFixedPropertiesDoNotChange(t *testing.T) {
 		"stream":      func(d *pipeline.Definition) { d.Stream = batch.People },
 		"destination": func(d *pipeline.Definition) { d.Destination = "s3.other" },
 		"from_date":   func(d *pipeline.Definition) { d.From++ },
-		"to_date":     func(d *pipeline.Definition) { d.To = pipeline.Forever },
 	} {
 		def := definition(t, "events", "2026-01-01", "2026-06-30")
 		change(&def)
@@ -208,37 +207,148 @@ func TestATargetThatMovedIsClaimed(t *testing.T) {
 	}
 }
 
-// A pipeline that adopts takes a target over: the one that had it is refused
-// from then on, unless it adopts in turn.
+// A pipeline that adopts takes a target over, and goes on where the other one stopped:
+// the one that had it is refused from then on, unless it adopts in turn.
 func TestAdoptTakesATargetOver(t *testing.T) {
 	c := newCatalog(t)
 	old := definition(t, "old", "2026-01-01", "")
-	register(t, c, old, lake("s3://a/x"))
+	former := register(t, c, old, lake("s3://a/x"))
+	passed := pipeline.Cursor{BackfillDone: true, Live: pipeline.Position{Seq: 5, Index: 2}, To: pipeline.Forever}
+	if err := c.MoveCursor(t.Context(), former, passed); err != nil {
+		t.Fatal(err)
+	}
 	next := definition(t, "new", "2026-01-01", "")
 	if _, err := c.RegisterPipeline(t.Context(), next, lake("s3://a/x"), registeredAt); err == nil {
 		t.Fatal("the target was given away")
 	}
 	next.Adopt = true
+	if err := c.TargetsTaken(t.Context(), next, lake("s3://a/x")); err != nil {
+		t.Errorf("adopting is reported as refused: %v", err)
+	}
 	adopted := register(t, c, next, lake("s3://a/x"))
-	next.Adopt = false
-	if again := register(t, c, next, lake("s3://a/x")); again.ID != adopted.ID {
-		t.Errorf("id %s, then %s", adopted.ID, again.ID)
+	want := []pipeline.Exported{{Pipeline: former.ID, From: old.From, To: pipeline.Forever, Cursor: passed}}
+	for _, adopt := range []bool{false, true} { // and once is enough
+		next.Adopt = adopt
+		again := register(t, c, next, lake("s3://a/x"))
+		if again.ID != adopted.ID || !reflect.DeepEqual(again.Cursor.Earlier, want) {
+			t.Errorf("got %+v, then %+v, want the part %+v", adopted, again, want)
+		}
 	}
 	_, err := c.RegisterPipeline(t.Context(), old, lake("s3://a/x"), registeredAt)
 	var taken *TargetTakenError
 	if !errors.As(err, &taken) || taken.Other != "new" {
 		t.Errorf("the one that had it: %v", err)
 	}
+	// The dates of the former one stay taken for a third.
+	_, err = c.RegisterPipeline(t.Context(), definition(t, "third", "2026-01-01", "2026-01-31"), lake("s3://a/x"), registeredAt)
+	if !errors.As(err, &taken) {
+		t.Errorf("a third one: %v", err)
+	}
 	old.Adopt = true
-	register(t, c, old, lake("s3://a/x"))
-	if n := count(t, c, `SELECT COUNT(*) FROM targets`); n != 1 {
-		t.Errorf("%d claims", n)
+	if in := register(t, c, old, lake("s3://a/x")); len(in.Cursor.Earlier) != 1 || in.Cursor.Earlier[0].Pipeline != adopted.ID {
+		t.Errorf("adopted in turn: %+v", in.Cursor)
 	}
 	// Dates that do not overlap stay whose they are.
 	register(t, c, definition(t, "past", "2025-01-01", "2025-12-31"), lake("s3://a/x"))
 	register(t, c, old, lake("s3://a/x"))
-	if n := count(t, c, `SELECT COUNT(*) FROM targets`); n != 2 {
+	if n := count(t, c, `SELECT COUNT(*) FROM targets`); n != 3 {
 		t.Errorf("%d claims", n)
+	}
+}
+
+// A target is not adopted from a pipeline whose run may be there or not, nor from another
+// project; and a run that is open when its pipeline adopts does not undo that.
+func TestAdoptNeedsToKnowWhatIsThere(t *testing.T) {
+	c := newCatalog(t)
+	if err := c.RegisterProject(t.Context(), 8, "other", "UTC"); err != nil {
+		t.Fatal(err)
+	}
+	former := register(t, c, definition(t, "old", "2026-01-01", ""), lake("s3://a/x"))
+	passed := pipeline.Cursor{BackfillDone: true, Live: pipeline.Position{Seq: 5}, To: pipeline.Forever}
+	if err := c.InsertRun(t.Context(), former, unplanned(nil, passed)); err != nil {
+		t.Fatal(err)
+	}
+	lease, err := c.AcquireRun(t.Context(), former.ID, 1, "host-1", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := definition(t, "new", "2026-01-01", "")
+	next.Adopt = true
+	refused := func(def pipeline.Definition, targets []pipeline.Target, said string) {
+		t.Helper()
+		_, err := c.RegisterPipeline(t.Context(), def, targets, registeredAt)
+		for _, err := range []error{err, c.TargetsTaken(t.Context(), def, targets)} {
+			var adopt *AdoptError
+			if !errors.As(err, &adopt) || !strings.Contains(adopt.Error(), said) {
+				t.Errorf("got %v, want that %q", err, said)
+			}
+		}
+	}
+	refused(next, lake("s3://a/x"), "its run 1 was begun and is not done")
+	if err := c.RecordReceipt(t.Context(), lease, pipeline.Receipt{}); err != nil {
+		t.Fatal(err)
+	}
+	foreign := next
+	foreign.Name, foreign.ProjectID = "foreign", 8
+	refused(foreign, []pipeline.Target{{ProjectID: 8, Stream: batch.Events, URI: "s3://a/x"}}, "another project")
+
+	next.Adopt = false
+	p := register(t, c, next, lake("s3://a/y"))
+	if err := c.InsertRun(t.Context(), p, unplanned(nil, pipeline.NewCursor(9))); err != nil {
+		t.Fatal(err)
+	}
+	next.Adopt = true
+	register(t, c, next, append(lake("s3://a/x"), lake("s3://a/y")...))
+	if lease, err = c.AcquireRun(t.Context(), p.ID, 1, "host-1", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.RecordReceipt(t.Context(), lease, pipeline.Receipt{}); err != nil {
+		t.Fatal(err)
+	}
+	after, err := c.Pipeline(t.Context(), "new")
+	if err != nil || after.Cursor.Cut != 9 || len(after.Cursor.Earlier) != 1 || after.Cursor.Earlier[0].Cursor.Live.Seq != 5 {
+		t.Errorf("after the run that was open: %+v, %v", after, err)
+	}
+}
+
+// The last date may change: the claims follow it, and keep the dates that were written.
+func TestTheLastDateMayChange(t *testing.T) {
+	c := newCatalog(t)
+	def := definition(t, "events", "2026-03-01", "2026-03-31")
+	p := register(t, c, def, lake("s3://a/x"))
+	run := unplanned([]pipeline.Extent{{UTCDate: day(t, "2026-03-20")}}, pipeline.Cursor{BackfillDone: true})
+	if err := c.InsertRun(t.Context(), p, run); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ to, free string }{
+		{"2026-04-30", "2026-05-01"}, {"2026-03-10", "2026-03-21"}, {"", ""}, {"2026-03-25", "2026-03-26"},
+	} {
+		def.To = day(t, tt.to)
+		register(t, c, def, lake("s3://a/x"))
+		if stored, err := c.Pipeline(t.Context(), "events"); err != nil || stored.To != def.To {
+			t.Errorf("to %s: got %+v, %v", tt.to, stored, err)
+		}
+		last := pipeline.Forever
+		if tt.free != "" {
+			last = day(t, tt.free) - 1
+			if err := c.TargetsTaken(t.Context(), definition(t, "next", tt.free, ""), lake("s3://a/x")); err != nil {
+				t.Errorf("to %s: %v", tt.to, err)
+			}
+		}
+		other := definition(t, "next", "2026-03-01", "")
+		other.From = min(last, day(t, "2026-12-31"))
+		if err := c.TargetsTaken(t.Context(), other, lake("s3://a/x")); err == nil {
+			t.Errorf("to %s: %s is free", tt.to, other.From)
+		}
+	}
+	register(t, c, definition(t, "next", "2026-04-01", ""), lake("s3://a/x"))
+	def.To = day(t, "2026-04-01")
+	var taken *TargetTakenError
+	if _, err := c.RegisterPipeline(t.Context(), def, lake("s3://a/x"), registeredAt); !errors.As(err, &taken) || taken.Days.String() != "2026-04-01" {
+		t.Errorf("into another pipeline's dates: %v", err)
+	}
+	if stored, err := c.Pipeline(t.Context(), "events"); err != nil || stored.To == def.To {
+		t.Errorf("a change that was refused is there: %+v, %v", stored, err)
 	}
 }
 

@@ -393,33 +393,55 @@ type Restart struct {
 // the pipeline's present state.
 func (c *Catalog) RestartPipeline(ctx context.Context, p *pipeline.Pipeline, r Restart) error {
 	err := c.Update(ctx, func(tx *sql.Tx) error {
-		cursor, err := json.Marshal(pipeline.NewCursor(p.Cursor.Cut))
+		cursor, err := restartCursor(ctx, tx, p, r)
 		if err != nil {
-			return fmt.Errorf("encode cursor: %w", err)
-		}
-		if r.Agreed == p.Committed.Number {
-			if cursor, err = json.Marshal(p.Cursor); err != nil { // may be past extents that are out of range
-				return fmt.Errorf("encode cursor: %w", err)
-			}
-		} else if r.Agreed > 0 {
-			err := tx.QueryRowContext(ctx, `SELECT next_cursor FROM runs WHERE pipeline = ? AND number = ?`, p.ID, r.Agreed).Scan(&cursor)
-			if err != nil {
-				return fmt.Errorf("cursor after run %d: %w", r.Agreed, err)
-			}
+			return err
 		}
 		_, err = tx.ExecContext(ctx, `DELETE FROM runs WHERE pipeline = ? AND (state <> 'succeeded' OR number > ?)`, p.ID, r.Agreed)
 		if err != nil {
 			return err
 		}
+		encoded, err := json.Marshal(cursor)
+		if err != nil {
+			return fmt.Errorf("encode cursor: %w", err)
+		}
 		result, err := tx.ExecContext(ctx, `UPDATE pipelines SET cursor = ?, last_run = MAX(last_run, ?), committed_run = ?, committed_content = ?,
 			fence = MAX(fence, ?), planned_at = 0 WHERE id = ? AND last_run = ? AND fence = ?`,
-			cursor, r.Last.Number, r.Last.Number, r.Last.Content, r.Fence, p.ID, p.LastRun, p.Fence)
+			encoded, r.Last.Number, r.Last.Number, r.Last.Content, r.Fence, p.ID, p.LastRun, p.Fence)
 		return oneRow(result, err, ErrRunPlanned)
 	})
 	if err != nil {
 		return fmt.Errorf("restart pipeline %s: %w", p.Name, err)
 	}
 	return nil
+}
+
+// restartCursor returns the cursor after the last run that catalog and destination both
+// have.
+func restartCursor(ctx context.Context, tx *sql.Tx, p *pipeline.Pipeline, r Restart) (cursor pipeline.Cursor, err error) {
+	if r.Agreed == p.Committed.Number {
+		return p.Cursor, nil // may be past extents that are out of range
+	}
+	if cursor = pipeline.NewCursor(p.Cursor.Cut); r.Agreed > 0 {
+		if cursor, err = runCursor(ctx, tx, p.ID, r.Agreed); err != nil {
+			return cursor, err
+		}
+	}
+	cursor.Inherit(p.Cursor)
+	return cursor, nil
+}
+
+// runCursor returns a pipeline's cursor after a run.
+func runCursor(ctx context.Context, tx *sql.Tx, pipelineID string, number int64) (cursor pipeline.Cursor, err error) {
+	var encoded []byte
+	err = tx.QueryRowContext(ctx, `SELECT next_cursor FROM runs WHERE pipeline = ? AND number = ?`, pipelineID, number).Scan(&encoded)
+	if err == nil {
+		err = json.Unmarshal(encoded, &cursor)
+	}
+	if err != nil {
+		return cursor, fmt.Errorf("cursor after run %d: %w", number, err)
+	}
+	return cursor, nil
 }
 
 // A run's extents are stored as varints: sequence, index, both dates, rows,

@@ -137,7 +137,7 @@ func TestOneRunAtATime(t *testing.T) {
 				t.Errorf("%s, pipeline %s: %v", state, what, err)
 			}
 		}
-		if p := reload(t, c); p.Cursor != stale.Cursor || p.LastRun != 1 {
+		if p := reload(t, c); !reflect.DeepEqual(p.Cursor, stale.Cursor) || p.LastRun != 1 {
 			t.Errorf("%s: the pipeline is %+v", state, p)
 		}
 	}
@@ -161,7 +161,7 @@ func TestOneRunAtATime(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := reload(t, c)
-	if p.Cursor != run.Next || p.LastRun != 1 || p.Fence != 2 || !p.PlannedAt.Equal(plannedAt) {
+	if !reflect.DeepEqual(p.Cursor, run.Next) || p.LastRun != 1 || p.Fence != 2 || !p.PlannedAt.Equal(plannedAt) {
 		t.Errorf("the pipeline is %+v", p)
 	}
 	if open, err := c.OpenRun(t.Context(), p.ID); err != nil || open != nil {
@@ -171,10 +171,10 @@ func TestOneRunAtATime(t *testing.T) {
 	if err := c.InsertRun(t.Context(), stale, unplanned(nil, moved)); !errors.Is(err, ErrRunPlanned) {
 		t.Errorf("got %v", err)
 	}
-	if err := c.MoveCursor(t.Context(), stale, moved); err != nil || reload(t, c).Cursor != run.Next {
+	if err := c.MoveCursor(t.Context(), stale, moved); err != nil || !reflect.DeepEqual(reload(t, c).Cursor, run.Next) {
 		t.Errorf("the cursor was moved: %v", err)
 	}
-	if err := c.MoveCursor(t.Context(), p, moved); err != nil || reload(t, c).Cursor != moved {
+	if err := c.MoveCursor(t.Context(), p, moved); err != nil || !reflect.DeepEqual(reload(t, c).Cursor, moved) {
 		t.Errorf("the cursor was not moved: %v", err)
 	}
 	second := unplanned(nil, moved)
@@ -274,10 +274,10 @@ func TestLeases(t *testing.T) {
 				}
 				recorded := s.does == "records" && err == nil
 				if want := before.Cursor; recorded {
-					if after.Cursor != run.Next {
+					if !reflect.DeepEqual(after.Cursor, run.Next) {
 						t.Errorf("step %d: the cursor is %+v, want %+v", i, after.Cursor, run.Next)
 					}
-				} else if after.Cursor != want {
+				} else if !reflect.DeepEqual(after.Cursor, want) {
 					t.Errorf("step %d: %s %s: the cursor moved to %+v", i, s.owner, s.does, after.Cursor)
 				}
 			}

@@ -3,10 +3,12 @@ package catalog
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/sdk/batch"
 )
@@ -38,6 +40,18 @@ func (e *TargetTakenError) Error() string {
 	return fmt.Sprintf("pipelines %s and %s have the target %s and the dates %s in common", e.Pipeline, e.Other, e.URI, e.Days)
 }
 
+// AdoptError says that a pipeline cannot go on where another one stopped.
+type AdoptError struct {
+	Pipeline string // that has adopt = true
+	Other    string // whose target it would take over
+	URI      string
+	Reason   string // a sentence without a subject, and what to do
+}
+
+func (e *AdoptError) Error() string {
+	return fmt.Sprintf("pipeline %s cannot adopt %s from pipeline %s: %s", e.Pipeline, e.URI, e.Other, e.Reason)
+}
+
 // claim is a pipeline's right to dates of a target.
 type claim struct {
 	pipeline string // id
@@ -46,27 +60,125 @@ type claim struct {
 	days     pipeline.Days
 }
 
-// claimTarget notes that the pipeline writes to a target. Other pipelines' claims to
-// overlapping dates there are refused, or dropped with adopt.
-func claimTarget(ctx context.Context, tx *sql.Tx, p *pipeline.Pipeline, target pipeline.Target, adopt bool) error {
-	others, err := otherClaims(ctx, tx, p.ID, p.Days(), target)
+// claimTargets notes that the pipeline writes to some targets. Other pipelines' claims to
+// overlapping dates there are refused. With adopt they are adopted: p's cursor passes
+// over what these pipelines have exported.
+func claimTargets(ctx context.Context, tx *sql.Tx, p *pipeline.Pipeline, targets []pipeline.Target, adopt bool) error {
+	days, err := claimedDays(ctx, tx, p)
 	if err != nil {
 		return err
 	}
-	for _, c := range others {
-		if !adopt {
-			return taken(&p.Definition, target, c)
-		}
-		_, err := tx.ExecContext(ctx, `DELETE FROM targets WHERE uri = ? AND project = ? AND stream = ? AND pipeline = ?`,
-			c.target.URI, c.target.ProjectID, c.target.Stream.String(), c.pipeline)
+	adopted := false
+	for _, target := range targets {
+		others, err := otherClaims(ctx, tx, p.ID, days, target)
 		if err != nil {
-			return fmt.Errorf("adopt target: %w", err)
+			return err
+		}
+		for _, c := range others {
+			if !adopt {
+				return taken(&p.Definition, target, c)
+			}
+			part, err := adoptable(ctx, tx, &p.Definition, target, c)
+			if err != nil {
+				return err
+			}
+			adopted = part != nil && p.Cursor.Adopt(*part) || adopted
+			_, err = tx.ExecContext(ctx, `UPDATE targets SET adopted_by = ? WHERE uri = ? AND project = ? AND stream = ? AND pipeline = ?`,
+				p.ID, c.target.URI, c.target.ProjectID, c.target.Stream.String(), c.pipeline)
+			if err != nil {
+				return fmt.Errorf("adopt target: %w", err)
+			}
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO targets (uri, project, stream, pipeline, from_day, to_day) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET from_day = excluded.from_day, to_day = excluded.to_day, adopted_by = ''`,
+			target.URI, target.ProjectID, target.Stream.String(), p.ID, int64(days.From), int64(days.To))
+		if err != nil {
+			return fmt.Errorf("claim target: %w", err)
 		}
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO targets (uri, project, stream, pipeline, from_day, to_day) VALUES (?, ?, ?, ?, ?, ?)
-		ON CONFLICT DO NOTHING`, target.URI, target.ProjectID, target.Stream.String(), p.ID, int64(p.From), int64(p.To))
+	if adopted {
+		return setAdopted(ctx, tx, p)
+	}
+	return nil
+}
+
+// claimedDays returns the dates that a pipeline has a claim to: those of its
+// definition, and those that it wrote before its to_date was changed.
+func claimedDays(ctx context.Context, tx *sql.Tx, p *pipeline.Pipeline) (pipeline.Days, error) {
+	days := p.Days()
+	if pipeline.Replaced(p.Stream) {
+		return days, nil
+	}
+	var last sql.NullInt64
+	if err := tx.QueryRowContext(ctx, `SELECT MAX(to_day) FROM runs WHERE pipeline = ?`, p.ID).Scan(&last); err != nil {
+		return days, fmt.Errorf("dates of runs: %w", err)
+	}
+	if last.Valid {
+		days.To = max(days.To, journal.Day(last.Int64))
+	}
+	return days, nil
+}
+
+// adoptable returns the part of the journal that the pipeline of a claim has exported;
+// nil for a set, which is replaced. The error is an *AdoptError if it is not certain
+// which part that is, or if it is another project's.
+func adoptable(ctx context.Context, tx *sql.Tx, def *pipeline.Definition, target pipeline.Target, c claim) (*pipeline.Exported, error) {
+	refused := &AdoptError{Pipeline: def.Name, Other: c.name, URI: target.URI}
+	if c.target.ProjectID != target.ProjectID {
+		refused.Reason = "it exports another project, whose rows would be mixed with these. Choose another place"
+		return nil, refused
+	}
+	if pipeline.Replaced(target.Stream) {
+		return nil, nil
+	}
+	other, err := pipelineByName(ctx, tx, c.name)
 	if err != nil {
-		return fmt.Errorf("claim target: %w", err)
+		return nil, err
+	}
+	var open int64
+	err = tx.QueryRowContext(ctx, `SELECT COALESCE(MAX(number), 0) FROM runs WHERE pipeline = ? AND state <> 'succeeded' AND fence > 0`, other.ID).Scan(&open)
+	if err != nil {
+		return nil, fmt.Errorf("open run of pipeline %s: %w", other.Name, err)
+	}
+	switch {
+	case open > 0:
+		refused.Reason = fmt.Sprintf("its run %d was begun and is not done, so that its rows may be there or not. Let that run end first", open)
+		return nil, refused
+	case other.Cursor.Uncertain():
+		refused.Reason = "an older version has begun its backfill. Let it do a run with this version first"
+		return nil, refused
+	}
+	part := other.Exported()
+	return &part, nil
+}
+
+// setAdopted stores the cursor of a pipeline that has adopted a target, and that after
+// its open run, if there is one.
+func setAdopted(ctx context.Context, tx *sql.Tx, p *pipeline.Pipeline) error {
+	encoded, err := json.Marshal(p.Cursor)
+	if err != nil {
+		return fmt.Errorf("encode cursor: %w", err)
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE pipelines SET cursor = ? WHERE id = ?`, encoded, p.ID); err != nil {
+		return fmt.Errorf("set cursor: %w", err)
+	}
+	var open int64
+	err = tx.QueryRowContext(ctx, `SELECT number FROM runs WHERE pipeline = ? AND state <> 'succeeded'`, p.ID).Scan(&open)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("open run: %w", err)
+	}
+	next, err := runCursor(ctx, tx, p.ID, open)
+	if err != nil {
+		return err
+	}
+	next.Inherit(p.Cursor)
+	if encoded, err = json.Marshal(next); err != nil {
+		return fmt.Errorf("encode cursor: %w", err)
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE runs SET next_cursor = ? WHERE pipeline = ? AND number = ?`, encoded, p.ID, open); err != nil {
+		return fmt.Errorf("set the cursor after run %d: %w", open, err)
 	}
 	return nil
 }
@@ -80,10 +192,11 @@ func taken(def *pipeline.Definition, target pipeline.Target, c claim) *TargetTak
 }
 
 // otherClaims returns the claims of pipelines other than that of the id to some of the
-// days at a place that target meets, in the order of their names.
+// days at a place that target meets, in the order of their names. Claims that this
+// pipeline has adopted are left out.
 func otherClaims(ctx context.Context, q querier, id string, days pipeline.Days, target pipeline.Target) ([]claim, error) {
 	dirs := pipeline.Directories(target.URI)
-	args := []any{target.Stream.String(), id, int64(days.To), int64(days.From), target.URI}
+	args := []any{target.Stream.String(), id, id, int64(days.To), int64(days.From), target.URI}
 	for _, dir := range dirs {
 		args = append(args, dir)
 	}
@@ -93,7 +206,7 @@ func otherClaims(ctx context.Context, q querier, id string, days pipeline.Days, 
 		args = append(args, target.URI, strings.TrimSuffix(target.URI, "/")+"0")
 	}
 	rows, err := q.QueryContext(ctx, `SELECT t.pipeline, p.name, t.uri, t.project, t.from_day, t.to_day FROM targets t JOIN pipelines p ON p.id = t.pipeline
-		WHERE t.stream = ? AND t.pipeline <> ? AND t.from_day <= ? AND t.to_day >= ? AND (`+place+`) ORDER BY p.name, t.uri`, args...)
+		WHERE t.stream = ? AND t.pipeline <> ? AND (t.adopted_by = '' OR t.adopted_by <> ?) AND t.from_day <= ? AND t.to_day >= ? AND (`+place+`) ORDER BY p.name, t.uri`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("look up target: %w", err)
 	}
@@ -125,8 +238,13 @@ func (c *Catalog) TargetsTaken(ctx context.Context, def pipeline.Definition, tar
 			if err != nil {
 				return err
 			}
-			if len(others) > 0 {
-				return taken(&def, target, others[0])
+			for _, c := range others {
+				if !def.Adopt {
+					return taken(&def, target, c)
+				}
+				if _, err := adoptable(ctx, tx, &def, target, c); err != nil {
+					return err
+				}
 			}
 		}
 		return nil

@@ -17,12 +17,13 @@ import (
 func Refused(p *config.Pipeline, err error) *hcl.Diagnostic {
 	var changed *pipeline.ChangedError
 	var taken *catalog.TargetTakenError
+	var adopt *catalog.AdoptError
 	switch {
 	case errors.As(err, &changed):
 		at := p.AttributeRange(changed.Attribute)
 		return &hcl.Diagnostic{
 			Severity: hcl.DiagError, Summary: "Fixed since the pipeline was registered", Subject: &at, Context: p.Range.Ptr(),
-			Detail: fmt.Sprintf("Pipeline %q was registered with %s = %s, and the configuration says %s. Project, stream, destination and dates are fixed "+
+			Detail: fmt.Sprintf("Pipeline %q was registered with %s = %s, and the configuration says %s. Project, stream, destination and from_date are fixed "+
 				"since then: write the registered value again, or give the pipeline another name, which exports from its own beginning.",
 				p.Name, changed.Attribute, changed.Was, changed.Is),
 		}
@@ -32,7 +33,13 @@ func Refused(p *config.Pipeline, err error) *hcl.Diagnostic {
 			Severity: hcl.DiagError, Summary: "Target belongs to another pipeline", Subject: &at, Context: p.Range.Ptr(),
 			Detail: fmt.Sprintf("%s. Pipeline %s is registered in this data directory, whether or not it is still configured, "+
 				"and each row would be there twice. Choose another place, or other dates. "+
-				"adopt = true also exports these dates to the place, next to the rows that are there.", upperFirst(taken.Error()), taken.Other),
+				"If pipeline %s is over, adopt = true goes on where it stopped, and exports none of its rows again.",
+				upperFirst(taken.Error()), taken.Other, taken.Other),
+		}
+	case errors.As(err, &adopt):
+		at := p.AttributeRange("adopt")
+		return &hcl.Diagnostic{
+			Severity: hcl.DiagError, Summary: "Target cannot be adopted", Subject: &at, Context: p.Range.Ptr(), Detail: upperFirst(adopt.Error()) + ".",
 		}
 	}
 	return nil

@@ -20,6 +20,16 @@ type Cursor struct {
 	// Live is the last extent considered by the live phase; everything up to
 	// it is exported or out of range. Its Day has no meaning.
 	Live Position `json:"live"`
+	// To is the last date that was in the pipeline's range when the cursor was made;
+	// 0: no extent was considered with it yet.
+	To journal.Day `json:"to,omitempty"`
+	// Order is the order that Backfill has a meaning in; empty with no Backfill, and in
+	// cursors of older hosts.
+	Order Order `json:"order,omitempty"`
+	// Earlier are extents that were exported by another pipeline whose target this one
+	// has adopted, or by this one before its to_date changed. They are left out of both
+	// phases.
+	Earlier []Exported `json:"earlier,omitempty"`
 }
 
 // NewCursor returns the cursor of a pipeline that is registered when the

@@ -28,8 +28,9 @@ const (
 )
 
 // Definition holds a pipeline's settings from the configuration. Name, project,
-// stream, destination and dates are fixed when the pipeline is registered: they
-// decide which rows were exported already.
+// stream, destination and From are fixed when the pipeline is registered: they
+// decide which rows were exported already. To may change: cursors know which dates they
+// were made for.
 type Definition struct {
 	Name        string
 	ProjectID   int64
@@ -77,7 +78,6 @@ func (p *Pipeline) Unchanged(def Definition) error {
 		{"stream", p.Stream.String(), def.Stream.String()},
 		{"destination", p.Destination, def.Destination},
 		{"from_date", p.From.String(), def.From.String()},
-		{"to_date", dateOrOpen(p.To), dateOrOpen(def.To)},
 	} {
 		if c.was != c.is {
 			return &ChangedError{Pipeline: p.Name, Attribute: c.attribute, Was: c.was, Is: c.is}
@@ -95,13 +95,6 @@ type ChangedError struct {
 func (e *ChangedError) Error() string {
 	return fmt.Sprintf("pipeline %s was registered with %s = %s and is now configured with %s; "+
 		"this is fixed once a pipeline is registered: give the new one another name", e.Pipeline, e.Attribute, e.Was, e.Is)
-}
-
-func dateOrOpen(d journal.Day) string {
-	if d == Forever {
-		return "none"
-	}
-	return d.String()
 }
 
 // Due reports whether a pipeline whose latest run was planned at last may plan

@@ -49,16 +49,16 @@ func Next(ctx context.Context, p *Pipeline, limits Limits, seq int64, segments S
 	if limits.Extents == 0 {
 		limits.Extents = DefaultMaxExtents
 	}
-	if !p.Cursor.BackfillDone {
-		extents, cursor, err := backfill(ctx, p, limits, segments)
+	ahead := *p
+	ahead.Cursor = p.Cursor.within(p.From, p.To, seq)
+	if !ahead.Cursor.BackfillDone {
+		extents, cursor, err := backfill(ctx, &ahead, limits, segments)
 		if err != nil || len(extents) > 0 {
 			return extents, cursor, err
 		}
-		next := *p
-		next.Cursor = cursor
-		return live(ctx, &next, limits, seq, segments)
+		ahead.Cursor = cursor
 	}
-	return live(ctx, p, limits, seq, segments)
+	return live(ctx, &ahead, limits, seq, segments)
 }
 
 // dayExtents are the extents of one day that a backfill has yet to export.
@@ -90,11 +90,12 @@ type backlog struct {
 // bounded by the run and not by the journal.
 func backfill(ctx context.Context, p *Pipeline, limits Limits, segments Segments) ([]Extent, Cursor, error) {
 	cursor := p.Cursor
-	b := backlog{order: p.Order, limits: limits}
+	order := cursor.order(p.Order)
+	b := backlog{order: order, limits: limits}
 	err := segments(ctx, 0, p.Cursor.Cut, func(_ int64, extents []Extent) error {
 		for i := range extents {
 			e := &extents[i]
-			if p.inRange(e) && (cursor.Backfill == nil || cursor.Backfill.beforeByDay(positionOf(e), p.Order)) {
+			if p.exports(e) && (cursor.Backfill == nil || cursor.Backfill.beforeByDay(positionOf(e), order)) {
 				b.add(e)
 			}
 		}
@@ -106,13 +107,13 @@ func backfill(ctx context.Context, p *Pipeline, limits Limits, segments Segments
 	}
 	taken, whole := b.take()
 	if len(taken) == 0 {
-		cursor.BackfillDone, cursor.Backfill = true, nil
+		cursor.BackfillDone, cursor.Backfill, cursor.Order = true, nil, ""
 		return nil, cursor, nil
 	}
 	last := positionOf(&taken[len(taken)-1])
-	cursor.Backfill = &last
+	cursor.Backfill, cursor.Order = &last, order
 	if whole && !b.dropped {
-		cursor.BackfillDone, cursor.Backfill = true, nil
+		cursor.BackfillDone, cursor.Backfill, cursor.Order = true, nil, ""
 	}
 	return taken, cursor, nil
 }
@@ -185,7 +186,7 @@ func live(ctx context.Context, p *Pipeline, limits Limits, seq int64, segments S
 			if !cursor.Live.before(positionOf(e)) {
 				continue
 			}
-			if p.inRange(e) {
+			if p.exports(e) {
 				if !b.take(e) {
 					full = true
 					return ErrStop
@@ -238,6 +239,10 @@ func (b *bound) take(e *Extent) bool {
 func (p *Pipeline) InRange(e *Extent) bool { return p.inRange(e) }
 
 func (p *Pipeline) inRange(e *Extent) bool { return e.UTCDate >= p.From && e.UTCDate <= p.To }
+
+// exports reports whether an extent is one of the pipeline's: its date is, and it was
+// not exported earlier. Whether the cursor has passed it does not matter.
+func (p *Pipeline) exports(e *Extent) bool { return p.inRange(e) && !p.Cursor.exportedEarlier(e) }
 
 func positionOf(e *Extent) Position {
 	return Position{Day: e.UTCDate, Seq: e.Ref.Seq, Index: e.Ref.Index}

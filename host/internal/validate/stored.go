@@ -139,9 +139,9 @@ func (s *stored) comparePipelines(c *config.Config) diagnostic.Diagnostics {
 }
 
 // compareTargets reports pipelines whose targets hold the same dates of a
-// pipeline that is registered.
+// pipeline that is registered, and that do not adopt them.
 func (s *stored) compareTargets(p *config.Pipeline, targets []pipeline.Target) *hcl.Diagnostic {
-	if s.catalog == nil || s.err != nil || p.Adopt {
+	if s.catalog == nil || s.err != nil {
 		return nil
 	}
 	return destination.Refused(p, s.catalog.TargetsTaken(s.ctx, p.Definition(), targets))
