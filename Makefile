@@ -81,15 +81,20 @@ clients:
 		{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; } && missing= || true; \
 	fi; \
 	[ -z "$$missing" ] || echo "clients: not installed, and not tested with: $$missing"
-	@! command -v npm >/dev/null || $(MAKE) --no-print-directory $(CLIENTS)/.installed $(AZURITE)/.installed
+	@! command -v npm >/dev/null || $(MAKE) --no-print-directory $(CLIENTS)/.installed $(AZURITE)/.installed $(IAMSIMULATE)/.installed
 
 # Azure's storage in tests (360 MB, about a minute). It runs on node 20 and 22,
 # although it asks for 22.
 AZURITE := $(CURDIR)/.cache/azurite
 
+# A simulator of IAM decisions (19 MB). It is AGPL: a process of the tests, and no part
+# of what is built.
+IAMSIMULATE := $(CURDIR)/.cache/iamsimulate
+
 $(CLIENTS)/.installed: test/clients/package.json test/clients/package-lock.json
 $(AZURITE)/.installed: test/standin/azurite/package.json test/standin/azurite/package-lock.json
-$(CLIENTS)/.installed $(AZURITE)/.installed:
+$(IAMSIMULATE)/.installed: test/standin/iamsimulate/package.json test/standin/iamsimulate/package-lock.json
+$(CLIENTS)/.installed $(AZURITE)/.installed $(IAMSIMULATE)/.installed:
 	@mkdir -p $(@D)
 	cp $^ $(@D)
 	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund

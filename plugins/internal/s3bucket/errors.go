@@ -147,7 +147,7 @@ func grant(action string, actions []string, on string) string {
 
 // resource returns the ARN that a policy must name for an action.
 func (s *store) resource(action, name string) string {
-	if kindOf(action) == onBucket {
+	if on := kindOf(action); on == onBucket || on == onUploads {
 		return s.arn
 	}
 	for _, mark := range []string{"_penstock/", "mp_"} {

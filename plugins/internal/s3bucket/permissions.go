@@ -18,7 +18,8 @@ type resource int
 
 const (
 	onObjects resource = iota // the objects of the projects
-	onBucket
+	onBucket                  // with a prefix
+	onUploads                 // the bucket, without one
 	onKey
 )
 
@@ -37,7 +38,7 @@ var permissions = []permission{
 	{"s3:DeleteObject", onObjects, "objects that earlier attempts have left"},
 	{"s3:AbortMultipartUpload", onObjects, "uploads of earlier attempts: an older writer can finish nothing"},
 	{"s3:ListBucket", onBucket, "objects that earlier attempts have left"},
-	{"s3:ListBucketMultipartUploads", onBucket, "uploads of earlier attempts"},
+	{"s3:ListBucketMultipartUploads", onUploads, "uploads of earlier attempts"},
 	{"kms:GenerateDataKey", onKey, "encryption = \"kms\": objects"},
 	{"kms:Decrypt", onKey, "encryption = \"kms\": parts of one object, and manifests"},
 }
@@ -125,6 +126,8 @@ func (c config) bucketStatements(projects []sdk.Project) []any {
 		statement(actions(onBucket), []string{c.bucketARN()}, setup.Object{
 			{Key: "StringLike", Value: setup.Object{{Key: "s3:prefix", Value: prefixes}}},
 		}),
+		// A list of uploads has no s3:prefix in IAM's eyes: the condition would deny it.
+		statement(actions(onUploads), []string{c.bucketARN()}, nil),
 	}
 }
 

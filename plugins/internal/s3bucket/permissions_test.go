@@ -17,31 +17,10 @@ import (
 // call is a request as IAM decides it.
 type call struct{ action, resource, prefix string }
 
-// callOf returns the call of a request in path style, as S3's list of actions for
-// IAM policies has it.
+// callOf returns the call of a request in path style.
 func callOf(r *http.Request) call {
-	q := r.URL.Query()
-	bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-	object, onList := call{resource: "arn:aws:s3:::" + bucket + "/" + key}, call{resource: "arn:aws:s3:::" + bucket, prefix: q.Get("prefix")}
-	switch {
-	case key == "" && q.Has("uploads"):
-		onList.action = "s3:ListBucketMultipartUploads"
-		return onList
-	case key == "" && q.Has("list-type"):
-		onList.action = "s3:ListBucket"
-		return onList
-	case r.Method == http.MethodDelete && q.Has("uploadId"):
-		object.action = "s3:AbortMultipartUpload"
-	case r.Method == http.MethodDelete:
-		object.action = "s3:DeleteObject"
-	case r.Method == http.MethodPut, r.Method == http.MethodPost && (q.Has("uploads") || q.Has("uploadId")):
-		object.action = "s3:PutObject"
-	case r.Method == http.MethodGet && !q.Has("uploadId"), r.Method == http.MethodHead:
-		object.action = "s3:GetObject"
-	default:
-		object.action = "unknown: " + r.Method + " " + r.URL.String()
-	}
-	return object
+	of := standin.S3Request(r.Method, r.URL.Path, r.URL.Query())
+	return call{of.Action, of.Resource, of.Context["s3:prefix"]}
 }
 
 // readPolicy is a policy as its readers have it.
@@ -52,19 +31,6 @@ type readPolicy struct {
 		Action, Resource []string
 		Condition        map[string]map[string][]string
 	}
-}
-
-func policyFor(t *testing.T, c config, projects ...sdk.Project) readPolicy {
-	t.Helper()
-	text, err := json.Marshal(c.policy(projects))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var p readPolicy
-	if err := json.Unmarshal(text, &p); err != nil {
-		t.Fatal(err)
-	}
-	return p
 }
 
 // allows reports whether a policy allows a call. Patterns have one "*" at their
@@ -119,22 +85,101 @@ func TestThePolicyAllowsExactlyTheCalls(t *testing.T) {
 		}
 	}
 
-	policy, other := policyFor(t, conf, sdk.Project{ID: 7}), policyFor(t, conf, sdk.Project{ID: 8})
-	used := map[string]bool{}
-	for _, r := range gate.seen(func(*http.Request) bool { return true }) {
-		c := callOf(r)
-		used[c.action] = true
-		if !policy.allows(c) {
-			t.Errorf("the policy does not allow %+v", c)
-		}
-		if other.allows(c) {
-			t.Errorf("the policy of another project allows %+v", c)
-		}
+	needed := requestsOf(gate)
+	refused := append(others(needed, "/7/", "/8/"), others(needed, "exports/mixpanel/", "exports/")...)
+	for _, action := range []string{"s3:PutBucketPolicy", "s3:DeleteBucket", "s3:PutLifecycleConfiguration", "s3:ListBucketVersions", "s3:GetBucketPolicy"} {
+		refused = append(refused, caller(standin.IAMRequest{Action: action, Resource: "arn:aws:s3:::lake"}))
 	}
-	for _, action := range append(actions(onObjects), actions(onBucket)...) {
-		if !used[action] {
-			t.Errorf("no request needed %s", action)
+	for _, action := range []string{"s3:GetObjectVersion", "s3:DeleteObjectVersion", "s3:PutObjectAcl", "s3:BypassGovernanceRetention"} {
+		refused = append(refused, caller(standin.IAMRequest{Action: action, Resource: "arn:aws:s3:::lake/exports/mixpanel/7/mp_people_data/x"}))
+	}
+	standin.IAMExact(t, []json.RawMessage{policyText(t, conf)}, needed, refused)
+
+	const key = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-4333-8444-555555555555"
+	conf.Encryption, conf.KMSKeyID = "kms", key
+	// The key's own policy leaves the decision to IAM.
+	open := json.RawMessage(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"kms:*","Resource":"*"}]}`)
+	onKeys := func(action, key string) standin.IAMRequest {
+		return caller(standin.IAMRequest{Action: action, Resource: key, ResourcePolicy: open})
+	}
+	for _, action := range actions(onKey) {
+		needed = append(needed, onKeys(action, key))
+		refused = append(refused, onKeys(action, strings.Replace(key, "/1", "/2", 1)))
+	}
+	standin.IAMExact(t, []json.RawMessage{policyText(t, conf)}, needed, append(refused, onKeys("kms:Encrypt", key)))
+}
+
+// caller completes a request with the principal and the account.
+func caller(r standin.IAMRequest) standin.IAMRequest {
+	r.Principal, r.Account = "arn:aws:iam::123456789012:role/export", "123456789012"
+	return r
+}
+
+// requestsOf returns the requests that a gate has seen.
+func requestsOf(gate *gate) []standin.IAMRequest {
+	var found []standin.IAMRequest
+	for _, r := range gate.seen(func(*http.Request) bool { return true }) {
+		found = append(found, caller(standin.S3Request(r.Method, r.URL.Path, r.URL.Query())))
+	}
+	return found
+}
+
+// others returns requests with another text in place of one in their objects and
+// prefixes.
+func others(requests []standin.IAMRequest, of, by string) []standin.IAMRequest {
+	var found []standin.IAMRequest
+	for _, r := range requests {
+		r.Resource = strings.Replace(r.Resource, of, by, 1)
+		if r.Action == "s3:ListBucketMultipartUploads" {
+			continue // it is granted on the whole bucket
 		}
+		if prefix, ok := r.Context["s3:prefix"]; ok {
+			r.Context = map[string]string{"s3:prefix": strings.Replace(prefix, of, by, 1)}
+		}
+		found = append(found, r)
+	}
+	return found
+}
+
+func policyText(t *testing.T, c config) json.RawMessage {
+	t.Helper()
+	text, err := json.Marshal(c.policy([]sdk.Project{{ID: 7}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// The trust policy that setup prints lets identities of the role's account assume it
+// that have the printed policy, with the external id of a project.
+func TestTheTrustPolicyAsksForTheExternalID(t *testing.T) {
+	conf := config{Bucket: "lake", Region: "us-east-1", RoleARN: roleOfTest}
+	r, _ := conf.role()
+	trust, err := json.Marshal(conf.trust(r, []string{"tok", "tok2"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	assume, err := json.Marshal(policyOf(statement([]string{"sts:AssumeRole"}, []string{roleOfTest}, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := func(account, external string, policies ...json.RawMessage) standin.IAMCase {
+		c := standin.IAMCase{Policies: policies, IAMRequest: standin.IAMRequest{
+			ResourcePolicy: trust,
+			Principal:      "arn:aws:iam::" + account + ":role/host", Account: "123456789012", Action: "sts:AssumeRole", Resource: roleOfTest,
+		}}
+		if external != "" {
+			c.Context = map[string]string{"sts:ExternalId": external}
+		}
+		return c
+	}
+	got := standin.IAMAllows(t, []standin.IAMCase{
+		request("123456789012", "tok", assume), request("123456789012", "tok2", assume),
+		request("123456789012", "guess", assume), request("123456789012", "", assume),
+		request("210987654321", "tok", assume), request("123456789012", "tok"),
+	})
+	if want := []bool{true, true, false, false, false, false}; !slices.Equal(got, want) {
+		t.Errorf("decisions %v, want %v", got, want)
 	}
 }
 
@@ -160,7 +205,7 @@ func TestHintsHoldAStatementThatAllowsTheCall(t *testing.T) {
 			continue
 		}
 		c := call{action: p.action, resource: "arn:aws:s3:::lake/" + name}
-		if p.on == onBucket {
+		if p.on == onBucket || p.on == onUploads {
 			c.resource = "arn:aws:s3:::lake"
 		}
 		if !policy.allows(c) {

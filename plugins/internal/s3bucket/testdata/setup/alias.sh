@@ -65,8 +65,7 @@ aws iam put-role-policy --role-name export --policy-name penstock-lake --policy-
     {
       "Effect": "Allow",
       "Action": [
-        "s3:ListBucket",
-        "s3:ListBucketMultipartUploads"
+        "s3:ListBucket"
       ],
       "Resource": [
         "arn:aws:s3:::acme-lake"
@@ -78,6 +77,15 @@ aws iam put-role-policy --role-name export --policy-name penstock-lake --policy-
           ]
         }
       }
+    },
+    {
+      "Effect": "Allow",
+      "Action": [
+        "s3:ListBucketMultipartUploads"
+      ],
+      "Resource": [
+        "arn:aws:s3:::acme-lake"
+      ]
     },
     {
       "Effect": "Allow",

@@ -69,13 +69,17 @@ resource "aws_iam_role_policy" "lake" {
       Resource = ["arn:aws:s3:::acme-lake/7/*"]
     }, {
       Effect = "Allow"
-      Action = ["s3:ListBucket", "s3:ListBucketMultipartUploads"]
+      Action = ["s3:ListBucket"]
       Resource = ["arn:aws:s3:::acme-lake"]
       Condition = {
         StringLike = {
           "s3:prefix" = ["7/*"]
         }
       }
+    }, {
+      Effect = "Allow"
+      Action = ["s3:ListBucketMultipartUploads"]
+      Resource = ["arn:aws:s3:::acme-lake"]
     }, {
       Effect = "Allow"
       Action = ["kms:GenerateDataKey", "kms:Decrypt"]

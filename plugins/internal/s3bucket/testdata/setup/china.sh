@@ -41,8 +41,7 @@ aws iam create-policy --policy-name penstock-lake --policy-document \
     {
       "Effect": "Allow",
       "Action": [
-        "s3:ListBucket",
-        "s3:ListBucketMultipartUploads"
+        "s3:ListBucket"
       ],
       "Resource": [
         "arn:aws-cn:s3:::acme-lake"
@@ -54,6 +53,15 @@ aws iam create-policy --policy-name penstock-lake --policy-document \
           ]
         }
       }
+    },
+    {
+      "Effect": "Allow",
+      "Action": [
+        "s3:ListBucketMultipartUploads"
+      ],
+      "Resource": [
+        "arn:aws-cn:s3:::acme-lake"
+      ]
     }
   ]
 }'

@@ -37,13 +37,17 @@ resource "aws_iam_policy" "lake" {
       Resource = ["arn:aws-cn:s3:::acme-lake/7/*"]
     }, {
       Effect = "Allow"
-      Action = ["s3:ListBucket", "s3:ListBucketMultipartUploads"]
+      Action = ["s3:ListBucket"]
       Resource = ["arn:aws-cn:s3:::acme-lake"]
       Condition = {
         StringLike = {
           "s3:prefix" = ["7/*"]
         }
       }
+    }, {
+      Effect = "Allow"
+      Action = ["s3:ListBucketMultipartUploads"]
+      Resource = ["arn:aws-cn:s3:::acme-lake"]
     }]
   })
 }

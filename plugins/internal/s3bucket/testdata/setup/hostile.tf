@@ -58,13 +58,17 @@ resource "aws_iam_role_policy" "lake" {
       Resource = ["arn:aws:s3:::acme-lake/a$${$}(id)'$${$}{x}/7/*"]
     }, {
       Effect = "Allow"
-      Action = ["s3:ListBucket", "s3:ListBucketMultipartUploads"]
+      Action = ["s3:ListBucket"]
       Resource = ["arn:aws:s3:::acme-lake"]
       Condition = {
         StringLike = {
           "s3:prefix" = ["a$${$}(id)'$${$}{x}/7/*"]
         }
       }
+    }, {
+      Effect = "Allow"
+      Action = ["s3:ListBucketMultipartUploads"]
+      Resource = ["arn:aws:s3:::acme-lake"]
     }]
   })
 }

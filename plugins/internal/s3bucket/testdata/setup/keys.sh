@@ -43,8 +43,7 @@ aws iam put-user-policy --user-name penstock-lake --policy-name penstock-lake --
     {
       "Effect": "Allow",
       "Action": [
-        "s3:ListBucket",
-        "s3:ListBucketMultipartUploads"
+        "s3:ListBucket"
       ],
       "Resource": [
         "arn:aws:s3:::acme-lake"
@@ -57,6 +56,15 @@ aws iam put-user-policy --user-name penstock-lake --policy-name penstock-lake --
           ]
         }
       }
+    },
+    {
+      "Effect": "Allow",
+      "Action": [
+        "s3:ListBucketMultipartUploads"
+      ],
+      "Resource": [
+        "arn:aws:s3:::acme-lake"
+      ]
     }
   ]
 }'

@@ -42,13 +42,17 @@ resource "aws_iam_user_policy" "lake" {
       Resource = ["arn:aws:s3:::acme-lake/exports/mixpanel/7/*", "arn:aws:s3:::acme-lake/exports/mixpanel/8/*"]
     }, {
       Effect = "Allow"
-      Action = ["s3:ListBucket", "s3:ListBucketMultipartUploads"]
+      Action = ["s3:ListBucket"]
       Resource = ["arn:aws:s3:::acme-lake"]
       Condition = {
         StringLike = {
           "s3:prefix" = ["exports/mixpanel/7/*", "exports/mixpanel/8/*"]
         }
       }
+    }, {
+      Effect = "Allow"
+      Action = ["s3:ListBucketMultipartUploads"]
+      Resource = ["arn:aws:s3:::acme-lake"]
     }]
   })
 }

@@ -39,8 +39,7 @@ aws --endpoint-url https://minio.acme.example:9000 s3api put-bucket-lifecycle-co
 #     {
 #       "Effect": "Allow",
 #       "Action": [
-#         "s3:ListBucket",
-#         "s3:ListBucketMultipartUploads"
+#         "s3:ListBucket"
 #       ],
 #       "Resource": [
 #         "arn:aws:s3:::lake"
@@ -52,6 +51,15 @@ aws --endpoint-url https://minio.acme.example:9000 s3api put-bucket-lifecycle-co
 #           ]
 #         }
 #       }
+#     },
+#     {
+#       "Effect": "Allow",
+#       "Action": [
+#         "s3:ListBucketMultipartUploads"
+#       ],
+#       "Resource": [
+#         "arn:aws:s3:::lake"
+#       ]
 #     }
 #   ]
 # }

@@ -38,8 +38,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "lake" {
 #     {
 #       "Effect": "Allow",
 #       "Action": [
-#         "s3:ListBucket",
-#         "s3:ListBucketMultipartUploads"
+#         "s3:ListBucket"
 #       ],
 #       "Resource": [
 #         "arn:aws:s3:::lake"
@@ -51,6 +50,15 @@ resource "aws_s3_bucket_lifecycle_configuration" "lake" {
 #           ]
 #         }
 #       }
+#     },
+#     {
+#       "Effect": "Allow",
+#       "Action": [
+#         "s3:ListBucketMultipartUploads"
+#       ],
+#       "Resource": [
+#         "arn:aws:s3:::lake"
+#       ]
 #     }
 #   ]
 # }

@@ -40,8 +40,7 @@ aws iam create-policy --policy-name penstock-lake --policy-document \
     {
       "Effect": "Allow",
       "Action": [
-        "s3:ListBucket",
-        "s3:ListBucketMultipartUploads"
+        "s3:ListBucket"
       ],
       "Resource": [
         "arn:aws:s3:::acme-lake"
@@ -53,6 +52,15 @@ aws iam create-policy --policy-name penstock-lake --policy-document \
           ]
         }
       }
+    },
+    {
+      "Effect": "Allow",
+      "Action": [
+        "s3:ListBucketMultipartUploads"
+      ],
+      "Resource": [
+        "arn:aws:s3:::acme-lake"
+      ]
     }
   ]
 }'

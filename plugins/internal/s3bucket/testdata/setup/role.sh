@@ -63,8 +63,7 @@ aws iam put-role-policy --role-name export --policy-name penstock-lake --policy-
     {
       "Effect": "Allow",
       "Action": [
-        "s3:ListBucket",
-        "s3:ListBucketMultipartUploads"
+        "s3:ListBucket"
       ],
       "Resource": [
         "arn:aws:s3:::acme-lake"
@@ -77,6 +76,15 @@ aws iam put-role-policy --role-name export --policy-name penstock-lake --policy-
           ]
         }
       }
+    },
+    {
+      "Effect": "Allow",
+      "Action": [
+        "s3:ListBucketMultipartUploads"
+      ],
+      "Resource": [
+        "arn:aws:s3:::acme-lake"
+      ]
     },
     {
       "Effect": "Allow",
@@ -140,8 +148,7 @@ aws s3api put-bucket-policy --bucket acme-lake --policy \
         "AWS": "arn:aws:iam::123456789012:role/teams/data/export"
       },
       "Action": [
-        "s3:ListBucket",
-        "s3:ListBucketMultipartUploads"
+        "s3:ListBucket"
       ],
       "Resource": [
         "arn:aws:s3:::acme-lake"
@@ -154,6 +161,18 @@ aws s3api put-bucket-policy --bucket acme-lake --policy \
           ]
         }
       }
+    },
+    {
+      "Effect": "Allow",
+      "Principal": {
+        "AWS": "arn:aws:iam::123456789012:role/teams/data/export"
+      },
+      "Action": [
+        "s3:ListBucketMultipartUploads"
+      ],
+      "Resource": [
+        "arn:aws:s3:::acme-lake"
+      ]
     }
   ]
 }'

@@ -58,13 +58,17 @@ resource "aws_iam_role_policy" "lake" {
       Resource = ["arn:aws:s3:::acme-lake/7/*", "arn:aws:s3:::acme-lake/8/*"]
     }, {
       Effect = "Allow"
-      Action = ["s3:ListBucket", "s3:ListBucketMultipartUploads"]
+      Action = ["s3:ListBucket"]
       Resource = ["arn:aws:s3:::acme-lake"]
       Condition = {
         StringLike = {
           "s3:prefix" = ["7/*", "8/*"]
         }
       }
+    }, {
+      Effect = "Allow"
+      Action = ["s3:ListBucketMultipartUploads"]
+      Resource = ["arn:aws:s3:::acme-lake"]
     }, {
       Effect = "Allow"
       Action = ["kms:GenerateDataKey", "kms:Decrypt"]
@@ -111,13 +115,20 @@ resource "aws_s3_bucket_policy" "lake" {
       Principal = {
         AWS = "arn:aws:iam::123456789012:role/teams/data/export"
       }
-      Action = ["s3:ListBucket", "s3:ListBucketMultipartUploads"]
+      Action = ["s3:ListBucket"]
       Resource = ["arn:aws:s3:::acme-lake"]
       Condition = {
         StringLike = {
           "s3:prefix" = ["7/*", "8/*"]
         }
       }
+    }, {
+      Effect = "Allow"
+      Principal = {
+        AWS = "arn:aws:iam::123456789012:role/teams/data/export"
+      }
+      Action = ["s3:ListBucketMultipartUploads"]
+      Resource = ["arn:aws:s3:::acme-lake"]
     }]
   })
 }
