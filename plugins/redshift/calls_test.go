@@ -110,9 +110,11 @@ func tagOf(run sdk.Run, date string) string { return fmt.Sprintf("%d%s", run.Num
 
 // rowsOf returns a partition's rows: two batches of three.
 func rowsOf(run sdk.Run, date string) *batch.Reader {
-	if run.Stream != sdk.Events {
-		return laketest.Reader(tagOf(run, date), 2, 3)
-	}
+	line := map[sdk.Stream]string{
+		sdk.Events:   `{"device_id":null,"distinct_id":"%s","event_name":"View","insert_id":null,"properties":{"n":1},"time":1780272000,"user_id":null}`,
+		sdk.People:   `{"distinct_id":"%s","properties":{"n":1}}`,
+		sdk.Identity: `{"distinct_id":"%s","resolved_distinct_id":"u"}`,
+	}[run.Stream]
 	next := 0
 	return batch.NewReader(func() (*batch.Batch, error) {
 		if next++; next > 2 {
@@ -120,7 +122,7 @@ func rowsOf(run sdk.Run, date string) *batch.Reader {
 		}
 		var rows []byte
 		for i := range 3 {
-			rows = fmt.Appendf(rows, `{"device_id":null,"distinct_id":"%s-%d-%06d","event_name":"View","insert_id":null,"properties":{"n":%d},"time":1780272000,"user_id":null}`+"\n", tagOf(run, date), next, i, i)
+			rows = fmt.Appendf(rows, line+"\n", fmt.Sprintf("%s-%d-%06d", tagOf(run, date), next, i))
 		}
 		return laketest.Batch(rows)
 	}, nil)

@@ -85,6 +85,21 @@ var (
 // check finds the mistakes that the schema cannot find, and returns them together
 // with those found before.
 func (c config) check(found sdk.Diagnostics) error {
+	bucket := c.Config
+	bucket.ExternalID = "" // it may be for the other roles
+	return bucket.Check(c.ownMistakes(found))
+}
+
+// checkForms checks the form of each value of Redshift and Glue by itself.
+func (c config) checkForms(found sdk.Diagnostics) error {
+	if found = c.ownMistakes(found); len(found) > 0 {
+		return found
+	}
+	return nil
+}
+
+// ownMistakes finds mistakes in all attributes but those of the bucket.
+func (c config) ownMistakes(found sdk.Diagnostics) sdk.Diagnostics {
 	add := func(attribute, summary, detail string, values ...any) {
 		found = append(found, sdk.Diagnostic{Severity: sdk.SeverityError, Attribute: attribute, Summary: summary, Detail: fmt.Sprintf(detail, values...)})
 	}
@@ -125,9 +140,7 @@ func (c config) check(found sdk.Diagnostics) error {
 			add("grant_usage_to", "Not a user, role or group", "%q: a user is a name, a role is written \"role NAME\", a group \"group NAME\".", g)
 		}
 	}
-	bucket := c.Config
-	bucket.ExternalID = "" // it may be for the other roles
-	return bucket.Check(found)
+	return found
 }
 
 func isEndpoint(text string) bool {

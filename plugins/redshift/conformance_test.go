@@ -3,7 +3,6 @@ package redshift_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -156,9 +155,6 @@ func (a *account) read(at destinationtest.Place) (map[string][]string, error) {
 	}
 	return rows, nil
 }
-
-// update makes the suite write its record.
-var _ = flag.Bool("update", false, "write the record of the conformance run")
 
 func TestConformance(t *testing.T) {
 	conforms(t, "parquet", "testdata/conformance/standins.json", "versitygw 1.8 and test/standin/awsserver")

@@ -45,6 +45,7 @@ func Plugin() sdk.Plugin {
 		New: func(ctx context.Context, c sdk.Config) (sdk.Destination, error) {
 			return open(ctx, c, shared)
 		},
+		Setup: prepare,
 	}
 }
 

@@ -110,7 +110,7 @@ func (c config) directories(projects []sdk.Project) []string {
 // plugin, for the projects' objects.
 func (c config) policy(projects []sdk.Project) setup.Object {
 	statements := c.bucketStatements(projects)
-	if key := c.keyStatement(); key != nil {
+	if key := c.keyStatement(actions(onKey)...); key != nil {
 		statements = append(statements, key)
 	}
 	return policyOf(statements...)
@@ -139,7 +139,7 @@ var keyARN = regexp.MustCompile(`^arn:[^:]+:kms:[^:]+:([0-9]{12}):key/`)
 
 // keyStatement returns the statement for the KMS key; nil: there is no key whose
 // policy leaves it to IAM.
-func (c config) keyStatement() setup.Object {
+func (c config) keyStatement(actions ...string) setup.Object {
 	if c.Encryption != encryptKMS || c.KMSKeyID == "" {
 		return nil // the account's own key for S3 is open to all who may write
 	}
@@ -153,13 +153,13 @@ func (c config) keyStatement() setup.Object {
 	}
 	switch {
 	case strings.HasPrefix(alias, "alias/"):
-		return statement(actions(onKey), []string{fmt.Sprintf(everyKey, region, "*")}, setup.Object{
+		return statement(actions, []string{fmt.Sprintf(everyKey, region, "*")}, setup.Object{
 			{Key: "ForAnyValue:StringEquals", Value: setup.Object{{Key: "kms:ResourceAliases", Value: alias}}},
 		})
 	case keyARN.MatchString(c.KMSKeyID):
-		return statement(actions(onKey), []string{c.KMSKeyID}, nil)
+		return statement(actions, []string{c.KMSKeyID}, nil)
 	}
-	return statement(actions(onKey), []string{fmt.Sprintf(everyKey, region, c.KMSKeyID)}, nil)
+	return statement(actions, []string{fmt.Sprintf(everyKey, region, c.KMSKeyID)}, nil)
 }
 
 // role is a role's ARN in parts.

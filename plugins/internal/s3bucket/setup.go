@@ -29,21 +29,23 @@ func prepare(r sdk.SetupRequest) ([]sdk.SetupStep, error) {
 		return nil, err
 	}
 	c = c.withEnvironment(os.LookupEnv)
-	if err := c.checkForms(mistakes{}).err(); err != nil {
-		return nil, err
-	}
+	return c.Setup(r)
+}
+
+func newPreparation(c config, r sdk.SetupRequest) *preparation {
 	_, name, _ := strings.Cut(r.Destination, ".")
-	p := &preparation{config: c, request: r, label: setup.Label(name), policyName: "penstock-" + name}
-	p.bucket()
-	p.lifecycle()
-	if c.Endpoint != "" && !strings.Contains(c.Endpoint, ".amazonaws.com") {
-		p.otherServer()
-		return p.steps, nil
-	}
-	p.key()
-	p.identity()
-	p.bucketPolicy()
-	return p.steps, nil
+	return &preparation{config: c, request: r, label: setup.Label(name), policyName: "penstock-" + name}
+}
+
+// isOtherServer reports whether the bucket is not Amazon's, so that IAM decides
+// nothing.
+func (c config) isOtherServer() bool {
+	return c.Endpoint != "" && !strings.Contains(c.Endpoint, ".amazonaws.com")
+}
+
+// hasUser reports whether the identity that writes is a user.
+func (p *preparation) hasUser() bool {
+	return p.AccessKeyID != "" || p.request.Sets("access_key_id") || p.request.Sets("secret_access_key")
 }
 
 // add adds a step, in the language that is asked for.
@@ -151,7 +153,7 @@ func (p *preparation) identity() {
 	switch r, ok := p.role(); {
 	case ok:
 		p.createRole(r, policy)
-	case p.AccessKeyID != "" || p.request.Sets("access_key_id") || p.request.Sets("secret_access_key"):
+	case p.hasUser():
 		p.createUser(policy)
 	default:
 		p.createPolicy(policy)
