@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -299,7 +300,7 @@ func (b *bench) done(receipt *pipeline.Receipt, err error) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if stored.Cursor != b.run.Next {
+	if !reflect.DeepEqual(stored.Cursor, b.run.Next) {
 		b.t.Errorf("the cursor is at %+v", stored.Cursor)
 	}
 	if open, err := b.catalog.OpenRun(b.t.Context(), b.pipeline.ID); err != nil || open != nil {
@@ -718,7 +719,7 @@ func TestASetIsReplaced(t *testing.T) {
 		t.Errorf("the run's mode is %v", b.place.mode)
 	}
 	stored, err := b.catalog.Pipeline(t.Context(), "people")
-	if err != nil || stored.Cursor != next {
+	if err != nil || !reflect.DeepEqual(stored.Cursor, next) {
 		t.Errorf("the cursor is at %+v, %v", stored.Cursor, err)
 	}
 }
