@@ -84,7 +84,7 @@ func (p *process) export(ctx context.Context, run sdk.Run) error {
 func (p *process) prepare(ctx context.Context, run sdk.Run) (sdk.Receipt, error) {
 	var receipt sdk.Receipt
 	last, err := p.Open(ctx, run)
-	if err != nil || last.Number >= run.Number {
+	if err != nil || last.Number >= run.Number && run.Repair == nil {
 		return receipt, err
 	}
 	for i, date := range datesOf(run) {

@@ -2,6 +2,7 @@ package redshift
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -499,4 +500,57 @@ func TestRolesAndRegions(t *testing.T) {
 	wantClass(t, s.catalog(t).ready(t.Context(), sdk.Events, eventsDir), protocol.Configuration, "does not match")
 	s.config.RedshiftRoleARN, s.config.ExternalID = other, "guess"
 	wantClass(t, s.warehouse(t).ensure(t.Context()), protocol.Configuration, "AssumeRole")
+}
+
+// Statements name the workgroup, or the cluster with the configured user; without one
+// the user of the IAM identity is meant.
+func TestWorkgroupsAndClusters(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*config)
+		want   map[string]any
+	}{
+		"workgroup": {func(*config) {}, map[string]any{"WorkgroupName": "wg"}},
+		"cluster":   {func(c *config) { c.WorkgroupARN, c.ClusterIdentifier = "", "dwh" }, map[string]any{"ClusterIdentifier": "dwh"}},
+		"user": {
+			func(c *config) { c.WorkgroupARN, c.ClusterIdentifier, c.DBUser = "", "dwh", "penstock" },
+			map[string]any{"ClusterIdentifier": "dwh", "DbUser": "penstock"},
+		},
+	} {
+		s := newServices(t)
+		c.change(&s.config)
+		if err := s.config.check(nil); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		s.config.firstPause = time.Millisecond
+		if err := s.warehouse(t).ensure(t.Context()); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if _, ok := s.redshift.Schemas()["mp_json_export"]; !ok {
+			t.Errorf("%s: the schema was not created", name)
+		}
+		statements := s.redshift.Calls("ExecuteStatement")
+		if len(statements) == 0 {
+			t.Fatalf("%s: no statement", name)
+		}
+		for _, call := range statements {
+			var sent map[string]any
+			if err := json.Unmarshal(call.Body, &sent); err != nil {
+				t.Fatal(err)
+			}
+			for _, member := range []string{"WorkgroupName", "ClusterIdentifier", "DbUser", "SecretArn"} {
+				if sent[member] != c.want[member] {
+					t.Errorf("%s: %s is %v, want %v", name, member, sent[member], c.want[member])
+				}
+			}
+			if sent["Database"] != "dev" || sent["ClientToken"] == nil {
+				t.Errorf("%s: %v", name, sent)
+			}
+		}
+	}
+	s := newServices(t)
+	s.config.ClusterIdentifier, s.config.DBUser = "dwh", "penstock"
+	var found sdk.Diagnostics
+	if err := s.config.check(nil); !errors.As(err, &found) || len(found) != 1 || found[0].Attribute != "cluster_identifier" {
+		t.Errorf("a workgroup and a cluster: %v", err)
+	}
 }

@@ -3,7 +3,6 @@ package redshift
 import (
 	"context"
 	"crypto/rand"
-	"path"
 	"strings"
 	"time"
 
@@ -188,7 +187,7 @@ func (d *destination) Prepare(ctx context.Context, run sdk.Run, receipt sdk.Rece
 	days := make(map[string]string)
 	for _, p := range receipt.Partitions {
 		if p.Rows > 0 {
-			days[p.Date] = path.Join(dir, strings.ReplaceAll(p.Date, "-", "/")) + "/"
+			days[p.Date] = dayDir(dir, p.Date)
 		}
 	}
 	return d.catalog.addDays(ctx, days)

@@ -5,6 +5,7 @@ package queries
 import (
 	"database/sql"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -199,4 +200,35 @@ func (w *warehouse) lookAt(stream string) string {
 		return fmt.Sprintf("%d rows with %d addresses", n, addresses)
 	}
 	return fmt.Sprintf("%d of %s", n, address)
+}
+
+// 'pipelines verify' finds a day that somebody has dropped from the catalog, and a
+// table of people that was dropped; --repair registers and shows them again.
+func TestRedshiftVerifyReadsTheCatalog(t *testing.T) {
+	w := newWarehouse(t, "parquet")
+	w.collect(newSample())
+	w.Write("penstock.hcl", w.base+w.store)
+	w.Once(w.environment...)
+	verify := func(pipeline string, status int, texts ...string) {
+		t.Helper()
+		w.Says(w.Penstock(w.environment, "pipelines", "verify", pipeline), status, texts...)
+	}
+	verify("events_warehouse", 0)
+	verify("people_warehouse", 0)
+	date := first.AddDate(0, 0, 3).Format(time.DateOnly)
+	before := w.catalog.Partitions("mixpanel", "mp_master_event")
+	w.catalog.DropPartition("mixpanel", "mp_master_event", date)
+	w.catalog.Drop("mixpanel", "mp_people_data")
+	verify("events_warehouse", 3, date, "is not registered in Glue")
+	verify("people_warehouse", 3, "is not there")
+	for _, pipeline := range []string{"events_warehouse", "people_warehouse"} {
+		w.Says(w.Penstock(w.environment, "pipelines", "verify", pipeline, "--repair", "--yes"), 0)
+		verify(pipeline, 0)
+	}
+	if after := w.catalog.Partitions("mixpanel", "mp_master_event"); !maps.Equal(after, before) {
+		t.Errorf("partitions were %v and are %v", before, after)
+	}
+	if n := rows(t, w.db, "SELECT count(*) FROM "+w.source("mp_people_data", w.location("mp_people_data"))); fmt.Sprint(n) == "[0]" {
+		t.Error("the table of people shows no rows")
+	}
 }

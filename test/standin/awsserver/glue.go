@@ -124,6 +124,13 @@ func (g *Glue) Drop(database, name string) {
 	delete(g.databases[database].tables, name)
 }
 
+// DropPartition removes a partition, as another user does.
+func (g *Glue) DropPartition(database, name, value string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.databases[database].tables[name].partitions, value)
+}
+
 // BreakPartitionAlways is BreakPartition for all creations that follow.
 func (g *Glue) BreakPartitionAlways(value, code string) {
 	g.mu.Lock()
