@@ -91,6 +91,14 @@ func (h *Host) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// The catalog comes first: a host that is too old for it changes nothing.
+	owner := datadir.NewOwner()
+	if h.catalog, err = catalog.Open(ctx, h.dir.Path(datadir.CatalogFile), owner); err != nil {
+		return err
+	}
+	if err := h.catalog.NoteHost(ctx, version); err != nil {
+		return err
+	}
 	if h.store, err = disk.OpenDir(h.config.Host.Blobs); err != nil {
 		return err
 	}
@@ -102,10 +110,6 @@ func (h *Host) open(ctx context.Context) error {
 	}
 	spill, err := emptySpill(h.dir.Path(datadir.SpillDir))
 	if err != nil {
-		return err
-	}
-	owner := datadir.NewOwner()
-	if h.catalog, err = catalog.Open(ctx, h.dir.Path(datadir.CatalogFile), owner); err != nil {
 		return err
 	}
 	// The lock says that no other process is announcing, writing or exporting.

@@ -36,17 +36,47 @@ var schema6 string
 //go:embed schema7.sql
 var schema7 string
 
+//go:embed schema8.sql
+var schema8 string
+
 // migrations bring a catalog of version i to version i+1.
-var migrations = []string{schema, schema2, schema3, schema4, schema5, schema6, schema7}
+var migrations = []string{schema, schema2, schema3, schema4, schema5, schema6, schema7, schema8}
 
 // Schema returns the version of the schema that this host knows.
 func Schema() int { return len(migrations) }
 
 // NewerError says that a catalog was written by a newer version of the host.
-type NewerError struct{ Found, Known int }
+type NewerError struct {
+	Found, Known int    // versions of the schema
+	Host         string // version of the host that opened the catalog last; "": it is not known
+}
 
 func (e *NewerError) Error() string {
-	return fmt.Sprintf("the catalog has schema version %d and this host knows %d: it was opened by a newer host, and cannot go back", e.Found, e.Known)
+	host := "a newer penstock"
+	if e.Host != "" {
+		host = "penstock " + e.Host
+	}
+	return fmt.Sprintf("the catalog has schema version %d, which %s wrote, and this host knows %d: a catalog cannot go back. "+
+		"Nothing was changed: run that version or a later one, or restore a backup from before the upgrade into an empty directory", e.Found, host, e.Known)
+}
+
+// newer returns the error for a catalog with a newer schema.
+func newer(ctx context.Context, q querier, found int) error {
+	e := &NewerError{Found: found, Known: len(migrations)}
+	// A newer schema may keep it elsewhere: then it is not known.
+	if err := q.QueryRowContext(ctx, `SELECT host FROM identity`).Scan(&e.Host); err != nil {
+		e.Host = ""
+	}
+	return e
+}
+
+// NoteHost notes the version of the host that uses the catalog, for hosts that are
+// older than its schema.
+func (c *Catalog) NoteHost(ctx context.Context, version string) error {
+	if _, err := c.write.ExecContext(ctx, `UPDATE identity SET host = ? WHERE host <> ?`, version, version); err != nil {
+		return fmt.Errorf("note the host's version in the catalog: %w", err)
+	}
+	return nil
 }
 
 // Catalog is an open catalog. It may be used concurrently, also by several
@@ -104,7 +134,7 @@ func (c *Catalog) migrate(ctx context.Context) error {
 			return err
 		}
 		if found > len(migrations) {
-			return &NewerError{Found: found, Known: len(migrations)}
+			return newer(ctx, tx, found)
 		}
 		for _, statements := range migrations[found:] {
 			if _, err := tx.ExecContext(ctx, statements); err != nil {

@@ -150,14 +150,20 @@ func TestANewerCatalogIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "catalog.db")
 	c := open(t, path, "host-1")
 	exec(t, c, fmt.Sprintf(`PRAGMA user_version = %d`, len(migrations)+1))
+	if err := c.NoteHost(t.Context(), "9.9.0"); err != nil {
+		t.Fatal(err)
+	}
 	_, err := Open(t.Context(), path, "host-1")
 	var newer *NewerError
-	if !errors.As(err, &newer) || newer.Found != len(migrations)+1 || newer.Known != len(migrations) {
+	if !errors.As(err, &newer) || newer.Found != len(migrations)+1 || newer.Known != len(migrations) || newer.Host != "9.9.0" {
 		t.Fatalf("got %v", err)
 	}
-	want := fmt.Sprintf("the catalog has schema version %d and this host knows %d: it was opened by a newer host, and cannot go back", newer.Found, newer.Known)
-	if !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+	want := fmt.Sprintf("the catalog has schema version %d, which penstock 9.9.0 wrote, and this host knows %d", newer.Found, newer.Known)
+	if !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "Nothing was changed") || !strings.Contains(err.Error(), path) {
 		t.Errorf("got %q", err)
+	}
+	if _, err := Look(t.Context(), path, func() (string, error) { return t.TempDir(), nil }); !errors.As(err, &newer) {
+		t.Errorf("a look: %v", err)
 	}
 	if version := count(t, c, `PRAGMA user_version`); version != int64(newer.Found) {
 		t.Errorf("version %d after it was refused", version)

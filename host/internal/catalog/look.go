@@ -93,7 +93,7 @@ func openReadOnly(ctx context.Context, path, extra string) (*Catalog, error) {
 	var found int
 	err = db.QueryRowContext(ctx, `PRAGMA user_version`).Scan(&found)
 	if err == nil && found > len(migrations) {
-		err = &NewerError{Found: found, Known: len(migrations)}
+		err = newer(ctx, db, found)
 	}
 	if err != nil || found < len(migrations) {
 		return nil, errors.Join(err, db.Close())

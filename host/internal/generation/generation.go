@@ -84,6 +84,10 @@ func (s *Store) list(ctx context.Context, name string) (*list, error) {
 		return nil, fmt.Errorf("read generation: %w", err)
 	}
 	l, err := decodeList(data)
+	var newer *segment.NewerError
+	if errors.As(err, &newer) {
+		return nil, fmt.Errorf("read generation %s: %w", name, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read generation: %w", damaged(name, "%v", err))
 	}

@@ -81,11 +81,13 @@ func decodeList(data []byte) (*list, error) {
 		return nil, errors.New("it does not begin as a list does")
 	}
 	body, sum := data[:len(data)-4], binary.LittleEndian.Uint32(data[len(data)-4:])
-	if v := binary.LittleEndian.Uint32(body[len(listMagic):]); v != listVersion {
-		return nil, fmt.Errorf("version %d, this host reads %d", v, listVersion)
-	}
 	if got := segment.Checksum(body); got != sum {
 		return nil, fmt.Errorf("checksum %08x, want %08x", got, sum)
+	}
+	if v := binary.LittleEndian.Uint32(body[len(listMagic):]); v > listVersion {
+		return nil, &segment.NewerError{Found: int(v), Known: listVersion}
+	} else if v != listVersion {
+		return nil, fmt.Errorf("version %d, this host reads %d", v, listVersion)
 	}
 	count, entries := int(binary.LittleEndian.Uint32(body[len(listMagic)+4:])), body[listHeader:]
 	if len(entries)%blockEntry != 0 || count != len(entries)/blockEntry {

@@ -24,18 +24,19 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 		return nil, damaged("trailer", "the file has %d bytes: it is cut short", size)
 	}
 	f := &File{r: r, size: size}
-	head, err := f.read("header", 0, headerSize)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkHeader(head); err != nil {
-		return nil, err
-	}
+	// The trailer comes first: its version has a checksum.
 	tail, err := f.read("trailer", size-trailerSize, trailerSize)
 	if err != nil {
 		return nil, err
 	}
 	if f.tail, err = decodeTrailer(tail, size); err != nil {
+		return nil, err
+	}
+	head, err := f.read("header", 0, headerSize)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkHeader(head); err != nil {
 		return nil, err
 	}
 	if f.tail.footerLength > maxFooter {

@@ -47,6 +47,15 @@ func damaged(place, format string, args ...any) error {
 	return &DamageError{Place: place, Detail: fmt.Sprintf(format, args...)}
 }
 
+// NewerError says that a file was written by a newer version of the host. It is not
+// damaged.
+type NewerError struct{ Found, Known int }
+
+func (e *NewerError) Error() string {
+	return fmt.Sprintf("it has format %d, and this host reads formats up to %d: a newer penstock wrote it. Nothing was changed: run that version or a later one",
+		e.Found, e.Known)
+}
+
 // header is the file's first 16 bytes: magic, version, six bytes of zero.
 func header() []byte {
 	h := make([]byte, headerSize)
@@ -96,7 +105,9 @@ func decodeTrailer(b []byte, size int64) (trailer, error) {
 	if sum := binary.LittleEndian.Uint32(b[28:]); sum != Checksum(b[:28]) {
 		return trailer{}, damaged("trailer", "checksum %08x, want %08x", Checksum(b[:28]), sum)
 	}
-	if v := binary.LittleEndian.Uint32(b[24:]); v != version {
+	if v := binary.LittleEndian.Uint32(b[24:]); v > version {
+		return trailer{}, &NewerError{Found: int(v), Known: version}
+	} else if v != version {
 		return trailer{}, damaged("trailer", "version %d, this host reads %d", v, version)
 	}
 	t := trailer{

@@ -430,3 +430,16 @@ func TestDays(t *testing.T) {
 		}
 	}
 }
+
+// A segment of a newer version is not called damaged.
+func TestANewerSegmentIsRefused(t *testing.T) {
+	data := bytes.Clone(build(t, rand.New(rand.NewPCG(1, 2)), 1, 1, 2, []int{2}).file)
+	tail := data[len(data)-trailerSize:]
+	binary.LittleEndian.PutUint32(tail[24:], version+1)
+	binary.LittleEndian.PutUint32(tail[28:], Checksum(tail[:28]))
+	_, err := Open(bytes.NewReader(data), int64(len(data)))
+	var newer *NewerError
+	if !errors.As(err, &newer) || *newer != (NewerError{version + 1, version}) || errors.Is(err, ErrDamaged) {
+		t.Errorf("got %v", err)
+	}
+}
