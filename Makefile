@@ -56,7 +56,7 @@ $(TOOLS)/.minio@$(MINIO): INSTALL = github.com/minio/minio@v$(MINIO)
 GENERATORS := $(TOOLS)/.buf@$(BUF) $(TOOLS)/.protoc-gen-go@$(PROTOC_GEN_GO) $(TOOLS)/.protoc-gen-go-grpc@$(PROTOC_GEN_GO_GRPC)
 
 .PHONY: tools
-tools: $(GENERATORS) $(TOOLS)/.staticcheck@$(STATICCHECK) $(TOOLS)/.versitygw@$(VERSITYGW) $(TOOLS)/.fake-gcs-server@$(FAKE_GCS) bigquery-standin clients ## install pinned tools, stand-ins and clients into .cache
+tools: $(GENERATORS) $(TOOLS)/.staticcheck@$(STATICCHECK) $(TOOLS)/.versitygw@$(VERSITYGW) $(TOOLS)/.fake-gcs-server@$(FAKE_GCS) bigquery-standin snowflake-standin clients ## install pinned tools, stand-ins and clients into .cache
 
 # The stand-in for BigQuery is a module of its own: DuckDB needs cgo. Its first build
 # takes about a minute, and the download of DuckDB's module (31 MB). Without them its
@@ -67,6 +67,15 @@ bigquery-standin:
 	@cd test/standin/bigqueryserver && if CGO_ENABLED=1 go list -deps . >/dev/null; then \
 		CGO_ENABLED=1 go build -o $(TOOLS)/bigquery-standin .; \
 	else echo "bigquery-standin: not built: DuckDB's module is not to be had: run this once where there is a network"; [ -z "$${CI:-}" ]; fi
+
+# The stand-in for Snowflake is a module of its own too. The driver that tests it is in
+# its go.mod, and is built by test-snowflake-standin only.
+.PHONY: snowflake-standin
+snowflake-standin:
+	@mkdir -p $(TOOLS)
+	@cd test/standin/snowflakeserver && if CGO_ENABLED=1 go list -deps . >/dev/null; then \
+		CGO_ENABLED=1 go build -o $(TOOLS)/snowflake-standin .; \
+	else echo "snowflake-standin: not built: DuckDB's module is not to be had: run this once where there is a network"; [ -z "$${CI:-}" ]; fi
 
 # Mixpanel's own clients, for test/clients, and Debian's packages that run them,
 # with the compiler that DuckDB and the race detector need, which only root can install. Tests of missing clients are skipped aloud, or
@@ -118,6 +127,7 @@ lint: $(GENERATORS) $(TOOLS)/.staticcheck@$(STATICCHECK) ## gofmt, vet, staticch
 	cd test/bench && go vet ./... && $(TOOLS)/staticcheck ./...
 	cd test/queries && { go list -deps -test . >/dev/null 2>&1 || export CGO_ENABLED=0; } && go vet ./... && $(TOOLS)/staticcheck ./...
 	cd test/standin/bigqueryserver && { CGO_ENABLED=1 go list -deps -test ./... >/dev/null 2>&1 || exit 0; } && export CGO_ENABLED=1 && go mod tidy -diff && go vet ./... && $(TOOLS)/staticcheck ./...
+	cd test/standin/snowflakeserver && { CGO_ENABLED=1 go list -deps -test ./... >/dev/null 2>&1 || exit 0; } && export CGO_ENABLED=1 && go mod tidy -diff && go vet -tags minicore_disabled ./... && $(TOOLS)/staticcheck -tags minicore_disabled ./...
 	$(TOOLS)/buf lint
 	@if git rev-parse -q --verify HEAD~1:proto >/dev/null 2>&1; then \
 		echo buf breaking; $(TOOLS)/buf breaking --against '.git#ref=HEAD~1'; \
@@ -127,7 +137,7 @@ lint: $(GENERATORS) $(TOOLS)/.staticcheck@$(STATICCHECK) ## gofmt, vet, staticch
 test: tools build verify lint ## everything that must pass before a change lands
 	go test -timeout 45m ./host/... ./sdk/... ./plugins/... ./cmd/... ./examples/... ./test/...
 	CGO_ENABLED=1 go test -race -timeout 45m ./host/internal/ingest ./host/internal/export ./host/internal/api ./host/internal/journal
-	$(MAKE) test-queries test-bigquery-standin
+	$(MAKE) test-queries test-bigquery-standin test-snowflake-standin
 	cd test/bench && go test ./...
 
 # A few minutes, and the download of DuckDB's module (31 MB) once.
@@ -141,6 +151,11 @@ test-queries: $(TOOLS)/.versitygw@$(VERSITYGW) ## run the documented queries, an
 .PHONY: test-bigquery-standin
 test-bigquery-standin: ## test the stand-in for BigQuery with the official client (cgo)
 	@cd test/standin/bigqueryserver && if CGO_ENABLED=1 go list -deps -test ./... >/dev/null; then CGO_ENABLED=1 go test -count=1 -timeout 20m ./...; \
+	else echo "SKIPPED: DuckDB's module is not to be had: run this once where there is a network"; [ -z "$${CI:-}" ]; fi
+
+.PHONY: test-snowflake-standin
+test-snowflake-standin: ## test the stand-in for Snowflake with the official driver (cgo)
+	@cd test/standin/snowflakeserver && if CGO_ENABLED=1 go list -deps -test ./... >/dev/null; then CGO_ENABLED=1 go test -tags minicore_disabled -count=1 -timeout 20m ./...; \
 	else echo "SKIPPED: DuckDB's module is not to be had: run this once where there is a network"; [ -z "$${CI:-}" ]; fi
 
 # The analyzer's first build takes minutes and up to 7 GB of memory.
