@@ -22,8 +22,8 @@ import (
 
 // Snowflake is a running stand-in for Snowflake (test/standin/snowflakeserver), which
 // keeps its objects and rows in memory. Its account has the database, schema, warehouse,
-// role and service user named here; the user logs in with PrivateKey. The role has what
-// the documentation grants: USAGE of the three, and CREATE TABLE, VIEW and STAGE in the
+// role and service user named here; the user logs in with PrivateKey. The role has the
+// privileges that the documentation grants: USAGE of the three, and CREATE TABLE, VIEW and STAGE in the
 // schema.
 type Snowflake struct {
 	// URL of the server, http. Host and Port are those of the driver's configuration,
@@ -185,12 +185,12 @@ func (s *Snowflake) LimitVariant(bytes int64) {
 	s.control("limits", map[string]int64{"max_variant": bytes})
 }
 
-// Expire lets something of all open sessions expire: "token" (390112, which the driver
+// Expire lets a part of all open sessions expire: "token" (390112, which the driver
 // renews), "master" (390112, and the renewal is refused) or "session" (390111; their
 // transactions are rolled back).
-func (s *Snowflake) Expire(what string) {
+func (s *Snowflake) Expire(part string) {
 	s.t.Helper()
-	s.control("expire", map[string]string{"what": what})
+	s.control("expire", map[string]string{"part": part})
 }
 
 // Advance moves the server's clock forward.
@@ -211,8 +211,8 @@ type SnowflakePoint struct {
 	At string `json:"at,omitempty"`
 }
 
-// Fail ends a statement with an error. What a statement has done stays done when the
-// point is after its work.
+// Fail ends a statement with an error. After its work, the changes of a
+// statement stay.
 func (s *Snowflake) Fail(p SnowflakePoint, code int, sqlState, message string) {
 	s.t.Helper()
 	s.control("fail", struct {

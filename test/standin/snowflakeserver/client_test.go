@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	if err := build.Run(); err != nil {
 		os.Exit(1)
 	}
+	if err := sf.GetLogger().SetLogLevel("off"); err != nil {
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 
@@ -105,7 +108,7 @@ func rows(t *testing.T, c *sql.Conn, text string, args ...any) []string {
 	return list
 }
 
-func one(t *testing.T, c *sql.Conn, text string, args ...any) string {
+func single(t *testing.T, c *sql.Conn, text string, args ...any) string {
 	t.Helper()
 	list := rows(t, c, text, args...)
 	if len(list) != 1 {
@@ -166,7 +169,7 @@ func TestStatementsOfAnExport(t *testing.T) {
 		t.Fatalf("PUT: %s", got)
 	}
 	exec_(t, c, "BEGIN")
-	got := one(t, c, "COPY INTO MP_MASTER_EVENT_RAW FROM @PENSTOCK_STAGE/run-1/ FILES = ('part-0001.json.gz') "+jsonFormat+" ON_ERROR = ABORT_STATEMENT FORCE = TRUE")
+	got := single(t, c, "COPY INTO MP_MASTER_EVENT_RAW FROM @PENSTOCK_STAGE/run-1/ FILES = ('part-0001.json.gz') "+jsonFormat+" ON_ERROR = ABORT_STATEMENT FORCE = TRUE")
 	if want := "penstock_stage/run-1/part-0001.json.gz|LOADED|2|2|1|0|NULL|NULL|NULL|NULL"; got != want {
 		t.Errorf("COPY: %s, want %s", got, want)
 	}
@@ -178,7 +181,7 @@ func TestStatementsOfAnExport(t *testing.T) {
 		t.Fatalf("UPDATE: %d rows, %v", n, err)
 	}
 	other := session(t, s)
-	if got := one(t, other, "SELECT COUNT(*) FROM MP_MASTER_EVENT"); got != "0" {
+	if got := single(t, other, "SELECT COUNT(*) FROM MP_MASTER_EVENT"); got != "0" {
 		t.Errorf("another session sees %s rows before COMMIT", got)
 	}
 	exec_(t, c, "COMMIT")
@@ -190,7 +193,7 @@ func TestStatementsOfAnExport(t *testing.T) {
 	if strings.Join(list, "\n") != strings.Join(want, "\n") {
 		t.Errorf("rows:\n%s\nwant:\n%s", strings.Join(list, "\n"), strings.Join(want, "\n"))
 	}
-	if got := one(t, other, "SELECT FENCE FROM LEDGER"); got != "2" {
+	if got := single(t, other, "SELECT FENCE FROM LEDGER"); got != "2" {
 		t.Errorf("fence %s, want 2", got)
 	}
 }

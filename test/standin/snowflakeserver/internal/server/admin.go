@@ -19,7 +19,7 @@ import (
 //	POST /_standin/network  {"blocked": "203.0.113.9"}: no login is allowed from there; empty: all are
 //	POST /_standin/warehouse {"name": …, "suspended": true, "auto_resume": false, "monitor": "M"}
 //	POST /_standin/limits   {"max_variant": 16777216}
-//	POST /_standin/expire   {"what": "token", "master" or "session"}: of all open sessions
+//	POST /_standin/expire   {"part": "token", "master" or "session"}: of all open sessions
 //	POST /_standin/clock    {"advance": "24h"}
 //	POST /_standin/fail     a Fault
 //	POST /_standin/hold     a Point; the answer has its id
@@ -173,11 +173,11 @@ func (srv *Server) setLimits(v struct {
 	return nil
 }
 
-// expire lets the tokens of the open sessions expire. With what = session the sessions
+// expire lets the tokens of the open sessions expire. With part = session the sessions
 // are gone, with their transactions.
-func (srv *Server) expire(v struct{ What string }) error {
+func (srv *Server) expire(v struct{ Part string }) error {
 	for _, s := range srv.sessions.list() {
-		switch v.What {
+		switch v.Part {
 		case "token":
 			s.mu.Lock()
 			s.expired = true
@@ -192,7 +192,7 @@ func (srv *Server) expire(v struct{ What string }) error {
 		case "session":
 			srv.endSession(s)
 		default:
-			return fmt.Errorf("expire %q is not known", v.What)
+			return fmt.Errorf("expire %q is not known", v.Part)
 		}
 	}
 	return nil

@@ -99,7 +99,7 @@ type database struct {
 	owner   string
 }
 
-// catalog is the databases with what is in them. mu guards the maps; objects are
+// catalog is the databases with their objects. mu guards the maps; objects are
 // replaced, never changed, except where they have a lock of their own.
 type catalog struct {
 	mu        sync.Mutex

@@ -25,7 +25,7 @@ import (
 // https://docs.snowflake.com/en/user-guide/data-load-considerations-load).
 const (
 	copyFiles    = 1000                // names in FILES
-	loadMetadata = 64 * 24 * time.Hour // how long a table knows what it has loaded
+	loadMetadata = 64 * 24 * time.Hour // how long a table knows its loaded files
 )
 
 // format is how a file is read.
@@ -296,7 +296,7 @@ func (x *execution) loadFile(ctx context.Context, c *sql.Conn, t *table, column 
 	err = c.Raw(func(connection any) error {
 		raw, ok := connection.(driver.Conn)
 		if !ok {
-			return errors.New("the connection of DuckDB is no driver.Conn")
+			return errors.New("the connection of DuckDB is not a driver.Conn")
 		}
 		appender, err := duckdb.NewAppender(raw, "", "", t.physical)
 		if err != nil {

@@ -242,7 +242,7 @@ func (x *execution) removeRows(ctx context.Context, t *table, where string) (row
 	return rows, err
 }
 
-// truncate removes all rows and forgets what was loaded
+// truncate removes all rows and forgets the load metadata
 // (https://docs.snowflake.com/en/sql-reference/sql/truncate-table).
 func (x *execution) truncate(ctx context.Context, s *snowsql.Truncate) (*result, error) {
 	t, err := x.findTable(s.Table, "TRUNCATE")

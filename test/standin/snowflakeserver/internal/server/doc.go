@@ -2,12 +2,12 @@
 // and their results over HTTP, and stages on a storage server that speaks S3's protocol.
 // SQL is read by package snowsql and run on DuckDB.
 //
-// It promises to refuse what Snowflake's documentation says that Snowflake refuses, with
-// its codes and texts, and to answer no statement by a guess: what it does not know is
-// an error. refusals_test.go lists the refusals with their sources.
+// It refuses each statement and login that Snowflake's documentation says to be refused,
+// with its codes and texts. It answers no statement by a guess: one that it does not
+// know is an error. refusals_test.go lists the refusals with their sources.
 //
-// Statements of a session run one after another. A statement reads what was committed
-// when it began, and the changes of its own transaction (READ COMMITTED). UPDATE, DELETE,
+// Statements of a session run one after another. A statement reads the state that was
+// committed when it began, and the changes of its own transaction (READ COMMITTED). UPDATE, DELETE,
 // MERGE, TRUNCATE and INSERT OVERWRITE lock their table until the transaction ends.
 //
 // Objects and accounts live in memory, rows in an in-memory DuckDB, as long as the

@@ -113,8 +113,8 @@ func (x *execution) removeFiles(ctx context.Context, p place, pattern string) (*
 	return r, nil
 }
 
-// put answers with the place and the key; the driver encrypts and uploads, and skips what
-// is there unless OVERWRITE is set.
+// put answers with the place and the key; the driver encrypts and uploads, and skips
+// existing files unless OVERWRITE is set.
 func (x *execution) put(s *snowsql.Put) (*result, error) {
 	p, err := x.location(s.To, "WRITE")
 	if err != nil {

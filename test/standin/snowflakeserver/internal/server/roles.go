@@ -24,7 +24,7 @@ func objectKind(kind string) string {
 	return kind
 }
 
-// createAccountObject creates what belongs to the account. It needs CREATE of the kind,
+// createAccountObject creates an object of the account. It needs CREATE of the kind,
 // which the system roles have.
 func (x *execution) createAccountObject(c *snowsql.Create) (*result, error) {
 	kind, name := objectKind(c.Kind), c.Name[len(c.Name)-1]

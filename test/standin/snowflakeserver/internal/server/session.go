@@ -8,7 +8,7 @@ import (
 	"github.com/penstock-io/penstock/test/standin/snowflakeserver/internal/snowsql"
 )
 
-// state is what USE and ALTER SESSION change.
+// state is the part of a session that USE and ALTER SESSION change.
 type state struct {
 	user, role, warehouse, database, schema string
 	parameters                              map[string]string // set for the session

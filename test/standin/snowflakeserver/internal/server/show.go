@@ -158,7 +158,7 @@ func completed(n snowsql.Name, kind string, st state) snowsql.Name {
 	return n
 }
 
-// rolesOfUser lists what a user has. The account's lock is held.
+// rolesOfUser lists the roles that a user has. The account's lock is held.
 func (x *execution) rolesOfUser(u *user) (*result, error) {
 	r := listing([]string{"created_on", "role", "granted_to", "grantee_name", "granted_by"})
 	if u == nil {
@@ -385,7 +385,7 @@ func (x *execution) showAccount(s *snowsql.Show) (*result, error) {
 	return listing([]string{"created_on", "name", "comment"}, rows...), nil
 }
 
-// showTransactions lists what is open: those of the user's sessions, or all for
+// showTransactions lists the open transactions: those of the user's sessions, or all for
 // ACCOUNTADMIN.
 func (x *execution) showTransactions(s *snowsql.Show) (*result, error) {
 	var transactions, locks [][]string

@@ -197,7 +197,7 @@ func (st *storage) decrypt(body io.Reader, wrapped, iv, description string) (io.
 	}
 	block, err := aes.NewCipher(master)
 	if err != nil || len(key)%aes.BlockSize != 0 || len(key) == 0 || len(start) != aes.BlockSize {
-		return nil, errors.New("the wrapped key is no key")
+		return nil, errors.New("the wrapped key is malformed")
 	}
 	for n := 0; n < len(key); n += aes.BlockSize {
 		block.Decrypt(key[n:], key[n:n+aes.BlockSize])

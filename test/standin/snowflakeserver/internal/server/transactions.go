@@ -93,7 +93,7 @@ func (ts *transactions) rollback(tx *transaction) error {
 }
 
 // exec runs a statement of DuckDB again while another one changes the same rows. A table
-// that was dropped is no error.
+// that was dropped counts as done.
 func (ts *transactions) exec(text string, args ...any) error {
 	for {
 		_, err := ts.engine.db.Exec(text, args...)

@@ -44,7 +44,7 @@ type (
 		Order    []Order // WITHIN GROUP
 		Over     *Window
 	}
-	// Window is what follows OVER.
+	// Window is the clause after OVER.
 	Window struct {
 		Partition []Expr
 		Order     []Order
@@ -115,7 +115,7 @@ type (
 
 func (p Place) place() Place { return p }
 
-// Query is a SELECT, with what may surround it.
+// Query is a SELECT, with the clauses that may surround it.
 type Query struct {
 	With   []Named
 	Select *Select

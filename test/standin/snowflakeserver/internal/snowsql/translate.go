@@ -41,7 +41,7 @@ type Translator struct {
 	aliases int
 }
 
-// scope is what names mean at a place.
+// scope resolves the names at a place of a statement.
 type scope struct {
 	outer     *scope
 	relations []relation

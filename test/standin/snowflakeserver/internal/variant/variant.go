@@ -18,7 +18,7 @@ import (
 	"unicode/utf8"
 )
 
-// Options say what Parse accepts.
+// Options change the documents that Parse accepts.
 type Options struct {
 	// Duplicates keeps the last of several members of one name, as ALLOW_DUPLICATE and
 	// PARSE_JSON's second argument do; without, they are errors.
@@ -350,7 +350,7 @@ func Number(s string) (string, error) {
 	return "-" + whole, nil
 }
 
-// double writes a number that is no exact decimal of 38 digits. One that is an integer
+// double writes a number that 38 digits cannot hold. One that is an integer
 // below 2^53 is written as one.
 func double(s string) (string, error) {
 	f, err := strconv.ParseFloat(s, 64)
