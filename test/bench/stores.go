@@ -62,6 +62,9 @@ type benched struct {
 	// block is the body of the destination block.
 	block func(s *server) string
 	env   []string
+	// count counts the rows that arrived; nil: they are in the objects of the
+	// server's directory.
+	count func(ctx context.Context, s *server) (int, error)
 }
 
 const (
@@ -87,6 +90,7 @@ var benchedStores = []benched{
 	{name: "azure", start: startAzurite, block: func(s *server) string {
 		return fmt.Sprintf("  storage_account = %q\n  container       = \"bucket0\"\n  endpoint        = %q\n  account_key     = env(\"AZURE_KEY\")\n", azureAccount, s.endpoint)
 	}, env: []string{"AZURE_KEY=" + azureKey}},
+	{name: "bigquery", start: startBigQuery, block: bigQueryBlock, count: countBigQuery},
 }
 
 // startGCS starts a fake-gcs-server over a directory.
@@ -219,6 +223,13 @@ pipeline "to_out" {
 	}
 	if !strings.Contains(u.out, "1 run,") {
 		return u, fmt.Errorf("%s: the journal was not exported in one run: %s", s.name(), u.out)
+	}
+	if s.count != nil {
+		rows, err := s.count(ctx, service)
+		if err == nil && rows != s.journal.in.rows {
+			err = fmt.Errorf("%s: %d rows arrived of %d", s.name(), rows, s.journal.in.rows)
+		}
+		return u, err
 	}
 	if service.dir == "" {
 		service.dir = filepath.Join(dir, "downloaded")
