@@ -346,6 +346,9 @@ func (a *attempt) refusedRow(err error) error {
 }
 
 func (a *attempt) load(s *service, l *loading, held bool) (*cloud.JobStatus, error) {
+	if s.config.stages() {
+		return a.loadStaged(s, l, held)
+	}
 	var j *cloud.JobStatus
 	var err error
 	if held {

@@ -111,6 +111,7 @@ func (d *destination) Open(ctx context.Context, run sdk.Run) (sdk.LastRun, error
 		d.log.Warn("the view "+resolvedTable+" was not created; will retry with the next run", "error", err)
 	}
 	d.begin(run)
+	d.sweepStaged(ctx, run)
 	return last, nil
 }
 
@@ -222,6 +223,9 @@ func (d *destination) Abort(ctx context.Context, run sdk.Run, _ bool) error {
 	}
 	d.end(a)
 	d.suspect(a, a.failed())
+	if err := d.dropStaged(ctx, run); err != nil {
+		d.log.Warn("staged objects were not deleted; the next run deletes them", "bucket", d.config.StagingBucket, "error", err)
+	}
 	if a.committing || a.table == "" {
 		return nil
 	}

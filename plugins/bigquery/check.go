@@ -88,6 +88,9 @@ func (c *checking) create() error {
 
 func (c *checking) load() error {
 	line := `{"device_id":null,"distinct_id":"check","event_name":"check","insert_id":"check","properties":{"a":[1]},"time":1780272000,"user_id":null}` + "\n"
+	if c.d.config.stages() {
+		return c.stagedLine(line)
+	}
 	_, err := c.d.loadJob(c.ctx, "check_load_"+c.unique, c.d.load(decorated(c.name, "2026-06-01"), jobLabels("check")),
 		int64(len(line)), func() io.Reader { return strings.NewReader(line) })
 	return c.d.classify("load a row", err)

@@ -25,6 +25,8 @@ type config struct {
 	Unusual         string   `json:"unusual"`
 	Views           []string `json:"views"`
 	MaximumBilled   int64    `json:"maximum_bytes_billed"`
+	StagingBucket   string   `json:"staging_bucket"`
+	StagingEndpoint string   `json:"staging_endpoint"`
 }
 
 func attributes() schema.Schema {
@@ -38,6 +40,8 @@ func attributes() schema.Schema {
 		{Name: "create_dataset", Type: schema.Bool, Default: false, Description: "Create the dataset, in region, if it does not exist."},
 		text("endpoint", "The URL of another server that speaks BigQuery's REST API. Without it Google's."),
 	}, gcp.Attributes(), []schema.Attribute{
+		text("staging_bucket", "A bucket of Cloud Storage in the dataset's location, through which rows are loaded. Without it they are uploaded to BigQuery itself."),
+		text("staging_endpoint", "The URL of another server that speaks Cloud Storage's JSON API. Without it Google's."),
 		{Name: "keep_generations", Type: schema.Integer, Default: 2, Description: "How many earlier tables of people and of identity are kept when their view is switched."},
 		unusual.Attribute(),
 		{Name: "views", Type: schema.ListOfString, Description: "Views for queries to create next to the tables: resolved is mp_master_event_resolved."},
@@ -51,6 +55,7 @@ const resolvedView = "resolved"
 var (
 	projectName = regexp.MustCompile(`^([a-z0-9.-]+:)?[a-z][a-z0-9-]{2,61}[a-z0-9]$`)
 	datasetName = regexp.MustCompile(`^[A-Za-z0-9_]{1,1000}$`)
+	bucketName  = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$`)
 	regionName  = regexp.MustCompile(`^[a-zA-Z]+(-[a-zA-Z0-9]+)*$`)
 )
 
@@ -72,6 +77,19 @@ func (c config) check(found sdk.Diagnostics) error {
 		add("region", "Region is missing", "A dataset cannot be moved: with create_dataset, region must name its location, as in \"EU\".")
 	}
 	c.account().Check("http://127.0.0.1:9050", add)
+	if c.StagingBucket != "" && !bucketName.MatchString(c.StagingBucket) {
+		add("staging_bucket", "Staging bucket is not a bucket's name", fmt.Sprintf("%q: a name has lower-case letters, digits, hyphens, dots and underscores, as in \"acme-staging\", without gs:// and without a path.", c.StagingBucket))
+	}
+	if c.StagingEndpoint != "" {
+		c.stagingAccount().Check("http://127.0.0.1:4443", func(attribute, summary, detail string) {
+			if attribute == "endpoint" {
+				add("staging_endpoint", summary, detail)
+			}
+		})
+		if c.StagingBucket == "" {
+			add("staging_endpoint", "Staging bucket is missing", "The endpoint is that of the staging bucket: set staging_bucket.")
+		}
+	}
 	if c.KeepGenerations < 0 || c.KeepGenerations > 100 {
 		add("keep_generations", "Number of generations is out of range", fmt.Sprintf("%d: from 0 to 100 earlier tables can be kept.", c.KeepGenerations))
 	}

@@ -131,6 +131,10 @@ func (s *service) refusal(err error, reason, text string, status int) error {
 		return sdk.Configuration(err, "the credentials are not accepted: attribute credentials holds a key that was deleted or disabled, or there are no application default credentials")
 	case reason == "accessDenied", status == http.StatusForbidden:
 		return sdk.Configuration(err, s.grantHint(text))
+	case strings.Contains(lower, "not found: uri"):
+		return sdk.Retryable(err, 0) // a newer attempt, or the bucket's rule, has deleted a staged object
+	case strings.Contains(lower, "in different locations"):
+		return sdk.Configuration(err, "use a staging_bucket in the dataset's location: BigQuery reads no other")
 	case strings.Contains(lower, "not found: dataset"):
 		return sdk.Configuration(err, s.datasetHint())
 	case strings.Contains(lower, "not found: project"), strings.Contains(lower, "project does not exist"):
@@ -166,7 +170,10 @@ func (c config) grantDataset(member string) []string {
 func (s *service) grantHint(text string) string {
 	member := "serviceAccount:" + s.config.account().Account()
 	p := permissionIn(text)
-	if p.onProject {
+	if p.on == onBucket {
+		return fmt.Sprintf("the service account lacks %s on the staging bucket: `%s`; loads read the bucket by the same account", p.name, setup.Line(s.config.grantBucket(member, p.role)...))
+	}
+	if p.on == onProject {
 		return fmt.Sprintf("the service account lacks %s: `%s`", p.name,
 			setup.Line("gcloud", "projects", "add-iam-policy-binding", s.config.Project, "--member="+member, "--role="+p.role))
 	}

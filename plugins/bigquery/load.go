@@ -39,7 +39,7 @@ func (s *service) load(table string, labels map[string]string) *bigquery.JobConf
 }
 
 // loadJob loads the bytes of open to its end, and returns the job. There are size of
-// them. open is called for each try. A try whose outcome is not known keeps its id, so that the bytes cannot
+// them. open is called for each try; nil: the job reads objects of a bucket. A try whose outcome is not known keeps its id, so that the bytes cannot
 // be loaded twice; after a job that has failed the next try has a new one.
 func (s *service) loadJob(ctx context.Context, stem string, c *bigquery.JobConfiguration, size int64, open func() io.Reader) (*cloud.JobStatus, error) {
 	stem, err := s.inScope(ctx, stem)
@@ -49,7 +49,11 @@ func (s *service) loadJob(ctx context.Context, stem string, c *bigquery.JobConfi
 	pause := firstPause
 	for try, n := 1, 1; ; try++ {
 		id := jobID(stem, n)
-		err := s.start(ctx, id, c, open(), chunkFor(size))
+		var data io.Reader
+		if open != nil {
+			data = open()
+		}
+		err := s.start(ctx, id, c, data, chunkFor(size))
 		var j *cloud.JobStatus
 		if err == nil {
 			j, err = s.end(ctx, id, loadLimit)
@@ -76,7 +80,8 @@ func (s *service) loadJob(ctx context.Context, stem string, c *bigquery.JobConfi
 // chunk and leaves room is one request.
 func chunkFor(size int64) int { return int(min(size+1, chunkSize)) }
 
-// start uploads the bytes of a load job, once. nil means that the job exists.
+// start begins a load job with the bytes of data, once; data is nil if it reads objects of
+// a bucket. An error of nil means that the job exists.
 func (s *service) start(ctx context.Context, id string, c *bigquery.JobConfiguration, data io.Reader, chunk int) error {
 	location, err := s.place(ctx)
 	if err != nil {
@@ -88,12 +93,14 @@ func (s *service) start(ctx context.Context, id string, c *bigquery.JobConfigura
 	}
 	sending, cancel := context.WithTimeout(ctx, uploadLimit)
 	defer cancel()
-	_, err = api.uploads.Jobs.Insert(s.config.Project, &bigquery.Job{
+	insert := api.uploads.Jobs.Insert(s.config.Project, &bigquery.Job{
 		Configuration: c, JobReference: &bigquery.JobReference{ProjectId: s.config.Project, JobId: id, Location: location},
-	}).
-		Media(data, googleapi.ContentType("application/octet-stream"), googleapi.ChunkSize(chunk),
-			googleapi.ChunkTransferTimeout(chunkTimeout), googleapi.ChunkRetryDeadline(chunkDeadline)).
-		Context(sending).Do()
+	})
+	if data != nil {
+		insert.Media(data, googleapi.ContentType("application/octet-stream"), googleapi.ChunkSize(chunk),
+			googleapi.ChunkTransferTimeout(chunkTimeout), googleapi.ChunkRetryDeadline(chunkDeadline))
+	}
+	_, err = insert.Context(sending).Do()
 	return s.submitted(ctx, id, uploadError(err))
 }
 

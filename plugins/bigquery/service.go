@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/api/bigquery/v2"
 	"google.golang.org/api/option"
+	"google.golang.org/api/storage/v1"
 
 	"github.com/penstock-io/penstock/sdk"
 )
@@ -28,12 +29,13 @@ const (
 	longestPause = 10 * time.Second
 )
 
-// clients are two clients of one service with the same credentials.
+// clients are clients of the services with the same credentials.
 type clients struct {
 	*cloud.Client
 	// uploads is for load jobs with bytes of this process: cloud.Client sizes the
 	// memory of uploads itself.
 	uploads *bigquery.Service
+	objects *storage.Service // of the staging bucket; nil: there is none
 }
 
 // service makes the requests. It is safe for concurrent use.
@@ -79,7 +81,13 @@ func (s *service) connect(ctx context.Context) (*clients, error) {
 	if err != nil {
 		return nil, sdk.Configuration(fmt.Errorf("set up the client: %w", err), "")
 	}
-	return s.keep(&clients{api, uploads}), nil
+	made := &clients{Client: api, uploads: uploads}
+	if s.config.stages() {
+		if made.objects, err = s.config.connectStaging(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return s.keep(made), nil
 }
 
 // keep returns the client that was kept first; without any it keeps api.

@@ -148,6 +148,7 @@ func (d *destination) openSet(ctx context.Context, run sdk.Run) (sdk.LastRun, er
 		}
 		d.completeLog(ctx, run, r, t)
 		d.begin(run).view = t
+		d.sweepStaged(ctx, run)
 		return r.lastOf(run), nil
 	}
 	return sdk.LastRun{}, sdk.Retryable(fmt.Errorf("the view %s keeps changing: other writers were faster in every attempt", view), 0)

@@ -1,6 +1,7 @@
 package bigquery
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/penstock-io/penstock/plugins/internal/gcp"
@@ -41,6 +42,7 @@ func prepare(r sdk.SetupRequest) ([]sdk.SetupStep, error) {
 	p.createAccount()
 	p.grantProject()
 	p.grantDataset()
+	p.bucket()
 	p.impersonation()
 	return p.steps, nil
 }
@@ -72,7 +74,7 @@ func (p *preparation) email() string {
 
 // otherServer lists the permissions for a server whose policies are its own.
 func (p *preparation) otherServer() {
-	text := "# " + strings.Join(append(p.permissions(true), p.permissions(false)...), "\n# ") + "\n"
+	text := "# " + strings.Join(slices.Concat(p.permissions(onProject), p.permissions(onDataset), p.permissions(onBucket)), "\n# ") + "\n"
 	p.add("Create the dataset, and let the credentials use it with these permissions: the server of attribute endpoint is not Google's, and has its own way.", text, text)
 }
 
@@ -85,14 +87,19 @@ func (p *preparation) enable() {
 // dataset creates the dataset, without default expirations: they would delete days
 // of a backfill.
 func (p *preparation) dataset() {
-	location := p.Region
-	if location == "" {
-		location = "EU"
-	}
+	location := p.location()
 	p.add("Create the dataset in "+location+", without default expirations. It cannot be moved later.",
 		setup.Command("bq", "--location="+location, "mk", "--dataset", p.Project+":"+p.Dataset),
 		setup.Resource("google_bigquery_dataset", p.label, field("project", p.Project), field("dataset_id", p.Dataset), field("location", location),
 			field("depends_on", []any{setup.Reference("google_project_service." + p.label)})))
+}
+
+// location is that of the dataset, and of the staging bucket.
+func (p *preparation) location() string {
+	if p.Region != "" {
+		return p.Region
+	}
+	return "EU"
 }
 
 func (p *preparation) createAccount() {
