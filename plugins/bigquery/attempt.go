@@ -39,10 +39,13 @@ type attempt struct {
 	err    error // the first of a load
 	loaded loaded
 
-	parts      int         // load jobs so far
-	begun      []time.Time // when the latest loadsPerWindow of them were begun
-	rows       uint64
-	committing bool
+	parts int // load jobs so far
+	// changesBefore are the changes of partitions before the attempt on the day it began,
+	// with mode = "load".
+	changesBefore int
+	begun         []time.Time // when the latest loadsPerWindow of them were begun
+	rows          uint64
+	committing    bool
 }
 
 // loaded counts the finished loads of an attempt.
@@ -116,10 +119,10 @@ func (d *destination) Write(ctx context.Context, run sdk.Run, p sdk.Partition, r
 		return sdk.PartitionReceipt{}, err
 	}
 	defer context.AfterFunc(ctx, a.cancel)()
-	if reason := beyondDML(p.Date); reason != "" {
+	if reason := beyondDML(p.Date); reason != "" && !d.config.appends() {
 		return rejectAll(r, reason)
 	}
-	w := &partitionWriter{d: d, a: a, date: p.Date, filter: unusual.NewFilter(d.rules, a.all)}
+	w := &partitionWriter{d: d, a: a, index: p.Index, part: 1, date: p.Date, filter: unusual.NewFilter(d.rules, a.all)}
 	err = w.copy(r)
 	if closeErr := w.close(err); err == nil {
 		err = closeErr
@@ -180,6 +183,7 @@ func rejectAll(r *batch.Reader, reason string) (sdk.PartitionReceipt, error) {
 type partitionWriter struct {
 	d      *destination
 	a      *attempt
+	index  int // of the partition
 	date   string
 	filter *unusual.Filter
 
@@ -188,6 +192,8 @@ type partitionWriter struct {
 	jobs   []string // stems of their ids
 	rows   uint64
 	stored int64
+	part   int   // number of the part in the partition, from 1
+	sent   int64 // bytes of its batches as the host has sent them
 }
 
 // copy loads the batches of r.
@@ -201,6 +207,9 @@ func (w *partitionWriter) copy(r *batch.Reader) error {
 			err = w.a.failed()
 		}
 		if err == nil {
+			err = w.cut(int64(len(b.Payload)))
+		}
+		if err == nil {
 			err = w.filter.Batch(b, r.Reject, w.add)
 		}
 		if err != nil {
@@ -209,15 +218,21 @@ func (w *partitionWriter) copy(r *batch.Reader) error {
 	}
 }
 
+// cut begins the next part before a batch of size bytes that has no room in this one. Every attempt
+// cuts in the same places, whatever becomes of the batches' rows.
+func (w *partitionWriter) cut(size int64) error {
+	if w.sent += size; w.sent <= w.d.partSize || w.sent == size {
+		return nil
+	}
+	w.sent = size
+	w.part++
+	return w.close(nil)
+}
+
 // add appends a batch to the open part.
 func (w *partitionWriter) add(b *batch.Batch) error {
 	if b.Rows == 0 {
 		return nil
-	}
-	if w.open != nil && w.gzip.Size()+int64(len(b.Payload)) > partSize {
-		if err := w.close(nil); err != nil {
-			return err
-		}
 	}
 	if w.open == nil {
 		if err := w.start(); err != nil {
@@ -254,17 +269,28 @@ func (w *partitionWriter) start() error {
 	if err := w.d.createTarget(w.a.ctx, w.a); err != nil {
 		return err
 	}
+	if err := w.d.watchChanges(w.a); err != nil {
+		return err
+	}
 	if err := w.d.pace(w.a); err != nil {
 		return err
 	}
 	w.a.parts++
-	l := &loading{stem: fmt.Sprintf("load_%s_%s_p%05d", w.a.run.Stream, attemptName(w.a.run), w.a.parts), config: w.d.service.load(decorated(w.a.table, w.date), runLabels(w.a.run, "load"))}
+	l := &loading{first: 1, stem: fmt.Sprintf("load_%s_%s_p%05d", w.a.run.Stream, attemptName(w.a.run), w.a.parts)}
+	table := w.a.table
+	if w.appends() {
+		l.stem, table = appendStem(w.a.run, w.index, w.part), eventsTable
+	}
+	l.config = w.d.service.load(decorated(table, w.date), runLabels(w.a.run, "load"))
 	l.part = newPart(w.a.ctx, w.d.blocks, func() {
 		w.a.loads.Go(func() { w.a.loadWhole(w.d.service, l, false) })
 	})
 	w.open, w.gzip = l, batch.NewGzipWriter(l.part)
 	return nil
 }
+
+// appends reports whether the partition is loaded into the table of events itself.
+func (w *partitionWriter) appends() bool { return w.d.config.appends() && w.a.run.Mode == sdk.Append }
 
 // decorated names the partition of a table that a load writes.
 func decorated(table, date string) string {
@@ -305,6 +331,7 @@ func (w *partitionWriter) close(cause error) error {
 // loading is one part and the jobs that load it.
 type loading struct {
 	stem   string
+	first  int // try, from 1: ids of earlier ones are used
 	config *bigquery.JobConfiguration
 	part   *part
 	rows   uint64 // set before the end of part can be read
@@ -346,6 +373,15 @@ func (a *attempt) refusedRow(err error) error {
 }
 
 func (a *attempt) load(s *service, l *loading, held bool) (*cloud.JobStatus, error) {
+	if s.config.appends() && a.run.Mode == sdk.Append {
+		return a.loadAppended(s, l, held)
+	}
+	return a.loadRows(s, l, held)
+}
+
+// loadRows loads a part through the staging bucket if there is one, or else from
+// its blocks.
+func (a *attempt) loadRows(s *service, l *loading, held bool) (*cloud.JobStatus, error) {
 	if s.config.stages() {
 		return a.loadStaged(s, l, held)
 	}
@@ -353,7 +389,7 @@ func (a *attempt) load(s *service, l *loading, held bool) (*cloud.JobStatus, err
 	var err error
 	if held {
 		defer l.part.release()
-		j, err = s.loadJob(a.ctx, l.stem, l.config, l.part.size, l.part.reader)
+		j, err = s.loadJob(a.ctx, l.stem, l.first, l.config, l.part.size, l.part.reader)
 	} else {
 		j, err = s.loadOnce(a.ctx, l)
 		if f := failureOfBoth(l.stem, j, err); f != nil {
@@ -380,7 +416,7 @@ func (s *service) loadOnce(ctx context.Context, l *loading) (*cloud.JobStatus, e
 	if err != nil {
 		return nil, err
 	}
-	id := jobID(stem, 1)
+	id := jobID(stem, l.first)
 	err = s.start(ctx, id, l.config, l.part, chunkSize)
 	l.part.stopReading()
 	if err != nil {

@@ -35,7 +35,8 @@ func Plugin() sdk.Plugin {
 			MaxDaysPerRun: maxDays,
 			Guarantee:     sdk.Transaction,
 			GuaranteeText: "The rows of a run of events become visible in one transaction, which also records the run. " +
-				"A set of people or identity is a table of its own, to which the view is switched in one step; the export log's row follows the switch.",
+				"A set of people or identity is a table of its own, to which the view is switched in one step; the export log's row follows the switch. " +
+				"With mode = \"load\" the guarantee of events is idempotent: days become visible one by one, a retried run loads no part twice, and a run that is given up leaves what it has loaded.",
 		},
 		// Application default credentials, and the project that pays for them.
 		Environment: []string{"GOOGLE_*", "CLOUDSDK_CONFIG", "GCE_METADATA_*"},
@@ -56,6 +57,7 @@ type destination struct {
 	mu       sync.Mutex
 	attempts map[attemptKey]*attempt
 	refused  map[attemptKey]sdk.LastRun // runs of which BigQuery refused a row
+	partSize int64                      // see partSize
 }
 
 func open(c sdk.Config, shared *blocks) (sdk.Destination, error) {
@@ -71,7 +73,7 @@ func open(c sdk.Config, shared *blocks) (sdk.Destination, error) {
 		return nil, sdk.Configuration(err, "")
 	}
 	return &destination{
-		service: newService(conf, c.Logger), project: c.Project, rules: rules, blocks: shared,
+		service: newService(conf, c.Logger), project: c.Project, rules: rules, blocks: shared, partSize: partSize,
 		attempts: make(map[attemptKey]*attempt), refused: make(map[attemptKey]sdk.LastRun),
 	}, nil
 }
@@ -103,6 +105,9 @@ func (d *destination) Open(ctx context.Context, run sdk.Run) (sdk.LastRun, error
 	if err := d.ensureEvents(ctx); err != nil {
 		return sdk.LastRun{}, err
 	}
+	if err := d.checkBegun(ctx, run); err != nil {
+		return sdk.LastRun{}, err
+	}
 	last, err := d.claim(ctx, run)
 	if err != nil {
 		return sdk.LastRun{}, err
@@ -110,15 +115,20 @@ func (d *destination) Open(ctx context.Context, run sdk.Run) (sdk.LastRun, error
 	if err := d.ensureResolved(ctx); err != nil {
 		d.log.Warn("the view "+resolvedTable+" was not created; will retry with the next run", "error", err)
 	}
-	d.begin(run)
+	a := d.begin(run)
 	d.sweepStaged(ctx, run)
+	if d.config.appends() {
+		if a.changesBefore, err = d.changesToday(ctx); err != nil {
+			return sdk.LastRun{}, err
+		}
+	}
 	return last, nil
 }
 
 // createTarget creates the table that an attempt's rows are loaded into, before the
 // first load. It ends by itself if the attempt does not commit.
 func (d *destination) createTarget(ctx context.Context, a *attempt) error {
-	if a.table != "" {
+	if a.table != "" || d.config.appends() && a.run.Mode == sdk.Append {
 		return nil
 	}
 	name := stagingName(a.run)
@@ -216,7 +226,7 @@ func (d *destination) notOpen(ctx context.Context, run sdk.Run, notOpen error) e
 // Abort implements sdk.Aborter. The attempt's table is of no use to the next one,
 // which has its own; without an answer to the commit it stays, since the commit may
 // still read it, and ends by itself.
-func (d *destination) Abort(ctx context.Context, run sdk.Run, _ bool) error {
+func (d *destination) Abort(ctx context.Context, run sdk.Run, discard bool) error {
 	a, err := d.attempt(run)
 	if err != nil {
 		return nil // another attempt has taken its place, or it was never open
@@ -225,6 +235,10 @@ func (d *destination) Abort(ctx context.Context, run sdk.Run, _ bool) error {
 	d.suspect(a, a.failed())
 	if err := d.dropStaged(ctx, run); err != nil {
 		d.log.Warn("staged objects were not deleted; the next run deletes them", "bucket", d.config.StagingBucket, "error", err)
+	}
+	if discard && a.table == "" && a.loaded.jobs > 0 {
+		return sdk.Configuration(fmt.Errorf("%d loads of run %d stay in %s: with mode = \"load\" no row tells its run", a.loaded.jobs, run.Number, eventsTable),
+			"delete the rows of the run's days that no run has recorded: `penstock pipelines verify` shows them")
 	}
 	if a.committing || a.table == "" {
 		return nil

@@ -91,7 +91,7 @@ func (c *checking) load() error {
 	if c.d.config.stages() {
 		return c.stagedLine(line)
 	}
-	_, err := c.d.loadJob(c.ctx, "check_load_"+c.unique, c.d.load(decorated(c.name, "2026-06-01"), jobLabels("check")),
+	_, err := c.d.loadJob(c.ctx, "check_load_"+c.unique, 1, c.d.load(decorated(c.name, "2026-06-01"), jobLabels("check")),
 		int64(len(line)), func() io.Reader { return strings.NewReader(line) })
 	return c.d.classify("load a row", err)
 }

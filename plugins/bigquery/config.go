@@ -25,6 +25,7 @@ type config struct {
 	Unusual         string   `json:"unusual"`
 	Views           []string `json:"views"`
 	MaximumBilled   int64    `json:"maximum_bytes_billed"`
+	Mode            string   `json:"mode"`
 	StagingBucket   string   `json:"staging_bucket"`
 	StagingEndpoint string   `json:"staging_endpoint"`
 }
@@ -40,6 +41,7 @@ func attributes() schema.Schema {
 		{Name: "create_dataset", Type: schema.Bool, Default: false, Description: "Create the dataset, in region, if it does not exist."},
 		text("endpoint", "The URL of another server that speaks BigQuery's REST API. Without it Google's."),
 	}, gcp.Attributes(), []schema.Attribute{
+		{Name: "mode", Type: schema.String, Default: modeTransaction, Description: "transaction: a run of events becomes visible in one transaction. load: its days are loaded one by one, which is cheaper and weaker."},
 		text("staging_bucket", "A bucket of Cloud Storage in the dataset's location, through which rows are loaded. Without it they are uploaded to BigQuery itself."),
 		text("staging_endpoint", "The URL of another server that speaks Cloud Storage's JSON API. Without it Google's."),
 		{Name: "keep_generations", Type: schema.Integer, Default: 2, Description: "How many earlier tables of people and of identity are kept when their view is switched."},
@@ -77,6 +79,9 @@ func (c config) check(found sdk.Diagnostics) error {
 		add("region", "Region is missing", "A dataset cannot be moved: with create_dataset, region must name its location, as in \"EU\".")
 	}
 	c.account().Check("http://127.0.0.1:9050", add)
+	if c.Mode != "" && c.Mode != modeTransaction && c.Mode != modeLoad {
+		add("mode", "Mode is not known", fmt.Sprintf("%q: a mode is \"transaction\" or \"load\".", c.Mode))
+	}
 	if c.StagingBucket != "" && !bucketName.MatchString(c.StagingBucket) {
 		add("staging_bucket", "Staging bucket is not a bucket's name", fmt.Sprintf("%q: a name has lower-case letters, digits, hyphens, dots and underscores, as in \"acme-staging\", without gs:// and without a path.", c.StagingBucket))
 	}

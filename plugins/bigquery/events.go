@@ -22,7 +22,7 @@ func (d *destination) commitEvents(ctx context.Context, a *attempt, receipt sdk.
 		return err
 	}
 	row := totals(a.run, eventsTable, a.started, receipt)
-	row.receipt, row.stagedIn = text, a.table
+	row.receipt, row.stagedIn, row.jobs = text, a.table, a.loaded.jobs
 	j, err := d.run(ctx, commitStem(a.run), scriptLimit, d.commitStatement(row))
 	if err != nil {
 		if err := d.settled(ctx, a.run, d.classify("commit", err)); err != nil {
@@ -65,7 +65,7 @@ func (d *destination) settled(ctx context.Context, run sdk.Run, cause error) err
 		return nil
 	case mine.former:
 		return sdk.Configuration(fmt.Errorf("another pipeline has adopted the table %s", eventsTable), "set adopt = true to let both write, or use another dataset")
-	case mine.holder != run.Content && mine.fence == run.Fence:
+	case mine.holder != d.config.holder(run) && mine.fence == run.Fence:
 		return sdk.Fenced(fmt.Errorf("another host holds the target with the same fence, %d, and other rows", run.Fence))
 	}
 	return cause
@@ -111,7 +111,7 @@ func (d *destination) eventsStatus(ctx context.Context, run sdk.Run) (sdk.Status
 	mine := l.of(run)
 	if mine.last.Number < run.Number && mine.fence > 0 {
 		holder := run
-		holder.Fence, holder.Content = mine.fence, mine.holder
+		holder.Fence, holder.Content = mine.fence, mine.heldContent()
 		running, err := d.unfinished(ctx, commitStem(holder))
 		if err != nil {
 			return sdk.Status{}, err

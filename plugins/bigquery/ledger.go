@@ -128,7 +128,7 @@ func (s *service) createLedger(ctx context.Context, projectID int64) error {
 	c := s.load(ledgerTable, jobLabels("ledger"))
 	c.Load.WriteDisposition = "WRITE_EMPTY"
 	stem := fmt.Sprintf("ledger_%d", t.CreationTime.UnixMilli())
-	_, err = s.loadJob(ctx, stem, c, int64(len(line)), func() io.Reader { return strings.NewReader(line) })
+	_, err = s.loadJob(ctx, stem, 1, c, int64(len(line)), func() io.Reader { return strings.NewReader(line) })
 	var f *jobFailure
 	if errors.As(err, &f) && f.reason == "duplicate" {
 		return nil
@@ -158,7 +158,7 @@ func (s *service) claim(ctx context.Context, run sdk.Run) (sdk.LastRun, error) {
 			return sdk.LastRun{}, err
 		}
 		mine := l.of(run)
-		if mine.fence == run.Fence && mine.holder == run.Content && mine.pipeline == run.Pipeline && !mine.former {
+		if mine.fence == run.Fence && mine.holder == s.config.holder(run) && mine.pipeline == run.Pipeline && !mine.former {
 			return mine.last, nil // claimed by an earlier request, whose answer was lost
 		}
 		stem := fmt.Sprintf("claim_%s_v%d", attemptName(run), l.lock.version)
@@ -223,7 +223,7 @@ func (s *service) claimStatement(l *ledger, run sdk.Run) statement {
 	}
 	parameters := []cloud.QueryParameter{
 		parameter("version", l.lock.version), parameter("pipeline_id", run.PipelineID), parameter("pipeline", run.Pipeline),
-		parameter("fence", run.Fence), parameter("content", run.Content),
+		parameter("fence", run.Fence), parameter("content", s.config.holder(run)),
 	}
 	if known {
 		lines = append(lines, "UPDATE "+table+" SET pipeline = @pipeline, fence = @fence, holder = @content, former = FALSE, updated_at = CURRENT_TIMESTAMP() WHERE pipeline_id = @pipeline_id;")
@@ -260,6 +260,7 @@ type logRow struct {
 	exported uint64
 	rejected uint64
 	changed  map[string]uint64 // rows by reason; not nil
+	jobs     int               // load jobs; 0 of a run whose row is added later
 	days     map[string]uint64 // rows by date of a run of events; not nil
 
 	// Of a run of events: the staging table, empty if there are no rows, and the
@@ -279,7 +280,7 @@ func (r logRow) parameters() []cloud.QueryParameter {
 		parameter("export_id", exportID(r.run)), parameter("pipeline", r.run.Pipeline), parameter("data_source", r.run.Stream.String()),
 		parameter("table_name", r.table), parameter("from_date", r.from), parameter("to_date", r.to), parameter("started_at", r.started),
 		parameter("row_total", int64(r.exported)), parameter("rejected", int64(r.rejected)), parameter("changed", string(changed)), parameter("content", r.run.Content),
-		parameter("days", days),
+		parameter("days", days), parameter("load_jobs", int64(r.jobs)),
 	}
 }
 
@@ -289,7 +290,7 @@ func exportID(run sdk.Run) string {
 }
 
 // logValues are the values of a row of the export log, in the order of its columns.
-const logValues = "@export_id, @pipeline, @data_source, @table_name, CAST(NULLIF(@from_date, '') AS DATE), CAST(NULLIF(@to_date, '') AS DATE), @started_at, CURRENT_TIMESTAMP(), @row_total, 'succeeded', @rejected, PARSE_JSON(@changed), @content, PARSE_JSON(NULLIF(@days, ''))"
+const logValues = "@export_id, @pipeline, @data_source, @table_name, CAST(NULLIF(@from_date, '') AS DATE), CAST(NULLIF(@to_date, '') AS DATE), @started_at, CURRENT_TIMESTAMP(), @row_total, 'succeeded', @rejected, PARSE_JSON(@changed), @content, PARSE_JSON(NULLIF(@days, '')), @load_jobs"
 
 // insertLog is the statement that adds a row to the export log.
 func (s *service) insertLog() string {
@@ -310,7 +311,7 @@ func (s *service) commitStatement(r logRow) statement {
 	lines := []string{
 		"BEGIN TRANSACTION;",
 		"UPDATE " + table + " SET version = version + 1, run = IF(pipeline_id = '', run, @run), content = IF(pipeline_id = '', content, @content), receipt = IF(pipeline_id = '', receipt, @receipt), updated_at = CURRENT_TIMESTAMP()" +
-			" WHERE pipeline_id = '' OR (pipeline_id = @pipeline_id AND fence = @fence AND holder = @content AND run < @run AND former = FALSE);",
+			" WHERE pipeline_id = '' OR (pipeline_id = @pipeline_id AND fence = @fence AND holder = @holder AND run < @run AND former = FALSE);",
 		"ASSERT @@row_count = 2 AS '" + overtaken + "';",
 	}
 	if r.stagedIn != "" {
@@ -321,5 +322,5 @@ func (s *service) commitStatement(r logRow) statement {
 	}
 	lines = append(lines, s.insertLog(), "COMMIT TRANSACTION;")
 	return statement{strings.Join(lines, "\n"), append(r.parameters(),
-		parameter("run", r.run.Number), parameter("receipt", r.receipt), parameter("pipeline_id", r.run.PipelineID), parameter("fence", r.run.Fence)), runLabels(r.run, "commit")}
+		parameter("run", r.run.Number), parameter("receipt", r.receipt), parameter("holder", s.config.holder(r.run)), parameter("pipeline_id", r.run.PipelineID), parameter("fence", r.run.Fence)), runLabels(r.run, "commit")}
 }

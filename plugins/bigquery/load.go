@@ -40,14 +40,14 @@ func (s *service) load(table string, labels map[string]string) *bigquery.JobConf
 
 // loadJob loads the bytes of open to its end, and returns the job. There are size of
 // them. open is called for each try; nil: the job reads objects of a bucket. A try whose outcome is not known keeps its id, so that the bytes cannot
-// be loaded twice; after a job that has failed the next try has a new one.
-func (s *service) loadJob(ctx context.Context, stem string, c *bigquery.JobConfiguration, size int64, open func() io.Reader) (*cloud.JobStatus, error) {
+// be loaded twice; after a job that has failed the next try has a new one. first is the number of the first try.
+func (s *service) loadJob(ctx context.Context, stem string, first int, c *bigquery.JobConfiguration, size int64, open func() io.Reader) (*cloud.JobStatus, error) {
 	stem, err := s.inScope(ctx, stem)
 	if err != nil {
 		return nil, err
 	}
 	pause := firstPause
-	for try, n := 1, 1; ; try++ {
+	for try, n := 1, first; ; try++ {
 		id := jobID(stem, n)
 		var data io.Reader
 		if open != nil {

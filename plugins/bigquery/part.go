@@ -19,7 +19,8 @@ const (
 	// maxCollecting is the number of parts that may collect blocks at a time: if each
 	// waits for one more than heldBlocks, there is still a free one.
 	maxCollecting = (blockCount - 1) / heldBlocks
-	// partSize is the approximate size of one load job, in compressed bytes.
+	// partSize is the approximate size of one load job, in compressed bytes. With mode =
+	// "load" it must not change while a run is retried: parts are known by their places.
 	partSize = 256 << 20
 )
 

@@ -203,6 +203,7 @@ func (s *service) setQuery(stream sdk.Stream, table string) string {
 // commitSet switches the view to the attempt's table.
 func (d *destination) commitSet(ctx context.Context, a *attempt, receipt sdk.Receipt) error {
 	row := totals(a.run, a.table, a.started, receipt)
+	row.jobs = a.loaded.jobs
 	if err := d.keepTable(ctx, a, row.exported); err != nil {
 		return err
 	}

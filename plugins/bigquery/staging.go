@@ -88,7 +88,7 @@ func (a *attempt) loadStaged(s *service, l *loading, held bool) (*cloud.JobStatu
 	if err != nil {
 		return nil, s.classifyStaging("upload "+s.config.uri(object), err)
 	}
-	j, err := s.loadJob(a.ctx, l.stem, fromBucket(l.config, s.config.uri(object)), 0, nil)
+	j, err := s.loadJob(a.ctx, l.stem, l.first, fromBucket(l.config, s.config.uri(object)), 0, nil)
 	if err == nil {
 		if err := s.deleteStaged(a.ctx, object); err != nil {
 			s.log.Warn("a staged object was not deleted; the next run deletes it", "object", s.config.uri(object), "error", err)
@@ -285,7 +285,7 @@ func (c *checking) stagedLine(line string) error {
 		return d.classifyStaging("upload "+d.config.uri(object), err)
 	}
 	config := fromBucket(d.load(decorated(c.name, "2026-06-01"), jobLabels("check")), d.config.uri(object))
-	_, err := d.loadJob(c.ctx, "check_load_"+c.unique, config, 0, nil)
+	_, err := d.loadJob(c.ctx, "check_load_"+c.unique, 1, config, 0, nil)
 	listed := d.listStaged(c.ctx, object, func(string) error { return nil })
 	return errors.Join(d.classify("load from "+d.config.uri(object), err), listed, d.deleteStaged(c.ctx, object))
 }

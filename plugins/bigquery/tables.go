@@ -60,6 +60,7 @@ var logColumns = cloud.Schema{
 	column("rows_changed", "JSON", "rows that were changed to fit the columns, by reason"),
 	column("content", "STRING", "digest of the run's rows"),
 	column("rows_by_day", "JSON", "rows of each day of a run of events"),
+	column("load_jobs", "INTEGER", "load jobs of the attempt that committed"),
 }
 
 // table returns a table to create. Its expiration is removed afterwards where the
