@@ -5,11 +5,13 @@ import (
 	"errors"
 	"io"
 	"sync"
+
+	"github.com/penstock-io/penstock/plugins/internal/parts"
 )
 
 const (
 	// blockSize and blockCount bound the memory in which parts are collected: 24 MiB,
-	// shared by all destinations of a process.
+	// shared by all destinations of a process, outside of Go's heap.
 	blockSize  = 1 << 20
 	blockCount = 24
 	// heldBlocks is the number of blocks up to which a part is kept until its job has
@@ -26,32 +28,18 @@ const (
 
 // blocks lends the memory of parts. It is safe for concurrent use.
 type blocks struct {
-	free       chan []byte   // nil: not allocated yet
+	pool       *parts.Pool
 	collecting chan struct{} // one for each part that is written and keeps its blocks
 }
 
 func newBlocks() *blocks {
-	b := &blocks{free: make(chan []byte, blockCount), collecting: make(chan struct{}, maxCollecting)}
-	for range blockCount {
-		b.free <- nil
-	}
-	return b
+	return &blocks{pool: parts.NewPool(blockCount, blockSize), collecting: make(chan struct{}, maxCollecting)}
 }
 
 // get waits for a free block and returns it empty.
-func (b *blocks) get(ctx context.Context) ([]byte, error) {
-	select {
-	case block := <-b.free:
-		if block == nil {
-			block = make([]byte, 0, blockSize)
-		}
-		return block[:0], nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
+func (b *blocks) get(ctx context.Context) ([]byte, error) { return b.pool.Get(ctx) }
 
-func (b *blocks) put(block []byte) { b.free <- block }
+func (b *blocks) put(block []byte) { b.pool.Put(block) }
 
 // collect reports whether a part may keep heldBlocks while it waits for another. One
 // that may calls collected at its end.
@@ -67,7 +55,7 @@ func (b *blocks) collect() bool {
 func (b *blocks) collected() { <-b.collecting }
 
 // lent returns the number of blocks in use.
-func (b *blocks) lent() int { return blockCount - len(b.free) }
+func (b *blocks) lent() int { return b.pool.Lent() }
 
 // part is the content of one load job: written by one goroutine, and read by the
 // one that uploads it. A small part can be read again; a large one begins to be read

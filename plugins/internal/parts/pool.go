@@ -30,8 +30,9 @@ func NewPool(most, size int) *Pool {
 	return &Pool{size: size, most: most, free: make(chan []byte, most)}
 }
 
-// get waits for a free buffer and returns it empty, with the capacity of a part.
-func (p *Pool) get(ctx context.Context) ([]byte, error) {
+// Get waits for a free buffer and returns it empty, with the capacity of a part. The
+// caller gives it back with Put.
+func (p *Pool) Get(ctx context.Context) ([]byte, error) {
 	if err := p.fill(); err != nil {
 		return nil, sdk.Retryable(fmt.Errorf("map %d part buffers of %d bytes: %w", p.most, p.size, err), 0)
 	}
@@ -72,8 +73,8 @@ func (p *Pool) Lent() int {
 	return p.most - len(p.free)
 }
 
-// put returns a buffer to the pool; nil is ignored.
-func (p *Pool) put(buf []byte) {
+// Put returns a buffer of Get to the pool; nil is ignored.
+func (p *Pool) Put(buf []byte) {
 	if buf != nil {
 		p.free <- buf
 	}

@@ -56,7 +56,7 @@ func (w *Writer) room() (err error) {
 		}
 	}
 	if w.buf == nil {
-		w.buf, err = w.pool.get(w.ctx)
+		w.buf, err = w.pool.Get(w.ctx)
 	}
 	return err
 }
@@ -70,7 +70,7 @@ func (w *Writer) send() error {
 	number, buf := w.next, w.buf
 	w.next, w.buf = w.next+1, nil
 	w.wg.Go(func() {
-		defer w.pool.put(buf)
+		defer w.pool.Put(buf)
 		if err := w.sender.Send(number, buf); err != nil {
 			w.fail(err)
 		}
@@ -120,6 +120,6 @@ func (w *Writer) Wait() error {
 // Drop gives the held bytes up and waits for the parts that are being sent.
 func (w *Writer) Drop() {
 	w.wg.Wait()
-	w.pool.put(w.buf)
+	w.pool.Put(w.buf)
 	w.buf = nil
 }
