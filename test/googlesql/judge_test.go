@@ -109,6 +109,11 @@ var (
 		{Path: []string{"project", "dataset", "mp_master_event"}, Columns: events, IngestionTime: true},
 		{Path: []string{"project", "dataset", "mp_people_data_view"}, Columns: []string{"distinct_id STRING", "properties JSON"}},
 		{Path: []string{"project", "dataset", "mp_identity_mappings_data_view"}, Columns: []string{"distinct_id STRING", "resolved_distinct_id STRING"}},
+		// Those of the guide of the destination.
+		{Path: []string{"project", "mixpanel", "mp_master_event"}, Columns: events, IngestionTime: true},
+		{Path: []string{"project", "mixpanel", "mp_identity_mappings_data_view"}, Columns: []string{"distinct_id STRING", "resolved_distinct_id STRING"}},
+		{Path: []string{"project", "mixpanel", "mp_master_event_resolved"}, Columns: append([]string{"event_date DATE", "resolved_distinct_id STRING"}, events...)},
+		{Path: []string{"region-eu", "INFORMATION_SCHEMA", "JOBS_BY_PROJECT"}, Columns: []string{"job_id STRING", "creation_time TIMESTAMP", "total_bytes_billed INT64"}},
 	}
 )
 
