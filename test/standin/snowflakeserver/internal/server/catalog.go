@@ -40,6 +40,12 @@ func (t *table) markLoaded(key string, at time.Time) {
 	t.loaded[key] = at
 }
 
+func (t *table) forgetLoaded() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.loaded)
+}
+
 // loadedAt returns when a file was loaded; ok is false for never.
 func (t *table) loadedAt(key string) (time.Time, bool) {
 	t.mu.Lock()

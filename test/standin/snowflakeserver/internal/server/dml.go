@@ -258,8 +258,6 @@ func (x *execution) truncate(ctx context.Context, s *snowsql.Truncate) (*result,
 	if _, err := x.removeRows(ctx, t, "TRUE"); err != nil {
 		return nil, err
 	}
-	t.mu.Lock()
-	clear(t.loaded)
-	t.mu.Unlock()
+	x.tx.emptied = append(x.tx.emptied, t)
 	return status("Statement executed successfully."), nil
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -216,14 +217,19 @@ func (x *execution) alter(a *snowsql.Alter) (*result, error) {
 			return nil, insufficient("user", name)
 		}
 		x.srv.account.mu.Lock()
-		u := x.srv.account.users[name]
+		u := *x.srv.account.users[name]
 		x.srv.account.mu.Unlock()
-		for _, key := range []string{"RSA_PUBLIC_KEY", "RSA_PUBLIC_KEY_2"} {
-			if _, ok := a.Options[key]; ok && key == "RSA_PUBLIC_KEY" {
-				u.keys = nil
-			}
+		if _, replaced := a.Options["RSA_PUBLIC_KEY"]; replaced {
+			u.keys = nil
 		}
-		return done, x.setUser(u, a.Options)
+		u.keys, u.workload = slices.Clone(u.keys), maps.Clone(u.workload)
+		if err := x.setUser(&u, a.Options); err != nil {
+			return nil, err
+		}
+		x.srv.account.mu.Lock()
+		x.srv.account.users[name] = &u
+		x.srv.account.mu.Unlock()
+		return done, nil
 	}
 	return nil, snowsql.Unsupported("ALTER %s", a.Kind)
 }
@@ -488,9 +494,11 @@ func (x *execution) grantedIn(g *snowsql.Grant, manages bool) ([]string, string,
 			return nil, "", err
 		}
 		container = fullName(d.name)
+		x.srv.catalog.mu.Lock()
 		for _, name := range sortedKeys(d.schemas) {
 			schemas = append(schemas, d.schemas[name])
 		}
+		x.srv.catalog.mu.Unlock()
 	}
 	if !manages && !x.may("OWNERSHIP", g.InKind, container) {
 		return nil, "", insufficient(g.InKind, container)
@@ -499,6 +507,8 @@ func (x *execution) grantedIn(g *snowsql.Grant, manages bool) ([]string, string,
 		return []string{container}, g.On, nil
 	}
 	var names []string
+	x.srv.catalog.mu.Lock()
+	defer x.srv.catalog.mu.Unlock()
 	for _, s := range schemas {
 		switch g.On {
 		case "SCHEMA":

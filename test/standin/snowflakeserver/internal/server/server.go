@@ -110,6 +110,8 @@ func (all *sessions) list() []*session {
 func (all *sessions) remove(s *session) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	delete(all.byToken, s.token)
 	delete(all.byMaster, s.master)
 }
@@ -128,15 +130,16 @@ func (all *sessions) of(header string, master bool) (*session, bool) {
 	return s, ok
 }
 
-// renew gives a session a new token.
-func (all *sessions) renew(s *session) {
+// renew gives a session a new token and returns it.
+func (all *sessions) renew(s *session) string {
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	delete(all.byToken, s.token)
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(all.byToken, s.token)
 	s.token, s.expired = rand.Text()+rand.Text(), false
-	s.mu.Unlock()
 	all.byToken[s.token] = s
+	return s.token
 }
 
 // envelope is the form of every answer.
@@ -282,8 +285,8 @@ func (srv *Server) tokenRequest(w http.ResponseWriter, r *http.Request) {
 		refuseRequest(w, "390114", "Authentication token has expired.  The user must authenticate again.")
 		return
 	}
-	srv.sessions.renew(s)
-	answer(w, map[string]any{"sessionToken": s.token, "validityInSecondsST": 3600, "masterToken": s.master, "validityInSecondsMT": 14400, "sessionId": s.id})
+	token := srv.sessions.renew(s)
+	answer(w, map[string]any{"sessionToken": token, "validityInSecondsST": 3600, "masterToken": s.master, "validityInSecondsMT": 14400, "sessionId": s.id})
 }
 
 // closeSession ends a session; its transaction is rolled back

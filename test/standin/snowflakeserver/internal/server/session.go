@@ -22,8 +22,8 @@ type session struct {
 
 	mu       sync.Mutex
 	token    string
-	master   string
-	expired  bool // token answers 390112
+	master   string // never changes
+	expired  bool   // token answers 390112
 	current  state
 	tx       *transaction
 	used     time.Time

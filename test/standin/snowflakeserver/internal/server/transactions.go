@@ -22,6 +22,8 @@ type transaction struct {
 	aborted bool
 	touched map[*table]bool
 	loaded  []loadedFile
+	// emptied are tables whose load metadata the commit forgets.
+	emptied []*table
 }
 
 // loadedFile is an entry of load metadata that counts from the commit on.
@@ -73,6 +75,9 @@ func (ts *transactions) commit(tx *transaction) error {
 	}
 	for t := range tx.touched {
 		_ = ts.exec("DELETE FROM "+t.physical+" WHERE x_max = ?", tx.id) // invisible already
+	}
+	for _, t := range tx.emptied {
+		t.forgetLoaded()
 	}
 	for _, l := range tx.loaded {
 		l.table.markLoaded(l.key, l.at)
