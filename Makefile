@@ -164,6 +164,22 @@ test-googlesql: bigquery-standin ## judge the GoogleSQL of the BigQuery plugin a
 	@dir=$$(mktemp -d); trap 'rm -rf $$dir' EXIT; export PENSTOCK_BIGQUERY_STATEMENTS=$$dir; \
 	go test -count=1 -timeout 45m ./plugins/bigquery; cd test/googlesql && go vet . && go test -count=1 -timeout 30m -v .
 
+# The parser is an npm package of 24 MB.
+SNOWFLAKE_JUDGE := $(CURDIR)/.cache/snowflake-judge
+
+$(SNOWFLAKE_JUDGE)/.installed: test/standin/snowflakeserver/judge/package.json test/standin/snowflakeserver/judge/package-lock.json
+	@mkdir -p $(@D)
+	cp $^ $(@D)
+	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+.PHONY: test-snowflakesql
+test-snowflakesql: snowflake-standin $(SNOWFLAKE_JUDGE)/.installed ## judge the SQL of the Snowflake plugin with a parser that others wrote
+	@dir=$$(mktemp -d); trap 'rm -rf $$dir' EXIT; export PENSTOCK_SNOWFLAKE_STATEMENTS=$$dir; \
+	$(if $(wildcard plugins/snowflake),go test -tags minicore_disabled -count=1 -timeout 45m ./plugins/snowflake;) \
+	(cd test/standin/snowflakeserver && CGO_ENABLED=1 go test -tags minicore_disabled -count=1 -timeout 20m .); \
+	cp test/standin/snowflakeserver/judge/judge.mjs $(SNOWFLAKE_JUDGE) && node $(SNOWFLAKE_JUDGE)/judge.mjs $$dir
+
 # Exit status 2 without credentials or without agreement; YES=1 agrees.
 .PHONY: smoke-s3 smoke-gcs smoke-azure smoke-bigquery
 smoke-s3 smoke-gcs smoke-azure smoke-bigquery: ## compare an export to a real account: says what it creates, and asks
@@ -181,7 +197,7 @@ test-minio: $(TOOLS)/.minio@$(MINIO) ## test server-side encryption of s3 agains
 	MINIO=1 go test -count=1 -run MinIO ./plugins/s3
 
 .PHONY: test-all
-test-all: tools build test-minio test-googlesql ## test, with the race detector everywhere and every fuzz target for a while
+test-all: tools build test-minio test-googlesql test-snowflakesql ## test, with the race detector everywhere and every fuzz target for a while
 	test/race.sh $(RACE_SECONDS)
 	test/fuzz.sh $(FUZZ_SECONDS)
 
