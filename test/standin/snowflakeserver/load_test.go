@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -162,5 +164,30 @@ func TestInsertOverwriteIsTransactional(t *testing.T) {
 	exec_(t, c, "ROLLBACK", "BEGIN", "INSERT OVERWRITE INTO LEDGER SELECT ID + 20, FENCE FROM INCOMING", "COMMIT")
 	if got := strings.Join(rows(t, other, "SELECT ID FROM LEDGER ORDER BY ID"), " "); got != "21 22" {
 		t.Errorf("a reader sees %s after COMMIT", got)
+	}
+}
+
+// An external stage reads below its URL, which the integration must allow. A path without
+// files loads nothing (sql-reference/sql/create-stage).
+func TestExternalStages(t *testing.T) {
+	stages := standin.StartS3TLS(t, "stages", "lake")
+	s := standin.StartSnowflake(t, standin.SnowflakeOptions{Stages: stages})
+	c := furnish(t, s)
+	source, err := os.ReadFile(part(t, "p.json.gz", `{"a":1}`, `{"a":2}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(stages.Dir, "lake", "exports", "run-1")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "p.json.gz"), source, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := single(t, c, "COPY INTO RAW FROM @LAKE_STAGE/run-1/ FILES = ('p.json.gz') "+jsonFormat); !strings.HasPrefix(got, "s3://lake/exports/run-1/p.json.gz|LOADED|2|2|") {
+		t.Errorf("COPY: %s", got)
+	}
+	if got := single(t, c, "COPY INTO RAW FROM @LAKE_STAGE/run-2/ "+jsonFormat); got != "Copy executed with 0 files processed." {
+		t.Errorf("COPY of nothing: %s", got)
 	}
 }

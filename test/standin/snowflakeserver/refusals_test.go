@@ -189,3 +189,54 @@ func TestIdleTransactionsAreAborted(t *testing.T) {
 		t.Errorf("fence %s, want 17", got)
 	}
 }
+
+// Of two transactions that wait for each other one statement is the victim; its
+// transaction stays open (sql-reference/transactions).
+func TestDeadlocks(t *testing.T) {
+	s := standin.StartSnowflake(t, standin.SnowflakeOptions{})
+	sessions := []*sql.Conn{furnish(t, s), session(t, s)}
+	tables := []string{"LEDGER", "LEDGER_2"}
+	exec_(t, sessions[0], "CREATE TABLE LEDGER_2 (ID NUMBER, FENCE NUMBER)", "INSERT INTO LEDGER VALUES (1, 0)", "INSERT INTO LEDGER_2 VALUES (1, 0)")
+	for n, c := range sessions {
+		exec_(t, c, "BEGIN", "UPDATE "+tables[n]+" SET FENCE = FENCE + 1")
+	}
+	outcomes := make(chan error, len(sessions))
+	for n, c := range sessions {
+		go func() {
+			_, err := c.ExecContext(t.Context(), "UPDATE "+tables[1-n]+" SET FENCE = FENCE + 1")
+			end := "COMMIT"
+			if err != nil {
+				end = "ROLLBACK"
+			}
+			if _, failed := c.ExecContext(t.Context(), end); failed != nil {
+				err = failed
+			}
+			outcomes <- err
+		}()
+	}
+	victims := 0
+	for range sessions {
+		if err := <-outcomes; err != nil {
+			if f := failure(t, err); f.Number != 625 || !strings.Contains(f.Message, "deadlock") {
+				t.Errorf("a statement that waits: %v", f)
+			}
+			victims++
+		}
+	}
+	if got := single(t, sessions[0], "SELECT L.FENCE, M.FENCE FROM LEDGER L JOIN LEDGER_2 M ON L.ID = M.ID"); victims != 1 || got != "1|1" {
+		t.Errorf("%d victims and the fences %s, want 1 and 1|1", victims, got)
+	}
+}
+
+// STATEMENT_TIMEOUT_IN_SECONDS ends a statement that waits (sql-reference/parameters).
+func TestStatementTimeout(t *testing.T) {
+	s := standin.StartSnowflake(t, standin.SnowflakeOptions{})
+	c, other := furnish(t, s), session(t, s)
+	exec_(t, c, "INSERT INTO LEDGER VALUES (1, 0)", "BEGIN", "UPDATE LEDGER SET FENCE = 1")
+	exec_(t, other, "ALTER SESSION SET STATEMENT_TIMEOUT_IN_SECONDS = 1")
+	_, err := other.ExecContext(t.Context(), "UPDATE LEDGER SET FENCE = 2")
+	if f := failure(t, err); f.Number != 630 || f.SQLState != "57014" {
+		t.Errorf("a statement beyond its time: %v", f)
+	}
+	exec_(t, c, "COMMIT")
+}
