@@ -20,6 +20,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/project"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 	"github.com/penstock-io/penstock/host/internal/runner"
+	"github.com/penstock-io/penstock/host/internal/scheduler"
 	"github.com/penstock-io/penstock/host/internal/service"
 )
 
@@ -49,6 +50,7 @@ type Host struct {
 	projects *project.Set
 	intake   *intake.Set
 	runner   *runner.Runner
+	schedule *scheduler.Scheduler
 }
 
 // Open locks the data directory of a configuration and opens its files.
@@ -155,7 +157,13 @@ func (h *Host) compose(ctx context.Context, spill *disk.Dir, owner string) (err 
 	h.runner = runner.New(runner.Options{
 		Projects: h.projects, Destinations: h.places, Catalog: h.catalog, Quarantine: h.quarantine, Owner: owner, Sources: h.config.Files,
 		Now: time.Now, Wait: lifecycle.Wait, Ticker: lifecycle.Ticker, Log: h.log, Observer: h.observer, Prepare: h.prepare,
+		Wake: func(name string) { h.schedule.Wake(name) },
 	}, h.config.Pipelines)
+	var tasks []scheduler.Task
+	for _, t := range h.runner.Tasks() {
+		tasks = append(tasks, t)
+	}
+	h.schedule = scheduler.New(scheduler.Options{Now: time.Now, Ticker: lifecycle.Ticker}, tasks)
 	h.intake, err = intake.Open(ctx, intake.Options{
 		Config: h.config, Dir: h.dir, Projects: h.projects, Catalog: h.catalog, Quarantine: h.quarantine, Grace: h.grace, ReadOnly: looks,
 		Now: time.Now, Wait: lifecycle.Wait, Log: h.log, Observer: h.observer,

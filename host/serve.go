@@ -67,7 +67,13 @@ func (h *Host) serveRooms(ctx context.Context) error {
 			return nil
 		})
 	}
-	g.Go(h.runner.Serve)
+	g.Go(func(ctx context.Context) error {
+		if err := h.runner.Begin(ctx); err != nil {
+			return err
+		}
+		h.schedule.Serve(ctx)
+		return nil
+	})
 	g.Go(untilDone) // a configuration may have nothing to serve yet
 	return g.Wait()
 }

@@ -59,6 +59,9 @@ func (c *cli) printPlanned(r host.PlannedRun) {
 	case "paused":
 		fmt.Fprintf(c.out, "  paused: no run is planned until the pipeline is resumed\n")
 	}
+	if r.NextRunAt != nil && r.NextRunAt.After(c.time()) {
+		fmt.Fprintf(c.out, "  next run: %s UTC\n", utc(*r.NextRunAt))
+	}
 	for _, u := range r.Unread {
 		fmt.Fprintf(c.out, "  not in the journal yet: %s\n", unread(u))
 	}

@@ -79,6 +79,8 @@ func TestPlantedViolations(t *testing.T) {
 		{pkg{path: "host/internal/project", imports: []string{"host/internal/runner"}}, "host/internal/project imports host/internal/runner: "},
 		{pkg{path: "host/internal/project", imports: []string{"host/internal/source/collector/rowlog"}}, "host/internal/project imports host/internal/source/collector/rowlog: "},
 		{pkg{path: "host/internal/intake", imports: []string{"host/internal/runner"}}, "host/internal/intake imports host/internal/runner: "},
+		{pkg{path: "host/internal/runner", imports: []string{"host/internal/scheduler"}}, "host/internal/runner imports host/internal/scheduler: "},
+		{pkg{path: "host/internal/scheduler", imports: []string{"host/internal/pipeline"}}, "host/internal/scheduler imports host/internal/pipeline: "},
 		{pkg{path: "host/internal/runner", imports: []string{"host/internal/intake"}}, "host/internal/runner imports host/internal/intake: "},
 		{pkg{path: "host/internal/runner", imports: []string{"host/internal/project", "host/internal/destination"}}, ""},
 		{pkg{path: "host/internal/validate", imports: []string{"host/internal/project"}}, "host/internal/validate imports host/internal/project: "},

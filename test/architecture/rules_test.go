@@ -158,6 +158,10 @@ var table = []rule{
 		why: "pipelines know no sources: rows come out of journals",
 	},
 	{
+		importers: []string{"host/internal/scheduler"}, about: ours,
+		why: "a scheduler knows times, and not the work that is due",
+	},
+	{
 		importers: []string{"host/internal/validate"}, about: rooms, may: []string{"host/internal/lifecycle", "host/internal/datadir", "host/internal/destination"},
 		why: "a configuration is checked before a host exists",
 	},
@@ -185,7 +189,7 @@ var table = []rule{
 // locks.
 var rooms = []string{
 	"host/internal/lifecycle", "host/internal/progress", "host/internal/operation", "host/internal/datadir", "host/internal/listen", "host/internal/destination",
-	"host/internal/validate", "host/internal/backup", "host/internal/project", "host/internal/intake", "host/internal/runner", "host/internal/service", "host/internal/api",
+	"host/internal/validate", "host/internal/backup", "host/internal/project", "host/internal/intake", "host/internal/runner", "host/internal/scheduler", "host/internal/service", "host/internal/api",
 }
 
 // violations are the sentences that a table has for packages.

@@ -39,8 +39,11 @@ var schema7 string
 //go:embed schema8.sql
 var schema8 string
 
+//go:embed schema9.sql
+var schema9 string
+
 // migrations bring a catalog of version i to version i+1.
-var migrations = []string{schema, schema2, schema3, schema4, schema5, schema6, schema7, schema8}
+var migrations = []string{schema, schema2, schema3, schema4, schema5, schema6, schema7, schema8, schema9}
 
 // Schema returns the version of the schema that this host knows.
 func Schema() int { return len(migrations) }

@@ -49,7 +49,7 @@ func (c *Catalog) RegisterPipeline(ctx context.Context, def pipeline.Definition,
 		fence, last, committed, created, planned := p.Fence, p.LastRun, p.Committed, p.CreatedAt, p.PlannedAt
 		registered = &pipeline.Pipeline{
 			Definition: def, ID: id, State: state, Cursor: cursor,
-			Fence: fence, LastRun: last, Committed: committed, CreatedAt: created, PlannedAt: planned,
+			Fence: fence, LastRun: last, Committed: committed, CreatedAt: created, PlannedAt: planned, LookedAt: p.LookedAt,
 		}
 		return nil
 	})
@@ -96,7 +96,7 @@ func newID() string {
 	return string(id)
 }
 
-const pipelineColumns = `id, name, project, stream, destination, from_day, to_day, state, cursor, fence, last_run, committed_run, committed_content, created_at, planned_at`
+const pipelineColumns = `id, name, project, stream, destination, from_day, to_day, state, cursor, fence, last_run, committed_run, committed_content, created_at, planned_at, looked_at`
 
 func pipelineByName(ctx context.Context, q querier, name string) (*pipeline.Pipeline, error) {
 	p, err := scanPipeline(q.QueryRowContext(ctx, `SELECT `+pipelineColumns+` FROM pipelines WHERE name = ?`, name))
@@ -116,8 +116,8 @@ func scanPipeline(row interface{ Scan(...any) error }) (*pipeline.Pipeline, erro
 	var p pipeline.Pipeline
 	var stream, state string
 	var cursor []byte
-	var created, planned int64
-	err := row.Scan(&p.ID, &p.Name, &p.ProjectID, &stream, &p.Destination, &p.From, &p.To, &state, &cursor, &p.Fence, &p.LastRun, &p.Committed.Number, &p.Committed.Content, &created, &planned)
+	var created, planned, looked int64
+	err := row.Scan(&p.ID, &p.Name, &p.ProjectID, &stream, &p.Destination, &p.From, &p.To, &state, &cursor, &p.Fence, &p.LastRun, &p.Committed.Number, &p.Committed.Content, &created, &planned, &looked)
 	if err != nil {
 		return nil, err
 	}
@@ -128,12 +128,12 @@ func scanPipeline(row interface{ Scan(...any) error }) (*pipeline.Pipeline, erro
 		return nil, fmt.Errorf("cursor of pipeline %s: %w", p.Name, err)
 	}
 	p.State = pipeline.State(state)
-	p.CreatedAt, p.PlannedAt = fromMillis(created), fromMillis(planned)
+	p.CreatedAt, p.PlannedAt, p.LookedAt = fromMillis(created), fromMillis(planned), fromMillis(looked)
 	return &p, nil
 }
 
 // Pipeline returns the registered pipeline of that name. Fields that follow the
-// configuration (limits, order, frequency) are not set.
+// configuration (limits, order, schedule) are not set.
 func (c *Catalog) Pipeline(ctx context.Context, name string) (*pipeline.Pipeline, error) {
 	var p *pipeline.Pipeline
 	err := c.Read(ctx, func(tx *sql.Tx) (err error) {
@@ -179,6 +179,15 @@ func (c *Catalog) SetPipelineState(ctx context.Context, name string, state pipel
 		}
 		return nil
 	})
+}
+
+// NoteLook notes that a pipeline was compared with the journal at a time and that
+// nothing was left to export.
+func (c *Catalog) NoteLook(ctx context.Context, pipelineID string, at time.Time) error {
+	if _, err := c.write.ExecContext(ctx, `UPDATE pipelines SET looked_at = ? WHERE id = ?`, at.UnixMilli(), pipelineID); err != nil {
+		return fmt.Errorf("note an iteration of pipeline %s: %w", pipelineID, err)
+	}
+	return nil
 }
 
 // MoveCursor moves the cursor of a pipeline that has nothing to export past

@@ -33,7 +33,7 @@ func definition(t *testing.T, name, from, to string) pipeline.Definition {
 	t.Helper()
 	return pipeline.Definition{
 		Name: name, ProjectID: project, Stream: batch.Events, Destination: "s3.lake", From: day(t, from), To: day(t, to),
-		Order: pipeline.Oldest, Frequency: time.Hour, MaxRunBytes: 1 << 30,
+		Order: pipeline.Oldest, Schedule: pipeline.Schedule{Cadence: pipeline.Hourly}, MaxRunBytes: 1 << 30,
 	}
 }
 
@@ -65,7 +65,7 @@ func TestAPipelineIsRegisteredOnce(t *testing.T) {
 	}
 	mustCommit(t, c, newSeal(3))
 	// Properties that are not fixed follow the configuration; the rest is kept.
-	def.Frequency, def.MaxRunBytes, def.Order, def.Paused = 24*time.Hour, 1<<20, pipeline.Newest, true
+	def.Schedule, def.MaxRunBytes, def.Order, def.Paused = pipeline.Schedule{Cadence: pipeline.Daily}, 1<<20, pipeline.Newest, true
 	want.Definition = def
 	again, err := c.RegisterPipeline(t.Context(), def, lake("s3://a/x"), registeredAt.Add(time.Hour))
 	if err != nil || !reflect.DeepEqual(again, want) {

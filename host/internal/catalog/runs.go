@@ -32,9 +32,9 @@ func (c *Catalog) InsertRun(ctx context.Context, p *pipeline.Pipeline, run *pipe
 	}
 	totals := run.Totals()
 	err = c.Update(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, `UPDATE pipelines SET last_run = ?, planned_at = ? WHERE id = ? AND last_run = ?
+		result, err := tx.ExecContext(ctx, `UPDATE pipelines SET last_run = ?, planned_at = ?, looked_at = ? WHERE id = ? AND last_run = ?
 			AND NOT EXISTS (SELECT 1 FROM runs WHERE pipeline = pipelines.id AND state <> 'succeeded')`,
-			run.Number, run.PlannedAt.UnixMilli(), p.ID, p.LastRun)
+			run.Number, run.PlannedAt.UnixMilli(), run.PlannedAt.UnixMilli(), p.ID, p.LastRun)
 		if err != nil {
 			return err
 		}
@@ -406,7 +406,7 @@ func (c *Catalog) RestartPipeline(ctx context.Context, p *pipeline.Pipeline, r R
 			return fmt.Errorf("encode cursor: %w", err)
 		}
 		result, err := tx.ExecContext(ctx, `UPDATE pipelines SET cursor = ?, last_run = MAX(last_run, ?), committed_run = ?, committed_content = ?,
-			fence = MAX(fence, ?), planned_at = 0 WHERE id = ? AND last_run = ? AND fence = ?`,
+			fence = MAX(fence, ?), planned_at = 0, looked_at = 0 WHERE id = ? AND last_run = ? AND fence = ?`,
 			encoded, r.Last.Number, r.Last.Number, r.Last.Content, r.Fence, p.ID, p.LastRun, p.Fence)
 		return oneRow(result, err, ErrRunPlanned)
 	})

@@ -151,7 +151,7 @@ type Pipeline struct {
 	Stream      batch.Stream
 	Destination *Destination
 	From, To    journal.Day // To is pipeline.Forever when open-ended
-	Frequency   time.Duration
+	Schedule    pipeline.Schedule
 	Order       pipeline.Order
 	MaxRun      int64 // bytes of blocks as stored
 	Paused      bool

@@ -80,7 +80,7 @@ func TestTheExampleInFull(t *testing.T) {
 	}
 	p := c.Pipelines[0]
 	if p.Project != c.Projects[0] || p.Destination != c.Destinations[0] || p.Stream != batch.Events || p.From != day(t, "2026-06-01") || p.To != pipeline.Forever ||
-		p.Frequency != 24*time.Hour || p.Order != pipeline.Oldest || p.MaxRun != 1<<30 || p.Paused || p.Adopt {
+		p.Schedule != (pipeline.Schedule{Cadence: pipeline.Daily, At: pipeline.DailyAt, Zone: time.UTC}) || p.Order != pipeline.Oldest || p.MaxRun != 1<<30 || p.Paused || p.Adopt {
 		t.Errorf("pipeline %+v", p)
 	}
 	wantJSON(t, c.Destinations[0], fmt.Sprintf(`{"format":"json","path":%q}`, filepath.Join(here, "out")))
@@ -110,7 +110,7 @@ func TestConstants(t *testing.T) {
 	if c.Projects[0].TimeZone.String() != "Europe/Berlin" || c.Projects[0].ID != 2195193 || c.Host.MaxBackfill.Time != 400*24*time.Hour {
 		t.Errorf("project %+v, host %+v", c.Projects[0], c.Host)
 	}
-	if p := c.Pipelines[0]; p.Frequency != time.Hour || p.To != day(t, "2025-12-31") || p.Order != pipeline.Newest || !p.Paused || !p.Adopt || p.MaxRun != 256<<20 {
+	if p := c.Pipelines[0]; p.Schedule.Cadence != pipeline.Hourly || p.Schedule.At != pipeline.HourlyAt || p.Schedule.Zone.String() != "Europe/Berlin" || p.To != day(t, "2025-12-31") || p.Order != pipeline.Newest || !p.Paused || !p.Adopt || p.MaxRun != 256<<20 {
 		t.Errorf("pipeline %+v", p)
 	}
 	if s := c.Sources[0]; s.Pattern != "s3://acme-events/**/*.{json,ndjson}.gz?region=us-west-2" || !s.Follow {

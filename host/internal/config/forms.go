@@ -119,10 +119,24 @@ func tooLong(text string) bool {
 }
 
 func clockForm(text string) string {
-	if _, err := time.Parse("15:04", text); err != nil || len(text) != 5 {
-		return `it must be a time of day, written "HH:MM".`
+	if _, _, ok := parseClock(text); !ok {
+		return `it must be a time of day, written "HH:MM", or the minute of an hourly pipeline, written ":MM".`
 	}
 	return ""
+}
+
+// parseClock reads "HH:MM", or ":MM" with minuteOnly.
+func parseClock(text string) (at time.Duration, minuteOnly, ok bool) {
+	minuteOnly = strings.HasPrefix(text, ":")
+	full := text
+	if minuteOnly {
+		full = "00" + text
+	}
+	t, err := time.Parse("15:04", full)
+	if err != nil || len(full) != 5 {
+		return 0, minuteOnly, false
+	}
+	return time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute, minuteOnly, true
 }
 
 // addressForm is host:port.

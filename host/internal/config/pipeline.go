@@ -13,8 +13,6 @@ import (
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
-var frequencies = map[string]time.Duration{"daily": 24 * time.Hour, "hourly": time.Hour}
-
 func (l *loader) decodePipelines() {
 	seen := map[string]hcl.Range{}
 	for _, raw := range l.ofType("pipeline") {
@@ -29,9 +27,10 @@ func (l *loader) decodePipeline(raw *hclsyntax.Block) {
 	b := l.read(raw, pipelineBlock)
 	p := &Pipeline{
 		Place: b.place(), Name: raw.Labels[0], Project: b.project("project"), Destination: b.destination(), To: pipeline.Forever,
-		Frequency: frequencies[b.text("frequency")], Order: pipeline.Order(b.text("backfill_order")), MaxRun: b.integer("max_run"),
+		Order: pipeline.Order(b.text("backfill_order")), MaxRun: b.integer("max_run"),
 		Paused: b.flag("paused"), Adopt: b.flag("adopt"), AllowShrink: b.flag("allow_shrink"),
 	}
+	p.Schedule = b.schedule(p.Project)
 	// An unknown name was refused, and leaves the zero value.
 	p.Stream, _ = batch.ParseStream(b.text("stream"))
 	if p.Stream == batch.Events && !b.has("from_date") && !b.meant["from_date"] {
@@ -57,6 +56,34 @@ func (l *loader) decodePipeline(raw *hclsyntax.Block) {
 	undated := p.Stream == batch.Events && !hasFrom
 	l.unsure[p] = p.Project == nil || p.Destination == nil || b.text("stream") == "" || undated || b.has("to_date") && !hasTo || p.To < p.From
 	l.config.Pipelines = append(l.config.Pipelines, p)
+}
+
+// leastInterval is the shortest min_interval of a pipeline.
+const leastInterval = time.Second
+
+// schedule is when a pipeline's runs are due.
+func (b *body) schedule(p *Project) pipeline.Schedule {
+	s := pipeline.Schedule{Cadence: pipeline.Cadence(b.text("frequency"))}
+	if p != nil {
+		s.Zone = p.TimeZone
+	}
+	if s.MinInterval = time.Duration(b.integer("min_interval")); b.has("min_interval") && b.get("min_interval") != nil && s.MinInterval < leastInterval {
+		b.l.fail(b.at("min_interval"), "Value out of range", "min_interval must be at least \"%s\".", leastInterval)
+	}
+	at, minuteOnly, ok := parseClock(b.text("at"))
+	switch {
+	case !b.has("at") || !ok: // a wrong text was reported
+		s.At = map[pipeline.Cadence]time.Duration{pipeline.Daily: pipeline.DailyAt, pipeline.Hourly: pipeline.HourlyAt}[s.Cadence]
+		return s
+	case s.Cadence == pipeline.Continuous:
+		b.l.fail(b.at("at"), "Attribute of another frequency", "A continuous pipeline has no time of day: leave \"at\" out; \"min_interval\" is the time between runs.")
+	case s.Cadence == pipeline.Hourly && !minuteOnly:
+		b.l.fail(b.at("at"), "Wrong value", "The pipeline runs every hour: write the minute alone, such as \":30\".")
+	case s.Cadence == pipeline.Daily && minuteOnly:
+		b.l.fail(b.at("at"), "Wrong value", "The pipeline runs once a day: write the time of day, such as \"03:00\".")
+	}
+	s.At = at
+	return s
 }
 
 // refuseOfOtherStreams refuses attributes that a pipeline of this stream has no

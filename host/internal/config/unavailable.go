@@ -11,9 +11,6 @@ var unavailable = []refusal{
 	{block: "host", attribute: "retention", instead: "The journal keeps everything."},
 	{block: "api", instead: "Commands reach a running host through the socket in data_dir."},
 	{block: "kafka", instead: `This version has the sources "files", "collector" and "mixpanel".`},
-	{block: "pipeline", attribute: "frequency", when: is("continuous"), instead: `Use "hourly" or "daily".`},
-	{block: "pipeline", attribute: "min_interval", instead: "Leave it out: frequency says when a run is due."},
-	{block: "pipeline", attribute: "at", instead: "Leave it out: the next run is due one period after the last one."},
 	{block: "pipeline", attribute: "sync", when: isFlag(false), instead: "Late data is exported, however late: sync = true."},
 	{block: "pipeline", attribute: "rate_limit", instead: "Leave it out: a run goes as fast as the destination takes it."},
 }
@@ -49,17 +46,6 @@ func (b *blockType) supported(a attribute) []string {
 		}
 	}
 	return values
-}
-
-func is(values ...string) func(any) bool {
-	return func(v any) bool {
-		for _, x := range values {
-			if v == x {
-				return true
-			}
-		}
-		return false
-	}
 }
 
 func isFlag(want bool) func(any) bool { return func(v any) bool { return v == want } }

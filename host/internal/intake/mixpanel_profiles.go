@@ -19,21 +19,22 @@ import (
 
 // How often all profiles are read.
 const (
-	onceProfiles  = time.Hour      // by a host that runs once, at most
-	dailyProfiles = 24 * time.Hour // by a host that serves
-	profilesLook  = time.Minute    // the longest until it is looked at whether they are due
+	onceProfiles   = time.Hour      // by a host that runs once, at most
+	dailyProfiles  = 24 * time.Hour // by a host that serves
+	hourlyProfiles = time.Hour      // by a host that serves and exports them more often
+	profilesLook   = time.Minute    // the longest until it is looked at whether they are due
 )
 
 // profiles reads the profiles of a source.
 type profiles struct{ *Mixpanel }
 
 // every returns how often a host that serves reads all profiles: as often as
-// the project's pipelines export them.
+// the project's pipelines export them, and once an hour at most.
 func (p profiles) every() time.Duration {
 	every := dailyProfiles
 	for _, x := range p.o.Config.Pipelines {
-		if x.Project == p.config.Project && x.Stream == batch.People && x.Frequency > 0 {
-			every = min(every, x.Frequency)
+		if x.Project == p.config.Project && x.Stream == batch.People {
+			every = min(every, max(hourlyProfiles, x.Schedule.Period()))
 		}
 	}
 	return every

@@ -32,7 +32,7 @@ type PipelineStatus struct {
 	// to fit it. A row may count under several reasons.
 	Changed   map[string]int64 `json:"changed,omitempty"`
 	LastRun   *RunStatus       `json:"last_run,omitempty"`
-	NextRunAt *time.Time       `json:"next_run_at,omitempty"` // in the past: as soon as there are rows; nil: there will be none
+	NextRunAt *time.Time       `json:"next_run_at,omitempty"` // in the past: at once; nil: there will be none
 	Refused   string           `json:"refused,omitempty"`     // why the next run waits for a person
 	Error     string           `json:"error,omitempty"`       // why the serving host could not plan or begin a run; it retries at NextRunAt
 }
@@ -74,10 +74,11 @@ type PlannedRun struct {
 	Days     []PlannedDay `json:"days"`
 	// Changes are rows of the journal that are not yet in the set. Rows and Bytes
 	// are those of the set before them.
-	Changes   int64  `json:"changes,omitempty"`
-	Unchanged bool   `json:"unchanged,omitempty"` // the set is at the destination already: there will be no run
-	Refused   string `json:"refused,omitempty"`   // see PipelineStatus
-	State     string `json:"state"`               // see PipelineStatus; "unregistered" before the first run
+	Changes   int64      `json:"changes,omitempty"`
+	Unchanged bool       `json:"unchanged,omitempty"`   // the set is at the destination already: there will be no run
+	Refused   string     `json:"refused,omitempty"`     // see PipelineStatus
+	State     string     `json:"state"`                 // see PipelineStatus; "unregistered" before the first run
+	NextRunAt *time.Time `json:"next_run_at,omitempty"` // see PipelineStatus
 	// Unread are sources of the project that are not wholly in the journal: their
 	// rows are not in Rows.
 	Unread []Unread `json:"unread,omitempty"`

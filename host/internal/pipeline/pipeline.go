@@ -39,7 +39,7 @@ type Definition struct {
 	From        journal.Day
 	To          journal.Day // inclusive; Forever when open-ended
 	Order       Order
-	Frequency   time.Duration
+	Schedule    Schedule
 	MaxRunBytes int64 // of blocks as stored
 	Paused      bool
 	Adopt       bool
@@ -61,6 +61,10 @@ type Pipeline struct {
 	Committed Committed
 	CreatedAt time.Time
 	PlannedAt time.Time // of the latest run; zero: never
+	// LookedAt is when the pipeline was last compared with the journal: when its latest
+	// run was planned, or an iteration found nothing left to export. Zero: an iteration
+	// is due at once.
+	LookedAt time.Time
 }
 
 // Committed names a committed run.
@@ -95,12 +99,4 @@ type ChangedError struct {
 func (e *ChangedError) Error() string {
 	return fmt.Sprintf("pipeline %s was registered with %s = %s and is now configured with %s; "+
 		"this is fixed once a pipeline is registered: give the new one another name", e.Pipeline, e.Attribute, e.Was, e.Is)
-}
-
-// Due reports whether a pipeline whose latest run was planned at last may plan
-// another one now; a zero last means that it has planned no run. If last is a
-// frequency or more in the future, the clock was wrong then, and Due returns
-// true.
-func Due(now, last time.Time, frequency time.Duration) bool {
-	return last.IsZero() || now.Sub(last).Abs() >= frequency
 }

@@ -2,8 +2,9 @@
 // exported with one attempt at a time, and tells their state. It also compares a
 // pipeline with its destination, after a catalog was restored and for verify.
 //
-// It knows neither sources nor times of day at which runs are due: rows come out of
-// the journals of package project, and Serve runs each pipeline as its frequency asks.
+// It knows no sources: rows come out of the journals of package project. Iterations tell
+// package scheduler when a pipeline is due, out of its schedule and its state, and carry
+// out what is due.
 //
 // Runner's pipelines are resolved once: each knows its block, its project and its
 // destination. A step resolves the rest, the definition and the state in the catalog,

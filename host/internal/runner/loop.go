@@ -12,19 +12,15 @@ import (
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 )
 
-// How often a serving host looks whether a pipeline is due.
-const lookEvery = 10 * time.Second
-
 // The pauses after a pipeline failed: the first, and the longest.
 const (
 	retryFirst = 2 * time.Second
 	retryLimit = 15 * time.Minute
 )
 
-// Serve registers the pipelines, and runs each whenever it is due, until ctx is done. A
-// plugin that hangs or crashes delays pipelines, and nothing else. An error is a
-// mistake in the configuration.
-func (r *Runner) Serve(ctx context.Context) error {
+// Begin prepares the pipelines of a host that serves: it registers them, and lets
+// failed runs be tried again. An error is a mistake in the configuration.
+func (r *Runner) Begin(ctx context.Context) error {
 	if err := r.Register(ctx); ctx.Err() != nil {
 		return nil // whatever the call that was cut says
 	} else if err != nil {
@@ -33,58 +29,96 @@ func (r *Runner) Serve(ctx context.Context) error {
 	if err := r.RetryFailed(ctx); err != nil && ctx.Err() == nil {
 		r.o.Log.Error("could not retry failed runs; the next start of a host does", "error", err)
 	}
-	g := lifecycle.NewGroup(ctx)
-	for _, p := range r.all {
-		g.Go(func(ctx context.Context) error {
-			loop{p}.serve(ctx)
-			return nil
-		})
-	}
-	return g.Wait()
+	return nil
 }
 
-// repeater runs a pipeline whenever it is due. After an error it tries again,
-// after pauses that grow with each further error, are shortened at random, and
-// are at least as long as the destination asks for.
+// Tasks returns the iterations of all pipelines, for a scheduler.
+func (r *Runner) Tasks() []*Iterations {
+	tasks := make([]*Iterations, 0, len(r.all))
+	for _, p := range r.all {
+		tasks = append(tasks, newIterations(p))
+	}
+	return tasks
+}
+
+// Iterations are the work of one pipeline while a host serves: whenever its schedule
+// says so, it exports everything that was journaled since the last time. It implements
+// scheduler.Task. A plugin that hangs or crashes delays the pipelines of its
+// destination, and nothing else.
+type Iterations struct {
+	*Pipeline
+	repeater
+	looked time.Time // when the latest iteration of this host ended with nothing left; zero: none did
+}
+
+func newIterations(p *Pipeline) *Iterations {
+	i := &Iterations{Pipeline: p}
+	i.repeater = repeater{
+		due: i.due, step: i.iterate, note: p.failed.Store, now: p.o.Now, log: p.o.Log.With("pipeline", p.Config.Name),
+		pauses: lifecycle.Backoff{First: retryFirst, Limit: retryLimit},
+	}
+	return i
+}
+
+// Name is the pipeline's.
+func (i *Iterations) Name() string { return i.Config.Name }
+
+// Group is the pipeline's destination.
+func (i *Iterations) Group() string { return i.Config.Destination.Reference() }
+
+// repeater decides when a pipeline is tried again. After an error the pauses grow with
+// each further error, are shortened at random, and are at least as long as the
+// destination asks for. It is not for concurrent use.
 type repeater struct {
-	due  func(context.Context) (bool, error)
-	step func(context.Context) (pause time.Duration, err error)
+	due  func(context.Context) (at time.Time, ok bool, err error)
+	step func(context.Context) error
 	note func(*attempt) // nil after a success
 	now  func() time.Time
-	wait func(context.Context, time.Duration) error
 	log  *slog.Logger
+
+	pauses lifecycle.Backoff
+	retry  time.Time // the earliest next attempt after a failed one; zero: none has failed
 }
 
-// run runs the pipeline until ctx ends.
-func (r *repeater) run(ctx context.Context) {
-	pauses := lifecycle.Backoff{First: retryFirst, Limit: retryLimit}
-	pause := time.Duration(0)
-	for r.wait(ctx, pause) == nil {
-		pause = lookEvery
-		due, err := r.due(ctx)
-		if err == nil && !due {
-			continue // the run before may have failed for good: that stays noted
-		}
-		if err == nil {
-			pause, err = r.step(ctx)
-		}
-		if err == nil {
-			pauses.Reset()
-			r.note(nil)
-			continue
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		pause = max(pauses.Pause(), export.RetryAfter(err))
-		if r.waits(ctx, err) {
-			r.note(&attempt{err: err})
-			r.log.Error("pipeline failed, and waits for a person; the next start of a host tries again", "error", err)
-			continue
-		}
-		r.note(&attempt{err: err, next: r.now().Add(pause)})
-		r.log.Error("pipeline failed; will retry", "error", err, "pause", pause.Round(time.Millisecond))
+// Next returns when the pipeline is due: see scheduler.Task.
+func (r *repeater) Next(ctx context.Context) (time.Time, bool) {
+	at, ok, err := r.due(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return time.Time{}, false
+	case err != nil:
+		r.fail(err, r.pauses.Pause())
+		return r.retry, true
+	case !ok:
+		return time.Time{}, false
+	case r.retry.After(at):
+		return r.retry, true
 	}
+	return at, true
+}
+
+// Run makes one attempt at everything that is due.
+func (r *repeater) Run(ctx context.Context) {
+	err := r.step(ctx)
+	switch {
+	case err == nil:
+		r.pauses.Reset()
+		r.retry = time.Time{}
+		r.note(nil)
+	case ctx.Err() != nil:
+	case r.waits(ctx, err):
+		r.note(&attempt{err: err})
+		r.log.Error("pipeline failed, and waits for a person; the next start of a host tries again", "error", err)
+	default:
+		r.fail(err, max(r.pauses.Pause(), export.RetryAfter(err)))
+	}
+}
+
+// fail notes an attempt that is made again after a pause.
+func (r *repeater) fail(err error, pause time.Duration) {
+	r.retry = r.now().Add(pause)
+	r.note(&attempt{err: err, next: r.retry})
+	r.log.Error("pipeline failed; will retry", "error", err, "pause", pause.Round(time.Millisecond))
 }
 
 // waits reports whether an attempt that ended with err has failed its run for good.
@@ -94,57 +128,79 @@ func (r *repeater) waits(ctx context.Context, err error) bool {
 	if export.Retryable(err) {
 		return false
 	}
-	due, asked := r.due(ctx)
+	_, due, asked := r.due(ctx)
 	return asked == nil && !due
 }
 
-// loop runs a pipeline while a host serves.
-type loop struct{ *Pipeline }
-
-// serve runs the pipeline whenever it is due, until ctx is done. While a backlog is
-// left, it is due at once.
-func (p loop) serve(ctx context.Context) {
-	r := &repeater{
-		due: p.due, step: p.serveStep, note: p.failed.Store, now: p.o.Now, wait: p.o.Wait, log: p.o.Log.With("pipeline", p.Config.Name),
-	}
-	r.run(ctx)
-}
-
-// due reports whether a run is under way, a backlog is left, or the pipeline's
-// frequency has passed.
-func (p loop) due(ctx context.Context) (bool, error) {
-	stored, err := p.stored(ctx)
+// due returns when the next iteration is due: at once while a run is under way or a
+// backlog is left, otherwise at the next time of the schedule. ok is false if the
+// pipeline waits for a person.
+func (i *Iterations) due(ctx context.Context) (at time.Time, ok bool, err error) {
+	now := i.o.Now()
+	stored, err := i.stored(ctx)
 	if errors.Is(err, catalog.ErrUnknownPipeline) {
-		return true, nil // it could not be registered yet
+		return now, true, nil // it could not be registered yet
 	}
-	if err != nil {
-		return false, err
+	if err != nil || isPaused(i.Config, stored) {
+		return time.Time{}, false, err
 	}
-	open, err := p.o.Catalog.OpenRun(ctx, stored.ID)
-	if err != nil {
-		return false, err
+	open, err := i.o.Catalog.OpenRun(ctx, stored.ID)
+	switch {
+	case err != nil:
+		return time.Time{}, false, err
+	case open != nil:
+		return now, open.State != pipeline.RunFailed, nil
+	case !stored.Cursor.BackfillDone:
+		return now, true, nil
+	case stored.LastRun == 0:
+		return i.looked.Add(firstPause(now.Sub(stored.CreatedAt))), true, nil
 	}
-	if open != nil {
-		return open.State != pipeline.RunFailed, nil
+	last := stored.LookedAt
+	if i.Config.Schedule.Cadence == pipeline.Continuous && i.looked.After(last) {
+		last = i.looked
 	}
-	return !stored.Cursor.BackfillDone || pipeline.Due(p.o.Now(), stored.PlannedAt, p.Config.Frequency), nil
+	return i.Config.Schedule.DueAt(last, now), true, nil
 }
 
-// serveStep seals, and runs the pipeline until it has caught up.
-func (p loop) serveStep(ctx context.Context) (time.Duration, error) {
-	asOf := p.o.Now().UTC()
-	if err := p.project.Journal.Settle(ctx); err != nil {
-		return 0, err
+// firstPause returns the time between two looks for the first rows of a pipeline that is
+// as old as age. The first run is due as soon as there are rows, whatever the schedule.
+func firstPause(age time.Duration) time.Duration {
+	return min(max(age/8, 10*time.Second), 5*time.Minute)
+}
+
+// iterate seals, and runs the pipeline until it has caught up.
+func (i *Iterations) iterate(ctx context.Context) error {
+	asOf := i.o.Now().UTC()
+	if err := i.project.Journal.Settle(ctx); err != nil {
+		return err
 	}
 	for {
-		receipt, err := p.step(ctx, asOf, false)
-		if err != nil || receipt == nil {
-			return lookEvery, err
+		receipt, err := i.Pipeline.step(ctx, asOf, false)
+		if err != nil {
+			return err
 		}
-		fields := []any{"pipeline", p.Config.Name, "rows", receipt.Rows, "rejected", receipt.Rejected}
+		if receipt == nil {
+			return i.noteLook(ctx, asOf)
+		}
+		fields := []any{"pipeline", i.Config.Name, "rows", receipt.Rows, "rejected", receipt.Rejected}
 		if len(receipt.Changed) > 0 {
 			fields = append(fields, "changed", receipt.Changed)
 		}
-		p.o.Log.Info("run succeeded", fields...)
+		i.o.Log.Info("run succeeded", fields...)
 	}
+}
+
+// noteLook notes an iteration that began at a time and has nothing left to export. That
+// of a continuous pipeline, and of one that has had no run, is not stored: it would be a
+// write to the catalog each time.
+func (i *Iterations) noteLook(ctx context.Context, at time.Time) error {
+	i.looked = at
+	if i.Config.Schedule.Cadence == pipeline.Continuous {
+		return nil
+	}
+	stored, err := i.stored(ctx)
+	if err != nil || stored.LastRun == 0 || !stored.LookedAt.Before(at) && !stored.LookedAt.After(i.o.Now()) {
+		return err // a run of the iteration was planned later
+	}
+	return i.o.Catalog.NoteLook(ctx, stored.ID, at)
 }

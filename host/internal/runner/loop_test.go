@@ -12,38 +12,48 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/destination"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/plugin"
+	"github.com/penstock-io/penstock/host/internal/project/projecttest"
+	"github.com/penstock-io/penstock/sdk/batch"
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
+
+// later is when the pipelines of these tests are due again after a success.
+const later = time.Hour
 
 // repeated runs a repeater on a clock of its own, until steps is used up. Each
 // step is the error of one attempt. It returns the pauses between attempts, and
 // the attempts that were noted.
 func repeated(t *testing.T, steps []error) (pauses []time.Duration, noted []*attempt) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
 	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	due := now
 	r := &repeater{
-		due: func(context.Context) (bool, error) { return true, nil },
-		step: func(context.Context) (time.Duration, error) {
+		due: func(context.Context) (time.Time, bool, error) { return due, true, nil },
+		step: func(context.Context) error {
 			err := steps[0]
-			steps = steps[1:]
-			return lookEvery, err
-		},
-		note: func(a *attempt) { noted = append(noted, a) },
-		now:  func() time.Time { return now },
-		wait: func(ctx context.Context, d time.Duration) error {
-			pauses = append(pauses, d)
-			now = now.Add(d)
-			if len(steps) == 0 {
-				cancel()
+			if steps = steps[1:]; err == nil {
+				due = now.Add(later)
 			}
-			return ctx.Err()
+			return err
 		},
-		log: slog.New(slog.DiscardHandler),
+		note:   func(a *attempt) { noted = append(noted, a) },
+		now:    func() time.Time { return now },
+		log:    slog.New(slog.DiscardHandler),
+		pauses: lifecycle.Backoff{First: retryFirst, Limit: retryLimit},
 	}
-	r.run(ctx)
-	return pauses[1:], noted // the first is before the first attempt
+	for len(steps) > 0 {
+		r.Run(t.Context())
+		next, ok := r.Next(t.Context())
+		if !ok {
+			t.Fatal("it waits for a person")
+		}
+		pauses = append(pauses, next.Sub(now))
+		now = next
+	}
+	return pauses, noted
 }
 
 // Pauses grow while a pipeline fails, up to a limit, and begin again after a
@@ -60,7 +70,7 @@ func TestARepeatersPausesGrow(t *testing.T) {
 	var at time.Time
 	for i, pause := range pauses {
 		if i == 12 {
-			if noted[i] != nil || pause != lookEvery {
+			if noted[i] != nil || pause != later {
 				t.Errorf("after a success: noted %+v, a pause of %s", noted[i], pause)
 			}
 			longest = retryFirst
@@ -98,31 +108,21 @@ func TestARepeaterPromisesOnlyWhatItDoes(t *testing.T) {
 	t.Parallel()
 	permanent := &protocol.Error{Class: protocol.Configuration, Err: syscall.EACCES}
 	for _, fails := range []bool{true, false} {
-		ctx, cancel := context.WithCancel(t.Context())
 		var said bytes.Buffer
-		var noted []*attempt
-		attempts, waits := 0, 0
+		var noted *attempt
+		ran := false
 		r := &repeater{
-			due:  func(context.Context) (bool, error) { return attempts == 0 || !fails, nil },
-			step: func(context.Context) (time.Duration, error) { attempts++; return 0, permanent },
-			note: func(a *attempt) { noted = append(noted, a) },
-			now:  time.Now,
-			wait: func(ctx context.Context, _ time.Duration) error {
-				if waits++; waits == 4 {
-					cancel()
-				}
-				return ctx.Err()
-			},
-			log: slog.New(slog.NewTextHandler(&said, nil)),
+			due:    func(context.Context) (time.Time, bool, error) { return time.Now(), !fails || !ran, nil },
+			step:   func(context.Context) error { ran = true; return permanent },
+			note:   func(a *attempt) { noted = a },
+			now:    time.Now,
+			log:    slog.New(slog.NewTextHandler(&said, nil)),
+			pauses: lifecycle.Backoff{First: retryFirst, Limit: retryLimit},
 		}
-		r.run(ctx)
-		cancel()
-		want := map[bool]int{true: 1, false: 3}[fails]
-		if attempts != want || len(noted) != want {
-			t.Fatalf("run failed: %v: %d attempts, %d noted, want %d", fails, attempts, len(noted), want)
-		}
-		if promised := !noted[0].next.IsZero(); promised == fails {
-			t.Errorf("run failed: %v: another attempt is promised: %v", fails, promised)
+		r.Run(t.Context())
+		next, again := r.Next(t.Context())
+		if again == fails || noted == nil || noted.next.IsZero() != fails || again && !next.Equal(noted.next) {
+			t.Errorf("run failed: %v: another attempt: %v, noted %+v", fails, again, noted)
 		}
 		if person := strings.Contains(said.String(), "waits for a person"); person != fails {
 			t.Errorf("run failed: %v: it says %s", fails, said.String())
@@ -142,7 +142,150 @@ func TestStoppingWhilePipelinesAreRegisteredIsNoError(t *testing.T) {
 	}})
 	ctx, stop := context.WithCancelCause(t.Context())
 	stop(errors.New("terminated"))
-	if err := r.Serve(ctx); err != nil {
+	if err := r.Begin(ctx); err != nil {
 		t.Errorf("it ended with %v", err)
 	}
+}
+
+// timed is a pipeline of events with a real catalog and journal, and a clock.
+type timed struct {
+	*Iterations
+	t   *testing.T
+	now time.Time
+}
+
+func newTimed(t *testing.T, s pipeline.Schedule) *timed {
+	t.Helper()
+	r, source := folding(t)
+	x := &timed{t: t, now: time.Date(2026, 6, 10, 12, 0, 0, 0, time.UTC)}
+	o := *r.o
+	o.Now = func() time.Time { return x.now }
+	c := &config.Pipeline{
+		Name: "events", Project: source.Config, Stream: batch.Events, To: pipeline.Forever, Schedule: s, MaxRun: 1 << 30,
+		Destination: &config.Destination{Type: "localfs", Name: "here"},
+	}
+	p := New(o, []*config.Pipeline{c}).All()[0]
+	p.registered.Store(true)
+	if _, err := o.Catalog.RegisterPipeline(t.Context(), c.Definition(), nil, x.now); err != nil {
+		t.Fatal(err)
+	}
+	x.Iterations = newIterations(p)
+	return x
+}
+
+// export seals a row and exports it at the clock's time, as a step does with a plugin.
+func (x *timed) export() {
+	x.t.Helper()
+	projecttest.SealOperations(x.t, x.project.Journal, int(x.now.Unix()), int(x.now.Unix())+1)
+	stored, err := x.Pipeline.stored(x.t.Context())
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	extents, cursor, _, err := next(x.t.Context(), x.o.Catalog, stored, pipeline.Limits{Bytes: 1 << 30})
+	if err != nil || len(extents) == 0 {
+		x.t.Fatal(extents, err)
+	}
+	run := &pipeline.Run{Extents: extents, Next: cursor, Content: "c", PlannedAt: x.now}
+	if err := x.o.Catalog.InsertRun(x.t.Context(), stored, run); err != nil {
+		x.t.Fatal(err)
+	}
+	lease, err := x.o.Catalog.AcquireRun(x.t.Context(), stored.ID, run.Number, "test", time.Minute)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	if err := x.o.Catalog.RecordReceipt(x.t.Context(), lease, pipeline.Receipt{}); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+// wantNext compares the time at which the pipeline is due, as the scheduler and as
+// status have it.
+func (x *timed) wantNext(what, want string) {
+	x.t.Helper()
+	at, ok := x.Next(x.t.Context())
+	if !ok || at.Format(time.RFC3339) != want {
+		x.t.Errorf("%s: due at %s, %v, want %s", what, at.Format(time.RFC3339), ok, want)
+	}
+	all, err := New(*x.o, []*config.Pipeline{x.Config}).View(true).Pipelines(x.t.Context())
+	if err != nil || len(all) != 1 || all[0].NextRunAt == nil || all[0].NextRunAt.Format(time.RFC3339) != want {
+		x.t.Errorf("%s: status has %+v, %v", what, all, err)
+	}
+}
+
+// An iteration that finds nothing is one, also for the next host; a slot that passed
+// while no host was running is made up for once.
+func TestIterationsFollowTheSchedule(t *testing.T) {
+	t.Parallel()
+	x := newTimed(t, pipeline.Schedule{Cadence: pipeline.Daily, At: pipeline.DailyAt})
+	x.export()
+	x.wantNext("after the first run", "2026-06-11T00:30:00Z")
+	x.now = time.Date(2026, 6, 11, 0, 30, 0, 0, time.UTC)
+	x.wantNext("at its time", "2026-06-11T00:30:00Z")
+	x.Run(t.Context()) // nothing to export: no plugin is needed
+	x.wantNext("after an iteration without rows", "2026-06-12T00:30:00Z")
+	x.Iterations = newIterations(x.Pipeline)
+	x.wantNext("for the next host", "2026-06-12T00:30:00Z")
+
+	x.now = time.Date(2026, 6, 20, 9, 0, 0, 0, time.UTC)
+	x.wantNext("after days without a host", "2026-06-12T00:30:00Z")
+	x.Run(t.Context())
+	x.wantNext("once", "2026-06-21T00:30:00Z")
+
+	x.now = time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)
+	x.Run(t.Context())
+	x.now = time.Date(2026, 6, 20, 9, 10, 0, 0, time.UTC)
+	x.wantNext("after the clock was years fast", "2026-06-20T09:10:00Z")
+	x.Run(t.Context())
+	x.wantNext("and was set right", "2026-06-21T00:30:00Z")
+}
+
+// The first run does not wait for the schedule. The pipeline is looked at rarely if
+// there is nothing for long.
+func TestTheFirstRunIsDueWhenThereAreRows(t *testing.T) {
+	t.Parallel()
+	x := newTimed(t, pipeline.Schedule{Cadence: pipeline.Daily, At: pipeline.DailyAt})
+	for _, tt := range []struct{ age, pause time.Duration }{{0, 10 * time.Second}, {16 * time.Minute, 2 * time.Minute}, {24 * time.Hour, 5 * time.Minute}} {
+		x.now = time.Date(2026, 6, 10, 12, 0, 0, 0, time.UTC).Add(tt.age)
+		x.Run(t.Context())
+		if at, ok := x.Next(t.Context()); !ok || at.Sub(x.now) != tt.pause {
+			t.Errorf("at an age of %s: due in %s, %v", tt.age, at.Sub(x.now), ok)
+		}
+	}
+	x.export()
+	x.wantNext("after the first run", "2026-06-12T00:30:00Z")
+}
+
+// A continuous pipeline without new rows is not written to the catalog.
+func TestAContinuousPipelineLooksInMemory(t *testing.T) {
+	t.Parallel()
+	x := newTimed(t, pipeline.Schedule{Cadence: pipeline.Continuous, MinInterval: 5 * time.Minute})
+	x.export()
+	x.wantNext("after a run", "2026-06-10T12:05:00Z")
+	x.now = x.now.Add(5 * time.Minute)
+	x.Run(t.Context())
+	if at, ok := x.Next(t.Context()); !ok || !at.Equal(x.now.Add(5*time.Minute)) {
+		t.Errorf("due at %s, %v", at, ok)
+	}
+	stored, err := x.Pipeline.stored(t.Context())
+	if err != nil || !stored.LookedAt.Equal(x.now.Add(-5*time.Minute)) {
+		t.Errorf("looked at %s, %v", stored.LookedAt, err)
+	}
+}
+
+// A pipeline that waits for a person is not due, and is due at once when the person has
+// acted.
+func TestPipelinesThatWaitForAPersonAreNotDue(t *testing.T) {
+	t.Parallel()
+	x := newTimed(t, pipeline.Schedule{Cadence: pipeline.Daily, At: pipeline.DailyAt})
+	x.export()
+	x.now = x.now.AddDate(0, 0, 2)
+	for _, state := range []pipeline.State{pipeline.Paused, pipeline.Active} {
+		if err := x.o.Catalog.SetPipelineState(t.Context(), "events", state); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := x.Next(t.Context()); ok != (state == pipeline.Active) {
+			t.Errorf("%s: due is %v", state, ok)
+		}
+	}
+	x.wantNext("after it was resumed", "2026-06-11T00:30:00Z")
 }

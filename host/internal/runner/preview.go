@@ -38,7 +38,7 @@ func (v *View) planned(ctx context.Context, p *Pipeline) (operation.PlannedRun, 
 		if err != nil {
 			return run, err
 		}
-		run.State = status.State
+		run.State, run.NextRunAt = status.State, status.NextRunAt
 	}
 	if pipeline.Replaced(p.Config.Stream) {
 		return run, v.plannedSet(ctx, p, stored, &run)

@@ -35,6 +35,9 @@ type Options struct {
 	// Prepare starts the plugins and opens the journals, once. It is called before
 	// the first operation on a pipeline.
 	Prepare func(context.Context) error
+	// Wake is called after an operation that may have moved the time at which the
+	// pipeline of a name is due; nil: no scheduler runs the pipelines.
+	Wake func(name string)
 }
 
 // Runner holds the pipelines of a configuration. It does not change, and may be used
@@ -54,6 +57,14 @@ func New(o Options, pipelines []*config.Pipeline) *Runner {
 		r.byName[c.Name] = p
 	}
 	return r
+}
+
+// Wake has the scheduler look again when a pipeline is due: after it was resumed, or
+// its run was given back.
+func (r *Runner) Wake(name string) {
+	if r.o.Wake != nil {
+		r.o.Wake(name)
+	}
 }
 
 // All returns the pipelines in the order of the configuration.

@@ -83,7 +83,7 @@ func (v *View) status(ctx context.Context, p *pipeline.Pipeline) (operation.Pipe
 		}
 	}
 	s.State = pipelineState(p, c, &s)
-	s.NextRunAt = nextRun(p, &s)
+	s.NextRunAt = nextRun(p, &s, v.o.Now())
 	v.addAttempt(&s)
 	return s, err
 }
@@ -139,14 +139,14 @@ func pipelineState(p *pipeline.Pipeline, c *config.Pipeline, s *operation.Pipeli
 
 // nextRun is when a host plans or resumes a run; nil when it does not. A time
 // that has passed means that the run is due.
-func nextRun(p *pipeline.Pipeline, s *operation.PipelineStatus) *time.Time {
+func nextRun(p *pipeline.Pipeline, s *operation.PipelineStatus, now time.Time) *time.Time {
 	switch s.State {
 	case removedPipeline, pausedPipeline, failedPipeline, runningPipeline:
 		return nil
 	}
-	next := p.PlannedAt
-	if s.State == activePipeline && p.Cursor.BackfillDone && !p.PlannedAt.IsZero() {
-		next = p.PlannedAt.Add(p.Frequency)
+	next := p.LookedAt
+	if s.State == activePipeline && p.Cursor.BackfillDone && p.LastRun > 0 {
+		next = p.Schedule.DueAt(p.LookedAt, now)
 	}
 	return &next
 }

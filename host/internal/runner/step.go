@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/diagnostic"
 	"github.com/penstock-io/penstock/host/internal/export"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
@@ -35,6 +36,9 @@ func (p *Pipeline) step(ctx context.Context, asOf time.Time, allowShrink bool) (
 	if err != nil || isPaused(p.Config, stored) {
 		return nil, err
 	}
+	if idle, err := isIdle(ctx, p.o.Catalog, stored); idle || err != nil {
+		return nil, err
+	}
 	r, err := p.resolve(ctx, stored)
 	if err != nil {
 		return nil, err
@@ -48,6 +52,20 @@ func (p *Pipeline) step(ctx context.Context, asOf time.Time, allowShrink bool) (
 		return nil, &RunFailedError{Pipeline: p.Config.Name, Number: run.Number, Reason: run.Error}
 	}
 	return r.attempt(ctx, run)
+}
+
+// isIdle reports whether a pipeline of events has exported all that is in the journal: its
+// plugin is not started then. For sets that is not known before they are folded.
+func isIdle(ctx context.Context, c *catalog.Catalog, stored *pipeline.Pipeline) (bool, error) {
+	if pipeline.Replaced(stored.Stream) {
+		return false, nil
+	}
+	seq, err := c.Sequence(ctx, stored.ProjectID)
+	if err != nil || !stored.Cursor.Reached(seq) {
+		return false, err
+	}
+	open, err := c.OpenRun(ctx, stored.ID)
+	return open == nil, err
 }
 
 // attempt exports a run.

@@ -24,6 +24,7 @@ func (h pipelines) RunPipeline(ctx context.Context, name string, allowShrink boo
 		return nil, h.Dir.Explain(err)
 	}
 	done, err := p.RunNow(ctx, allowShrink)
+	h.Runner.Wake(name)
 	return done, h.Dir.Explain(err)
 }
 
@@ -34,6 +35,7 @@ func (h pipelines) RecoverPipeline(ctx context.Context, name string, resend bool
 		return nil, h.Dir.Explain(err)
 	}
 	r, err := p.Recover(ctx, resend)
+	h.Runner.Wake(name)
 	return r, h.Dir.Explain(err)
 }
 
@@ -66,6 +68,7 @@ func (h pipelines) PausePipeline(ctx context.Context, name string, paused bool) 
 	if err := h.Catalog.SetPipelineState(ctx, name, state); err != nil {
 		return nil, err
 	}
+	h.Runner.Wake(name)
 	done := &operation.Pause{Pipeline: name, Paused: paused, Changed: before.State != state}
 	switch c := h.Config.Pipeline(name); {
 	case c == nil:
@@ -132,5 +135,9 @@ func (h pipelines) RetryRun(ctx context.Context, name string, number int64) erro
 	if err != nil {
 		return err
 	}
-	return h.Catalog.RetryRun(ctx, p.ID, number)
+	if err := h.Catalog.RetryRun(ctx, p.ID, number); err != nil {
+		return err
+	}
+	h.Runner.Wake(name)
+	return nil
 }

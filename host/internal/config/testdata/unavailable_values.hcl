@@ -14,9 +14,6 @@ pipeline "daily" {
   stream = "events"
   destination = destination.localfs.out
   from_date = "2026-06-01"
-  frequency = "continuous"
   sync = false
-  at = "03:00"
-  min_interval = "10m"
   rate_limit = "10MB"
 }

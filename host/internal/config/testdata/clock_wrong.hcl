@@ -1,0 +1,27 @@
+project "shop" {
+  id = 1
+}
+destination "localfs" "out" {
+  path = "./out"
+}
+pipeline "a" {
+  project     = "shop"
+  stream      = "people"
+  destination = destination.localfs.out
+  at = "3:15"
+}
+pipeline "b" {
+  project     = "shop"
+  stream      = "identity"
+  destination = destination.localfs.out
+  frequency = "hourly"
+  at        = ":60"
+}
+pipeline "c" {
+  project     = "shop"
+  stream      = "events"
+  destination = destination.localfs.out
+  from_date    = "2026-06-01"
+  at           = "24:00"
+  min_interval = "often"
+}
