@@ -57,8 +57,8 @@ func (p *Pipeline) step(ctx context.Context, asOf time.Time, allowShrink bool) (
 // isIdle reports whether a pipeline of events has exported all that is in the journal: its
 // plugin is not started then. For sets that is not known before they are folded.
 func isIdle(ctx context.Context, c *catalog.Catalog, stored *pipeline.Pipeline) (bool, error) {
-	if pipeline.Replaced(stored.Stream) {
-		return false, nil
+	if to := stored.Cursor.To; pipeline.Replaced(stored.Stream) || to != 0 && to != stored.To {
+		return false, nil // or its last date has changed
 	}
 	seq, err := c.Sequence(ctx, stored.ProjectID)
 	if err != nil || !stored.Cursor.Reached(seq) {
