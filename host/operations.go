@@ -37,6 +37,7 @@ type (
 	MissingSegments   = operation.MissingSegments
 	Pause             = operation.Pause
 	PipelineStatus    = operation.PipelineStatus
+	Backfill          = operation.Backfill
 	PipelineSummary   = operation.PipelineSummary
 	PlannedDay        = operation.PlannedDay
 	PlannedRun        = operation.PlannedRun

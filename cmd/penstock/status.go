@@ -247,6 +247,12 @@ func (c *cli) printPipelines(pipelines []host.PipelineStatus) {
 	}
 	c.table([]string{"pipeline", "destination", "state", "rows exported", "rejected", "not exported yet", "last run (utc)", "next run (utc)"}, rows)
 	for _, p := range pipelines {
+		if p.Backfill != nil {
+			fmt.Fprintf(c.out, "\n%s: backfill: %s\n", p.Name, backfill(*p.Backfill))
+		}
+		if p.LeftOut > 0 {
+			fmt.Fprintf(c.out, "\n%s: %s came too late and were left out (sync = false)\n", p.Name, many(p.LeftOut, "row"))
+		}
 		if len(p.Changed) > 0 {
 			fmt.Fprintf(c.out, "\n%s: rows changed to fit the destination, by reason: %s\n", p.Name, byReason(p.Changed))
 		}
@@ -260,6 +266,19 @@ func (c *cli) printPipelines(pipelines []host.PipelineStatus) {
 			fmt.Fprintf(c.out, "\n%s: the next run is refused: %s\n", p.Name, oneLine(p.Refused))
 		}
 	}
+}
+
+// backfill is how far a backfill has come.
+func backfill(b host.Backfill) string {
+	text := fmt.Sprintf("%d of %s, %s of %s rows, %s of %s", b.DaysDone, many(int64(b.Days), "day"), thousands(b.RowsDone), thousands(b.Rows),
+		size(b.BytesDone), size(b.Bytes))
+	if b.BytesPerSecond > 0 {
+		text += fmt.Sprintf(", %s per second", size(b.BytesPerSecond))
+	}
+	if b.SecondsLeft > 0 {
+		text += fmt.Sprintf(", about %s left", time.Duration(b.SecondsLeft)*time.Second)
+	}
+	return text
 }
 
 // byReason lists counts of rows, the reasons in alphabetical order.

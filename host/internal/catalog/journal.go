@@ -315,19 +315,20 @@ func (c *Catalog) Segments(ctx context.Context, project int64, fn func(journal.S
 // Extents visits the extents of a project's segments, for planning: see
 // pipeline.Segments. fn must not keep its slice, which is used again.
 func (c *Catalog) Extents(ctx context.Context, project int64, kind journal.Kind, after, to int64, fn func(seq int64, extents []pipeline.Extent) error) error {
-	rows, err := c.read.QueryContext(ctx, `SELECT seq, extents FROM segments WHERE project = ? AND seq > ? AND seq <= ? ORDER BY seq`, project, after, to)
+	rows, err := c.read.QueryContext(ctx, `SELECT seq, sealed_at, extents FROM segments WHERE project = ? AND seq > ? AND seq <= ? ORDER BY seq`, project, after, to)
 	if err != nil {
 		return fmt.Errorf("list extents: %w", err)
 	}
 	defer rows.Close()
-	var seq int64
+	var seq, sealed int64
 	var packed sql.RawBytes
 	var all []journal.Extent
 	var some []pipeline.Extent
 	for rows.Next() {
-		if err := rows.Scan(&seq, &packed); err != nil {
+		if err := rows.Scan(&seq, &sealed, &packed); err != nil {
 			return fmt.Errorf("list extents: %w", err)
 		}
+		sealedAt := fromMillis(sealed)
 		if all, err = unpackSegment(all[:0], packed); err != nil {
 			return fmt.Errorf("extents of segment %d: %w", seq, err)
 		}
@@ -336,7 +337,7 @@ func (c *Catalog) Extents(ctx context.Context, project int64, kind journal.Kind,
 			if e.Kind == kind {
 				some = append(some, pipeline.Extent{
 					Ref: journal.ExtentRef{Seq: seq, Index: i}, UTCDate: e.UTCDate, ZoneDate: e.ZoneDate,
-					Rows: e.Rows, RowsBytes: e.RowsBytes, Bytes: e.Bytes,
+					Rows: e.Rows, RowsBytes: e.RowsBytes, Bytes: e.Bytes, SealedAt: sealedAt,
 				})
 			}
 		}

@@ -152,6 +152,8 @@ type Pipeline struct {
 	Destination *Destination
 	From, To    journal.Day // To is pipeline.Forever when open-ended
 	Schedule    pipeline.Schedule
+	LeaveLate   bool  // of events: sync = false
+	RateLimit   int64 // bytes of blocks as stored that are sent in a second, at most; 0: no limit
 	Order       pipeline.Order
 	MaxRun      int64 // bytes of blocks as stored
 	Paused      bool

@@ -26,6 +26,6 @@ func (c *Config) Pipeline(name string) *Pipeline {
 func (p *Pipeline) Definition() pipeline.Definition {
 	return pipeline.Definition{
 		Name: p.Name, ProjectID: p.Project.ID, Stream: p.Stream, Destination: p.Destination.Reference(),
-		From: p.From, To: p.To, Order: p.Order, Schedule: p.Schedule, MaxRunBytes: p.MaxRun, Paused: p.Paused, Adopt: p.Adopt,
+		From: p.From, To: p.To, Order: p.Order, Schedule: p.Schedule, LeaveLate: p.LeaveLate, MaxRunBytes: p.MaxRun, Paused: p.Paused, Adopt: p.Adopt,
 	}
 }

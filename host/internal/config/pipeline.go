@@ -28,7 +28,7 @@ func (l *loader) decodePipeline(raw *hclsyntax.Block) {
 	p := &Pipeline{
 		Place: b.place(), Name: raw.Labels[0], Project: b.project("project"), Destination: b.destination(), To: pipeline.Forever,
 		Order: pipeline.Order(b.text("backfill_order")), MaxRun: b.integer("max_run"),
-		Paused: b.flag("paused"), Adopt: b.flag("adopt"), AllowShrink: b.flag("allow_shrink"),
+		Paused: b.flag("paused"), LeaveLate: !b.flag("sync"), RateLimit: b.integer("rate_limit"), Adopt: b.flag("adopt"), AllowShrink: b.flag("allow_shrink"),
 	}
 	p.Schedule = b.schedule(p.Project)
 	// An unknown name was refused, and leaves the zero value.
@@ -92,6 +92,9 @@ func (b *body) refuseOfOtherStreams(s batch.Stream) {
 	names, why := []string{"from_date", "to_date", "backfill_order"}, "each run replaces all of %s at the destination"
 	if s == batch.Events {
 		names, why = []string{"allow_shrink"}, "rows of %s are added and replace nothing"
+	}
+	if s != batch.Events && !b.flag("sync") {
+		b.l.fail(b.at("sync"), "Attribute of another stream", "%s has stream = %q and takes no sync = false: "+why+". Leave it out.", b.what, s.String(), s)
 	}
 	for _, name := range names {
 		if b.has(name) && b.get(name) != false {

@@ -11,8 +11,6 @@ var unavailable = []refusal{
 	{block: "host", attribute: "retention", instead: "The journal keeps everything."},
 	{block: "api", instead: "Commands reach a running host through the socket in data_dir."},
 	{block: "kafka", instead: `This version has the sources "files", "collector" and "mixpanel".`},
-	{block: "pipeline", attribute: "sync", when: isFlag(false), instead: "Late data is exported, however late: sync = true."},
-	{block: "pipeline", attribute: "rate_limit", instead: "Leave it out: a run goes as fast as the destination takes it."},
 }
 
 // refusal is a block, an attribute or some of an attribute's values.
@@ -47,8 +45,6 @@ func (b *blockType) supported(a attribute) []string {
 	}
 	return values
 }
-
-func isFlag(want bool) func(any) bool { return func(v any) bool { return v == want } }
 
 func isAddress(v any) bool {
 	text, _ := v.(string)

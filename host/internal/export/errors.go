@@ -47,7 +47,7 @@ func classOf(err error) protocol.Class {
 	switch {
 	case errors.As(err, &p), errors.As(err, &d), errors.As(err, &l):
 		return protocol.Permanent
-	case errors.Is(err, pipeline.ErrLeased), errors.Is(err, pipeline.ErrLeaseLost):
+	case errors.Is(err, pipeline.ErrLeased), errors.Is(err, pipeline.ErrLeaseLost), errors.Is(err, pipeline.ErrPaused):
 		return protocol.Retryable
 	default:
 		return protocol.ClassOf(err)

@@ -98,6 +98,10 @@ type Exporter struct {
 	// Progress is called after each block with the rows and the compressed bytes
 	// that the attempt has sent; nil: not called.
 	Progress func(run *pipeline.Run, rows, bytes int64)
+	// Pace is called before each block with its bytes as stored, and waits until they may
+	// be sent. Its error ends the attempt; nil: blocks are sent as fast as the
+	// destination takes them.
+	Pace func(ctx context.Context, bytes int) error
 }
 
 // Job names a planned run, the pipeline that it belongs to and the destination
@@ -166,7 +170,11 @@ func (x *Exporter) attempt(ctx context.Context, job Job, lease pipeline.Lease) (
 func (x *Exporter) fail(ctx context.Context, lease pipeline.Lease, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	err := x.Store.RecordFailure(ctx, lease, cause.Error(), classOf(cause).String(), !Retryable(cause) && !errors.Is(cause, context.Canceled))
+	reason, class := cause.Error(), classOf(cause).String()
+	if errors.Is(cause, pipeline.ErrPaused) {
+		reason, class = "", "" // the attempt did not fail
+	}
+	err := x.Store.RecordFailure(ctx, lease, reason, class, !Retryable(cause) && !errors.Is(cause, context.Canceled))
 	if errors.Is(err, pipeline.ErrLeaseLost) {
 		return nil
 	}

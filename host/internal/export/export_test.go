@@ -203,6 +203,7 @@ func (b blocks) Generation(ctx context.Context, stream batch.Stream, blob string
 
 // bench is a catalog with one pipeline and one planned run of two days.
 type bench struct {
+	pace     func(context.Context, int) error
 	t        *testing.T
 	catalog  *catalog.Catalog
 	pipeline *pipeline.Pipeline
@@ -254,6 +255,7 @@ func newBench(t *testing.T) *bench {
 // do makes an attempt. Leases are never renewed.
 func (b *bench) do(owner string, ttl time.Duration) (*pipeline.Receipt, error) {
 	x := &export.Exporter{
+		Pace:  b.pace,
 		Store: b.catalog, Blocks: b.blocks, Generations: journaled, Owner: owner, LeaseTTL: ttl,
 		Ticker: func(time.Duration) (<-chan time.Time, func()) { return nil, func() {} },
 		Wait: func(ctx context.Context, d time.Duration) error {
@@ -316,6 +318,32 @@ func TestARunIsSentComparedAndRecorded(t *testing.T) {
 	if got := b.place.receipt.Partitions[0]; got.Date != "1970-01-11" || got.RowsCRC32 != want {
 		t.Errorf("the first partition is %+v, want rows in the order in which they were journaled", got)
 	}
+}
+
+// A run whose pipeline is paused while it streams stops before the next block, is not
+// failed, and is sent from its beginning when the pipeline is resumed.
+func TestAPausedRunIsContinued(t *testing.T) {
+	b := newBench(t)
+	sent := 0
+	b.pace = func(_ context.Context, bytes int) error {
+		if sent == 2 {
+			return pipeline.ErrPaused
+		}
+		sent++
+		return nil
+	}
+	if _, err := b.do("host-1", time.Minute); !errors.Is(err, pipeline.ErrPaused) || !export.Retryable(err) {
+		t.Fatalf("got %v", err)
+	}
+	runs, err := b.catalog.Runs(t.Context(), b.pipeline.ID, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := runs[0]; r.State != pipeline.RunRunning || r.Error != "" || r.ErrorClass != "" || r.Owner != "" || b.place.commits != 0 {
+		t.Errorf("it is %s, with error %q of class %q, owned by %q, after %d commits", r.State, r.Error, r.ErrorClass, r.Owner, b.place.commits)
+	}
+	b.pace = nil
+	b.done(b.do("host-1", time.Minute))
 }
 
 func TestALostReplyIsAskedAbout(t *testing.T) {

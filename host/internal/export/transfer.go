@@ -27,6 +27,7 @@ type transfer struct {
 	lease    pipeline.Lease
 	refusals Refusals
 	progress func(run *pipeline.Run, rows, bytes int64)
+	pace     func(ctx context.Context, bytes int) error
 	store    Store
 	wait     func(ctx context.Context, d time.Duration) error
 	parts    []part
@@ -39,7 +40,11 @@ func newTransfer(job Job, lease pipeline.Lease, refusals Refusals, x *Exporter) 
 	if progress == nil {
 		progress = func(*pipeline.Run, int64, int64) {}
 	}
-	t := &transfer{job: job, lease: lease, refusals: refusals, progress: progress, store: x.Store, wait: x.Wait}
+	pace := x.Pace
+	if pace == nil {
+		pace = func(context.Context, int) error { return nil }
+	}
+	t := &transfer{job: job, lease: lease, refusals: refusals, progress: progress, pace: pace, store: x.Store, wait: x.Wait}
 	for _, p := range job.Run.Parts(job.Destination.Partitioning() == protocol.ByProjectDate) {
 		t.parts = append(t.parts, part{Part: p})
 	}
@@ -225,6 +230,9 @@ func (t *transfer) sendPart(ctx context.Context, session Session, x *Exporter, p
 }
 
 func (t *transfer) sendBlock(ctx context.Context, session Session, p *part, b journal.Block) error {
+	if err := t.pace(ctx, len(b.Payload)); err != nil {
+		return err
+	}
 	sent := batch.Batch{Rows: b.Rows, Payload: b.Payload, RowsBytes: b.RowsBytes, RowsCRC32: b.RowsCRC32, Flags: b.Flags}
 	if err := session.SendWithChecksum(ctx, &sent, b.Checksum); err != nil {
 		return err

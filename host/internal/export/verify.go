@@ -44,7 +44,7 @@ func (t *transfer) verifyRows(receipt protocol.Receipt) error {
 
 // receipt converts the plugin's receipt to the one that the catalog keeps.
 func (t *transfer) receipt(r protocol.Receipt) pipeline.Receipt {
-	var out pipeline.Receipt
+	out := pipeline.Receipt{LeftOut: t.job.Run.Next.LeftOut.Rows - t.job.Pipeline.Cursor.LeftOut.Rows}
 	for i, p := range r.Partitions {
 		out.Rows += int64(p.Rows)
 		out.Rejected += int64(p.Rejected)

@@ -18,8 +18,8 @@ type PipelineStatus struct {
 	Stream      string `json:"stream"`
 	Destination string `json:"destination"`
 	// State is active, running, retrying, interrupted (a run was not finished
-	// when its host ended), failed, refused (see Refused), paused, or removed
-	// (from the configuration).
+	// when its host ended), failed, refused (see Refused), paused, ended (its
+	// dates are over and exported), or removed (from the configuration).
 	State      string `json:"state"`
 	Phase      string `json:"phase"` // backfill or live; full set
 	Sequence   int64  `json:"sequence"`
@@ -31,10 +31,25 @@ type PipelineStatus struct {
 	// Changed counts, by reason, the rows at the destination that its plugin changed
 	// to fit it. A row may count under several reasons.
 	Changed   map[string]int64 `json:"changed,omitempty"`
+	LeftOut   int64            `json:"left_out,omitempty"` // late rows that a pipeline with sync = false has passed
+	Backfill  *Backfill        `json:"backfill,omitempty"` // nil: there is none, or it is over
 	LastRun   *RunStatus       `json:"last_run,omitempty"`
 	NextRunAt *time.Time       `json:"next_run_at,omitempty"` // in the past: at once; nil: there will be none
 	Refused   string           `json:"refused,omitempty"`     // why the next run waits for a person
 	Error     string           `json:"error,omitempty"`       // why the serving host could not plan or begin a run; it retries at NextRunAt
+}
+
+// Backfill is the progress of the export of rows that were journaled before a pipeline was
+// registered. Bytes are of blocks as stored.
+type Backfill struct {
+	Days           int   `json:"days"` // dates with rows
+	DaysDone       int   `json:"days_done"`
+	Rows           int64 `json:"rows"`
+	RowsDone       int64 `json:"rows_done"` // those that the present attempt has sent included
+	Bytes          int64 `json:"bytes"`
+	BytesDone      int64 `json:"bytes_done"`
+	BytesPerSecond int64 `json:"bytes_per_second,omitempty"` // of the attempts of the serving host; 0: not known
+	SecondsLeft    int64 `json:"seconds_left,omitempty"`     // at that rate; 0: not known
 }
 
 // RunStatus is one run.
@@ -48,7 +63,8 @@ type RunStatus struct {
 	Rows       int64            `json:"rows"`
 	Bytes      int64            `json:"bytes"`
 	Rejected   int64            `json:"rejected"`
-	Changed    map[string]int64 `json:"changed,omitempty"` // by reason, as in PipelineStatus
+	Changed    map[string]int64 `json:"changed,omitempty"`  // by reason, as in PipelineStatus
+	LeftOut    int64            `json:"left_out,omitempty"` // late rows that were passed when the run was planned
 	Fence      int64            `json:"fence"`
 	PlannedAt  time.Time        `json:"planned_at"`
 	FinishedAt *time.Time       `json:"finished_at,omitempty"`

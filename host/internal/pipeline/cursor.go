@@ -30,6 +30,14 @@ type Cursor struct {
 	// has adopted, or by this one before its to_date changed. They are left out of both
 	// phases.
 	Earlier []Exported `json:"earlier,omitempty"`
+	// LeftOut counts the late rows that the live phase has passed and left out.
+	LeftOut LeftOut `json:"left_out,omitzero"`
+}
+
+// LeftOut counts rows that came too late for their export window.
+type LeftOut struct {
+	Rows  int64 `json:"rows"`
+	Bytes int64 `json:"bytes"` // of blocks as stored
 }
 
 // NewCursor returns the cursor of a pipeline that is registered when the

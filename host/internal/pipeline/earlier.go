@@ -79,7 +79,7 @@ func (c Cursor) within(from, to journal.Day, seq int64) Cursor {
 	if to > c.To {
 		next = NewCursor(seq)
 	}
-	next.To = to
+	next.To, next.LeftOut = to, c.LeftOut
 	next.Earlier = []Exported{{From: from, To: c.To, Cursor: c}} // which has c.Earlier
 	return next
 }

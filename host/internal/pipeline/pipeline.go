@@ -40,6 +40,7 @@ type Definition struct {
 	To          journal.Day // inclusive; Forever when open-ended
 	Order       Order
 	Schedule    Schedule
+	LeaveLate   bool  // rows that come too late for their export window are left out
 	MaxRunBytes int64 // of blocks as stored
 	Paused      bool
 	Adopt       bool

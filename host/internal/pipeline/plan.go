@@ -175,6 +175,7 @@ func live(ctx context.Context, p *Pipeline, limits Limits, seq int64, segments S
 	cursor := p.Cursor
 	b := bound{limits: limits}
 	var taken []Extent
+	windows := newWindows(p.Schedule.Zone)
 	after := cursor.Live.Seq
 	if cursor.Live.Index != EndOfSegment {
 		after--
@@ -186,7 +187,12 @@ func live(ctx context.Context, p *Pipeline, limits Limits, seq int64, segments S
 			if !cursor.Live.before(positionOf(e)) {
 				continue
 			}
-			if p.exports(e) {
+			switch {
+			case !p.exports(e):
+			case p.LeaveLate && windows.late(e):
+				cursor.LeftOut.Rows += e.Rows
+				cursor.LeftOut.Bytes += e.Bytes
+			default:
 				if !b.take(e) {
 					full = true
 					return ErrStop

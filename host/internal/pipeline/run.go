@@ -39,6 +39,9 @@ type Extent struct {
 	Rows      int64
 	RowsBytes int64 // uncompressed
 	Bytes     int64 // as stored
+	// SealedAt is when the rows became part of the journal. Planning needs it; a run
+	// does not keep it.
+	SealedAt time.Time
 }
 
 // Generation is the whole of a project's people or identity mappings, as a
@@ -119,6 +122,9 @@ type Receipt struct {
 	// Changed counts, by reason, the rows that the plugin changed to fit the
 	// destination. A row may count under several reasons.
 	Changed map[string]int64 `json:"changed,omitempty"`
+	// LeftOut counts the late rows that were passed when the run was planned and are not
+	// in it.
+	LeftOut int64 `json:"left_out,omitempty"`
 	// Planned is set when the counts are those of the plan: the destination has
 	// committed the run and keeps no receipt.
 	Planned bool `json:"planned,omitempty"`
@@ -141,6 +147,10 @@ type Lease struct {
 	Owner      string
 	Fence      int64
 }
+
+// ErrPaused says that an attempt at a run was stopped because the pipeline was paused.
+// The run is continued when the pipeline is resumed.
+var ErrPaused = errors.New("the pipeline was paused")
 
 // Errors of leases.
 var (

@@ -155,11 +155,24 @@ func (i *Iterations) due(ctx context.Context) (at time.Time, ok bool, err error)
 	case stored.LastRun == 0:
 		return i.looked.Add(firstPause(now.Sub(stored.CreatedAt))), true, nil
 	}
+	if ended, err := i.ended(ctx, stored, now); ended || err != nil {
+		return time.Time{}, false, err
+	}
 	last := stored.LookedAt
 	if i.Config.Schedule.Cadence == pipeline.Continuous && i.looked.After(last) {
 		last = i.looked
 	}
 	return i.Config.Schedule.DueAt(last, now), true, nil
+}
+
+// ended reports whether a pipeline will have no more rows: it leaves late ones out, the
+// last of its windows is over, and everything from before is exported.
+func (i *Iterations) ended(ctx context.Context, stored *pipeline.Pipeline, now time.Time) (bool, error) {
+	if !stored.LeaveLate || !stored.Over(now) || !stored.Over(stored.LookedAt) {
+		return false, nil
+	}
+	extents, _, _, err := next(ctx, i.o.Catalog, stored, pipeline.Limits{Bytes: 1})
+	return len(extents) == 0, err
 }
 
 // firstPause returns the time between two looks for the first rows of a pipeline that is
@@ -176,6 +189,10 @@ func (i *Iterations) iterate(ctx context.Context) error {
 	}
 	for {
 		receipt, err := i.Pipeline.step(ctx, asOf, false)
+		if errors.Is(err, pipeline.ErrPaused) {
+			i.log.Info("pipeline is paused; its run continues when it is resumed")
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -185,6 +202,9 @@ func (i *Iterations) iterate(ctx context.Context) error {
 		fields := []any{"pipeline", i.Config.Name, "rows", receipt.Rows, "rejected", receipt.Rejected}
 		if len(receipt.Changed) > 0 {
 			fields = append(fields, "changed", receipt.Changed)
+		}
+		if receipt.LeftOut > 0 {
+			fields = append(fields, "left_out", receipt.LeftOut)
 		}
 		i.o.Log.Info("run succeeded", fields...)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/destination"
 	"github.com/penstock-io/penstock/host/internal/diagnostic"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/project"
 )
@@ -24,6 +25,8 @@ type Pipeline struct {
 	steps      lifecycle.Gate          // held by a step, and by an operation that excludes steps
 	registered atomic.Bool             // by this host, or found registered as it is configured
 	failed     atomic.Pointer[attempt] // the last attempt of a host that serves; nil: it did not fail
+	pace       pace
+	backfilled func(context.Context, *pipeline.Pipeline) (*operation.Backfill, error) // of Runner
 }
 
 // attempt is the failed attempt at a pipeline that a serving host retries.

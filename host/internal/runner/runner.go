@@ -52,7 +52,8 @@ type Runner struct {
 func New(o Options, pipelines []*config.Pipeline) *Runner {
 	r := &Runner{o: &o, byName: map[string]*Pipeline{}}
 	for _, c := range pipelines {
-		p := &Pipeline{Config: c, o: &o, project: o.Projects.Of(c.Project), steps: lifecycle.NewGate()}
+		p := &Pipeline{Config: c, o: &o, project: o.Projects.Of(c.Project), steps: lifecycle.NewGate(), backfilled: r.backfill}
+		p.pace.now, p.pace.wait, p.pace.rate = o.Now, o.Wait, c.RateLimit
 		r.all = append(r.all, p)
 		r.byName[c.Name] = p
 	}

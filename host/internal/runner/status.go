@@ -22,6 +22,7 @@ const (
 	refusedPipeline  = "refused"     // the next run would shrink the set too much
 	pausedPipeline   = "paused"
 	removedPipeline  = "removed" // registered, and not in the configuration
+	endedPipeline    = "ended"   // its dates are over and exported; only late rows may come
 
 	unregisteredPipeline = "unregistered" // in the configuration, and no host has run it yet
 )
@@ -82,7 +83,17 @@ func (v *View) status(ctx context.Context, p *pipeline.Pipeline) (operation.Pipe
 			s.BehindRows, err = unexported(ctx, v.o.Catalog, p)
 		}
 	}
+	if err != nil {
+		return s, err
+	}
+	if s.Backfill, err = v.backfill(ctx, p); err != nil {
+		return s, err
+	}
+	s.LeftOut = p.Cursor.LeftOut.Rows
 	s.State = pipelineState(p, c, &s)
+	if s.State == activePipeline && p.Cursor.BackfillDone && s.BehindRows == 0 && p.Over(v.o.Now()) {
+		s.State = endedPipeline
+	}
 	s.NextRunAt = nextRun(p, &s, v.o.Now())
 	v.addAttempt(&s)
 	return s, err
@@ -144,8 +155,11 @@ func nextRun(p *pipeline.Pipeline, s *operation.PipelineStatus, now time.Time) *
 	case removedPipeline, pausedPipeline, failedPipeline, runningPipeline:
 		return nil
 	}
+	if s.State == endedPipeline && p.LeaveLate {
+		return nil
+	}
 	next := p.LookedAt
-	if s.State == activePipeline && p.Cursor.BackfillDone && p.LastRun > 0 {
+	if (s.State == activePipeline || s.State == endedPipeline) && p.Cursor.BackfillDone && p.LastRun > 0 {
 		next = p.Schedule.DueAt(p.LookedAt, now)
 	}
 	return &next
@@ -242,7 +256,7 @@ func (v *View) Run(name string, r catalog.RunRecord) operation.RunStatus {
 		Rows: totals.Rows, Bytes: totals.Bytes, Fence: r.Fence, PlannedAt: r.PlannedAt, Error: r.Error, ErrorClass: r.ErrorClass,
 	}
 	switch {
-	case r.State == pipeline.RunRunning && !v.serving:
+	case r.State == pipeline.RunRunning && (!v.serving || r.Owner == "" && r.Error == ""):
 		s.State = stoppedPipeline
 	case r.State == pipeline.RunRunning && r.Error != "":
 		s.State = retryingPipeline
@@ -257,7 +271,7 @@ func (v *View) Run(name string, r catalog.RunRecord) operation.RunStatus {
 		s.FinishedAt = &r.FinishedAt
 	}
 	if r.Receipt != nil {
-		s.Rejected, s.Changed, s.StoredBytes = r.Receipt.Rejected, r.Receipt.Changed, r.Receipt.StoredBytes
+		s.Rejected, s.Changed, s.StoredBytes, s.LeftOut = r.Receipt.Rejected, r.Receipt.Changed, r.Receipt.StoredBytes, r.Receipt.LeftOut
 		for _, p := range r.Receipt.Partitions {
 			s.Objects = append(s.Objects, p.Objects...)
 		}

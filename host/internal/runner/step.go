@@ -51,7 +51,11 @@ func (p *Pipeline) step(ctx context.Context, asOf time.Time, allowShrink bool) (
 	if run.State == pipeline.RunFailed {
 		return nil, &RunFailedError{Pipeline: p.Config.Name, Number: run.Number, Reason: run.Error}
 	}
-	return r.attempt(ctx, run)
+	receipt, err := r.attempt(ctx, run)
+	if err == nil {
+		r.reportBackfill(ctx)
+	}
+	return receipt, err
 }
 
 // isIdle reports whether a pipeline of events has exported all that is in the journal: its
@@ -77,9 +81,15 @@ func (r *resolved) attempt(ctx context.Context, run *pipeline.Run) (*pipeline.Re
 			Rows: rows, Bytes: bytes, Total: totals.Bytes, Done: done,
 		})
 	}
+	r.pace.begin(run.Number)
+	defer r.pace.end()
 	x := &export.Exporter{
 		Store: r.o.Catalog, Blocks: r.project.Journal.Reader(), Generations: r.project, Owner: r.o.Owner, LeaseTTL: leaseTTL, Ticker: r.o.Ticker, Wait: r.o.Wait,
-		Progress: func(_ *pipeline.Run, rows, bytes int64) { report(rows, bytes, false) },
+		Progress: func(_ *pipeline.Run, rows, bytes int64) {
+			r.pace.sent(rows, bytes)
+			report(rows, bytes, false)
+		},
+		Pace: r.pace.next,
 	}
 	receipt, err := x.Do(ctx, export.Job{
 		Pipeline: r.stored, Run: run, Destination: r.destination,

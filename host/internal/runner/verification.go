@@ -235,7 +235,7 @@ func (v *verification) journaled(ctx context.Context, before *pipeline.Pipeline,
 	if err != nil {
 		return nil, err
 	}
-	days := map[string]verify.Journal{}
+	days, late := map[string]verify.Journal{}, v.at.Late()
 	err = v.o.Catalog.Extents(ctx, v.at.ProjectID, pipeline.StreamKind(v.at.Stream), 0, seq, func(_ int64, extents []pipeline.Extent) error {
 		for i := range extents {
 			e := &extents[i]
@@ -256,6 +256,7 @@ func (v *verification) journaled(ctx context.Context, before *pipeline.Pipeline,
 			case n == 1:
 			case waiting[e.Ref]:
 				j.Waiting += e.Rows
+			case late(e):
 			default:
 				j.Skipped += e.Rows
 			}

@@ -68,7 +68,7 @@ func (h pipelines) PausePipeline(ctx context.Context, name string, paused bool) 
 	if err := h.Catalog.SetPipelineState(ctx, name, state); err != nil {
 		return nil, err
 	}
-	h.Runner.Wake(name)
+	h.Runner.Hold(name, paused)
 	done := &operation.Pause{Pipeline: name, Paused: paused, Changed: before.State != state}
 	switch c := h.Config.Pipeline(name); {
 	case c == nil:

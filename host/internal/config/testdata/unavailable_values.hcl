@@ -14,6 +14,4 @@ pipeline "daily" {
   stream = "events"
   destination = destination.localfs.out
   from_date = "2026-06-01"
-  sync = false
-  rate_limit = "10MB"
 }
