@@ -336,6 +336,7 @@ func TestSegmentsAreThoseOfTheSeals(t *testing.T) {
 			if e.Kind == journal.KindProfiles {
 				want = append(want, pipeline.Extent{
 					Ref: journal.ExtentRef{Seq: s.Seq, Index: i}, UTCDate: e.UTCDate, ZoneDate: e.ZoneDate, Rows: e.Rows, RowsBytes: e.RowsBytes, Bytes: e.Bytes,
+					SealedAt: s.SealedAt.UTC().Truncate(time.Millisecond),
 				})
 			}
 		}
