@@ -71,7 +71,13 @@ func existing(name string) (*result, error) {
 }
 
 func (x *execution) createTable(ctx context.Context, c *snowsql.CreateTable) (*result, error) {
-	s, name, err := x.place(c.Name, "TABLE")
+	find := x.place
+	if c.Kind == "TEMPORARY" {
+		// CREATE TABLE, Access control requirements: a temporary table does not require the
+		// CREATE TABLE privilege.
+		find = func(n snowsql.Name, _ string) (*schema, string, error) { return x.split(n) }
+	}
+	s, name, err := find(c.Name, "TABLE")
 	if err != nil {
 		return nil, err
 	}
