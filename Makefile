@@ -9,7 +9,7 @@ export GOFLAGS := -buildvcs=false -tags=minicore_disabled
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TOOLS := $(CURDIR)/.cache/bin
-PLUGINS := localfs s3 gcs azure bigquery redshift
+PLUGINS := localfs s3 gcs azure bigquery redshift snowflake
 
 BUF := 1.75.0
 PROTOC_GEN_GO := 1.36.12

@@ -115,22 +115,23 @@ func (d *destination) report(a *attempt, took time.Duration) {
 }
 
 // settled returns the outcome of a commit that ended with an error: nil if the run is
-// committed, whatever the answer was.
+// committed, whatever the answer was. An attempt that a newer one has overtaken can
+// fail in any statement: the newer one has removed its files.
 func (d *destination) settled(ctx context.Context, a *attempt, cause error) error {
 	l := d.ledgerOf(a.run.Stream)
-	classify := func(err error) error { return d.commitError(a, err) }
-	if !errors.Is(cause, errOvertaken) && !errors.As(cause, new(unknownCommit)) && !isSessionLost(cause) {
-		return classify(cause) // it ended before COMMIT
+	read := d.peek
+	if errors.Is(cause, errOvertaken) || errors.As(cause, new(unknownCommit)) || isSessionLost(cause) {
+		read = d.latest
 	}
-	e, err := d.latest(ctx, a.run, l)
+	e, err := read(ctx, a.run, l)
 	if err != nil {
-		return errors.Join(classify(cause), err)
+		return errors.Join(d.commitError(a, cause), err)
 	}
 	done, err := e.settled(a.run)
 	if err != nil || done {
 		return err
 	}
-	return classify(cause)
+	return d.commitError(a, cause)
 }
 
 // commitError classifies the error of a commit.
@@ -162,10 +163,8 @@ func (d *destination) latest(ctx context.Context, run sdk.Run, l ledger) (entry,
 	return e, d.classify("read the ledger "+l.name, l.grant(d.config), err)
 }
 
-// Status implements sdk.Destination. It asks the ledger again, behind its lock, before
-// it says that a run is absent.
-func (d *destination) Status(ctx context.Context, run sdk.Run) (sdk.Status, error) {
-	l := d.ledgerOf(run.Stream)
+// peek reads the pipeline's entry as some commit has left it, maybe not the last one.
+func (d *destination) peek(ctx context.Context, run sdk.Run, l ledger) (entry, error) {
 	var e entry
 	err := d.within(ctx, tagOf(run), func(x *session) error {
 		entries, err := l.read(ctx, x, run.PipelineID)
@@ -173,10 +172,21 @@ func (d *destination) Status(ctx context.Context, run sdk.Run) (sdk.Status, erro
 		return err
 	})
 	if isMissing(err) {
+		return e, err
+	}
+	return e, d.classify("read the ledger "+l.name, l.grant(d.config), err)
+}
+
+// Status implements sdk.Destination. It asks the ledger again, behind its lock, before
+// it says that a run is absent.
+func (d *destination) Status(ctx context.Context, run sdk.Run) (sdk.Status, error) {
+	l := d.ledgerOf(run.Stream)
+	e, err := d.peek(ctx, run, l)
+	if isMissing(err) {
 		return sdk.Status{State: sdk.Absent}, nil
 	}
 	if err != nil {
-		return sdk.Status{}, d.classify("read the ledger "+l.name, l.grant(d.config), err)
+		return sdk.Status{}, err
 	}
 	if e.last.Number >= run.Number {
 		return e.status(run), nil

@@ -25,7 +25,7 @@ const (
 	statementCancelled = 604
 	jsonRefused        = 100069
 	valueRefused       = 100038
-	fileMissing        = 100016
+	fileMissing        = 91016 // in a stage
 
 	wrongPassword   = 390100
 	roleMissing     = 390189

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"strconv"
@@ -53,6 +54,9 @@ type connector struct {
 	config config
 	logins logins
 	now    func() time.Time
+	// transport makes the requests to the service and to its storage; nil: the driver's
+	// own. Set before the first login.
+	transport http.RoundTripper
 
 	mu      sync.Mutex
 	refused error
@@ -75,6 +79,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	conf.Transporter = c.transport
 	quiet()
 	conn, err := gosnowflake.NewConnector(gosnowflake.SnowflakeDriver{}, conf).Connect(ctx)
 	if err != nil {

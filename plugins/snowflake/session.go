@@ -31,18 +31,19 @@ const (
 
 // service holds the sessions of a destination. It is safe for concurrent use.
 type service struct {
-	config config
-	log    hclog.Logger
-	now    func() time.Time
-	pool   *sql.DB
+	config    config
+	log       hclog.Logger
+	now       func() time.Time
+	connector *connector
+	pool      *sql.DB // of sessions that connector has logged in
 }
 
 func newService(c config, log hclog.Logger, shared logins) *service {
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
-	s := &service{config: c, log: log, now: time.Now}
-	s.pool = sql.OpenDB(&connector{config: c, logins: shared, now: time.Now})
+	s := &service{config: c, log: log, now: time.Now, connector: &connector{config: c, logins: shared, now: time.Now}}
+	s.pool = sql.OpenDB(s.connector)
 	s.pool.SetMaxOpenConns(maxSessions)
 	s.pool.SetMaxIdleConns(1)
 	return s

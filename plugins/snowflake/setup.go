@@ -46,9 +46,18 @@ func prepare(r sdk.SetupRequest) ([]sdk.SetupStep, error) {
 	}
 	steps = append(steps, sdk.SetupStep{
 		Title: "Create database, schema, warehouse, role and user, with the rights that Penstock needs. The lines between SQL and SQL can be run in a worksheet as well, with the key in place of $KEY.",
-		Text:  "KEY=" + p.keyValue() + "\nsnow sql --stdin <<SQL\n" + strings.ReplaceAll(strings.ReplaceAll(p.script(), `\`, `\\`), "`", "\\`") + "SQL\n",
+		Text:  "KEY=" + p.keyValue() + "\nsnow sql --stdin <<SQL\n" + inHereDocument(p.script()) + "SQL\n",
 	})
 	return steps, nil
+}
+
+// keyPlace stands for the public key in a script: no name can hold it.
+const keyPlace = "\x00"
+
+// inHereDocument returns a script as the text of a here-document in which only the key
+// is a variable.
+func inHereDocument(script string) string {
+	return strings.NewReplacer(`\`, `\\`, "`", "\\`", "$", `\$`, keyPlace, "$KEY").Replace(script)
 }
 
 // checkSetup is check without the mistakes of values that are not known.
@@ -94,7 +103,7 @@ var schemaRights = []string{"USAGE", "CREATE TABLE", "CREATE VIEW", "CREATE STAG
 // script is the SQL of a setup, in an order in which it can be run. It can be run
 // again.
 func (p *preparation) script() string {
-	login := "RSA_PUBLIC_KEY = '$KEY'"
+	login := "RSA_PUBLIC_KEY = '" + keyPlace + "'"
 	if p.Workload != "" {
 		login = "WORKLOAD_IDENTITY = (" + workloadOptions[p.Workload] + ")"
 	}

@@ -101,6 +101,11 @@ aws() { record aws "$@"; }
 gcloud() { record gcloud "$@"; }
 az() { record az "$@"; }
 bq() { record bq "$@"; }
+openssl() { record openssl "$@"; }
+grep() { record grep "$@"; }
+tr() { record tr "$@"; }
+snow() { text=; while IFS= read -r l; do text="$text$l
+"; done; record snow "$@" "$text"; }
 mkdir() { record mkdir "$@"; }
 chown() { record chown "$@"; }
 chmod() { record chmod "$@"; }
