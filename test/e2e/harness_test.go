@@ -17,13 +17,14 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	os.Exit(penstocktest.Main(m, map[string]string{
-		"localfs":  "./cmd/penstock-destination-localfs",
-		"s3":       "./cmd/penstock-destination-s3",
-		"gcs":      "./cmd/penstock-destination-gcs",
-		"azure":    "./cmd/penstock-destination-azure",
-		"bigquery": "./cmd/penstock-destination-bigquery",
-		"picky":    "./test/e2e/picky",
-		"ndjson":   "./examples/third-party",
+		"localfs":   "./cmd/penstock-destination-localfs",
+		"s3":        "./cmd/penstock-destination-s3",
+		"gcs":       "./cmd/penstock-destination-gcs",
+		"azure":     "./cmd/penstock-destination-azure",
+		"bigquery":  "./cmd/penstock-destination-bigquery",
+		"snowflake": "./cmd/penstock-destination-snowflake",
+		"picky":     "./test/e2e/picky",
+		"ndjson":    "./examples/third-party",
 	}))
 }
 

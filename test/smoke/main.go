@@ -35,11 +35,14 @@ func main() {
 
 func run(ctx context.Context, args []string, in *os.File, out io.Writer) int {
 	if len(args) != 1 {
-		fmt.Fprintln(out, "usage: smoke s3|gcs|azure|bigquery")
+		fmt.Fprintln(out, "usage: smoke s3|gcs|azure|bigquery|snowflake")
 		return exitUsage
 	}
 	if args[0] == "bigquery" {
 		return smokeBigQuery(ctx, in, out)
+	}
+	if args[0] == "snowflake" {
+		return smokeSnowflake(ctx, in, out)
 	}
 	store, err := objectstore.Named(args[0])
 	if err != nil {
