@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -91,8 +92,48 @@ func columns(ctx context.Context, b *runner, r *report) error {
 	v := values["Write"]
 	head(fmt.Sprintf("Parquet, events of 754 bytes, n = %d", b.n), "rows per CPU second", "size ÷ gzip NDJSON")
 	row("Zstandard, level 1", thousands(int64(median(v["rows/cpu-s"]))), number(median(v["size/gzip"])))
+	if err := columnPlugin(ctx, b, r); err != nil {
+		return err
+	}
 	r.atLeast("Parquet, rows per CPU second", median(v["rows/cpu-s"]), columnRate, "rows/s")
 	r.atMost("Parquet, size ÷ gzip NDJSON", median(v["size/gzip"]), 1, "× gzip NDJSON")
+	return nil
+}
+
+const (
+	columnRows = 2_000_000
+	// rowGroup is the approximate size of the values of one row group in memory, in MiB.
+	rowGroup = 64
+)
+
+// columnPlugin measures a plugin that writes Parquet, apart from the host, and the size
+// of its files next to those of the same run as gzip NDJSON.
+func columnPlugin(ctx context.Context, b *runner, r *report) error {
+	of := b.builds[len(b.builds)-1]
+	journal, _, err := b.storeJournal(ctx, of, columnRows/b.scale, 30, false)
+	if err != nil {
+		return err
+	}
+	s3 := benchedStores[slices.IndexFunc(benchedStores, func(s benched) bool { return s.name == "s3" })]
+	plain, columns := storeRun{s3, journal, 2}, storeRun{s3.inParquet(), journal, 2}
+	var cpu, memory, size []float64
+	for range b.n {
+		lines, err := plain.run(ctx, b.dir, of)
+		if err != nil {
+			return err
+		}
+		u, err := columns.run(ctx, b.dir, of)
+		if err != nil {
+			return err
+		}
+		cpu = append(cpu, float64(journal.in.rows)/u.pluginCPU().Seconds())
+		memory = append(memory, float64(u.plugin())/(1<<20))
+		size = append(size, float64(u.stored)/float64(lines.stored))
+		progress("%s: %.0f rows per CPU second, %.0f MiB", columns.name(), cpu[len(cpu)-1], memory[len(memory)-1])
+	}
+	row(columns.name()+", rows per CPU second of the plugin", thousands(int64(median(cpu))), number(median(size)))
+	row(columns.name()+", plugin MiB", mib(slices.Max(memory)))
+	r.atMost("plugin of "+columns.name()+", memory", slices.Max(memory), pluginMemory+rowGroup, "MiB")
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -65,6 +66,15 @@ type benched struct {
 	// count counts the rows that arrived; nil: they are in the objects of the
 	// server's directory.
 	count func(ctx context.Context, s *server) (int, error)
+	// parquet: the objects are Parquet files.
+	parquet bool
+}
+
+// inParquet returns a store whose objects are Parquet files.
+func (s benched) inParquet() benched {
+	block := s.block
+	s.parquet, s.block = true, func(at *server) string { return block(at) + "  format = \"parquet\"\n" }
+	return s
 }
 
 const (
@@ -163,7 +173,11 @@ type storeRun struct {
 }
 
 func (s storeRun) name() string {
-	return fmt.Sprintf("%s, %d days, GOMAXPROCS %d", s.benched.name, s.journal.in.days, s.processors)
+	format := ""
+	if s.parquet {
+		format = ", Parquet"
+	}
+	return fmt.Sprintf("%s%s, %d days, GOMAXPROCS %d", s.benched.name, format, s.journal.in.days, s.processors)
 }
 
 // journal is an input that a host has read into its data directory, without any
@@ -231,6 +245,10 @@ pipeline "to_out" {
 		}
 		return u, err
 	}
+	if s.parquet {
+		u.stored, err = sizeOf(service.dir, ".parquet")
+		return u, err
+	}
 	if service.dir == "" {
 		service.dir = filepath.Join(dir, "downloaded")
 		if err := downloadAzure(ctx, service.endpoint, service.dir); err != nil {
@@ -238,6 +256,24 @@ pipeline "to_out" {
 		}
 	}
 	return u, u.count(s.name(), s.journal.in, service.dir)
+}
+
+// sizeOf returns the size of all files below a directory whose names have an ending.
+func sizeOf(dir, ending string) (size int64, err error) {
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ending) {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			size += info.Size()
+		}
+		return err
+	})
+	if err == nil && size == 0 {
+		err = fmt.Errorf("no file below %s ends with %s", dir, ending)
+	}
+	return size, err
 }
 
 // stores measures the plugin of each object store, apart from the host. Stores

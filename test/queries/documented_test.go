@@ -14,9 +14,9 @@ type query struct {
 	text string
 }
 
-// documented returns the page's blocks for DuckDB, in order, with the
-// placeholders of bucket and project filled in.
-func documented(t *testing.T, bucket, project string) []query {
+// documented returns the page's blocks in a dialect, in order, with the placeholders
+// of bucket and project filled in.
+func documented(t *testing.T, dialect, bucket, project string) []query {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/queries.md")
 	if err != nil {
@@ -24,7 +24,7 @@ func documented(t *testing.T, bucket, project string) []query {
 	}
 	fill := strings.NewReplacer("{bucket}", bucket, "<project>", project)
 	var found []query
-	for _, rest := range strings.Split(string(page), "\n```sql duckdb\n")[1:] {
+	for _, rest := range strings.Split(string(page), "\n```sql "+dialect+"\n")[1:] {
 		text, _, closed := strings.Cut(rest, "\n```")
 		first, _, _ := strings.Cut(text, "\n")
 		name, named := strings.CutPrefix(first, "-- ")

@@ -29,7 +29,7 @@ func TestDocumentedQueries(t *testing.T) {
 		"events_with_profile": sent.eventsWithProfile(),
 		"dedup":               sent.each(),
 	}
-	for _, q := range documented(t, out, projectID) {
+	for _, q := range documented(t, "duckdb", out, projectID) {
 		if q.name == "setup" {
 			if _, err := db.Exec(q.text); err != nil {
 				t.Fatalf("setup: %v", err)

@@ -25,8 +25,10 @@ func (Format) Name() string { return "parquet" }
 // Extension implements lake.Format.
 func (Format) Extension() string { return ".parquet" }
 
-// Encode implements lake.Format.
+// Encode implements lake.Format. From then on the process collects garbage more often:
+// see collectAt.
 func (f Format) Encode(w io.Writer, stream sdk.Stream, id string) (lake.Encoder, error) {
+	limitGarbage()
 	out, err := NewWriter(w, stream, id)
 	if err != nil {
 		return nil, err

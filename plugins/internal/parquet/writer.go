@@ -16,7 +16,8 @@ import (
 
 const (
 	// groupBytes is the approximate size of the values of one row group.
-	groupBytes = 64 << 20
+	groupBytes       = 64 << 20
+	compressionLevel = 1 // of Zstandard
 	// idKey is the key of a file's id in its metadata.
 	idKey = "penstock.id"
 	// createdBy names the writer in files. It has no version of a library, so that
@@ -84,7 +85,7 @@ var properties = parquet.NewWriterProperties(
 	parquet.WithVersion(parquet.V1_0),
 	parquet.WithDataPageVersion(parquet.DataPageV1),
 	parquet.WithCompression(compress.Codecs.Zstd),
-	parquet.WithCompressionLevel(1),
+	parquet.WithCompressionLevel(compressionLevel),
 	parquet.WithDictionaryFor("properties", false), parquet.WithStatsFor("properties", false),
 	parquet.WithDictionaryFor("insert_id", false), parquet.WithStatsFor("insert_id", false),
 	parquet.WithDictionaryFor("time", false),

@@ -7,16 +7,39 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// boundedZstd is the library's codec with another decoder: the library's allocates
-// the size that a frame declares, up to 64 GiB, where the page before it declared
-// another one.
+// boundedZstd is the library's codec with another encoder and another decoder. The
+// library's decoder allocates the size that a frame declares, up to 64 GiB, where the
+// page before it declared another one. Its encoders keep 8 MiB each, for frames that
+// are longer than a page.
 type boundedZstd struct{ compress.Codec }
 
-// The library looks codecs up in a table of the process. The encoder stays its own.
+// window is the distance in bytes over which the encoder finds repetitions: the
+// size of a page.
+const window = 1 << 20
+
+// encoders is the number of encoders of the process. Each keeps some 3 MiB, and they
+// take turns.
+const encoders = 2
+
+// The library looks codecs up in a table of the process.
 func init() {
 	if codec, err := compress.GetCodec(compress.Codecs.Zstd); err == nil {
 		compress.RegisterCodec(compress.Codecs.Zstd, boundedZstd{codec})
 	}
+}
+
+var zstdEncoder = sync.OnceValues(func() (*zstd.Encoder, error) {
+	return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(window), zstd.WithEncoderConcurrency(encoders),
+		zstd.WithLowerEncoderMem(true), zstd.WithZeroFrames(true), zstd.WithAllLitEntropyCompression(true))
+})
+
+// EncodeLevel implements compress.Codec. Files are written with one level only.
+func (z boundedZstd) EncodeLevel(dst, src []byte, level int) []byte {
+	e, err := zstdEncoder()
+	if err != nil || level != compressionLevel {
+		return z.Codec.EncodeLevel(dst, src, level)
+	}
+	return e.EncodeAll(src, dst[:0])
 }
 
 var decoder = sync.OnceValues(func() (*zstd.Decoder, error) {
