@@ -138,6 +138,8 @@ func (c *catalog) check(ctx context.Context) error {
 
 // hasDatabase finds the database, or creates it.
 func (c *catalog) hasDatabase(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	_, err := c.client.GetDatabase(ctx, &glue.GetDatabaseInput{Name: &c.database})
 	if !isCode(err, "EntityNotFoundException") {
 		return classify(err)
