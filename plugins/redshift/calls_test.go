@@ -324,50 +324,62 @@ func eachCall(t *testing.T, stream sdk.Stream, d disturbance, n int64) {
 	t.Logf("%d calls were disturbed", disturbed)
 }
 
-// A process may freeze at each call of Glue, and go on when another one has carried
-// out the run: it changes nothing that a reader sees.
+// A process may freeze at each call of Glue and of the Data API, and go on when another
+// one has carried out the run: it changes nothing that a reader sees.
 func TestAFrozenProcessChangesNothing(t *testing.T) {
 	for _, stream := range []sdk.Stream{sdk.Events, sdk.People} {
-		calls := 0
-		for nth := 1; ; nth++ {
-			s, bucket, runs := exported(t, stream, 1)
-			second := runOf(stream, 2, 2)
-			frozen, held, thaw := s.start(t, bucket, time.Now), make(chan struct{}, 1), make(chan struct{})
-			frozen.glue.Add(faultproxy.Rule{Nth: nth, Fault: faultproxy.HoldOne(held, thaw), Optional: true})
-			ended := make(chan error, 1)
-			go func() { ended <- frozen.export(t.Context(), second) }()
-			select {
-			case <-held:
-			case err := <-ended: // no call is left to freeze at
-				if err != nil || nth < 4 {
-					t.Fatalf("before call %d: %v", nth, err)
+		for name, service := range map[string]func(*process) *faultproxy.Proxy{
+			"Glue": func(p *process) *faultproxy.Proxy { return p.glue }, "Data API": func(p *process) *faultproxy.Proxy { return p.data },
+		} {
+			t.Run(path.Join(tables[stream], name), func(t *testing.T) {
+				calls := 0
+				for frozenAt(t, stream, service, calls+1) {
+					if calls++; t.Failed() {
+						t.Fatalf("after a freeze at call %d", calls)
+					}
 				}
-				calls = nth - 1
-			}
-			if calls > 0 {
-				break
-			}
-			next := second
-			next.Fence++
-			if err := s.start(t, bucket, time.Now).export(t.Context(), next); err != nil {
-				t.Errorf("call %d: the next process: %v", nth, err)
-			}
-			// A set that was shown before the freeze is committed by the next process, and
-			// events are by their manifest alone.
-			was, dir := s.tableOf(stream)
-			shown := was[fenceKey] == "2"
-			close(thaw)
-			if err := <-ended; err == nil && !shown {
-				t.Errorf("call %d: the frozen process commits", nth)
-			}
-			if is, at := s.tableOf(stream); at != dir || is[fenceKey] != was[fenceKey] {
-				t.Errorf("call %d: the table shows %s with %v, before %s with %v", nth, at, is, dir, was)
-			}
-			s.expect(t, bucket, append(runs, next)...)
-			if t.Failed() {
-				t.Fatalf("after a freeze at call %d", nth)
-			}
+				if calls < 3 {
+					t.Errorf("it was frozen at %d calls", calls)
+				}
+				t.Logf("frozen at %d calls", calls)
+			})
 		}
-		t.Logf("%s: frozen at %d calls", tables[stream], calls)
 	}
+}
+
+// frozenAt freezes a process at one of its calls in the second run of a stream; false:
+// it makes fewer calls.
+func frozenAt(t *testing.T, stream sdk.Stream, service func(*process) *faultproxy.Proxy, nth int) bool {
+	s, bucket, runs := exported(t, stream, 1)
+	second := runOf(stream, 2, 2)
+	frozen, held, thaw := s.start(t, bucket, time.Now), make(chan struct{}, 1), make(chan struct{})
+	service(frozen).Add(faultproxy.Rule{Nth: nth, Fault: faultproxy.HoldOne(held, thaw), Optional: true})
+	ended := make(chan error, 1)
+	go func() { ended <- frozen.export(t.Context(), second) }()
+	select {
+	case <-held:
+	case err := <-ended: // no call is left to freeze at
+		if err != nil {
+			t.Errorf("before call %d: %v", nth, err)
+		}
+		return false
+	}
+	next := second
+	next.Fence++
+	if err := s.start(t, bucket, time.Now).export(t.Context(), next); err != nil {
+		t.Errorf("call %d: the next process: %v", nth, err)
+	}
+	// A set that was shown before the freeze is committed by the next process, and
+	// events are by their manifest alone.
+	was, dir := s.tableOf(stream)
+	shown := was[fenceKey] == "2"
+	close(thaw)
+	if err := <-ended; err == nil && !shown {
+		t.Errorf("call %d: the frozen process commits", nth)
+	}
+	if is, at := s.tableOf(stream); at != dir || is[fenceKey] != was[fenceKey] {
+		t.Errorf("call %d: the table shows %s with %v, before %s with %v", nth, at, is, dir, was)
+	}
+	s.expect(t, bucket, append(runs, next)...)
+	return true
 }
