@@ -66,6 +66,14 @@ func (v *view) Pipelines(ctx context.Context) ([]operation.PipelineStatus, error
 	return viewed(v, func() ([]operation.PipelineStatus, error) { return v.Views.Pipelines(ctx) })
 }
 
+func (v *view) Pipeline(ctx context.Context, name string) (*operation.PipelineDetail, error) {
+	return viewed(v, func() (*operation.PipelineDetail, error) { return v.Views.Pipeline(ctx, name) })
+}
+
+func (v *view) Run(ctx context.Context, name string, number int64) (*operation.RunDetail, error) {
+	return viewed(v, func() (*operation.RunDetail, error) { return v.Views.Run(ctx, name, number) })
+}
+
 func (v *view) Runs(ctx context.Context, name string) ([]operation.RunStatus, error) {
 	return viewed(v, func() ([]operation.RunStatus, error) { return v.Views.Runs(ctx, name) })
 }

@@ -21,12 +21,14 @@ type (
 // The answers to these requests, and their parts: see package operation.
 type (
 	BackupReport      = operation.BackupReport
+	Cancellation      = operation.Cancellation
 	CollectorStatus   = operation.CollectorStatus
 	Corruption        = operation.Corruption
 	DestinationCheck  = operation.DestinationCheck
 	Difference        = operation.Difference
 	DropReport        = operation.DropReport
 	ExtentStatus      = operation.ExtentStatus
+	Forgetting        = operation.Forgetting
 	IdentityCount     = operation.IdentityCount
 	IdentityFailure   = operation.IdentityFailure
 	IdentityFailures  = operation.IdentityFailures
@@ -36,6 +38,7 @@ type (
 	LogLoss           = operation.LogLoss
 	MissingSegments   = operation.MissingSegments
 	Pause             = operation.Pause
+	PipelineDetail    = operation.PipelineDetail
 	PipelineStatus    = operation.PipelineStatus
 	Backfill          = operation.Backfill
 	PipelineSummary   = operation.PipelineSummary
@@ -58,8 +61,11 @@ type (
 	ReplayReport      = operation.ReplayReport
 	RequestCount      = operation.RequestCount
 	RestoreReport     = operation.RestoreReport
+	RunDay            = operation.RunDay
+	RunDetail         = operation.RunDetail
 	RunStatus         = operation.RunStatus
 	SegmentStatus     = operation.SegmentStatus
+	TargetStatus      = operation.TargetStatus
 	SourceCheck       = operation.SourceCheck
 	SourceDay         = operation.SourceDay
 	SourceStatus      = operation.SourceStatus

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -11,7 +10,7 @@ import (
 )
 
 func newPipelinesCommand(c *cli) *cobra.Command {
-	return group("pipelines", "List, pause, resume, run and verify pipelines",
+	return group("pipelines", "List, pause, resume, run, verify and end pipelines",
 		&cobra.Command{
 			Use: "list", Short: "List pipelines and how they stand", Args: none,
 			RunE: func(cmd *cobra.Command, _ []string) error {
@@ -30,7 +29,10 @@ func newPipelinesCommand(c *cli) *cobra.Command {
 		},
 		newPauseCommand(c, "pause", "Start no further run of a pipeline", true),
 		newPauseCommand(c, "resume", "Let a paused pipeline run again", false),
+		newPipelineShowCommand(c),
 		newPipelineRunCommand(c),
+		newPipelineCancelCommand(c),
+		newPipelineForgetCommand(c),
 		newPipelineRecoverCommand(c),
 		newPipelineVerifyCommand(c),
 	)
@@ -85,7 +87,7 @@ again, under new numbers. No row is lost. A row that the destination's
 other runs hold and that this host sends again is there twice: rows are not
 compared, because a destination keeps digests of whole objects. The command shows
 the runs that differ and asks; --yes resends without asking.`,
-		Args: exactly("PIPELINE"),
+		Args: exactly("PIPELINE"), ValidArgsFunction: c.complete(0, pipelineNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			operations, err := c.plugged(cmd.Context())
 			if err != nil {
@@ -198,7 +200,8 @@ func pauseText(done *host.Pause, paused bool) string {
 }
 
 func newRunsCommand(c *cli) *cobra.Command {
-	return group("runs", "List runs, and retry failed ones",
+	return group("runs", "List and show runs, and retry failed ones",
+		newRunShowCommand(c),
 		&cobra.Command{
 			Use: "list [PIPELINE]", Short: "List runs, the latest first", Args: atMost("PIPELINE"),
 			ValidArgsFunction: c.complete(0, pipelineNames),
@@ -224,9 +227,9 @@ func newRunsCommand(c *cli) *cobra.Command {
 			Use: "retry PIPELINE NUMBER", Short: "Let a failed run be tried again", Args: exactly("PIPELINE", "NUMBER"),
 			ValidArgsFunction: c.complete(0, pipelineNames),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				number, err := strconv.ParseInt(args[1], 10, 64)
+				number, err := runNumber(args[1])
 				if err != nil {
-					return usageError{fmt.Errorf("run number %q is not a number", args[1])}
+					return err
 				}
 				return c.withOperations(cmd, func(operations host.Operations) error {
 					if err := operations.RetryRun(cmd.Context(), args[0], number); err != nil {

@@ -69,6 +69,26 @@ func (r pipelines) PausePipeline(ctx context.Context, name string, paused bool) 
 	return ask[*operation.Pause](ctx, r.Client, "pipelines/pause", named{Pipeline: name, Paused: paused})
 }
 
+// Pipeline implements Operations.
+func (r views) Pipeline(ctx context.Context, name string) (*operation.PipelineDetail, error) {
+	return ask[*operation.PipelineDetail](ctx, r.Client, "pipelines/show", named{Pipeline: name})
+}
+
+// Run implements Operations.
+func (r views) Run(ctx context.Context, name string, number int64) (*operation.RunDetail, error) {
+	return ask[*operation.RunDetail](ctx, r.Client, "runs/show", named{Pipeline: name, Number: number})
+}
+
+// CancelPipeline implements Operations.
+func (r pipelines) CancelPipeline(ctx context.Context, name string) (*operation.Cancellation, error) {
+	return ask[*operation.Cancellation](ctx, r.Client, "pipelines/cancel", named{Pipeline: name})
+}
+
+// ForgetPipeline implements Operations.
+func (r pipelines) ForgetPipeline(ctx context.Context, name string, emptied bool) (*operation.Forgetting, error) {
+	return ask[*operation.Forgetting](ctx, r.Client, "pipelines/forget", named{Pipeline: name, Emptied: emptied})
+}
+
 // RunPipeline implements Operations.
 func (r pipelines) RunPipeline(ctx context.Context, name string, allowShrink bool) (*operation.PipelineSummary, error) {
 	return ask[*operation.PipelineSummary](ctx, r.Client, "pipelines/run", named{Pipeline: name, AllowShrink: allowShrink})

@@ -17,6 +17,7 @@ type named struct {
 	Paused      bool   `json:"paused,omitempty"`
 	AllowShrink bool   `json:"allow_shrink,omitempty"`
 	Resend      bool   `json:"resend,omitempty"`
+	Emptied     bool   `json:"emptied,omitempty"`
 }
 
 // dated is the parameter of operations on some dates of one source.
@@ -53,6 +54,12 @@ func Routes(version string, h operation.Operations) map[string]Operation {
 		"pipelines/pause": withParams(func(ctx context.Context, n named) (any, error) {
 			return h.PausePipeline(ctx, n.Pipeline, n.Paused)
 		}),
+		"pipelines/show":   withParams(func(ctx context.Context, n named) (any, error) { return h.Pipeline(ctx, n.Pipeline) }),
+		"pipelines/cancel": withParams(func(ctx context.Context, n named) (any, error) { return h.CancelPipeline(ctx, n.Pipeline) }),
+		"pipelines/forget": withParams(func(ctx context.Context, n named) (any, error) {
+			return h.ForgetPipeline(ctx, n.Pipeline, n.Emptied)
+		}),
+		"runs/show": withParams(func(ctx context.Context, n named) (any, error) { return h.Run(ctx, n.Pipeline, n.Number) }),
 		"pipelines/run": withParams(func(ctx context.Context, n named) (any, error) {
 			return h.RunPipeline(ctx, n.Pipeline, n.AllowShrink)
 		}),

@@ -37,6 +37,10 @@ func (c *Catalog) RegisterPipeline(ctx context.Context, def pipeline.Definition,
 		if err := p.Unchanged(def); err != nil {
 			return err
 		}
+		if p.State == pipeline.Cancelled {
+			registered = p
+			return nil // it claims nothing further
+		}
 		p.To = def.To
 		if _, err := tx.ExecContext(ctx, `UPDATE pipelines SET to_day = ? WHERE id = ?`, int64(def.To), p.ID); err != nil {
 			return fmt.Errorf("set to_date: %w", err)
@@ -143,11 +147,11 @@ func (c *Catalog) Pipeline(ctx context.Context, name string) (*pipeline.Pipeline
 	return p, err
 }
 
-// Pipelines returns all registered pipelines, by name.
+// Pipelines returns all registered pipelines, by name; not those that were forgotten.
 func (c *Catalog) Pipelines(ctx context.Context) ([]*pipeline.Pipeline, error) {
 	var pipelines []*pipeline.Pipeline
 	err := c.Read(ctx, func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, `SELECT `+pipelineColumns+` FROM pipelines ORDER BY name`)
+		rows, err := tx.QueryContext(ctx, `SELECT `+pipelineColumns+` FROM pipelines WHERE forgotten_at = 0 ORDER BY name`)
 		if err != nil {
 			return err
 		}
@@ -167,15 +171,18 @@ func (c *Catalog) Pipelines(ctx context.Context) ([]*pipeline.Pipeline, error) {
 	return pipelines, nil
 }
 
-// SetPipelineState pauses or resumes a pipeline.
+// SetPipelineState pauses or resumes a pipeline; ErrCancelled for one that is over.
 func (c *Catalog) SetPipelineState(ctx context.Context, name string, state pipeline.State) error {
 	return c.Update(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, `UPDATE pipelines SET state = ? WHERE name = ?`, string(state), name)
+		p, err := pipelineByName(ctx, tx, name)
 		if err != nil {
-			return fmt.Errorf("set state of pipeline %s: %w", name, err)
+			return err
 		}
-		if n, err := result.RowsAffected(); err == nil && n == 0 {
-			return fmt.Errorf("%w: %s", ErrUnknownPipeline, name)
+		if p.State == pipeline.Cancelled {
+			return fmt.Errorf("%w: %s", ErrCancelled, name)
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE pipelines SET state = ? WHERE id = ?`, string(state), p.ID); err != nil {
+			return fmt.Errorf("set state of pipeline %s: %w", name, err)
 		}
 		return nil
 	})

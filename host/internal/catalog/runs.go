@@ -67,18 +67,30 @@ func (c *Catalog) SetContent(ctx context.Context, run *pipeline.Run, content str
 
 // OpenRun returns the pipeline's run that is not done, or nil.
 func (c *Catalog) OpenRun(ctx context.Context, pipelineID string) (*pipeline.Run, error) {
-	runs, err := c.runs(ctx, `WHERE pipeline = ? AND state <> 'succeeded' ORDER BY number LIMIT 1`, pipelineID)
+	runs, err := c.runs(ctx, `WHERE pipeline = ? AND state <> 'succeeded' AND error_class <> ? ORDER BY number LIMIT 1`, pipelineID, CancelledClass)
 	if err != nil || len(runs) == 0 {
 		return nil, err
 	}
 	return runs[0].Run, nil
 }
 
-// RunRecord is a run with the fence and the owner of its lease.
+// RunRecord is a run with the fence and the owner of its lease, and with the attempts
+// at it.
 type RunRecord struct {
 	*pipeline.Run
-	Fence int64
-	Owner string
+	Fence     int64
+	Owner     string
+	Attempts  int64
+	StartedAt time.Time // the first attempt; zero: there was none, or an older host made it
+}
+
+// Run returns a run of a pipeline; nil: there is none of that number.
+func (c *Catalog) Run(ctx context.Context, pipelineID string, number int64) (*RunRecord, error) {
+	runs, err := c.runs(ctx, `WHERE pipeline = ? AND number = ?`, pipelineID, number)
+	if err != nil || len(runs) == 0 {
+		return nil, err
+	}
+	return &runs[0], nil
 }
 
 // Runs returns the latest runs of a pipeline, latest first.
@@ -132,7 +144,7 @@ func (c *Catalog) ExportedChanges(ctx context.Context, pipelineID string) (map[s
 func (c *Catalog) runs(ctx context.Context, where string, args ...any) ([]RunRecord, error) {
 	var runs []RunRecord
 	err := c.Read(ctx, func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, `SELECT pipeline, number, content, state, extents, generation, next_cursor, fence, owner, planned_at, as_of, finished_at, error, error_class, prepared, receipt
+		rows, err := tx.QueryContext(ctx, `SELECT pipeline, number, content, state, extents, generation, next_cursor, fence, owner, planned_at, as_of, finished_at, error, error_class, prepared, receipt, attempts, started_at
 			FROM runs `+where, args...)
 		if err != nil {
 			return err
@@ -157,13 +169,13 @@ func scanRun(rows *sql.Rows) (RunRecord, error) {
 	r := RunRecord{Run: &pipeline.Run{}}
 	var state string
 	var extents, generation, cursor, prepared, receipt []byte
-	var planned, asOf, finished int64
-	err := rows.Scan(&r.PipelineID, &r.Number, &r.Content, &state, &extents, &generation, &cursor, &r.Fence, &r.Owner, &planned, &asOf, &finished, &r.Error, &r.ErrorClass, &prepared, &receipt)
+	var planned, asOf, finished, started int64
+	err := rows.Scan(&r.PipelineID, &r.Number, &r.Content, &state, &extents, &generation, &cursor, &r.Fence, &r.Owner, &planned, &asOf, &finished, &r.Error, &r.ErrorClass, &prepared, &receipt, &r.Attempts, &started)
 	if err != nil {
 		return r, err
 	}
 	r.State = pipeline.RunState(state)
-	r.PlannedAt, r.AsOf, r.FinishedAt = fromMillis(planned), fromMillis(asOf), fromMillis(finished)
+	r.PlannedAt, r.AsOf, r.FinishedAt, r.StartedAt = fromMillis(planned), fromMillis(asOf), fromMillis(finished), fromMillis(started)
 	if r.Extents, err = unpackExtents(extents); err != nil {
 		return r, fmt.Errorf("extents of run %d: %w", r.Number, err)
 	}
@@ -201,7 +213,8 @@ func (c *Catalog) AcquireRun(ctx context.Context, pipelineID string, number int6
 		if err != nil {
 			return fmt.Errorf("next fence: %w", err)
 		}
-		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = 'running', owner = ?, fence = ?, lease_expires_at = `+nowMillis+` + ?, error = '', error_class = ''
+		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = 'running', owner = ?, fence = ?, lease_expires_at = `+nowMillis+` + ?, error = '', error_class = '',
+			attempts = attempts + 1, started_at = CASE started_at WHEN 0 THEN `+nowMillis+` ELSE started_at END
 			WHERE pipeline = ? AND number = ? AND state IN ('planned', 'running') AND (owner = '' OR owner = ? OR lease_expires_at < `+nowMillis+`)
 			AND NOT EXISTS (SELECT 1 FROM pipelines WHERE id = runs.pipeline AND repair_owner NOT IN ('', ?) AND repair_expires_at >= `+nowMillis+`)`,
 			owner, lease.Fence, ttl.Milliseconds(), pipelineID, number, owner, owner)
@@ -342,7 +355,7 @@ func (c *Catalog) ExpireLeases(ctx context.Context) error {
 // RetryRun lets a failed run be tried again.
 func (c *Catalog) RetryRun(ctx context.Context, pipelineID string, number int64) error {
 	return c.Update(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = 'planned' WHERE pipeline = ? AND number = ? AND state = 'failed'`, pipelineID, number)
+		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = 'planned' WHERE pipeline = ? AND number = ? AND state = 'failed' AND error_class <> ?`, pipelineID, number, CancelledClass)
 		return oneRow(result, err, fmt.Errorf("there is no failed run %d to try again", number))
 	})
 }
@@ -350,7 +363,7 @@ func (c *Catalog) RetryRun(ctx context.Context, pipelineID string, number int64)
 // RetryFailed lets a pipeline's failed run, if there is one, be tried again. It
 // reports whether there was one.
 func (c *Catalog) RetryFailed(ctx context.Context, pipelineID string) (bool, error) {
-	result, err := c.write.ExecContext(ctx, `UPDATE runs SET state = 'planned' WHERE pipeline = ? AND state = 'failed'`, pipelineID)
+	result, err := c.write.ExecContext(ctx, `UPDATE runs SET state = 'planned' WHERE pipeline = ? AND state = 'failed' AND error_class <> ?`, pipelineID, CancelledClass)
 	if err != nil {
 		return false, fmt.Errorf("retry the failed run of pipeline %s: %w", pipelineID, err)
 	}

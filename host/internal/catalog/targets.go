@@ -123,7 +123,7 @@ func claimedDays(ctx context.Context, tx *sql.Tx, p *pipeline.Pipeline) (pipelin
 // nil for a set, which is replaced. The error is an *AdoptError if it is not certain
 // which part that is, or if it is another project's.
 func adoptable(ctx context.Context, tx *sql.Tx, def *pipeline.Definition, target pipeline.Target, c claim) (*pipeline.Exported, error) {
-	refused := &AdoptError{Pipeline: def.Name, Other: c.name, URI: target.URI}
+	refused := &AdoptError{Pipeline: def.Name, Other: ShownName(c.name), URI: target.URI}
 	if c.target.ProjectID != target.ProjectID {
 		refused.Reason = "it exports another project, whose rows would be mixed with these. Choose another place"
 		return nil, refused
@@ -135,15 +135,13 @@ func adoptable(ctx context.Context, tx *sql.Tx, def *pipeline.Definition, target
 	if err != nil {
 		return nil, err
 	}
-	var open int64
-	err = tx.QueryRowContext(ctx, `SELECT COALESCE(MAX(number), 0) FROM runs WHERE pipeline = ? AND state <> 'succeeded' AND fence > 0`, other.ID).Scan(&open)
-	if err != nil {
-		return nil, fmt.Errorf("open run of pipeline %s: %w", other.Name, err)
-	}
-	switch {
-	case open > 0:
-		refused.Reason = fmt.Sprintf("its run %d was begun and is not done, so that its rows may be there or not. Let that run end first", open)
+	var open *BegunError
+	switch err := begun(ctx, tx, other); {
+	case errors.As(err, &open):
+		refused.Reason = fmt.Sprintf("its run %d was begun and is not done, so that its rows may be there or not. Let that run end first, or cancel that pipeline", open.Run)
 		return nil, refused
+	case err != nil:
+		return nil, err
 	case other.Cursor.Uncertain():
 		refused.Reason = "an older version has begun its backfill. Let it do a run with this version first"
 		return nil, refused
@@ -187,7 +185,7 @@ func setAdopted(ctx context.Context, tx *sql.Tx, p *pipeline.Pipeline) error {
 func taken(def *pipeline.Definition, target pipeline.Target, c claim) *TargetTakenError {
 	days, _ := def.Days().Common(c.days)
 	return &TargetTakenError{
-		Pipeline: def.Name, URI: target.URI, Other: c.name, Theirs: c.target.URI, Stream: target.Stream, Days: days,
+		Pipeline: def.Name, URI: target.URI, Other: ShownName(c.name), Theirs: c.target.URI, Stream: target.Stream, Days: days,
 	}
 }
 

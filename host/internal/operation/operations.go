@@ -12,7 +12,9 @@ type Views interface {
 	Status(ctx context.Context) (*Status, error)
 	Plan(ctx context.Context) ([]PlannedRun, error)
 	Pipelines(ctx context.Context) ([]PipelineStatus, error)
+	Pipeline(ctx context.Context, name string) (*PipelineDetail, error)
 	Runs(ctx context.Context, pipeline string) ([]RunStatus, error)
+	Run(ctx context.Context, pipeline string, number int64) (*RunDetail, error)
 	Segments(ctx context.Context) ([]SegmentStatus, error)
 	VerifyJournal(ctx context.Context) (*JournalReport, error)
 	Quarantine(ctx context.Context, filter quarantine.Filter) (*QuarantineList, error)
@@ -31,6 +33,13 @@ type Operations interface {
 	// PausePipeline pauses a pipeline, or resumes it. A pipeline that the configuration
 	// pauses stays paused.
 	PausePipeline(ctx context.Context, name string, paused bool) (*Pause, error)
+	// CancelPipeline ends a pipeline for good: its run that is not done is recorded if
+	// the destination has committed it, and otherwise its rows are removed.
+	CancelPipeline(ctx context.Context, name string) (*Cancellation, error)
+	// ForgetPipeline drops a pipeline that is not configured, and the records of its
+	// runs. emptied confirms that its rows were removed from the destination, so that
+	// the dates are free.
+	ForgetPipeline(ctx context.Context, name string, emptied bool) (*Forgetting, error)
 	// RunPipeline runs a pipeline until nothing is left to export, whether or
 	// not it is due. allowShrink confirms that a set may shrink.
 	RunPipeline(ctx context.Context, name string, allowShrink bool) (*PipelineSummary, error)

@@ -19,7 +19,8 @@ type PipelineStatus struct {
 	Destination string `json:"destination"`
 	// State is active, running, retrying, interrupted (a run was not finished
 	// when its host ended), failed, refused (see Refused), paused, ended (its
-	// dates are over and exported), or removed (from the configuration).
+	// dates are over and exported), cancelled (for good), or removed (from the
+	// configuration).
 	State      string `json:"state"`
 	Phase      string `json:"phase"` // backfill or live; full set
 	Sequence   int64  `json:"sequence"`
@@ -56,7 +57,7 @@ type Backfill struct {
 type RunStatus struct {
 	Pipeline   string           `json:"pipeline"`
 	Number     int64            `json:"number"`
-	State      string           `json:"state"` // planned, running, retrying, interrupted, failed or succeeded
+	State      string           `json:"state"` // planned, running, prepared, retrying, interrupted, failed, cancelled or succeeded: committed and recorded
 	From       string           `json:"from"`  // "" for a full set
 	To         string           `json:"to"`
 	Days       int              `json:"days"`
@@ -67,6 +68,9 @@ type RunStatus struct {
 	LeftOut    int64            `json:"left_out,omitempty"` // late rows that were passed when the run was planned
 	Fence      int64            `json:"fence"`
 	PlannedAt  time.Time        `json:"planned_at"`
+	Attempts   int64            `json:"attempts"`
+	StartedAt  *time.Time       `json:"started_at,omitempty"` // the first attempt
+	Seconds    float64          `json:"seconds,omitempty"`    // from the first attempt to the end
 	FinishedAt *time.Time       `json:"finished_at,omitempty"`
 	Error      string           `json:"error,omitempty"`
 	// ErrorClass is the class of Error: retryable, permanent, configuration or

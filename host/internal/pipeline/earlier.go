@@ -87,7 +87,7 @@ func (c Cursor) within(from, to journal.Day, seq int64) Cursor {
 // Adopt adds a part that another pipeline has exported. It reports whether the part is
 // new to the cursor.
 func (c *Cursor) Adopt(x Exported) bool {
-	for _, known := range c.adopted() {
+	for _, known := range c.Adopted() {
 		if reflect.DeepEqual(known, x) {
 			return false
 		}
@@ -99,19 +99,19 @@ func (c *Cursor) Adopt(x Exported) bool {
 // Inherit adds the parts that other pipelines have exported and that a later cursor of
 // the same pipeline has.
 func (c *Cursor) Inherit(later Cursor) {
-	for _, x := range later.adopted() {
+	for _, x := range later.Adopted() {
 		c.Adopt(x)
 	}
 }
 
-// adopted returns the parts that other pipelines have exported.
-func (c *Cursor) adopted() []Exported {
+// Adopted returns the parts that other pipelines have exported.
+func (c *Cursor) Adopted() []Exported {
 	var parts []Exported
 	for _, x := range c.Earlier {
 		if x.Pipeline != "" {
 			parts = append(parts, x)
 		} else {
-			parts = append(parts, x.Cursor.adopted()...)
+			parts = append(parts, x.Cursor.Adopted()...)
 		}
 	}
 	return parts

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/export"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
@@ -20,6 +21,9 @@ func (p *Pipeline) RunNow(ctx context.Context, allowShrink bool) (*operation.Pip
 	stored, err := p.stored(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if stored.State == pipeline.Cancelled {
+		return nil, fmt.Errorf("%w; a pipeline with another name and adopt = true goes on where it stopped", catalog.ErrCancelled)
 	}
 	if isPaused(p.Config, stored) {
 		return nil, fmt.Errorf("pipeline %s is paused", p.Config.Name)

@@ -22,9 +22,10 @@ type Pipeline struct {
 	o       *Options
 	project *project.Project
 
-	steps      lifecycle.Gate          // held by a step, and by an operation that excludes steps
-	registered atomic.Bool             // by this host, or found registered as it is configured
-	failed     atomic.Pointer[attempt] // the last attempt of a host that serves; nil: it did not fail
+	steps      lifecycle.Gate                          // held by a step, and by an operation that excludes steps
+	registered atomic.Bool                             // by this host, or found registered as it is configured
+	stop       atomic.Pointer[context.CancelCauseFunc] // of the step that is under way; nil: none is
+	failed     atomic.Pointer[attempt]                 // the last attempt of a host that serves; nil: it did not fail
 	pace       pace
 	backfilled func(context.Context, *pipeline.Pipeline) (*operation.Backfill, error) // of Runner
 }

@@ -21,11 +21,15 @@ const (
 	failedPipeline   = "failed"      // the last run failed; RetryRun or the next start of a host tries it again
 	refusedPipeline  = "refused"     // the next run would shrink the set too much
 	pausedPipeline   = "paused"
-	removedPipeline  = "removed" // registered, and not in the configuration
-	endedPipeline    = "ended"   // its dates are over and exported; only late rows may come
+	overPipeline     = "cancelled" // for good
+	removedPipeline  = "removed"   // registered, and not in the configuration
+	endedPipeline    = "ended"     // its dates are over and exported; only late rows may come
 
 	unregisteredPipeline = "unregistered" // in the configuration, and no host has run it yet
 )
+
+// preparedRun is a run whose data is at the destination, while the commit is requested.
+const preparedRun = "prepared"
 
 // View tells the state of pipelines and runs.
 type View struct {
@@ -136,10 +140,14 @@ func pipelineState(p *pipeline.Pipeline, c *config.Pipeline, s *operation.Pipeli
 		last = s.LastRun.State
 	}
 	switch {
+	case p.State == pipeline.Cancelled:
+		return overPipeline
 	case c == nil:
 		return removedPipeline
 	case c.Paused || p.State == pipeline.Paused:
 		return pausedPipeline
+	case last == preparedRun:
+		return runningPipeline
 	case last == failedPipeline || last == runningPipeline || last == retryingPipeline || last == stoppedPipeline:
 		return last
 	case s.Refused != "":
@@ -152,7 +160,7 @@ func pipelineState(p *pipeline.Pipeline, c *config.Pipeline, s *operation.Pipeli
 // that has passed means that the run is due.
 func nextRun(p *pipeline.Pipeline, s *operation.PipelineStatus, now time.Time) *time.Time {
 	switch s.State {
-	case removedPipeline, pausedPipeline, failedPipeline, runningPipeline:
+	case removedPipeline, pausedPipeline, overPipeline, failedPipeline, runningPipeline:
 		return nil
 	}
 	if s.State == endedPipeline && p.LeaveLate {
@@ -253,9 +261,17 @@ func (v *View) Run(name string, r catalog.RunRecord) operation.RunStatus {
 	totals := r.Totals()
 	s := operation.RunStatus{
 		Pipeline: name, Number: r.Number, State: string(r.State), Days: totals.Days,
-		Rows: totals.Rows, Bytes: totals.Bytes, Fence: r.Fence, PlannedAt: r.PlannedAt, Error: r.Error, ErrorClass: r.ErrorClass,
+		Rows: totals.Rows, Bytes: totals.Bytes, Fence: r.Fence, PlannedAt: r.PlannedAt, Error: r.Error, ErrorClass: r.ErrorClass, Attempts: r.Attempts,
+	}
+	if !r.StartedAt.IsZero() {
+		s.StartedAt = &r.StartedAt
+		if !r.FinishedAt.IsZero() {
+			s.Seconds = r.FinishedAt.Sub(r.StartedAt).Seconds()
+		}
 	}
 	switch {
+	case r.ErrorClass == catalog.CancelledClass:
+		s.State, s.ErrorClass = overPipeline, ""
 	case r.State == pipeline.RunRunning && (!v.serving || r.Owner == "" && r.Error == ""):
 		s.State = stoppedPipeline
 	case r.State == pipeline.RunRunning && r.Error != "":
@@ -263,8 +279,10 @@ func (v *View) Run(name string, r catalog.RunRecord) operation.RunStatus {
 		if a := v.attempt(name); a != nil && !a.next.IsZero() {
 			s.RetryAt = &a.next
 		}
+	case r.State == pipeline.RunRunning && r.Prepared != nil:
+		s.State = preparedRun
 	}
-	if r.Generation == nil {
+	if r.Generation == nil && totals.Days > 0 {
 		s.From, s.To = totals.From.String(), totals.To.String()
 	}
 	if !r.FinishedAt.IsZero() {

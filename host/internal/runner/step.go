@@ -29,6 +29,10 @@ func (p *Pipeline) step(ctx context.Context, asOf time.Time, allowShrink bool) (
 		return nil, err
 	}
 	defer leave()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	p.stop.Store(&stop)
+	defer p.stop.Store(nil)
 	if err := p.register(ctx); err != nil {
 		return nil, err
 	}
@@ -74,24 +78,37 @@ func isIdle(ctx context.Context, c *catalog.Catalog, stored *pipeline.Pipeline) 
 
 // attempt exports a run.
 func (r *resolved) attempt(ctx context.Context, run *pipeline.Run) (*pipeline.Receipt, error) {
-	totals := run.Totals()
-	report := func(rows, bytes int64, done bool) {
-		r.o.Observer.Report(progress.Report{
-			Stage: "export", Name: fmt.Sprintf("%s run %d", r.stored.Name, run.Number),
-			Rows: rows, Bytes: bytes, Total: totals.Bytes, Done: done,
-		})
-	}
 	r.pace.begin(run.Number)
 	defer r.pace.end()
+	x, job := r.export(run)
+	receipt, err := x.Do(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	totals := run.Totals()
+	r.report(run, totals.Rows, totals.Bytes, true)
+	return receipt, nil
+}
+
+// report tells how far the export of a run is.
+func (r *resolved) report(run *pipeline.Run, rows, bytes int64, done bool) {
+	r.o.Observer.Report(progress.Report{
+		Stage: "export", Name: fmt.Sprintf("%s run %d", r.stored.Name, run.Number),
+		Rows: rows, Bytes: bytes, Total: run.Totals().Bytes, Done: done,
+	})
+}
+
+// export returns the exporter of a run, and its job.
+func (r *resolved) export(run *pipeline.Run) (*export.Exporter, export.Job) {
 	x := &export.Exporter{
 		Store: r.o.Catalog, Blocks: r.project.Journal.Reader(), Generations: r.project, Owner: r.o.Owner, LeaseTTL: leaseTTL, Ticker: r.o.Ticker, Wait: r.o.Wait,
-		Progress: func(_ *pipeline.Run, rows, bytes int64) {
+		Progress: func(run *pipeline.Run, rows, bytes int64) {
 			r.pace.sent(rows, bytes)
-			report(rows, bytes, false)
+			r.report(run, rows, bytes, false)
 		},
 		Pace: r.pace.next,
 	}
-	receipt, err := x.Do(ctx, export.Job{
+	return x, export.Job{
 		Pipeline: r.stored, Run: run, Destination: r.destination,
 		Totals: func(ctx context.Context) ([]batch.Totals, error) {
 			return r.totals(ctx, run, run.Parts(r.destination.ByZone()))
@@ -100,12 +117,7 @@ func (r *resolved) attempt(ctx context.Context, run *pipeline.Run) (*pipeline.Re
 			q, err := r.o.Quarantine.Run(r.stored.Name, run.Number)
 			return refusals{q}, err
 		},
-	})
-	if err != nil {
-		return nil, err
 	}
-	report(totals.Rows, totals.Bytes, true)
-	return receipt, nil
 }
 
 // refusals adapts the quarantine of a run.

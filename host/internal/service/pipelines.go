@@ -5,15 +5,72 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/host/internal/runner"
 )
 
 // Pipelines implements Operations.
 func (h pipelines) Pipelines(ctx context.Context) ([]operation.PipelineStatus, error) {
 	return h.Runner.View(h.Serving).Pipelines(ctx)
+}
+
+// Pipeline implements Operations.
+func (h pipelines) Pipeline(ctx context.Context, name string) (*operation.PipelineDetail, error) {
+	if _, err := h.knownPipeline(ctx, name); err != nil {
+		return nil, err
+	}
+	return runner.Details{View: h.Runner.View(h.Serving)}.Pipeline(ctx, name)
+}
+
+// Run implements Operations.
+func (h pipelines) Run(ctx context.Context, name string, number int64) (*operation.RunDetail, error) {
+	if _, err := h.knownPipeline(ctx, name); err != nil {
+		return nil, err
+	}
+	return runner.Details{View: h.Runner.View(h.Serving)}.OneRun(ctx, name, number)
+}
+
+// CancelPipeline implements Operations.
+func (h pipelines) CancelPipeline(ctx context.Context, name string) (*operation.Cancellation, error) {
+	if _, err := h.knownPipeline(ctx, name); err != nil {
+		return nil, err
+	}
+	if h.Runner.ByName(name) == nil {
+		return nil, fmt.Errorf("pipeline %s is not in the configuration, so that no run of it is planned; penstock pipelines forget %s drops it. "+
+			"To cancel it, put it back first: its destination is asked for its last run", name, name)
+	}
+	p, err := h.Runner.Ensure(ctx, name)
+	if err != nil {
+		return nil, h.Dir.Explain(err)
+	}
+	done, err := runner.Cancel(ctx, p)
+	return done, h.Dir.Explain(err)
+}
+
+// ForgetPipeline implements Operations.
+func (h pipelines) ForgetPipeline(ctx context.Context, name string, emptied bool) (*operation.Forgetting, error) {
+	p, err := h.knownPipeline(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if c := h.Config.Pipeline(name); c != nil {
+		return nil, fmt.Errorf("pipeline %s is in the configuration (%s:%d): remove it there first, and restart a running host; the next run would register it again",
+			name, c.Range.Filename, c.Range.Start.Line)
+	}
+	f, err := h.Catalog.ForgetPipeline(ctx, name, emptied, time.Now())
+	var begun *catalog.BegunError
+	if errors.As(err, &begun) {
+		return nil, fmt.Errorf("%w. Put the pipeline back in the configuration and run penstock pipelines cancel %s, "+
+			"or remove its rows from %s and forget it with --emptied", err, name, p.Destination)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &operation.Forgetting{Pipeline: name, ID: f.ID, Destination: p.Destination, Runs: f.Runs, Targets: runner.Targets(p.Stream, f.Kept)}, nil
 }
 
 // RunPipeline implements Operations. It seals open segments first, and does not
@@ -65,7 +122,9 @@ func (h pipelines) PausePipeline(ctx context.Context, name string, paused bool) 
 	if err != nil {
 		return nil, err
 	}
-	if err := h.Catalog.SetPipelineState(ctx, name, state); err != nil {
+	if err := h.Catalog.SetPipelineState(ctx, name, state); errors.Is(err, catalog.ErrCancelled) {
+		return nil, fmt.Errorf("%w; a pipeline with another name and adopt = true goes on where it stopped", err)
+	} else if err != nil {
 		return nil, err
 	}
 	h.Runner.Hold(name, paused)
