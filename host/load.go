@@ -17,6 +17,7 @@ type (
 	DiagnosticEntry    = diagnostic.Entry
 	ConfigurationError = diagnostic.ConfigurationError
 	LoadOptions        = validate.Options
+	DefinitionChange   = validate.DefinitionChange
 )
 
 // Load reads a configuration. Mistakes are a *ConfigurationError. The
@@ -24,6 +25,12 @@ type (
 // be read are returned with an error, too.
 func Load(ctx context.Context, o LoadOptions) (*Config, Diagnostics, error) {
 	return validate.Load(ctx, o)
+}
+
+// DefinitionChanges compares the pipelines of a configuration with those that are
+// registered in its data directory, which may be in use.
+func DefinitionChanges(ctx context.Context, c *Config) ([]DefinitionChange, error) {
+	return validate.DefinitionChanges(ctx, c)
 }
 
 // The steps that prepare a service for a destination.

@@ -118,6 +118,11 @@ func (c *cli) look(ctx context.Context, do func(host.Views) error) error {
 	if err != nil {
 		return err
 	}
+	return c.lookAt(ctx, config, do)
+}
+
+// lookAt is look with a configuration that was loaded.
+func (c *cli) lookAt(ctx context.Context, config *host.Config, do func(host.Views) error) error {
 	views, err := host.Look(ctx, config)
 	if err != nil {
 		return err

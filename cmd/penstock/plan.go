@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -15,16 +17,31 @@ func newPlanCommand(c *cli) *cobra.Command {
 		Long: `Show the rows in the journal that the next run of each pipeline would export:
 dates, rows, bytes. Below them stand sources with records that are not in the
 journal yet: 'penstock run' and 'penstock run --once' read them. The command
-plans no run and reads no source.`,
+plans no run and reads no source.
+
+Above them stand the pipelines whose block is not as they were registered, with
+the effect of each change. A change that would be refused ends the command with
+status 2.`,
 		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.look(cmd.Context(), func(views host.Views) error {
+			config, err := c.load(cmd.Context(), host.LoadOptions{Command: true})
+			if err != nil {
+				return err
+			}
+			changes, err := host.DefinitionChanges(cmd.Context(), config)
+			if err != nil {
+				c.note(fmt.Sprintf("changes of definitions are not known: %v", err))
+			}
+			return c.lookAt(cmd.Context(), config, func(views host.Views) error {
 				runs, err := views.Plan(cmd.Context())
 				if err != nil {
 					return err
 				}
 				if c.json {
-					return c.printJSON(runs)
+					return errors.Join(c.printJSON(planned(runs, changes)), refusal(changes))
+				}
+				for _, change := range changes {
+					c.printChange(change)
 				}
 				if len(runs) == 0 {
 					fmt.Fprintln(c.out, "the configuration has no pipeline")
@@ -32,10 +49,59 @@ plans no run and reads no source.`,
 				for _, r := range runs {
 					c.printPlanned(r)
 				}
-				return nil
+				return refusal(changes)
 			})
 		},
 	}
+}
+
+// plannedRun is a planned run with the changes of its pipeline's definition.
+type plannedRun struct {
+	host.PlannedRun
+	Definition []host.DefinitionChange `json:"definition,omitempty"`
+}
+
+// planned adds the changes of definitions to the runs. A pipeline that is not configured
+// any more has no run.
+func planned(runs []host.PlannedRun, changes []host.DefinitionChange) []plannedRun {
+	all := []plannedRun{}
+	for _, r := range runs {
+		all = append(all, plannedRun{PlannedRun: r})
+	}
+	for _, change := range changes {
+		i := slices.IndexFunc(all, func(r plannedRun) bool { return r.Pipeline == change.Pipeline })
+		if i < 0 {
+			i = len(all)
+			all = append(all, plannedRun{PlannedRun: host.PlannedRun{Pipeline: change.Pipeline, State: "removed", Days: []host.PlannedDay{}}})
+		}
+		all[i].Definition = append(all[i].Definition, change)
+	}
+	return all
+}
+
+// refusal returns the error that ends a plan with the status of a wrong configuration,
+// if one of the changes is refused.
+func refusal(changes []host.DefinitionChange) error {
+	for _, change := range changes {
+		if change.Refused {
+			return &shownError{exitConfiguration}
+		}
+	}
+	return nil
+}
+
+func (c *cli) printChange(change host.DefinitionChange) {
+	text := change.Pipeline
+	if change.File != "" {
+		text += fmt.Sprintf(" (%s:%d)", change.File, change.Line)
+	}
+	if change.Attribute != "" {
+		text += fmt.Sprintf(": %s changes from %s to %s", change.Attribute, change.Was, change.Is)
+	}
+	if change.Refused {
+		text += ", which is refused"
+	}
+	fmt.Fprintf(c.out, "%s: %s\n", escape(text), escape(change.Consequence))
 }
 
 func (c *cli) printPlanned(r host.PlannedRun) {

@@ -98,10 +98,12 @@ func TestAChangedPipelineIsAMistakeInTheConfiguration(t *testing.T) {
 	for _, args := range [][]string{{"validate"}, {"run", "--once"}} {
 		s.Says(s.Penstock(nil, args...), 2, "penstock.hcl:24:17", "Fixed since", "from_date = "+day)
 	}
+	s.Says(s.Penstock(nil, "plan"), 2, "events_out (", "penstock.hcl:24): from_date changes from "+day, "which is refused", "give the pipeline another name")
 	s.Says(s.Penstock(nil, "validate", "--offline"), 0, "not checked: whether projects and pipelines are as they were registered")
 	s.Says(s.Penstock(nil, "status"), 0)
 
 	s.Write("penstock.hcl", strings.Replace(text, `pipeline "events_out"`, `pipeline "renamed"`, 1))
+	s.Says(s.Penstock(nil, "plan"), 0, "events_out: it is not in the configuration", "penstock pipelines forget events_out")
 	s.Says(s.Penstock(nil, "validate"), 2, "Target belongs to another pipeline", "Pipelines renamed and events_out have the target file://", "adopt = true")
 	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), "from_date", "adopt = true\n  from_date", 1))
 	s.Says(s.Penstock(nil, "validate"), 0, "valid")
@@ -121,6 +123,7 @@ func TestARenamedPipelineGoesOnWhereTheFormerStopped(t *testing.T) {
 	open := s.Read("penstock.hcl")
 	before := base.AddDate(0, 0, -1).Format("2006-01-02")
 	s.Write("penstock.hcl", strings.Replace(open, "adopt = true", "adopt = true\n  to_date = \""+before+"\"", 1))
+	s.Says(s.Penstock(nil, "plan"), 0, "to_date changes from none to "+before, "later dates are not exported any more")
 	s.file("c.ndjson", 200, 5)
 	s.Once()
 	s.delivered("with an earlier to_date", slices.Concat(numbers(0, 5), numbers(100, 5))...)
