@@ -22,6 +22,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/runner"
 	"github.com/penstock-io/penstock/host/internal/scheduler"
 	"github.com/penstock-io/penstock/host/internal/service"
+	"github.com/penstock-io/penstock/host/internal/upkeep"
 )
 
 // Options say where a host reports its work. The zero value reports nothing.
@@ -51,6 +52,7 @@ type Host struct {
 	intake   *intake.Set
 	runner   *runner.Runner
 	schedule *scheduler.Scheduler
+	upkeep   *upkeep.Upkeep
 }
 
 // Open locks the data directory of a configuration and opens its files.
@@ -164,11 +166,24 @@ func (h *Host) compose(ctx context.Context, spill *disk.Dir, owner string) (err 
 		tasks = append(tasks, t)
 	}
 	h.schedule = scheduler.New(scheduler.Options{Now: time.Now, Ticker: lifecycle.Ticker}, tasks)
+	h.upkeep = upkeep.New(upkeep.Options{
+		Projects: kept(h.projects), Store: h.store, Catalog: h.catalog, Retention: h.config.Host.Retention, Busy: h.runner.Busy,
+		Now: time.Now, Wait: lifecycle.Wait, Log: h.log,
+	})
 	h.intake, err = intake.Open(ctx, intake.Options{
 		Config: h.config, Dir: h.dir, Projects: h.projects, Catalog: h.catalog, Quarantine: h.quarantine, Grace: h.grace, ReadOnly: looks,
 		Now: time.Now, Wait: lifecycle.Wait, Log: h.log, Observer: h.observer,
 	})
 	return err
+}
+
+// kept returns the journals of projects as package upkeep keeps them.
+func kept(projects *project.Set) []upkeep.Project {
+	var all []upkeep.Project
+	for _, p := range projects.All() {
+		all = append(all, upkeep.Project{ID: p.Config.ID, Name: p.Config.Name, Reader: p.Journal.Reader()})
+	}
+	return all
 }
 
 // prepare starts plugins and opens the journals of all projects, which finishes the
@@ -186,7 +201,7 @@ func (h *Host) prepare(ctx context.Context) error {
 func (h *Host) service(serving bool) *service.Service {
 	return service.New(service.Options{
 		Version: version, Config: h.config, Dir: h.dir, Store: h.store, Catalog: h.catalog, Records: h.quarantine, Projects: h.projects,
-		Intake: h.intake, Runner: h.runner, Destinations: h.places, Backups: lifecycle.NewGate(), Serving: serving,
+		Intake: h.intake, Runner: h.runner, Upkeep: h.upkeep, Destinations: h.places, Backups: lifecycle.NewGate(), Serving: serving,
 	}, h.Close)
 }
 

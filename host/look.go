@@ -82,6 +82,10 @@ func (v *view) Segments(ctx context.Context) ([]operation.SegmentStatus, error) 
 	return viewed(v, func() ([]operation.SegmentStatus, error) { return v.Views.Segments(ctx) })
 }
 
+func (v *view) JournalStats(ctx context.Context) ([]operation.JournalStats, error) {
+	return viewed(v, func() ([]operation.JournalStats, error) { return v.Views.JournalStats(ctx) })
+}
+
 func (v *view) VerifyJournal(ctx context.Context) (*operation.JournalReport, error) {
 	return viewed(v, func() (*operation.JournalReport, error) { return v.Views.VerifyJournal(ctx) })
 }

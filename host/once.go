@@ -48,5 +48,8 @@ func (h *Host) runOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
 			return summary, fmt.Errorf("stopped: %w", context.Cause(ctx))
 		}
 	}
+	if _, err := h.upkeep.Pass(ctx); err != nil {
+		h.log.Error("could not tidy the journal; the next run will retry", "error", err)
+	}
 	return summary, failed
 }

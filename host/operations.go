@@ -35,6 +35,7 @@ type (
 	IdentityFilter    = operation.IdentityFilter
 	IdentityStatus    = operation.IdentityStatus
 	JournalReport     = operation.JournalReport
+	JournalStats      = operation.JournalStats
 	LogLoss           = operation.LogLoss
 	MissingSegments   = operation.MissingSegments
 	Pause             = operation.Pause
@@ -64,6 +65,7 @@ type (
 	RunDay            = operation.RunDay
 	RunDetail         = operation.RunDetail
 	RunStatus         = operation.RunStatus
+	Upkeep            = operation.Upkeep
 	SegmentStatus     = operation.SegmentStatus
 	TargetStatus      = operation.TargetStatus
 	SourceCheck       = operation.SourceCheck

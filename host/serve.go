@@ -74,6 +74,7 @@ func (h *Host) serveRooms(ctx context.Context) error {
 		h.schedule.Serve(ctx)
 		return nil
 	})
+	g.Go(h.upkeep.Serve)
 	g.Go(untilDone) // a configuration may have nothing to serve yet
 	return g.Wait()
 }

@@ -38,6 +38,24 @@ func newJournalCommand(c *cli) *cobra.Command {
 				})
 			},
 		},
+		&cobra.Command{
+			Use: "stats", Short: "Show what the journal holds by day, and what keeps old rows from being removed", Args: none,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return c.look(cmd.Context(), func(views host.Views) error {
+					stats, err := views.JournalStats(cmd.Context())
+					if err != nil {
+						return err
+					}
+					if c.json {
+						return c.printJSON(stats)
+					}
+					for _, s := range stats {
+						c.printStats(s)
+					}
+					return nil
+				})
+			},
+		},
 		newRebuildCommand(c),
 	)
 }
@@ -82,6 +100,30 @@ func (c *cli) printRebuild(report *host.RebuildReport) {
 	if report.OldCatalog != "" {
 		fmt.Fprintf(c.out, "the old catalog is kept as %s\n", report.OldCatalog)
 	}
+}
+
+func (c *cli) printStats(s host.JournalStats) {
+	fmt.Fprintf(c.out, "%s: %d seals in %d files, %s; %s blocks of %s (rows: %s) on average; %s keys\n",
+		s.Project, s.Seals, s.Files, size(s.Bytes), thousands(s.Blocks), size(s.MeanBlock), size(s.MeanBlockRows), thousands(s.Keys))
+	var rows [][]string
+	for _, d := range s.Days {
+		rows = append(rows, []string{"  " + d.Date, d.Kind, thousands(d.Rows), size(d.Bytes), thousands(d.Blocks), thousands(d.Removed)})
+	}
+	if len(rows) > 0 {
+		c.table([]string{"  utc date", "kind", "rows", "compressed", "blocks", "removed rows"}, rows)
+	}
+	fmt.Fprintf(c.out, "retention keeps rows from %s on", s.Retention)
+	if s.Due.Rows > 0 {
+		fmt.Fprintf(c.out, "; the next pass removes %s rows, %s", thousands(s.Due.Rows), size(s.Due.Bytes))
+	}
+	fmt.Fprintln(c.out)
+	for _, h := range s.Held {
+		fmt.Fprintf(c.out, "HELD: %s older rows of %s to %s, %s, are kept for %s\n", thousands(h.Rows), h.From, h.To, size(h.Bytes), h.Holder)
+	}
+	for _, name := range s.Orphans {
+		fmt.Fprintf(c.out, "orphan: %s\n", name)
+	}
+	fmt.Fprintln(c.out)
 }
 
 func (c *cli) printSegments(segments []host.SegmentStatus) {

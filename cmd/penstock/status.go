@@ -100,6 +100,9 @@ func (c *cli) printStatus(s *host.Status) {
 	}
 	c.printQuarantineStatus(s.Quarantine)
 	c.printPipelines(s.Pipelines)
+	if u := s.Upkeep; u != nil {
+		fmt.Fprintln(c.out, upkeepLine(u))
+	}
 }
 
 // printQuarantineStatus prints the size of the quarantine, and the records that
@@ -307,6 +310,18 @@ func (c *cli) printRunError(r host.RunStatus) {
 	// The error begins with the run, too.
 	text := strings.TrimPrefix(r.Error, fmt.Sprintf("run %d of pipeline %s: ", r.Number, r.Pipeline))
 	fmt.Fprintf(c.out, "\n%s, run %d %s: %s%s\n", r.Pipeline, r.Number, state, oneLine(text), again)
+}
+
+// upkeepLine describes the latest pass over the journals.
+func upkeepLine(u *host.Upkeep) string {
+	line := fmt.Sprintf("journals tidied %s UTC: ", utc(u.FinishedAt))
+	switch {
+	case u.Error != "":
+		return "FAILING: " + line + oneLine(u.Error)
+	case u.Rewritten+u.Swept == 0:
+		return line + "nothing was due"
+	}
+	return line + fmt.Sprintf("%s rows removed, %d files made of %d, %s freed, %d orphans removed", thousands(u.RowsRemoved), u.Written, u.Rewritten, size(u.BytesFreed), u.Swept)
 }
 
 // pipelineState is a pipeline's state; a backfill is named.

@@ -162,6 +162,10 @@ var table = []rule{
 		why: "a scheduler knows times, and not the work that is due",
 	},
 	{
+		importers: []string{"host/internal/upkeep"}, about: rooms, may: []string{"host/internal/lifecycle", "host/internal/operation"},
+		why: "journals are kept small whatever fills and reads them",
+	},
+	{
 		importers: []string{"host/internal/validate"}, about: rooms, may: []string{"host/internal/lifecycle", "host/internal/datadir", "host/internal/destination"},
 		why: "a configuration is checked before a host exists",
 	},
@@ -189,7 +193,7 @@ var table = []rule{
 // locks.
 var rooms = []string{
 	"host/internal/lifecycle", "host/internal/progress", "host/internal/operation", "host/internal/datadir", "host/internal/listen", "host/internal/destination",
-	"host/internal/validate", "host/internal/backup", "host/internal/project", "host/internal/intake", "host/internal/runner", "host/internal/scheduler", "host/internal/service", "host/internal/api",
+	"host/internal/upkeep", "host/internal/validate", "host/internal/backup", "host/internal/project", "host/internal/intake", "host/internal/runner", "host/internal/scheduler", "host/internal/service", "host/internal/api",
 }
 
 // violations are the sentences that a table has for packages.

@@ -134,6 +134,11 @@ func (r views) Segments(ctx context.Context) ([]operation.SegmentStatus, error) 
 	return ask[[]operation.SegmentStatus](ctx, r.Client, "journal/segments", nil)
 }
 
+// JournalStats implements Operations.
+func (r views) JournalStats(ctx context.Context) ([]operation.JournalStats, error) {
+	return ask[[]operation.JournalStats](ctx, r.Client, "journal/stats", nil)
+}
+
 // VerifyJournal implements Operations.
 func (r views) VerifyJournal(ctx context.Context) (*operation.JournalReport, error) {
 	return ask[*operation.JournalReport](ctx, r.Client, "journal/verify", nil)

@@ -41,6 +41,7 @@ func Routes(version string, h operation.Operations) map[string]Operation {
 		"plan":             withoutParams(h.Plan),
 		"pipelines":        withoutParams(h.Pipelines),
 		"journal/segments": withoutParams(h.Segments),
+		"journal/stats":    withoutParams(h.JournalStats),
 		"journal/verify":   withoutParams(h.VerifyJournal),
 		"destinations/check": withParams(func(ctx context.Context, n named) (any, error) {
 			return h.CheckDestinations(ctx, n.Destination)

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/journal"
@@ -96,8 +97,10 @@ func insertSeal(ctx context.Context, tx *sql.Tx, seal journal.Seal, recorded boo
 	var rows, size int64
 	from, to := int64(0), int64(-1)
 	for i, e := range seal.Extents {
-		rows += e.Rows
-		size += e.Bytes
+		if e.Blocks > 0 {
+			rows += e.Rows
+			size += e.Bytes
+		}
 		if day := int64(e.UTCDate); i == 0 || day < from {
 			from = day
 		}
@@ -182,7 +185,9 @@ func (c *Catalog) Pending(ctx context.Context, project int64) ([]string, error) 
 
 // Blobs implements journal.Catalog.
 func (c *Catalog) Blobs(ctx context.Context, project int64) ([]string, error) {
-	return c.blobs(ctx, `SELECT blob FROM segments WHERE project = ?`, project)
+	return c.blobs(ctx, `SELECT blob FROM segments WHERE project = ?1 AND merged IS NULL
+		UNION ALL SELECT blob FROM merged WHERE project = ?1
+		UNION ALL SELECT file.value ->> '$.blob' FROM merged, json_each(merged.replaced) AS file WHERE merged.project = ?1 AND merged.replaced IS NOT NULL`, project)
 }
 
 func (c *Catalog) blobs(ctx context.Context, query string, project int64) ([]string, error) {
@@ -259,13 +264,30 @@ func (c *Catalog) ReplaceKeyRuns(ctx context.Context, project int64, old []keys.
 	})
 }
 
-// Blob implements journal.Catalog.
+// Blob returns the name of a segment: the blob that its seal wrote, in which its rows
+// may no longer be.
 func (c *Catalog) Blob(ctx context.Context, project, seq int64) (blob string, err error) {
 	err = c.read.QueryRowContext(ctx, `SELECT blob FROM segments WHERE project = ? AND seq = ?`, project, seq).Scan(&blob)
 	if err != nil {
 		return "", fmt.Errorf("look up segment %d: %w", seq, err)
 	}
 	return blob, nil
+}
+
+// Segment implements journal.Catalog.
+func (c *Catalog) Segment(ctx context.Context, project, seq int64) (journal.Segment, error) {
+	var found *journal.Segment
+	err := c.segments(ctx, project, seq, seq, func(s journal.Segment) error {
+		found = &s
+		return nil
+	})
+	if err == nil && found == nil {
+		err = sql.ErrNoRows
+	}
+	if err != nil {
+		return journal.Segment{}, fmt.Errorf("look up segment %d: %w", seq, err)
+	}
+	return *found, nil
 }
 
 // Cursors returns a source's cursors by position.
@@ -289,21 +311,21 @@ func (c *Catalog) Cursors(ctx context.Context, project int64, source string) (ma
 
 // Segments visits a project's segments in order.
 func (c *Catalog) Segments(ctx context.Context, project int64, fn func(journal.Segment) error) error {
-	rows, err := c.read.QueryContext(ctx, `SELECT seq, blob, size, sealed_at, extents FROM segments WHERE project = ? ORDER BY seq`, project)
+	return c.segments(ctx, project, 0, math.MaxInt64, fn)
+}
+
+// segments visits the segments of the seals from one to another.
+func (c *Catalog) segments(ctx context.Context, project, from, to int64, fn func(journal.Segment) error) error {
+	rows, err := c.read.QueryContext(ctx, `SELECT s.seq, s.blob, s.size, s.sealed_at, s.extents, s.places, m.blob, m.from_seq, m.to_seq, m.revision, m.size, s.key_count
+		FROM segments s LEFT JOIN merged m ON m.project = s.project AND m.to_seq = s.merged WHERE s.project = ? AND s.seq BETWEEN ? AND ? ORDER BY s.seq`, project, from, to)
 	if err != nil {
 		return fmt.Errorf("list segments: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
-		s := journal.Segment{Project: project}
-		var sealedAt int64
-		var packed []byte
-		if err := rows.Scan(&s.Seq, &s.Blob, &s.Size, &sealedAt, &packed); err != nil {
+		s, _, err := scanPlaced(rows, project)
+		if err != nil {
 			return fmt.Errorf("list segments: %w", err)
-		}
-		s.SealedAt = fromMillis(sealedAt)
-		if s.Extents, err = unpackSegment(s.Extents[:0], packed); err != nil {
-			return fmt.Errorf("extents of segment %d: %w", s.Seq, err)
 		}
 		if err := fn(s); err != nil {
 			return err
@@ -313,7 +335,8 @@ func (c *Catalog) Segments(ctx context.Context, project int64, fn func(journal.S
 }
 
 // Extents visits the extents of a project's segments, for planning: see
-// pipeline.Segments. fn must not keep its slice, which is used again.
+// pipeline.Segments. Those that retention has removed are left out. fn must not keep
+// its slice, which is used again.
 func (c *Catalog) Extents(ctx context.Context, project int64, kind journal.Kind, after, to int64, fn func(seq int64, extents []pipeline.Extent) error) error {
 	rows, err := c.read.QueryContext(ctx, `SELECT seq, sealed_at, extents FROM segments WHERE project = ? AND seq > ? AND seq <= ? ORDER BY seq`, project, after, to)
 	if err != nil {
@@ -334,7 +357,7 @@ func (c *Catalog) Extents(ctx context.Context, project int64, kind journal.Kind,
 		}
 		some = some[:0]
 		for i, e := range all {
-			if e.Kind == kind {
+			if e.Kind == kind && e.Blocks > 0 {
 				some = append(some, pipeline.Extent{
 					Ref: journal.ExtentRef{Seq: seq, Index: i}, UTCDate: e.UTCDate, ZoneDate: e.ZoneDate,
 					Rows: e.Rows, RowsBytes: e.RowsBytes, Bytes: e.Bytes, SealedAt: sealedAt,

@@ -81,7 +81,7 @@ func insertPipeline(ctx context.Context, tx *sql.Tx, def pipeline.Definition, no
 	if err != nil {
 		return nil, fmt.Errorf("insert: %w", err)
 	}
-	return p, nil
+	return p, noteGap(ctx, tx, p)
 }
 
 // newID is 10 random characters of [0-9a-z].

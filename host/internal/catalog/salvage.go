@@ -62,6 +62,7 @@ func restore(ctx context.Context, tx *sql.Tx) (s Salvage, err error) {
 		`UPDATE identity SET id = (SELECT id FROM old.identity)`,
 		`INSERT INTO pipelines SELECT * FROM old.pipelines`,
 		`INSERT INTO targets SELECT * FROM old.targets`,
+		`INSERT INTO pipeline_gaps SELECT * FROM old.pipeline_gaps`,
 	} {
 		if _, err := tx.ExecContext(ctx, statement); err != nil {
 			return s, err

@@ -1,13 +1,17 @@
 package config
 
-import "github.com/penstock-io/penstock/sdk/schema"
+import (
+	"time"
+
+	"github.com/penstock-io/penstock/sdk/schema"
+)
 
 // attribute describes an attribute of a block. A plugin describes its own with
 // schema.Attribute; the other fields are for the host's blocks.
 type attribute struct {
 	schema.Attribute
 	form    form     // of a string
-	least   int64    // of an integer or a size
+	least   int64    // of an integer, a size or a duration
 	address bool     // a Path may also be the address of a bucket
 	pattern bool     // a Path is a pattern: the directory of the configuration is escaped
 	late    bool     // only a serving host needs the value; secrets are late, too
@@ -94,7 +98,7 @@ var hostBlock = &blockType{name: "host", blocks: []*blockType{apiBlock}, attribu
 	text("catalog").of(urlForm("postgres", "postgresql")).secret(),
 	typed("memory", schema.Size).or("64MiB").atLeast(4 << 20),
 	text("max_backfill").of(backfillForm).or("6 months"),
-	typed("retention", schema.Duration).or("200d"),
+	typed("retention", schema.Duration).or("200d").atLeast(int64(24 * time.Hour)),
 	text("log_level").among("debug", "info", "warn", "error").or("info"),
 	text("log_format").among("text", "json").or("text"),
 }}

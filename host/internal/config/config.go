@@ -61,8 +61,10 @@ type Host struct {
 	// MaxBackfill is how far a pipeline may reach back when it is first
 	// registered.
 	MaxBackfill Backfill
-	LogLevel    slog.Level
-	LogJSON     bool // the log has JSON lines, otherwise text
+	// Retention is how long rows are kept: by their dates, and since they were sealed.
+	Retention time.Duration
+	LogLevel  slog.Level
+	LogJSON   bool // the log has JSON lines, otherwise text
 }
 
 // Backfill is a span of calendar months or of time.

@@ -66,7 +66,7 @@ func TestTheExampleInFull(t *testing.T) {
 	}
 	wantHost := Host{
 		DataDir: filepath.Join(here, "data"), PluginDir: filepath.Join(here, "bin/plugins"), Blobs: filepath.Join(here, "data/blobs"), Memory: 64 << 20,
-		MaxBackfill: Backfill{Months: 6, Text: "6 months"}, LogLevel: slog.LevelInfo,
+		MaxBackfill: Backfill{Months: 6, Text: "6 months"}, Retention: 200 * 24 * time.Hour, LogLevel: slog.LevelInfo,
 	}
 	c.Host.Place = Place{}
 	if diff := cmp.Diff(wantHost, c.Host, cmp.AllowUnexported(Place{})); diff != "" {

@@ -3,6 +3,7 @@ package config
 import (
 	"log/slog"
 	"path/filepath"
+	"time"
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
@@ -47,6 +48,7 @@ func (l *loader) decodeHost() {
 		l.fail(b.at("plugin_user"), "Plugins cannot run as this user", "plugin_user is %q: %v.", h.PluginUser, err)
 	}
 	h.Memory = b.integer("memory")
+	h.Retention = time.Duration(b.integer("retention"))
 	h.MaxBackfill, _ = parseBackfill(b.text("max_backfill")) // a wrong text was reported
 	if err := h.LogLevel.UnmarshalText([]byte(b.text("log_level"))); err != nil {
 		h.LogLevel = slog.LevelInfo // a wrong text was reported

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
@@ -131,7 +132,7 @@ func textConstant(a attribute, s, dir string) (any, string) {
 		d, err := schema.ParseDuration(s)
 		switch {
 		case err == nil:
-			return int64(d), ""
+			return int64(d), a.small(int64(d), duration(time.Duration(a.least)))
 		case tooLong(s):
 			return nil, fmt.Sprintf("it must be at most \"%dd\".", maxDays)
 		}
@@ -232,6 +233,14 @@ func size(n int64) string {
 		return fmt.Sprintf("%dMiB", n>>20)
 	}
 	return fmt.Sprintf("%dB", n)
+}
+
+// duration writes a duration for people.
+func duration(d time.Duration) string {
+	if days := d / (24 * time.Hour); days > 0 && d%(24*time.Hour) == 0 {
+		return fmt.Sprintf("\"%dd\"", days)
+	}
+	return fmt.Sprintf("%q", d)
 }
 
 // escapePattern returns a directory as a pattern that names it alone: none of its

@@ -294,15 +294,25 @@ func (r *rebuild) configured(id int64) *config.Project {
 
 func restoreSeals(ctx context.Context, c *catalog.Catalog, store disk.Store, project int64, report *operation.RebuildReport) error {
 	cursors := map[string]bool{}
-	err := journal.Rebuild(ctx, store, project, func(s journal.Seal) error {
+	count := func(s journal.Segment) {
 		report.Segments++
-		for _, e := range s.Extents {
-			report.Rows += e.Rows
-		}
-		for _, m := range s.Cursors {
+		report.Rows += journal.Remaining(s).Rows
+	}
+	moved := func(moves []journal.CursorMove) {
+		for _, m := range moves {
 			cursors[m.Source+" "+m.Position] = true
 		}
+	}
+	err := journal.Rebuild(ctx, store, project, func(s journal.Seal) error {
+		count(s.Segment)
+		moved(s.Cursors)
 		return c.RestoreSeal(ctx, s)
+	}, func(r journal.Rewrite) error {
+		for _, s := range r.Seals {
+			count(s)
+		}
+		moved(r.Cursors)
+		return c.RestoreRewrite(ctx, r)
 	})
 	report.Cursors += int64(len(cursors))
 	return err

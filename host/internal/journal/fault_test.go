@@ -58,6 +58,10 @@ func (s scripted) Unrecorded(ctx context.Context, project int64) ([]journal.Seal
 	return step(s, "unrecorded seals", func() ([]journal.Seal, error) { return s.Catalog.Unrecorded(ctx, project) })
 }
 
+func (s scripted) Unconfirmed(ctx context.Context, project int64) ([]journal.Rewrite, error) {
+	return step(s, "unconfirmed rewrites", func() ([]journal.Rewrite, error) { return s.Catalog.Unconfirmed(ctx, project) })
+}
+
 func (s scripted) MarkRecorded(ctx context.Context, project, seq int64) error {
 	return s.script.Do(fmt.Sprintf("catalog: seal %d is recorded", seq), func() error { return s.Catalog.MarkRecorded(ctx, project, seq) })
 }
@@ -284,7 +288,7 @@ func (m *machine) rebuiltHolds(acknowledged int) {
 			rebuilt = n
 		}
 		return nil
-	})
+	}, noRewrite)
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -74,7 +74,8 @@ type ExtentRef struct {
 	Index int
 }
 
-// Extent is the catalog's entry of an extent.
+// Extent is the catalog's entry of an extent. One without blocks was removed by
+// retention; its other numbers are those that it had.
 type Extent struct {
 	Partition
 	Rows, RowsBytes  int64
@@ -87,10 +88,14 @@ type Extent struct {
 type Segment struct {
 	Project  int64
 	Seq      int64
-	Blob     string
-	Size     int64 // of the blob
+	Name     string // the blob that the seal wrote, which names the seal for ever; empty in a new seal: Blob
+	Blob     string // that its rows are in
+	Size     int64  // of the blob that the seal wrote
 	SealedAt time.Time
 	Extents  []Extent
+	// First has, for each extent, the index of its first block among those of its
+	// partition in Blob; nil if Blob holds nothing else.
+	First []int64
 }
 
 // Seal is a segment that is about to become visible.
@@ -146,8 +151,10 @@ type Catalog interface {
 	// ReplaceKeyRuns puts one run in the place of others, and drops the pending
 	// row of its blob. ErrRunsMoved when one of the others is gone.
 	ReplaceKeyRuns(ctx context.Context, project int64, old []keys.Run, merged keys.Run) error
-	// Blob names the blob of a segment.
-	Blob(ctx context.Context, project, seq int64) (string, error)
-	// Blobs lists the blobs of all segments.
+	// Segment returns a segment.
+	Segment(ctx context.Context, project, seq int64) (Segment, error)
+	// Blobs lists the blobs of all segments, and those of files that a rewrite has
+	// replaced and not confirmed.
 	Blobs(ctx context.Context, project int64) ([]string, error)
+	Rewrites
 }

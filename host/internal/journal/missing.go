@@ -22,6 +22,9 @@ func (l *Loss) add(s Segment) {
 	}
 	l.Segments++
 	for _, e := range s.Extents {
+		if e.Blocks == 0 {
+			continue // it was removed before
+		}
 		if l.Rows == 0 || e.UTCDate < l.From {
 			l.From = e.UTCDate
 		}

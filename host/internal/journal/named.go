@@ -2,7 +2,6 @@ package journal
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
 )
@@ -29,18 +28,12 @@ func Named(ctx context.Context, catalog Catalog, store disk.Store, project int64
 			names = append(names, run.Blob)
 		}
 	}
-	seq, err := catalog.Sequence(ctx, project)
+	confirmed, err := catalog.Confirmed(ctx, project)
 	if err != nil {
 		return nil, err
 	}
-	records, err := store.List(ctx, fmt.Sprintf("commits/%d", project))
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range records {
-		if name <= recordName(project, seq) {
-			names = append(names, name)
-		}
+	for _, f := range confirmed {
+		names = append(names, f.record(project))
 	}
 	return names, nil
 }

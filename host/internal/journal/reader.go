@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"sync"
 
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
@@ -22,17 +24,21 @@ type Reader struct {
 	open []*heldFile // most recently used first
 }
 
-// heldFile is an open segment, with how many use it.
+// heldFile is an open file, with how many use it.
 type heldFile struct {
-	seq    int64
+	blob   string
 	reader disk.Reader
 	file   *segment.File
+	seals  map[int64]Segment // in it, as far as they were asked for
 	users  int
 	gone   bool // closed when the last user leaves
 }
 
-// openFiles is how many segments a Reader keeps open.
-const openFiles = 32
+// The files that a Reader keeps open, and the seals that it remembers of each.
+const (
+	openFiles = 32
+	heldSeals = 1024
+)
 
 // NewReader returns a reader.
 func NewReader(project int64, store disk.Store, catalog Catalog) *Reader {
@@ -42,12 +48,16 @@ func NewReader(project int64, store disk.Store, catalog Catalog) *Reader {
 // Extent calls fn with each block of an extent, in order. Payloads are
 // compared with their checksums, and valid until fn returns.
 func (r *Reader) Extent(ctx context.Context, ref ExtentRef, fn func(Block) error) error {
-	held, err := r.take(ctx, ref.Seq)
+	held, s, err := r.take(ctx, ref.Seq)
 	if err != nil {
 		return err
 	}
 	defer r.release(held)
-	return held.file.Blocks(ref.Index, func(b Block) error {
+	at, err := s.locate(held.file, ref.Index)
+	if err != nil {
+		return err
+	}
+	return held.file.BlocksIn(at, func(b Block) error {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
@@ -58,38 +68,70 @@ func (r *Reader) Extent(ctx context.Context, ref ExtentRef, fn func(Block) error
 // Totals returns the rows, bytes and checksum of an extent, as its segment
 // lists them. It reads no block.
 func (r *Reader) Totals(ctx context.Context, ref ExtentRef) (batch.Totals, error) {
-	held, err := r.take(ctx, ref.Seq)
+	held, s, err := r.take(ctx, ref.Seq)
 	if err != nil {
 		return batch.Totals{}, err
 	}
 	defer r.release(held)
-	return held.file.Totals(ref.Index)
+	at, err := s.locate(held.file, ref.Index)
+	if err != nil {
+		return batch.Totals{}, err
+	}
+	return held.file.TotalsIn(at)
 }
 
-func (r *Reader) take(ctx context.Context, seq int64) (*heldFile, error) {
+func (r *Reader) take(ctx context.Context, seq int64) (*heldFile, Segment, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, h := range r.open {
-		if h.seq == seq {
-			copy(r.open[1:i+1], r.open[:i])
-			r.open[0] = h
-			h.users++
-			return h, nil
+		if s, ok := h.seals[seq]; ok {
+			return r.use(i), s, nil
 		}
 	}
-	blob, err := r.catalog.Blob(ctx, r.project, seq)
+	s, err := r.catalog.Segment(ctx, r.project, seq)
 	if err != nil {
-		return nil, fmt.Errorf("segment %d: %w", seq, err)
+		return nil, s, fmt.Errorf("segment %d: %w", seq, err)
+	}
+	h, err := r.find(ctx, s.Blob)
+	if errors.Is(err, fs.ErrNotExist) {
+		// A rewrite may have replaced the file in between.
+		if s, err = r.catalog.Segment(ctx, r.project, seq); err == nil {
+			h, err = r.find(ctx, s.Blob)
+		}
+	}
+	if err != nil {
+		return nil, s, fmt.Errorf("segment %d: %w", seq, err)
+	}
+	if len(h.seals) == heldSeals {
+		clear(h.seals)
+	}
+	h.seals[seq] = s
+	return h, s, nil
+}
+
+// use makes an open file the most recently used, with one more user.
+func (r *Reader) use(i int) *heldFile {
+	h := r.open[i]
+	copy(r.open[1:i+1], r.open[:i])
+	r.open[0] = h
+	h.users++
+	return h
+}
+
+// find returns a file, open, with one more user.
+func (r *Reader) find(ctx context.Context, blob string) (*heldFile, error) {
+	if i := slices.IndexFunc(r.open, func(h *heldFile) bool { return h.blob == blob }); i >= 0 {
+		return r.use(i), nil
 	}
 	reader, err := r.store.Open(ctx, blob)
 	if err != nil {
-		return nil, fmt.Errorf("segment %d: %w", seq, err)
+		return nil, err
 	}
 	file, err := segment.Open(reader, reader.Size())
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("segment %d, %s: %w", seq, blob, err), reader.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", blob, err), reader.Close())
 	}
-	h := &heldFile{seq: seq, reader: reader, file: file, users: 1}
+	h := &heldFile{blob: blob, reader: reader, file: file, seals: map[int64]Segment{}, users: 1}
 	r.open = append([]*heldFile{h}, r.open...)
 	if len(r.open) > openFiles {
 		last := r.open[len(r.open)-1]
@@ -97,6 +139,20 @@ func (r *Reader) take(ctx context.Context, seq int64) (*heldFile, error) {
 		r.drop(last)
 	}
 	return h, nil
+}
+
+// forget closes a file that was replaced, so that its space is given back. A call
+// that reads it goes on.
+func (r *Reader) forget(blob string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.open = slices.DeleteFunc(r.open, func(h *heldFile) bool {
+		if h.blob != blob {
+			return false
+		}
+		r.drop(h)
+		return true
+	})
 }
 
 // drop closes a file, or leaves that to its last user. r.mu is held.

@@ -3,9 +3,7 @@ package journal
 import (
 	"context"
 	"fmt"
-	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
@@ -31,7 +29,8 @@ func Recover(ctx context.Context, catalog Catalog, store disk.Store, project int
 	if err := Record(ctx, catalog, store, project); err != nil {
 		return err
 	}
-	return sweep(ctx, catalog, store, project)
+	_, err := sweep(ctx, catalog, store, project)
+	return err
 }
 
 // Record writes the commit records of a project that a crash has left unwritten.
@@ -43,6 +42,15 @@ func Record(ctx context.Context, catalog Catalog, store disk.Store, project int6
 	for _, seal := range seals {
 		if err := record(ctx, store, catalog, seal); err != nil {
 			return fmt.Errorf("write the commit record of seal %d: %w", seal.Seq, err)
+		}
+	}
+	rewrites, err := catalog.Unconfirmed(ctx, project)
+	if err != nil {
+		return err
+	}
+	for _, r := range rewrites {
+		if err := recordRewrite(ctx, store, catalog, r); err != nil {
+			return fmt.Errorf("write the commit record of seals %d to %d: %w", r.From, r.To, err)
 		}
 	}
 	return nil
@@ -62,77 +70,143 @@ func compareRecords(ctx context.Context, catalog Catalog, store disk.Store, proj
 		return err
 	}
 	latest := names[len(names)-1]
-	found, err := strconv.ParseInt(strings.TrimSuffix(path.Base(latest), ".json"), 10, 64)
+	found, err := parseRecord(latest)
 	if err != nil {
-		return damagedRecord(latest, "its name is not that of a record")
+		return err
 	}
-	return &BehindError{Project: project, Catalog: seq, Store: found}
+	return &BehindError{Project: project, Catalog: seq, Store: found.to}
 }
 
-// sweep removes blobs that were announced and never committed, once their time
-// is over, and those that the catalog no longer names. It drops the announcement
-// first: a process that still writes the blob can then no longer commit it. The
-// catalog was compared with the store before.
-func sweep(ctx context.Context, catalog Catalog, store disk.Store, project int64) error {
+// Swept counts the files that a sweep has removed.
+type Swept struct {
+	Blobs   int64 // segments and keys
+	Records int64 // commit records whose seals are in that of a rewrite
+}
+
+// Sweep removes blobs that were announced and never committed, once their time
+// is over, those that the catalog no longer names, and commit records that a rewrite
+// has replaced. It drops the announcement first: a process that still writes the blob
+// can then no longer commit it. A writer and a rewriter may be at work at the same
+// time: the files that they have announced stay. The error is that of Compare if the catalog is
+// not the one of the store: nothing is then removed.
+func Sweep(ctx context.Context, catalog Catalog, store disk.Store, project int64) (Swept, error) {
+	if err := Compare(ctx, catalog, store, project); err != nil {
+		return Swept{}, err
+	}
+	return sweep(ctx, catalog, store, project)
+}
+
+// sweep is Sweep for a catalog that was compared with the store before.
+func sweep(ctx context.Context, catalog Catalog, store disk.Store, project int64) (swept Swept, err error) {
 	expired, err := catalog.ExpiredPending(ctx, project)
 	if err != nil {
-		return fmt.Errorf("sweep: %w", err)
+		return swept, fmt.Errorf("sweep: %w", err)
 	}
 	for _, blob := range expired {
 		if err := giveUp(ctx, catalog, store, blob, nil); err != nil {
-			return fmt.Errorf("sweep: %w", err)
+			return swept, fmt.Errorf("sweep: %w", err)
 		}
+		swept.Blobs++
 	}
 	// Blobs without an announcement are left by an interrupted sweep, or by a
 	// writer that died after it wrote a blob whose announcement was swept.
-	if err := sweepUnnamed(ctx, catalog, store, project, "segments", catalog.Blobs); err != nil {
-		return fmt.Errorf("sweep segments: %w", err)
+	orphans, err := unnamed(ctx, catalog, store, project)
+	if err != nil {
+		return swept, fmt.Errorf("sweep: %w", err)
 	}
-	runs := func(ctx context.Context, project int64) ([]string, error) {
-		runs, err := catalog.KeyRuns(ctx, project)
-		blobs := make([]string, 0, len(runs))
-		for _, r := range runs {
-			blobs = append(blobs, r.Blob)
+	for _, blob := range orphans {
+		if err := store.Delete(ctx, blob); err != nil {
+			return swept, fmt.Errorf("sweep: %w", err)
 		}
-		return blobs, err
+		swept.Blobs++
 	}
-	if err := sweepUnnamed(ctx, catalog, store, project, "keys", runs); err != nil {
-		return fmt.Errorf("sweep keys: %w", err)
+	if swept.Records, err = sweepRecords(ctx, store, project); err != nil {
+		return swept, fmt.Errorf("sweep commit records: %w", err)
 	}
-	return nil
+	return swept, nil
 }
 
-// sweepUnnamed removes a project's blobs in a directory that are neither
-// announced nor named by the catalog.
-func sweepUnnamed(ctx context.Context, catalog Catalog, store disk.Store, project int64, dir string,
-	named func(context.Context, int64) ([]string, error)) error {
+// sweepRecords removes commit records whose seals are in the record of a rewrite.
+func sweepRecords(ctx context.Context, store disk.Store, project int64) (n int64, err error) {
+	names, err := store.List(ctx, fmt.Sprintf("commits/%d", project))
+	if err != nil {
+		return 0, err
+	}
+	current, covered, err := currentRecords(names)
+	if err != nil || len(covered) == 0 {
+		return 0, err
+	}
+	for _, r := range current {
+		if r.revision >= 0 && slices.ContainsFunc(covered, func(c listedRecord) bool { return c.to >= r.from && c.to <= r.to }) {
+			if _, err := readRange(ctx, store, r.name); err != nil {
+				return 0, err
+			}
+		}
+	}
+	for _, r := range covered {
+		if err := store.Delete(ctx, r.name); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// unnamed lists a project's blobs that are neither announced nor named by the catalog.
+func unnamed(ctx context.Context, catalog Catalog, store disk.Store, project int64) ([]string, error) {
 	// In this order: a blob is announced before it is there, and announced
 	// until it is named.
-	blobs, err := store.List(ctx, fmt.Sprintf("%s/%d", dir, project))
-	if err != nil || len(blobs) == 0 {
-		return err
-	}
-	pending, err := catalog.Pending(ctx, project)
-	if err != nil {
-		return err
-	}
-	names, err := named(ctx, project)
-	if err != nil {
-		return err
-	}
-	used := make(map[string]bool, len(names)+len(pending))
-	for _, blob := range slices.Concat(pending, names) {
-		used[blob] = true
-	}
-	for _, blob := range blobs {
-		if used[blob] {
-			continue
+	var blobs []string
+	for _, dir := range []string{"segments", "keys"} {
+		found, err := store.List(ctx, fmt.Sprintf("%s/%d", dir, project))
+		if err != nil {
+			return nil, err
 		}
-		if err := store.Delete(ctx, blob); err != nil {
-			return err
+		blobs = append(blobs, found...)
+	}
+	if len(blobs) == 0 {
+		return nil, nil
+	}
+	used := map[string]bool{}
+	for _, list := range []func(context.Context, int64) ([]string, error){catalog.Pending, catalog.Blobs} {
+		names, err := list(ctx, project)
+		if err != nil {
+			return nil, err
+		}
+		for _, blob := range names {
+			used[blob] = true
 		}
 	}
-	return nil
+	runs, err := catalog.KeyRuns(ctx, project)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range runs {
+		used[r.Blob] = true
+	}
+	return slices.DeleteFunc(blobs, func(blob string) bool { return used[blob] }), nil
+}
+
+// Orphans lists the files of a project that the next Sweep removes.
+func Orphans(ctx context.Context, catalog Catalog, store disk.Store, project int64) ([]string, error) {
+	orphans, err := unnamed(ctx, catalog, store, project)
+	if err != nil {
+		return nil, err
+	}
+	expired, err := catalog.ExpiredPending(ctx, project)
+	if err != nil {
+		return nil, err
+	}
+	orphans = append(orphans, expired...)
+	names, err := store.List(ctx, fmt.Sprintf("commits/%d", project))
+	if err != nil {
+		return nil, err
+	}
+	_, covered, err := currentRecords(names)
+	for _, r := range covered {
+		orphans = append(orphans, r.name)
+	}
+	return orphans, err
 }
 
 // deleteRun removes the blob of a run that was merged, unless it is a segment.

@@ -23,6 +23,7 @@ func (g *gated) Unrecorded(context.Context, int64) ([]Seal, error)              
 func (g *gated) MarkRecorded(context.Context, int64, int64) error                  { return nil }
 func (g *gated) ExpiredPending(context.Context, int64) ([]string, error)           { return nil, nil }
 func (g *gated) KeyRuns(context.Context, int64) ([]keys.Run, error)                { return nil, nil }
+func (g *gated) Unconfirmed(context.Context, int64) ([]Rewrite, error)             { return nil, nil }
 
 func (g *gated) CommitSeal(_ context.Context, seal Seal) error {
 	goOn := make(chan struct{})

@@ -37,38 +37,91 @@ func damagedRecord(name, detail string) error {
 // Segments visits the segments of the catalog.
 type Segments func(ctx context.Context, fn func(Segment) error) error
 
+// Files visits the files of the catalog with the seals that lie in each, in order. A
+// file is not changed after fn returns.
+type Files func(ctx context.Context, fn func(File) error) error
+
 // Runs lists the runs of keys of the catalog.
 type Runs func(ctx context.Context) ([]keys.Run, error)
 
 // Verify reads every byte of the segments that the catalog names, of the runs
 // of keys, and of the commit records, and compares them with their checksums
 // and with each other. A writer may be active at the same time.
-func Verify(ctx context.Context, store disk.Store, segments Segments, runs Runs) (*Report, error) {
+func Verify(ctx context.Context, store disk.Store, files Files, runs Runs) (*Report, error) {
 	report := &Report{}
-	err := segments(ctx, func(s Segment) error {
-		report.Segments++
+	var replaced []File // perhaps: they were not there
+	err := files(ctx, func(f File) error {
 		before := len(report.Damages)
-		whole := false
-		err := verifyBlob(ctx, store, s.Blob, report, func(f *segment.File) {
-			whole = true
-			compare(f, s, report)
-		})
-		if err != nil {
+		if err := verifyFile(ctx, store, f, report); err != nil {
 			return err
 		}
-		if !whole && len(report.Damages) > before {
-			// Nothing in the file can be found.
-			var all Loss
-			all.add(s)
-			d := &report.Damages[before]
-			d.Rows, d.From, d.To = all.Rows, all.From, all.To
+		if len(report.Damages) > before {
+			replaced = append(replaced, f)
 		}
-		return verifyRecord(ctx, store, s, report)
+		return nil
 	})
 	if err != nil {
 		return report, err
 	}
+	if err := verifyReplaced(ctx, store, files, replaced, report); err != nil {
+		return report, err
+	}
 	return report, verifyRuns(ctx, store, runs, report)
+}
+
+// verifyReplaced takes the damages of files out of a report that a rewrite has replaced
+// since they were listed, and verifies the files that have taken their place.
+func verifyReplaced(ctx context.Context, store disk.Store, files Files, suspects []File, report *Report) error {
+	if len(suspects) == 0 {
+		return nil
+	}
+	listed := map[string]bool{}
+	var fresh []File
+	err := files(ctx, func(f File) error {
+		listed[f.Blob] = true
+		if f.Merged && slices.ContainsFunc(suspects, func(s File) bool { return s.Blob != f.Blob && s.From >= f.From && s.To <= f.To }) {
+			fresh = append(fresh, f)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	report.Damages = slices.DeleteFunc(report.Damages, func(d Damage) bool {
+		return slices.ContainsFunc(suspects, func(s File) bool {
+			return !listed[s.Blob] && (d.Blob == s.Blob || d.Blob == s.record())
+		})
+	})
+	for _, f := range fresh {
+		if err := verifyFile(ctx, store, f, report); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verifyFile reads a file and its commit record.
+func verifyFile(ctx context.Context, store disk.Store, f File, report *Report) error {
+	report.Segments++
+	before := len(report.Damages)
+	whole := false
+	err := verifyBlob(ctx, store, f.Blob, report, func(found *segment.File) {
+		whole = true
+		compare(found, f, report)
+	})
+	if err != nil {
+		return err
+	}
+	if !whole && len(report.Damages) > before {
+		// Nothing in the file can be found.
+		var all Loss
+		for _, s := range f.Seals {
+			all.add(s)
+		}
+		d := &report.Damages[before]
+		d.Rows, d.From, d.To = all.Rows, all.From, all.To
+	}
+	return verifyRecord(ctx, store, f, report)
 }
 
 // verifyRuns reads runs until it has read every listed run. A run that is merged
@@ -142,19 +195,30 @@ func verifyBlob(ctx context.Context, store disk.Store, blob string, report *Repo
 	return nil
 }
 
-// compare compares a segment's index with the catalog's entry of the segment.
-func compare(f *segment.File, s Segment, report *Report) {
-	if f.Size() != s.Size {
-		report.Damages = append(report.Damages, Damage{Blob: s.Blob, Place: "file", Detail: fmt.Sprintf("it has %d bytes, the catalog says %d", f.Size(), s.Size)})
+// compare compares a file's index with the catalog's entries of its seals.
+func compare(f *segment.File, want File, report *Report) {
+	if want.Merged {
+		if detail := differs(f, want); detail != "" {
+			report.Damages = append(report.Damages, Damage{Blob: want.Blob, Place: "catalog", Detail: detail})
+		}
+		return
 	}
-	if !slices.Equal(extentsOf(f.Index()), s.Extents) {
-		report.Damages = append(report.Damages, Damage{Blob: s.Blob, Place: "catalog", Detail: "its extents are not those of the segment"})
+	if f.Size() != want.Size {
+		report.Damages = append(report.Damages, Damage{Blob: want.Blob, Place: "file", Detail: fmt.Sprintf("it has %d bytes, the catalog says %d", f.Size(), want.Size)})
+	}
+	if !slices.Equal(extentsOf(f.Index()), want.Seals[0].Extents) {
+		report.Damages = append(report.Damages, Damage{Blob: want.Blob, Place: "catalog", Detail: "its extents are not those of the segment"})
 	}
 }
 
-func verifyRecord(ctx context.Context, store disk.Store, s Segment, report *Report) error {
-	name := recordName(s.Project, s.Seq)
-	r, err := readRecord(ctx, store, name)
+// record names the commit record of a file.
+func (f *File) record() string {
+	return Replaced{From: f.From, To: f.To, Merged: f.Merged, Revision: f.Revision}.record(f.Project)
+}
+
+func verifyRecord(ctx context.Context, store disk.Store, f File, report *Report) error {
+	name := f.record()
+	same, err := sameRecord(ctx, store, f)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		report.Damages = append(report.Damages, Damage{Blob: name, Place: "commit record", Detail: "it is missing; the next start of the host writes it"})
@@ -162,8 +226,18 @@ func verifyRecord(ctx context.Context, store disk.Store, s Segment, report *Repo
 		report.add(name, err)
 	case err != nil:
 		return err
-	case r.Blob != s.Blob || r.Seq != s.Seq || r.Project != s.Project || r.Size != s.Size:
+	case !same:
 		report.Damages = append(report.Damages, Damage{Blob: name, Place: "commit record", Detail: "it names another segment than the catalog"})
 	}
 	return nil
+}
+
+// sameRecord reports whether the commit record of a file names what the catalog does.
+func sameRecord(ctx context.Context, store disk.Store, f File) (bool, error) {
+	if f.Merged {
+		r, err := readRange(ctx, store, f.record())
+		return r.Blob == f.Blob && r.From == f.From && r.To == f.To && r.Project == f.Project && r.Size == f.Size, err
+	}
+	r, err := readRecord(ctx, store, f.record())
+	return r.Blob == f.Blob && r.Seq == f.From && r.Project == f.Project && r.Size == f.Size, err
 }

@@ -8,7 +8,8 @@ type SegmentStatus struct {
 	Sequence int64          `json:"sequence"`
 	Blob     string         `json:"blob"`
 	Rows     int64          `json:"rows"`
-	Bytes    int64          `json:"bytes"`
+	Removed  int64          `json:"removed_rows,omitempty"` // by retention
+	Bytes    int64          `json:"bytes"`                  // of the file that the seal wrote
 	SealedAt time.Time      `json:"sealed_at"`
 	Extents  []ExtentStatus `json:"extents"`
 }

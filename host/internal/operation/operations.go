@@ -16,6 +16,7 @@ type Views interface {
 	Runs(ctx context.Context, pipeline string) ([]RunStatus, error)
 	Run(ctx context.Context, pipeline string, number int64) (*RunDetail, error)
 	Segments(ctx context.Context) ([]SegmentStatus, error)
+	JournalStats(ctx context.Context) ([]JournalStats, error)
 	VerifyJournal(ctx context.Context) (*JournalReport, error)
 	Quarantine(ctx context.Context, filter quarantine.Filter) (*QuarantineList, error)
 	// IdentityFailures lists the links that were refused, of all that are sealed.

@@ -13,4 +13,6 @@ type Status struct {
 	Pulls          []PullStatus      `json:"pulls"`
 	Quarantine     QuarantineStatus  `json:"quarantine"`
 	Pipelines      []PipelineStatus  `json:"pipelines"`
+	// Upkeep is nil before the first pass.
+	Upkeep *Upkeep `json:"upkeep,omitempty"`
 }

@@ -51,6 +51,26 @@ func (c Cursor) Reached(seq int64) bool {
 	return c.BackfillDone && !c.Live.before(Position{Seq: seq, Index: EndOfSegment})
 }
 
+// Passed reports whether the pipeline needs an extent no longer: it has exported it, or
+// another pipeline whose target it has adopted, or the date is not among its own. Of a
+// backfill whose order is not known, none of the extents is passed before its end.
+func (p *Pipeline) Passed(e *Extent) bool {
+	if !p.inRange(e) {
+		return true
+	}
+	c := p.Cursor
+	if p.To > c.To && c.To != 0 {
+		// The dates reach further than those that the cursor has passed over.
+		c = p.Cursor.within(p.From, p.To, e.Ref.Seq)
+	}
+	return c.exportedEarlier(e) || c.surely(e) && c.passed(positionOf(e))
+}
+
+// surely reports whether passed knows the order of the phase of an extent.
+func (c *Cursor) surely(e *Extent) bool {
+	return e.Ref.Seq > c.Cut || c.BackfillDone || c.Order != ""
+}
+
 // EndOfSegment is the Index of a position after a segment's last extent.
 const EndOfSegment = 1<<31 - 1
 

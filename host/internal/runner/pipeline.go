@@ -56,9 +56,23 @@ func (p *Pipeline) registerNow(ctx context.Context) error {
 	if mistake := d.Unable(p.Config); mistake != nil {
 		return &diagnostic.ConfigurationError{Diagnostics: diagnostic.Found{List: diagnostic.Diagnostics{mistake}, Sources: p.o.Sources}}
 	}
-	_, err = p.o.Catalog.RegisterPipeline(ctx, p.Config.Definition(), d.Targets(p.Config), p.o.Now().UTC())
+	registered, err := p.o.Catalog.RegisterPipeline(ctx, p.Config.Definition(), d.Targets(p.Config), p.o.Now().UTC())
 	if mistake := destination.Refused(p.Config, err); mistake != nil {
 		return &diagnostic.ConfigurationError{Diagnostics: diagnostic.Found{List: diagnostic.Diagnostics{mistake}, Sources: p.o.Sources}}
+	}
+	if err != nil {
+		return err
+	}
+	return warnOfGap(ctx, p.o, registered)
+}
+
+// warnOfGap says, at the start of a host, that retention had removed rows of the
+// pipeline's dates before it was registered.
+func warnOfGap(ctx context.Context, o *Options, registered *pipeline.Pipeline) error {
+	gap, err := o.Catalog.PipelineGap(ctx, registered.ID)
+	if err == nil && gap.Rows > 0 {
+		o.Log.Warn("the pipeline does not export rows of its dates that retention removed before it was registered",
+			"pipeline", registered.Name, "rows", gap.Rows, "from", gap.From.String(), "to", gap.To.String())
 	}
 	return err
 }

@@ -34,7 +34,8 @@ func (h journals) VerifyJournal(ctx context.Context) (*operation.JournalReport, 
 // verifyProject adds a project's segments, runs of keys and generations to a
 // report.
 func (h journals) verifyProject(ctx context.Context, id int64, report *operation.JournalReport) error {
-	found, err := journal.Verify(ctx, h.Store, h.segments(id), func(ctx context.Context) ([]keys.Run, error) { return h.Catalog.KeyRuns(ctx, id) })
+	files := func(ctx context.Context, fn func(journal.File) error) error { return h.Catalog.Files(ctx, id, 0, fn) }
+	found, err := journal.Verify(ctx, h.Store, files, func(ctx context.Context) ([]keys.Run, error) { return h.Catalog.KeyRuns(ctx, id) })
 	if err != nil {
 		return err
 	}
@@ -120,9 +121,18 @@ func (h journals) Segments(ctx context.Context) ([]operation.SegmentStatus, erro
 	return segments, nil
 }
 
+// JournalStats implements Operations.
+func (h journals) JournalStats(ctx context.Context) ([]operation.JournalStats, error) {
+	return h.Upkeep.Stats(ctx)
+}
+
 func segmentStatus(project string, s journal.Segment) operation.SegmentStatus {
 	status := operation.SegmentStatus{Project: project, Sequence: s.Seq, Blob: s.Blob, Bytes: s.Size, SealedAt: s.SealedAt, Extents: []operation.ExtentStatus{}}
 	for _, e := range s.Extents {
+		if e.Blocks == 0 {
+			status.Removed += e.Rows
+			continue
+		}
 		status.Rows += e.Rows
 		status.Extents = append(status.Extents, operation.ExtentStatus{
 			Kind: e.Kind.String(), UTCDate: e.UTCDate.String(), ZoneDate: e.ZoneDate.String(), Rows: e.Rows, Bytes: e.Bytes,

@@ -14,6 +14,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/project"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 	"github.com/penstock-io/penstock/host/internal/runner"
+	"github.com/penstock-io/penstock/host/internal/upkeep"
 )
 
 // Options are the parts of an open data directory. All are required; Destinations may
@@ -28,6 +29,7 @@ type Options struct {
 	Projects     *project.Set
 	Intake       *intake.Set
 	Runner       *runner.Runner
+	Upkeep       *upkeep.Upkeep
 	Destinations *destination.Set
 	Backups      lifecycle.Gate // held while a backup is written
 	Serving      bool           // this host serves

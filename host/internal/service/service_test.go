@@ -21,6 +21,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/project/projecttest"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 	"github.com/penstock-io/penstock/host/internal/runner"
+	"github.com/penstock-io/penstock/host/internal/upkeep"
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
@@ -49,7 +50,11 @@ func open(t *testing.T) (*Service, Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tidy := upkeep.New(upkeep.Options{
+		Projects: []upkeep.Project{{ID: 1, Name: "shop"}}, Store: stores.Blobs, Catalog: c, Retention: 200 * 24 * time.Hour, Now: clock, Wait: lifecycle.Wait, Log: log,
+	})
 	o := Options{
+		Upkeep:  tidy,
 		Version: "1.2.3", Config: configured, Dir: d, Store: stores.Blobs, Catalog: c, Records: q, Projects: projects, Intake: sources,
 		Runner: runner.New(runner.Options{Projects: projects, Catalog: c, Quarantine: q, Now: clock, Log: log, Observer: progress.Discard{}}, nil),
 	}
@@ -142,5 +147,23 @@ func TestARunWithoutAHostIsInterrupted(t *testing.T) {
 	}
 	if _, err := s.Runs(t.Context(), "evnts"); err == nil || !strings.Contains(err.Error(), "registered are events") {
 		t.Errorf("another name: %v", err)
+	}
+}
+
+// Stats sum up the journal by day, and status shows the last pass over it.
+func TestStatsOfTheJournal(t *testing.T) {
+	t.Parallel()
+	s, o := open(t)
+	seal(t, o)
+	stats, err := s.JournalStats(t.Context())
+	if err != nil || len(stats) != 1 || stats[0].Seals != 1 || stats[0].Files != 1 || stats[0].Keys != 1 || len(stats[0].Days) != 1 || stats[0].Days[0].Rows != 1 {
+		t.Fatalf("stats: %+v, %v", stats, err)
+	}
+	if _, err := o.Upkeep.Pass(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	status, err := s.Status(t.Context())
+	if err != nil || status.Upkeep == nil || !status.Upkeep.FinishedAt.Equal(now) {
+		t.Errorf("status: %+v, %v", status.Upkeep, err)
 	}
 }

@@ -40,6 +40,9 @@ func (h status) Status(ctx context.Context) (*operation.Status, error) {
 	if s.Quarantine, err = records(h).quarantineStatus(); err != nil {
 		return nil, err
 	}
+	if s.Upkeep, err = h.Upkeep.Last(ctx); err != nil {
+		return nil, err
+	}
 	s.Pipelines, err = h.Runner.View(h.Serving).Pipelines(ctx)
 	return s, err
 }

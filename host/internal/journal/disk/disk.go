@@ -58,6 +58,9 @@ const temporary = ".tmp-"
 // OpenDir returns the store in root, which is made when it is missing.
 func OpenDir(root string) (*Dir, error) { return OpenOn(local{}, root) }
 
+// Local returns the operating system, for OpenOn.
+func Local() System { return local{} }
+
 // OpenReadOnly returns the store in root for reading. A missing root is an empty
 // store. Calls that would change the store fail with EROFS.
 func OpenReadOnly(root string) *Dir { return &Dir{root: root, system: readOnly{}} }

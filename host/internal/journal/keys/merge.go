@@ -1,9 +1,11 @@
 package keys
 
 import (
+	"container/heap"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/penstock-io/penstock/host/internal/journal/segment"
@@ -56,17 +58,12 @@ func (s *Set) Merge(ctx context.Context, runs []Run, blob string) (Run, error) {
 		return Run{}, fmt.Errorf("merge keys: %w", err)
 	}
 	b := segment.NewBuilder(w)
-	var scratch []segment.Key
-	for _, day := range days(inputs) {
-		scratch = slices.Grow(scratch[:0], sectionOf(day, inputs))
-		n, err := mergeDay(b, day, inputs, scratch)
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return Run{}, errors.Join(fmt.Errorf("merge keys of %s: %w", day, err), w.Abort())
-		}
-		merged.Keys += n
+	files := make([]*segment.File, 0, len(inputs))
+	for _, r := range inputs {
+		files = append(files, r.file)
+	}
+	if merged.Keys, err = MergeFiles(ctx, b, files); err != nil {
+		return Run{}, errors.Join(err, w.Abort())
 	}
 	if _, _, err := b.Finish(); err != nil {
 		return Run{}, errors.Join(fmt.Errorf("merge keys: %w", err), w.Abort())
@@ -77,51 +74,55 @@ func (s *Set) Merge(ctx context.Context, runs []Run, blob string) (Run, error) {
 	return merged, nil
 }
 
-func days(runs []*openRun) []segment.Day {
-	var all []segment.Day
-	for _, r := range runs {
-		for day := range r.byDay {
-			all = append(all, day)
+// MergeFiles writes the keys of files, each key of a date once, and returns their
+// number. It holds a page of each file that has keys of the date in question.
+func MergeFiles(ctx context.Context, b *segment.Builder, files []*segment.File) (total int64, err error) {
+	byDay := map[segment.Day][]*stream{}
+	counts := map[segment.Day]int{}
+	for _, f := range files {
+		for rest := f.Index().Sections; len(rest) > 0; {
+			day, n := rest[0].Day, 1
+			for n < len(rest) && rest[n].Day == day {
+				n++
+			}
+			st := &stream{file: f}
+			for i := range rest[:n] {
+				st.sections = append(st.sections, &rest[i])
+				counts[day] += rest[i].Count
+			}
+			byDay[day] = append(byDay[day], st)
+			rest = rest[n:]
 		}
 	}
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
-// sectionOf is how many keys a section of the merged day has at most.
-func sectionOf(day segment.Day, runs []*openRun) int {
-	n := 0
-	for _, r := range runs {
-		for _, s := range r.byDay[day] {
-			n += s.Count
+	var scratch []segment.Key
+	for _, day := range slices.Sorted(maps.Keys(byDay)) {
+		scratch = slices.Grow(scratch[:0], min(counts[day], segment.SectionKeys))
+		n, err := mergeDay(b, day, byDay[day], scratch)
+		delete(byDay, day) // and its pages
+		if err == nil {
+			err = ctx.Err()
 		}
+		if err != nil {
+			return total, fmt.Errorf("merge keys of %s: %w", day, err)
+		}
+		total += n
 	}
-	return min(n, segment.SectionKeys)
+	return total, nil
 }
 
 // mergeDay merges one day's keys into sections of at most SectionKeys, which
 // are collected in out.
-func mergeDay(b *segment.Builder, day segment.Day, runs []*openRun, out []segment.Key) (int64, error) {
-	var streams []*stream
-	for _, r := range runs {
-		if sections := r.byDay[day]; sections != nil {
-			st := &stream{file: r.file, sections: sections}
-			if err := st.fill(); err != nil {
-				return 0, err
-			}
-			streams = append(streams, st)
+func mergeDay(b *segment.Builder, day segment.Day, streams streams, out []segment.Key) (int64, error) {
+	for _, st := range streams {
+		if err := st.fill(); err != nil {
+			return 0, err
 		}
 	}
+	heap.Init(&streams)
 	var total int64
 	for len(streams) > 0 {
-		least := 0
-		for i := 1; i < len(streams); i++ {
-			if streams[i].head.Compare(streams[least].head) < 0 {
-				least = i
-			}
-		}
-		key := streams[least].head
-		if len(out) == 0 || out[len(out)-1] != key {
+		least := streams[0]
+		if key := least.head; len(out) == 0 || out[len(out)-1] != key {
 			if len(out) == segment.SectionKeys {
 				b.Keys(day, out)
 				total += int64(len(out))
@@ -129,15 +130,30 @@ func mergeDay(b *segment.Builder, day segment.Day, runs []*openRun, out []segmen
 			}
 			out = append(out, key)
 		}
-		switch err := streams[least].next(); {
+		switch err := least.next(); {
 		case errors.Is(err, errEnd):
-			streams = slices.Delete(streams, least, least+1)
+			heap.Pop(&streams)
 		case err != nil:
 			return 0, err
+		default:
+			heap.Fix(&streams, 0)
 		}
 	}
 	b.Keys(day, out)
 	return total + int64(len(out)), nil
+}
+
+// streams is a heap: the stream with the least head comes first.
+type streams []*stream
+
+func (s streams) Len() int           { return len(s) }
+func (s streams) Less(i, j int) bool { return s[i].head.Compare(s[j].head) < 0 }
+func (s streams) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
+func (s *streams) Push(x any)        { *s = append(*s, x.(*stream)) }
+func (s *streams) Pop() any {
+	last := (*s)[len(*s)-1]
+	*s = (*s)[:len(*s)-1]
+	return last
 }
 
 var errEnd = errors.New("no more keys")

@@ -39,6 +39,8 @@ type Builder struct {
 	index  Index
 	page   []byte // scratch
 	err    error
+
+	spanned bool // the extent that was begun last has times
 }
 
 // NewBuilder begins a segment.
@@ -62,18 +64,43 @@ func (b *Builder) write(p []byte) {
 // Extent writes the blocks of one partition. Partitions come in ascending
 // order.
 func (b *Builder) Extent(p Partition, minTime, maxTime int64, blocks []Block) {
+	b.Begin(p)
+	for _, k := range blocks {
+		b.Block(k)
+	}
+	b.Span(minTime, maxTime)
+}
+
+// Begin begins the extent of a partition, whose blocks follow one by one.
+// Partitions come in ascending order.
+func (b *Builder) Begin(p Partition) {
 	if b.keys >= 0 || (len(b.index.Extents) > 0 && b.index.Extents[len(b.index.Extents)-1].Compare(p) >= 0) {
 		panic("segment: extents out of order")
 	}
-	e := Extent{Partition: p, Offset: b.offset, MinTime: minTime, MaxTime: maxTime, Blocks: make([]BlockInfo, 0, len(blocks))}
-	for _, k := range blocks {
-		b.write(k.Payload)
-		e.Blocks = append(e.Blocks, info(k))
-		e.Length += int64(len(k.Payload))
-		e.Rows += int64(k.Rows)
-		e.RowsBytes += int64(k.RowsBytes)
+	b.index.Extents = append(b.index.Extents, Extent{Partition: p, Offset: b.offset, Blocks: []BlockInfo{}})
+	b.spanned = false
+}
+
+// Block writes the next block of the extent that was begun last. It does not keep
+// the payload.
+func (b *Builder) Block(k Block) {
+	e := &b.index.Extents[len(b.index.Extents)-1]
+	b.write(k.Payload)
+	e.Blocks = append(e.Blocks, info(k))
+	e.Length += int64(len(k.Payload))
+	e.Rows += int64(k.Rows)
+	e.RowsBytes += int64(k.RowsBytes)
+}
+
+// Span widens the times of the extent that was begun last by those of some of its
+// rows.
+func (b *Builder) Span(minTime, maxTime int64) {
+	e := &b.index.Extents[len(b.index.Extents)-1]
+	if !b.spanned {
+		e.MinTime, e.MaxTime = minTime, maxTime
 	}
-	b.index.Extents = append(b.index.Extents, e)
+	e.MinTime, e.MaxTime = min(e.MinTime, minTime), max(e.MaxTime, maxTime)
+	b.spanned = true
 }
 
 // Keys writes keys of one day: ascending, each once, at most SectionKeys. Days

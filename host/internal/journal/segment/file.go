@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/penstock-io/penstock/sdk/batch"
@@ -85,10 +86,43 @@ const readAhead = 1 << 20
 // and valid until fn returns. It takes about 1 MiB of memory, or that of the
 // largest block.
 func (f *File) Blocks(i int, fn func(Block) error) error {
-	if i < 0 || i >= len(f.index.Extents) {
-		return fmt.Errorf("segment has %d extents, not one with index %d", len(f.index.Extents), i)
+	all, err := f.all(i)
+	if err != nil {
+		return err
 	}
-	return f.blocks(i, func(place string, k *BlockInfo, payload []byte) error {
+	return f.BlocksIn(all, fn)
+}
+
+// Range is some consecutive blocks of an extent.
+type Range struct {
+	Extent int // its index
+	First  int // index of the first block in the extent
+	Blocks int // number
+}
+
+// all returns the range of all blocks of extent i.
+func (f *File) all(i int) (Range, error) {
+	if i < 0 || i >= len(f.index.Extents) {
+		return Range{}, fmt.Errorf("segment has %d extents, not one with index %d", len(f.index.Extents), i)
+	}
+	return Range{Extent: i, Blocks: len(f.index.Extents[i].Blocks)}, nil
+}
+
+// listed returns the index entries of the blocks of a range.
+func (f *File) listed(r Range) ([]BlockInfo, error) {
+	all, err := f.all(r.Extent)
+	if err != nil {
+		return nil, err
+	}
+	if r.First < 0 || r.Blocks < 0 || r.First > all.Blocks-r.Blocks {
+		return nil, damaged("footer", "extent %d has %d blocks, wanted are %d from %d on", r.Extent, all.Blocks, r.Blocks, r.First)
+	}
+	return f.index.Extents[r.Extent].Blocks[r.First : r.First+r.Blocks], nil
+}
+
+// BlocksIn is Blocks for the blocks of a range.
+func (f *File) BlocksIn(r Range, fn func(Block) error) error {
+	return f.blocks(r, func(place string, k *BlockInfo, payload []byte) error {
 		if err := check(place, payload, k.Checksum); err != nil {
 			return err
 		}
@@ -99,14 +133,29 @@ func (f *File) Blocks(i int, fn func(Block) error) error {
 // Totals returns the rows, bytes and checksum of extent i, as the index lists
 // them.
 func (f *File) Totals(i int) (batch.Totals, error) {
-	var t batch.Totals
-	if i < 0 || i >= len(f.index.Extents) {
-		return t, fmt.Errorf("segment has %d extents, not one with index %d", len(f.index.Extents), i)
+	all, err := f.all(i)
+	if err != nil {
+		return batch.Totals{}, err
 	}
-	for _, k := range f.index.Extents[i].Blocks {
-		t.Append(k.totals())
+	return f.TotalsIn(all)
+}
+
+// TotalsIn is Totals for the blocks of a range.
+func (f *File) TotalsIn(r Range) (batch.Totals, error) {
+	var t batch.Totals
+	blocks, err := f.listed(r)
+	if err != nil {
+		return t, err
+	}
+	for i := range blocks {
+		t.Append(blocks[i].totals())
 	}
 	return t, nil
+}
+
+// Find returns the index of a partition's extent; false: the file has none.
+func (f *File) Find(p Partition) (int, bool) {
+	return slices.BinarySearchFunc(f.index.Extents, p, func(e Extent, p Partition) int { return e.Compare(p) })
 }
 
 // check compares bytes with their checksum.
@@ -117,18 +166,25 @@ func check(place string, p []byte, want uint32) error {
 	return nil
 }
 
-// blocks calls fn with the bytes of each block of extent i, unchecked.
-func (f *File) blocks(i int, fn func(place string, k *BlockInfo, payload []byte) error) error {
-	e := &f.index.Extents[i]
-	number := 0
-	for _, before := range f.index.Extents[:i] {
+// blocks calls fn with the bytes of each block of a range, unchecked.
+func (f *File) blocks(r Range, fn func(place string, k *BlockInfo, payload []byte) error) error {
+	blocks, err := f.listed(r)
+	if err != nil {
+		return err
+	}
+	e := &f.index.Extents[r.Extent]
+	number := r.First
+	for _, before := range f.index.Extents[:r.Extent] {
 		number += len(before.Blocks)
 	}
 	offset := e.Offset
+	for i := range e.Blocks[:r.First] {
+		offset += int64(e.Blocks[i].Length)
+	}
 	held := windows.Get().(*[]byte)
 	defer windows.Put(held)
-	for at := 0; at < len(e.Blocks); {
-		n, length := window(e.Blocks[at:])
+	for at := 0; at < len(blocks); {
+		n, length := window(blocks[at:])
 		if cap(*held) < length {
 			*held = make([]byte, length)
 		}
@@ -137,8 +193,8 @@ func (f *File) blocks(i int, fn func(place string, k *BlockInfo, payload []byte)
 			return err
 		}
 		rest := buffer
-		for k := range e.Blocks[at : at+n] {
-			info := &e.Blocks[at+k]
+		for k := range blocks[at : at+n] {
+			info := &blocks[at+k]
 			payload := rest[:info.Length:info.Length]
 			rest = rest[info.Length:]
 			if err := fn(blockPlace(number, e), info, payload); err != nil {

@@ -14,7 +14,8 @@ func (f *File) Verify() (damages []error, blocks int64, err error) {
 	v := &verifier{f: f}
 	for i := range f.index.Extents {
 		v.date = f.index.Extents[i].UTCDate
-		if err := v.note(f.blocks(i, v.block)); err != nil {
+		all := Range{Extent: i, Blocks: len(f.index.Extents[i].Blocks)}
+		if err := v.note(f.blocks(all, v.block)); err != nil {
 			return v.damages, v.blocks, err
 		}
 	}

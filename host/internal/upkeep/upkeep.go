@@ -1,0 +1,207 @@
+package upkeep
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/catalog"
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/journal/disk"
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
+	"github.com/penstock-io/penstock/host/internal/operation"
+)
+
+// Every is how often a serving host makes a pass.
+const Every = time.Hour
+
+// Limits of a pass, which may run during exports.
+const (
+	rate     = 64 << 20        // bytes that are read and written in a second
+	calm     = 5 * time.Second // how long one rewrite waits for runs to end, at most, times patience
+	patience = 12
+	writing  = time.Hour // how long one rewrite may take before a sweep gives it up
+)
+
+// Project is a project whose journal is kept.
+type Project struct {
+	ID     int64
+	Name   string
+	Reader *journal.Reader
+}
+
+// Options are the journals and the parts that they need. All are required but Busy.
+type Options struct {
+	Projects  []Project
+	Store     disk.Store
+	Catalog   *catalog.Catalog
+	Retention time.Duration // rows that are older are removed
+	Busy      func() bool   // reports whether a run sends rows now; nil: none does
+	Now       func() time.Time
+	Wait      func(context.Context, time.Duration) error
+	Log       *slog.Logger
+}
+
+// Upkeep makes passes over journals. It may be used concurrently: one pass runs at a
+// time.
+type Upkeep struct {
+	o    Options
+	gate lifecycle.Gate // held by a pass
+
+	mu   sync.Mutex
+	last *operation.Upkeep // the latest pass; nil: none yet
+}
+
+// New returns an Upkeep that has made no pass.
+func New(o Options) *Upkeep {
+	if o.Busy == nil {
+		o.Busy = func() bool { return false }
+	}
+	return &Upkeep{o: o, gate: lifecycle.NewGate()}
+}
+
+// Serve makes a pass from time to time until ctx is done. A pass that fails is logged,
+// and the next one goes on.
+func (u *Upkeep) Serve(ctx context.Context) error {
+	for u.o.Wait(ctx, Every) == nil {
+		report, err := u.Pass(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			u.o.Log.Error("could not tidy the journal; will retry", "error", err, "in", Every)
+		case report.Rewritten+report.Swept > 0:
+			u.o.Log.Info("tidied the journal", "rows_removed", report.RowsRemoved, "files_before", report.Rewritten, "files_after", report.Written,
+				"bytes_freed", report.BytesFreed, "orphans_removed", report.Swept)
+		}
+	}
+	return nil
+}
+
+// Pass removes, rewrites and sweeps everything that is due now. A project that fails
+// does not keep the others from their work.
+func (u *Upkeep) Pass(ctx context.Context) (operation.Upkeep, error) {
+	leave, err := u.gate.Enter(ctx)
+	if err != nil {
+		return operation.Upkeep{}, err
+	}
+	defer leave()
+	report := operation.Upkeep{StartedAt: u.o.Now().UTC()}
+	var failed error
+	for _, p := range u.o.Projects {
+		if err := u.tidy(ctx, p, &report); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("tidy the journal of project %s: %w", p.Name, err))
+		}
+	}
+	report.FinishedAt = u.o.Now().UTC()
+	if failed != nil {
+		report.Error = failed.Error()
+	}
+	if err := u.o.Catalog.SetUpkeep(context.WithoutCancel(ctx), report); err != nil {
+		failed = errors.Join(failed, err)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.last = &report
+	return report, failed
+}
+
+// Last returns the report of the latest pass, also of an earlier host; nil: there was
+// none.
+func (u *Upkeep) Last(ctx context.Context) (*operation.Upkeep, error) {
+	u.mu.Lock()
+	last := u.last
+	u.mu.Unlock()
+	if last != nil {
+		return last, nil
+	}
+	var stored operation.Upkeep
+	found, err := u.o.Catalog.Upkeep(ctx, &stored)
+	if err != nil || !found {
+		return nil, err
+	}
+	return &stored, nil
+}
+
+// Cutoff returns the first day that retention keeps.
+func (u *Upkeep) Cutoff() journal.Day { return journal.DayOf(u.o.Now().Add(-u.o.Retention).Unix()) }
+
+// tidy makes a pass over one journal.
+func (u *Upkeep) tidy(ctx context.Context, p Project, report *operation.Upkeep) error {
+	if err := journal.Compare(ctx, u.o.Catalog, u.o.Store, p.ID); err != nil {
+		return err
+	}
+	if err := journal.Record(ctx, u.o.Catalog, u.o.Store, p.ID); err != nil {
+		return err
+	}
+	w := &journal.Rewriter{Project: p.ID, Store: u.o.Store, Catalog: u.o.Catalog, Reader: p.Reader, Time: writing}
+	if err := u.expire(ctx, w, report); err != nil {
+		return err
+	}
+	if err := u.compact(ctx, w, report); err != nil {
+		return err
+	}
+	swept, err := journal.Sweep(ctx, u.o.Catalog, u.o.Store, p.ID)
+	report.Swept += swept.Blobs + swept.Records
+	return err
+}
+
+// expire removes rows that are older than the retention and that no pipeline needs.
+func (u *Upkeep) expire(ctx context.Context, w *journal.Rewriter, report *operation.Upkeep) error {
+	for after := int64(0); ; {
+		e := &expiry{cutoff: u.Cutoff()}
+		var err error
+		if e.holdings, err = u.o.Catalog.Holdings(ctx, w.Project); err != nil {
+			return err
+		}
+		group, err := u.find(ctx, w.Project, after, e)
+		if err != nil || group == nil {
+			return err
+		}
+		after = group[len(group)-1].To
+		err = u.rewrite(ctx, w, group, e.drops, report)
+		if err != nil && !errors.Is(err, journal.ErrHeld) {
+			return err // after ErrHeld, the next pass looks again
+		}
+	}
+}
+
+// compact brings small files together.
+func (u *Upkeep) compact(ctx context.Context, w *journal.Rewriter, report *operation.Upkeep) error {
+	keep := func(journal.Segment, int, journal.Extent) bool { return false }
+	for after := int64(0); ; {
+		group, err := u.find(ctx, w.Project, after, &smallFiles{before: u.o.Now().Add(-settled)})
+		if err != nil || group == nil {
+			return err
+		}
+		after = group[0].From - 1 // the new file may join others
+		if err := u.rewrite(ctx, w, group, keep, report); err != nil {
+			return err
+		}
+	}
+}
+
+// rewrite rewrites files, once no run sends rows or after a while, and waits until the
+// bytes are within the rate.
+func (u *Upkeep) rewrite(ctx context.Context, w *journal.Rewriter, group []journal.File, drop func(journal.Segment, int, journal.Extent) bool, report *operation.Upkeep) error {
+	for n := 0; n < patience && u.o.Busy(); n++ {
+		if err := u.o.Wait(ctx, calm); err != nil {
+			return err
+		}
+	}
+	done, err := w.Rewrite(ctx, group, drop)
+	report.Rewritten += done.Files
+	report.RowsRemoved += done.Rows
+	report.BytesFreed += done.Freed
+	if done.Files > 0 {
+		report.Written++
+	}
+	if err != nil {
+		return err
+	}
+	moved := done.Freed + 2*done.Written // bytes read, and bytes written
+	return u.o.Wait(ctx, time.Duration(moved)*time.Second/rate)
+}
