@@ -155,6 +155,23 @@ func planning(ctx context.Context, b *runner, r *report) error {
 	return nil
 }
 
+// keeping measures passes over 1,000 segments while rows are exported.
+func keeping(ctx context.Context, b *runner, r *report) error {
+	rounds := min(b.n, 3)
+	values, err := goBench(ctx, b.root, "./host/internal/upkeep", "^BenchmarkUpkeep$", rounds)
+	if err != nil {
+		return err
+	}
+	head(fmt.Sprintf("a pass over 1,000 segments during exports, n = %d", rounds), "segments per minute", "files after", "MiB freed", "MiB/s exported")
+	for _, name := range []string{"compaction/20", "compaction/500", "retention/20", "retention/500"} {
+		v := values["Upkeep/"+name]
+		row(strings.Replace(name, "/", ", rows per segment: ", 1), number(median(v["segments/min"])), number(median(v["files"])),
+			number(median(v["MiB-freed"])), number(median(v["MiB/s-exported"])))
+		r.atLeast("segments per minute, "+name, median(v["segments/min"]), 1000, "segments/min")
+	}
+	return nil
+}
+
 // fold is a fold over the journal that is measured.
 type fold struct {
 	name                      string

@@ -42,6 +42,7 @@ var parts = []part{
 	{"dedup", dedup},
 	{"columns", columns},
 	{"planning", planning},
+	{"upkeep", keeping},
 }
 
 func main() {
@@ -52,7 +53,7 @@ func main() {
 	flag.IntVar(&o.n, "n", 5, "rounds")
 	flag.IntVar(&o.large, "large", 3, "rounds with 10 million events; 0: none")
 	flag.IntVar(&o.scale, "scale", 1, "divide every number of rows by this")
-	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: process, stores, collect, pulls, folds, dedup, columns, planning; default: all")
+	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: process, stores, collect, pulls, folds, dedup, columns, planning, upkeep; default: all")
 	flag.StringVar(&o.store, "store", "", "stores of the part stores, separated by commas: localfs, s3, gcs, azure, bigquery; default: all")
 	flag.Parse()
 	if err := command(o, flag.Args()); err != nil {
