@@ -110,8 +110,8 @@ func (c *cli) printRun(r *host.RunDetail) {
 	if r.Seconds > 0 {
 		fmt.Fprintf(c.out, ", after %s", time.Duration(r.Seconds*float64(time.Second)).Round(100*time.Millisecond))
 	}
-	fmt.Fprintf(c.out, "\n%s rows, %s; rejected: %s; at the destination: %s, %s\n\n",
-		thousands(r.Rows), size(r.Bytes), thousands(r.Rejected), size(r.StoredBytes), many(int64(len(r.Objects)), "file"))
+	fmt.Fprintf(c.out, "\n%s, %s; rejected: %s; at the destination: %s, %s\n\n",
+		many(r.Rows, "row"), size(r.Bytes), thousands(r.Rejected), size(r.StoredBytes), many(int64(len(r.Objects)), "file"))
 	var rows [][]string
 	for _, d := range r.PerDay {
 		if d.Date == "" {
