@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
+	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/datadir"
 	"github.com/penstock-io/penstock/host/internal/destination"
 	"github.com/penstock-io/penstock/host/internal/intake"
@@ -29,11 +30,17 @@ import (
 type Options struct {
 	Observer Observer
 	Log      *slog.Logger
+	// Load reads the configuration again, when the host serves and is told to reload;
+	// nil: it cannot.
+	Load func(context.Context) (*Config, Diagnostics, error)
+	// Hangups tells the host to reload.
+	Hangups <-chan os.Signal
 }
 
 // Host owns a data directory. Close gives it back.
 type Host struct {
-	config   *Config
+	config   *Config // that the host was started with
+	reload   *reload
 	dir      datadir.Dir
 	grace    *lifecycle.Grace // of the work that a host does while it stops
 	log      *slog.Logger
@@ -81,6 +88,7 @@ func newHost(c *Config, o Options, held datadir.Locks) *Host {
 		config: c, dir: dirOf(c), grace: lifecycle.NewGrace(lifecycle.StopTime, lifecycle.StopLeast, time.Now),
 		log: o.Log, observer: o.Observer, locks: held, prepared: lifecycle.NewOnce(),
 	}
+	h.reload = &reload{host: h, live: config.NewLive(c), load: o.Load, hangups: o.Hangups, gate: lifecycle.NewGate(), retiring: make(chan retirement)}
 	if h.observer == nil {
 		h.observer = progress.Discard{}
 	}
@@ -197,12 +205,15 @@ func (h *Host) prepare(ctx context.Context) error {
 	})
 }
 
-// service answers requests. serving is whether this host serves.
-func (h *Host) service(serving bool) *service.Service {
-	return service.New(service.Options{
-		Version: version, Config: h.config, Dir: h.dir, Store: h.store, Catalog: h.catalog, Records: h.quarantine, Projects: h.projects,
-		Intake: h.intake, Runner: h.runner, Upkeep: h.upkeep, Destinations: h.places, Backups: lifecycle.NewGate(), Serving: serving,
-	}, h.Close)
+// service answers requests of a host that does not serve.
+func (h *Host) service() *service.Service { return service.New(partsOf(h), h.Close) }
+
+// partsOf returns the parts of the open data directory.
+func partsOf(h *Host) service.Options {
+	return service.Options{
+		Version: version, Config: h.reload.live.Get, Dir: h.dir, Store: h.store, Catalog: h.catalog, Records: h.quarantine, Projects: h.projects,
+		Intake: h.intake, Runner: h.runner, Upkeep: h.upkeep, Destinations: h.places, Backups: lifecycle.NewGate(),
+	}
 }
 
 // Close gives the data directory back.

@@ -33,7 +33,7 @@ func Look(ctx context.Context, c *Config) (operation.Views, error) {
 	if err := h.openLook(ctx); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
-	return &view{h.service(false), missing}, nil
+	return &view{h.service(), missing}, nil
 }
 
 // openLook opens the parts that a host reads.

@@ -26,7 +26,7 @@ func (h *Host) RunOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
 func (h *Host) runOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
 	summary := &Summary{}
 	var failed error
-	summary.Missing, failed = h.service(false).MissingSegments(ctx)
+	summary.Missing, failed = h.service().MissingSegments(ctx)
 	if err := h.prepare(ctx); err != nil {
 		return nil, errors.Join(failed, err)
 	}

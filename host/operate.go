@@ -26,7 +26,7 @@ func Operate(ctx context.Context, c *Config) (Operations, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h.service(false), nil
+	return h.service(), nil
 }
 
 // Serving reports whether a host serves a configuration's data directory.

@@ -58,6 +58,8 @@ type (
 	RecordCount       = operation.RecordCount
 	Recovery          = operation.Recovery
 	RepairPlan        = operation.RepairPlan
+	ConfigChange      = operation.ConfigChange
+	ReloadReport      = operation.ReloadReport
 	Repaired          = operation.Repaired
 	ReplayReport      = operation.ReplayReport
 	RequestCount      = operation.RequestCount

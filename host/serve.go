@@ -23,7 +23,7 @@ func (h *Host) Serve(ctx context.Context) error {
 }
 
 func (h *Host) serve(ctx context.Context) error {
-	answers := h.service(true)
+	answers := h.reload.service(ctx)
 	if _, err := answers.MissingSegments(ctx); err != nil {
 		h.log.Error("segments of the journal are missing", "error", err)
 	}
@@ -75,6 +75,7 @@ func (h *Host) serveRooms(ctx context.Context) error {
 		return nil
 	})
 	g.Go(h.upkeep.Serve)
+	g.Go(h.reload.serve)
 	g.Go(untilDone) // a configuration may have nothing to serve yet
 	return g.Wait()
 }

@@ -72,7 +72,7 @@ by colons), else from /etc/penstock.`,
 		newRunCommand(c), newValidateCommand(c), newPlanCommand(c), newStatusCommand(c),
 		newPipelinesCommand(c), newRunsCommand(c), newSourcesCommand(c), newDestinationsCommand(c),
 		newPluginsCommand(c), newJournalCommand(c), newQuarantineCommand(c), newIdentityCommand(c),
-		newBackupCommand(c), newRestoreCommand(c), newVersionCommand(c),
+		newBackupCommand(c), newRestoreCommand(c), newReloadCommand(c), newVersionCommand(c),
 	)
 	return root
 }

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,7 +52,12 @@ func (c *cli) run(ctx context.Context, once bool, retryFor time.Duration) error 
 	limitHost(config.Host.Memory)
 	progress := c.progress()
 	defer progress.Close()
-	h, err := host.Open(ctx, config, host.Options{Observer: progress, Log: c.log})
+	hangups := make(chan os.Signal, 1)
+	if !once {
+		signal.Notify(hangups, syscall.SIGHUP)
+		defer signal.Stop(hangups)
+	}
+	h, err := host.Open(ctx, config, host.Options{Observer: progress, Log: c.log, Hangups: hangups, Load: c.reread})
 	if err != nil {
 		return err
 	}
@@ -62,6 +70,11 @@ func (c *cli) run(ctx context.Context, once bool, retryFor time.Duration) error 
 		return errors.Join(runErr, h.Close())
 	}
 	return errors.Join(h.Serve(ctx), h.Close())
+}
+
+// reread reads the configuration again, and has plugins check their destinations.
+func (c *cli) reread(ctx context.Context) (*host.Config, host.Diagnostics, error) {
+	return c.read(ctx, host.LoadOptions{Ask: true})
 }
 
 // openLog opens the log of a host. It takes lines of libraries that log by

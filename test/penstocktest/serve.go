@@ -152,6 +152,14 @@ func (h *Host) Ended() bool {
 // PID returns the host's process id.
 func (h *Host) PID() int { return h.command.Process.Pid }
 
+// Signal sends a signal that the host goes on after.
+func (h *Host) Signal(signal syscall.Signal) {
+	h.t.Helper()
+	if err := h.command.Process.Signal(signal); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
 // Stop sends a signal and returns how the host ended.
 func (h *Host) Stop(signal syscall.Signal) syscall.WaitStatus {
 	h.t.Helper()

@@ -159,6 +159,11 @@ func (r others) DropQuarantine(ctx context.Context, f quarantine.Filter) (*opera
 	return ask[*operation.DropReport](ctx, r.Client, "quarantine/drop", f)
 }
 
+// Reload implements Operations.
+func (r others) Reload(ctx context.Context) (*operation.ReloadReport, error) {
+	return ask[*operation.ReloadReport](ctx, r.Client, "reload", nil)
+}
+
 // Backup implements Operations.
 func (r others) Backup(ctx context.Context, path string) (*operation.BackupReport, error) {
 	return ask[*operation.BackupReport](ctx, r.Client, "backup", located{path})

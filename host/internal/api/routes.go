@@ -82,6 +82,7 @@ func Routes(version string, h operation.Operations) map[string]Operation {
 		"quarantine/drop": withParams(func(ctx context.Context, f quarantine.Filter) (any, error) {
 			return h.DropQuarantine(ctx, f)
 		}),
+		"reload": withoutParams(h.Reload),
 		"backup": withParams(func(ctx context.Context, l located) (any, error) { return h.Backup(ctx, l.Path) }),
 	}
 }

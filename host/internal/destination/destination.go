@@ -22,11 +22,11 @@ import (
 // concurrently.
 type Set struct {
 	plugins *plugin.Manager
-	sources diagnostic.Sources
 	log     *slog.Logger
 
-	mu  sync.Mutex
-	all map[*config.Destination]*Destination // guarded by mu
+	mu      sync.Mutex
+	sources diagnostic.Sources                   // guarded by mu
+	all     map[*config.Destination]*Destination // guarded by mu
 }
 
 // New returns the destinations of a configuration. Nothing is started.
@@ -81,12 +81,48 @@ func (ds *Set) Configured(ctx context.Context, c *config.Destination, p *config.
 		return nil, err
 	}
 	if found.HasErrors() {
-		return nil, &diagnostic.ConfigurationError{Diagnostics: diagnostic.Found{List: found, Sources: ds.sources}}
+		return nil, &diagnostic.ConfigurationError{Diagnostics: diagnostic.Found{List: found, Sources: ds.texts()}}
 	}
 	for _, w := range found {
 		ds.log.Warn(w.Summary, "destination", c.Reference(), "detail", w.Detail)
 	}
 	return d, nil
+}
+
+// texts returns the files of the configuration.
+func (ds *Set) texts() diagnostic.Sources {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	return ds.sources
+}
+
+// Reload takes over the files of another configuration. A block of it that was not in
+// the one before, which a changed block is not, has a plugin of its own.
+func (ds *Set) Reload(c *config.Config) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	ds.sources = c.Files
+}
+
+// Retire drains and ends the plugins of blocks that a reload has removed or replaced.
+// Calls under way are ended when ctx is done.
+func (ds *Set) Retire(ctx context.Context, blocks []*config.Destination) {
+	var wg sync.WaitGroup
+	for _, c := range blocks {
+		if d := ds.remove(c); d != nil {
+			wg.Go(func() { d.Stop(ctx) })
+		}
+	}
+	wg.Wait()
+}
+
+// remove removes the destination of a block, and returns it; nil: it was not used.
+func (ds *Set) remove(c *config.Destination) *Destination {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	d := ds.all[c]
+	delete(ds.all, c)
+	return d
 }
 
 // Asked returns the destination of a block; nil before it was configured for any

@@ -29,8 +29,9 @@ type Collector struct {
 	*logDir
 	aliases *aliases
 
-	mu  sync.Mutex
-	now *collecting // nil: the log is not open
+	mu     sync.Mutex
+	now    *collecting       // nil: the log is not open
+	access *config.Collector // whose secrets, accounts and origins hold; nil: those of logDir
 }
 
 func newCollector(o *Options, c *config.Collector, trims lifecycle.Gate) *Collector {
@@ -76,7 +77,9 @@ func (c *Collector) current() *collecting {
 func (c *Collector) setCurrent(l *collecting) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.now = l
+	if c.now = l; c.access != nil { // it was reloaded before the collector listened
+		l.handler.SetAccess(accessOf(c.access))
+	}
 }
 
 // open opens the collector's log. The caller closes it.
@@ -208,16 +211,34 @@ func (l *collecting) collect(ctx context.Context) error {
 // collectorOptions are the options of a collector's configuration, without the
 // stores that it writes to.
 func collectorOptions(c *config.Collector) collector.Options {
-	o := collector.Options{
-		APISecret: string(c.APISecret), CORSOrigins: c.CORSOrigins, RedirectOrigins: c.RedirectOrigins, MaxBody: c.MaxBody,
-	}
+	o := collector.Options{Access: accessOf(c), MaxBody: c.MaxBody}
 	for _, p := range c.Projects {
 		o.Projects = append(o.Projects, collector.Project{ID: p.ID, Token: p.Token, Identity: p.Identity, NoProfiles: p.ProfilesPulled})
 	}
-	for _, a := range c.Accounts {
-		o.Accounts = append(o.Accounts, collector.Account{Username: a.Username, Secret: string(a.Secret)})
-	}
 	return o
+}
+
+// accessOf returns the access of a collector's configuration.
+func accessOf(c *config.Collector) collector.Access {
+	a := collector.Access{APISecret: string(c.APISecret), CORSOrigins: c.CORSOrigins, RedirectOrigins: c.RedirectOrigins}
+	for _, account := range c.Accounts {
+		a.Accounts = append(a.Accounts, collector.Account{Username: account.Username, Secret: string(account.Secret)})
+	}
+	return a
+}
+
+// setAccess takes over secrets, accounts and origins of another configuration of the
+// collector, and reads its certificate again. Connections stay open.
+func (c *Collector) setAccess(ctx context.Context, next *config.Collector) error {
+	c.mu.Lock()
+	c.access = next
+	l := c.now
+	c.mu.Unlock()
+	if l == nil {
+		return nil // listen takes it
+	}
+	l.handler.SetAccess(accessOf(next))
+	return l.server.ReloadCertificate(ctx)
 }
 
 // answerTime is how long requests in flight have to end when a host stops.

@@ -136,6 +136,21 @@ func (s *Set) Trim(ctx context.Context) {
 	}
 }
 
+// Reload takes over the secrets, accounts and origins of collectors, and reads their
+// certificates again. Sources that are not in the set are left out. The error names the
+// certificates that could not be read: the ones before are still used.
+func (s *Set) Reload(ctx context.Context, collectors []*config.Collector) error {
+	var failed error
+	for _, c := range s.collectors {
+		for _, next := range collectors {
+			if next.Name == c.config.Name {
+				failed = errors.Join(failed, c.setAccess(ctx, next))
+			}
+		}
+	}
+	return failed
+}
+
 // HoldLogs keeps the fronts of collectors' logs from being dropped until release is
 // called, so that the logs can be copied. Requests are answered as before.
 func (s *Set) HoldLogs(ctx context.Context) (release func(), err error) { return s.trims.Enter(ctx) }

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
@@ -26,15 +27,20 @@ type pair struct {
 	stamp  [2]time.Time // times of modification of the files that were read last
 }
 
-// certificates returns the settings of a listener with a certificate and its key.
+// certificates returns the certificate of a listener in a file, with its key in another.
 // The files are read again when they were written since the last time; while
 // they do not fit each other, the certificate that was loaded last is used.
-func certificates(cert, key string, log *slog.Logger) (*tls.Config, error) {
+func certificates(cert, key string, log *slog.Logger) (*certificate, error) {
 	c := &certificate{cert: cert, key: key, log: log, reading: lifecycle.NewGate()}
 	if err := c.load(c.written()); err != nil {
 		return nil, err
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}, nil
+	return c, nil
+}
+
+// config returns the settings of a listener with the certificate.
+func (c *certificate) config() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}
 }
 
 // get returns the certificate that is in the files. During its renewal, another
@@ -52,6 +58,17 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		}
 	}
 	return c.current.Load().loaded, nil
+}
+
+// reload reads the files, whether or not they were written since the last time. While
+// they do not fit each other, the certificate that was loaded last is used.
+func (c *certificate) reload(ctx context.Context) error {
+	leave, err := c.reading.Enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return c.load(c.written())
 }
 
 // load reads the files, which were written at stamp.

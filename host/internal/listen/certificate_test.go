@@ -52,16 +52,16 @@ func TestACertificateIsRenewed(t *testing.T) {
 	}
 	began := time.Now().Add(-time.Minute)
 	certify(t, cert, key, 1, began)
-	config, err := certificates(cert, key, slog.New(slog.DiscardHandler))
+	c, err := certificates(cert, key, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	serial := func() int64 {
-		c, err := config.GetCertificate(&tls.ClientHelloInfo{})
+		loaded, err := c.config().GetCertificate(&tls.ClientHelloInfo{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return c.Leaf.SerialNumber.Int64()
+		return loaded.Leaf.SerialNumber.Int64()
 	}
 	if serial() != 1 {
 		t.Error("not the certificate in the file")
@@ -73,5 +73,13 @@ func TestACertificateIsRenewed(t *testing.T) {
 	certify(t, cert, key, 3, began.Add(2*time.Second))
 	if n := serial(); n != 3 {
 		t.Errorf("certificate %d is used, and 3 is there", n)
+	}
+	// A reload finds one that was written within the resolution of the file's times.
+	certify(t, cert, key, 4, began.Add(2*time.Second))
+	if err := c.reload(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := serial(); n != 4 {
+		t.Errorf("certificate %d is used after a reload, and 4 is there", n)
 	}
 }

@@ -37,6 +37,7 @@ type Server struct {
 	http     *http.Server
 	listener net.Listener
 	secure   bool
+	current  *certificate // nil: without TLS
 }
 
 // Open listens on an address. Connections wait until Serve is called.
@@ -52,9 +53,10 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 		ErrorLog: log.New(io.Discard, "", 0),
 	}}
 	if s.secure {
-		if s.http.TLSConfig, err = certificates(o.Cert, o.Key, o.Log); err != nil {
+		if s.current, err = certificates(o.Cert, o.Key, o.Log); err != nil {
 			return nil, errors.Join(err, inner.Close())
 		}
+		s.http.TLSConfig = s.current.config()
 	}
 	return s, nil
 }
@@ -64,6 +66,15 @@ func (s *Server) Address() string { return s.listener.Addr().String() }
 
 // Secure reports whether the server takes TLS only.
 func (s *Server) Secure() bool { return s.secure }
+
+// ReloadCertificate reads the certificate and its key again, which new connections get.
+// After an error they get the one before.
+func (s *Server) ReloadCertificate(ctx context.Context) error {
+	if s.current == nil {
+		return nil
+	}
+	return s.current.reload(ctx)
+}
 
 // Serve serves connections until Shutdown or Close, and then returns nil.
 func (s *Server) Serve() error {

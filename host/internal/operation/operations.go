@@ -67,6 +67,8 @@ type Operations interface {
 	// DropQuarantine removes records for good.
 	DropQuarantine(ctx context.Context, filter quarantine.Filter) (*DropReport, error)
 
+	// Reload has a serving host read its configuration again.
+	Reload(ctx context.Context) (*ReloadReport, error)
 	// Backup writes a backup to a new file at path, which is absolute, or into the
 	// directory of that name.
 	Backup(ctx context.Context, path string) (*BackupReport, error)

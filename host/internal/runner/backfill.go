@@ -14,7 +14,7 @@ import (
 // Hold stops the running attempt of a pipeline between two blocks, or lets attempts run
 // again. The pipeline's state in the catalog is the caller's part.
 func (r *Runner) Hold(name string, held bool) {
-	if p := r.byName[name]; p != nil {
+	if p := r.ByName(name); p != nil {
 		p.pace.held.Store(held)
 	}
 	r.Wake(name)
@@ -35,7 +35,7 @@ func (r *Runner) backfill(ctx context.Context, stored *pipeline.Pipeline) (*oper
 	b := &operation.Backfill{
 		Days: done.Days, DaysDone: done.DaysDone, Rows: done.Rows, RowsDone: done.RowsDone, Bytes: done.Bytes, BytesDone: done.BytesDone,
 	}
-	if p := r.byName[stored.Name]; p != nil {
+	if p := r.ByName(stored.Name); p != nil {
 		_, rows, bytes, perSecond := p.pace.measured()
 		b.RowsDone, b.BytesDone, b.BytesPerSecond = b.RowsDone+rows, b.BytesDone+bytes, perSecond
 		b.SecondsLeft = secondsLeft(b)

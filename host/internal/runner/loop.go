@@ -34,8 +34,8 @@ func (r *Runner) Begin(ctx context.Context) error {
 
 // Tasks returns the iterations of all pipelines, for a scheduler.
 func (r *Runner) Tasks() []*Iterations {
-	tasks := make([]*Iterations, 0, len(r.all))
-	for _, p := range r.all {
+	tasks := make([]*Iterations, 0, len(r.All()))
+	for _, p := range r.All() {
 		tasks = append(tasks, newIterations(p))
 	}
 	return tasks
@@ -189,6 +189,9 @@ func (i *Iterations) iterate(ctx context.Context) error {
 	}
 	for {
 		receipt, err := i.Pipeline.step(ctx, asOf, false)
+		if errors.Is(err, errReloaded) && i.retired.Err() != nil {
+			return nil
+		}
 		if errors.Is(err, pipeline.ErrPaused) {
 			i.log.Info("pipeline is paused; its run continues when it is resumed")
 			return nil

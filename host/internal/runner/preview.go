@@ -16,7 +16,7 @@ import (
 // plugin: a destination's limit on days is not known to it.
 func (v *View) Plan(ctx context.Context) ([]operation.PlannedRun, error) {
 	planned := []operation.PlannedRun{}
-	for _, p := range v.all {
+	for _, p := range v.All() {
 		run, err := v.planned(ctx, p)
 		if err != nil {
 			return nil, err

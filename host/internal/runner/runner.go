@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/destination"
 	"github.com/penstock-io/penstock/host/internal/diagnostic"
-	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/progress"
 	"github.com/penstock-io/penstock/host/internal/project"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
@@ -40,23 +40,38 @@ type Options struct {
 	Wake func(name string)
 }
 
-// Runner holds the pipelines of a configuration. It does not change, and may be used
+// Runner holds the pipelines of a configuration, which Reload replaces. It may be used
 // concurrently.
 type Runner struct {
-	o      *Options
+	o   *Options
+	set atomic.Pointer[pipelineSet]
+}
+
+// pipelineSet are the pipelines of one configuration. It does not change.
+type pipelineSet struct {
 	all    []*Pipeline // in the order of the configuration
 	byName map[string]*Pipeline
 }
 
+// newSet returns the pipelines of a configuration. Those of old whose block is the same
+// are taken over.
+func newSet(r *Runner, old *pipelineSet, pipelines []*config.Pipeline) *pipelineSet {
+	s := &pipelineSet{byName: map[string]*Pipeline{}}
+	for _, c := range pipelines {
+		p := old.byName[c.Name]
+		if p == nil || p.Config != c {
+			p = newPipeline(r, c, p)
+		}
+		s.all = append(s.all, p)
+		s.byName[c.Name] = p
+	}
+	return s
+}
+
 // New returns the pipelines of a configuration. Nothing is started.
 func New(o Options, pipelines []*config.Pipeline) *Runner {
-	r := &Runner{o: &o, byName: map[string]*Pipeline{}}
-	for _, c := range pipelines {
-		p := &Pipeline{Config: c, o: &o, project: o.Projects.Of(c.Project), steps: lifecycle.NewGate(), backfilled: r.backfill}
-		p.pace.now, p.pace.wait, p.pace.rate = o.Now, o.Wait, c.RateLimit
-		r.all = append(r.all, p)
-		r.byName[c.Name] = p
-	}
+	r := &Runner{o: &o}
+	r.set.Store(newSet(r, &pipelineSet{}, pipelines))
 	return r
 }
 
@@ -69,15 +84,15 @@ func (r *Runner) Wake(name string) {
 }
 
 // All returns the pipelines in the order of the configuration.
-func (r *Runner) All() []*Pipeline { return r.all }
+func (r *Runner) All() []*Pipeline { return r.set.Load().all }
 
 // ByName returns the pipeline of a name; nil: none is configured.
-func (r *Runner) ByName(name string) *Pipeline { return r.byName[name] }
+func (r *Runner) ByName(name string) *Pipeline { return r.set.Load().byName[name] }
 
 // Ensure returns the pipeline of a name for an operation on it: plugins are started,
 // journals are open, and the pipeline is registered.
 func (r *Runner) Ensure(ctx context.Context, name string) (*Pipeline, error) {
-	p := r.byName[name]
+	p := r.ByName(name)
 	if p == nil {
 		return nil, fmt.Errorf("%w: %s", catalog.ErrUnknownPipeline, name)
 	}
@@ -94,7 +109,7 @@ func (r *Runner) Ensure(ctx context.Context, name string) (*Pipeline, error) {
 // step.
 func (r *Runner) Register(ctx context.Context) error {
 	var wrong diagnostic.Mistakes
-	for _, p := range r.all {
+	for _, p := range r.All() {
 		err := p.register(ctx)
 		var refused *diagnostic.ConfigurationError
 		switch {
@@ -118,7 +133,7 @@ func (r *Runner) Register(ctx context.Context) error {
 // to remove, may be another one since.
 func (r *Runner) RetryFailed(ctx context.Context) error {
 	var failed error
-	for _, p := range r.all {
+	for _, p := range r.All() {
 		failed = errors.Join(failed, p.retryFailed(ctx))
 	}
 	return failed

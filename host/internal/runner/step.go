@@ -29,6 +29,16 @@ func (p *Pipeline) step(ctx context.Context, asOf time.Time, allowShrink bool) (
 		return nil, err
 	}
 	defer leave()
+	settle, err := p.active.Enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer settle()
+	if p.retired.Err() != nil {
+		return nil, errReloaded
+	}
+	ctx, end := untilRetired(ctx, p)
+	defer end()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	p.stop.Store(&stop)

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"container/heap"
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -53,6 +54,7 @@ type Scheduler struct {
 	woken   chan struct{}       // sent to after names has changed
 	mu      sync.Mutex          // guards names
 	names   map[string]struct{} // of tasks that are to be asked for their time
+	changes []change            // of the tasks, in order; guarded by mu
 	seen    time.Time           // the wall clock at the last look
 }
 
@@ -66,6 +68,13 @@ type entry struct {
 	running bool
 	queued  bool // due, and kept waiting by its group
 	again   bool // Wake was called while it ran
+	gone    bool // it was replaced while it ran
+}
+
+// change is a call of Replace.
+type change struct {
+	gone  []string
+	added []Task
 }
 
 // group counts the runs of a group, and holds the tasks that wait for one of them.
@@ -101,6 +110,51 @@ func (s *Scheduler) Wake(name string) {
 	}
 }
 
+// Replace takes tasks out, and then adds others. A task that runs ends its run, also
+// when a new one of its name is due. It may be called at any time.
+func (s *Scheduler) Replace(gone []string, added []Task) {
+	s.mu.Lock()
+	s.changes = append(s.changes, change{gone, added})
+	s.mu.Unlock()
+	select {
+	case s.woken <- struct{}{}:
+	default:
+	}
+}
+
+// takeChanges carries out the calls of Replace.
+func takeChanges(ctx context.Context, s *Scheduler) {
+	s.mu.Lock()
+	changes := s.changes
+	s.changes = nil
+	s.mu.Unlock()
+	for _, c := range changes {
+		for _, name := range c.gone {
+			if e := s.entries[name]; e != nil {
+				remove(s, e)
+			}
+		}
+		for _, t := range c.added {
+			e := &entry{Task: t, index: -1}
+			s.entries[t.Name()] = e
+			s.ask(ctx, e)
+		}
+	}
+}
+
+// remove takes a task out. Its run goes on.
+func remove(s *Scheduler, e *entry) {
+	delete(s.entries, e.Name())
+	e.gone = true
+	if e.index >= 0 {
+		heap.Remove(&s.waiting, e.index)
+	}
+	if e.queued {
+		g := s.group(e)
+		g.queue = slices.DeleteFunc(g.queue, func(q *entry) bool { return q == e })
+	}
+}
+
 // Serve runs tasks when they are due, until ctx is done and the runs have ended. It is
 // called once.
 func (s *Scheduler) Serve(ctx context.Context) {
@@ -116,6 +170,7 @@ func (s *Scheduler) Serve(ctx context.Context) {
 		case <-ctx.Done():
 		case <-tick:
 		case <-s.woken:
+			takeChanges(ctx, s)
 			s.askWoken(ctx)
 		case e := <-s.ended:
 			active--
@@ -228,6 +283,9 @@ func (s *Scheduler) start(ctx context.Context, g *group, e *entry) {
 func (s *Scheduler) end(ctx context.Context, e *entry) {
 	s.group(e).running--
 	e.running = false
+	if e.gone {
+		return
+	}
 	if e.again {
 		e.again = false
 		e.next, e.ok = e.Next(ctx)

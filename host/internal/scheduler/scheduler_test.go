@@ -261,3 +261,23 @@ func TestServeEndsAfterItsRuns(t *testing.T) {
 		serve(t, 0, c, []*job{a}, func(*Scheduler) { pass(time.Second) })
 	})
 }
+
+// A task that is taken out ends its run and is not run again; one that is added is run
+// when it is due, also while the one whose name it has still runs.
+func TestTasksAreReplaced(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &clock{}
+		l := &log{began: time.Now()}
+		old := &job{name: "a", group: "g", clock: c, every: time.Minute, takes: 30 * time.Second, note: l.note, next: c.now()}
+		other := &job{name: "b", group: "g", clock: c, every: 10 * time.Minute, note: l.note, next: c.now().Add(10 * time.Minute)}
+		added := &job{name: "a", group: "g", clock: c, every: time.Hour, note: l.note, next: c.now().Add(5 * time.Second)}
+		serve(t, 2, c, []*job{old, other}, func(s *Scheduler) {
+			s.Replace([]string{"a", "b", "unknown"}, []Task{added})
+			pass(30 * time.Minute)
+		})
+		if got, want := l.take(), []string{"a@0s", "a@5s"}; !slices.Equal(got, want) {
+			t.Errorf("runs %q, want %q", got, want)
+		}
+	})
+}

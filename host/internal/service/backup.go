@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/backup"
@@ -25,4 +26,12 @@ func (h backups) Backup(ctx context.Context, path string) (*operation.BackupRepo
 	return backup.Write(ctx, backup.Options{
 		Dir: h.Dir, Store: h.Store, Catalog: h.Catalog, HoldRecords: h.Records.Hold, HoldLogs: h.Intake.HoldLogs, Version: h.Version, Now: time.Now,
 	}, path)
+}
+
+// Reload implements Operations.
+func (h backups) Reload(ctx context.Context) (*operation.ReloadReport, error) {
+	if h.Options.Reload == nil {
+		return nil, errors.New("no host is serving this data directory: the next one reads the configuration when it starts")
+	}
+	return h.Options.Reload(ctx)
 }

@@ -13,7 +13,7 @@ import (
 // CheckDestinations implements Operations.
 func (h destinations) CheckDestinations(ctx context.Context, name string) ([]operation.DestinationCheck, error) {
 	checks := []operation.DestinationCheck{}
-	for _, d := range h.Config.Destinations {
+	for _, d := range h.Config().Destinations {
 		if name != "" && d.Reference() != name {
 			continue
 		}
@@ -34,7 +34,7 @@ func (h destinations) CheckDestinations(ctx context.Context, name string) ([]ope
 // exporting returns the projects that pipelines export to a destination.
 func (h destinations) exporting(d *config.Destination) []*config.Project {
 	var projects []*config.Project
-	for _, p := range h.Config.Pipelines {
+	for _, p := range h.Config().Pipelines {
 		if p.Destination == d && !slices.Contains(projects, p.Project) {
 			projects = append(projects, p.Project)
 		}

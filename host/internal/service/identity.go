@@ -14,7 +14,7 @@ import (
 func (h links) IdentityFailures(ctx context.Context, f operation.IdentityFilter) (*operation.IdentityFailures, error) {
 	list := &operation.IdentityFailures{Counts: []operation.IdentityCount{}, Failures: []operation.IdentityFailure{}}
 	known := f.Project == ""
-	for _, p := range h.Config.Projects {
+	for _, p := range h.Config().Projects {
 		if f.Project != "" && p.Name != f.Project {
 			continue
 		}
@@ -61,7 +61,7 @@ func (h links) sealLinks(ctx context.Context, p *config.Project) error {
 // identityStatus counts a project's folded links; nil when none were ever
 // folded.
 func (h links) identityStatus(ctx context.Context, id int64) (*operation.IdentityStatus, error) {
-	for _, p := range h.Config.Projects {
+	for _, p := range h.Config().Projects {
 		if p.ID != id {
 			continue
 		}

@@ -83,7 +83,7 @@ func (h *Options) segments(project int64) journal.Segments {
 // MissingSegments sums up the segments of each configured project that the catalog
 // lists and that are not on the disk. The error says the same.
 func (h journals) MissingSegments(ctx context.Context) (missing []operation.MissingSegments, err error) {
-	for _, p := range h.Config.Projects {
+	for _, p := range h.Config().Projects {
 		m, failed := h.missingSegments(ctx, p.ID, p.Name)
 		if m != nil {
 			missing = append(missing, *m)
@@ -109,7 +109,7 @@ func (h *Options) missingSegments(ctx context.Context, project int64, name strin
 // Segments implements Operations.
 func (h journals) Segments(ctx context.Context) ([]operation.SegmentStatus, error) {
 	segments := []operation.SegmentStatus{}
-	for _, p := range h.Config.Projects {
+	for _, p := range h.Config().Projects {
 		err := h.Catalog.Segments(ctx, p.ID, func(s journal.Segment) error {
 			segments = append(segments, segmentStatus(p.Name, s))
 			return nil

@@ -57,7 +57,7 @@ func (h pipelines) ForgetPipeline(ctx context.Context, name string, emptied bool
 	if err != nil {
 		return nil, err
 	}
-	if c := h.Config.Pipeline(name); c != nil {
+	if c := h.Config().Pipeline(name); c != nil {
 		return nil, fmt.Errorf("pipeline %s is in the configuration (%s:%d): remove it there first, and restart a running host; the next run would register it again",
 			name, c.Range.Filename, c.Range.Start.Line)
 	}
@@ -129,7 +129,7 @@ func (h pipelines) PausePipeline(ctx context.Context, name string, paused bool) 
 	}
 	h.Runner.Hold(name, paused)
 	done := &operation.Pause{Pipeline: name, Paused: paused, Changed: before.State != state}
-	switch c := h.Config.Pipeline(name); {
+	switch c := h.Config().Pipeline(name); {
 	case c == nil:
 		done.Removed = true
 	case c.Paused:

@@ -21,7 +21,7 @@ import (
 // be nil where only Views are asked for.
 type Options struct {
 	Version      string
-	Config       *config.Config
+	Config       func() *config.Config // the present one: a reload replaces it
 	Dir          datadir.Dir
 	Store        disk.Store
 	Catalog      *catalog.Catalog
@@ -33,6 +33,8 @@ type Options struct {
 	Destinations *destination.Set
 	Backups      lifecycle.Gate // held while a backup is written
 	Serving      bool           // this host serves
+	// Reload reads the configuration again; nil unless this host serves.
+	Reload func(context.Context) (*operation.ReloadReport, error)
 }
 
 // Service answers the requests of commands and of the API. It may be used

@@ -55,7 +55,7 @@ func open(t *testing.T) (*Service, Options) {
 	})
 	o := Options{
 		Upkeep:  tidy,
-		Version: "1.2.3", Config: configured, Dir: d, Store: stores.Blobs, Catalog: c, Records: q, Projects: projects, Intake: sources,
+		Version: "1.2.3", Config: func() *config.Config { return configured }, Dir: d, Store: stores.Blobs, Catalog: c, Records: q, Projects: projects, Intake: sources,
 		Runner: runner.New(runner.Options{Projects: projects, Catalog: c, Quarantine: q, Now: clock, Log: log, Observer: progress.Discard{}}, nil),
 	}
 	s := New(o, func() error { return errors.Join(projects.Close(), q.Close(), c.Close()) })

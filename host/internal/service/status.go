@@ -29,7 +29,7 @@ func (h status) Status(ctx context.Context) (*operation.Status, error) {
 			Identity: folded, Missing: missing, Failing: h.failing(p.ID),
 		})
 	}
-	for _, p := range h.Config.Projects {
+	for _, p := range h.Config().Projects {
 		if !slices.ContainsFunc(projects, func(known catalog.Project) bool { return known.ID == p.ID }) {
 			s.Projects = append(s.Projects, operation.ProjectStatus{Name: p.Name, ID: p.ID, TimeZone: p.TimeZone.String()})
 		}

@@ -50,7 +50,7 @@ func (q *request) authorize() (grant, *failure) {
 	}
 	given := credentials{sha256.Sum256([]byte(username)), sha256.Sum256([]byte(password))}
 	found := false
-	for _, a := range c.accounts {
+	for _, a := range c.access.Load().accounts {
 		// All are compared.
 		found = same(a.username, given.username) && same(a.secret, given.secret) || found
 	}
@@ -75,7 +75,7 @@ func (q *request) key(key string) (grant, *failure) {
 		}
 		return grant{p}, nil
 	}
-	if c.o.APISecret == "" || !same(c.secret, sha256.Sum256([]byte(key))) {
+	if a := c.access.Load(); !a.hasSecret || !same(a.secret, sha256.Sum256([]byte(key))) {
 		return grant{}, errCredentials
 	}
 	if q.projectID == "" {

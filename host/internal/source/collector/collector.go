@@ -3,7 +3,6 @@ package collector
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -73,13 +72,8 @@ type Account struct {
 
 // Options configure a Collector. Zero means the default, given after each field.
 type Options struct {
-	Projects  []Project // required
-	APISecret string    // of older clients, for all projects; none
-	Accounts  []Account
-
-	// Origins are scheme://host, with :port where it is not the scheme's.
-	CORSOrigins     []string
-	RedirectOrigins []string
+	Projects []Project // required
+	Access
 
 	MaxBody  int64         // bytes of a body, decompressed; 10,000,000
 	InFlight int64         // bytes that all requests in flight hold together; 24 MiB
@@ -109,14 +103,11 @@ const MaxRecords = 2000
 // Collector is the HTTP handler. It may be used concurrently; it has no
 // goroutines of its own.
 type Collector struct {
-	o        Options
-	log      *slog.Logger
-	byToken  map[string]*Project
-	byID     map[string]*Project
-	accounts []credentials
-	secret   [sha256.Size]byte // of APISecret
-	cors     map[string]bool
-	redirect map[string]bool
+	o       Options
+	log     *slog.Logger
+	byToken map[string]*Project
+	byID    map[string]*Project
+	access  atomic.Pointer[access] // may be replaced while requests are served
 
 	budget  *budget
 	parsers chan *schema.Collector // as many as may work at the same time
@@ -142,7 +133,6 @@ func New(o Options) (*Collector, error) {
 	defaults(&o)
 	c := &Collector{
 		o: o, log: o.Logger, byToken: map[string]*Project{}, byID: map[string]*Project{},
-		cors: origins(o.CORSOrigins), redirect: origins(o.RedirectOrigins),
 		budget: newBudget(o.InFlight, o.Wait), complaints: complaints{log: o.Logger},
 	}
 	for i := range o.Projects {
@@ -153,10 +143,7 @@ func New(o Options) (*Collector, error) {
 		c.byToken[p.Token] = p
 		c.byID[strconv.FormatInt(p.ID, 10)] = p
 	}
-	for _, a := range o.Accounts {
-		c.accounts = append(c.accounts, credentials{sha256.Sum256([]byte(a.Username)), sha256.Sum256([]byte(a.Secret))})
-	}
-	c.secret = sha256.Sum256([]byte(o.APISecret))
+	c.SetAccess(o.Access)
 	if err := c.serial.begin(o.Random); err != nil {
 		return nil, err
 	}

@@ -75,8 +75,10 @@ var testProjects = []Project{
 
 func options(b *book) Options {
 	return Options{
-		Projects: testProjects, APISecret: "api-secret", Accounts: []Account{{"ci.service", "ci-secret"}},
-		CORSOrigins: []string{"https://shop.example.com"}, RedirectOrigins: []string{"https://shop.example.com"},
+		Projects: testProjects, Access: Access{
+			APISecret: "api-secret", Accounts: []Account{{"ci.service", "ci-secret"}},
+			CORSOrigins: []string{"https://shop.example.com"}, RedirectOrigins: []string{"https://shop.example.com"},
+		},
 		MaxBody: 100_000, Log: b, Rejects: b, Now: func() time.Time { return now }, Random: zeros{},
 	}
 }

@@ -234,11 +234,11 @@ func origin(u *url.URL) string {
 // allowOrigin lets scripts of an allowed origin read the answer.
 func (c *Collector) allowOrigin(h http.Header, r *http.Request) {
 	sent := r.Header.Get("Origin")
-	if len(c.cors) == 0 || sent == "" {
+	if len(c.access.Load().cors) == 0 || sent == "" {
 		return
 	}
 	h.Add("Vary", "Origin")
-	if u, err := url.Parse(sent); err == nil && u.Path == "" && c.cors[origin(u)] {
+	if u, err := url.Parse(sent); err == nil && u.Path == "" && c.access.Load().cors[origin(u)] {
 		h.Set("Access-Control-Allow-Origin", sent)
 		h.Set("Access-Control-Allow-Credentials", "true")
 	}

@@ -156,7 +156,7 @@ func (q *request) checkAnswer() *failure {
 	}
 	if q.redirect != "" {
 		u, err := url.Parse(q.redirect)
-		if err != nil || u.User != nil || !q.collector.redirect[origin(u)] {
+		if err != nil || u.User != nil || !q.collector.access.Load().redirect[origin(u)] {
 			return errRedirect
 		}
 	}
