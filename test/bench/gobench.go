@@ -172,6 +172,23 @@ func keeping(ctx context.Context, b *runner, r *report) error {
 	return nil
 }
 
+// runTime is how much time of a processor the planning and the bookkeeping of a run may
+// take with 1,000 pipelines.
+const runTime = 2 // ms
+
+// schedules measures what a run costs without its rows, with 1,000 pipelines.
+func schedules(ctx context.Context, b *runner, r *report) error {
+	values, err := goBench(ctx, b.root, "./host/internal/runner", "^BenchmarkThousandPipelines$", b.n)
+	if err != nil {
+		return err
+	}
+	spent := median(values["ThousandPipelines"]["ms-CPU/run"])
+	head(fmt.Sprintf("1,000 pipelines, n = %d", b.n), "planning and bookkeeping of a run, ms CPU")
+	row("one run each", number(spent))
+	r.atMost("1,000 pipelines, planning and bookkeeping of a run", spent, runTime, "ms CPU")
+	return nil
+}
+
 // fold is a fold over the journal that is measured.
 type fold struct {
 	name                      string

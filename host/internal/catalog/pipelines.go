@@ -139,12 +139,7 @@ func scanPipeline(row interface{ Scan(...any) error }) (*pipeline.Pipeline, erro
 // Pipeline returns the registered pipeline of that name. Fields that follow the
 // configuration (limits, order, schedule) are not set.
 func (c *Catalog) Pipeline(ctx context.Context, name string) (*pipeline.Pipeline, error) {
-	var p *pipeline.Pipeline
-	err := c.Read(ctx, func(tx *sql.Tx) (err error) {
-		p, err = pipelineByName(ctx, tx, name)
-		return err
-	})
-	return p, err
+	return pipelineByName(ctx, c.read, name) // one statement sees one state
 }
 
 // Pipelines returns all registered pipelines, by name; not those that were forgotten.
