@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 
 	"github.com/penstock-io/penstock/host/internal/api"
 	"github.com/penstock-io/penstock/host/internal/datadir"
@@ -71,6 +72,9 @@ func (h *Host) serveRooms(ctx context.Context) error {
 		if err := h.runner.Begin(ctx); err != nil {
 			return err
 		}
+		// A host may be idle for hours. The memory that a large configuration took to
+		// read is not kept for as long.
+		debug.FreeOSMemory()
 		h.schedule.Serve(ctx)
 		return nil
 	})
