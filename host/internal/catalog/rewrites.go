@@ -3,7 +3,6 @@ package catalog
 import (
 	"context"
 	"database/sql"
-	_ "embed" // the schema
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -13,12 +12,6 @@ import (
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/sdk/batch"
 )
-
-//go:embed schema_files.sql
-var schemaFiles string
-
-// The tables of rewrites are the latest migration.
-func init() { migrations = append(migrations, schemaFiles) }
 
 // CommitRewrite implements journal.Rewrites.
 func (c *Catalog) CommitRewrite(ctx context.Context, r journal.Rewrite) error {

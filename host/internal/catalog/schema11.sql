@@ -1,4 +1,4 @@
--- Files that hold several seals, and rows that retention removed.
+-- Version 11: files that hold several seals, and rows that retention removed.
 
 CREATE TABLE merged (
   project   INTEGER NOT NULL REFERENCES projects (id),
