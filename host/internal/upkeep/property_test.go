@@ -227,11 +227,10 @@ func (w *world) seal() {
 		fresh[id] = day
 		put(id, day, journal.KindEvents)
 	}
-	for id, day := range w.rows { // a pull that is repeated
-		if w.rng.IntN(4) > 0 {
-			break
+	for _, id := range slices.Sorted(maps.Keys(w.rows)) { // a pull that is repeated
+		if w.rng.IntN(8) == 0 {
+			put(id, w.rows[id], journal.KindEvents)
 		}
-		put(id, day, journal.KindEvents)
 	}
 	var changes []string
 	for range w.rng.IntN(3) {
@@ -537,21 +536,21 @@ func TestPipelinesSeeTheSameJournal(t *testing.T) {
 func (w *world) act() {
 	w.t.Helper()
 	switch n := w.rng.IntN(100); {
-	case n < 55:
+	case n < 45:
 		w.seal()
 		w.now = w.now.Add(time.Duration(w.rng.IntN(240)) * time.Minute)
-	case n < 75:
+	case n < 70:
 		if len(w.readers) > 0 {
 			w.step(w.readers[w.rng.IntN(len(w.readers))])
 		}
-	case n < 79:
-		if len(w.readers) < 5 {
+	case n < 76:
+		if len(w.readers) < 8 {
 			w.register()
 		}
-	case n < 90:
+	case n < 88:
 		w.tidy()
 	case n < 93:
-		w.now = w.now.AddDate(0, 0, w.rng.IntN(8))
+		w.now = w.now.AddDate(0, 0, 2+w.rng.IntN(10))
 	case n < 96:
 		w.rebuild()
 	case n < 98:
