@@ -23,7 +23,7 @@ type job struct {
 // worker is the memory of one goroutine that compresses blocks.
 type worker struct {
 	w       *Writer
-	encoder *segment.Encoder
+	encoder *segment.RowEncoder
 	sorter  keysort.Sorter
 	byRow   []Key   // keys in the order of the block's rows
 	keys    []Key   // the same keys, ascending
@@ -34,7 +34,7 @@ type worker struct {
 }
 
 func (w *Writer) work() {
-	k := &worker{w: w, encoder: segment.NewEncoder()}
+	k := &worker{w: w, encoder: segment.NewRowEncoder(w.o.Warn)}
 	for j := range w.jobs {
 		if err := k.do(j); err != nil {
 			j.segment.fail(err)

@@ -69,11 +69,11 @@ func TestTheEarliestOfEqualRowsStays(t *testing.T) {
 		}
 		jobs := []job{blockOf(0, first, 1, 2, 3), blockOf(1, second, 3, 4, 1)}
 		fast := make(chan error)
-		go func() { fast <- (&worker{w: w, encoder: segment.NewEncoder()}).do(jobs[1]) }()
+		go func() { fast <- (&worker{w: w, encoder: segment.NewRowEncoder(nil)}).do(jobs[1]) }()
 		for range 1000 {
 			runtime.Gosched() // lets the fast worker do all that it can do alone
 		}
-		if err := (&worker{w: w, encoder: segment.NewEncoder()}).do(jobs[0]); err != nil {
+		if err := (&worker{w: w, encoder: segment.NewRowEncoder(nil)}).do(jobs[0]); err != nil {
 			t.Fatal(err)
 		}
 		if err := <-fast; err != nil {

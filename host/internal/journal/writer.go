@@ -26,6 +26,7 @@ type Options struct {
 	Segment  int64            // stored bytes at which a segment is sealed; a quarter of Memory, 32 MiB at most
 	Workers  int              // GOMAXPROCS
 	SealTime time.Duration    // how long a seal may take before a sweep gives it up; 1 hour
+	Warn     func(error)      // is told of faults that were mended; may be nil
 }
 
 func (o Options) withDefaults() Options {

@@ -103,7 +103,12 @@ func openWriter(ctx context.Context, o *shared, c *config.Project) (*journal.Wri
 	if err := checkBlobs(ctx, o, c); err != nil {
 		return nil, err
 	}
-	return journal.Open(ctx, journal.Options{Project: c.ID, Zone: c.TimeZone, Store: o.Store, Catalog: o.Catalog, Now: o.Now, Memory: o.Memory})
+	return journal.Open(ctx, journal.Options{
+		Project: c.ID, Zone: c.TimeZone, Store: o.Store, Catalog: o.Catalog, Now: o.Now, Memory: o.Memory,
+		Warn: func(err error) {
+			o.Log.Error("a fault of Penstock's was mended; please report it", "project", c.Name, "error", err)
+		},
+	})
 }
 
 // checkBlobs refuses a directory without segments where the catalog knows

@@ -1,0 +1,239 @@
+package rowflate
+
+import "slices"
+
+const (
+	valueBits  = 11 // of members, by gap and first 8 bytes of the value
+	textBits   = 11 // of values, by first 8 bytes
+	searchBits = 12 // of places within long values, by 5 bytes
+
+	leastMatch  = 4
+	leastText   = 8       // bytes of a value that is compared with values of other gaps
+	leastSearch = 12      // bytes of a value that is searched
+	dullSearch  = 16      // searches without a match after which there is a pause
+	manyOps     = 1 << 15 // after which a DEFLATE block ends
+	manyMembers = 1 << 12 // that are remembered: most of a window's
+	manyPlaces  = 1 << 30 // after which places are counted again from 0
+
+	mix = 0x9e3779b97f4a7c15
+)
+
+// Encoder compresses rows. It keeps its memory and its knowledge of names, at most
+// some 2 MiB; it is not for concurrent use. The zero Encoder is ready.
+type Encoder struct {
+	r       reader // of the rows of this call
+	gaps    gaps
+	ops     []op
+	written int // the bytes of rows that ops stand for
+
+	// Places count from base on; those of earlier calls are more than window before it.
+	base    int32
+	number  uint32                 // of the next member, over all calls
+	members [manyMembers]member    // the latest, by number
+	last    [maxGaps]uint32        // the latest member of each gap
+	values  [1 << valueBits]uint32 // members
+	texts   [1 << textBits]int32   // places
+	fives   [1 << searchBits]int32 // places
+	dull    [maxGaps]uint8         // how often the search of a value behind the gap found nothing
+
+	counts  counts
+	builder builder
+}
+
+// member is a gap and the value behind it.
+type member struct{ gap, at int32 }
+
+// Encode appends to dst a fragment that inflates to rows, and returns the result. It
+// reads the bytes between length and capacity of rows, and changes nothing.
+func (e *Encoder) Encode(dst, rows []byte) []byte {
+	if cap(rows)-len(rows) < slack {
+		rows = append(make([]byte, 0, len(rows)+slack), rows...)
+	}
+	e.begin(rows)
+	w := writer{out: dst, n: len(dst)}
+	gap, done := int32(noGap), 0
+	for i := 0; i < e.r.n; {
+		i, gap = e.step(i, gap)
+		if i >= e.r.n && e.written < e.r.n {
+			e.ops = append(e.ops, newOp(e.r.n-e.written, 0, 1))
+			e.written = e.r.n
+		}
+		if i >= e.r.n || len(e.ops) >= manyOps {
+			e.write(&w, rows[done:e.written])
+			done = e.written
+		}
+	}
+	w.room(slack)
+	w.flush()
+	e.r = reader{n: e.r.n}
+	return w.out[:w.n]
+}
+
+// begin makes the encoder ready for rows.
+func (e *Encoder) begin(rows []byte) {
+	if e.gaps.numbers == nil || e.gaps.worn() {
+		e.gaps.reset()
+		e.dull = [maxGaps]uint8{}
+	}
+	e.base += int32(e.r.n) + 2*window
+	if e.base > manyPlaces {
+		e.members, e.texts, e.fives = [manyMembers]member{}, [1 << textBits]int32{}, [1 << searchBits]int32{}
+		e.base = 2 * window
+	}
+	e.r, e.written, e.ops = newReader(rows), 0, e.ops[:0]
+}
+
+// step takes the member that begins at i behind the gap before, with all further ones
+// that are copied with it. It returns where the last of them ends, and its gap.
+func (e *Encoder) step(i int, before int32) (end int, gap int32) {
+	gap, value := e.gaps.find(e.r, i, before)
+	number, place, former := e.number, e.base+int32(i), e.last[gap]
+	e.note(gap, place)
+	if at := max(i, e.written); gap == noGap {
+		value = i
+	} else if at < value {
+		// Where the gap stood last with a value that begins so, or where it stood last.
+		slot := &e.values[(e.r.word(value)^uint64(gap)<<52)*mix>>(64-valueBits)]
+		source := *slot
+		*slot = number
+		m := e.members[source%manyMembers]
+		if m.gap != gap || place-m.at > window || source == number {
+			source = former
+			m = e.members[source%manyMembers]
+		}
+		if distance := int(place - m.at); m.gap == gap && distance <= window && distance > 0 {
+			e.match(at, value-at+e.r.common(value-distance, value), distance)
+			if end, last := e.follow(source, distance); end > 0 {
+				return end, last
+			}
+		}
+	}
+	if end = value; end < e.r.n {
+		end = e.r.valueEnd(value)
+	}
+	if end > e.written {
+		e.rest(gap, value, end)
+	}
+	return end, gap
+}
+
+// note keeps a member.
+func (e *Encoder) note(gap, place int32) {
+	e.members[e.number%manyMembers] = member{gap, place}
+	e.last[gap] = e.number
+	e.number++
+}
+
+// end returns where a copy of a member ends that stands distance bytes behind it.
+func (e *Encoder) end(source uint32, distance int) int {
+	return int(e.members[(source+1)%manyMembers].at-e.base) + distance
+}
+
+// follow notes the members that a match holds besides the first, which was copied from
+// source: the members that follow source. It returns the end of the last, and its gap; 0 if the
+// match does not hold the first as a whole.
+func (e *Encoder) follow(source uint32, distance int) (end int, gap int32) {
+	if end = e.end(source, distance); end >= e.written {
+		return 0, noGap
+	}
+	for {
+		gap = e.members[source%manyMembers].gap
+		if source++; source+1 == e.number {
+			return end, gap // where the next ends is not known yet
+		}
+		next := e.end(source, distance)
+		if next >= e.written {
+			return end, gap
+		}
+		e.note(e.members[source%manyMembers].gap, e.base+int32(end))
+		end = next
+	}
+}
+
+// match adds a match at i, unless it is too short, and lengthens it towards the last one.
+func (e *Encoder) match(i, length, distance int) {
+	if length < leastMatch {
+		return
+	}
+	for i > e.written && i > distance && e.r.byte(i-1) == e.r.byte(i-1-distance) {
+		i--
+		length++
+	}
+	for length > mostMatch {
+		e.ops = append(e.ops, newOp(i-e.written, mostMatch-minLength, distance))
+		i += mostMatch - minLength
+		length -= mostMatch - minLength
+		e.written = i
+	}
+	e.ops = append(e.ops, newOp(i-e.written, length, distance))
+	e.written = i + length
+}
+
+// rest looks for matches in the rest of a value.
+func (e *Encoder) rest(gap int32, value, end int) {
+	at := max(value, e.written)
+	if end-value >= leastText {
+		slot := &e.texts[e.r.word(value)*mix>>(64-textBits)]
+		place := e.base + int32(value)
+		distance := int(place - *slot)
+		*slot = place
+		if distance <= window {
+			e.match(at, e.r.common(at-distance, at), distance)
+			at = max(at, e.written)
+		}
+	}
+	if end-at < leastSearch {
+		return
+	}
+	if e.dull[gap] < dullSearch {
+		e.search(gap, at, end)
+	} else if e.dull[gap]++; e.dull[gap] == 100 {
+		e.dull[gap] = dullSearch - 2 // tried again from time to time
+	}
+}
+
+// search looks for matches of five bytes between i and end.
+func (e *Encoder) search(gap int32, i, end int) {
+	found := false
+	for i+8 <= end {
+		word := e.r.word(i) << 24
+		slot := &e.fives[word*mix>>(64-searchBits)]
+		place := e.base + int32(i)
+		distance := int(place - *slot)
+		*slot = place
+		if distance > window || e.r.word(i-distance)<<24 != word {
+			i++
+			continue
+		}
+		e.match(i, 5+e.r.common(i+5-distance, i+5), distance)
+		found = true
+		for k := i + 1; k < e.written && k+8 <= end; k += 3 {
+			e.fives[e.r.word(k)<<24*mix>>(64-searchBits)] = e.base + int32(k)
+		}
+		i = e.written
+	}
+	if found {
+		e.dull[gap] = 0
+	} else if e.dull[gap] < dullSearch {
+		e.dull[gap]++
+	}
+}
+
+// write writes rows, as ops say, as a DEFLATE block.
+func (e *Encoder) write(w *writer, rows []byte) {
+	e.counts.count(rows, e.ops)
+	t := e.builder.build(&e.counts)
+	size := t.size(&e.counts)
+	if other := fixedTable.size(&e.counts); other <= size {
+		t, size = fixedTable, other
+	}
+	w.room(size/8 + slack)
+	w.write(t, rows, e.ops)
+	e.ops = e.ops[:0]
+}
+
+// room makes room for n bytes more.
+func (w *writer) room(n int) {
+	w.out = slices.Grow(w.out[:w.n], n+slack)
+	w.out = w.out[:cap(w.out)]
+}
