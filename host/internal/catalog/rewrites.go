@@ -261,12 +261,21 @@ func (c *Catalog) Unconfirmed(ctx context.Context, project int64) ([]journal.Rew
 	return found, nil
 }
 
+// Rewritten implements journal.Rewrites.
+func (c *Catalog) Rewritten(ctx context.Context, project int64) ([]journal.Replaced, error) {
+	return c.files(ctx, `SELECT from_seq, to_seq, blob, 1, revision FROM merged WHERE project = ? ORDER BY to_seq`, project)
+}
+
 // Confirmed implements journal.Rewrites.
 func (c *Catalog) Confirmed(ctx context.Context, project int64) ([]journal.Replaced, error) {
-	rows, err := c.read.QueryContext(ctx, `SELECT seq, seq, blob, 0, 0 FROM segments WHERE project = ?1 AND merged IS NULL AND cursors IS NULL
+	return c.files(ctx, `SELECT seq, seq, blob, 0, 0 FROM segments WHERE project = ?1 AND merged IS NULL AND cursors IS NULL
 		UNION ALL SELECT from_seq, to_seq, blob, 1, revision FROM merged WHERE project = ?1 AND replaced IS NULL
 		UNION ALL SELECT file.value ->> '$.from', file.value ->> '$.to', file.value ->> '$.blob', COALESCE(file.value ->> '$.merged', 0), COALESCE(file.value ->> '$.revision', 0)
 			FROM merged, json_each(merged.replaced) AS file WHERE merged.project = ?1 AND merged.replaced IS NOT NULL`, project)
+}
+
+func (c *Catalog) files(ctx context.Context, query string, project int64) ([]journal.Replaced, error) {
+	rows, err := c.read.QueryContext(ctx, query, project)
 	if err != nil {
 		return nil, fmt.Errorf("list commit records: %w", err)
 	}

@@ -267,8 +267,7 @@ func (r *rebuild) restoreJournal(ctx context.Context, c *catalog.Catalog, report
 			return fmt.Errorf("the journal holds project %d, which the configuration does not name: add it, for its time zone", id)
 		}
 		if r.old != nil {
-			// A host that was killed may have left the last record unwritten.
-			if err := journal.Record(ctx, r.old, r.store, id); err != nil && !catalog.IsDamage(err) {
+			if err := recordLast(ctx, r.old, r.store, id); err != nil && !catalog.IsDamage(err) {
 				return err
 			}
 		}
@@ -280,6 +279,17 @@ func (r *rebuild) restoreJournal(ctx context.Context, c *catalog.Catalog, report
 		}
 	}
 	return nil
+}
+
+// recordLast writes the records that a host left unwritten which was killed. An old copy
+// of a catalog has none to write: a later host has done that, and may have replaced the
+// files since.
+func recordLast(ctx context.Context, old *catalog.Catalog, store disk.Store, id int64) error {
+	var behind *journal.BehindError
+	if err := journal.Compare(ctx, old, store, id); errors.As(err, &behind) {
+		return nil
+	}
+	return journal.Record(ctx, old, store, id)
 }
 
 // configured returns the configured project of an id; nil: none has it.

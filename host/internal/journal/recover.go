@@ -1,8 +1,10 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -10,12 +12,22 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal/keys"
 )
 
-// BehindError says that there are commit records of seals that the catalog has
-// not seen: it is not the catalog of this store, or an old copy of it. Sealing
-// with it would overwrite them.
-type BehindError struct{ Project, Catalog, Store int64 }
+// BehindError says that there are commit records of seals or of rewrites that the
+// catalog has not seen: it is not the catalog of this store, or an old copy of it.
+// Sealing with it would overwrite them, and a sweep would remove files that a rewrite
+// has put in the place of others.
+type BehindError struct {
+	Project, Catalog, Store int64
+	// The first and the last seal of a rewrite that the catalog has not seen; 0: it has
+	// seen all rewrites.
+	From, To int64
+}
 
 func (e *BehindError) Error() string {
+	if e.To > 0 {
+		return fmt.Sprintf("the catalog does not know the file that holds the seals %d to %d of project %d, and there is a commit record of it: "+
+			"the catalog is an old copy; 'penstock journal rebuild-catalog' restores it from the journal", e.From, e.To, e.Project)
+	}
 	return fmt.Sprintf("the catalog knows the seals of project %d up to %d, and there is a commit record of seal %d: "+
 		"the catalog was lost, or is an old copy; 'penstock journal rebuild-catalog' restores it from the journal", e.Project, e.Catalog, e.Store)
 }
@@ -57,7 +69,7 @@ func Record(ctx context.Context, catalog Catalog, store disk.Store, project int6
 }
 
 // compareRecords returns a *BehindError when the catalog does not know the
-// latest commit record.
+// latest commit record, or that of a rewrite.
 func compareRecords(ctx context.Context, catalog Catalog, store disk.Store, project int64) error {
 	// Listed before the catalog is asked: it knows a seal before there is a
 	// record of it.
@@ -66,8 +78,11 @@ func compareRecords(ctx context.Context, catalog Catalog, store disk.Store, proj
 		return err
 	}
 	seq, err := catalog.Sequence(ctx, project)
-	if err != nil || len(names) == 0 || names[len(names)-1] <= recordName(project, seq) {
+	if err != nil || len(names) == 0 {
 		return err
+	}
+	if names[len(names)-1] <= recordName(project, seq) {
+		return compareRewrites(ctx, catalog, names, project)
 	}
 	latest := names[len(names)-1]
 	found, err := parseRecord(latest)
@@ -75,6 +90,30 @@ func compareRecords(ctx context.Context, catalog Catalog, store disk.Store, proj
 		return err
 	}
 	return &BehindError{Project: project, Catalog: seq, Store: found.to}
+}
+
+// compareRewrites returns a *BehindError when there is a commit record of a rewrite
+// that the catalog has not seen. One that another rewrite has replaced since was seen.
+func compareRewrites(ctx context.Context, catalog Catalog, names []string, project int64) error {
+	rewritten := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !strings.Contains(path.Base(name), "-") })
+	if len(rewritten) == 0 {
+		return nil
+	}
+	known, err := catalog.Rewritten(ctx, project) // in order, and none has a seal of another
+	if err != nil {
+		return err
+	}
+	for _, name := range rewritten {
+		r, err := parseRecord(name)
+		if err != nil {
+			return err
+		}
+		i, _ := slices.BinarySearchFunc(known, r.to, func(f Replaced, to int64) int { return cmp.Compare(f.To, to) })
+		if i == len(known) || known[i].From > r.from || known[i].From == r.from && known[i].To == r.to && known[i].Revision < r.revision {
+			return &BehindError{Project: project, From: r.from, To: r.to}
+		}
+	}
+	return nil
 }
 
 // Swept counts the files that a sweep has removed.

@@ -68,6 +68,9 @@ type Rewrites interface {
 	CommitRewrite(ctx context.Context, r Rewrite) error
 	// Unconfirmed lists rewrites whose commit record was not confirmed.
 	Unconfirmed(ctx context.Context, project int64) ([]Rewrite, error)
+	// Rewritten lists the files that rewrites have written and that the catalog names, in
+	// the order of their seals.
+	Rewritten(ctx context.Context, project int64) ([]Replaced, error)
 	// Confirmed lists the files whose commit record was confirmed, and those that a
 	// rewrite has replaced whose own record was not.
 	Confirmed(ctx context.Context, project int64) ([]Replaced, error)
