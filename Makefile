@@ -186,6 +186,11 @@ smoke-s3 smoke-gcs smoke-azure smoke-bigquery smoke-snowflake: ## compare an exp
 	@go build -o $(TOOLS)/smoke ./test/smoke
 	@$(TOOLS)/smoke $(@:smoke-%=%)
 
+# About three minutes.
+.PHONY: test-upkeep
+test-upkeep: ## simulate seals, runs, retention, compaction and crashes of 100 journals
+	go test -count=1 -timeout 30m -run TestPipelinesSeeTheSameJournal ./host/internal/upkeep -upkeep.seeds=100
+
 # Time limits of test-all, in seconds; .ci/run sets them.
 RACE_SECONDS ?= 3600
 FUZZ_SECONDS ?= 600
@@ -197,7 +202,7 @@ test-minio: $(TOOLS)/.minio@$(MINIO) ## test server-side encryption of s3 agains
 	MINIO=1 go test -count=1 -run MinIO ./plugins/s3
 
 .PHONY: test-all
-test-all: tools build test-minio test-googlesql test-snowflakesql ## test, with the race detector everywhere and every fuzz target for a while
+test-all: tools build test-minio test-googlesql test-snowflakesql test-upkeep ## test, with the race detector everywhere and every fuzz target for a while
 	test/race.sh $(RACE_SECONDS)
 	test/fuzz.sh $(FUZZ_SECONDS)
 
