@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +56,35 @@ destination "localfs" "same" {
 	s.Append("penstock.hcl", s.pipeline("again", "localfs.same"))
 	s.Says(s.Penstock(nil, "validate"), 2, "Pipelines overlap", "localfs.out", "localfs.same", "/out/")
 	s.Says(s.Penstock(nil, "run", "--once"), 2, "Target belongs to another pipeline", "Pipelines again and events_out have the target file://", "and later in common")
+}
+
+// A destination's record of a place names one pipeline, whatever its dates are. A second one
+// is refused before a host runs, and with adopt in both they write there side by side.
+func TestOtherDatesAtOnePlaceAreRefusedUnlessBothAdopt(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	split := base.Format("2006-01-02")
+	first := strings.Replace(s.Read("penstock.hcl"), "from_date", "to_date     = \""+base.AddDate(0, 0, -1).Format("2006-01-02")+"\"\n  from_date", 1)
+	second := fmt.Sprintf("pipeline \"later\" {\n  project     = \"shop\"\n  stream      = \"events\"\n  destination = \"localfs.out\"\n  from_date   = %q\n}\n", split)
+	s.Write("penstock.hcl", first+second)
+	s.Says(s.Penstock(nil, "validate"), 2, "Pipelines share a place", "events_out", "later", "/out/2195193/mp_master_event/", "adopt = true in both")
+	s.Says(s.Penstock(nil, "run", "--once"), 2, "Target belongs to another pipeline", "events_out", "adopt = true")
+
+	s.Write("penstock.hcl", first)
+	s.events("a.ndjson", -1, 2, 10)
+	s.Once()
+	s.Write("penstock.hcl", first+second)
+	s.Says(s.Penstock(nil, "validate"), 2, "Pipelines share a place")
+	s.Write("penstock.hcl", strings.ReplaceAll(first+second, "stream ", "adopt       = true\n  stream "))
+	s.Says(s.Penstock(nil, "validate"), 0, "valid")
+	s.Once()
+	s.events("b.ndjson", -1, 2, 30)
+	s.Once()
+	if rows := s.Rows("out"); len(rows) != 30 {
+		t.Errorf("%d rows", len(rows))
+	}
+	s.Says(s.Penstock(nil, "pipelines", "verify", "later"), 0)
+	s.Says(s.Penstock(nil, "pipelines", "verify", "events_out"), 0)
 }
 
 // A directory within another pipeline's is read with it: the refusal names both

@@ -65,10 +65,15 @@ func TestACancelledPipelineIsOver(t *testing.T) {
 		t.Errorf("registered again it keeps %+v, %v", after, err)
 	}
 	next := definition(t, "next", "2026-03-20", "")
-	if _, err := c.RegisterPipeline(t.Context(), next, lake("s3://a/x"), registeredAt); err == nil {
-		t.Error("the dates that it wrote are free")
+	var taken *TargetTakenError
+	if _, err := c.RegisterPipeline(t.Context(), next, lake("s3://a/x"), registeredAt); !errors.As(err, &taken) || taken.Apart {
+		t.Errorf("the dates that it wrote are free: %v", err)
 	}
 	next.From++
+	if _, err := c.RegisterPipeline(t.Context(), next, lake("s3://a/x"), registeredAt); !errors.As(err, &taken) || !taken.Apart {
+		t.Errorf("the destination knows the pipeline that was there: %v", err)
+	}
+	next.Adopt = true
 	register(t, c, next, lake("s3://a/x"))
 }
 

@@ -20,8 +20,8 @@ var ErrUnknownPipeline = errors.New("no such pipeline")
 // the pipeline first if there is none, with a random id and a cursor at the
 // journal's present sequence. It claims the targets, also those that came with
 // a changed destination, for its dates. If another pipeline has a target for
-// overlapping dates, the error is a *TargetTakenError. With def.Adopt the target is taken
-// over, and p passes over what the other pipeline has exported; an *AdoptError says that
+// overlapping dates, or has it for other dates and this one is new there, the error is a
+// *TargetTakenError. With def.Adopt the target is taken over, and p passes over what the other pipeline has exported; an *AdoptError says that
 // this is not possible. If def changes a property that is fixed at registration, the
 // error is a *pipeline.ChangedError.
 func (c *Catalog) RegisterPipeline(ctx context.Context, def pipeline.Definition, targets []pipeline.Target, now time.Time) (*pipeline.Pipeline, error) {

@@ -154,6 +154,8 @@ func TestOverlappingDatesAtOneTargetAreRefused(t *testing.T) {
 			}
 			register(t, c, definition(t, "first", "2026-03-01", until), lake("s3://a/x/"))
 			second := definition(t, "second", tt.from, tt.to)
+			// For other dates at the same target destinations want it: see TestATargetHasOnePipelineUnlessAnotherAdopts.
+			second.Adopt = !tt.refused && tt.target == lake("s3://a/x/")[0]
 			targets := []pipeline.Target{{ProjectID: project, Stream: batch.Events, URI: "s3://free"}, tt.target}
 			_, err := c.RegisterPipeline(t.Context(), second, targets, registeredAt)
 			if !tt.refused {
@@ -167,7 +169,7 @@ func TestOverlappingDatesAtOneTargetAreRefused(t *testing.T) {
 			}
 			days, _ := second.Days().Common(pipeline.Days{From: day(t, "2026-03-01"), To: day(t, until)})
 			var taken *TargetTakenError
-			if !errors.As(err, &taken) || *taken != (TargetTakenError{"second", tt.target.URI, "first", "s3://a/x/", batch.Events, days}) {
+			if !errors.As(err, &taken) || *taken != (TargetTakenError{"second", tt.target.URI, "first", "s3://a/x/", batch.Events, days, false}) {
 				t.Fatalf("got %v", err)
 			}
 			for _, said := range []string{"second", "first", tt.target.URI, "s3://a/x/", "the dates " + days.String() + " in common"} {
@@ -249,10 +251,57 @@ func TestAdoptTakesATargetOver(t *testing.T) {
 		t.Errorf("adopted in turn: %+v", in.Cursor)
 	}
 	// Dates that do not overlap stay whose they are.
-	register(t, c, definition(t, "past", "2025-01-01", "2025-12-31"), lake("s3://a/x"))
+	past := definition(t, "past", "2025-01-01", "2025-12-31")
+	past.Adopt = true
+	if in := register(t, c, past, lake("s3://a/x")); len(in.Cursor.Earlier) != 0 {
+		t.Errorf("adopted other dates: %+v", in.Cursor)
+	}
 	register(t, c, old, lake("s3://a/x"))
 	if n := count(t, c, `SELECT COUNT(*) FROM targets`); n != 3 {
 		t.Errorf("%d claims", n)
+	}
+}
+
+// Destinations refuse a second pipeline at a target that does not adopt, whatever its
+// dates are: it is refused before it is registered. One that is there already stays, and
+// a place within the other's is another target.
+func TestATargetHasOnePipelineUnlessAnotherAdopts(t *testing.T) {
+	c := newCatalog(t)
+	if err := c.RegisterProject(t.Context(), 8, "other", "UTC"); err != nil {
+		t.Fatal(err)
+	}
+	first := definition(t, "first", "2026-01-01", "2026-01-31")
+	register(t, c, first, lake("s3://a/x/"))
+	second := definition(t, "second", "2026-02-01", "")
+	_, err := c.RegisterPipeline(t.Context(), second, lake("s3://a/x/"), registeredAt)
+	for _, err := range []error{err, c.TargetsTaken(t.Context(), second, lake("s3://a/x/"))} {
+		var taken *TargetTakenError
+		if !errors.As(err, &taken) || !taken.Apart || taken.Other != "first" || !strings.Contains(err.Error(), "adopt = true") {
+			t.Errorf("got %v", err)
+		}
+	}
+	if _, err := c.Pipeline(t.Context(), "second"); !errors.Is(err, ErrUnknownPipeline) {
+		t.Errorf("it was registered: %v", err)
+	}
+	register(t, c, definition(t, "inner", "2026-02-01", ""), lake("s3://a/x/y/"))
+
+	foreign := definition(t, "foreign", "2026-02-01", "")
+	foreign.ProjectID, foreign.Adopt = 8, true
+	_, err = c.RegisterPipeline(t.Context(), foreign, []pipeline.Target{{ProjectID: 8, Stream: batch.Events, URI: "s3://a/x/"}}, registeredAt)
+	var refused *AdoptError
+	if !errors.As(err, &refused) {
+		t.Errorf("another project's: %v", err)
+	}
+
+	second.Adopt = true
+	second.From = day(t, "2027-02-01") // the dates of inner are not its own
+	if in := register(t, c, second, lake("s3://a/z/")); len(in.Cursor.Earlier) != 0 {
+		t.Errorf("%+v", in.Cursor)
+	}
+	for _, def := range []pipeline.Definition{first, second} {
+		def.Adopt = false
+		target := map[string]string{"first": "s3://a/x/", "second": "s3://a/z/"}[def.Name]
+		register(t, c, def, lake(target)) // at the next start
 	}
 }
 
@@ -328,20 +377,23 @@ func TestTheLastDateMayChange(t *testing.T) {
 		if stored, err := c.Pipeline(t.Context(), "events"); err != nil || stored.To != def.To {
 			t.Errorf("to %s: got %+v, %v", tt.to, stored, err)
 		}
+		var taken *TargetTakenError
 		last := pipeline.Forever
 		if tt.free != "" {
 			last = day(t, tt.free) - 1
-			if err := c.TargetsTaken(t.Context(), definition(t, "next", tt.free, ""), lake("s3://a/x")); err != nil {
+			if err := c.TargetsTaken(t.Context(), definition(t, "next", tt.free, ""), lake("s3://a/x")); !errors.As(err, &taken) || !taken.Apart {
 				t.Errorf("to %s: %v", tt.to, err)
 			}
 		}
 		other := definition(t, "next", "2026-03-01", "")
 		other.From = min(last, day(t, "2026-12-31"))
-		if err := c.TargetsTaken(t.Context(), other, lake("s3://a/x")); err == nil {
-			t.Errorf("to %s: %s is free", tt.to, other.From)
+		if err := c.TargetsTaken(t.Context(), other, lake("s3://a/x")); !errors.As(err, &taken) || taken.Apart {
+			t.Errorf("to %s: %s is free: %v", tt.to, other.From, err)
 		}
 	}
-	register(t, c, definition(t, "next", "2026-04-01", ""), lake("s3://a/x"))
+	next := definition(t, "next", "2026-04-01", "")
+	next.Adopt = true
+	register(t, c, next, lake("s3://a/x"))
 	def.To = day(t, "2026-04-01")
 	var taken *TargetTakenError
 	if _, err := c.RegisterPipeline(t.Context(), def, lake("s3://a/x"), registeredAt); !errors.As(err, &taken) || taken.Days.String() != "2026-04-01" {

@@ -14,7 +14,8 @@ import (
 )
 
 // TargetTakenError says that a pipeline was refused because a target of it holds, or
-// will hold, another pipeline's rows of the same dates.
+// will hold, another pipeline's rows of the same dates; or that the target is another
+// pipeline's, and destinations would refuse it there whatever its dates are.
 type TargetTakenError struct {
 	Pipeline string // that was refused
 	URI      string // its target
@@ -24,11 +25,15 @@ type TargetTakenError struct {
 
 	Stream batch.Stream
 	Days   pipeline.Days // that both have; of a set without meaning
+	Apart  bool          // they have no dates in common, and one target
 }
 
 func (e *TargetTakenError) Error() string {
 	set := pipeline.Replaced(e.Stream)
 	switch {
+	case e.Apart:
+		return fmt.Sprintf("pipelines %s and %s have the target %s in common, and no dates; destinations refuse a second pipeline at a target unless it has adopt = true",
+			e.Pipeline, e.Other, e.URI)
 	case e.Theirs != e.URI && set:
 		return fmt.Sprintf("pipeline %s writes to %s and pipeline %s to %s, one of which lies in the other", e.Pipeline, e.URI, e.Other, e.Theirs)
 	case e.Theirs != e.URI:
@@ -58,11 +63,13 @@ type claim struct {
 	name     string
 	target   pipeline.Target
 	days     pipeline.Days
+	overlaps bool // it has dates of the pipeline that is compared with it
 }
 
 // claimTargets notes that the pipeline writes to some targets. Other pipelines' claims to
-// overlapping dates there are refused. With adopt they are adopted: p's cursor passes
-// over what these pipelines have exported.
+// overlapping dates there are refused, and to other dates unless p has been there before.
+// With adopt those of overlapping dates are adopted: p's cursor passes over what these
+// pipelines have exported.
 func claimTargets(ctx context.Context, tx *sql.Tx, p *pipeline.Pipeline, targets []pipeline.Target, adopt bool) error {
 	days, err := claimedDays(ctx, tx, p)
 	if err != nil {
@@ -81,6 +88,9 @@ func claimTargets(ctx context.Context, tx *sql.Tx, p *pipeline.Pipeline, targets
 			part, err := adoptable(ctx, tx, &p.Definition, target, c)
 			if err != nil {
 				return err
+			}
+			if !c.overlaps {
+				continue // its rows of other dates are none of p's
 			}
 			adopted = part != nil && p.Cursor.Adopt(*part) || adopted
 			_, err = tx.ExecContext(ctx, `UPDATE targets SET adopted_by = ? WHERE uri = ? AND project = ? AND stream = ? AND pipeline = ?`,
@@ -120,7 +130,7 @@ func claimedDays(ctx context.Context, tx *sql.Tx, p *pipeline.Pipeline) (pipelin
 }
 
 // adoptable returns the part of the journal that the pipeline of a claim has exported;
-// nil for a set, which is replaced. The error is an *AdoptError if it is not certain
+// nil for a set, which is replaced, and for other dates. The error is an *AdoptError if it is not certain
 // which part that is, or if it is another project's.
 func adoptable(ctx context.Context, tx *sql.Tx, def *pipeline.Definition, target pipeline.Target, c claim) (*pipeline.Exported, error) {
 	refused := &AdoptError{Pipeline: def.Name, Other: ShownName(c.name), URI: target.URI}
@@ -128,7 +138,7 @@ func adoptable(ctx context.Context, tx *sql.Tx, def *pipeline.Definition, target
 		refused.Reason = "it exports another project, whose rows would be mixed with these. Choose another place"
 		return nil, refused
 	}
-	if pipeline.Replaced(target.Stream) {
+	if pipeline.Replaced(target.Stream) || !c.overlaps {
 		return nil, nil
 	}
 	other, err := pipelineByName(ctx, tx, c.name)
@@ -185,16 +195,17 @@ func setAdopted(ctx context.Context, tx *sql.Tx, p *pipeline.Pipeline) error {
 func taken(def *pipeline.Definition, target pipeline.Target, c claim) *TargetTakenError {
 	days, _ := def.Days().Common(c.days)
 	return &TargetTakenError{
-		Pipeline: def.Name, URI: target.URI, Other: ShownName(c.name), Theirs: c.target.URI, Stream: target.Stream, Days: days,
+		Pipeline: def.Name, URI: target.URI, Other: ShownName(c.name), Theirs: c.target.URI, Stream: target.Stream, Days: days, Apart: !c.overlaps,
 	}
 }
 
 // otherClaims returns the claims of pipelines other than that of the id to some of the
-// days at a place that target meets, in the order of their names. Claims that this
-// pipeline has adopted are left out.
+// days at a place that target meets, and to any days at target itself while the pipeline
+// of the id has no claim there, in the order of their names. Claims that this pipeline has
+// adopted are left out.
 func otherClaims(ctx context.Context, q querier, id string, days pipeline.Days, target pipeline.Target) ([]claim, error) {
 	dirs := pipeline.Directories(target.URI)
-	args := []any{target.Stream.String(), id, id, int64(days.To), int64(days.From), target.URI}
+	args := []any{int64(days.To), int64(days.From), target.Stream.String(), id, id, target.URI, id, target.URI, target.Stream.String(), target.URI}
 	for _, dir := range dirs {
 		args = append(args, dir)
 	}
@@ -203,8 +214,10 @@ func otherClaims(ctx context.Context, q querier, id string, days pipeline.Days, 
 		place += ` OR uri > ? AND uri < ?` // '0' comes after '/'
 		args = append(args, target.URI, strings.TrimSuffix(target.URI, "/")+"0")
 	}
-	rows, err := q.QueryContext(ctx, `SELECT t.pipeline, p.name, t.uri, t.project, t.from_day, t.to_day FROM targets t JOIN pipelines p ON p.id = t.pipeline
-		WHERE t.stream = ? AND t.pipeline <> ? AND (t.adopted_by = '' OR t.adopted_by <> ?) AND t.from_day <= ? AND t.to_day >= ? AND (`+place+`) ORDER BY p.name, t.uri`, args...)
+	rows, err := q.QueryContext(ctx, `SELECT t.pipeline, p.name, t.uri, t.project, t.from_day, t.to_day, t.from_day <= ? AND t.to_day >= ? AS overlaps
+		FROM targets t JOIN pipelines p ON p.id = t.pipeline WHERE t.stream = ? AND t.pipeline <> ? AND (t.adopted_by = '' OR t.adopted_by <> ?)
+		AND (overlaps OR t.uri = ? AND NOT EXISTS (SELECT 1 FROM targets mine WHERE mine.pipeline = ? AND mine.uri = ? AND mine.stream = ?))
+		AND (`+place+`) ORDER BY p.name, t.uri`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("look up target: %w", err)
 	}
@@ -212,7 +225,7 @@ func otherClaims(ctx context.Context, q querier, id string, days pipeline.Days, 
 	var claims []claim
 	for rows.Next() {
 		c := claim{target: pipeline.Target{Stream: target.Stream}}
-		if err := rows.Scan(&c.pipeline, &c.name, &c.target.URI, &c.target.ProjectID, &c.days.From, &c.days.To); err != nil {
+		if err := rows.Scan(&c.pipeline, &c.name, &c.target.URI, &c.target.ProjectID, &c.days.From, &c.days.To, &c.overlaps); err != nil {
 			return nil, fmt.Errorf("look up target: %w", err)
 		}
 		claims = append(claims, c)

@@ -27,6 +27,13 @@ func Refused(p *config.Pipeline, err error) *hcl.Diagnostic {
 				"since then: write the registered value again, or give the pipeline another name, which exports from its own beginning.",
 				p.Name, changed.Attribute, changed.Was, changed.Is),
 		}
+	case errors.As(err, &taken) && taken.Apart:
+		at := p.AttributeRange("destination")
+		return &hcl.Diagnostic{
+			Severity: hcl.DiagError, Summary: "Target belongs to another pipeline", Subject: &at, Context: p.Range.Ptr(),
+			Detail: fmt.Sprintf("%s. Pipeline %s is registered in this data directory, whether or not it is still configured. Choose another place, or set adopt = true: "+
+				"pipeline %s is refused there from then on unless it has adopt = true, too.", upperFirst(taken.Error()), taken.Other, taken.Other),
+		}
 	case errors.As(err, &taken):
 		at := p.AttributeRange("destination")
 		return &hcl.Diagnostic{

@@ -78,7 +78,8 @@ func (v *validation) refuseStreams() {
 
 // refuseOverlaps refuses two pipelines that would write the same dates of a stream to
 // one place, or to a place in the other's: by way of two destination blocks, or for two
-// projects whose rows the destination does not keep apart.
+// projects whose rows the destination does not keep apart. It refuses two pipelines with
+// different dates at one place, too, unless both adopt it.
 func (v *validation) refuseOverlaps() {
 	var writers []writer
 	for _, p := range v.config.Pipelines {
@@ -107,11 +108,14 @@ type writer struct {
 // overlap returns a mistake if two pipelines write the same dates to one place; nil
 // otherwise, and for pipelines that package config refuses already.
 func (w writer) overlap(other writer) *hcl.Diagnostic {
-	if w.Pipeline == other.Pipeline || w.Destination == other.Destination && w.Project == other.Project || !w.target.Meets(other.target) {
+	if w.Pipeline == other.Pipeline || !w.target.Meets(other.target) {
 		return nil
 	}
 	common, ok := pipeline.Days{From: w.From, To: w.To}.Common(pipeline.Days{From: other.From, To: other.To})
 	if !ok {
+		return w.besides(other)
+	}
+	if w.Destination == other.Destination && w.Project == other.Project {
 		return nil
 	}
 	place := w.target.URI
@@ -130,6 +134,25 @@ func (w writer) overlap(other writer) *hcl.Diagnostic {
 		Severity: hcl.DiagError, Summary: "Pipelines overlap", Subject: w.Range.Ptr(),
 		Detail: fmt.Sprintf("The pipelines %q (%s:%d) and %q export %s to one place%s, %s, through %s and %s; %s",
 			other.Name, other.Range.Filename, other.Range.Start.Line, w.Name, w.Stream, days, place, other.Destination.Reference(), w.Destination.Reference(), next),
+	}
+}
+
+// besides returns a mistake if two pipelines with different dates write to one place, and
+// the destination would refuse one of them; nil otherwise. A destination's record of a
+// place names one pipeline, and another one enters itself there if it adopts.
+func (w writer) besides(other writer) *hcl.Diagnostic {
+	same := w.Project == other.Project
+	if w.target.URI != other.target.URI || same && w.Adopt && other.Adopt {
+		return nil
+	}
+	next := "a place has one pipeline, whatever the dates are. Give one of them another place, or set adopt = true in both to have them write there side by side."
+	if !same {
+		next = fmt.Sprintf("the rows of the projects %q and %q would be mixed there. Give one of them a place of its own.", other.Project.Name, w.Project.Name)
+	}
+	return &hcl.Diagnostic{
+		Severity: hcl.DiagError, Summary: "Pipelines share a place", Subject: w.Range.Ptr(),
+		Detail: fmt.Sprintf("The pipelines %q (%s:%d) and %q export %s of different dates to one place, %s, through %s and %s; %s",
+			other.Name, other.Range.Filename, other.Range.Start.Line, w.Name, w.Stream, w.target.URI, other.Destination.Reference(), w.Destination.Reference(), next),
 	}
 }
 
