@@ -34,13 +34,15 @@ var storeInstallation = flag.String("store-installation", "", "name of an instal
 const installations = "testdata/installations"
 
 // installationConfig is the configuration of stored installations. Its dates are fixed:
-// that pipelines may begin so far back is decided when they are registered.
+// that pipelines may begin so far back is decided when they are registered, and rows are
+// kept for a hundred years.
 const installationConfig = `
 host {
   data_dir     = "./data"
   plugin_dir   = %q
   memory       = "4MiB"
   max_backfill = "1200 months"
+  retention    = "36500d"
 }
 project "shop" {
   id    = 2195193
