@@ -161,7 +161,7 @@ func (s *Scheduler) Serve(ctx context.Context) {
 	for _, e := range s.entries {
 		s.ask(ctx, e)
 	}
-	s.seen = s.o.Now()
+	s.seen = s.o.Now().Round(0)
 	active := 0
 	for ctx.Err() == nil {
 		active += s.startDue(ctx)
@@ -195,7 +195,7 @@ func (s *Scheduler) pause() time.Duration {
 // lookAtClock asks all tasks again if the wall clock was set back: their times may lie
 // as far in the future as the clock was fast.
 func (s *Scheduler) lookAtClock(ctx context.Context) {
-	now := s.o.Now()
+	now := s.o.Now().Round(0) // without the reading of the clock that is not set
 	if back := s.seen.Sub(now); back > clockBack {
 		for _, e := range s.entries {
 			s.ask(ctx, e)
@@ -235,9 +235,15 @@ func (s *Scheduler) file(e *entry) {
 		heap.Remove(&s.waiting, e.index)
 	}
 	if e.ok {
+		e.next = onWall(s.o.Now(), e.next)
 		heap.Push(&s.waiting, e)
 	}
 }
+
+// onWall returns a time as the wall clock will show it if it is not set until then. Times
+// are compared in the timeline, and some of them have a reading of the clock that is not
+// set: two such compare otherwise than each of them with a third.
+func onWall(now, t time.Time) time.Time { return now.Round(0).Add(t.Sub(now)) }
 
 // startDue starts the tasks that are due, as far as their groups let it, and returns
 // how many it started.

@@ -281,3 +281,29 @@ func TestTasksAreReplaced(t *testing.T) {
 		}
 	})
 }
+
+// The real clock's times have a reading of a clock that is not set, which would hide that
+// the wall clock was: the scheduler compares what the wall shows.
+func TestTimesAreComparedByTheWallClock(t *testing.T) {
+	now := time.Now()
+	if d := onWall(now, now.Add(time.Hour)); d != now.Round(0).Add(time.Hour) {
+		t.Errorf("in an hour is %s", d)
+	}
+	wall := now.Round(0).Add(time.Hour)
+	if d := onWall(now, wall); d != wall {
+		t.Errorf("%s is %s", wall, d)
+	}
+	if d := onWall(now, time.Time{}); !d.Before(now) {
+		t.Errorf("at once is %s", d)
+	}
+	s := New(Options{Now: time.Now, Ticker: lifecycle.Ticker}, nil)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	s.Serve(ctx)
+	if s.seen != s.seen.Round(0) {
+		t.Errorf("the clock was read as %s", s.seen)
+	}
+	if s.lookAtClock(t.Context()); s.seen != s.seen.Round(0) {
+		t.Errorf("the clock was read as %s", s.seen)
+	}
+}
