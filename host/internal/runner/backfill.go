@@ -14,8 +14,8 @@ import (
 // Hold stops the running attempt of a pipeline between two blocks, or lets attempts run
 // again. The pipeline's state in the catalog is the caller's part.
 func (r *Runner) Hold(name string, held bool) {
-	if p := r.ByName(name); p != nil {
-		p.pace.held.Store(held)
+	if s := r.set.Load().shared[name]; s != nil {
+		s.held.Store(held)
 	}
 	r.Wake(name)
 }

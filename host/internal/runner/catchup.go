@@ -39,8 +39,12 @@ func (p *Pipeline) RunNow(ctx context.Context, allowShrink bool) (*operation.Pip
 	done := newSummary(p.Config)
 	for {
 		receipt, err := p.step(ctx, asOf, allowShrink)
-		if err != nil || receipt == nil {
+		if err != nil {
 			return done, err
+		}
+		p.failed.Store(nil)
+		if receipt == nil {
+			return done, nil
 		}
 		addReceipt(done, receipt)
 	}

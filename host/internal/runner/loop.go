@@ -54,7 +54,7 @@ type Iterations struct {
 func newIterations(p *Pipeline) *Iterations {
 	i := &Iterations{Pipeline: p}
 	i.repeater = repeater{
-		due: i.due, step: i.iterate, note: p.failed.Store, now: p.o.Now, log: p.o.Log.With("pipeline", p.Config.Name),
+		due: i.due, step: i.iterate, note: p.failed.Store, fails: func() bool { return p.failed.Load() != nil }, now: p.o.Now, log: p.o.Log.With("pipeline", p.Config.Name),
 		pauses: lifecycle.Backoff{First: retryFirst, Limit: retryLimit},
 	}
 	return i
@@ -73,8 +73,11 @@ type repeater struct {
 	due  func(context.Context) (at time.Time, ok bool, err error)
 	step func(context.Context) error
 	note func(*attempt) // nil after a success
-	now  func() time.Time
-	log  *slog.Logger
+	// fails reports whether nothing has succeeded since a failure was noted: a person may
+	// have run the pipeline in between.
+	fails func() bool
+	now   func() time.Time
+	log   *slog.Logger
 
 	pauses lifecycle.Backoff
 	retry  time.Time // the earliest next attempt after a failed one; zero: none has failed
@@ -82,6 +85,10 @@ type repeater struct {
 
 // Next returns when the pipeline is due: see scheduler.Task.
 func (r *repeater) Next(ctx context.Context) (time.Time, bool) {
+	if !r.retry.IsZero() && !r.fails() {
+		r.pauses.Reset()
+		r.retry = time.Time{}
+	}
 	at, ok, err := r.due(ctx)
 	switch {
 	case ctx.Err() != nil:
@@ -149,11 +156,15 @@ func (i *Iterations) due(ctx context.Context) (at time.Time, ok bool, err error)
 	case err != nil:
 		return time.Time{}, false, err
 	case open != nil:
-		return now, open.State != pipeline.RunFailed, nil
+		return now, open.State != pipeline.RunFailed || i.again.Load(), nil
 	case !stored.Cursor.BackfillDone:
 		return now, true, nil
 	case stored.LastRun == 0:
-		return i.looked.Add(firstPause(now.Sub(stored.CreatedAt))), true, nil
+		looked := i.looked
+		if looked.After(now) {
+			looked = now // the clock was set back
+		}
+		return looked.Add(firstPause(now.Sub(stored.CreatedAt))), true, nil
 	}
 	if ended, err := i.ended(ctx, stored, now); ended || err != nil {
 		return time.Time{}, false, err
@@ -215,15 +226,19 @@ func (i *Iterations) iterate(ctx context.Context) error {
 
 // noteLook notes an iteration that began at a time and has nothing left to export. That
 // of a continuous pipeline, and of one that has had no run, is not stored: it would be a
-// write to the catalog each time.
+// write to the catalog each time. A pipeline that was paused while it waited for its turn
+// was not looked at: it is due when it is resumed.
 func (i *Iterations) noteLook(ctx context.Context, at time.Time) error {
+	stored, err := i.stored(ctx)
+	if err != nil || isPaused(i.Config, stored) {
+		return err
+	}
 	i.looked = at
 	if i.Config.Schedule.Cadence == pipeline.Continuous {
 		return nil
 	}
-	stored, err := i.stored(ctx)
-	if err != nil || stored.LastRun == 0 || !stored.LookedAt.Before(at) && !stored.LookedAt.After(i.o.Now()) {
-		return err // a run of the iteration was planned later
+	if stored.LastRun == 0 || !stored.LookedAt.Before(at) && !stored.LookedAt.After(i.o.Now()) {
+		return nil // a run of the iteration was planned later
 	}
 	return i.o.Catalog.NoteLook(ctx, stored.ID, at)
 }

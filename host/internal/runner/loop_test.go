@@ -40,6 +40,7 @@ func repeated(t *testing.T, steps []error) (pauses []time.Duration, noted []*att
 			return err
 		},
 		note:   func(a *attempt) { noted = append(noted, a) },
+		fails:  func() bool { return noted[len(noted)-1] != nil },
 		now:    func() time.Time { return now },
 		log:    slog.New(slog.DiscardHandler),
 		pauses: lifecycle.Backoff{First: retryFirst, Limit: retryLimit},
@@ -102,6 +103,38 @@ func TestARepeaterWaitsAsLongAsAsked(t *testing.T) {
 	}
 }
 
+// A pipeline that a person has run in between is due by its schedule, and its next failure
+// is a first one.
+func TestARepeaterForgetsFailuresThatAPersonHasEnded(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	fails := true
+	r := &repeater{
+		due:    func(context.Context) (time.Time, bool, error) { return now.Add(time.Second), true, nil },
+		step:   func(context.Context) error { return syscall.EIO },
+		note:   func(*attempt) {},
+		fails:  func() bool { return fails },
+		now:    func() time.Time { return now },
+		log:    slog.New(slog.DiscardHandler),
+		pauses: lifecycle.Backoff{First: retryFirst, Limit: retryLimit},
+	}
+	for range 10 {
+		r.Run(t.Context())
+	}
+	if at, _ := r.Next(t.Context()); at.Sub(now) < retryLimit/4 {
+		t.Errorf("it is due in %s", at.Sub(now))
+	}
+	fails = false
+	if at, _ := r.Next(t.Context()); at.Sub(now) != time.Second {
+		t.Errorf("after a success it is due in %s", at.Sub(now))
+	}
+	fails = true
+	r.Run(t.Context())
+	if at, _ := r.Next(t.Context()); at.Sub(now) > retryFirst {
+		t.Errorf("after the next failure it is due in %s", at.Sub(now))
+	}
+}
+
 // A run that failed for good is not tried again, and no time is promised. A permanent
 // error without such a run is looked for again, and the log says so.
 func TestARepeaterPromisesOnlyWhatItDoes(t *testing.T) {
@@ -115,6 +148,7 @@ func TestARepeaterPromisesOnlyWhatItDoes(t *testing.T) {
 			due:    func(context.Context) (time.Time, bool, error) { return time.Now(), !fails || !ran, nil },
 			step:   func(context.Context) error { ran = true; return permanent },
 			note:   func(a *attempt) { noted = a },
+			fails:  func() bool { return noted != nil },
 			now:    time.Now,
 			log:    slog.New(slog.NewTextHandler(&said, nil)),
 			pauses: lifecycle.Backoff{First: retryFirst, Limit: retryLimit},
@@ -176,6 +210,15 @@ func newTimed(t *testing.T, s pipeline.Schedule) *timed {
 // export seals a row and exports it at the clock's time, as a step does with a plugin.
 func (x *timed) export() {
 	x.t.Helper()
+	_, lease := x.begun()
+	if err := x.o.Catalog.RecordReceipt(x.t.Context(), lease, pipeline.Receipt{}); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+// begun seals a row, and plans and leases a run of it.
+func (x *timed) begun() (*pipeline.Run, pipeline.Lease) {
+	x.t.Helper()
 	projecttest.SealOperations(x.t, x.project.Journal, int(x.now.Unix()), int(x.now.Unix())+1)
 	stored, err := x.Pipeline.stored(x.t.Context())
 	if err != nil {
@@ -193,9 +236,7 @@ func (x *timed) export() {
 	if err != nil {
 		x.t.Fatal(err)
 	}
-	if err := x.o.Catalog.RecordReceipt(x.t.Context(), lease, pipeline.Receipt{}); err != nil {
-		x.t.Fatal(err)
-	}
+	return run, lease
 }
 
 // wantNext compares the time at which the pipeline is due, as the scheduler and as
@@ -251,6 +292,11 @@ func TestTheFirstRunIsDueWhenThereAreRows(t *testing.T) {
 			t.Errorf("at an age of %s: due in %s, %v", tt.age, at.Sub(x.now), ok)
 		}
 	}
+	x.now = x.now.AddDate(0, 0, -1) // the clock is set back
+	if at, ok := x.Next(t.Context()); !ok || at.Sub(x.now) != 10*time.Second {
+		t.Errorf("with an earlier clock: due in %s, %v", at.Sub(x.now), ok)
+	}
+	x.now = x.now.AddDate(0, 0, 1)
 	x.export()
 	x.wantNext("after the first run", "2026-06-12T00:30:00Z")
 }
@@ -286,6 +332,49 @@ func TestPipelinesThatWaitForAPersonAreNotDue(t *testing.T) {
 		if _, ok := x.Next(t.Context()); ok != (state == pipeline.Active) {
 			t.Errorf("%s: due is %v", state, ok)
 		}
+		if state == pipeline.Paused {
+			x.Run(t.Context()) // it was due, and had to wait for its turn until it was paused
+		}
 	}
 	x.wantNext("after it was resumed", "2026-06-11T00:30:00Z")
+}
+
+// A run that failed for good waits for a person, or for a reload that changes the pipeline
+// or its destination: the reason may be gone.
+func TestAReloadTriesAFailedRunAgain(t *testing.T) {
+	t.Parallel()
+	x := newTimed(t, pipeline.Schedule{Cadence: pipeline.Daily, At: pipeline.DailyAt})
+	run, lease := x.begun()
+	if err := x.o.Catalog.RecordFailure(t.Context(), lease, "no permission", "configuration", true); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := x.Next(t.Context()); ok {
+		t.Error("a run that failed is due")
+	}
+	changed := *x.Config
+	changed.MaxRun++
+	o := *x.o
+	o.Destinations = destination.New(&config.Config{}, plugin.NewManager(plugin.Options{Dir: t.TempDir()}), o.Log)
+	r := New(o, []*config.Pipeline{x.Config})
+	x.Iterations = Reload(r, []*config.Pipeline{&changed}).Added[0]
+	x.registered.Store(true)
+	if _, ok := x.Next(t.Context()); !ok {
+		t.Error("it is not due after a reload")
+	}
+	paused := x.o.Catalog.SetPipelineState(t.Context(), "events", pipeline.Paused)
+	x.Run(t.Context())
+	stored, err := x.o.Catalog.OpenRun(t.Context(), run.PipelineID)
+	if paused != nil || err != nil || stored.State != pipeline.RunFailed {
+		t.Fatalf("a paused pipeline's run is %+v, %v, %v", stored, paused, err)
+	}
+	if err := x.o.Catalog.SetPipelineState(t.Context(), "events", pipeline.Active); err != nil {
+		t.Fatal(err)
+	}
+	x.Run(t.Context()) // there is no plugin
+	if stored, err = x.o.Catalog.OpenRun(t.Context(), run.PipelineID); err != nil || stored.State == pipeline.RunFailed {
+		t.Errorf("it was not tried again: %+v, %v", stored, err)
+	}
+	if _, ok := x.Next(t.Context()); !ok || x.again.Load() {
+		t.Errorf("due: %v, and again: %v", ok, x.again.Load())
+	}
 }

@@ -15,9 +15,9 @@ type pace struct {
 	now  func() time.Time
 	wait func(context.Context, time.Duration) error
 
-	held atomic.Bool // the pipeline is paused
-	rate int64       // bytes per second; 0: no limit
-	free time.Time   // when the bytes that were sent are paid for; used by the attempt alone
+	held *atomic.Bool // the pipeline is paused
+	rate int64        // bytes per second; 0: no limit
+	free time.Time    // when the bytes that were sent are paid for; used by the attempt alone
 
 	mu      sync.Mutex    // guards the rest
 	run     int64         // that an attempt works on; 0: none does

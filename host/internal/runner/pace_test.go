@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 // paced returns a pace on a clock that only its waits move.
 func paced(rate int64) (p *pace, now *time.Time) {
 	at := time.Date(2026, 6, 10, 12, 0, 0, 0, time.UTC)
-	p = &pace{rate: rate, now: func() time.Time { return at }}
+	p = &pace{held: new(atomic.Bool), rate: rate, now: func() time.Time { return at }}
 	p.wait = func(_ context.Context, d time.Duration) error {
 		at = at.Add(d)
 		return nil

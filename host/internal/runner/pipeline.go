@@ -21,28 +21,24 @@ type Pipeline struct {
 	Config  *config.Pipeline
 	o       *Options
 	project *project.Project
+	*shared // with the pipelines of its name that it replaces, or that replace it
 
-	steps      lifecycle.Gate  // held by a step, and by an operation that excludes steps; shared with the pipeline that it replaces
 	active     lifecycle.Gate  // held by a step of this pipeline, and not of the one that replaces it
 	retired    context.Context // ends when a reload removes or replaces the pipeline
 	retire     context.CancelFunc
-	registered atomic.Bool                             // by this host, or found registered as it is configured
-	stop       atomic.Pointer[context.CancelCauseFunc] // of the step that is under way; nil: none is
-	failed     atomic.Pointer[attempt]                 // the last attempt of a host that serves; nil: it did not fail
+	registered atomic.Bool             // by this host, or found registered as it is configured
+	again      atomic.Bool             // the next step tries a failed run again: a reload may have removed the reason
+	failed     atomic.Pointer[attempt] // the last attempt of a host that serves; nil: it did not fail
 	pace       pace
 	backfilled func(context.Context, *pipeline.Pipeline) (*operation.Backfill, error) // of Runner
 }
 
-// newPipeline returns a pipeline that is not run. before is the one of the same name that
-// it replaces; nil: there is none.
-func newPipeline(r *Runner, c *config.Pipeline, before *Pipeline) *Pipeline {
+// newPipeline returns a pipeline that is not run.
+func newPipeline(r *Runner, c *config.Pipeline, s *shared) *Pipeline {
 	p := &Pipeline{
-		Config: c, o: r.o, project: r.o.Projects.Of(c.Project), steps: lifecycle.NewGate(), active: lifecycle.NewGate(), backfilled: r.backfill,
+		Config: c, o: r.o, project: r.o.Projects.Of(c.Project), shared: s, active: lifecycle.NewGate(), backfilled: r.backfill,
 	}
-	p.pace.now, p.pace.wait, p.pace.rate = r.o.Now, r.o.Wait, c.RateLimit
-	if before != nil {
-		p.steps = before.steps
-	}
+	p.pace.now, p.pace.wait, p.pace.rate, p.pace.held = r.o.Now, r.o.Wait, c.RateLimit, &s.held
 	p.retired, p.retire = context.WithCancel(context.Background())
 	return p
 }

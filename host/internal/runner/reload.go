@@ -26,7 +26,8 @@ type Replacement struct {
 
 // Reload replaces the pipelines of a runner. Those whose block is the same are not disturbed. One
 // that is gone, or whose block has changed, ends after its running attempt; in the
-// second case the new one is run then. Reload waits for no attempt.
+// second case the new one is run then, and tries a failed run again. Reload waits for no
+// attempt.
 func Reload(r *Runner, pipelines []*config.Pipeline) *Replacement {
 	old := r.set.Load()
 	next := newSet(r, old, pipelines)
@@ -41,6 +42,7 @@ func Reload(r *Runner, pipelines []*config.Pipeline) *Replacement {
 	}
 	for _, p := range next.all {
 		if old.byName[p.Config.Name] != p {
+			p.again.Store(true)
 			change.Added = append(change.Added, newIterations(p))
 		}
 	}

@@ -49,6 +49,24 @@ func TestAReloadKeepsPipelinesThatAreTheSame(t *testing.T) {
 	if err := c.Settle(t.Context()); err != nil {
 		t.Error(err)
 	}
+	// The attempt of a pipeline that is gone excludes those of one that comes again with its
+	// name, and an operator's pause reaches it.
+	Reload(r, []*config.Pipeline{same, {Name: "gone", Project: shop}})
+	if again := r.ByName("gone"); again.steps != before[2].steps || again.shared != before[2].shared {
+		t.Error("a pipeline that came again has another gate")
+	}
+	r.Hold("changed", true)
+	if !before[1].held.Load() || before[2].held.Load() {
+		t.Error("the pause does not reach the attempt of the pipeline that is gone")
+	}
+	leave, err = Exclude(t.Context(), r, "gone")
+	if err != nil || !r.Busy() {
+		t.Errorf("steps are not excluded: %v", err)
+	}
+	if _, err := before[2].step(ended, time.Time{}, false); !errors.Is(err, context.Canceled) {
+		t.Errorf("a step that is excluded: %v", err)
+	}
+	leave()
 	for _, p := range before[1:] {
 		if _, err := p.step(t.Context(), time.Time{}, false); !errors.Is(err, errReloaded) {
 			t.Errorf("%s: a step ended with %v", p.Config.Name, err)

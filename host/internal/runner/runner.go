@@ -51,16 +51,17 @@ type Runner struct {
 type pipelineSet struct {
 	all    []*Pipeline // in the order of the configuration
 	byName map[string]*Pipeline
+	shared map[string]*shared // by name, also of pipelines that earlier reloads have removed
 }
 
 // newSet returns the pipelines of a configuration. Those of old whose block is the same
 // are taken over.
 func newSet(r *Runner, old *pipelineSet, pipelines []*config.Pipeline) *pipelineSet {
-	s := &pipelineSet{byName: map[string]*Pipeline{}}
+	s := &pipelineSet{byName: map[string]*Pipeline{}, shared: old.sharedBy()}
 	for _, c := range pipelines {
 		p := old.byName[c.Name]
 		if p == nil || p.Config != c {
-			p = newPipeline(r, c, p)
+			p = newPipeline(r, c, s.sharedOf(c.Name))
 		}
 		s.all = append(s.all, p)
 		s.byName[c.Name] = p

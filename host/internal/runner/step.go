@@ -46,9 +46,16 @@ func (p *Pipeline) step(ctx context.Context, asOf time.Time, allowShrink bool) (
 	if err := p.register(ctx); err != nil {
 		return nil, err
 	}
+	p.held.Store(false) // the state, which is read after it, has the last word
 	stored, err := p.stored(ctx)
 	if err != nil || isPaused(p.Config, stored) {
 		return nil, err
+	}
+	if p.again.Load() {
+		if err := p.retryFailed(ctx); err != nil {
+			return nil, err
+		}
+		p.again.Store(false)
 	}
 	if idle, err := isIdle(ctx, p.o.Catalog, stored); idle || err != nil {
 		return nil, err

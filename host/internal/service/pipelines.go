@@ -58,9 +58,14 @@ func (h pipelines) ForgetPipeline(ctx context.Context, name string, emptied bool
 		return nil, err
 	}
 	if c := h.Config().Pipeline(name); c != nil {
-		return nil, fmt.Errorf("pipeline %s is in the configuration (%s:%d): remove it there first, and restart a running host; the next run would register it again",
+		return nil, fmt.Errorf("pipeline %s is in the configuration (%s:%d): remove it there first, and reload a running host (penstock reload); the next run would register it again",
 			name, c.Range.Filename, c.Range.Start.Line)
 	}
+	leave, err := runner.Exclude(ctx, h.Runner, name)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	f, err := h.Catalog.ForgetPipeline(ctx, name, emptied, time.Now())
 	var begun *catalog.BegunError
 	if errors.As(err, &begun) {

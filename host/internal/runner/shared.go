@@ -1,0 +1,45 @@
+package runner
+
+import (
+	"context"
+	"maps"
+	"sync/atomic"
+
+	"github.com/penstock-io/penstock/host/internal/lifecycle"
+)
+
+// shared belongs to all pipelines of one name: one that a reload has removed or replaced,
+// whose attempt may still run, and the one that comes next. An operation on the name
+// reaches that attempt, and no two attempts of a name run at a time.
+type shared struct {
+	steps lifecycle.Gate                          // held by a step, and by an operation that excludes steps
+	stop  atomic.Pointer[context.CancelCauseFunc] // of the step that is under way; nil: none is
+	held  atomic.Bool                             // the step that is under way is to stop between two blocks: it was paused
+}
+
+// sharedOf returns the part that the pipelines of a name share. It is added to a set that
+// is being made.
+func (s *pipelineSet) sharedOf(name string) *shared {
+	if s.shared[name] == nil {
+		s.shared[name] = &shared{steps: lifecycle.NewGate()}
+	}
+	return s.shared[name]
+}
+
+// sharedBy returns the shared parts of a set, for the next set.
+func (s *pipelineSet) sharedBy() map[string]*shared {
+	if s.shared == nil {
+		return map[string]*shared{}
+	}
+	return maps.Clone(s.shared)
+}
+
+// Exclude waits until no step of a pipeline of a name is under way, also of one that a
+// reload has removed, and keeps others from beginning until leave is called.
+func Exclude(ctx context.Context, r *Runner, name string) (leave func(), err error) {
+	s := r.set.Load().shared[name]
+	if s == nil {
+		return func() {}, nil // this host has had none
+	}
+	return s.steps.Enter(ctx)
+}
