@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -113,6 +114,28 @@ func TestAPartIsLoadedOnce(t *testing.T) {
 	if n := zombie.blocks.lent(); n != 0 {
 		t.Errorf("%d blocks did not come back", n)
 	}
+}
+
+// A request for a load is refused, and loads by the next try. The next attempt finds that
+// job: a refused request leaves no gap in the ids of a part.
+func TestARefusedRequestLeavesNoGap(t *testing.T) {
+	w := startWarehouse(t)
+	config := w.loadMode()
+	c := events("one", "2026-06-01")
+	runOne(t, w, config, testRun(sdk.Events, 1, 1), c)
+	proxy := faultproxy.Start(t, w.URL)
+	body := `{"error":{"code":400,"message":"Table is unavailable","errors":[{"reason":"tableUnavailable","message":"Table is unavailable"}]}}`
+	proxy.Add(faultproxy.Rule{Match: faultproxy.Match{Method: http.MethodPost, Path: "/upload/", Body: "_append_"},
+		Fault: faultproxy.Answer(http.StatusBadRequest, http.Header{"Content-Type": {"application/json"}}, body)})
+	proxied := maps.Clone(config)
+	proxied["endpoint"] = proxy.URL
+	more := events("two", "2026-06-02")
+	if _, err := w.open(t, proxied).export(t.Context(), testRun(sdk.Events, 2, 2), more); err != nil { // killed before its commit
+		t.Fatal(err)
+	}
+	runOne(t, w, config, testRun(sdk.Events, 2, 3), more)
+	maps.Copy(c, more)
+	w.expect(t, dataset(config), sdk.Events, c.want(), 2)
 }
 
 // Parts are cut in the same places when the first attempt meets a row that BigQuery refuses

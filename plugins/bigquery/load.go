@@ -60,7 +60,9 @@ func (s *service) loadJob(ctx context.Context, stem string, first int, c *bigque
 		}
 		again := err != nil && isTransient(err)
 		if f := failureOfBoth(id, j, err); f != nil {
-			n++
+			if f.job == id {
+				n++ // the id is used; without a gap the tries of a stem can be found
+			}
 			again, err = f.mayPass(), f
 		}
 		if err == nil {
