@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,63 +35,112 @@ func appendStem(run sdk.Run, partition, part int) string {
 }
 
 // appendMark begins the holder in the ledger of a run that is loaded without a
-// transaction.
+// transaction. The run's number and content follow: the number too, since rows that are
+// planned again are another run with equal content.
 const appendMark = "load "
 
 // holder is the text of the ledger for the run that holds the fence.
 func (c config) holder(run sdk.Run) string {
 	if c.appends() {
-		return appendMark + run.Content
+		return fmt.Sprintf("%s%d %s", appendMark, run.Number, run.Content)
 	}
 	return run.Content
 }
 
-// heldContent returns the content of the run that holds the fence.
-func (e entry) heldContent() string { return strings.TrimPrefix(e.holder, appendMark) }
+// held returns the run of a pipeline that holds the fence, with the number of the given
+// one if the ledger does not tell it. appended is whether it is loaded without a
+// transaction.
+func (e entry) held(run sdk.Run) (held sdk.Run, appended bool) {
+	held = run
+	held.Fence, held.Content = e.fence, e.holder
+	rest, appended := strings.CutPrefix(e.holder, appendMark)
+	if !appended {
+		return held, false
+	}
+	number, content, _ := strings.Cut(rest, " ")
+	if n, err := strconv.ParseInt(number, 10, 64); err == nil {
+		held.Number, held.Content = n, content
+	}
+	return held, true
+}
 
-// probedPartitions is the number of partitions whose jobs tell whether a run was begun:
-// parts are loaded concurrently, so that the first one need not be the first to have a job.
-const probedPartitions = 3 * blockCount
+// The parts whose jobs tell whether a run was begun: parts are loaded concurrently, so
+// that the first one need not be the first to have a job.
+const (
+	probedPartitions = 3 * blockCount
+	probedParts      = 2
+)
 
-// checkBegun refuses a run of which other rows, or the same in a transaction, may have
-// been loaded without one: they would be there twice.
+// checkBegun refuses a run of which other rows, or the same in a transaction or by
+// another number, may have been loaded without one: they would be there twice.
 func (d *destination) checkBegun(ctx context.Context, run sdk.Run) error {
 	l, err := d.readLedger(ctx)
-	if err != nil || l == nil || run.Adopt {
+	if err != nil || l == nil {
 		return err
 	}
 	mine := l.of(run)
-	if !strings.HasPrefix(mine.holder, appendMark) || mine.heldContent() == mine.last.Content || mine.holder == d.config.holder(run) {
+	held, appended := mine.held(run)
+	if !appended || mine.holder == d.config.holder(run) || held.Number <= mine.last.Number {
 		return nil
 	}
-	held := run
-	held.Content = mine.heldContent()
-	for held.Number = mine.last.Number + 1; held.Number <= run.Number && held.Number <= mine.last.Number+2; held.Number++ {
-		for partition := range probedPartitions {
-			begun, err := d.hasJob(ctx, appendStem(held, partition, 1))
-			if err != nil {
-				return err
-			}
-			if begun {
-				return sdk.Configuration(fmt.Errorf("run %d of pipeline %s was begun with mode = \"load\" and given up, or is sent with other rows or another mode now: rows of it may be in %s", held.Number, run.Pipeline, eventsTable),
-					"compare with `penstock pipelines verify`, delete the rows that no run has recorded, and set adopt = true for one run")
+	begun, err := d.mayBeLoaded(ctx, held)
+	if err != nil || !begun {
+		return err
+	}
+	if run.Adopt {
+		d.log.Warn("rows of a run that was given up may be in the table; they are not looked at, because adopt = true", "table", eventsTable, "run", held.Number)
+		return nil
+	}
+	return sdk.Configuration(fmt.Errorf("run %d of pipeline %s was begun with mode = \"load\" and given up, or is sent with other rows or another mode now: rows of it may be in %s", held.Number, run.Pipeline, eventsTable),
+		"compare with `penstock pipelines verify`, delete the rows that no run has recorded, and set adopt = true for one run")
+}
+
+// checkLeft returns the error of a run that is given up, and leaves rows that cannot be
+// told from others. An earlier attempt, of another process, may have loaded them.
+func (d *destination) checkLeft(ctx context.Context, a *attempt) error {
+	count := ""
+	if a.loaded.jobs > 0 {
+		count = strconv.Itoa(a.loaded.jobs) + " "
+	} else if begun, err := d.mayBeLoaded(ctx, a.run); err != nil || !begun {
+		return err
+	} else if a.run.Adopt {
+		d.log.Warn("rows of a run that is given up may be in the table; they are not looked at, because adopt = true", "table", eventsTable, "run", a.run.Number)
+		return nil
+	}
+	return sdk.Configuration(fmt.Errorf("%sloads of run %d stay in %s: with mode = \"load\" no row tells its run", count, a.run.Number, eventsTable),
+		"delete the rows of the run's days that no run has recorded: `penstock pipelines verify` shows them; then set adopt = true, and give the run up again")
+}
+
+// mayBeLoaded reports whether rows of a run may have been loaded without a transaction.
+func (d *destination) mayBeLoaded(ctx context.Context, run sdk.Run) (bool, error) {
+	for partition := range probedPartitions {
+		for part := 1; part <= probedParts; part++ {
+			if loaded, err := d.mayLoad(ctx, appendStem(run, partition, part)); loaded || err != nil {
+				return loaded, err
 			}
 		}
 	}
-	return nil
+	return false, nil
 }
 
-// hasJob reports whether the first try of a stem exists.
-func (s *service) hasJob(ctx context.Context, stem string) (bool, error) {
+// mayLoad reports whether a try of a stem has loaded its part, or may still do so.
+func (s *service) mayLoad(ctx context.Context, stem string) (bool, error) {
 	stem, err := s.inScope(ctx, stem)
 	if err != nil {
 		return false, err
 	}
-	_, err = s.job(ctx, jobID(stem, 1))
-	if isNotFound(err) {
-		return false, nil
+	for n := 1; ; n++ {
+		id := jobID(stem, n)
+		j, err := s.job(ctx, id)
+		switch {
+		case isNotFound(err):
+			return false, nil
+		case err != nil:
+			return false, s.classify("state of job "+id, err)
+		case !isDone(j) || failureOf(id, j) == nil:
+			return true, nil
+		}
 	}
-	return err == nil, s.classify("state of job "+jobID(stem, 1), err)
 }
 
 // loadedBefore returns the job that has loaded a part, in this attempt or another, after
@@ -118,6 +168,9 @@ func (s *service) loadedBefore(ctx context.Context, stem string) (j *cloud.JobSt
 // loadAppended loads a part into its day unless it is there.
 func (a *attempt) loadAppended(s *service, l *loading, held bool) (*cloud.JobStatus, error) {
 	before, next, err := s.loadedBefore(a.ctx, l.stem)
+	if err == nil && before == nil {
+		err = s.stillHolds(a.ctx, a.run)
+	}
 	if err != nil || before != nil {
 		if !held {
 			// The writer goes on to the end of the part, whose rows are counted.
@@ -131,6 +184,23 @@ func (a *attempt) loadAppended(s *service, l *loading, held bool) (*cloud.JobSta
 	}
 	l.first = next
 	return a.loadRows(s, l, held)
+}
+
+// stillHolds returns the error of an attempt that another one has overtaken. A load has
+// no condition: one that is frozen between this question and its load is not stopped.
+func (s *service) stillHolds(ctx context.Context, run sdk.Run) error {
+	l, err := s.readLedger(ctx)
+	if err != nil || l == nil {
+		return err // the commit needs the ledger, and tells that it is gone
+	}
+	mine := l.of(run)
+	switch {
+	case mine.fence > run.Fence:
+		return fenced(mine.fence, run.Fence)
+	case mine.holder != s.config.holder(run):
+		return sdk.Fenced(fmt.Errorf("another host holds the target with the same fence, %d, and other rows", run.Fence))
+	}
+	return nil
 }
 
 // changesPerDay is how many changes of partitions an ingestion-time partitioned table

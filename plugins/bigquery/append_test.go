@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/batch"
 	"github.com/penstock-io/penstock/sdk/destinationtest"
 	"github.com/penstock-io/penstock/sdk/protocol"
 	"github.com/penstock-io/penstock/test/standin"
@@ -45,6 +47,10 @@ func TestLoadMode(t *testing.T) {
 	}
 	if got := inventoryOf(t, w.open(t, config), sdk.InventoryQuery{Run: testRun(sdk.Events, 2, 0)}); !strings.Contains(strings.Join(got, "\n"), "mp_master_event$19691231 run 00000001 recorded 5 found 5") {
 		t.Errorf("the inventory is\n%s", strings.Join(got, "\n"))
+	}
+	deep := inventoryOf(t, w.open(t, config), sdk.InventoryQuery{Run: testRun(sdk.Events, 2, 0), Deep: true})
+	if !slices.Contains(deep, "mp_master_event$19691231 run 00000001 recorded 5 found 5") {
+		t.Errorf("the deep inventory is\n%s", strings.Join(deep, "\n"))
 	}
 	log, err := w.query(t.Context(), dataset(config), "SELECT load_jobs FROM "+exportLog+" WHERE data_source = 'events' ORDER BY exported_at")
 	if err != nil || fmt.Sprint(log) != "[[3] [1]]" {
@@ -188,6 +194,16 @@ func TestALoadThatWasGivenUp(t *testing.T) {
 	if _, err := w.open(t, inTransaction).Open(t.Context(), same); protocol.ClassOf(err) != protocol.Configuration {
 		t.Errorf("in a transaction: class %v of %v", protocol.ClassOf(err), err)
 	}
+	again := run
+	again.Number, again.Fence = 2, 2
+	if _, err := w.open(t, config).Open(t.Context(), again); protocol.ClassOf(err) != protocol.Configuration {
+		t.Errorf("by another number: class %v of %v", protocol.ClassOf(err), err)
+	}
+	again.Adopt = true // the operator has deleted the rows, or says so
+	if _, err := w.open(t, config).Open(t.Context(), again); err != nil {
+		t.Errorf("with adopt: %v", err)
+	}
+	same.Fence = 3
 	runOne(t, w, config, same, c) // the same run, in the same mode
 	w.expect(t, dataset(config), sdk.Events, c.want(), 1)
 	more := events("two", "2026-06-01")
@@ -195,6 +211,81 @@ func TestALoadThatWasGivenUp(t *testing.T) {
 	want := c.want()
 	want["2026-06-01"] = append(want["2026-06-01"], more.want()["2026-06-01"]...)
 	w.expect(t, dataset(config), sdk.Events, want, 2)
+}
+
+// A pipeline is cancelled by another process than the one that has loaded rows: they are
+// not passed over in silence. A run that has loaded none is given up.
+func TestGivingUpTellsOfTheLoadsOfEarlierAttempts(t *testing.T) {
+	w := startWarehouse(t)
+	config, run := w.loadMode(), testRun(sdk.Events, 1, 1)
+	giveUp := func(run sdk.Run) error {
+		d := w.open(t, config)
+		if _, err := d.Open(t.Context(), run); err != nil {
+			t.Fatal(err)
+		}
+		return d.Abort(t.Context(), run, true)
+	}
+	if err := giveUp(run); err != nil {
+		t.Errorf("a run without loads: %v", err)
+	}
+	run.Fence = 2
+	if _, err := w.open(t, config).export(t.Context(), run, events("one", "2026-06-01")); err != nil { // killed before its commit
+		t.Fatal(err)
+	}
+	listed := strings.Join(inventoryOf(t, w.open(t, config), sdk.InventoryQuery{Run: run}), "\n")
+	if !strings.Contains(listed, "found 5 the partition has 5 rows, and all runs together have recorded 0; run 1 is being loaded") {
+		t.Errorf("the inventory is\n%s", listed)
+	}
+	run.Fence = 3
+	if err := giveUp(run); protocol.ClassOf(err) != protocol.Configuration || !strings.Contains(err.Error(), "loads of run 1 stay") {
+		t.Errorf("class %v of %v", protocol.ClassOf(err), err)
+	}
+	run.Fence, run.Adopt = 4, true
+	if err := giveUp(run); err != nil {
+		t.Errorf("with adopt: %v", err)
+	}
+}
+
+// An attempt goes on after the run was planned again with other rows: it begins no load.
+func TestAnOvertakenAttemptBeginsNoLoad(t *testing.T) {
+	w := startWarehouse(t)
+	config, old, c := w.loadMode(), testRun(sdk.Events, 1, 1), events("one", "2026-06-01")
+	zombie := w.open(t, config)
+	if _, err := zombie.Open(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	next := old
+	next.Fence, next.Content = 2, "ffffffffffffffffffffffffffffffff"
+	runOne(t, w, config, next, c)
+	_, err := zombie.Write(t.Context(), old, sdk.Partition{Date: "2026-06-01"}, readerOf(c["2026-06-01"], nil))
+	if err == nil {
+		err = zombie.Prepare(t.Context(), old, sdk.Receipt{})
+	}
+	if protocol.ClassOf(err) != protocol.Fenced {
+		t.Errorf("class %v of %v", protocol.ClassOf(err), err)
+	}
+	w.expect(t, dataset(config), sdk.Events, c.want(), 1)
+}
+
+// A part that was loaded with other rows than are sent now is not tried for ever.
+func TestAPartThatWasLoadedWithOtherRows(t *testing.T) {
+	w := startWarehouse(t)
+	config, run := w.loadMode(), testRun(sdk.Events, 1, 1)
+	c := events("one", "2026-06-01")
+	c["2026-06-01"] = append(c["2026-06-01"], destinationtest.Row{Flags: batch.DuplicateKey,
+		Line: `{"device_id":null,"distinct_id":"u","event_name":"View","insert_id":"twice","properties":{"a":1,"a":2},"time":1780272000,"user_id":null}`})
+	if _, err := w.open(t, config).export(t.Context(), run, c); err != nil { // killed before its commit
+		t.Fatal(err)
+	}
+	config["unusual"] = "reject"
+	run.Fence++
+	if _, err := w.open(t, config).export(t.Context(), run, c); protocol.ClassOf(err) != protocol.Configuration || !strings.Contains(err.Error(), "of 5") {
+		t.Errorf("class %v of %v", protocol.ClassOf(err), err)
+	}
+	config["unusual"] = "repair"
+	run.Fence++
+	runOne(t, w, config, run, c)
+	w.expect(t, dataset(config), sdk.Events, c.want(), 1)
 }
 
 // The changes of partitions of a day are counted over runs; a run that would exceed them

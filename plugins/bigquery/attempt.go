@@ -351,7 +351,7 @@ func (a *attempt) loadWhole(s *service, l *loading, held bool) {
 		return
 	}
 	if n := uint64(loaded.OutputRows); n != l.rows {
-		a.fail(sdk.Retryable(fmt.Errorf("load %s: %d rows were loaded of %d", l.stem, n, l.rows), 0))
+		a.fail(a.miscounted(s, fmt.Errorf("load %s: %d rows were loaded of %d", l.stem, n, l.rows)))
 		return
 	}
 	a.mu.Lock()
@@ -359,6 +359,15 @@ func (a *attempt) loadWhole(s *service, l *loading, held bool) {
 	a.loaded.jobs++
 	a.loaded.rows += l.rows
 	a.loaded.bytes += uint64(l.part.size)
+}
+
+// miscounted gives an error its class. Another attempt loads the rows again, unless they
+// are in the table of events itself.
+func (a *attempt) miscounted(s *service, err error) error {
+	if !s.config.appends() || a.run.Mode != sdk.Append {
+		return sdk.Retryable(err, 0)
+	}
+	return sdk.Configuration(err, `an earlier attempt has loaded this part with other rows, and no part is loaded twice: set unusual to what it was then, or to "repair", which rejects the fewest rows`)
 }
 
 // refusedRow makes the error of a row that BigQuery refuses retryable: the next attempt

@@ -236,9 +236,8 @@ func (d *destination) Abort(ctx context.Context, run sdk.Run, discard bool) erro
 	if err := d.dropStaged(ctx, run); err != nil {
 		d.log.Warn("staged objects were not deleted; the next run deletes them", "bucket", d.config.StagingBucket, "error", err)
 	}
-	if discard && a.table == "" && a.loaded.jobs > 0 {
-		return sdk.Configuration(fmt.Errorf("%d loads of run %d stay in %s: with mode = \"load\" no row tells its run", a.loaded.jobs, run.Number, eventsTable),
-			"delete the rows of the run's days that no run has recorded: `penstock pipelines verify` shows them")
+	if discard && d.config.appends() && run.Mode == sdk.Append {
+		return d.checkLeft(ctx, a)
 	}
 	if a.committing || a.table == "" {
 		return nil

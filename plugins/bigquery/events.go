@@ -110,8 +110,7 @@ func (d *destination) eventsStatus(ctx context.Context, run sdk.Run) (sdk.Status
 	}
 	mine := l.of(run)
 	if mine.last.Number < run.Number && mine.fence > 0 {
-		holder := run
-		holder.Fence, holder.Content = mine.fence, mine.heldContent()
+		holder, _ := mine.held(run)
 		running, err := d.unfinished(ctx, commitStem(holder))
 		if err != nil {
 			return sdk.Status{}, err

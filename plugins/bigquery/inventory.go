@@ -26,6 +26,12 @@ const (
 	inventoryTries = 5
 )
 
+// The days that a partition can have: loads write more of them than statements do.
+const (
+	earliestDay = "0001-01-01"
+	latestDay   = "9999-12-31"
+)
+
 // Inventory implements sdk.Inventorier. Rows do not tell the run that has written them:
 // the rows of a day are compared with what all runs have recorded of it.
 func (d *destination) Inventory(ctx context.Context, q sdk.InventoryQuery, yield func(sdk.InventoryItem) error) error {
@@ -64,6 +70,9 @@ func (d *destination) eventsInventory(ctx context.Context, q sdk.InventoryQuery)
 		last := l.of(q.Run).last
 		record.Run, record.Content = last.Number, last.Content
 		v := &inventory{destination: d, query: q, runs: make(map[int64]*loggedRun), all: make(map[string]uint64)}
+		if held, appended := l.of(q.Run).held(q.Run); appended && held.Number > last.Number {
+			v.loading = held.Number
+		}
 		if err := v.read(ctx); err != nil {
 			return nil, err
 		}
@@ -93,6 +102,9 @@ type inventory struct {
 	pairs int                  // days of runs in them
 	all   map[string]uint64    // rows by day as all pipelines have recorded them
 	found map[string]dayRows
+	// loading is the run that has begun to load rows without a transaction and is not
+	// committed; 0: there is none.
+	loading int64
 }
 
 // loggedRun is a run in the export log.
@@ -207,8 +219,8 @@ func (v *inventory) metadata(ctx context.Context) error {
 	text := "SELECT partition_id, total_rows FROM " + v.config.quoted("INFORMATION_SCHEMA.PARTITIONS") +
 		" WHERE table_name = @table_name AND partition_id BETWEEN @first AND @last"
 	st := statement{text, []cloud.QueryParameter{
-		parameter("table_name", eventsTable), parameter("first", strings.ReplaceAll(cmp.Or(v.query.From, "0001-01-01"), "-", "")),
-		parameter("last", strings.ReplaceAll(cmp.Or(v.query.To, "9999-12-31"), "-", "")),
+		parameter("table_name", eventsTable), parameter("first", strings.ReplaceAll(cmp.Or(v.query.From, earliestDay), "-", "")),
+		parameter("last", strings.ReplaceAll(cmp.Or(v.query.To, latestDay), "-", "")),
 	}, jobLabels("inventory")}
 	return v.selectRows(ctx, st, func(row []cloud.Value) error {
 		id, _ := row[0].(string)
@@ -256,7 +268,7 @@ func (v *inventory) count(ctx context.Context, first, last string) error {
 	text := "SELECT CAST(DATE(_PARTITIONTIME) AS STRING) AS day, COUNT(*) AS row_total, " + doubled + " AS doubled FROM " + v.config.quoted(eventsTable) +
 		" WHERE _PARTITIONTIME >= TIMESTAMP(@first) AND _PARTITIONTIME <= TIMESTAMP(@last) GROUP BY day"
 	st := statement{text, []cloud.QueryParameter{
-		parameter("first", cmp.Or(first, v.query.From, firstDay)), parameter("last", cmp.Or(last, v.query.To, lastDay)),
+		parameter("first", cmp.Or(first, v.query.From, earliestDay)), parameter("last", cmp.Or(last, v.query.To, latestDay)),
 	}, jobLabels("inventory")}
 	for date := range v.found {
 		if date >= first && date <= last {
@@ -331,6 +343,9 @@ func (v *inventory) day(date string, runs []int64) []sdk.InventoryItem {
 		}
 	case there.rows != v.all[date]:
 		problem = fmt.Sprintf("the partition has %d rows, and all runs together have recorded %d", there.rows, v.all[date])
+	}
+	if v.loading > 0 && there.rows > v.all[date] {
+		problem += fmt.Sprintf("; run %d is being loaded without a transaction, or was given up: its rows are among them", v.loading)
 	}
 	if len(runs) == 0 {
 		if problem == "" || there.rows == 0 {
