@@ -16,6 +16,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/intake"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/plugin"
 	"github.com/penstock-io/penstock/host/internal/progress"
 	"github.com/penstock-io/penstock/host/internal/project"
@@ -176,7 +177,7 @@ func (h *Host) compose(ctx context.Context, spill *disk.Dir, owner string) (err 
 	h.schedule = scheduler.New(scheduler.Options{Now: time.Now, Ticker: lifecycle.Ticker}, tasks)
 	h.upkeep = upkeep.New(upkeep.Options{
 		Projects: kept(h.projects), Store: h.store, Catalog: h.catalog, Retention: h.config.Host.Retention, Busy: h.runner.Busy,
-		Now: time.Now, Wait: lifecycle.Wait, Log: h.log,
+		Configured: func() []pipeline.Definition { return definitions(h.runner.All()) }, Now: time.Now, Wait: lifecycle.Wait, Log: h.log,
 	})
 	h.intake, err = intake.Open(ctx, intake.Options{
 		Config: h.config, Dir: h.dir, Projects: h.projects, Catalog: h.catalog, Quarantine: h.quarantine, Grace: h.grace, ReadOnly: looks,
@@ -190,6 +191,15 @@ func kept(projects *project.Set) []upkeep.Project {
 	var all []upkeep.Project
 	for _, p := range projects.All() {
 		all = append(all, upkeep.Project{ID: p.Config.ID, Name: p.Config.Name, Reader: p.Journal.Reader()})
+	}
+	return all
+}
+
+// definitions returns what is configured of pipelines.
+func definitions(pipelines []*runner.Pipeline) []pipeline.Definition {
+	all := make([]pipeline.Definition, 0, len(pipelines))
+	for _, p := range pipelines {
+		all = append(all, p.Config.Definition())
 	}
 	return all
 }

@@ -318,7 +318,10 @@ func upkeepLine(u *host.Upkeep) string {
 	switch {
 	case u.Error != "":
 		return "FAILING: " + line + oneLine(u.Error)
-	case u.Rewritten+u.Swept == 0:
+	case !u.AheadSince.IsZero():
+		line += fmt.Sprintf("the clock is far ahead of %s UTC, no further rows are removed for now; ", utc(u.CountedTo))
+	}
+	if u.Rewritten+u.Swept == 0 {
 		return line + "nothing was due"
 	}
 	return line + fmt.Sprintf("%s rows removed, %d files made of %d, %s freed, %d orphans removed", thousands(u.RowsRemoved), u.Written, u.Rewritten, size(u.BytesFreed), u.Swept)

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"time"
 
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
@@ -151,6 +153,9 @@ func Holder(holdings []Holding, seq int64, index int, e journal.Extent) string {
 
 // name names the pipeline, and how far it has exported.
 func (h *Holding) name() string {
+	if h.Pipeline.ID == "" {
+		return fmt.Sprintf("pipeline %s, which is configured and could not be registered yet", h.Pipeline.Name)
+	}
 	c := h.Pipeline.Cursor
 	at := fmt.Sprintf("has exported up to seal %d", c.Live.Seq)
 	if !c.BackfillDone {
@@ -163,11 +168,33 @@ func (h *Holding) name() string {
 }
 
 // Holdings returns what the pipelines of a project keep from being removed. Pipelines
-// of people and identity export generations, and are left out.
-func (c *Catalog) Holdings(ctx context.Context, project int64) (h []Holding, err error) {
+// of people and identity export generations, and are left out. A configured pipeline
+// that is not registered, because its destination could not be asked yet, keeps
+// all rows of its dates, and one whose later to_date is not, those up to it.
+func (c *Catalog) Holdings(ctx context.Context, project int64, configured []pipeline.Definition) (h []Holding, err error) {
 	err = c.Read(ctx, func(tx *sql.Tx) error {
-		h, err = holders(ctx, tx, project)
-		return err
+		if h, err = holders(ctx, tx, project); err != nil {
+			return err
+		}
+		for _, def := range configured {
+			if def.ProjectID != project || def.Stream != batch.Events {
+				continue
+			}
+			p, err := pipelineByName(ctx, tx, def.Name)
+			if errors.Is(err, ErrUnknownPipeline) {
+				h = append(h, Holding{Pipeline: &pipeline.Pipeline{Definition: def, State: pipeline.Active, Cursor: pipeline.NewCursor(math.MaxInt64)}})
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			for i := range h {
+				if h[i].Pipeline.ID == p.ID {
+					h[i].Pipeline.To = max(p.To, def.To)
+				}
+			}
+		}
+		return nil
 	})
 	return h, err
 }
@@ -511,6 +538,18 @@ func unpackPlaces(b []byte) ([]int64, error) {
 	first := make([]int64, count)
 	_, err = unpackInts(first, b)
 	return first, err
+}
+
+// LatestSeal returns when the latest seal of any project was made; zero: there is none.
+func (c *Catalog) LatestSeal(ctx context.Context) (time.Time, error) {
+	var at sql.NullInt64
+	if err := c.read.QueryRowContext(ctx, `SELECT MAX(sealed_at) FROM segments`).Scan(&at); err != nil {
+		return time.Time{}, fmt.Errorf("latest seal: %w", err)
+	}
+	if !at.Valid {
+		return time.Time{}, nil
+	}
+	return fromMillis(at.Int64), nil
 }
 
 // SetUpkeep keeps the report of the latest pass over the journals, as JSON.

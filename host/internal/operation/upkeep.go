@@ -13,6 +13,12 @@ type Upkeep struct {
 	BytesFreed  int64     `json:"bytes_freed"`
 	Swept       int64     `json:"orphans_removed"`
 	Error       string    `json:"error,omitempty"`
+	// CountedTo is the time by which the age of rows was counted: that of the clock
+	// unless AheadSince is set.
+	CountedTo time.Time `json:"counted_to,omitzero"`
+	// AheadSince is when a pass first found the clock far ahead of the one before it.
+	// Until it is believed no further rows become old.
+	AheadSince time.Time `json:"clock_ahead_since,omitzero"`
 }
 
 // JournalStats describes the journal of one project.

@@ -156,9 +156,15 @@ func (w *world) start() {
 	w.reader = journal.NewReader(project, w.store, w.catalog)
 	w.upkeep = upkeep.New(upkeep.Options{
 		Projects: []upkeep.Project{{ID: project, Name: "shop", Reader: w.reader}}, Store: w.store, Catalog: w.catalog, Retention: retention,
-		Now: func() time.Time { return w.now }, Wait: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }, Log: slog.New(slog.DiscardHandler),
+		Now: w.clock, Wait: noWait, Log: discard,
 	})
 }
+
+var discard = slog.New(slog.DiscardHandler)
+
+func noWait(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+
+func (w *world) clock() time.Time { return w.now }
 
 // journal returns the writer, open.
 func (w *world) journal() *journal.Writer {
@@ -573,9 +579,11 @@ func (w *world) drain() {
 		}
 	}
 	w.check()
-	w.now = w.now.AddDate(0, 0, 40)
-	if _, err := w.upkeep.Pass(w.t.Context()); err != nil {
-		w.t.Fatal(err)
+	for days := range 2 { // the second pass believes the clock after any time
+		w.now = w.now.AddDate(0, 0, 40-days*30)
+		if _, err := w.upkeep.Pass(w.t.Context()); err != nil {
+			w.t.Fatal(err)
+		}
 	}
 	if left := w.held(journal.KindEvents); len(left) > 0 {
 		w.t.Errorf("%d rows are older than the retention, and no pipeline needs them: %v", len(left), left)

@@ -13,9 +13,13 @@ import (
 
 // Stats describes the journals. It reads the catalog and the names of files.
 func (u *Upkeep) Stats(ctx context.Context) ([]operation.JournalStats, error) {
+	counted, err := u.count(ctx)
+	if err != nil {
+		return nil, err
+	}
 	all := []operation.JournalStats{}
 	for _, p := range u.o.Projects {
-		s, err := u.stats(ctx, p)
+		s, err := u.stats(ctx, p, counted.cutoff(u.o.Retention))
 		if err != nil {
 			return nil, err
 		}
@@ -46,13 +50,13 @@ type counting struct {
 	stored int64 // bytes of blocks
 }
 
-func (u *Upkeep) stats(ctx context.Context, p Project) (*operation.JournalStats, error) {
+func (u *Upkeep) stats(ctx context.Context, p Project, cutoff journal.Day) (*operation.JournalStats, error) {
 	c := &counting{
-		stats:  &operation.JournalStats{Project: p.Name, Days: []operation.DayStats{}, Held: []operation.HeldRows{}, Orphans: []string{}, Retention: u.Cutoff().String()},
-		expiry: expiry{cutoff: u.Cutoff()}, days: map[partition]*operation.DayStats{}, held: map[string]*held{},
+		stats:  &operation.JournalStats{Project: p.Name, Days: []operation.DayStats{}, Held: []operation.HeldRows{}, Orphans: []string{}, Retention: cutoff.String()},
+		expiry: expiry{cutoff: cutoff}, days: map[partition]*operation.DayStats{}, held: map[string]*held{},
 	}
 	var err error
-	if c.expiry.holdings, err = u.o.Catalog.Holdings(ctx, p.ID); err != nil {
+	if c.expiry.holdings, err = u.holdings(ctx, p.ID); err != nil {
 		return nil, err
 	}
 	if err := u.o.Catalog.Files(ctx, p.ID, 0, c.count); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/operation"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
 )
 
 // Every is how often a serving host makes a pass.
@@ -33,16 +34,20 @@ type Project struct {
 	Reader *journal.Reader
 }
 
-// Options are the journals and the parts that they need. All are required but Busy.
+// Options are the journals and the parts that they need. All are required but Busy and
+// Configured.
 type Options struct {
 	Projects  []Project
 	Store     disk.Store
 	Catalog   *catalog.Catalog
 	Retention time.Duration // rows that are older are removed
 	Busy      func() bool   // reports whether a run sends rows now; nil: none does
-	Now       func() time.Time
-	Wait      func(context.Context, time.Duration) error
-	Log       *slog.Logger
+	// Configured returns the pipelines of the configuration, which keep the rows of their
+	// dates also before they are registered; nil: there are none.
+	Configured func() []pipeline.Definition
+	Now        func() time.Time
+	Wait       func(context.Context, time.Duration) error
+	Log        *slog.Logger
 }
 
 // Upkeep makes passes over journals. It may be used concurrently: one pass runs at a
@@ -59,6 +64,9 @@ type Upkeep struct {
 func New(o Options) *Upkeep {
 	if o.Busy == nil {
 		o.Busy = func() bool { return false }
+	}
+	if o.Configured == nil {
+		o.Configured = func() []pipeline.Definition { return nil }
 	}
 	return &Upkeep{o: o, gate: lifecycle.NewGate()}
 }
@@ -89,10 +97,15 @@ func (u *Upkeep) Pass(ctx context.Context) (operation.Upkeep, error) {
 		return operation.Upkeep{}, err
 	}
 	defer leave()
+	c, err := u.count(ctx)
+	if err != nil {
+		return operation.Upkeep{}, err
+	}
 	report := operation.Upkeep{StartedAt: u.o.Now().UTC()}
+	u.warn(c, &report)
 	var failed error
 	for _, p := range u.o.Projects {
-		if err := u.tidy(ctx, p, &report); err != nil {
+		if err := u.tidy(ctx, p, c.cutoff(u.o.Retention), &report); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("tidy the journal of project %s: %w", p.Name, err))
 		}
 	}
@@ -126,11 +139,8 @@ func (u *Upkeep) Last(ctx context.Context) (*operation.Upkeep, error) {
 	return &stored, nil
 }
 
-// Cutoff returns the first day that retention keeps.
-func (u *Upkeep) Cutoff() journal.Day { return journal.DayOf(u.o.Now().Add(-u.o.Retention).Unix()) }
-
-// tidy makes a pass over one journal.
-func (u *Upkeep) tidy(ctx context.Context, p Project, report *operation.Upkeep) error {
+// tidy makes a pass over one journal. cutoff is the first day that retention keeps.
+func (u *Upkeep) tidy(ctx context.Context, p Project, cutoff journal.Day, report *operation.Upkeep) error {
 	if err := journal.Compare(ctx, u.o.Catalog, u.o.Store, p.ID); err != nil {
 		return err
 	}
@@ -138,7 +148,7 @@ func (u *Upkeep) tidy(ctx context.Context, p Project, report *operation.Upkeep) 
 		return err
 	}
 	w := &journal.Rewriter{Project: p.ID, Store: u.o.Store, Catalog: u.o.Catalog, Reader: p.Reader, Time: writing}
-	if err := u.expire(ctx, w, report); err != nil {
+	if err := u.expire(ctx, w, cutoff, report); err != nil {
 		return err
 	}
 	if err := u.compact(ctx, w, report); err != nil {
@@ -149,12 +159,17 @@ func (u *Upkeep) tidy(ctx context.Context, p Project, report *operation.Upkeep) 
 	return err
 }
 
+// holdings returns what keeps old rows of a project.
+func (u *Upkeep) holdings(ctx context.Context, project int64) ([]catalog.Holding, error) {
+	return u.o.Catalog.Holdings(ctx, project, u.o.Configured())
+}
+
 // expire removes rows that are older than the retention and that no pipeline needs.
-func (u *Upkeep) expire(ctx context.Context, w *journal.Rewriter, report *operation.Upkeep) error {
+func (u *Upkeep) expire(ctx context.Context, w *journal.Rewriter, cutoff journal.Day, report *operation.Upkeep) error {
 	for after := int64(0); ; {
-		e := &expiry{cutoff: u.Cutoff()}
+		e := &expiry{cutoff: cutoff}
 		var err error
-		if e.holdings, err = u.o.Catalog.Holdings(ctx, w.Project); err != nil {
+		if e.holdings, err = u.holdings(ctx, w.Project); err != nil {
 			return err
 		}
 		group, err := u.find(ctx, w.Project, after, e)
@@ -203,5 +218,5 @@ func (u *Upkeep) rewrite(ctx context.Context, w *journal.Rewriter, group []journ
 		return err
 	}
 	moved := done.Freed + 2*done.Written // bytes read, and bytes written
-	return u.o.Wait(ctx, time.Duration(moved)*time.Second/rate)
+	return u.o.Wait(ctx, time.Duration(float64(moved)/rate*float64(time.Second)))
 }
