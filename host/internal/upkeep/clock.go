@@ -2,6 +2,7 @@ package upkeep
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/journal"
@@ -58,11 +59,12 @@ func (c counted) next(now time.Time) counted {
 	return c
 }
 
-// warn says that the clock is not believed.
-func (u *Upkeep) warn(c counted, report *operation.Upkeep) {
+// note puts the time into the report of a pass, and says so when the clock is not
+// believed.
+func (c counted) note(report *operation.Upkeep, log *slog.Logger) {
 	report.CountedTo, report.AheadSince = c.to, c.aheadSince
 	if !c.aheadSince.IsZero() {
-		u.o.Log.Warn("the clock is far ahead of the last time that old rows were looked for; no further rows are removed until it has gone on for some days. Set it if it is wrong",
-			"clock", u.o.Now().UTC(), "last", c.to, "removed_from", c.aheadSince.Add(doubt))
+		log.Warn("the clock is far ahead of the last time that old rows were looked for; no further rows are removed until it has gone on for some days. Set it if it is wrong",
+			"clock", report.StartedAt, "last", c.to, "removed_from", c.aheadSince.Add(doubt))
 	}
 }

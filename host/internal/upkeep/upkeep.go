@@ -102,7 +102,7 @@ func (u *Upkeep) Pass(ctx context.Context) (operation.Upkeep, error) {
 		return operation.Upkeep{}, err
 	}
 	report := operation.Upkeep{StartedAt: u.o.Now().UTC()}
-	u.warn(c, &report)
+	c.note(&report, u.o.Log)
 	var failed error
 	for _, p := range u.o.Projects {
 		if err := u.tidy(ctx, p, c.cutoff(u.o.Retention), &report); err != nil {
@@ -159,7 +159,7 @@ func (u *Upkeep) tidy(ctx context.Context, p Project, cutoff journal.Day, report
 	return err
 }
 
-// holdings returns what keeps old rows of a project.
+// holdings returns the pipelines that may keep old rows of a project.
 func (u *Upkeep) holdings(ctx context.Context, project int64) ([]catalog.Holding, error) {
 	return u.o.Catalog.Holdings(ctx, project, u.o.Configured())
 }
