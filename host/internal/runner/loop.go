@@ -166,24 +166,11 @@ func (i *Iterations) due(ctx context.Context) (at time.Time, ok bool, err error)
 		}
 		return looked.Add(firstPause(now.Sub(stored.CreatedAt))), true, nil
 	}
-	if ended, err := i.ended(ctx, stored, now); ended || err != nil {
-		return time.Time{}, false, err
-	}
 	last := stored.LookedAt
 	if i.Config.Schedule.Cadence == pipeline.Continuous && i.looked.After(last) {
 		last = i.looked
 	}
 	return i.Config.Schedule.DueAt(last, now), true, nil
-}
-
-// ended reports whether a pipeline will have no more rows: it leaves late ones out, the
-// last of its windows is over, and everything from before is exported.
-func (i *Iterations) ended(ctx context.Context, stored *pipeline.Pipeline, now time.Time) (bool, error) {
-	if !stored.LeaveLate || !stored.Over(now) || !stored.Over(stored.LookedAt) {
-		return false, nil
-	}
-	extents, _, _, err := next(ctx, i.o.Catalog, stored, pipeline.Limits{Bytes: 1})
-	return len(extents) == 0, err
 }
 
 // firstPause returns the time between two looks for the first rows of a pipeline that is

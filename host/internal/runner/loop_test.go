@@ -12,6 +12,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/destination"
+	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/plugin"
@@ -376,5 +377,29 @@ func TestAReloadTriesAFailedRunAgain(t *testing.T) {
 	}
 	if _, ok := x.Next(t.Context()); !ok || x.again.Load() {
 		t.Errorf("due: %v, and again: %v", ok, x.again.Load())
+	}
+}
+
+// A pipeline that has ended has no further run. Rows that it leaves out do not stay before
+// its cursor, where retention would keep them for ever.
+func TestAPipelineThatHasEndedPassesOverLateRows(t *testing.T) {
+	t.Parallel()
+	x := newTimed(t, pipeline.Schedule{Cadence: pipeline.Daily, At: pipeline.DailyAt})
+	x.export()
+	x.Config.LeaveLate, x.Config.To = true, journal.DayOf(x.now.Unix())-5 // rows are of 1 June
+	projecttest.SealOperations(t, x.project.Journal, 1, 4)
+	x.now = time.Date(2026, 6, 11, 0, 30, 0, 0, time.UTC)
+	x.Run(t.Context()) // there is no plugin
+	stored, err := x.Pipeline.stored(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seq, err := x.o.Catalog.Sequence(t.Context(), stored.ProjectID)
+	if err != nil || !stored.Cursor.Reached(seq) || stored.Cursor.LeftOut.Rows != 3 || stored.LastRun != 1 {
+		t.Errorf("at %d: %+v, %v", seq, stored, err)
+	}
+	all, err := New(*x.o, []*config.Pipeline{x.Config}).View(true).Pipelines(t.Context())
+	if err != nil || len(all) != 1 || all[0].NextRunAt != nil || all[0].State != endedPipeline {
+		t.Errorf("status has %+v, %v", all, err)
 	}
 }

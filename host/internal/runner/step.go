@@ -60,6 +60,9 @@ func (p *Pipeline) step(ctx context.Context, asOf time.Time, allowShrink bool) (
 	if idle, err := isIdle(ctx, p.o.Catalog, stored); idle || err != nil {
 		return nil, err
 	}
+	if ended, err := passOver(ctx, p, stored); ended || err != nil {
+		return nil, err
+	}
 	r, err := p.resolve(ctx, stored)
 	if err != nil {
 		return nil, err
@@ -91,6 +94,25 @@ func isIdle(ctx context.Context, c *catalog.Catalog, stored *pipeline.Pipeline) 
 	}
 	open, err := c.OpenRun(ctx, stored.ID)
 	return open == nil, err
+}
+
+// passOver moves the cursor of a pipeline that has ended past the rows that it leaves out,
+// so that they are counted, and retention need not keep them for it. Its plugin is not
+// started. A pipeline has ended when it leaves late rows out, the last of its windows is
+// over, and everything from before is exported.
+func passOver(ctx context.Context, p *Pipeline, stored *pipeline.Pipeline) (ended bool, err error) {
+	if !stored.LeaveLate || !stored.Over(p.o.Now()) {
+		return false, nil
+	}
+	open, err := p.o.Catalog.OpenRun(ctx, stored.ID)
+	if open != nil || err != nil {
+		return false, err
+	}
+	extents, cursor, all, err := next(ctx, p.o.Catalog, stored, pipeline.Limits{Bytes: 1})
+	if len(extents) > 0 || !all || err != nil {
+		return false, err
+	}
+	return true, p.o.Catalog.MoveCursor(ctx, stored, cursor)
 }
 
 // attempt exports a run.
