@@ -57,8 +57,12 @@ func (d *destination) commit(ctx context.Context, x *session, a *attempt, receip
 			return err
 		}
 	}
-	return x.transact(ctx, func() error {
-		var err error
+	l := d.ledgerOf(a.run.Stream)
+	err := x.transact(ctx, func() error {
+		transaction, err := x.transaction(ctx)
+		if err != nil {
+			return err
+		}
 		if a.run.Mode == sdk.Replace {
 			err = d.replace(ctx, x, a, table)
 		} else {
@@ -67,8 +71,12 @@ func (d *destination) commit(ctx context.Context, x *session, a *attempt, receip
 		if err != nil {
 			return err
 		}
-		return d.ledgerOf(a.run.Stream).record(ctx, x, a.run, receipt)
+		return l.record(ctx, x, transaction, a.run, receipt)
 	})
+	if err != nil {
+		return err
+	}
+	return l.confirm(ctx, x, a.run)
 }
 
 // loadAside loads a set into a temporary table, which ends with the session.

@@ -218,15 +218,16 @@ func fenced(theirs, ours int64) error {
 }
 
 // errOvertaken is the error of a commit that does not hold the target, or whose run is
-// committed already.
-var errOvertaken = errors.New("the ledger has another fence, or a later run")
+// committed already, or whose transaction the service has ended.
+var errOvertaken = errors.New("the ledger has another fence, or a later run, or the service has ended the transaction")
 
 // record makes a run the last committed one, if it holds the target. It is the last
-// statement of a transaction: it locks the ledger.
-func (l ledger) record(ctx context.Context, x *session, run sdk.Run, receipt string) error {
+// statement of a transaction: it locks the ledger. Without that transaction, which the
+// service may have ended together with the rows, it changes nothing.
+func (l ledger) record(ctx context.Context, x *session, transaction string, run sdk.Run, receipt string) error {
 	n, err := x.change(ctx, `UPDATE `+l.table+` SET "RUN" = ?, "CONTENT" = ?, "RECEIPT" = ?, "UPDATED_AT" = SYSDATE()`+
-		` WHERE "PIPELINE_ID" = ? AND "FENCE" = ? AND "HOLDER" = ? AND "RUN" < ? AND "FORMER" = FALSE`,
-		run.Number, run.Content, receipt, run.PipelineID, run.Fence, run.Content, run.Number)
+		` WHERE "PIPELINE_ID" = ? AND "FENCE" = ? AND "HOLDER" = ? AND "RUN" < ? AND "FORMER" = FALSE AND CURRENT_TRANSACTION() = ?`,
+		run.Number, run.Content, receipt, run.PipelineID, run.Fence, run.Content, run.Number, transaction)
 	if err != nil {
 		return err
 	}
@@ -237,6 +238,22 @@ func (l ledger) record(ctx context.Context, x *session, run sdk.Run, receipt str
 		return errOvertaken
 	}
 	return nil
+}
+
+// errNotKept is the error of a COMMIT that succeeds without a transaction.
+var errNotKept = errors.New("the service had ended the transaction before COMMIT")
+
+// confirm reads, in the session of a COMMIT that has succeeded, whether it has kept the
+// run.
+func (l ledger) confirm(ctx context.Context, x *session, run sdk.Run) error {
+	entries, err := l.read(ctx, x, run.PipelineID)
+	if err != nil {
+		return unknownCommit{err}
+	}
+	if done, err := entries[run.PipelineID].last.Holds(run); err != nil || done {
+		return err
+	}
+	return unknownCommit{errNotKept}
 }
 
 // settled returns the outcome of a commit by the pipeline's entry: whether the run is

@@ -189,6 +189,21 @@ func (x *session) transact(ctx context.Context, f func() error) error {
 	return err
 }
 
+// transaction returns the id of the session's open transaction. The service ends one
+// on its own: after five minutes without a statement if another session waits for its
+// locks, or when an administrator says so. The session is not told: a change that
+// follows is committed by itself, and COMMIT succeeds.
+func (x *session) transaction(ctx context.Context) (string, error) {
+	rows, err := x.rows(ctx, `SELECT CURRENT_TRANSACTION() AS "ID"`)
+	if err != nil {
+		return "", err
+	}
+	if len(rows) != 1 || rows[0]["id"] == "" {
+		return "", sdk.Retryable(errors.New("no transaction is open after BEGIN"), 0)
+	}
+	return rows[0]["id"], nil
+}
+
 // rollback ends the open transaction, or the session if that fails.
 func (x *session) rollback(ctx context.Context) {
 	if x.lost {

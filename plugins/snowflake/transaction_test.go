@@ -1,0 +1,95 @@
+package snowflake
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/protocol"
+)
+
+// gate keeps the first request whose statement has a text, once it is armed, as a
+// machine that sleeps does.
+type gate struct {
+	http.RoundTripper
+	text    string
+	armed   atomic.Bool
+	once    sync.Once
+	reached chan struct{}
+	open    chan struct{}
+}
+
+func (g *gate) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !g.armed.Load() || r.Body == nil || r.URL.Path != "/queries/v1/query-request" {
+		return g.RoundTripper.RoundTrip(r)
+	}
+	data, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(data))
+	if bytes.Contains(data, []byte(g.text)) {
+		g.once.Do(func() { close(g.reached); <-g.open })
+	}
+	return g.RoundTripper.RoundTrip(r)
+}
+
+// A machine sleeps in the middle of a transaction, another session waits for its lock,
+// and the service ends the transaction. The statements that follow succeed, and the run
+// is not committed: neither without its rows nor with them.
+func TestTheServiceEndsTheTransaction(t *testing.T) {
+	w := startWarehouse(t)
+	for _, c := range []struct {
+		name, text string
+		stream     sdk.Stream
+		rows       content
+	}{
+		{"before COMMIT", "COMMIT", sdk.Events, events("one", "2026-06-01")},
+		{"before COMMIT of a set", "COMMIT", sdk.People, people("one", 5)},
+		{"before the ledger", `SET \"RUN\"`, sdk.People, people("one", 5)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			config := w.config()
+			g := &gate{text: c.text, reached: make(chan struct{}), open: make(chan struct{})}
+			d := openAt(t, config, func(d *destination) { g.RoundTripper, d.connector.transport = d.connector.transport, g })
+			other := openAt(t, config)
+			run := testRun(c.stream, 1, 1)
+			receipt, err := export(t.Context(), d, run, c.rows)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := other.Status(t.Context(), run); err != nil {
+				t.Fatal(err)
+			}
+			g.armed.Store(true)
+			ended := make(chan error, 1)
+			go func() { ended <- d.Commit(t.Context(), run, receipt) }()
+			<-g.reached
+			w.Advance(6 * time.Minute)
+			for _, table := range []string{d.ledgerOf(c.stream).table, d.config.in(rawTable(c.stream))} {
+				if _, err := other.pool.ExecContext(t.Context(), "DELETE FROM "+table+" WHERE FALSE"); err != nil {
+					t.Error(err)
+				}
+			}
+			w.Advance(-6 * time.Minute)
+			close(g.open)
+			if err := <-ended; err == nil || protocol.ClassOf(err) != protocol.Retryable {
+				t.Errorf("the commit ends with %v", err)
+			}
+			if status, err := other.Status(t.Context(), run); err != nil || status.Last.Number != 0 {
+				t.Errorf("status %+v, %v", status, err)
+			}
+			w.expect(t, config, c.stream, nil)
+			run.Fence++
+			if n, err := whole(t.Context(), func() *destination { return d }, run, c.rows); err != nil || n != 1 {
+				t.Errorf("again: %d attempts, %v", n, err)
+			}
+			w.expect(t, config, c.stream, c.rows.want())
+		})
+	}
+}
