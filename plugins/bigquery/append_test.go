@@ -122,6 +122,34 @@ func TestAPartIsLoadedOnce(t *testing.T) {
 	}
 }
 
+// The upload of a large part is refused, because another attempt has loaded the part since:
+// the rows of the part are counted all the same.
+func TestAnotherAttemptLoadsALargePartFirst(t *testing.T) {
+	w := startWarehouse(t)
+	config := w.loadMode()
+	c := content{"2026-06-01": noise(140, 100<<10)}
+	proxy := faultproxy.Start(t, w.URL)
+	held, release := make(chan struct{}, 1), make(chan struct{})
+	proxy.Add(faultproxy.Rule{Match: faultproxy.Match{Method: http.MethodPost, Path: "/upload/", Body: "_append_"}, Fault: faultproxy.HoldOne(held, release)})
+	proxied := maps.Clone(config)
+	proxied["endpoint"] = proxy.URL
+	first := w.open(t, proxied)
+	var exporting sync.WaitGroup
+	var err error
+	exporting.Go(func() { _, err = first.export(t.Context(), testRun(sdk.Events, 1, 1), c) })
+	<-held
+	runOne(t, w, config, testRun(sdk.Events, 1, 2), c)
+	close(release)
+	exporting.Wait()
+	if err != nil {
+		t.Errorf("the first attempt: class %v of %v", protocol.ClassOf(err), err)
+	}
+	w.expect(t, dataset(config), sdk.Events, c.want(), 1)
+	if n := first.blocks.lent(); n != 0 {
+		t.Errorf("%d blocks did not come back", n)
+	}
+}
+
 // A request for a load is refused, and loads by the next try. The next attempt finds that
 // job: a refused request leaves no gap in the ids of a part.
 func TestARefusedRequestLeavesNoGap(t *testing.T) {

@@ -427,6 +427,11 @@ func (s *service) loadOnce(ctx context.Context, l *loading) (*cloud.JobStatus, e
 	}
 	id := jobID(stem, l.first)
 	err = s.start(ctx, id, l.config, l.part, chunkSize)
+	if err == nil {
+		// Another attempt may have started the job before all bytes were sent: the rows
+		// are counted when the part has been written.
+		_, err = io.Copy(io.Discard, l.part)
+	}
 	l.part.stopReading()
 	if err != nil {
 		return nil, err
