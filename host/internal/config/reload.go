@@ -6,6 +6,9 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
 )
 
 // Change is a difference between two configurations. It holds no value of a secret.
@@ -197,8 +200,13 @@ func (m *merger) pipelines() {
 var attributeNames = map[string]string{
 	"From": "from_date", "To": "to_date", "Order": "backfill_order", "Pattern": "path", "Local": "data_timezone", "Accounts": "service_account",
 	"LogJSON": "log_format", "TLSCert": "tls_cert", "TLSKey": "tls_key", "CORSOrigins": "cors_origins", "GeoIP": "geoip", "APISecret": "api_secret",
-	"ID": "id", "TimeZone": "timezone", "ProfilesPulled": "profiles_from",
+	"ID": "id", "TimeZone": "timezone", "ProfilesPulled": "profiles_from", "Account": "service_account",
+	"LeaveLate": "sync", "Cadence": "frequency", "Zone": "timezone",
 }
+
+// decoded are the fields whose values are not those of their attributes, which are not
+// shown.
+var decoded = []string{"LogJSON", "ProfilesPulled", "Local"}
 
 // attributeName returns the attribute of a field: MaxRun is max_run.
 func attributeName(field string) string {
@@ -226,11 +234,20 @@ func differences(old, next any) []Change {
 			continue
 		}
 		a, b := before.Field(i).Interface(), after.Field(i).Interface()
+		if _, ok := a.(pipeline.Schedule); ok {
+			changes = append(changes, differences(a, b)...) // it holds several attributes
+			continue
+		}
 		if reflect.DeepEqual(comparedValue(a), comparedValue(b)) {
 			continue
 		}
 		c := Change{Attribute: attributeName(field.Name), Event: Changed}
-		c.From, c.To = shownValue(a), shownValue(b)
+		if !slices.Contains(decoded, field.Name) {
+			c.From, c.To = shownValue(a), shownValue(b)
+		}
+		if field.Name == "LeaveLate" {
+			c.From, c.To = c.To, c.From // sync = false
+		}
 		changes = append(changes, c)
 	}
 	return changes
@@ -249,6 +266,15 @@ func comparedValue(v any) any {
 			names = append(names, p.Name)
 		}
 		return names
+	case journal.Day:
+		if v == pipeline.Forever {
+			return "none"
+		}
+		return v.String()
+	case pipeline.Cadence:
+		return string(v)
+	case pipeline.Order:
+		return string(v)
 	case fmt.Stringer:
 		return v.String()
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
@@ -14,6 +15,7 @@ import (
 func running() *Config {
 	shop := &Project{Name: "shop", ID: 1, Token: "tok", TimeZone: time.UTC}
 	lake := &Destination{Type: "s3", Name: "lake", JSON: Constants(`{"bucket":"b","secret_access_key":"s1"}`)}
+	schedule := pipeline.Schedule{Cadence: pipeline.Daily, At: pipeline.DailyAt, Zone: time.FixedZone("Nowhere", 0)}
 	return &Config{
 		Host: Host{DataDir: "/data", Memory: 1}, Projects: []*Project{shop},
 		Sources:      []*Source{{Name: "import", Project: shop, Pattern: "/a/*"}},
@@ -21,7 +23,7 @@ func running() *Config {
 		Mixpanel:     []*Mixpanel{{Name: "eu", Project: shop}},
 		Destinations: []*Destination{lake},
 		Pipelines: []*Pipeline{
-			{Name: "events", Project: shop, Stream: batch.Events, Destination: lake, MaxRun: 1},
+			{Name: "events", Project: shop, Stream: batch.Events, Destination: lake, MaxRun: 1, To: pipeline.Forever, Order: pipeline.Oldest, Schedule: schedule},
 			{Name: "people", Project: shop, Stream: batch.People, Destination: lake},
 		},
 	}
@@ -49,9 +51,19 @@ func TestMerge(t *testing.T) {
 		want   []string
 		kept   []string // pipelines that are the same pointers as before
 	}{
-		"nothing":         {func(*Config) {}, []string{}, []string{"events", "people"}},
-		"a pipeline":      {func(c *Config) { c.Pipelines[0].MaxRun = 2 }, []string{"pipeline events max_run changed 1>2"}, []string{"people"}},
-		"a paused one":    {func(c *Config) { c.Pipelines[1].Paused = true }, []string{"pipeline people paused changed false>true"}, []string{"events"}},
+		"nothing":      {func(*Config) {}, []string{}, []string{"events", "people"}},
+		"a pipeline":   {func(c *Config) { c.Pipelines[0].MaxRun = 2 }, []string{"pipeline events max_run changed 1>2"}, []string{"people"}},
+		"a paused one": {func(c *Config) { c.Pipelines[1].Paused = true }, []string{"pipeline people paused changed false>true"}, []string{"events"}},
+		"a schedule": {func(c *Config) {
+			c.Pipelines[0].Schedule.Cadence, c.Pipelines[0].Schedule.At, c.Pipelines[0].Schedule.MinInterval = pipeline.Hourly, 5*time.Minute, time.Hour
+		}, []string{"pipeline events frequency changed daily>hourly", "pipeline events at changed 30m0s>5m0s", "pipeline events min_interval changed 0s>1h0m0s"}, []string{"people"}},
+		"late rows": {func(c *Config) { c.Pipelines[0].LeaveLate = true }, []string{"pipeline events sync changed true>false"}, []string{"people"}},
+		"an end":    {func(c *Config) { c.Pipelines[0].To = 20000 }, []string{"pipeline events to_date changed none>2024-10-04"}, []string{"people"}},
+		"an order":  {func(c *Config) { c.Pipelines[0].Order = pipeline.Newest }, []string{"pipeline events backfill_order changed oldest>newest"}, []string{"people"}},
+		"a zone that is read again": {func(c *Config) {
+			c.Pipelines[0].Schedule.Zone = time.FixedZone("Nowhere", 1) // the clocks have changed since
+		}, []string{}, []string{"events", "people"}},
+		"a log":           {func(c *Config) { c.Host.LogJSON = true }, []string{"host log_format changed restart"}, []string{"events", "people"}},
 		"a removed one":   {func(c *Config) { c.Pipelines = c.Pipelines[:1] }, []string{"pipeline people removed"}, []string{"events"}},
 		"a secret of s3":  {func(c *Config) { c.Destinations[0].JSON = Constants(`{"bucket":"b","secret_access_key":"s2"}`) }, []string{"destination s3.lake secret_access_key changed"}, nil},
 		"data_dir":        {func(c *Config) { c.Host.DataDir = "/other" }, []string{"host data_dir changed /data>/other restart"}, []string{"events", "people"}},
