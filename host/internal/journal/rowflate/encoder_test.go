@@ -7,8 +7,11 @@ import (
 	"hash/crc32"
 	"io"
 	"math/rand/v2"
+	"os"
 	"os/exec"
+	"runtime/debug"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/klauspost/compress/flate"
@@ -210,4 +213,33 @@ func BenchmarkEncode(b *testing.B) {
 		out = e.Encode(out[:0], rows)
 	}
 	b.ReportMetric(float64(len(out)), "bytes")
+}
+
+// The memory behind the rows ends where a read of it is an error. There the rows seem
+// to go on with a gap that the encoder expects.
+func TestNothingBehindTheSlackIsRead(t *testing.T) {
+	page := os.Getpagesize()
+	memory, err := syscall.Mmap(-1, 0, 2*page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := syscall.Munmap(memory); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := syscall.Mprotect(memory[page:], syscall.PROT_NONE); err != nil {
+		t.Fatal(err)
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	for length := 1; length <= 8*gapWords; length++ { // of the gap between two rows
+		gap := (`}` + "\n" + strings.Repeat(" ", 8*gapWords))[:length]
+		row := strings.Repeat(`1`+gap, 20) + `1`
+		for cut := range length {
+			rows := row + gap[:cut]
+			held := memory[page-slack-len(rows) : page]
+			copy(held, row+gap)
+			same(t, &Encoder{}, held[:len(rows):len(held)])
+		}
+	}
 }

@@ -155,8 +155,9 @@ type reader struct {
 }
 
 // slack is how many bytes are read behind a place without looking whether they are
-// rows: their content does not count.
-const slack = 8 * gapWords
+// rows: those of a gap, and the first of the value behind it. Their content does not
+// count.
+const slack = 8*gapWords + 8
 
 // newReader returns a reader for rows, which have slack bytes of capacity behind them.
 func newReader(rows []byte) reader {
