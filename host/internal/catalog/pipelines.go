@@ -28,7 +28,8 @@ func (c *Catalog) RegisterPipeline(ctx context.Context, def pipeline.Definition,
 	var registered *pipeline.Pipeline
 	err := c.Update(ctx, func(tx *sql.Tx) error {
 		p, err := pipelineByName(ctx, tx, def.Name)
-		if errors.Is(err, ErrUnknownPipeline) {
+		fresh := errors.Is(err, ErrUnknownPipeline)
+		if fresh {
 			p, err = insertPipeline(ctx, tx, def, now)
 		}
 		if err != nil {
@@ -41,12 +42,20 @@ func (c *Catalog) RegisterPipeline(ctx context.Context, def pipeline.Definition,
 			registered = p
 			return nil // it claims nothing further
 		}
-		p.To = def.To
+		had := p.To // the last of the dates before
+		if p.To = def.To; fresh {
+			had = p.From - 1
+		}
 		if _, err := tx.ExecContext(ctx, `UPDATE pipelines SET to_day = ? WHERE id = ?`, int64(def.To), p.ID); err != nil {
 			return fmt.Errorf("set to_date: %w", err)
 		}
 		if err := claimTargets(ctx, tx, p, targets, def.Adopt); err != nil {
 			return err
+		}
+		if p.To > had {
+			if err := noteGap(ctx, tx, p, had); err != nil {
+				return err
+			}
 		}
 		// Properties that are not fixed follow the configuration.
 		id, state, cursor := p.ID, p.State, p.Cursor
@@ -81,7 +90,7 @@ func insertPipeline(ctx context.Context, tx *sql.Tx, def pipeline.Definition, no
 	if err != nil {
 		return nil, fmt.Errorf("insert: %w", err)
 	}
-	return p, noteGap(ctx, tx, p)
+	return p, nil
 }
 
 // newID is 10 random characters of [0-9a-z].

@@ -319,9 +319,9 @@ func (c *Catalog) files(ctx context.Context, query string, project int64) ([]jou
 }
 
 // ConfirmRewrite implements journal.Rewrites.
-func (c *Catalog) ConfirmRewrite(ctx context.Context, project, to int64) error {
-	if _, err := c.write.ExecContext(ctx, `UPDATE merged SET replaced = NULL WHERE project = ? AND to_seq = ?`, project, to); err != nil {
-		return fmt.Errorf("confirm the commit record of seals up to %d: %w", to, err)
+func (c *Catalog) ConfirmRewrite(ctx context.Context, project int64, blob string) error {
+	if _, err := c.write.ExecContext(ctx, `UPDATE merged SET replaced = NULL WHERE project = ? AND blob = ?`, project, blob); err != nil {
+		return fmt.Errorf("confirm the commit record of %s: %w", blob, err)
 	}
 	return nil
 }
@@ -423,65 +423,46 @@ func scanPlaced(rows *sql.Rows, project int64) (journal.Segment, journal.File, e
 	return s, f, nil
 }
 
-// Removed sums up, by UTC date, the rows of a kind that retention has removed.
-func (c *Catalog) Removed(ctx context.Context, project int64, kind journal.Kind) (map[journal.Day]int64, error) {
-	var removed map[journal.Day]int64
-	err := c.Read(ctx, func(tx *sql.Tx) (err error) {
-		removed, err = removedRows(ctx, tx, project, kind)
-		return err
-	})
-	return removed, err
-}
-
-func removedRows(ctx context.Context, tx *sql.Tx, project int64, kind journal.Kind) (map[journal.Day]int64, error) {
+// removedExtents visits the extents of a kind that retention has removed.
+func removedExtents(ctx context.Context, tx *sql.Tx, project int64, kind journal.Kind, fn func(pipeline.Extent)) error {
 	// Only rewrites remove rows.
 	rows, err := tx.QueryContext(ctx, `SELECT seq, extents FROM segments WHERE project = ? AND merged IS NOT NULL`, project)
 	if err != nil {
-		return nil, fmt.Errorf("list removed rows: %w", err)
+		return fmt.Errorf("list removed rows: %w", err)
 	}
 	defer rows.Close()
-	removed := map[journal.Day]int64{}
 	var seq int64
 	var packed sql.RawBytes
 	var all []journal.Extent
 	for rows.Next() {
 		if err := rows.Scan(&seq, &packed); err != nil {
-			return nil, fmt.Errorf("list removed rows: %w", err)
+			return fmt.Errorf("list removed rows: %w", err)
 		}
 		if all, err = unpackSegment(all[:0], packed); err != nil {
-			return nil, fmt.Errorf("extents of segment %d: %w", seq, err)
+			return fmt.Errorf("extents of segment %d: %w", seq, err)
 		}
-		for _, e := range all {
+		for i, e := range all {
 			if e.Kind == kind && e.Blocks == 0 {
-				removed[e.UTCDate] += e.Rows
+				fn(pipeline.Extent{Ref: journal.ExtentRef{Seq: seq, Index: i}, UTCDate: e.UTCDate, ZoneDate: e.ZoneDate, Rows: e.Rows})
 			}
 		}
 	}
-	return removed, rows.Err()
+	return rows.Err()
 }
 
 // Gap is rows of a pipeline's dates that the journal had removed before the pipeline
-// was registered: it does not export them.
+// was registered, or before its to_date was set so late: it does not export them.
 type Gap struct {
 	Rows     int64 // 0: none
 	From, To journal.Day
 }
 
-// GapOf sums up removed rows of the dates from one to another.
-func GapOf(removed map[journal.Day]int64, from, to journal.Day) (g Gap) {
-	for day, rows := range removed {
-		if day < from || day > to {
-			continue
-		}
-		if g.Rows == 0 || day < g.From {
-			g.From = day
-		}
-		if g.Rows == 0 || day > g.To {
-			g.To = day
-		}
-		g.Rows += rows
+// add adds removed rows.
+func (g *Gap) add(day journal.Day, rows int64) {
+	if g.Rows == 0 {
+		g.From, g.To = day, day
 	}
-	return g
+	g.From, g.To, g.Rows = min(g.From, day), max(g.To, day), g.Rows+rows
 }
 
 // PipelineGap returns the gap of a pipeline.
@@ -497,20 +478,25 @@ func (c *Catalog) PipelineGap(ctx context.Context, pipelineID string) (g Gap, er
 	return g, err
 }
 
-// noteGap notes the gap of a pipeline that is being registered.
-func noteGap(ctx context.Context, tx *sql.Tx, p *pipeline.Pipeline) error {
+// noteGap notes the gap of a pipeline that gets the dates after one. Rows that it needs
+// no longer, since another pipeline whose target it adopts has exported them, are
+// no part of it.
+func noteGap(ctx context.Context, tx *sql.Tx, p *pipeline.Pipeline, after journal.Day) error {
 	if pipeline.Replaced(p.Stream) {
 		return nil
 	}
-	removed, err := removedRows(ctx, tx, p.ProjectID, pipeline.StreamKind(p.Stream))
-	if err != nil {
+	var g Gap
+	err := removedExtents(ctx, tx, p.ProjectID, pipeline.StreamKind(p.Stream), func(e pipeline.Extent) {
+		if e.UTCDate > after && !p.Passed(&e) {
+			g.add(e.UTCDate, e.Rows)
+		}
+	})
+	if err != nil || g.Rows == 0 {
 		return err
 	}
-	g := GapOf(removed, p.From, p.To)
-	if g.Rows == 0 {
-		return nil
-	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO pipeline_gaps (pipeline, row_count, from_day, to_day) VALUES (?, ?, ?, ?)`, p.ID, g.Rows, int64(g.From), int64(g.To))
+	_, err = tx.ExecContext(ctx, `INSERT INTO pipeline_gaps (pipeline, row_count, from_day, to_day) VALUES (?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET row_count = row_count + excluded.row_count, from_day = MIN(from_day, excluded.from_day), to_day = MAX(to_day, excluded.to_day)`,
+		p.ID, g.Rows, int64(g.From), int64(g.To))
 	if err != nil {
 		return fmt.Errorf("note the gap of pipeline %s: %w", p.Name, err)
 	}

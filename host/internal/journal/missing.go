@@ -36,7 +36,8 @@ func (l *Loss) add(s Segment) {
 }
 
 // Missing returns the segments of a project that the catalog lists and the
-// store lacks. It opens none of the others. A writer may seal at the same time.
+// store lacks. It opens none of the others. A writer may seal, and
+// files may be rewritten, at the same time.
 func Missing(ctx context.Context, store disk.Store, project int64, segments Segments) (Loss, error) {
 	var loss Loss
 	present, err := store.List(ctx, segmentDir(project))
@@ -58,12 +59,32 @@ func Missing(ctx context.Context, store disk.Store, project int64, segments Segm
 	if present, err = store.List(ctx, segmentDir(project)); err != nil {
 		return loss, err
 	}
+	absent = slices.DeleteFunc(absent, func(s Segment) bool {
+		_, found := slices.BinarySearch(present, s.Blob)
+		return found
+	})
+	if absent, err = stillListed(ctx, absent, segments); err != nil {
+		return loss, err
+	}
 	for _, s := range absent {
-		if _, found := slices.BinarySearch(present, s.Blob); !found {
-			loss.add(s)
-		}
+		loss.add(s)
 	}
 	return loss, nil
+}
+
+// stillListed returns those of absent segments that the catalog still lists in the same
+// file: a rewrite may have replaced the others, and removed theirs, since they were
+// listed.
+func stillListed(ctx context.Context, absent []Segment, segments Segments) ([]Segment, error) {
+	if len(absent) == 0 {
+		return nil, nil
+	}
+	blobs := make(map[int64]string, len(absent))
+	err := segments(ctx, func(s Segment) error {
+		blobs[s.Seq] = s.Blob
+		return nil
+	})
+	return slices.DeleteFunc(absent, func(s Segment) bool { return blobs[s.Seq] != s.Blob }), err
 }
 
 // LostCatalogError says that a store holds segments of a project of which the

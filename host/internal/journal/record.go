@@ -308,7 +308,7 @@ func recordRewrite(ctx context.Context, store disk.Store, catalog Catalog, r Rew
 		}
 	}
 	crashpoint.Here("rewrite.recorded")
-	if err := catalog.ConfirmRewrite(ctx, r.Project, r.To); err != nil {
+	if err := catalog.ConfirmRewrite(ctx, r.Project, r.Blob); err != nil {
 		return err
 	}
 	crashpoint.Here("rewrite.confirmed")

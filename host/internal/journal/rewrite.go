@@ -74,9 +74,10 @@ type Rewrites interface {
 	// Confirmed lists the files whose commit record was confirmed, and those that a
 	// rewrite has replaced whose own record was not.
 	Confirmed(ctx context.Context, project int64) ([]Replaced, error)
-	// ConfirmRewrite confirms the commit record of the rewrite that ends with a seal.
-	// Blobs then no longer lists the replaced files.
-	ConfirmRewrite(ctx context.Context, project, to int64) error
+	// ConfirmRewrite confirms the commit record of the rewrite that wrote a blob. Blobs
+	// then no longer lists the replaced files. It does nothing if another rewrite has
+	// replaced the blob since.
+	ConfirmRewrite(ctx context.Context, project int64, blob string) error
 }
 
 // Rewriter replaces files of one project's journal by fewer and smaller ones. It is

@@ -79,12 +79,12 @@ func (p *Pipeline) registerNow(ctx context.Context) error {
 	return warnOfGap(ctx, p.o, registered)
 }
 
-// warnOfGap says, at the start of a host, that retention had removed rows of the
-// pipeline's dates before it was registered.
+// warnOfGap says, at the start of a host, that retention had removed rows before their
+// dates were the pipeline's.
 func warnOfGap(ctx context.Context, o *Options, registered *pipeline.Pipeline) error {
 	gap, err := o.Catalog.PipelineGap(ctx, registered.ID)
 	if err == nil && gap.Rows > 0 {
-		o.Log.Warn("the pipeline does not export rows of its dates that retention removed before it was registered",
+		o.Log.Warn("the pipeline does not export rows that retention removed before it was registered, or before its to_date was set so late",
 			"pipeline", registered.Name, "rows", gap.Rows, "from", gap.From.String(), "to", gap.To.String())
 	}
 	return err

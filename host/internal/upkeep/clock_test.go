@@ -134,3 +134,53 @@ func TestConfiguredPipelinesKeepRowsBeforeTheyAreRegistered(t *testing.T) {
 		t.Errorf("%d rows are left", left)
 	}
 }
+
+// Rows that retention removed while their dates were not a pipeline's are told when it
+// gets the dates; those that an adopted pipeline has exported are not.
+func TestRowsThatWereRemovedBeforeALaterToDateAreTold(t *testing.T) {
+	w := newWorld(t, 6)
+	for range 30 {
+		w.seal()
+	}
+	first := journal.DayOf(w.now.Unix())
+	count := func(from, to journal.Day) (n int64) {
+		for _, day := range w.rows {
+			if day >= from && day <= to {
+				n++
+			}
+		}
+		return n
+	}
+	register := func(name string, to journal.Day, adopt bool) catalog.Gap {
+		t.Helper()
+		def := pipeline.Definition{Name: name, ProjectID: project, Stream: batch.Events, Destination: "localfs.out", From: first - 3, To: to, Adopt: adopt}
+		p, err := w.catalog.RegisterPipeline(t.Context(), def, []pipeline.Target{{URI: "file:///out/", ProjectID: project, Stream: batch.Events}}, w.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gap, err := w.catalog.PipelineGap(t.Context(), p.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return gap
+	}
+	register("a", first-2, false)
+	x := &exporter{name: "a", gone: map[string]bool{}, got: map[string]int{}, from: first - 3, to: first - 2}
+	for w.step(x) {
+	}
+	w.now = w.now.AddDate(0, 0, 40)
+	if _, left := w.pass(); left != 0 {
+		t.Fatalf("%d rows are left", left)
+	}
+	for range 2 { // the second start of a host finds no more
+		if gap, want := register("a", first, false), (catalog.Gap{Rows: count(first-1, first), From: first - 1, To: first}); gap != want || gap.Rows == 0 {
+			t.Errorf("the gap is %+v, want %+v", gap, want)
+		}
+	}
+	if _, err := w.catalog.CancelPipeline(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if gap, want := register("b", first, true), count(first-1, first); gap.Rows != want {
+		t.Errorf("after an adoption the gap is %+v, want %d rows", gap, want)
+	}
+}
