@@ -57,6 +57,24 @@ func TestSetsKeepTheContractOfAStore(t *testing.T) {
 	}
 }
 
+// A table without a version is not updated: the update would have no condition.
+func TestATableWithoutAVersionIsNotUpdated(t *testing.T) {
+	s, bucket, runs := exported(t, sdk.People, 1)
+	c := s.start(t, bucket, time.Now).catalog
+	dir := fmt.Sprintf("%d/mp_people_data/", runs[0].ProjectID)
+	state, err := c.readSet(t.Context(), sdk.People, dir)
+	if err != nil || state.table == nil || state.dir == "" {
+		t.Fatalf("the table shows %q, %v", state.dir, err)
+	}
+	state.table.VersionId = nil
+	if err := c.writeSet(t.Context(), sdk.People, dir, state.emptied()); protocol.ClassOf(err) != protocol.Permanent {
+		t.Errorf("class %v of %v", protocol.ClassOf(err), err)
+	}
+	if after, err := c.readSet(t.Context(), sdk.People, dir); err != nil || after.dir != state.dir {
+		t.Errorf("the table shows %q, %v", after.dir, err)
+	}
+}
+
 // A user's changes to a table between the fence and the switch of a run survive, and
 // do not disturb it. No version is archived.
 func TestAUserChangesATableDuringARun(t *testing.T) {

@@ -246,6 +246,9 @@ func (c *catalog) tableInput(t *types.Table, stream sdk.Stream, dir string) *typ
 // update writes a table under its version. No version is archived: a table has room
 // for 100,000.
 func (c *catalog) update(ctx context.Context, t *types.Table, in *types.TableInput) error {
+	if aws.ToString(t.VersionId) == "" {
+		return sdk.Permanent(fmt.Errorf("table %s.%s has no version: without one an older attempt could switch it back", c.database, aws.ToString(in.Name)))
+	}
 	_, err := c.client.UpdateTable(ctx, &glue.UpdateTableInput{
 		DatabaseName: &c.database, TableInput: in, VersionId: t.VersionId, SkipArchive: aws.Bool(true),
 	})
