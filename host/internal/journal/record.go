@@ -296,8 +296,10 @@ func readRange(ctx context.Context, store disk.Store, name string) (rangeRecord,
 func recordRewrite(ctx context.Context, store disk.Store, catalog Catalog, r Rewrite) error {
 	name := rangeName(r.Project, r.From, r.To, r.Revision)
 	if found, err := readRange(ctx, store, name); err != nil || found.Blob != r.Blob {
-		if r.Cursors, err = cursorsOf(ctx, store, r); err != nil {
-			return err
+		if r.Cursors == nil {
+			if r.Cursors, err = cursorsOf(ctx, store, r); err != nil {
+				return err
+			}
 		}
 		data, err := rangeRecordOf(r).encode()
 		if err != nil {

@@ -39,7 +39,7 @@ type File struct {
 type Rewrite struct {
 	File
 	Replaced []Replaced
-	Cursors  []CursorMove // of all seals; set by Rebuild alone
+	Cursors  []CursorMove // of all seals; not in the catalog
 }
 
 // Replaced names a file that a rewrite has replaced.
@@ -126,6 +126,11 @@ func (w *Rewriter) Rewrite(ctx context.Context, files []File, drop func(s Segmen
 	}
 	crashpoint.Here("rewrite.pending")
 	err := w.write(ctx, &r, files, drop)
+	if err == nil {
+		// Before the commit: a record that cannot be read must not leave a rewrite behind
+		// that cannot be recorded.
+		r.Cursors, err = cursorsOf(ctx, w.Store, r)
+	}
 	if err == nil {
 		crashpoint.Here("rewrite.segment")
 		err = w.Catalog.CommitRewrite(ctx, r)

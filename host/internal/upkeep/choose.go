@@ -34,8 +34,8 @@ type chooser interface {
 }
 
 // find returns the first group of files after a seal that a chooser picks.
-func (u *Upkeep) find(ctx context.Context, project, after int64, c chooser) (group []journal.File, err error) {
-	err = u.o.Catalog.Files(ctx, project, after, func(f journal.File) error {
+func find(ctx context.Context, files *catalog.Catalog, project, after int64, c chooser) (group []journal.File, err error) {
+	err = files.Files(ctx, project, after, func(f journal.File) error {
 		if group = c.next(&f); group != nil {
 			return pipeline.ErrStop
 		}

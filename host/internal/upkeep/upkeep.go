@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"sync"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
+	"github.com/penstock-io/penstock/host/internal/journal/segment"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
@@ -148,15 +150,22 @@ func (u *Upkeep) tidy(ctx context.Context, p Project, cutoff journal.Day, report
 		return err
 	}
 	w := &journal.Rewriter{Project: p.ID, Store: u.o.Store, Catalog: u.o.Catalog, Reader: p.Reader, Time: writing}
-	if err := u.expire(ctx, w, cutoff, report); err != nil {
-		return err
+	failed := u.expire(ctx, w, cutoff, report)
+	if failed == nil || unreadable(failed) {
+		failed = errors.Join(failed, u.compact(ctx, w, report))
 	}
-	if err := u.compact(ctx, w, report); err != nil {
-		return err
+	if failed != nil && !unreadable(failed) {
+		return failed
 	}
 	swept, err := journal.Sweep(ctx, u.o.Catalog, u.o.Store, p.ID)
 	report.Swept += swept.Blobs + swept.Records
-	return err
+	return errors.Join(failed, err)
+}
+
+// unreadable reports whether a rewrite failed because a file is damaged or missing:
+// others can be rewritten.
+func unreadable(err error) bool {
+	return errors.Is(err, segment.ErrDamaged) || errors.Is(err, fs.ErrNotExist)
 }
 
 // holdings returns the pipelines that may keep old rows of a project.
@@ -164,37 +173,66 @@ func (u *Upkeep) holdings(ctx context.Context, project int64) ([]catalog.Holding
 	return u.o.Catalog.Holdings(ctx, project, u.o.Configured())
 }
 
-// expire removes rows that are older than the retention and that no pipeline needs.
+// expire removes rows that are older than the retention and that no pipeline needs. Of
+// files that cannot be read it returns the errors, and goes on.
 func (u *Upkeep) expire(ctx context.Context, w *journal.Rewriter, cutoff journal.Day, report *operation.Upkeep) error {
+	var failed error
 	for after := int64(0); ; {
 		e := &expiry{cutoff: cutoff}
 		var err error
 		if e.holdings, err = u.holdings(ctx, w.Project); err != nil {
-			return err
+			return errors.Join(failed, err)
 		}
-		group, err := u.find(ctx, w.Project, after, e)
+		group, err := find(ctx, u.o.Catalog, w.Project, after, e)
 		if err != nil || group == nil {
-			return err
+			return errors.Join(failed, err)
 		}
 		after = group[len(group)-1].To
 		err = u.rewrite(ctx, w, group, e.drops, report)
-		if err != nil && !errors.Is(err, journal.ErrHeld) {
-			return err // after ErrHeld, the next pass looks again
+		if unreadable(err) && len(group) > 1 {
+			err = u.expireEach(ctx, w, group, e, report)
+		}
+		switch {
+		case errors.Is(err, journal.ErrHeld): // the next pass looks again
+		case unreadable(err):
+			failed = errors.Join(failed, err)
+		case err != nil:
+			return errors.Join(failed, err)
 		}
 	}
 }
 
-// compact brings small files together.
+// expireEach is expire for files of which one cannot be read.
+func (u *Upkeep) expireEach(ctx context.Context, w *journal.Rewriter, group []journal.File, e *expiry, report *operation.Upkeep) (failed error) {
+	for i := range group {
+		err := u.rewrite(ctx, w, group[i:i+1], e.drops, report)
+		if err != nil && !errors.Is(err, journal.ErrHeld) {
+			failed = errors.Join(failed, err)
+		}
+		if err != nil && !errors.Is(err, journal.ErrHeld) && !unreadable(err) {
+			return failed
+		}
+	}
+	return failed
+}
+
+// compact brings small files together. Of files that cannot be read it returns the
+// errors, and goes on.
 func (u *Upkeep) compact(ctx context.Context, w *journal.Rewriter, report *operation.Upkeep) error {
 	keep := func(journal.Segment, int, journal.Extent) bool { return false }
+	var failed error
 	for after := int64(0); ; {
-		group, err := u.find(ctx, w.Project, after, &smallFiles{before: u.o.Now().Add(-settled)})
+		group, err := find(ctx, u.o.Catalog, w.Project, after, &smallFiles{before: u.o.Now().Add(-settled)})
 		if err != nil || group == nil {
-			return err
+			return errors.Join(failed, err)
 		}
 		after = group[0].From - 1 // the new file may join others
-		if err := u.rewrite(ctx, w, group, keep, report); err != nil {
-			return err
+		switch err := u.rewrite(ctx, w, group, keep, report); {
+		case unreadable(err):
+			failed = errors.Join(failed, err)
+			after = group[len(group)-1].To
+		case err != nil:
+			return errors.Join(failed, err)
 		}
 	}
 }
