@@ -57,6 +57,9 @@ type connector struct {
 	// transport makes the requests to the service and to its storage; nil: the driver's
 	// own. Set before the first login.
 	transport http.RoundTripper
+	// temporary returns the directory for the driver's copies of uploaded files; nil: the
+	// temporary directory.
+	temporary func() (string, error)
 
 	mu      sync.Mutex
 	refused error
@@ -80,6 +83,10 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 		return nil, err
 	}
 	conf.Transporter = c.transport
+	if c.temporary != nil {
+		// Without a directory a session is still of use: uploads need the spool first.
+		conf.TmpDirPath, _ = c.temporary()
+	}
 	quiet()
 	conn, err := gosnowflake.NewConnector(gosnowflake.SnowflakeDriver{}, conf).Connect(ctx)
 	if err != nil {

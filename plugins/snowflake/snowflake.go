@@ -67,10 +67,12 @@ func open(c sdk.Config, shared logins) (sdk.Destination, error) {
 	if err != nil {
 		return nil, sdk.Configuration(err, "")
 	}
-	return &destination{
+	d := &destination{
 		service: newService(conf, c.Logger, shared), project: c.Project, rules: rules, spool: &spool{base: conf.SpoolDir}, partSize: partSize,
 		attempts: make(map[attemptKey]*attempt), refused: make(map[attemptKey]sdk.LastRun),
-	}, nil
+	}
+	d.connector.temporary = d.spool.path
+	return d, nil
 }
 
 // Targets implements sdk.Destination.

@@ -15,6 +15,9 @@ import (
 // spoolPrefix begins the names of spool directories.
 const spoolPrefix = "penstock-snowflake-"
 
+// lockName is the lock file in a spool directory.
+const lockName = "lock"
+
 // spool is a directory of this process for files that wait for their upload. Its lock
 // file is locked as long as the process lives: a directory whose lock is free was left
 // by a killed process, and the next spool in the same place removes it.
@@ -26,12 +29,17 @@ type spool struct {
 	lock *os.File
 }
 
-// path returns the directory, and makes it at the first call.
+// path returns the directory, and makes it at the first call, and again when something
+// has removed it.
 func (s *spool) path() (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.dir != "" {
-		return s.dir, nil
+		if isLockOf(s.lock, s.dir) {
+			return s.dir, nil
+		}
+		_ = s.lock.Close()
+		s.dir, s.lock = "", nil
 	}
 	base := s.base
 	if base == "" {
@@ -50,21 +58,53 @@ func makeSpool(base string) (string, *os.File, error) {
 	if err := sweepSpools(base); err != nil {
 		return "", nil, err
 	}
+	for range spoolTries {
+		dir, lock, err := newSpool(base)
+		if err == nil || !errors.Is(err, errSwept) {
+			return dir, lock, err
+		}
+	}
+	return "", nil, errSwept
+}
+
+// spoolTries is how often a spool is made before makeSpool gives up.
+const spoolTries = 100
+
+// errSwept is the error of a new directory that another process has taken for a killed
+// one's: the directory is there a moment before its lock is held.
+var errSwept = errors.New("another process has removed the new spool directory")
+
+func newSpool(base string) (string, *os.File, error) {
 	dir, err := os.MkdirTemp(base, spoolPrefix)
 	if err != nil {
 		return "", nil, fmt.Errorf("make the spool directory: %w", err)
 	}
 	lock, err := lockSpool(dir)
-	if err != nil {
-		return "", nil, errors.Join(err, os.RemoveAll(dir))
+	if err == nil && isLockOf(lock, dir) {
+		return dir, lock, nil
 	}
-	return dir, lock, nil
+	if err == nil {
+		err = errors.Join(errSwept, lock.Close())
+	} else if errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, os.ErrNotExist) {
+		return "", nil, errSwept
+	}
+	return "", nil, errors.Join(err, os.RemoveAll(dir))
+}
+
+// isLockOf reports whether a lock file is still the one in a directory.
+func isLockOf(lock *os.File, dir string) bool {
+	mine, err := lock.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(filepath.Join(dir, lockName))
+	return err == nil && os.SameFile(mine, there)
 }
 
 // lockSpool takes the lock of a spool directory. The error of one that is taken is
 // syscall.EWOULDBLOCK.
 func lockSpool(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the lock of the spool: %w", err)
 	}
@@ -91,7 +131,7 @@ func sweepSpools(base string) error {
 		}
 		err = os.RemoveAll(dir)
 		_ = lock.Close()
-		if err != nil {
+		if err != nil && !errors.Is(err, syscall.ENOTEMPTY) { // not empty: its process has just made it
 			return fmt.Errorf("remove the spool of a killed process: %w", err)
 		}
 	}
