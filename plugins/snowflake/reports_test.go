@@ -583,3 +583,15 @@ func TestForeignTables(t *testing.T) {
 	runOne(t, config, adopting, people("a", 2))
 	w.expect(t, config, sdk.People, people("a", 2).want())
 }
+
+// The name of a view is taken by a table of another program: a run that wrote its rows
+// beside it would hide them.
+func TestATableUnderTheNameOfAView(t *testing.T) {
+	w := startWarehouse(t)
+	config := w.config()
+	w.SQL("CREATE TABLE " + w.Database + "." + config["schema"].(string) + "." + eventsView + " (A NUMBER)")
+	_, err := openAt(t, config).Open(t.Context(), testRun(sdk.Events, 1, 1))
+	if err == nil || protocol.ClassOf(err) != protocol.Configuration || !strings.Contains(err.Error(), "is not a view") {
+		t.Errorf("open: %v", err)
+	}
+}

@@ -90,10 +90,17 @@ func (s *service) ensure(ctx context.Context, x *session, kind, name, create str
 		return found, err
 	}
 	err = x.run(ctx, create)
-	if hasNumber(err, existingObject) {
-		return true, nil // created by another process since
+	if existed = hasNumber(err, existingObject); err != nil && !existed {
+		return false, s.classify("create "+strings.ToLower(kind)+" "+name, s.config.grantCreate(kind), err)
 	}
-	return false, s.classify("create "+strings.ToLower(kind)+" "+name, s.config.grantCreate(kind), err)
+	// Another process may have created it since. IF NOT EXISTS also succeeds, and does
+	// nothing, when the name is taken by an object of another kind.
+	found, err := s.exists(ctx, x, kind, name)
+	if err == nil && !found {
+		err = sdk.Configuration(fmt.Errorf("%s is not a %s, or one that the role may not see", name, strings.ToLower(kind)),
+			"move away what has this name, or use another schema; or, if it is Penstock's own, run as its owner: "+s.config.grantOn("OWNERSHIP", kind, s.config.in(name))+" COPY CURRENT GRANTS")
+	}
+	return existed, err
 }
 
 // ensureTarget creates what a run of the stream needs and does not exist. All of it
