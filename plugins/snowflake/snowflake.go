@@ -2,8 +2,10 @@ package snowflake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/sdk"
@@ -38,6 +40,11 @@ func Plugin() sdk.Plugin {
 	}
 }
 
+// claimTime bounds the wait of Open for the ledger's lock. A session that died keeps it
+// for five minutes; a host that waits for Open ends the process after one minute, and
+// with it the runs of other projects.
+const claimTime = 30 * time.Second
+
 // destination is a schema that holds the tables of one project.
 type destination struct {
 	*service
@@ -45,6 +52,7 @@ type destination struct {
 	rules    unusual.Rules
 	spool    *spool
 	partSize int64
+	claimFor time.Duration // that Open waits for the ledger's lock
 
 	mu       sync.Mutex
 	attempts map[attemptKey]*attempt
@@ -68,7 +76,7 @@ func open(c sdk.Config, shared logins) (sdk.Destination, error) {
 		return nil, sdk.Configuration(err, "")
 	}
 	d := &destination{
-		service: newService(conf, c.Logger, shared), project: c.Project, rules: rules, spool: &spool{base: conf.SpoolDir}, partSize: partSize,
+		service: newService(conf, c.Logger, shared), project: c.Project, rules: rules, spool: &spool{base: conf.SpoolDir}, partSize: partSize, claimFor: claimTime,
 		attempts: make(map[attemptKey]*attempt), refused: make(map[attemptKey]sdk.LastRun),
 	}
 	d.connector.temporary = d.spool.path
@@ -102,8 +110,13 @@ func (d *destination) Open(ctx context.Context, run sdk.Run) (sdk.LastRun, error
 		if err := d.ensureTarget(ctx, x, run); err != nil {
 			return err
 		}
+		waiting, cancel := context.WithTimeout(ctx, d.claimFor)
+		defer cancel()
 		var err error
-		if last, err = l.claim(ctx, x, run); err != nil {
+		if last, err = l.claim(waiting, x, run); err != nil {
+			if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+				err = fmt.Errorf("another session holds the lock of the ledger: %w", err)
+			}
 			return d.classify("claim "+viewOf(run.Stream), l.grant(d.config), err)
 		}
 		d.tidy(ctx, x, run)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/sdk/protocol"
+	"github.com/penstock-io/penstock/test/standin"
 )
 
 // gate keeps the first request whose statement has a text, once it is armed, as a
@@ -92,4 +94,35 @@ func TestTheServiceEndsTheTransaction(t *testing.T) {
 			w.expect(t, config, c.stream, c.rows.want())
 		})
 	}
+}
+
+// A session that died keeps the lock of the ledger. Open gives up before its host does,
+// which would end the process.
+func TestOpenDoesNotWaitForALockForLong(t *testing.T) {
+	w := startWarehouse(t)
+	config := w.config()
+	c, run := events("one", "2026-06-01"), testRun(sdk.Events, 1, 1)
+	zombie := openAt(t, config)
+	receipt, err := export(t.Context(), zombie, run, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold := w.Hold(standin.SnowflakePoint{Statement: `^UPDATE .*SET "RUN"`, At: "after"})
+	ended := make(chan error, 1)
+	go func() { ended <- zombie.Commit(t.Context(), run, receipt) }()
+	hold.Reached()
+	d := openAt(t, config, func(d *destination) { d.claimFor = time.Millisecond })
+	run.Fence++
+	if _, err := d.Open(t.Context(), run); err == nil || protocol.ClassOf(err) != protocol.Retryable || !strings.Contains(err.Error(), "holds the lock") {
+		t.Errorf("open: %v", err)
+	}
+	hold.Release()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	d.claimFor = claimTime
+	if last, err := d.Open(t.Context(), run); err != nil || last.Number != 1 {
+		t.Errorf("open: %+v, %v", last, err)
+	}
+	w.expect(t, config, sdk.Events, c.want())
 }
