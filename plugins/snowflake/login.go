@@ -90,7 +90,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	quiet()
 	conn, err := gosnowflake.NewConnector(gosnowflake.SnowflakeDriver{}, conf).Connect(ctx)
 	if err != nil {
-		return nil, c.remember(c.config.loginError(err))
+		return nil, c.remember(c.config.loginError(shown(err)))
 	}
 	return conn, nil
 }

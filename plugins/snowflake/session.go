@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -162,6 +163,25 @@ func (x *session) change(ctx context.Context, text string, args ...any) (int64, 
 func (x *session) failed(err error) error {
 	if serviceError(err) == nil || isSessionLost(err) {
 		x.lost = true
+	}
+	return shown(err)
+}
+
+// storageQuery is the query of a URL: that of a stage in Azure or Google Cloud Storage
+// is the credential for it.
+var storageQuery = regexp.MustCompile(`(https?://[^\s"?]+)\?[^\s"]*`)
+
+// shownError is an error whose text has no queries of URLs.
+type shownError struct{ error }
+
+func (e shownError) Error() string { return storageQuery.ReplaceAllString(e.error.Error(), "$1") }
+
+func (e shownError) Unwrap() error { return e.error }
+
+// shown returns an error of the driver as people may see it.
+func shown(err error) error {
+	if storageQuery.MatchString(err.Error()) {
+		return shownError{err}
 	}
 	return err
 }

@@ -8,6 +8,9 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
+	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -265,5 +268,19 @@ func TestEnvironment(t *testing.T) {
 		if !slices.ContainsFunc(Plugin().Environment, func(entry string) bool { return protocol.MatchesEnvironment(entry, name) }) {
 			t.Errorf("%s is not declared", name)
 		}
+	}
+}
+
+// The credential for a stage in Azure or Google Cloud Storage is in the URL that the
+// driver's errors quote.
+func TestErrorsShowNoCredentialOfAStage(t *testing.T) {
+	cause := &url.Error{Op: "Put", URL: "https://acct.blob.core.windows.net/stages/part-00001.json.gz?sv=2024&sig=SECRET%2Bx", Err: io.ErrUnexpectedEOF}
+	d := &service{}
+	err := d.classify("upload part-00001.json.gz", "", (&session{}).failed(fmt.Errorf("errors during file upload:\n%w, retried", cause)))
+	if text := fmt.Sprint(err); strings.Contains(text, "SECRET") || !strings.Contains(text, "/stages/part-00001.json.gz") || !strings.Contains(text, "retried") {
+		t.Errorf("the error is %s", text)
+	}
+	if !errors.Is(err, io.ErrUnexpectedEOF) || protocol.ClassOf(err) != protocol.Retryable {
+		t.Errorf("the error is %#v", err)
 	}
 }
