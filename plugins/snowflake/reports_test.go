@@ -585,7 +585,7 @@ func TestForeignTables(t *testing.T) {
 }
 
 // The name of a view is taken by a table of another program: a run that wrote its rows
-// beside it would hide them.
+// next to it would hide them.
 func TestATableUnderTheNameOfAView(t *testing.T) {
 	w := startWarehouse(t)
 	config := w.config()
