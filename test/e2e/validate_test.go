@@ -56,6 +56,9 @@ destination "localfs" "same" {
 	s.Append("penstock.hcl", s.pipeline("again", "localfs.same"))
 	s.Says(s.Penstock(nil, "validate"), 2, "Pipelines overlap", "localfs.out", "localfs.same", "/out/")
 	s.Says(s.Penstock(nil, "run", "--once"), 2, "Target belongs to another pipeline", "Pipelines again and events_out have the target file://", "and later in common")
+	// Two that adopt each other would both export what comes from then on.
+	s.Write("penstock.hcl", strings.ReplaceAll(s.Read("penstock.hcl"), "stream ", "adopt       = true\n  stream "))
+	s.Says(s.Penstock(nil, "run", "--once"), 2, "Target cannot be adopted", "again", "events_out", "it is configured, too")
 }
 
 // A destination's record of a place names one pipeline, whatever its dates are. A second one

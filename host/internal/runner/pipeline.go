@@ -30,13 +30,14 @@ type Pipeline struct {
 	again      atomic.Bool             // the next step tries a failed run again: a reload may have removed the reason
 	failed     atomic.Pointer[attempt] // the last attempt of a host that serves; nil: it did not fail
 	pace       pace
+	all        func() []*Pipeline                                                     // of Runner
 	backfilled func(context.Context, *pipeline.Pipeline) (*operation.Backfill, error) // of Runner
 }
 
 // newPipeline returns a pipeline that is not run.
 func newPipeline(r *Runner, c *config.Pipeline, s *shared) *Pipeline {
 	p := &Pipeline{
-		Config: c, o: r.o, project: r.o.Projects.Of(c.Project), shared: s, active: lifecycle.NewGate(), backfilled: r.backfill,
+		Config: c, o: r.o, project: r.o.Projects.Of(c.Project), shared: s, active: lifecycle.NewGate(), all: r.All, backfilled: r.backfill,
 	}
 	p.pace.now, p.pace.wait, p.pace.rate, p.pace.held = r.o.Now, r.o.Wait, c.RateLimit, &s.held
 	p.retired, p.retire = context.WithCancel(context.Background())
@@ -69,7 +70,11 @@ func (p *Pipeline) registerNow(ctx context.Context) error {
 	if mistake := d.Unable(p.Config); mistake != nil {
 		return &diagnostic.ConfigurationError{Diagnostics: diagnostic.Found{List: diagnostic.Diagnostics{mistake}, Sources: p.o.Sources}}
 	}
-	registered, err := p.o.Catalog.RegisterPipeline(ctx, p.Config.Definition(), d.Targets(p.Config), p.o.Now().UTC())
+	var registered *pipeline.Pipeline
+	err = refuseAdoption(ctx, p, d.Targets(p.Config))
+	if err == nil {
+		registered, err = p.o.Catalog.RegisterPipeline(ctx, p.Config.Definition(), d.Targets(p.Config), p.o.Now().UTC())
+	}
 	if mistake := destination.Refused(p.Config, err); mistake != nil {
 		return &diagnostic.ConfigurationError{Diagnostics: diagnostic.Found{List: diagnostic.Diagnostics{mistake}, Sources: p.o.Sources}}
 	}

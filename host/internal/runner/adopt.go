@@ -1,0 +1,74 @@
+package runner
+
+import (
+	"context"
+	"errors"
+
+	"github.com/penstock-io/penstock/host/internal/catalog"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+)
+
+// refuseAdoption returns a *catalog.AdoptError if a pipeline would adopt dates of another one
+// that is configured, too, and goes on writing them: two pipelines that adopt each other
+// would both export what comes from then on.
+func refuseAdoption(ctx context.Context, p *Pipeline, targets []pipeline.Target) error {
+	if !p.Config.Adopt {
+		return nil
+	}
+	def := p.Config.Definition()
+	for _, other := range p.all() {
+		if other.Config.Name == def.Name || other.Config.Stream != def.Stream || elsewhere(other, targets) {
+			continue
+		}
+		stored, err := p.o.Catalog.Pipeline(ctx, other.Config.Name)
+		if errors.Is(err, catalog.ErrUnknownPipeline) || err == nil && stored.State == pipeline.Cancelled {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		kept, err := p.o.Catalog.Targets(ctx, stored.ID)
+		if err != nil {
+			return err
+		}
+		for _, k := range kept {
+			if _, common := def.Days().Common(k.Days); common && meetsAny(targets, pipeline.Target{Stream: def.Stream, URI: k.URI}) {
+				return &catalog.AdoptError{
+					Pipeline: def.Name, Other: stored.Name, URI: k.URI,
+					Reason: "it is configured, too, and would go on there: rows of dates that both have would be there twice. Remove its block, or give the two other dates",
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// elsewhere reports whether a pipeline's destination was asked for its targets, and none of
+// them meets any of targets: the catalog need not be asked.
+func elsewhere(p *Pipeline, targets []pipeline.Target) bool {
+	if p.o.Destinations == nil {
+		return false
+	}
+	d := p.o.Destinations.Asked(p.Config.Destination)
+	if d == nil {
+		return false
+	}
+	if _, ok := d.Answered(p.Config.Project.ID); !ok {
+		return false
+	}
+	for _, t := range d.Targets(p.Config) {
+		if meetsAny(targets, t) {
+			return false
+		}
+	}
+	return true
+}
+
+func meetsAny(targets []pipeline.Target, place pipeline.Target) bool {
+	for _, t := range targets {
+		if t.Meets(place) {
+			return true
+		}
+	}
+	return false
+}
