@@ -191,7 +191,7 @@ func (d *destination) Status(ctx context.Context, run sdk.Run) (sdk.Status, erro
 	l := d.ledgerOf(run.Stream)
 	e, err := d.peek(ctx, run, l)
 	if isMissing(err) {
-		return sdk.Status{State: sdk.Absent}, nil
+		return d.withoutLedger(ctx, run, l, err)
 	}
 	if err != nil {
 		return sdk.Status{}, err
@@ -209,6 +209,25 @@ func (d *destination) Status(ctx context.Context, run sdk.Run) (sdk.Status, erro
 		return sdk.Status{State: sdk.InDoubt, Last: e.last, Fence: e.fence}, nil
 	}
 	return sdk.Status{}, err
+}
+
+// withoutLedger is the status of a run whose ledger was answered to be missing: the run
+// is absent if the schema is visible and has no ledger. The service gives the same answer
+// for a schema that the role may not use any more.
+func (d *destination) withoutLedger(ctx context.Context, run sdk.Run, l ledger, missing error) (sdk.Status, error) {
+	var found bool
+	err := d.within(ctx, tagOf(run), func(x *session) error {
+		var err error
+		found, err = d.exists(ctx, x, "TABLE", l.name)
+		return err
+	})
+	if err == nil && found {
+		err = missing
+	}
+	if err != nil {
+		return sdk.Status{}, d.classify("read the ledger "+l.name, l.grant(d.config), err)
+	}
+	return sdk.Status{State: sdk.Absent}, nil
 }
 
 // notOpen is the answer to the commit of a run that is not open: it may be committed.

@@ -126,3 +126,19 @@ func TestOpenDoesNotWaitForALockForLong(t *testing.T) {
 	}
 	w.expect(t, config, sdk.Events, c.want())
 }
+
+// A role that has lost its rights does not see a committed run, and does not say that it
+// is absent.
+func TestStatusWithoutRights(t *testing.T) {
+	w := startWarehouse(t)
+	config := w.config()
+	run := testRun(sdk.Events, 1, 1)
+	if status, err := openAt(t, config).Status(t.Context(), run); err != nil || status.State != sdk.Absent {
+		t.Errorf("before the first run: %+v, %v", status, err)
+	}
+	runOne(t, config, run, events("one", "2026-06-01"))
+	w.SQL("REVOKE USAGE, CREATE TABLE, CREATE VIEW, CREATE STAGE ON SCHEMA " + w.Database + "." + config["schema"].(string) + " FROM ROLE " + w.Role)
+	if status, err := openAt(t, config).Status(t.Context(), run); err == nil || protocol.ClassOf(err) != protocol.Configuration {
+		t.Errorf("without rights: %+v, %v", status, err)
+	}
+}
