@@ -72,7 +72,7 @@ type recovering struct {
 }
 
 func (r *recovering) RecoverPipeline(_ context.Context, name string, resend bool) (*host.Recovery, error) {
-	found := &host.Recovery{Pipeline: name, Destination: "s3.lake", Agreed: 3, Recorded: 4, Committed: 5, Differs: true}
+	found := &host.Recovery{Pipeline: name, Destination: "s3.lake", Agreed: 3, Recorded: 4, Committed: 5, Differs: true, GoneRows: 1200, GoneFrom: "2026-01-01", GoneTo: "2026-01-03"}
 	if resend {
 		r.resent++
 		found.NextRun = 6
@@ -93,6 +93,7 @@ func TestResendAsks(t *testing.T) {
 		said                       string
 	}{
 		"only compared":           {said: "add --resend"},
+		"rows that are gone":      {said: "\n1,200 rows of 2026-01-01 to 2026-01-03 that came after run 3 cannot be sent again"},
 		"yes":                     {resend: true, answer: "y\n", asks: true, resent: 1, said: question},
 		"no":                      {resend: true, answer: "n\n", asks: true, failed: true, said: question},
 		"no terminal":             {resend: true, failed: true, said: "both have the runs up to 3"},

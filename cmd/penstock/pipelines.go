@@ -157,6 +157,10 @@ func (c *cli) printRecovery(r *host.Recovery) {
 func (c *cli) printCompared(r *host.Recovery) {
 	fmt.Fprintf(c.out, "pipeline %s: the last run at %s is run %d, in the catalog it is run %d; both have the runs up to %d\n",
 		r.Pipeline, r.Destination, r.Committed, r.Recorded, r.Agreed)
+	if r.GoneRows > 0 {
+		fmt.Fprintf(c.out, "%s rows of %s to %s that came after run %d cannot be sent again: host.retention has removed them from the journal\n",
+			thousands(r.GoneRows), r.GoneFrom, r.GoneTo, r.Agreed)
+	}
 }
 
 func newPauseCommand(c *cli, use, short string, paused bool) *cobra.Command {

@@ -429,6 +429,24 @@ func (c *Catalog) RestartPipeline(ctx context.Context, p *pipeline.Pipeline, r R
 	return nil
 }
 
+// RestartGap returns the rows that RestartPipeline would have the pipeline export again
+// and that retention has removed.
+func (c *Catalog) RestartGap(ctx context.Context, p *pipeline.Pipeline, r Restart) (g Gap, err error) {
+	err = c.Read(ctx, func(tx *sql.Tx) error {
+		g = Gap{}
+		again := *p
+		if again.Cursor, err = restartCursor(ctx, tx, p, r); err != nil {
+			return err
+		}
+		return removedExtents(ctx, tx, p.ProjectID, pipeline.StreamKind(p.Stream), func(e pipeline.Extent) {
+			if p.Passed(&e) && !again.Passed(&e) {
+				g.add(e.UTCDate, e.Rows)
+			}
+		})
+	})
+	return g, err
+}
+
 // restartCursor returns the cursor after the last run that catalog and destination both
 // have.
 func restartCursor(ctx context.Context, tx *sql.Tx, p *pipeline.Pipeline, r Restart) (cursor pipeline.Cursor, err error) {

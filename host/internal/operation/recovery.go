@@ -18,4 +18,9 @@ type Recovery struct {
 	Untried bool `json:"untried,omitempty"`
 	// NextRun is the number of the next run, after a restart.
 	NextRun int64 `json:"next_run,omitempty"`
+	// GoneRows came after the agreed run and cannot be sent again, since retention has
+	// removed them. They are of the dates from GoneFrom to GoneTo.
+	GoneRows int64  `json:"gone_rows,omitempty"`
+	GoneFrom string `json:"gone_from,omitempty"`
+	GoneTo   string `json:"gone_to,omitempty"`
 }

@@ -31,6 +31,15 @@ func (p *Pipeline) Recover(ctx context.Context, resend bool) (*operation.Recover
 	if err != nil {
 		return nil, fmt.Errorf("recover pipeline %s: %w", name, err)
 	}
+	if r.Differs && !pipeline.Replaced(stored.Stream) {
+		gap, err := p.o.Catalog.RestartGap(ctx, stored, *restart)
+		if err != nil {
+			return nil, fmt.Errorf("recover pipeline %s: %w", name, err)
+		}
+		if gap.Rows > 0 {
+			r.GoneRows, r.GoneFrom, r.GoneTo = gap.Rows, gap.From.String(), gap.To.String()
+		}
+	}
 	if !r.Differs || !resend {
 		return r, nil
 	}

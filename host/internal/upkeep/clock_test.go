@@ -172,6 +172,17 @@ func TestRowsThatWereRemovedBeforeALaterToDateAreTold(t *testing.T) {
 	if _, left := w.pass(); left != 0 {
 		t.Fatalf("%d rows are left", left)
 	}
+	// The destination has lost all runs.
+	p, err := w.catalog.Pipeline(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if gap, err := w.catalog.RestartGap(t.Context(), p, catalog.Restart{}); err != nil || gap.Rows != count(first-3, first-2) || gap.Rows == 0 {
+		t.Errorf("a restart lacks %+v, want %d rows: %v", gap, count(first-3, first-2), err)
+	}
+	if gap, err := w.catalog.RestartGap(t.Context(), p, catalog.Restart{Agreed: p.Committed.Number}); err != nil || gap.Rows != 0 {
+		t.Errorf("a restart after the last run lacks %+v: %v", gap, err)
+	}
 	for range 2 { // the second start of a host finds no more
 		if gap, want := register("a", first, false), (catalog.Gap{Rows: count(first-1, first), From: first - 1, To: first}); gap != want || gap.Rows == 0 {
 			t.Errorf("the gap is %+v, want %+v", gap, want)
