@@ -105,24 +105,15 @@ func (ds *Set) Reload(c *config.Config) {
 }
 
 // Retire drains and ends the plugins of blocks that a reload has removed or replaced.
-// Calls under way are ended when ctx is done.
+// Calls under way are ended when ctx is done. Later calls, of an operation that began
+// before the reload, fail and start no plugin.
 func (ds *Set) Retire(ctx context.Context, blocks []*config.Destination) {
 	var wg sync.WaitGroup
 	for _, c := range blocks {
-		if d := ds.remove(c); d != nil {
-			wg.Go(func() { d.Stop(ctx) })
-		}
+		d := ds.destination(c)
+		wg.Go(func() { d.Stop(ctx) })
 	}
 	wg.Wait()
-}
-
-// remove removes the destination of a block, and returns it; nil: it was not used.
-func (ds *Set) remove(c *config.Destination) *Destination {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	d := ds.all[c]
-	delete(ds.all, c)
-	return d
 }
 
 // Asked returns the destination of a block; nil before it was configured for any

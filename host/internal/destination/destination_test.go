@@ -38,6 +38,26 @@ func TestADestinationThatHangsKeepsNoOtherWaiting(t *testing.T) {
 	}
 }
 
+// An operation that began before a reload starts no plugin for a block that the reload has
+// removed: nothing would end it.
+func TestARetiredDestinationStartsNoPlugin(t *testing.T) {
+	t.Parallel()
+	ds := New(&config.Config{}, plugin.NewManager(plugin.Options{Dir: t.TempDir()}), nil)
+	used, unused, project := &config.Destination{Type: "s3", Name: "lake"}, &config.Destination{Type: "s3", Name: "other"}, &config.Project{ID: 7}
+	ds.destination(used).answer(project.ID, nil)
+	ds.Retire(t.Context(), []*config.Destination{used, unused})
+	d, err := ds.Configured(t.Context(), used, project)
+	if err == nil {
+		err = d.Start(t.Context())
+	}
+	if !errors.Is(err, plugin.ErrStopped) {
+		t.Errorf("the used one: %v", err)
+	}
+	if _, err := ds.Configured(t.Context(), unused, project); !errors.Is(err, plugin.ErrStopped) {
+		t.Errorf("the other one: %v", err)
+	}
+}
+
 // The targets of one project are read while the destination is configured for
 // another: the race detector watches.
 func TestTargetsAreReadWhileADestinationIsConfigured(t *testing.T) {
