@@ -137,7 +137,7 @@ func (c config) login() (gosnowflake.Config, error) {
 		DisableConsoleLogin:       gosnowflake.ConfigBoolTrue,
 		DisableQueryContextCache:  true,
 		MaxRetryCount:             maxRetries,
-		Params:                    sessionParameters(),
+		Params:                    c.sessionParameters(),
 	}
 	//lint:ignore SA1019 the driver announces other settings, and has none yet
 	conf.ClientTimeout, conf.JWTClientTimeout, conf.LoginTimeout = clientTimeout, clientTimeout, loginTimeout
@@ -199,12 +199,17 @@ func (c config) authenticate(conf *gosnowflake.Config) error {
 }
 
 // sessionParameters are those of every session. A failed statement ends its
-// transaction; a session that is gone does not hold locks for long.
-func sessionParameters() map[string]*string {
+// transaction; a session that is gone does not hold locks for long. Where lower-case
+// letters of a name count, an account or user may not change that: another schema would
+// be written to.
+func (c config) sessionParameters() map[string]*string {
 	values := map[string]string{
 		"QUERY_TAG": "penstock", "TIMEZONE": "UTC", "AUTOCOMMIT": "true", "TRANSACTION_ABORT_ON_ERROR": "true", "ABORT_DETACHED_QUERY": "true",
 		"LOCK_TIMEOUT": strconv.Itoa(lockTimeout), "STATEMENT_TIMEOUT_IN_SECONDS": strconv.Itoa(statementTimeout),
 		"CLIENT_TELEMETRY_ENABLED": "false",
+	}
+	if names := c.schemaName() + identifier(c.Warehouse); names != strings.ToUpper(names) {
+		values["QUOTED_IDENTIFIERS_IGNORE_CASE"] = "false"
 	}
 	parameters := make(map[string]*string)
 	for name, value := range values {

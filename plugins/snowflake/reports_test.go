@@ -595,3 +595,23 @@ func TestATableUnderTheNameOfAView(t *testing.T) {
 		t.Errorf("open: %v", err)
 	}
 }
+
+// S16: an account that takes quoted names as upper case does so for no session of a
+// configuration whose lower-case letters count: it would write to another schema.
+func TestLowerCaseNamesCount(t *testing.T) {
+	w := startWarehouse(t)
+	full := w.Database + `."place_q"`
+	w.SQL("CREATE SCHEMA "+full, "GRANT "+strings.Join(schemaRights, ", ")+" ON SCHEMA "+full+" TO ROLE "+w.Role, "ALTER ACCOUNT SET QUOTED_IDENTIFIERS_IGNORE_CASE = TRUE")
+	config := w.config()
+	if found := failed(openAt(t, config).Check(t.Context())); found["compare parameters"] == "" {
+		t.Error("the account has the parameter, and the check does not say so")
+	}
+	config["schema"] = `"place_q"`
+	if found := failed(openAt(t, config).Check(t.Context())); len(found) > 0 {
+		t.Errorf("lower-case letters that count: %v", found)
+	}
+	c := events("one", "2026-06-01")
+	runOne(t, config, testRun(sdk.Events, 1, 1), c)
+	w.SQL("ALTER ACCOUNT SET QUOTED_IDENTIFIERS_IGNORE_CASE = FALSE")
+	w.expect(t, config, sdk.Events, c.want())
+}
