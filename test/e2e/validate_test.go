@@ -116,7 +116,7 @@ destination "localfss" "out" {
   path = "./out"
 }
 `, "localfss.out")
-	s.Says(s.Penstock(nil, "validate"), 2, `"localfs", "ndjson", "picky" and "s3"`, `Did you mean "localfs"?`)
+	s.Says(s.Penstock(nil, "validate"), 2, `"localfs", "ndjson", "picky", "s3" and "snowflake"`, `Did you mean "localfs"?`)
 }
 
 // A change of an attribute that is fixed at registration is reported at that
