@@ -23,6 +23,9 @@ func (h *Host) RunOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
 	return summary, h.dir.Explain(err)
 }
 
+// tidying is how long a run that does not serve tidies the journals at most.
+const tidying = 5 * time.Minute
+
 func (h *Host) runOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
 	summary := &Summary{}
 	var failed error
@@ -48,7 +51,7 @@ func (h *Host) runOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
 			return summary, fmt.Errorf("stopped: %w", context.Cause(ctx))
 		}
 	}
-	if _, err := h.upkeep.Pass(ctx); err != nil {
+	if _, err := h.upkeep.Pass(ctx, tidying); err != nil {
 		h.log.Error("could not tidy the journal; the next run will retry", "error", err)
 	}
 	return summary, failed

@@ -159,7 +159,7 @@ func TestStatsOfTheJournal(t *testing.T) {
 	if err != nil || len(stats) != 1 || stats[0].Seals != 1 || stats[0].Files != 1 || stats[0].Keys != 1 || len(stats[0].Days) != 1 || stats[0].Days[0].Rows != 1 {
 		t.Fatalf("stats: %+v, %v", stats, err)
 	}
-	if _, err := o.Upkeep.Pass(t.Context()); err != nil {
+	if _, err := o.Upkeep.Pass(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 	status, err := s.Status(t.Context())

@@ -24,7 +24,7 @@ func TestACatalogFromBeforeARewriteRemovesNothing(t *testing.T) {
 	if err := w.catalog.Snapshot(t.Context(), copied); err != nil {
 		t.Fatal(err)
 	}
-	report, err := w.upkeep.Pass(t.Context())
+	report, err := w.upkeep.Pass(t.Context(), 0)
 	if err != nil || report.Rewritten == 0 {
 		t.Fatalf("%d files were rewritten: %v", report.Rewritten, err)
 	}
@@ -42,7 +42,7 @@ func TestACatalogFromBeforeARewriteRemovesNothing(t *testing.T) {
 	if err := journal.Recover(t.Context(), w.catalog, w.store, project); !errors.As(err, &behind) {
 		t.Errorf("the journal is opened: %v", err)
 	}
-	if _, err := w.upkeep.Pass(t.Context()); !errors.As(err, &behind) {
+	if _, err := w.upkeep.Pass(t.Context(), 0); !errors.As(err, &behind) {
 		t.Errorf("a pass is made: %v", err)
 	}
 	w.stop()

@@ -132,7 +132,7 @@ func BenchmarkUpkeep(b *testing.B) {
 					stop := exporting(b, c, reader)
 					began := time.Now()
 					b.StartTimer()
-					report, err := u.Pass(b.Context())
+					report, err := u.Pass(b.Context(), 0)
 					b.StopTimer()
 					took := time.Since(began)
 					read := stop()

@@ -15,7 +15,7 @@ import (
 // pass makes a pass and returns how many rows are left.
 func (w *world) pass() (operation.Upkeep, int) {
 	w.t.Helper()
-	report, err := w.upkeep.Pass(w.t.Context())
+	report, err := w.upkeep.Pass(w.t.Context(), 0)
 	if err != nil {
 		w.t.Fatal(err)
 	}

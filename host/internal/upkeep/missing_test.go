@@ -34,7 +34,7 @@ func TestFilesThatARewriteReplacesAreNotMissing(t *testing.T) {
 	loss, err := journal.Missing(t.Context(), &emptyFirst{Store: w.store}, project, func(ctx context.Context, fn func(journal.Segment) error) error {
 		err := w.catalog.Segments(ctx, project, fn)
 		if visits++; visits == 1 {
-			if report, err := w.upkeep.Pass(ctx); err != nil || report.Rewritten != 20 {
+			if report, err := w.upkeep.Pass(ctx, 0); err != nil || report.Rewritten != 20 {
 				t.Errorf("%d files were rewritten: %v", report.Rewritten, err)
 			}
 		}

@@ -413,7 +413,7 @@ func (w *world) tidy() {
 	if crash {
 		w.system.left.Store(int64(2 + w.rng.IntN(120)))
 	}
-	report, err := w.upkeep.Pass(w.t.Context())
+	report, err := w.upkeep.Pass(w.t.Context(), 0)
 	if err != nil && !crash {
 		w.t.Fatal(err)
 	}
@@ -581,7 +581,7 @@ func (w *world) drain() {
 	w.check()
 	for days := range 2 { // the second pass believes the clock after any time
 		w.now = w.now.AddDate(0, 0, 40-days*30)
-		if _, err := w.upkeep.Pass(w.t.Context()); err != nil {
+		if _, err := w.upkeep.Pass(w.t.Context(), 0); err != nil {
 			w.t.Fatal(err)
 		}
 	}

@@ -30,7 +30,7 @@ func TestAFileThatCannotBeReadKeepsNoOtherFromItsRewrite(t *testing.T) {
 			}
 			w.now = w.now.AddDate(0, 0, 40)
 			for range 2 {
-				report, err := w.upkeep.Pass(t.Context())
+				report, err := w.upkeep.Pass(t.Context(), 0)
 				if !errors.Is(err, fs.ErrNotExist) || report.Error == "" {
 					t.Errorf("the pass says nothing of %s: %v", lost, err)
 				}

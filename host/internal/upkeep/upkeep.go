@@ -57,6 +57,7 @@ type Options struct {
 type Upkeep struct {
 	o    Options
 	gate lifecycle.Gate // held by a pass
+	end  time.Time      // after which the pass begins no further rewrite; zero: none
 
 	mu   sync.Mutex
 	last *operation.Upkeep // the latest pass; nil: none yet
@@ -77,7 +78,7 @@ func New(o Options) *Upkeep {
 // and the next one goes on.
 func (u *Upkeep) Serve(ctx context.Context) error {
 	for u.o.Wait(ctx, Every) == nil {
-		report, err := u.Pass(ctx)
+		report, err := u.Pass(ctx, 0)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -92,8 +93,9 @@ func (u *Upkeep) Serve(ctx context.Context) error {
 }
 
 // Pass removes, rewrites and sweeps everything that is due now. A project that fails
-// does not keep the others from their work.
-func (u *Upkeep) Pass(ctx context.Context) (operation.Upkeep, error) {
+// does not keep the others from their work. After longest, unless it is 0, no
+// further rewrite is begun: the next pass goes on.
+func (u *Upkeep) Pass(ctx context.Context, longest time.Duration) (operation.Upkeep, error) {
 	leave, err := u.gate.Enter(ctx)
 	if err != nil {
 		return operation.Upkeep{}, err
@@ -104,6 +106,9 @@ func (u *Upkeep) Pass(ctx context.Context) (operation.Upkeep, error) {
 		return operation.Upkeep{}, err
 	}
 	report := operation.Upkeep{StartedAt: u.o.Now().UTC()}
+	if u.end = (time.Time{}); longest > 0 {
+		u.end = report.StartedAt.Add(longest)
+	}
 	c.note(&report, u.o.Log)
 	var failed error
 	for _, p := range u.o.Projects {
@@ -168,6 +173,9 @@ func unreadable(err error) bool {
 	return errors.Is(err, segment.ErrDamaged) || errors.Is(err, fs.ErrNotExist)
 }
 
+// over reports whether the pass has taken its time.
+func (u *Upkeep) over() bool { return !u.end.IsZero() && u.o.Now().After(u.end) }
+
 // holdings returns the pipelines that may keep old rows of a project.
 func (u *Upkeep) holdings(ctx context.Context, project int64) ([]catalog.Holding, error) {
 	return u.o.Catalog.Holdings(ctx, project, u.o.Configured())
@@ -184,13 +192,13 @@ func (u *Upkeep) expire(ctx context.Context, w *journal.Rewriter, cutoff journal
 			return errors.Join(failed, err)
 		}
 		group, err := find(ctx, u.o.Catalog, w.Project, after, e)
-		if err != nil || group == nil {
+		if err != nil || group == nil || u.over() {
 			return errors.Join(failed, err)
 		}
 		after = group[len(group)-1].To
 		err = u.rewrite(ctx, w, group, e.drops, report)
 		if unreadable(err) && len(group) > 1 {
-			err = u.expireEach(ctx, w, group, e, report)
+			err = expireEach(ctx, u, w, group, e, report)
 		}
 		switch {
 		case errors.Is(err, journal.ErrHeld): // the next pass looks again
@@ -203,7 +211,7 @@ func (u *Upkeep) expire(ctx context.Context, w *journal.Rewriter, cutoff journal
 }
 
 // expireEach is expire for files of which one cannot be read.
-func (u *Upkeep) expireEach(ctx context.Context, w *journal.Rewriter, group []journal.File, e *expiry, report *operation.Upkeep) (failed error) {
+func expireEach(ctx context.Context, u *Upkeep, w *journal.Rewriter, group []journal.File, e *expiry, report *operation.Upkeep) (failed error) {
 	for i := range group {
 		err := u.rewrite(ctx, w, group[i:i+1], e.drops, report)
 		if err != nil && !errors.Is(err, journal.ErrHeld) {
@@ -223,7 +231,7 @@ func (u *Upkeep) compact(ctx context.Context, w *journal.Rewriter, report *opera
 	var failed error
 	for after := int64(0); ; {
 		group, err := find(ctx, u.o.Catalog, w.Project, after, &smallFiles{before: u.o.Now().Add(-settled)})
-		if err != nil || group == nil {
+		if err != nil || group == nil || u.over() {
 			return errors.Join(failed, err)
 		}
 		after = group[0].From - 1 // the new file may join others
