@@ -179,7 +179,7 @@ func (c *Catalog) Read(ctx context.Context, fn func(*sql.Tx) error) error {
 }
 
 func within(ctx context.Context, db *sql.DB, fn func(*sql.Tx) error) error {
-	tx, err := db.BeginTx(ctx, nil)
+	tx, err := begin(ctx, db)
 	if err != nil {
 		return fmt.Errorf("catalog: begin: %w", err)
 	}
@@ -193,6 +193,31 @@ func within(ctx context.Context, db *sql.DB, fn func(*sql.Tx) error) error {
 		return fmt.Errorf("catalog: commit: %w", err)
 	}
 	return nil
+}
+
+// How long begin tries again, as busy_timeout, and how long it pauses in between.
+const (
+	busyTime  = 30 * time.Second
+	busyPause = 10 * time.Millisecond
+)
+
+// begin begins a transaction. While another process opens the catalog, or is the last to
+// close it, SQLite answers at once that it is busy, whatever busy_timeout is.
+func begin(ctx context.Context, db *sql.DB) (*sql.Tx, error) {
+	patience, cancel := context.WithTimeout(ctx, busyTime)
+	defer cancel()
+	for {
+		// Not with patience: the transaction would end with it.
+		tx, err := db.BeginTx(ctx, nil)
+		if !busy(err) {
+			return tx, err
+		}
+		select {
+		case <-time.After(busyPause):
+		case <-patience.Done():
+			return nil, err
+		}
+	}
 }
 
 // TimeZoneError says that a project's time zone was changed.
