@@ -136,7 +136,6 @@ lint: $(GENERATORS) $(TOOLS)/.staticcheck@$(STATICCHECK) ## gofmt, vet, staticch
 .PHONY: test
 test: tools build verify lint ## everything that must pass before a change lands
 	go test -timeout 45m ./host/... ./sdk/... ./plugins/... ./cmd/... ./examples/... ./test/...
-	CGO_ENABLED=1 go test -race -timeout 45m ./host/internal/ingest ./host/internal/export ./host/internal/api ./host/internal/journal
 	$(MAKE) test-queries test-bigquery-standin test-snowflake-standin
 	cd test/bench && go test ./...
 
@@ -191,6 +190,12 @@ smoke-s3 smoke-gcs smoke-azure smoke-bigquery smoke-snowflake: ## compare an exp
 test-upkeep: ## simulate seals, runs, retention, compaction and crashes of 100 journals
 	go test -count=1 -timeout 30m -run TestPipelinesSeeTheSameJournal ./host/internal/upkeep -upkeep.seeds=100
 
+# The packages in which goroutines share the most; test-all has time for them whatever the
+# machine, and for the others as far as it reaches.
+.PHONY: test-race
+test-race: ## run the tests of the busiest packages with the race detector
+	CGO_ENABLED=1 go test -race -timeout 45m ./host/internal/ingest ./host/internal/export ./host/internal/api ./host/internal/journal
+
 # Time limits of test-all, in seconds; .ci/run sets them.
 RACE_SECONDS ?= 3600
 FUZZ_SECONDS ?= 600
@@ -202,7 +207,7 @@ test-minio: $(TOOLS)/.minio@$(MINIO) ## test server-side encryption of s3 agains
 	MINIO=1 go test -count=1 -run MinIO ./plugins/s3
 
 .PHONY: test-all
-test-all: tools build test-minio test-googlesql test-snowflakesql test-upkeep ## test, with the race detector everywhere and every fuzz target for a while
+test-all: tools build test-minio test-googlesql test-snowflakesql test-upkeep test-race ## test, with the race detector everywhere and every fuzz target for a while
 	test/race.sh $(RACE_SECONDS)
 	test/fuzz.sh $(FUZZ_SECONDS)
 

@@ -63,29 +63,21 @@ func TestLoadMode(t *testing.T) {
 func TestEveryRequestOfALoadMayBeLost(t *testing.T) {
 	w := startWarehouse(t)
 	c := events("one", "2026-06-01", "2026-06-02")
-	requests := 0
-	for i := 0; i <= requests; i++ { // without a fault first
-		for name, fault := range map[string]faultproxy.Fault{"cut before": faultproxy.CutBefore(), "lost answer": faultproxy.LoseAnswer()} {
+	for name, fault := range losses() {
+		lost := w.loseEach(t, fault, func(proxy *faultproxy.Proxy, nth int) {
 			config := w.loadMode()
-			proxy := faultproxy.Start(t, w.URL)
 			proxied := maps.Clone(config)
 			proxied["endpoint"] = proxy.URL
-			if i > 0 {
-				proxy.Add(faultproxy.Rule{Nth: i, Fault: fault, Optional: i > requests-3})
-			}
 			if _, err := whole(t.Context(), func() *destination { return w.open(t, proxied) }, testRun(sdk.Events, 1, 1), c); err != nil {
-				t.Fatalf("request %d, %s: %v", i, name, err)
+				t.Fatalf("request %d, %s: %v", nth, name, err)
 			}
 			w.expect(t, dataset(config), sdk.Events, c.want(), 1)
 			if t.Failed() {
-				t.Fatalf("request %d, %s", i, name)
+				t.Fatalf("request %d, %s", nth, name)
 			}
-			if i == 0 {
-				requests = len(proxy.Requests())
-			}
-		}
+		})
+		t.Logf("%s: each of %d requests", name, lost)
 	}
-	t.Logf("%d requests, each lost before and after", requests)
 }
 
 // An attempt dies during its loads or before its commit, or goes on while its successor loads the same

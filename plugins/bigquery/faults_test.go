@@ -200,40 +200,46 @@ func TestEveryRequestMayBeLost(t *testing.T) {
 			first, second = people("one", 7), people("two", 3)
 			want = second.want
 		}
-		requests := 0
-		calm := func() {
-			config := w.config()
-			proxy := faultproxy.Start(t, w.URL)
-			runOne(t, w, config, testRun(stream, 1, 1), first)
-			proxied := maps.Clone(config)
-			proxied["endpoint"] = proxy.URL
-			runOne(t, w, proxied, testRun(stream, 2, 2), second)
-			requests = len(proxy.Requests())
-			w.expect(t, config["dataset"].(string), stream, want(), 2)
-		}
-		calm()
-		if requests < 8 {
-			t.Fatalf("a run of %s makes %d requests", stream, requests)
-		}
-		for i := range requests {
-			for name, fault := range map[string]faultproxy.Fault{"cut before": faultproxy.CutBefore(), "lost answer": faultproxy.LoseAnswer()} {
+		for name, fault := range losses() {
+			lost := w.loseEach(t, fault, func(proxy *faultproxy.Proxy, nth int) {
 				config := w.config()
 				runOne(t, w, config, testRun(stream, 1, 1), first)
-				proxy := faultproxy.Start(t, w.URL)
-				proxy.Add(faultproxy.Rule{Nth: i + 1, Fault: fault, Optional: i > requests-3})
 				proxied := maps.Clone(config)
 				proxied["endpoint"] = proxy.URL
 				if _, err := whole(t.Context(), func() *destination { return w.open(t, proxied) }, testRun(stream, 2, 2), second); err != nil {
-					t.Errorf("%s, request %d, %s: %v", stream, i+1, name, err)
-					continue
+					t.Fatalf("%s, request %d, %s: %v", stream, nth, name, err)
 				}
 				w.expect(t, config["dataset"].(string), stream, want(), 2)
 				if t.Failed() {
-					t.Fatalf("%s, request %d, %s: %v", stream, i+1, name, proxy.Requests()[min(i, len(proxy.Requests())-1)])
+					t.Fatalf("%s, request %d, %s", stream, nth, name)
 				}
-			}
+			})
+			t.Logf("%s, %s: each of %d requests", stream, name, lost)
 		}
-		t.Logf("%s: %d requests, each lost before and after", stream, requests)
+	}
+}
+
+// losses are the ways in which a request is lost.
+func losses() map[string]faultproxy.Fault {
+	return map[string]faultproxy.Fault{"cut before": faultproxy.CutBefore(), "lost answer": faultproxy.LoseAnswer()}
+}
+
+// loseEach has export make its requests through a proxy that loses the first of them, then
+// the second, and so on until there are no more, and returns how many it lost. Their number
+// is not the same each time: jobs are asked about for as long as they take.
+func (w *warehouse) loseEach(t *testing.T, fault faultproxy.Fault, export func(proxy *faultproxy.Proxy, nth int)) int {
+	t.Helper()
+	for nth := 1; ; nth++ {
+		proxy := faultproxy.Start(t, w.URL)
+		proxy.Add(faultproxy.Rule{Nth: nth, Fault: fault, Optional: true})
+		export(proxy, nth)
+		if len(proxy.Requests()) >= nth {
+			continue
+		}
+		if nth <= 8 {
+			t.Fatalf("an export makes %d requests", nth-1)
+		}
+		return nth - 1
 	}
 }
 
