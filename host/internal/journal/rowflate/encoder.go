@@ -96,13 +96,12 @@ func (e *Encoder) step(i int, before int32) (end int, gap int32) {
 		slot := &e.values[(e.r.word(value)^uint64(gap)<<52)*mix>>(64-valueBits)]
 		source := *slot
 		*slot = number
-		m := e.members[source%manyMembers]
-		if m.gap != gap || place-m.at > window || source == number {
-			source = former
-			m = e.members[source%manyMembers]
+		distance := e.distance(number, source)
+		if distance == 0 {
+			source, distance = former, e.distance(number, former)
 		}
-		if distance := int(place - m.at); m.gap == gap && distance <= window && distance > 0 {
-			e.match(at, value-at+e.r.common(value-distance, value), distance)
+		if distance > 0 {
+			e.match(at, e.r.common(at-distance, at), distance)
 			if end, last := e.follow(source, distance); end > 0 {
 				return end, last
 			}
@@ -115,6 +114,19 @@ func (e *Encoder) step(i int, before int32) (end int, gap int32) {
 		e.rest(gap, value, end)
 	}
 	return end, gap
+}
+
+// distance returns how far before the latest member, number, an earlier one of the same
+// gap stands; 0 if that is forgotten, beyond the window, or of another gap.
+func (e *Encoder) distance(number, earlier uint32) int {
+	if number-earlier-1 >= manyMembers-1 {
+		return 0
+	}
+	m, other := e.members[number%manyMembers], e.members[earlier%manyMembers]
+	if d := m.at - other.at; m.gap == other.gap && d <= window {
+		return int(d)
+	}
+	return 0
 }
 
 // note keeps a member.
@@ -151,6 +163,7 @@ func (e *Encoder) follow(source uint32, distance int) (end int, gap int32) {
 }
 
 // match adds a match at i, unless it is too short, and lengthens it towards the last one.
+// The bytes were compared: members and places only say where to compare.
 func (e *Encoder) match(i, length, distance int) {
 	if length < leastMatch {
 		return
