@@ -103,8 +103,8 @@ func (c *cli) printRebuild(report *host.RebuildReport) {
 }
 
 func (c *cli) printStats(s host.JournalStats) {
-	fmt.Fprintf(c.out, "%s: %d seals in %d files, %s; %s blocks of %s (rows: %s) on average; %s keys\n",
-		s.Project, s.Seals, s.Files, size(s.Bytes), thousands(s.Blocks), size(s.MeanBlock), size(s.MeanBlockRows), thousands(s.Keys))
+	fmt.Fprintf(c.out, "%s: %s in %s, %s; %s of %s (rows: %s) on average; %s\n",
+		s.Project, many(s.Seals, "seal"), many(s.Files, "file"), size(s.Bytes), many(s.Blocks, "block"), size(s.MeanBlock), size(s.MeanBlockRows), many(s.Keys, "key"))
 	var rows [][]string
 	for _, d := range s.Days {
 		rows = append(rows, []string{"  " + d.Date, d.Kind, thousands(d.Rows), size(d.Bytes), thousands(d.Blocks), thousands(d.Removed)})
