@@ -156,7 +156,7 @@ func BenchmarkSmallBlocks(b *testing.B) {
 	for _, rows := range []int{3, 10, 50, 200} {
 		b.Run(fmt.Sprint(rows), func(b *testing.B) {
 			r := rand.New(rand.NewPCG(3, 4))
-			encoder := segment.NewEncoder()
+			encoder := segment.NewRowEncoder(nil)
 			var small []segment.Block
 			var plain, stored int
 			for n := 0; plain < 8<<20; {
