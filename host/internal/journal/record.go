@@ -136,7 +136,7 @@ func record(ctx context.Context, store disk.Store, catalog Catalog, seal Seal) e
 		Version: recordVersion, Project: seal.Project, Seq: seal.Seq, Blob: seal.Blob, Size: seal.Size,
 		SealedAt: seal.SealedAt, Cursors: seal.Cursors,
 	}
-	data, err := r.encode()
+	data, err := r.checked().encode()
 	if err != nil {
 		return err
 	}
@@ -157,34 +157,52 @@ func writeRecord(ctx context.Context, store disk.Store, name string, data []byte
 	return w.Commit()
 }
 
-func (r commitRecord) encode() ([]byte, error) {
-	r.Checksum = 0
-	plain, err := json.Marshal(r)
+// checkedRecord is a commit record of either kind, with the members that both have.
+type checkedRecord struct {
+	record   any // a pointer
+	version  *int
+	checksum *uint32
+	known    int // the version that this host reads and writes
+}
+
+func (r *commitRecord) checked() checkedRecord {
+	return checkedRecord{r, &r.Version, &r.Checksum, recordVersion}
+}
+
+// encode sets the checksum and returns the record as it is stored.
+func (c checkedRecord) encode() ([]byte, error) {
+	*c.checksum = 0
+	plain, err := json.Marshal(c.record)
 	if err != nil {
 		return nil, fmt.Errorf("encode commit record: %w", err)
 	}
-	r.Checksum = checksum(plain)
-	return json.Marshal(r)
+	*c.checksum = checksum(plain)
+	return json.Marshal(c.record)
 }
 
-// readRecord reads a commit record and compares its checksum.
-func readRecord(ctx context.Context, store disk.Store, name string) (commitRecord, error) {
-	var r commitRecord
+// read fills in the record from the store and compares its checksum.
+func (c checkedRecord) read(ctx context.Context, store disk.Store, name string) error {
 	data, err := readAll(ctx, store, name)
 	if err != nil {
-		return r, err
+		return err
 	}
-	if err := json.Unmarshal(data, &r); err != nil {
-		return r, damagedRecord(name, "it is not JSON")
+	if err := json.Unmarshal(data, c.record); err != nil {
+		return damagedRecord(name, "it is not JSON")
 	}
-	if r.Version != recordVersion {
-		return r, damagedRecord(name, fmt.Sprintf("version %d, this host reads %d", r.Version, recordVersion))
+	if *c.version != c.known {
+		return damagedRecord(name, fmt.Sprintf("version %d, this host reads %d", *c.version, c.known))
 	}
-	again, err := r.encode()
+	again, err := c.encode()
 	if err != nil || string(again) != string(data) {
-		return r, damagedRecord(name, "its checksum is wrong")
+		return damagedRecord(name, "its checksum is wrong")
 	}
-	return r, nil
+	return nil
+}
+
+// readRecord reads the commit record of a seal and compares its checksum.
+func readRecord(ctx context.Context, store disk.Store, name string) (r commitRecord, err error) {
+	err = r.checked().read(ctx, store, name)
+	return r, err
 }
 
 func readAll(ctx context.Context, store disk.Store, name string) ([]byte, error) {
@@ -260,34 +278,14 @@ func (r rangeRecord) rewrite() Rewrite {
 	return out
 }
 
-func (r rangeRecord) encode() ([]byte, error) {
-	r.Checksum = 0
-	plain, err := json.Marshal(r)
-	if err != nil {
-		return nil, fmt.Errorf("encode commit record: %w", err)
-	}
-	r.Checksum = checksum(plain)
-	return json.Marshal(r)
+func (r *rangeRecord) checked() checkedRecord {
+	return checkedRecord{r, &r.Version, &r.Checksum, rangeVersion}
 }
 
 // readRange reads the commit record of a rewrite and compares its checksum.
-func readRange(ctx context.Context, store disk.Store, name string) (rangeRecord, error) {
-	var r rangeRecord
-	data, err := readAll(ctx, store, name)
-	if err != nil {
-		return r, err
-	}
-	if err := json.Unmarshal(data, &r); err != nil {
-		return r, damagedRecord(name, "it is not JSON")
-	}
-	if r.Version != rangeVersion {
-		return r, damagedRecord(name, fmt.Sprintf("version %d, this host reads %d", r.Version, rangeVersion))
-	}
-	again, err := r.encode()
-	if err != nil || string(again) != string(data) {
-		return r, damagedRecord(name, "its checksum is wrong")
-	}
-	return r, nil
+func readRange(ctx context.Context, store disk.Store, name string) (r rangeRecord, err error) {
+	err = r.checked().read(ctx, store, name)
+	return r, err
 }
 
 // recordRewrite writes the commit record of a rewrite that the catalog has, confirms
@@ -301,7 +299,8 @@ func recordRewrite(ctx context.Context, store disk.Store, catalog Catalog, r Rew
 				return err
 			}
 		}
-		data, err := rangeRecordOf(r).encode()
+		recorded := rangeRecordOf(r)
+		data, err := recorded.checked().encode()
 		if err != nil {
 			return err
 		}
@@ -342,19 +341,9 @@ func cursorsOf(ctx context.Context, store disk.Store, r Rewrite) ([]CursorMove, 
 	var moves []CursorMove
 	at := map[[2]string]int{}
 	for _, old := range r.Replaced {
-		var cursors []CursorMove
-		if old.Merged {
-			record, err := readRange(ctx, store, old.record(r.Project))
-			if err != nil {
-				return nil, err
-			}
-			cursors = record.Cursors
-		} else {
-			record, err := readRecord(ctx, store, old.record(r.Project))
-			if err != nil {
-				return nil, err
-			}
-			cursors = record.Cursors
+		cursors, err := old.cursors(ctx, store, r.Project)
+		if err != nil {
+			return nil, err
 		}
 		for _, m := range cursors {
 			k := [2]string{m.Source, m.Position}
@@ -367,4 +356,14 @@ func cursorsOf(ctx context.Context, store disk.Store, r Rewrite) ([]CursorMove, 
 		}
 	}
 	return moves, nil
+}
+
+// cursors returns the cursors in the commit record of a file that was replaced.
+func (r Replaced) cursors(ctx context.Context, store disk.Store, project int64) ([]CursorMove, error) {
+	if r.Merged {
+		record, err := readRange(ctx, store, r.record(project))
+		return record.Cursors, err
+	}
+	record, err := readRecord(ctx, store, r.record(project))
+	return record.Cursors, err
 }
