@@ -617,3 +617,30 @@ func TestVerifyDuringAMerge(t *testing.T) {
 		t.Errorf("a run that is missing: %+v", report)
 	}
 }
+
+// A start writes the commit record that a crash has left unwritten, and not one that was
+// lost later: journal verify does not promise that it does.
+func TestALostCommitRecordIsToBeRestored(t *testing.T) {
+	b := newBench(t)
+	w := b.writer(b.options())
+	if err := w.Append(t.Context(), chunk("s", []string{"a"}, []int64{1_780_272_000}, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Seal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	record := fmt.Sprintf("commits/%d/%016d.json", project, 1)
+	if err := b.store.Delete(t.Context(), record); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.writer(b.options()).Close(); err != nil {
+		t.Fatal(err)
+	}
+	damages := b.verify().Damages
+	if len(damages) != 1 || damages[0].Blob != record || !strings.Contains(damages[0].Detail, "restore it from a backup") {
+		t.Errorf("%+v", damages)
+	}
+}

@@ -221,7 +221,7 @@ func verifyRecord(ctx context.Context, store disk.Store, f File, report *Report)
 	same, err := sameRecord(ctx, store, f)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		report.Damages = append(report.Damages, Damage{Blob: name, Place: "commit record", Detail: "it is missing; the next start of the host writes it"})
+		report.Damages = append(report.Damages, Damage{Blob: name, Place: "commit record", Detail: "it is missing. The next start writes it if the host was killed before it did; else restore it from a backup: rebuild-catalog needs it"})
 	case errors.Is(err, segment.ErrDamaged):
 		report.add(name, err)
 	case err != nil:
