@@ -174,6 +174,17 @@ func (c config) checkService(m mistakes) mistakes {
 
 const googleHost = "storage.googleapis.com"
 
+// isAmazon reports whether the bucket is at Amazon, where IAM decides and names of
+// buckets are unique, and not on a server of the attribute endpoint.
+func (c config) isAmazon() bool {
+	u, err := url.Parse(c.Endpoint)
+	if err != nil || u.Host == "" {
+		return true
+	}
+	host := strings.ToLower(u.Hostname())
+	return strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn")
+}
+
 func (c config) checkEndpoint(m mistakes) mistakes {
 	if c.Endpoint == "" {
 		return m

@@ -155,3 +155,14 @@ func TestDataIsSignedWhereSomeoneMayStandBetween(t *testing.T) {
 		}
 	}
 }
+
+func TestIsAmazon(t *testing.T) {
+	for endpoint, want := range map[string]bool{
+		"": true, "https://s3.eu-west-1.amazonaws.com": true, "https://S3.cn-north-1.AMAZONAWS.com.cn:443/": true,
+		"http://127.0.0.1:9000": false, "https://s3.amazonaws.com.example.com": false, "https://minio.local/s3.amazonaws.com": false,
+	} {
+		if got := (config{Endpoint: endpoint}).isAmazon(); got != want {
+			t.Errorf("%q: %v, want %v", endpoint, got, want)
+		}
+	}
+}

@@ -138,7 +138,7 @@ func (s *store) hint(action, name, code string, status int) string {
 // grant returns the text that asks for an action, with the statement of a policy
 // that allows actions.
 func grant(action string, actions []string, on string) string {
-	text, err := json.Marshal(statement(actions, []string{on}, nil))
+	text, err := json.Marshal(Statement(actions, []string{on}, nil))
 	if err != nil {
 		panic("s3: a statement cannot be encoded: " + err.Error())
 	}

@@ -7,18 +7,6 @@ import (
 	"github.com/penstock-io/penstock/sdk/setup"
 )
 
-// Statement is one statement of an IAM policy. A nil condition is left out.
-func Statement(actions []string, resources []string, condition setup.Object) setup.Object {
-	return statement(actions, resources, condition)
-}
-
-// Policy is an IAM policy.
-func Policy(statements ...any) setup.Object { return policyOf(statements...) }
-
-// Partition returns the partition of AWS that the configuration is for, such as
-// "aws" or "aws-cn".
-func (c config) Partition() string { return c.partition() }
-
 // Setup returns the steps that make the bucket and the identity that writes to it.
 func (c config) Setup(r sdk.SetupRequest) ([]sdk.SetupStep, error) {
 	if err := c.checkForms(mistakes{}).err(); err != nil {
@@ -27,7 +15,7 @@ func (c config) Setup(r sdk.SetupRequest) ([]sdk.SetupStep, error) {
 	p := newPreparation(c, r)
 	p.bucket()
 	p.lifecycle()
-	if c.isOtherServer() {
+	if !c.isAmazon() {
 		p.otherServer()
 		return p.steps, nil
 	}
@@ -42,7 +30,7 @@ func (c config) Setup(r sdk.SetupRequest) ([]sdk.SetupStep, error) {
 // the bucket's. name tells the policy from others, purpose ends the step's title.
 func (c config) SetupGrant(r sdk.SetupRequest, role, name, purpose string, policy setup.Object) []sdk.SetupStep {
 	own := role != "" && role != c.RoleARN
-	isOtherServer := c.isOtherServer()
+	isAmazon := c.isAmazon()
 	c.Endpoint = ""
 	if own {
 		c.RoleARN = role
@@ -55,9 +43,9 @@ func (c config) SetupGrant(r sdk.SetupRequest, role, name, purpose string, polic
 		p.label += "_" + name
 		p.createRole(parts, policy)
 		p.steps[0].Title = "Create the role " + purpose + ". " + p.steps[0].Title
-	case hasRole && !isOtherServer:
+	case hasRole && isAmazon:
 		p.attach("role", parts.name, p.reference("aws_iam_role", "id"), purpose, name, policy)
-	case p.hasUser() && !isOtherServer:
+	case p.hasUser() && isAmazon:
 		user := strings.TrimSuffix(p.policyName, "-"+name)
 		p.attach("user", user, p.reference("aws_iam_user", "name"), purpose, name, policy)
 	default:
@@ -83,8 +71,8 @@ func (c config) ReadStatements(projects []sdk.Project) []any {
 		objects, prefixes = append(objects, c.bucketARN()+"/"+literal(dir)+"*"), append(prefixes, literal(dir)+"*")
 	}
 	statements := []any{
-		statement([]string{"s3:GetObject"}, objects, nil),
-		statement([]string{"s3:ListBucket"}, []string{c.bucketARN()}, setup.Object{
+		Statement([]string{"s3:GetObject"}, objects, nil),
+		Statement([]string{"s3:ListBucket"}, []string{c.bucketARN()}, setup.Object{
 			{Key: "StringLike", Value: setup.Object{{Key: "s3:prefix", Value: prefixes}}},
 		}),
 	}

@@ -63,8 +63,8 @@ func kindOf(action string) resource {
 	return permissions[i].on
 }
 
-// statement is one statement of an IAM policy.
-func statement(actions []string, resources []string, condition setup.Object) setup.Object {
+// Statement returns one statement of an IAM policy. A nil condition is left out.
+func Statement(actions []string, resources []string, condition setup.Object) setup.Object {
 	s := setup.Object{{Key: "Effect", Value: "Allow"}, {Key: "Action", Value: actions}, {Key: "Resource", Value: resources}}
 	if condition != nil {
 		s = append(s, setup.Field{Key: "Condition", Value: condition})
@@ -72,13 +72,14 @@ func statement(actions []string, resources []string, condition setup.Object) set
 	return s
 }
 
-func policyOf(statements ...any) setup.Object {
+// Policy returns an IAM policy.
+func Policy(statements ...any) setup.Object {
 	return setup.Object{{Key: "Version", Value: "2012-10-17"}, {Key: "Statement", Value: statements}}
 }
 
-// partition returns the partition of AWS that the configuration is for, such as
+// Partition returns the partition of AWS that the configuration is for, such as
 // "aws" or "aws-cn".
-func (c config) partition() string {
+func (c config) Partition() string {
 	switch {
 	case c.RoleARN != "":
 		return strings.Split(c.RoleARN, ":")[1]
@@ -90,7 +91,7 @@ func (c config) partition() string {
 	return "aws"
 }
 
-func (c config) bucketARN() string { return "arn:" + c.partition() + ":s3:::" + c.Bucket }
+func (c config) bucketARN() string { return "arn:" + c.Partition() + ":s3:::" + c.Bucket }
 
 // directories returns the common start of a project's object names, with a slash
 // at the end, for each project.
@@ -113,7 +114,7 @@ func (c config) policy(projects []sdk.Project) setup.Object {
 	if key := c.keyStatement(actions(onKey)...); key != nil {
 		statements = append(statements, key)
 	}
-	return policyOf(statements...)
+	return Policy(statements...)
 }
 
 func (c config) bucketStatements(projects []sdk.Project) []any {
@@ -122,12 +123,12 @@ func (c config) bucketStatements(projects []sdk.Project) []any {
 		objects, prefixes = append(objects, c.bucketARN()+"/"+literal(dir)+"*"), append(prefixes, literal(dir)+"*")
 	}
 	return []any{
-		statement(actions(onObjects), objects, nil),
-		statement(actions(onBucket), []string{c.bucketARN()}, setup.Object{
+		Statement(actions(onObjects), objects, nil),
+		Statement(actions(onBucket), []string{c.bucketARN()}, setup.Object{
 			{Key: "StringLike", Value: setup.Object{{Key: "s3:prefix", Value: prefixes}}},
 		}),
 		// A list of uploads has no s3:prefix in IAM's eyes: the condition would deny it.
-		statement(actions(onUploads), []string{c.bucketARN()}, nil),
+		Statement(actions(onUploads), []string{c.bucketARN()}, nil),
 	}
 }
 
@@ -143,7 +144,7 @@ func (c config) keyStatement(actions ...string) setup.Object {
 	if c.Encryption != encryptKMS || c.KMSKeyID == "" {
 		return nil // the account's own key for S3 is open to all who may write
 	}
-	region, everyKey := c.Region, "arn:"+c.partition()+":kms:%s:*:key/%s"
+	region, everyKey := c.Region, "arn:"+c.Partition()+":kms:%s:*:key/%s"
 	if region == "" {
 		region = "*"
 	}
@@ -153,13 +154,13 @@ func (c config) keyStatement(actions ...string) setup.Object {
 	}
 	switch {
 	case strings.HasPrefix(alias, "alias/"):
-		return statement(actions, []string{fmt.Sprintf(everyKey, region, "*")}, setup.Object{
+		return Statement(actions, []string{fmt.Sprintf(everyKey, region, "*")}, setup.Object{
 			{Key: "ForAnyValue:StringEquals", Value: setup.Object{{Key: "kms:ResourceAliases", Value: alias}}},
 		})
 	case keyARN.MatchString(c.KMSKeyID):
-		return statement(actions, []string{c.KMSKeyID}, nil)
+		return Statement(actions, []string{c.KMSKeyID}, nil)
 	}
-	return statement(actions, []string{fmt.Sprintf(everyKey, region, c.KMSKeyID)}, nil)
+	return Statement(actions, []string{fmt.Sprintf(everyKey, region, c.KMSKeyID)}, nil)
 }
 
 // role is a role's ARN in parts.
@@ -195,7 +196,7 @@ func (c config) externalIDs(projects []sdk.Project) []string {
 func (c config) trust(r role, externalIDs []string) setup.Object {
 	s := setup.Object{
 		{Key: "Effect", Value: "Allow"},
-		{Key: "Principal", Value: setup.Object{{Key: "AWS", Value: "arn:" + c.partition() + ":iam::" + r.account + ":root"}}},
+		{Key: "Principal", Value: setup.Object{{Key: "AWS", Value: "arn:" + c.Partition() + ":iam::" + r.account + ":root"}}},
 		{Key: "Action", Value: "sts:AssumeRole"},
 	}
 	if len(externalIDs) > 0 {
@@ -203,5 +204,5 @@ func (c config) trust(r role, externalIDs []string) setup.Object {
 			{Key: "StringEquals", Value: setup.Object{{Key: "sts:ExternalId", Value: externalIDs}}},
 		}})
 	}
-	return policyOf(s)
+	return Policy(s)
 }

@@ -159,7 +159,7 @@ func TestTheTrustPolicyAsksForTheExternalID(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	assume, err := json.Marshal(policyOf(statement([]string{"sts:AssumeRole"}, []string{roleOfTest}, nil)))
+	assume, err := json.Marshal(Policy(Statement([]string{"sts:AssumeRole"}, []string{roleOfTest}, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,18 +99,12 @@ func (c config) encryption() encryption {
 func (d *destination) Targets() []sdk.Target { return lake.Targets(d.base(), d.root, d.project.ID) }
 
 // base returns the bucket's URI: s3://bucket/ at Amazon, where bucket names are
-// unique, gs://bucket/ at Google, as the plugin gcs names it, and
-// s3://host:port/path/bucket/ at other servers.
+// unique, and s3://host:port/path/bucket/ at other servers. Google is none of them:
+// see checkService.
 func (d *destination) base() string {
 	u, err := url.Parse(d.config.Endpoint)
-	if err != nil || u.Host == "" {
+	if err != nil || d.config.isAmazon() {
 		return "s3://" + d.config.Bucket + "/"
-	}
-	switch host := strings.ToLower(u.Hostname()); {
-	case strings.HasSuffix(host, ".amazonaws.com"), strings.HasSuffix(host, ".amazonaws.com.cn"):
-		return "s3://" + d.config.Bucket + "/"
-	case host == "storage.googleapis.com":
-		return "gs://" + d.config.Bucket + "/"
 	}
 	return "s3://" + strings.ToLower(u.Host) + strings.TrimRight(u.Path, "/") + "/" + d.config.Bucket + "/"
 }

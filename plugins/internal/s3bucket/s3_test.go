@@ -374,7 +374,6 @@ func TestTargets(t *testing.T) {
 	for want, c := range map[string]config{
 		"s3://lake/7/mp_master_event/":                  {Bucket: "lake"},
 		"s3://china/7/mp_master_event/":                 {Bucket: "china", Endpoint: "https://s3.cn-north-1.amazonaws.com.cn"},
-		"gs://lake/7/mp_master_event/":                  {Bucket: "lake", Endpoint: "https://storage.googleapis.com"},
 		"s3://lake/a/b/7/mp_master_event/":              {Bucket: "lake", Prefix: "a/b", Endpoint: "https://s3.eu-west-1.amazonaws.com"},
 		"s3://minio.local:9000/lake/7/mp_master_event/": {Bucket: "lake", Endpoint: "http://MINIO.local:9000/"},
 		"s3://h/storage/v1/s3/lake/7/mp_master_event/":  {Bucket: "lake", Endpoint: "https://h/storage/v1/s3/"},

@@ -37,12 +37,6 @@ func newPreparation(c config, r sdk.SetupRequest) *preparation {
 	return &preparation{config: c, request: r, label: setup.Label(name), policyName: "penstock-" + name}
 }
 
-// isOtherServer reports whether the bucket is not Amazon's, so that IAM decides
-// nothing.
-func (c config) isOtherServer() bool {
-	return c.Endpoint != "" && !strings.Contains(c.Endpoint, ".amazonaws.com")
-}
-
 // hasUser reports whether the identity that writes is a user.
 func (p *preparation) hasUser() bool {
 	return p.AccessKeyID != "" || p.request.Sets("access_key_id") || p.request.Sets("secret_access_key")
@@ -123,7 +117,7 @@ func (p *preparation) lifecycle() {
 // otherServer lists the permissions for a server whose policies are its own.
 func (p *preparation) otherServer() {
 	text := "# The keys of access_key_id need these actions, in the language of the server's own policies:\n"
-	for line := range strings.SplitSeq(setup.JSON(policyOf(p.bucketStatements(p.request.Projects)...)), "\n") {
+	for line := range strings.SplitSeq(setup.JSON(Policy(p.bucketStatements(p.request.Projects)...)), "\n") {
 		text += "# " + line + "\n"
 	}
 	p.add("Let the access key write to the bucket: "+p.Endpoint+" is not Amazon's, and has its own way.", text, text)
@@ -180,9 +174,9 @@ func (p *preparation) createRole(r role, policy setup.Object) {
 				setup.Field{Key: "role", Value: p.reference("aws_iam_role", "id")}, setup.Field{Key: "policy", Value: encoded(policy)}))
 	p.add("Let the identity that the host runs with assume the role: attach this policy to it.",
 		p.aws("iam", "create-policy", "--policy-name", p.policyName+"-assume", "--policy-document",
-			setup.JSON(policyOf(statement([]string{"sts:AssumeRole"}, []string{p.RoleARN}, nil)))),
+			setup.JSON(Policy(Statement([]string{"sts:AssumeRole"}, []string{p.RoleARN}, nil)))),
 		setup.Resource("aws_iam_policy", p.label+"_assume", setup.Field{Key: "name", Value: p.policyName + "-assume"},
-			setup.Field{Key: "policy", Value: encoded(policyOf(statement([]string{"sts:AssumeRole"}, []string{p.RoleARN}, nil)))}))
+			setup.Field{Key: "policy", Value: encoded(Policy(Statement([]string{"sts:AssumeRole"}, []string{p.RoleARN}, nil)))}))
 }
 
 func encoded(policy setup.Object) setup.Call {
@@ -235,7 +229,7 @@ func (p *preparation) bucketPolicy() {
 			{Key: "Principal", Value: setup.Object{{Key: "AWS", Value: p.RoleARN}}},
 		}, s[1:]...)...))
 	}
-	policy := policyOf(statements...)
+	policy := Policy(statements...)
 	p.add("Open the bucket to the role, as its owner, account "+p.ExpectedBucketOwner+". If the bucket has a policy already, add the statements to it.",
 		p.aws("s3api", "put-bucket-policy", "--bucket", p.Bucket, "--policy", setup.JSON(policy)),
 		setup.Resource("aws_s3_bucket_policy", p.label,
