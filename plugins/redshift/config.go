@@ -38,6 +38,7 @@ type config struct {
 	Unusual  string `json:"unusual"`
 
 	maxWait    time.Duration // for a statement; 0: the default
+	maxCall    time.Duration // for a call of the Data API with its retries; 0: the default
 	firstPause time.Duration // between two questions for its state; 0: the default
 }
 

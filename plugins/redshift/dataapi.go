@@ -190,7 +190,7 @@ func (w *warehouse) run(ctx context.Context, text string, parameters ...types.Sq
 
 // limited makes one call with a deadline, which covers its retries.
 func limited[In, Out any](ctx context.Context, w *warehouse, in In, call func(context.Context, In, ...func(*redshiftdata.Options)) (Out, error)) (Out, error) {
-	ctx, stop := context.WithTimeout(ctx, min(callTimeout, w.longest()))
+	ctx, stop := context.WithTimeout(ctx, cmp.Or(w.config.maxCall, callTimeout))
 	defer stop()
 	return call(ctx, in)
 }

@@ -454,7 +454,7 @@ func TestADataAPIThatDoesNotAnswer(t *testing.T) {
 	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-end }))
 	t.Cleanup(silent.Close)
 	t.Cleanup(func() { close(end) })
-	s.config.RedshiftEndpoint, s.config.maxWait = silent.URL, 10*time.Millisecond
+	s.config.RedshiftEndpoint, s.config.maxCall = silent.URL, 10*time.Millisecond
 	wantClass(t, s.warehouse(t).ensure(t.Context()), protocol.Retryable, "deadline exceeded")
 }
 

@@ -26,6 +26,8 @@ const (
 	reader    = "arn:aws:iam::123456789012:role/teams/read"
 )
 
+var shop = []sdk.Project{{ID: 7, Name: "shop", Token: "token"}}
+
 // printed is the configuration that setup prints policies for.
 func printed(change func(map[string]any)) map[string]any {
 	c := map[string]any{
@@ -36,27 +38,41 @@ func printed(change func(map[string]any)) map[string]any {
 	return c
 }
 
+// onWorkgroup, onCluster and asUser are the three ways to Redshift, with the reader's role
+// where it has one.
+func onWorkgroup(c map[string]any) { c["spectrum_role_arn"] = reader }
+
+func onCluster(c map[string]any) {
+	delete(c, "workgroup_arn")
+	c["cluster_identifier"], c["spectrum_role_arn"] = "dwh", reader
+}
+
+func asUser(c map[string]any) {
+	delete(c, "workgroup_arn")
+	c["cluster_identifier"], c["db_user"] = "dwh", "penstock"
+}
+
+// cases have each text of setup once: the policies go to roles of their own, to the
+// bucket's role, to a user, and to an identity that is not known.
 func cases() []setuptest.Case {
-	shop := []sdk.Project{{ID: 7, Name: "shop", Token: "token"}}
 	return []setuptest.Case{
-		{Name: "serverless", Projects: shop, Config: printed(func(c map[string]any) { c["spectrum_role_arn"] = reader })},
-		{Name: "cluster", Projects: shop, Config: printed(func(c map[string]any) {
-			delete(c, "workgroup_arn")
-			c["cluster_identifier"], c["create_database"], c["spectrum_role_arn"] = "dwh", false, reader
-		})},
-		{Name: "user", Projects: shop, Config: printed(func(c map[string]any) {
-			delete(c, "workgroup_arn")
-			c["cluster_identifier"], c["db_user"] = "dwh", "penstock"
-		})},
 		{Name: "roles", Projects: shop, Config: printed(func(c map[string]any) {
+			onWorkgroup(c)
 			c["glue_role_arn"], c["redshift_role_arn"] = "arn:aws:iam::210987654321:role/catalog", "arn:aws:iam::123456789012:role/query"
 			c["encryption"], c["kms_key_id"] = "kms", "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-4333-8444-555555555555"
 		})},
-		{Name: "keys", Projects: shop, Unknown: []string{"access_key_id", "secret_access_key"}, Config: printed(func(c map[string]any) {
+		{Name: "cluster", Projects: shop, Config: printed(func(c map[string]any) {
+			onCluster(c)
+			c["create_database"] = false
+		})},
+		{Name: "user", Projects: shop, Unknown: []string{"access_key_id", "secret_access_key"}, Config: printed(func(c map[string]any) {
+			asUser(c)
+			delete(c, "role_arn")
+		})},
+		{Name: "plain", Projects: shop, Config: printed(func(c map[string]any) {
 			delete(c, "role_arn")
 			c["workgroup_arn"] = "wg"
 		})},
-		{Name: "plain", Projects: shop, Config: printed(func(c map[string]any) { delete(c, "role_arn") })},
 	}
 }
 
@@ -235,8 +251,13 @@ func exercise(t *testing.T, change func(*config)) (needed []standin.IAMRequest) 
 		t.Fatal(err)
 	}
 	s.redshift.Hang(true)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
+	ctx, cancel := context.WithCancel(t.Context())
+	s.redshift.Lose(func(operation string, _ []byte) bool {
+		if operation == "DescribeStatement" {
+			cancel()
+		}
+		return false
+	})
 	if err := s.start(t, bucket, time.Now).warehouse.ensure(ctx); err == nil {
 		t.Fatal("a statement that hangs has ended")
 	}
@@ -288,47 +309,36 @@ func refusedAlways() []standin.IAMRequest {
 func TestThePoliciesAllowExactlyTheCalls(t *testing.T) {
 	t.Setenv("AWS_ENDPOINT_URL", "")
 	t.Setenv("AWS_ENDPOINT_URL_S3", "")
-	for i, change := range []func(*config){
-		func(c *config) { c.WorkgroupARN = workgroup },
-		func(c *config) { c.WorkgroupARN, c.ClusterIdentifier = "", "dwh" },
-		func(c *config) { c.WorkgroupARN, c.ClusterIdentifier, c.DBUser = "", "dwh", "penstock" },
+	for name, way := range map[string]struct {
+		printed func(map[string]any)
+		used    func(*config)
+	}{
+		"workgroup": {onWorkgroup, func(c *config) { c.WorkgroupARN = workgroup }},
+		"cluster":   {onCluster, func(c *config) { c.WorkgroupARN, c.ClusterIdentifier = "", "dwh" }},
+		"user":      {asUser, func(c *config) { c.WorkgroupARN, c.ClusterIdentifier, c.DBUser = "", "dwh", "penstock" }},
 	} {
-		c := cases()[i]
-		t.Run(c.Name, func(t *testing.T) {
-			c.Config["create_database"] = true
-			standin.IAMExact(t, documents(t, c), exercise(t, change), refusedAlways())
+		t.Run(name, func(t *testing.T) {
+			policies := documents(t, printed(way.printed), "aws iam put-role-policy --role-name export ")
+			if len(policies) != 2 {
+				t.Fatalf("%d policies: %s", len(policies), policies)
+			}
+			standin.IAMExact(t, policies, exercise(t, way.used), refusedAlways())
 		})
 	}
 }
 
-// documents returns the policies of a case without comparing its text.
-func documents(t *testing.T, c setuptest.Case) []json.RawMessage {
+// documents returns the JSON documents that setup gives to a command, which is told by its
+// first words.
+func documents(t *testing.T, c map[string]any, command string) []json.RawMessage {
 	t.Helper()
-	var conf config
-	text, err := json.Marshal(c.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request := sdk.SetupRequest{Projects: c.Projects, Destination: "redshift.lake", Format: sdk.SetupCommands, JSON: text}
-	if err := request.Decode(&conf); err != nil {
-		t.Fatal(err)
-	}
-	steps, err := prepare(request)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := setuptest.Text(t, Plugin(), setuptest.Case{Projects: shop, Config: c}, sdk.SetupCommands)
 	var found []json.RawMessage
-	for _, s := range steps {
-		for _, command := range strings.Split(s.Text, "aws iam put-role-policy --role-name export ")[1:] {
-			begin, end := strings.Index(command, "'{"), strings.Index(command, "}'")
-			if begin < 0 || end < begin {
-				t.Fatalf("no policy in %s", command)
-			}
-			found = append(found, json.RawMessage(command[begin+1:end+1]))
+	for _, words := range strings.Split(text, command)[1:] {
+		begin, end := strings.Index(words, "'{"), strings.Index(words, "}'")
+		if begin < 0 || end < begin {
+			t.Fatalf("no document in %s", words)
 		}
-	}
-	if len(found) != 2 {
-		t.Fatalf("%d policies in %v", len(found), steps)
+		found = append(found, json.RawMessage(words[begin+1:end+1]))
 	}
 	return found
 }
@@ -336,10 +346,12 @@ func documents(t *testing.T, c setuptest.Case) []json.RawMessage {
 // Redshift's own role may read the project's files and tables, and write nothing; only
 // the services of Redshift assume it.
 func TestTheRoleOfRedshiftReads(t *testing.T) {
-	commands, _ := setuptest.Run(t, Plugin(), cases()[0])
-	policy := json.RawMessage(setuptest.Argument(t, commands, "--policy-document", "aws", "iam", "put-role-policy", "--role-name", "read"))
-	trust := setuptest.Argument(t, commands, "--assume-role-policy-document", "aws", "iam", "create-role", "--path", "/teams/", "--role-name", "read")
-	if !strings.Contains(trust, `"redshift.amazonaws.com"`) || !strings.Contains(trust, `"redshift-serverless.amazonaws.com"`) || strings.Contains(trust, `"AWS"`) {
+	policies := documents(t, printed(onWorkgroup), "aws iam put-role-policy --role-name read ")
+	trusts := documents(t, printed(onWorkgroup), "aws iam create-role --path /teams/ --role-name read ")
+	if len(policies) != 1 || len(trusts) != 1 {
+		t.Fatalf("policies %s, trust policies %s", policies, trusts)
+	}
+	if trust := string(trusts[0]); !strings.Contains(trust, `"redshift.amazonaws.com"`) || !strings.Contains(trust, `"redshift-serverless.amazonaws.com"`) || strings.Contains(trust, `"AWS"`) {
 		t.Errorf("the trust policy is %s", trust)
 	}
 	var allowed, refused []standin.IAMRequest
@@ -361,5 +373,5 @@ func TestTheRoleOfRedshiftReads(t *testing.T) {
 	}
 	add(&refused, "glue:UpdateTable", "arn:aws:glue:eu-west-1:123456789012:table/mp/mp_people_data", nil)
 	add(&refused, "glue:GetTable", "arn:aws:glue:eu-west-1:123456789012:table/other/t", nil)
-	standin.IAMExact(t, []json.RawMessage{policy}, allowed, refused)
+	standin.IAMExact(t, policies, allowed, refused)
 }

@@ -107,7 +107,7 @@ aws iam create-policy --policy-name penstock-lake-catalog --policy-document \
         "redshift-serverless:GetCredentials"
       ],
       "Resource": [
-        "arn:aws:redshift-serverless:us-west-2:123456789012:workgroup/5e6f"
+        "arn:aws:redshift-serverless:us-west-2:*:workgroup/*"
       ]
     },
     {
@@ -180,11 +180,9 @@ aws iam create-policy --policy-name penstock-lake-read --policy-document \
 }'
 
 # 6. As an administrator of the database, let the user of the Data API create the external schema. The user may exist already: the first statement then fails, and changes nothing. Put the role or, as IAM:NAME, the user that the host runs with in place of IAMR:ROLE.
-aws redshift-data execute-statement --workgroup-name \
-    arn:aws:redshift-serverless:us-west-2:123456789012:workgroup/5e6f --database dev --sql \
+aws redshift-data execute-statement --workgroup-name wg --database dev --sql \
     'CREATE USER "IAMR:ROLE" PASSWORD DISABLE' --region us-west-2
-aws redshift-data execute-statement --workgroup-name \
-    arn:aws:redshift-serverless:us-west-2:123456789012:workgroup/5e6f --database dev --sql \
+aws redshift-data execute-statement --workgroup-name wg --database dev --sql \
     'GRANT CREATE ON DATABASE "dev" TO "IAMR:ROLE"' --region us-west-2
 
 # 7. Only where Lake Formation governs the catalog: an administrator of the data lake grants this too, since IAM alone is not enough.

@@ -68,7 +68,7 @@ resource "aws_iam_policy" "lake_catalog" {
     }, {
       Effect = "Allow"
       Action = ["redshift-data:ExecuteStatement", "redshift-serverless:GetCredentials"]
-      Resource = ["arn:aws:redshift-serverless:us-west-2:123456789012:workgroup/5e6f"]
+      Resource = ["arn:aws:redshift-serverless:us-west-2:*:workgroup/*"]
     }, {
       Effect = "Allow"
       Action = ["redshift-data:DescribeStatement", "redshift-data:GetStatementResult", "redshift-data:CancelStatement"]
@@ -110,13 +110,13 @@ resource "aws_iam_policy" "lake_read" {
 
 # 6. As an administrator of the database, let the user of the Data API create the external schema. The user may exist already: the first statement then fails, and changes nothing. Put the role or, as IAM:NAME, the user that the host runs with in place of IAMR:ROLE.
 resource "aws_redshiftdata_statement" "lake_1" {
-  workgroup_name = "arn:aws:redshift-serverless:us-west-2:123456789012:workgroup/5e6f"
+  workgroup_name = "wg"
   database       = "dev"
   sql            = "CREATE USER \"IAMR:ROLE\" PASSWORD DISABLE"
 }
 
 resource "aws_redshiftdata_statement" "lake_2" {
-  workgroup_name = "arn:aws:redshift-serverless:us-west-2:123456789012:workgroup/5e6f"
+  workgroup_name = "wg"
   database       = "dev"
   sql            = "GRANT CREATE ON DATABASE \"dev\" TO \"IAMR:ROLE\""
 }

@@ -263,8 +263,24 @@ aws iam create-policy --policy-name penstock-lake-redshift-assume --policy-docum
   ]
 }'
 
-# 10. Create the policy with which Redshift itself reads, and attach it to the default role of the workgroup or cluster.
-aws iam create-policy --policy-name penstock-lake-read --policy-document \
+# 10. Create the role with which Redshift itself reads, and attach it to the workgroup or cluster.
+aws iam create-role --path /teams/ --role-name read --assume-role-policy-document \
+    '{
+  "Version": "2012-10-17",
+  "Statement": [
+    {
+      "Effect": "Allow",
+      "Principal": {
+        "Service": [
+          "redshift.amazonaws.com",
+          "redshift-serverless.amazonaws.com"
+        ]
+      },
+      "Action": "sts:AssumeRole"
+    }
+  ]
+}'
+aws iam put-role-policy --role-name read --policy-name penstock-lake-read --policy-document \
     '{
   "Version": "2012-10-17",
   "Statement": [
@@ -321,6 +337,9 @@ aws iam create-policy --policy-name penstock-lake-read --policy-document \
     }
   ]
 }'
+# Add the role to the namespace of the workgroup; update-namespace replaces the list of its roles:
+# aws redshift-serverless update-namespace --namespace-name NAMESPACE --iam-roles \
+#     arn:aws:iam::123456789012:role/teams/read
 
 # 11. As an administrator of the database, let the user of the Data API create the external schema. The user may exist already: the first statement then fails, and changes nothing.
 aws redshift-data execute-statement --workgroup-name \

@@ -205,9 +205,25 @@ resource "aws_iam_policy" "lake_redshift_assume" {
   })
 }
 
-# 10. Create the policy with which Redshift itself reads, and attach it to the default role of the workgroup or cluster.
-resource "aws_iam_policy" "lake_read" {
+# 10. Create the role with which Redshift itself reads, and attach it to the workgroup or cluster.
+resource "aws_iam_role" "lake_read" {
+  name               = "read"
+  path               = "/teams/"
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect = "Allow"
+      Principal = {
+        Service = ["redshift.amazonaws.com", "redshift-serverless.amazonaws.com"]
+      }
+      Action = "sts:AssumeRole"
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "lake_read" {
   name   = "penstock-lake-read"
+  role   = aws_iam_role.lake_read.id
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
@@ -234,6 +250,8 @@ resource "aws_iam_policy" "lake_read" {
     }]
   })
 }
+
+# Add the role to iam_roles of the cluster or of the workgroup's namespace.
 
 # 11. As an administrator of the database, let the user of the Data API create the external schema. The user may exist already: the first statement then fails, and changes nothing.
 resource "aws_redshiftdata_statement" "lake_1" {

@@ -20,28 +20,9 @@ aws s3api put-bucket-lifecycle-configuration --bucket lake --lifecycle-configura
   ]
 }'
 
-# 3. Create the role that penstock assumes. In place of the account's root, the trust policy may name the identity that the host runs with.
-aws iam create-role --path / --role-name export --assume-role-policy-document \
-    '{
-  "Version": "2012-10-17",
-  "Statement": [
-    {
-      "Effect": "Allow",
-      "Principal": {
-        "AWS": "arn:aws:iam::123456789012:root"
-      },
-      "Action": "sts:AssumeRole",
-      "Condition": {
-        "StringEquals": {
-          "sts:ExternalId": [
-            "token"
-          ]
-        }
-      }
-    }
-  ]
-}'
-aws iam put-role-policy --role-name export --policy-name penstock-lake --policy-document \
+# 3. Create the user that writes. The last command prints access_key_id and secret_access_key.
+aws iam create-user --user-name penstock-lake
+aws iam put-user-policy --user-name penstock-lake --policy-name penstock-lake --policy-document \
     '{
   "Version": "2012-10-17",
   "Statement": [
@@ -84,26 +65,11 @@ aws iam put-role-policy --role-name export --policy-name penstock-lake --policy-
     }
   ]
 }'
+aws iam create-access-key --user-name penstock-lake
 
-# 4. Let the identity that the host runs with assume the role: attach this policy to it.
-aws iam create-policy --policy-name penstock-lake-assume --policy-document \
-    '{
-  "Version": "2012-10-17",
-  "Statement": [
-    {
-      "Effect": "Allow",
-      "Action": [
-        "sts:AssumeRole"
-      ],
-      "Resource": [
-        "arn:aws:iam::123456789012:role/export"
-      ]
-    }
-  ]
-}'
-
-# 5. Let the same role do more: the policy for Glue and Redshift.
-aws iam put-role-policy --role-name export --policy-name penstock-lake-catalog --policy-document \
+# 4. Let the same user do more: the policy for Glue and Redshift.
+aws iam put-user-policy --user-name penstock-lake --policy-name penstock-lake-catalog \
+    --policy-document \
     '{
   "Version": "2012-10-17",
   "Statement": [
@@ -117,11 +83,11 @@ aws iam put-role-policy --role-name export --policy-name penstock-lake-catalog -
         "glue:CreateDatabase"
       ],
       "Resource": [
-        "arn:aws:glue:eu-west-1:123456789012:catalog",
-        "arn:aws:glue:eu-west-1:123456789012:database/mp",
-        "arn:aws:glue:eu-west-1:123456789012:table/mp/mp_master_event",
-        "arn:aws:glue:eu-west-1:123456789012:table/mp/mp_people_data",
-        "arn:aws:glue:eu-west-1:123456789012:table/mp/mp_identity_mappings_data"
+        "arn:aws:glue:eu-west-1:*:catalog",
+        "arn:aws:glue:eu-west-1:*:database/mp",
+        "arn:aws:glue:eu-west-1:*:table/mp/mp_master_event",
+        "arn:aws:glue:eu-west-1:*:table/mp/mp_people_data",
+        "arn:aws:glue:eu-west-1:*:table/mp/mp_identity_mappings_data"
       ]
     },
     {
@@ -132,9 +98,9 @@ aws iam put-role-policy --role-name export --policy-name penstock-lake-catalog -
         "glue:BatchUpdatePartition"
       ],
       "Resource": [
-        "arn:aws:glue:eu-west-1:123456789012:catalog",
-        "arn:aws:glue:eu-west-1:123456789012:database/mp",
-        "arn:aws:glue:eu-west-1:123456789012:table/mp/mp_master_event"
+        "arn:aws:glue:eu-west-1:*:catalog",
+        "arn:aws:glue:eu-west-1:*:database/mp",
+        "arn:aws:glue:eu-west-1:*:table/mp/mp_master_event"
       ]
     },
     {
@@ -143,7 +109,7 @@ aws iam put-role-policy --role-name export --policy-name penstock-lake-catalog -
         "redshift-data:ExecuteStatement"
       ],
       "Resource": [
-        "arn:aws:redshift:us-west-2:123456789012:cluster:dwh"
+        "arn:aws:redshift:us-west-2:*:cluster:dwh"
       ]
     },
     {
@@ -152,8 +118,8 @@ aws iam put-role-policy --role-name export --policy-name penstock-lake-catalog -
         "redshift:GetClusterCredentials"
       ],
       "Resource": [
-        "arn:aws:redshift:us-west-2:123456789012:dbuser:dwh/penstock",
-        "arn:aws:redshift:us-west-2:123456789012:dbname:dwh/dev"
+        "arn:aws:redshift:us-west-2:*:dbuser:dwh/penstock",
+        "arn:aws:redshift:us-west-2:*:dbname:dwh/dev"
       ]
     },
     {
@@ -175,7 +141,7 @@ aws iam put-role-policy --role-name export --policy-name penstock-lake-catalog -
   ]
 }'
 
-# 6. Create the policy with which Redshift itself reads, and attach it to the default role of the workgroup or cluster.
+# 5. Create the policy with which Redshift itself reads, and attach it to the default role of the workgroup or cluster.
 aws iam create-policy --policy-name penstock-lake-read --policy-document \
     '{
   "Version": "2012-10-17",
@@ -215,28 +181,25 @@ aws iam create-policy --policy-name penstock-lake-read --policy-document \
         "glue:GetPartitions"
       ],
       "Resource": [
-        "arn:aws:glue:eu-west-1:123456789012:catalog",
-        "arn:aws:glue:eu-west-1:123456789012:database/mp",
-        "arn:aws:glue:eu-west-1:123456789012:table/mp/mp_master_event",
-        "arn:aws:glue:eu-west-1:123456789012:table/mp/mp_people_data",
-        "arn:aws:glue:eu-west-1:123456789012:table/mp/mp_identity_mappings_data"
+        "arn:aws:glue:eu-west-1:*:catalog",
+        "arn:aws:glue:eu-west-1:*:database/mp",
+        "arn:aws:glue:eu-west-1:*:table/mp/mp_master_event",
+        "arn:aws:glue:eu-west-1:*:table/mp/mp_people_data",
+        "arn:aws:glue:eu-west-1:*:table/mp/mp_identity_mappings_data"
       ]
     }
   ]
 }'
 
-# 7. As an administrator of the database, let the user of the Data API create the external schema.
+# 6. As an administrator of the database, let the user of the Data API create the external schema.
 aws redshift-data execute-statement --cluster-identifier dwh --database dev --sql \
     'GRANT CREATE ON DATABASE "dev" TO "penstock"' --region us-west-2
 
-# 8. Only where Lake Formation governs the catalog: an administrator of the data lake grants this too, since IAM alone is not enough.
-# aws lakeformation grant-permissions --principal \
-#     DataLakePrincipalIdentifier=arn:aws:iam::123456789012:role/export --permissions CREATE_TABLE \
-#     ALTER DESCRIBE --resource '{"Database":{"Name":"mp"}}'
-# aws lakeformation grant-permissions --principal \
-#     DataLakePrincipalIdentifier=arn:aws:iam::123456789012:role/export --permissions ALTER DESCRIBE \
-#     INSERT DELETE --resource '{"Table":{"DatabaseName":"mp","TableWildcard":{}}}'
-# aws lakeformation grant-permissions --principal \
-#     DataLakePrincipalIdentifier=arn:aws:iam::123456789012:role/export --permissions \
+# 7. Only where Lake Formation governs the catalog: an administrator of the data lake grants this too, since IAM alone is not enough.
+# aws lakeformation grant-permissions --principal DataLakePrincipalIdentifier=ROLE --permissions \
+#     CREATE_TABLE ALTER DESCRIBE --resource '{"Database":{"Name":"mp"}}'
+# aws lakeformation grant-permissions --principal DataLakePrincipalIdentifier=ROLE --permissions ALTER \
+#     DESCRIBE INSERT DELETE --resource '{"Table":{"DatabaseName":"mp","TableWildcard":{}}}'
+# aws lakeformation grant-permissions --principal DataLakePrincipalIdentifier=ROLE --permissions \
 #     DATA_LOCATION_ACCESS --resource '{"DataLocation":{"ResourceArn":"arn:aws:s3:::lake"}}'
 

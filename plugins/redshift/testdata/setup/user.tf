@@ -26,30 +26,14 @@ resource "aws_s3_bucket_lifecycle_configuration" "lake" {
   }
 }
 
-# 3. Create the role that penstock assumes. In place of the account's root, the trust policy may name the identity that the host runs with.
-resource "aws_iam_role" "lake" {
-  name               = "export"
-  path               = "/"
-  assume_role_policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Effect = "Allow"
-      Principal = {
-        AWS = "arn:aws:iam::123456789012:root"
-      }
-      Action = "sts:AssumeRole"
-      Condition = {
-        StringEquals = {
-          "sts:ExternalId" = ["token"]
-        }
-      }
-    }]
-  })
+# 3. Create the user that writes. The last command prints access_key_id and secret_access_key.
+resource "aws_iam_user" "lake" {
+  name = "penstock-lake"
 }
 
-resource "aws_iam_role_policy" "lake" {
+resource "aws_iam_user_policy" "lake" {
   name   = "penstock-lake"
-  role   = aws_iam_role.lake.id
+  user   = aws_iam_user.lake.name
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
@@ -73,41 +57,32 @@ resource "aws_iam_role_policy" "lake" {
   })
 }
 
-# 4. Let the identity that the host runs with assume the role: attach this policy to it.
-resource "aws_iam_policy" "lake_assume" {
-  name   = "penstock-lake-assume"
-  policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Effect = "Allow"
-      Action = ["sts:AssumeRole"]
-      Resource = ["arn:aws:iam::123456789012:role/export"]
-    }]
-  })
+resource "aws_iam_access_key" "lake" {
+  user = aws_iam_user.lake.name
 }
 
-# 5. Let the same role do more: the policy for Glue and Redshift.
-resource "aws_iam_role_policy" "lake_catalog" {
+# 4. Let the same user do more: the policy for Glue and Redshift.
+resource "aws_iam_user_policy" "lake_catalog" {
   name   = "penstock-lake-catalog"
-  role   = aws_iam_role.lake.id
+  user   = aws_iam_user.lake.name
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
       Effect = "Allow"
       Action = ["glue:GetDatabase", "glue:GetTable", "glue:CreateTable", "glue:UpdateTable", "glue:CreateDatabase"]
-      Resource = ["arn:aws:glue:eu-west-1:123456789012:catalog", "arn:aws:glue:eu-west-1:123456789012:database/mp", "arn:aws:glue:eu-west-1:123456789012:table/mp/mp_master_event", "arn:aws:glue:eu-west-1:123456789012:table/mp/mp_people_data", "arn:aws:glue:eu-west-1:123456789012:table/mp/mp_identity_mappings_data"]
+      Resource = ["arn:aws:glue:eu-west-1:*:catalog", "arn:aws:glue:eu-west-1:*:database/mp", "arn:aws:glue:eu-west-1:*:table/mp/mp_master_event", "arn:aws:glue:eu-west-1:*:table/mp/mp_people_data", "arn:aws:glue:eu-west-1:*:table/mp/mp_identity_mappings_data"]
     }, {
       Effect = "Allow"
       Action = ["glue:BatchCreatePartition", "glue:BatchGetPartition", "glue:BatchUpdatePartition"]
-      Resource = ["arn:aws:glue:eu-west-1:123456789012:catalog", "arn:aws:glue:eu-west-1:123456789012:database/mp", "arn:aws:glue:eu-west-1:123456789012:table/mp/mp_master_event"]
+      Resource = ["arn:aws:glue:eu-west-1:*:catalog", "arn:aws:glue:eu-west-1:*:database/mp", "arn:aws:glue:eu-west-1:*:table/mp/mp_master_event"]
     }, {
       Effect = "Allow"
       Action = ["redshift-data:ExecuteStatement"]
-      Resource = ["arn:aws:redshift:us-west-2:123456789012:cluster:dwh"]
+      Resource = ["arn:aws:redshift:us-west-2:*:cluster:dwh"]
     }, {
       Effect = "Allow"
       Action = ["redshift:GetClusterCredentials"]
-      Resource = ["arn:aws:redshift:us-west-2:123456789012:dbuser:dwh/penstock", "arn:aws:redshift:us-west-2:123456789012:dbname:dwh/dev"]
+      Resource = ["arn:aws:redshift:us-west-2:*:dbuser:dwh/penstock", "arn:aws:redshift:us-west-2:*:dbname:dwh/dev"]
     }, {
       Effect = "Allow"
       Action = ["redshift-data:DescribeStatement", "redshift-data:GetStatementResult", "redshift-data:CancelStatement"]
@@ -121,7 +96,7 @@ resource "aws_iam_role_policy" "lake_catalog" {
   })
 }
 
-# 6. Create the policy with which Redshift itself reads, and attach it to the default role of the workgroup or cluster.
+# 5. Create the policy with which Redshift itself reads, and attach it to the default role of the workgroup or cluster.
 resource "aws_iam_policy" "lake_read" {
   name   = "penstock-lake-read"
   policy = jsonencode({
@@ -142,26 +117,23 @@ resource "aws_iam_policy" "lake_read" {
     }, {
       Effect = "Allow"
       Action = ["glue:GetDatabase", "glue:GetTable", "glue:GetTables", "glue:GetPartition", "glue:GetPartitions"]
-      Resource = ["arn:aws:glue:eu-west-1:123456789012:catalog", "arn:aws:glue:eu-west-1:123456789012:database/mp", "arn:aws:glue:eu-west-1:123456789012:table/mp/mp_master_event", "arn:aws:glue:eu-west-1:123456789012:table/mp/mp_people_data", "arn:aws:glue:eu-west-1:123456789012:table/mp/mp_identity_mappings_data"]
+      Resource = ["arn:aws:glue:eu-west-1:*:catalog", "arn:aws:glue:eu-west-1:*:database/mp", "arn:aws:glue:eu-west-1:*:table/mp/mp_master_event", "arn:aws:glue:eu-west-1:*:table/mp/mp_people_data", "arn:aws:glue:eu-west-1:*:table/mp/mp_identity_mappings_data"]
     }]
   })
 }
 
-# 7. As an administrator of the database, let the user of the Data API create the external schema.
+# 6. As an administrator of the database, let the user of the Data API create the external schema.
 resource "aws_redshiftdata_statement" "lake_1" {
   cluster_identifier = "dwh"
   database           = "dev"
   sql                = "GRANT CREATE ON DATABASE \"dev\" TO \"penstock\""
 }
 
-# 8. Only where Lake Formation governs the catalog: an administrator of the data lake grants this too, since IAM alone is not enough.
-# aws lakeformation grant-permissions --principal \
-#     DataLakePrincipalIdentifier=arn:aws:iam::123456789012:role/export --permissions CREATE_TABLE \
-#     ALTER DESCRIBE --resource '{"Database":{"Name":"mp"}}'
-# aws lakeformation grant-permissions --principal \
-#     DataLakePrincipalIdentifier=arn:aws:iam::123456789012:role/export --permissions ALTER DESCRIBE \
-#     INSERT DELETE --resource '{"Table":{"DatabaseName":"mp","TableWildcard":{}}}'
-# aws lakeformation grant-permissions --principal \
-#     DataLakePrincipalIdentifier=arn:aws:iam::123456789012:role/export --permissions \
+# 7. Only where Lake Formation governs the catalog: an administrator of the data lake grants this too, since IAM alone is not enough.
+# aws lakeformation grant-permissions --principal DataLakePrincipalIdentifier=ROLE --permissions \
+#     CREATE_TABLE ALTER DESCRIBE --resource '{"Database":{"Name":"mp"}}'
+# aws lakeformation grant-permissions --principal DataLakePrincipalIdentifier=ROLE --permissions ALTER \
+#     DESCRIBE INSERT DELETE --resource '{"Table":{"DatabaseName":"mp","TableWildcard":{}}}'
+# aws lakeformation grant-permissions --principal DataLakePrincipalIdentifier=ROLE --permissions \
 #     DATA_LOCATION_ACCESS --resource '{"DataLocation":{"ResourceArn":"arn:aws:s3:::lake"}}'
 
