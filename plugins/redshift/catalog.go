@@ -311,32 +311,49 @@ func (c *catalog) partition(date string, dirs map[string]string) types.Partition
 	return types.PartitionInput{Values: []string{date}, StorageDescriptor: c.storage(sdk.Events, c.location(dirs[date]))}
 }
 
-// compareDays corrects registered partitions that have another location or other
-// columns; parameters and comments stay. It returns the dates whose partitions do not exist: another user has
-// dropped them since.
-func (c *catalog) compareDays(ctx context.Context, dates []string, dirs map[string]string) (gone []string, err error) {
+// days reads the registered partitions of at most partitionsPerCall dates.
+func (c *catalog) days(ctx context.Context, dates []string) (map[string]types.Partition, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	get := &glue.BatchGetPartitionInput{DatabaseName: &c.database, TableName: aws.String(tables[sdk.Events])}
 	for _, date := range dates {
 		get.PartitionsToGet = append(get.PartitionsToGet, types.PartitionValueList{Values: []string{date}})
 	}
-	found, err := c.client.BatchGetPartition(ctx, get)
+	out, err := c.client.BatchGetPartition(ctx, get)
 	if err != nil {
 		return nil, classify(err)
 	}
-	if len(found.UnprocessedKeys) > 0 {
-		return nil, sdk.Retryable(fmt.Errorf("Glue left %d partitions out of an answer", len(found.UnprocessedKeys)), 0)
+	if len(out.UnprocessedKeys) > 0 {
+		return nil, sdk.Retryable(fmt.Errorf("Glue left %d partitions out of an answer", len(out.UnprocessedKeys)), 0)
+	}
+	found := make(map[string]types.Partition)
+	for _, p := range out.Partitions {
+		if len(p.Values) == 1 {
+			found[p.Values[0]] = p
+		}
+	}
+	return found, nil
+}
+
+// compareDays corrects registered partitions that have another location or other
+// columns; parameters and comments stay. It returns the dates whose partitions do not
+// exist: another user has dropped them since.
+func (c *catalog) compareDays(ctx context.Context, dates []string, dirs map[string]string) (gone []string, err error) {
+	found, err := c.days(ctx, dates)
+	if err != nil {
+		return nil, err
 	}
 	update := &glue.BatchUpdatePartitionInput{DatabaseName: &c.database, TableName: aws.String(tables[sdk.Events])}
-	gone = dates
-	for _, p := range found.Partitions {
-		if len(p.Values) != 1 {
+	for _, date := range dates {
+		p, ok := found[date]
+		if !ok {
+			gone = append(gone, date)
 			continue
 		}
-		gone = slices.DeleteFunc(slices.Clone(gone), func(date string) bool { return date == p.Values[0] })
-		if c.isOurStorage(p.StorageDescriptor, sdk.Events, c.location(dirs[p.Values[0]])) {
+		if c.isOurStorage(p.StorageDescriptor, sdk.Events, c.location(dirs[date])) {
 			continue
 		}
-		in := c.partition(p.Values[0], dirs)
+		in := c.partition(date, dirs)
 		in.Parameters = p.Parameters
 		keepComments(in.StorageDescriptor, p.StorageDescriptor)
 		update.Entries = append(update.Entries, types.BatchUpdatePartitionRequestEntry{PartitionValueList: p.Values, PartitionInput: &in})

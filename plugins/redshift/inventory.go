@@ -8,10 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/glue"
-	"github.com/aws/aws-sdk-go-v2/service/glue/types"
-
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/sdk"
 )
@@ -55,44 +51,17 @@ func (c *catalog) unregistered(ctx context.Context, dirs map[string]string) (pro
 	problems = make(map[string]string)
 	for chunk := range slices.Chunk(slices.Sorted(maps.Keys(dirs)), partitionsPerCall) {
 		found, err := c.days(ctx, chunk)
-		if err != nil {
+		if err != nil && !isCode(err, "EntityNotFoundException") { // the table or the database was dropped
 			return nil, fmt.Errorf("read partitions in Glue: %w", err)
 		}
 		for _, date := range chunk {
-			switch s, ok := found[date]; {
+			switch p, ok := found[date]; {
 			case !ok:
 				problems[date] = fmt.Sprintf("the partition %s=%s is not registered in Glue, so that no query sees it", partitionKey, date)
-			case !c.isOurStorage(s, sdk.Events, c.location(dirs[date])):
-				problems[date] = fmt.Sprintf("the partition %s=%s in Glue shows %s with other columns, SerDe or location", partitionKey, date, location(s))
+			case !c.isOurStorage(p.StorageDescriptor, sdk.Events, c.location(dirs[date])):
+				problems[date] = fmt.Sprintf("the partition %s=%s in Glue shows %s with other columns, SerDe or location", partitionKey, date, location(p.StorageDescriptor))
 			}
 		}
 	}
 	return problems, nil
-}
-
-// days reads the registered partitions of at most partitionsPerCall dates.
-func (c *catalog) days(ctx context.Context, dates []string) (map[string]*types.StorageDescriptor, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	get := &glue.BatchGetPartitionInput{DatabaseName: &c.database, TableName: aws.String(tables[sdk.Events])}
-	for _, date := range dates {
-		get.PartitionsToGet = append(get.PartitionsToGet, types.PartitionValueList{Values: []string{date}})
-	}
-	out, err := c.client.BatchGetPartition(ctx, get)
-	if isCode(err, "EntityNotFoundException") {
-		return nil, nil // the table or the database was dropped
-	}
-	if err != nil {
-		return nil, classify(err)
-	}
-	if len(out.UnprocessedKeys) > 0 {
-		return nil, sdk.Retryable(fmt.Errorf("Glue left %d partitions out of an answer", len(out.UnprocessedKeys)), 0)
-	}
-	found := make(map[string]*types.StorageDescriptor)
-	for _, p := range out.Partitions {
-		if len(p.Values) == 1 {
-			found[p.Values[0]] = p.StorageDescriptor
-		}
-	}
-	return found, nil
 }
