@@ -99,8 +99,8 @@ func (c config) encryption() encryption {
 func (d *destination) Targets() []sdk.Target { return lake.Targets(d.base(), d.root, d.project.ID) }
 
 // base returns the bucket's URI: s3://bucket/ at Amazon, where bucket names are
-// unique, and s3://host:port/path/bucket/ at other servers. Google is none of them:
-// see checkService.
+// unique, and s3://host:port/path/bucket/ at other servers. checkService
+// refuses Google.
 func (d *destination) base() string {
 	u, err := url.Parse(d.config.Endpoint)
 	if err != nil || d.config.isAmazon() {
