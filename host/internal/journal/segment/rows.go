@@ -17,15 +17,11 @@ type RowEncoder struct {
 	rows    rowflate.Encoder
 	out     []byte
 	check   Decoder
-	since   int          // blocks since one was inflated
+	left    int          // blocks until one is inflated again
 	general *Encoder     // takes over after a block that did not inflate to its rows
 	warn    func(error)  // may be nil
 	harm    func([]byte) // changes a payload; nil but in tests
 }
-
-// checkEvery is how many blocks come to one that is inflated again: the first of an
-// encoder, and each checkEvery-th behind it.
-const checkEvery = 64
 
 // NewRowEncoder returns an encoder. Some blocks are inflated again, about one in 64; warn
 // is told once of one that does not give its rows. That one, and all that follow, are
@@ -43,12 +39,15 @@ func (e *RowEncoder) Encode(rows []byte, count int, flags batch.Flags) (Block, e
 		e.harm(e.out)
 	}
 	b := Block{Rows: count, RowsBytes: len(rows), RowsCRC32: crc32.ChecksumIEEE(rows), Flags: flags, Payload: bytes.Clone(e.out)}
-	if e.since > 0 {
-		e.since = (e.since + 1) % checkEvery
+	if e.left > 0 {
+		e.left--
 		return b, nil
 	}
-	e.since = 1
+	e.left = checkEvery - 1
 	if _, err := e.check.check(b.Payload, b.RowsBytes, b.RowsCRC32); err != nil {
+		if checkEvery == 1 {
+			return Block{}, err
+		}
 		e.general = NewEncoder()
 		if e.warn != nil {
 			e.warn(fmt.Errorf("a block was not compressed right, and is compressed again: %w", err))
