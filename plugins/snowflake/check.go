@@ -195,7 +195,7 @@ func (c *checking) transfer() {
 		return
 	}
 	c.try("load in a transaction", func() error {
-		err := c.session.transact(c.ctx, func() error {
+		err := c.session.transact(c.ctx, func(string) error {
 			return conf.load(c.ctx, c.session, c.name, c.stage, dir, []file{{name: filepath.Base(c.file), rows: 1}})
 		})
 		return c.d.classify("load a file", grant, err)

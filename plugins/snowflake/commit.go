@@ -52,17 +52,14 @@ func (d *destination) commit(ctx context.Context, x *session, a *attempt, receip
 	table := rawTable(a.run.Stream)
 	if a.run.Mode == sdk.Replace {
 		table = loadPrefix + strings.ToUpper(attemptOf(a.run))
-		defer d.dropLoad(ctx, x, table)
+		defer x.restore(ctx, "DROP TABLE IF EXISTS "+d.config.in(table))
 		if err := d.loadAside(ctx, x, a, table); err != nil {
 			return err
 		}
 	}
 	l := d.ledgerOf(a.run.Stream)
-	err := x.transact(ctx, func() error {
-		transaction, err := x.transaction(ctx)
-		if err != nil {
-			return err
-		}
+	err := x.transact(ctx, func(transaction string) error {
+		var err error
 		if a.run.Mode == sdk.Replace {
 			err = d.replace(ctx, x, a, table)
 		} else {
@@ -96,19 +93,6 @@ func (d *destination) replace(ctx context.Context, x *session, a *attempt, table
 		err = sdk.Retryable(fmt.Errorf("%d rows of the set were inserted of %d", n, a.rows), 0)
 	}
 	return err
-}
-
-// dropLoad drops the temporary table, so that a session that goes back to the pool
-// does not keep it.
-func (d *destination) dropLoad(ctx context.Context, x *session, table string) {
-	if x.lost {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTime)
-	defer cancel()
-	if x.run(ctx, "DROP TABLE IF EXISTS "+d.config.in(table)) != nil {
-		x.lost = true
-	}
 }
 
 // report writes the line of a committed run, with the facts that its credits depend

@@ -139,7 +139,7 @@ func (l ledger) claim(ctx context.Context, x *session, run sdk.Run) (sdk.LastRun
 // lock comes first: claims of several pipelines follow one another.
 func (l ledger) claimNew(ctx context.Context, x *session, run sdk.Run) (sdk.LastRun, error) {
 	var last sdk.LastRun
-	err := x.transact(ctx, func() error {
+	err := x.transact(ctx, func(transaction string) error {
 		if err := l.lock(ctx, x); err != nil {
 			return err
 		}
@@ -152,13 +152,12 @@ func (l ledger) claimNew(ctx context.Context, x *session, run sdk.Run) (sdk.Last
 		}
 		mine, known := entries[run.PipelineID]
 		last = mine.last
-		if err := l.enter(ctx, x, run, known); err != nil {
-			return err
+		if run.Adopt && (!known || run.Mode == sdk.Replace) {
+			if err := x.run(ctx, `UPDATE `+l.table+` SET "FORMER" = TRUE WHERE "PIPELINE_ID" <> '' AND "PIPELINE_ID" <> ?`, run.PipelineID); err != nil {
+				return err
+			}
 		}
-		if !run.Adopt || known && run.Mode == sdk.Append {
-			return nil
-		}
-		return x.run(ctx, `UPDATE `+l.table+` SET "FORMER" = TRUE WHERE "PIPELINE_ID" <> '' AND "PIPELINE_ID" <> ?`, run.PipelineID)
+		return l.enter(ctx, x, transaction, run, known)
 	})
 	return last, err
 }
@@ -173,15 +172,21 @@ func (l ledger) lock(ctx context.Context, x *session) error {
 	return err
 }
 
-// enter writes the fence of a run's pipeline.
-func (l ledger) enter(ctx context.Context, x *session, run sdk.Run, known bool) error {
+// enter writes the fence of a run's pipeline. It is the last statement of a transaction,
+// as record is: the lock is held no longer than the transaction.
+func (l ledger) enter(ctx context.Context, x *session, transaction string, run sdk.Run, known bool) error {
+	text, args := `INSERT INTO `+l.table+` ("PIPELINE_ID", "PIPELINE", "PROJECT_ID", "VERSION", "FENCE", "HOLDER", "FORMER", "RUN", "CONTENT", "RECEIPT", "UPDATED_AT")`+
+		` SELECT ?, ?, ?, 0, ?, ?, FALSE, 0, '', '', SYSDATE() FROM `+l.table+` WHERE "PIPELINE_ID" = '' AND CURRENT_TRANSACTION() = ?`,
+		[]any{run.PipelineID, run.Pipeline, run.ProjectID, run.Fence, run.Content, transaction}
 	if known {
-		return x.run(ctx, `UPDATE `+l.table+` SET "PIPELINE" = ?, "FENCE" = ?, "HOLDER" = ?, "FORMER" = FALSE, "UPDATED_AT" = SYSDATE() WHERE "PIPELINE_ID" = ?`,
-			run.Pipeline, run.Fence, run.Content, run.PipelineID)
+		text, args = `UPDATE `+l.table+` SET "PIPELINE" = ?, "FENCE" = ?, "HOLDER" = ?, "FORMER" = FALSE, "UPDATED_AT" = SYSDATE() WHERE "PIPELINE_ID" = ? AND CURRENT_TRANSACTION() = ?`,
+			[]any{run.Pipeline, run.Fence, run.Content, run.PipelineID, transaction}
 	}
-	return x.run(ctx, `INSERT INTO `+l.table+` ("PIPELINE_ID", "PIPELINE", "PROJECT_ID", "VERSION", "FENCE", "HOLDER", "FORMER", "RUN", "CONTENT", "RECEIPT", "UPDATED_AT")`+
-		` SELECT ?, ?, ?, 0, ?, ?, FALSE, 0, '', '', SYSDATE()`,
-		run.PipelineID, run.Pipeline, run.ProjectID, run.Fence, run.Content)
+	n, err := x.change(ctx, text, args...)
+	if err == nil && n != 1 {
+		err = sdk.Retryable(fmt.Errorf("the claim has changed %d rows of the ledger %s, and should change 1: the service may have ended its transaction", n, l.name), 0)
+	}
+	return err
 }
 
 // admit returns the error of a run that must not claim the target.

@@ -26,8 +26,8 @@ const (
 	// maxSessionTries is how often work is done again in a new session because its
 	// session was lost.
 	maxSessionTries = 3
-	// rollbackTime bounds a ROLLBACK.
-	rollbackTime = 30 * time.Second
+	// restoreTime bounds a statement of restore.
+	restoreTime = 30 * time.Second
 )
 
 // service holds the sessions of a destination. It is safe for concurrent use.
@@ -193,26 +193,38 @@ func (e unknownCommit) Unwrap() error { return e.error }
 
 // transact runs f in a transaction, and rolls it back if f fails. A failed statement
 // can leave a transaction open, and a later COMMIT would keep the rest of it.
-func (x *session) transact(ctx context.Context, f func() error) error {
+//
+// The service can end the transaction without telling its session: after five minutes
+// without a statement if another session waits for its locks, or when an administrator
+// says so. Without AUTOCOMMIT a change that follows begins another transaction; with it,
+// the change would be committed at once. The last change of f must have the condition
+// that CURRENT_TRANSACTION() is still the transaction that f is given, and f must fail
+// if it changes no row. COMMIT succeeds also when no transaction is open.
+func (x *session) transact(ctx context.Context, f func(transaction string) error) error {
+	if err := x.run(ctx, "ALTER SESSION SET AUTOCOMMIT = FALSE"); err != nil {
+		x.lost = true // AUTOCOMMIT may be off
+		return err
+	}
+	defer x.restore(ctx, "ALTER SESSION SET AUTOCOMMIT = TRUE")
 	if err := x.run(ctx, "BEGIN"); err != nil {
 		x.lost = true // the transaction may have begun
 		return err
 	}
-	err := f()
+	transaction, err := x.transaction(ctx)
+	if err == nil {
+		err = f(transaction)
+	}
 	if err == nil {
 		if err = x.run(ctx, "COMMIT"); err == nil {
 			return nil
 		}
 		err = unknownCommit{err}
 	}
-	x.rollback(ctx)
+	x.restore(ctx, "ROLLBACK")
 	return err
 }
 
-// transaction returns the id of the session's open transaction. The service ends one
-// on its own: after five minutes without a statement if another session waits for its
-// locks, or when an administrator says so. The session is not told: a change that
-// follows is committed by itself, and COMMIT succeeds.
+// transaction returns the id of the session's open transaction.
 func (x *session) transaction(ctx context.Context) (string, error) {
 	rows, err := x.rows(ctx, `SELECT CURRENT_TRANSACTION() AS "ID"`)
 	if err != nil {
@@ -224,14 +236,15 @@ func (x *session) transaction(ctx context.Context) (string, error) {
 	return rows[0]["id"], nil
 }
 
-// rollback ends the open transaction, or the session if that fails.
-func (x *session) rollback(ctx context.Context) {
+// restore runs a statement that the session needs before other work may use it, also
+// when ctx has ended. If the statement fails the session is lost.
+func (x *session) restore(ctx context.Context, text string) {
 	if x.lost {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreTime)
 	defer cancel()
-	if x.run(ctx, "ROLLBACK") != nil {
+	if x.run(ctx, text) != nil {
 		x.lost = true
 	}
 }

@@ -51,8 +51,8 @@ func TestTheServiceEndsTheTransaction(t *testing.T) {
 		stream     sdk.Stream
 		rows       content
 	}{
-		{"before COMMIT", "COMMIT", sdk.Events, events("one", "2026-06-01")},
-		{"before COMMIT of a set", "COMMIT", sdk.People, people("one", 5)},
+		{"before COMMIT", `"COMMIT"`, sdk.Events, events("one", "2026-06-01")},
+		{"before COMMIT of a set", `"COMMIT"`, sdk.People, people("one", 5)},
 		{"before the ledger", `SET \"RUN\"`, sdk.People, people("one", 5)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -93,6 +93,106 @@ func TestTheServiceEndsTheTransaction(t *testing.T) {
 			}
 			w.expect(t, config, c.stream, c.rows.want())
 		})
+	}
+}
+
+// abortTransactions ends the open transactions of the warehouse's user, as an
+// administrator does, and returns how many there were.
+func (w *warehouse) abortTransactions(t *testing.T) int {
+	t.Helper()
+	open, err := w.query(t.Context(), "SHOW TRANSACTIONS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range open {
+		if _, err := w.query(t.Context(), "SELECT SYSTEM$ABORT_TRANSACTION("+row[0].(string)+")"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return len(open)
+}
+
+// An administrator ends the transaction before one of its statements, which then runs in
+// none, or in another one. The run is not committed, and none of its rows is there.
+func TestAnAdministratorEndsTheTransaction(t *testing.T) {
+	w := startWarehouse(t)
+	for _, c := range []struct {
+		text   string
+		stream sdk.Stream
+		rows   content
+	}{
+		{"SELECT CURRENT_TRANSACTION()", sdk.Events, events("one", "2026-06-01")},
+		{"COPY INTO", sdk.Events, events("one", "2026-06-01")},
+		{`SET \"RUN\"`, sdk.Events, events("one", "2026-06-01")},
+		{`"COMMIT"`, sdk.Events, events("one", "2026-06-01")},
+		{"INSERT OVERWRITE", sdk.People, people("one", 5)},
+		{`SET \"RUN\"`, sdk.People, people("one", 5)},
+		{`"COMMIT"`, sdk.People, people("one", 5)},
+	} {
+		t.Run(c.stream.String()+" "+c.text, func(t *testing.T) {
+			config := w.config()
+			g := &gate{text: c.text, reached: make(chan struct{}), open: make(chan struct{})}
+			d := openAt(t, config, func(d *destination) { g.RoundTripper, d.connector.transport = d.connector.transport, g })
+			run := testRun(c.stream, 1, 1)
+			receipt, err := export(t.Context(), d, run, c.rows)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.armed.Store(true)
+			ended := make(chan error, 1)
+			go func() { ended <- d.Commit(t.Context(), run, receipt) }()
+			<-g.reached
+			if n := w.abortTransactions(t); n != 1 {
+				t.Errorf("%d transactions were open", n)
+			}
+			close(g.open)
+			if err := <-ended; err == nil || protocol.ClassOf(err) != protocol.Retryable {
+				t.Errorf("the commit ends with %v", err)
+			}
+			w.expect(t, config, c.stream, nil)
+			if n := w.abortTransactions(t); n != 0 {
+				t.Errorf("%d transactions are left open", n)
+			}
+			run.Fence++
+			if n, err := whole(t.Context(), func() *destination { return d }, run, c.rows); err != nil || n != 1 {
+				t.Errorf("again: %d attempts, %v", n, err)
+			}
+			w.expect(t, config, c.stream, c.rows.want())
+		})
+	}
+}
+
+// A pipeline that opens its first run loses the ledger's lock before it is entered, and
+// another pipeline takes the target. One of the two holds it.
+func TestTheServiceEndsTheTransactionOfAClaim(t *testing.T) {
+	w := startWarehouse(t)
+	config := w.config()
+	g := &gate{text: "INSERT INTO", reached: make(chan struct{}), open: make(chan struct{})}
+	d := openAt(t, config, func(d *destination) { g.RoundTripper, d.connector.transport = d.connector.transport, g })
+	run, others := testRun(sdk.Events, 1, 1), testRun(sdk.Events, 1, 1)
+	others.PipelineID = "other"
+	other := openAt(t, config)
+	if _, err := other.Status(t.Context(), others); err != nil {
+		t.Fatal(err)
+	}
+	g.armed.Store(true)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := d.Open(t.Context(), run)
+		ended <- err
+	}()
+	<-g.reached
+	w.Advance(6 * time.Minute)
+	if _, err := other.Open(t.Context(), others); err != nil {
+		t.Error(err)
+	}
+	w.Advance(-6 * time.Minute)
+	close(g.open)
+	if err := <-ended; err == nil || protocol.ClassOf(err) != protocol.Retryable {
+		t.Errorf("open ends with %v", err)
+	}
+	if _, err := d.Open(t.Context(), run); err == nil || !strings.Contains(err.Error(), "is held by pipeline") {
+		t.Errorf("again: %v", err)
 	}
 }
 

@@ -107,6 +107,27 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// Without AUTOCOMMIT a change begins a transaction that stays open
+// (sql-reference/transactions).
+func TestWithoutAutocommit(t *testing.T) {
+	s := standin.StartSnowflake(t, standin.SnowflakeOptions{})
+	c := furnish(t, s)
+	other := session(t, s)
+	count := func() string { return single(t, other, "SELECT COUNT(*) FROM LEDGER") }
+	exec_(t, c, "ALTER SESSION SET AUTOCOMMIT = FALSE", "INSERT INTO LEDGER VALUES (1, 1)")
+	if got := single(t, c, "SELECT CURRENT_TRANSACTION() IS NULL"); got != "0" || count() != "0" {
+		t.Errorf("no transaction: %s; rows before COMMIT: %s", got, count())
+	}
+	exec_(t, c, "INSERT INTO LEDGER VALUES (2, 1)", "ROLLBACK")
+	if got := single(t, c, "SELECT COUNT(*) FROM LEDGER"); got != "0" {
+		t.Errorf("%s rows after ROLLBACK, want 0", got)
+	}
+	exec_(t, c, "INSERT INTO LEDGER VALUES (3, 1)", "COMMIT", "ALTER SESSION SET AUTOCOMMIT = TRUE", "INSERT INTO LEDGER VALUES (4, 1)")
+	if got := count(); got != "2" {
+		t.Errorf("%s rows after COMMIT and AUTOCOMMIT, want 2", got)
+	}
+}
+
 // A refused statement leaves an explicit transaction open, and DDL commits it
 // (sql-reference/transactions).
 func TestFailedStatementsLeaveTransactionsOpen(t *testing.T) {

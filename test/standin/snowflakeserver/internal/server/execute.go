@@ -223,18 +223,24 @@ func (x *execution) end(commit bool) error {
 // (https://docs.snowflake.com/en/sql-reference/transactions).
 func (x *execution) commitForDDL() error { return x.end(true) }
 
-// change runs DML, in a transaction of its own when none is open.
+// change runs DML. When no transaction is open the statement has one of its own; without
+// AUTOCOMMIT the transaction stays open, as after BEGIN
+// (https://docs.snowflake.com/en/sql-reference/transactions).
 func (x *execution) change(ctx context.Context, parsed snowsql.Statement) (*result, error) {
-	implicit := x.tx == nil
-	if implicit {
-		tx, err := x.srv.transactions.begin(ctx, x.session, true)
+	own := false
+	if x.tx == nil {
+		own = x.parameter("AUTOCOMMIT") == "true"
+		tx, err := x.srv.transactions.begin(ctx, x.session, own)
 		if err != nil {
 			return nil, err
 		}
 		x.tx = tx
+		if !own {
+			x.session.setTransaction(tx)
+		}
 	}
 	r, err := x.dml(ctx, parsed)
-	if !implicit {
+	if !own {
 		return r, err
 	}
 	tx := x.tx

@@ -203,7 +203,7 @@ func checkParameter(name, value string) (string, error) {
 	return value, nil
 }
 
-// setSession is ALTER SESSION SET and UNSET.
+// alterSession is ALTER SESSION SET and UNSET.
 func (x *execution) alterSession(a *snowsql.Alter) error {
 	set := map[string]string{}
 	for name, o := range a.Options {
@@ -213,6 +213,9 @@ func (x *execution) alterSession(a *snowsql.Alter) error {
 		}
 		if name == "QUOTED_IDENTIFIERS_IGNORE_CASE" && v == "true" {
 			return snowsql.Unsupported("QUOTED_IDENTIFIERS_IGNORE_CASE")
+		}
+		if name == "AUTOCOMMIT" && x.tx != nil {
+			return snowsql.Unsupported("AUTOCOMMIT in a transaction")
 		}
 		set[name] = v
 	}
