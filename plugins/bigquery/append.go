@@ -25,8 +25,9 @@ const (
 	modeLoad        = "load"
 )
 
-// appends reports whether events are loaded into their days without a transaction.
-func (c config) appends() bool { return c.Mode == modeLoad }
+// appends reports whether the rows of a run are loaded into the table of events itself,
+// without a transaction.
+func (c config) appends(run sdk.Run) bool { return c.Mode == modeLoad && run.Mode == sdk.Append }
 
 // appendStem is the stem of the job that loads a part of a partition, in every attempt. A
 // partition has its number also if others have no row, or none that is loaded.
@@ -41,7 +42,7 @@ const appendMark = "load "
 
 // holder is the text of the ledger for the run that holds the fence.
 func (c config) holder(run sdk.Run) string {
-	if c.appends() {
+	if c.appends(run) {
 		return fmt.Sprintf("%s%d %s", appendMark, run.Number, run.Content)
 	}
 	return run.Content
@@ -226,7 +227,7 @@ func (d *destination) changesToday(ctx context.Context) (int, error) {
 // when most of the day's changes are used. Loads of attempts that have failed count at the service and
 // are not known here.
 func (d *destination) watchChanges(a *attempt) error {
-	if !d.config.appends() || a.run.Mode != sdk.Append {
+	if !d.config.appends(a.run) {
 		return nil
 	}
 	used := a.changesBefore + a.parts

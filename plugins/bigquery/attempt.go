@@ -119,7 +119,7 @@ func (d *destination) Write(ctx context.Context, run sdk.Run, p sdk.Partition, r
 		return sdk.PartitionReceipt{}, err
 	}
 	defer context.AfterFunc(ctx, a.cancel)()
-	if reason := beyondDML(p.Date); reason != "" && !d.config.appends() {
+	if reason := beyondDML(p.Date); reason != "" && !d.config.appends(run) {
 		return rejectAll(r, reason)
 	}
 	w := &partitionWriter{d: d, a: a, index: p.Index, part: 1, date: p.Date, filter: unusual.NewFilter(d.rules, a.all)}
@@ -278,7 +278,7 @@ func (w *partitionWriter) start() error {
 	w.a.parts++
 	l := &loading{first: 1, stem: fmt.Sprintf("load_%s_%s_p%05d", w.a.run.Stream, attemptName(w.a.run), w.a.parts)}
 	table := w.a.table
-	if w.appends() {
+	if w.d.config.appends(w.a.run) {
 		l.stem, table = appendStem(w.a.run, w.index, w.part), eventsTable
 	}
 	l.config = w.d.service.load(decorated(table, w.date), runLabels(w.a.run, "load"))
@@ -288,9 +288,6 @@ func (w *partitionWriter) start() error {
 	w.open, w.gzip = l, batch.NewGzipWriter(l.part)
 	return nil
 }
-
-// appends reports whether the partition is loaded into the table of events itself.
-func (w *partitionWriter) appends() bool { return w.d.config.appends() && w.a.run.Mode == sdk.Append }
 
 // decorated names the partition of a table that a load writes.
 func decorated(table, date string) string {
@@ -364,7 +361,7 @@ func (a *attempt) loadWhole(s *service, l *loading, held bool) {
 // miscounted gives an error its class. Another attempt loads the rows again, unless they
 // are in the table of events itself.
 func (a *attempt) miscounted(s *service, err error) error {
-	if !s.config.appends() || a.run.Mode != sdk.Append {
+	if !s.config.appends(a.run) {
 		return sdk.Retryable(err, 0)
 	}
 	return sdk.Configuration(err, `an earlier attempt has loaded this part with other rows, and no part is loaded twice: set unusual to what it was then, or to "repair", which rejects the fewest rows`)
@@ -382,7 +379,7 @@ func (a *attempt) refusedRow(err error) error {
 }
 
 func (a *attempt) load(s *service, l *loading, held bool) (*cloud.JobStatus, error) {
-	if s.config.appends() && a.run.Mode == sdk.Append {
+	if s.config.appends(a.run) {
 		return a.loadAppended(s, l, held)
 	}
 	return a.loadRows(s, l, held)

@@ -117,7 +117,7 @@ func (d *destination) Open(ctx context.Context, run sdk.Run) (sdk.LastRun, error
 	}
 	a := d.begin(run)
 	d.sweepStaged(ctx, run)
-	if d.config.appends() {
+	if d.config.appends(run) {
 		if a.changesBefore, err = d.changesToday(ctx); err != nil {
 			return sdk.LastRun{}, err
 		}
@@ -128,7 +128,7 @@ func (d *destination) Open(ctx context.Context, run sdk.Run) (sdk.LastRun, error
 // createTarget creates the table that an attempt's rows are loaded into, before the
 // first load. It ends by itself if the attempt does not commit.
 func (d *destination) createTarget(ctx context.Context, a *attempt) error {
-	if a.table != "" || d.config.appends() && a.run.Mode == sdk.Append {
+	if a.table != "" || d.config.appends(a.run) {
 		return nil
 	}
 	name := stagingName(a.run)
@@ -236,7 +236,7 @@ func (d *destination) Abort(ctx context.Context, run sdk.Run, discard bool) erro
 	if err := d.dropStaged(ctx, run); err != nil {
 		d.log.Warn("staged objects were not deleted; the next run deletes them", "bucket", d.config.StagingBucket, "error", err)
 	}
-	if discard && d.config.appends() && run.Mode == sdk.Append {
+	if discard && d.config.appends(run) {
 		return d.checkLeft(ctx, a)
 	}
 	if a.committing || a.table == "" {

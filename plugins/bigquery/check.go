@@ -96,6 +96,18 @@ func (c *checking) load() error {
 	return c.d.classify("load a row", err)
 }
 
+// stagedLine loads a line through the staging bucket, as a check.
+func (c *checking) stagedLine(line string) error {
+	d, object := c.d, c.d.config.stagedIn()+"check_"+c.unique+".json"
+	if err := d.stage(c.ctx, object, strings.NewReader(line), chunkFor(int64(len(line)))); err != nil {
+		return d.classifyStaging("upload "+d.config.uri(object), err)
+	}
+	config := fromBucket(d.load(decorated(c.name, "2026-06-01"), jobLabels("check")), d.config.uri(object))
+	_, err := d.loadJob(c.ctx, "check_load_"+c.unique, 1, config, 0, nil)
+	listed := d.listStaged(c.ctx, object, func(string) error { return nil })
+	return errors.Join(d.classify("load from "+d.config.uri(object), err), listed, d.deleteStaged(c.ctx, object))
+}
+
 // commit runs a transaction with the statements of a commit: one that conflicts with
 // other writers, and one that names the partition.
 func (c *checking) commit() error {

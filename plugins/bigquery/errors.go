@@ -157,6 +157,11 @@ func (s *service) locationName() string {
 	return "EU"
 }
 
+// grantBucket returns the command that gives an account a role on the staging bucket.
+func (c config) grantBucket(member, role string) []string {
+	return []string{"gcloud", "storage", "buckets", "add-iam-policy-binding", "gs://" + c.StagingBucket, "--member=" + member, "--role=" + role}
+}
+
 // grantDataset returns the command that gives an account the role on the dataset.
 // The service has no command of its own for it, and a statement.
 func (c config) grantDataset(member string) []string {

@@ -103,7 +103,7 @@ func readerOf(rows []destinationtest.Row, reject func(uint64, string, []byte) er
 	}, reject)
 }
 
-// prepare exports a run up to the commit, with the calls of the host.
+// export exports a run up to the commit, with the calls of the host.
 func (d *destination) export(ctx context.Context, run sdk.Run, c content) (sdk.Receipt, error) {
 	var receipt sdk.Receipt
 	last, err := d.Open(ctx, run)

@@ -56,7 +56,7 @@ func (d *destination) eventsInventory(ctx context.Context, q sdk.InventoryQuery)
 	record := sdk.InventoryItem{Kind: sdk.InventoryRecord, Object: ledgerTable}
 	for range inventoryTries {
 		l, err := d.readLedger(ctx)
-		if isDamaged(err) {
+		if errors.Is(err, errDamaged) {
 			record.Problem = err.Error()
 			return []sdk.InventoryItem{record}, nil
 		}
@@ -85,12 +85,6 @@ func (d *destination) eventsInventory(ctx context.Context, q sdk.InventoryQuery)
 		}
 	}
 	return nil, sdk.Retryable(errors.New("runs are opened and committed faster than the table is compared"), 0)
-}
-
-// isDamaged reports whether a ledger could be read and makes no sense.
-func isDamaged(err error) bool {
-	var classified *sdk.Error
-	return errors.As(err, &classified) && strings.Contains(err.Error(), "is damaged")
 }
 
 // inventory compares the days of the table of events with the export log.

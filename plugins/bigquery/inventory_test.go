@@ -1,6 +1,7 @@
 package bigquery
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	bq "google.golang.org/api/bigquery/v2"
 
 	"github.com/penstock-io/penstock/sdk"
+	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
 // inventoryOf returns the items of an inventory, one line each with the rows that are
@@ -137,6 +139,23 @@ func TestInventoryWithoutRecord(t *testing.T) {
 		if got := inventoryOf(t, d, sdk.InventoryQuery{Run: testRun(stream, 1, 0)}); len(got) != 1 || !strings.Contains(got[0], "does not exist") {
 			t.Errorf("%s: %q", stream, got)
 		}
+	}
+}
+
+// A ledger that was changed by hand is a problem of the record, with its reason; a run
+// stops.
+func TestADamagedLedger(t *testing.T) {
+	w := startWarehouse(t)
+	config := w.config()
+	runOne(t, w, config, testRun(sdk.Events, 1, 1), events("one", "2026-06-01"))
+	w.mustQuery(t, config, "INSERT INTO "+ledgerTable+" SELECT * FROM "+ledgerTable)
+	d := w.open(t, config)
+	got := inventoryOf(t, d, sdk.InventoryQuery{Run: testRun(sdk.Events, 1, 0)})
+	if len(got) != 1 || !strings.Contains(got[0], ledgerTable+" is damaged: it has ") {
+		t.Errorf("the inventory is %q", got)
+	}
+	if _, err := d.Open(t.Context(), testRun(sdk.Events, 2, 2)); !errors.Is(err, errDamaged) || protocol.ClassOf(err) != protocol.Permanent {
+		t.Errorf("class %v of %v", protocol.ClassOf(err), err)
 	}
 }
 

@@ -70,13 +70,16 @@ func (s *service) readLedger(ctx context.Context) (*ledger, error) {
 	return parseLedger(rows)
 }
 
+// errDamaged is the error of a ledger whose rows cannot be those that Penstock has written.
+var errDamaged = errors.New("the ledger " + ledgerTable + " is damaged")
+
 func parseLedger(rows [][]cloud.Value) (*ledger, error) {
 	l := &ledger{entries: make(map[string]entry)}
 	locks := 0
 	for _, r := range rows {
 		e, err := parseEntry(r)
 		if err != nil {
-			return nil, sdk.Permanent(fmt.Errorf("the ledger %s is damaged: %w; restore it with time travel (FOR SYSTEM_TIME AS OF)", ledgerTable, err))
+			return nil, sdk.Permanent(fmt.Errorf("%w: %w; restore it with time travel (FOR SYSTEM_TIME AS OF)", errDamaged, err))
 		}
 		if e.pipelineID == "" {
 			l.lock = e
@@ -84,12 +87,12 @@ func parseLedger(rows [][]cloud.Value) (*ledger, error) {
 			continue
 		}
 		if _, twice := l.entries[e.pipelineID]; twice {
-			return nil, sdk.Permanent(fmt.Errorf("the ledger %s is damaged: it has pipeline %s twice", ledgerTable, e.pipelineID))
+			return nil, sdk.Permanent(fmt.Errorf("%w: it has pipeline %s twice", errDamaged, e.pipelineID))
 		}
 		l.entries[e.pipelineID] = e
 	}
 	if locks != 1 {
-		return nil, sdk.Permanent(fmt.Errorf("the ledger %s is damaged: it has %d rows with an empty id, and must have one", ledgerTable, locks))
+		return nil, sdk.Permanent(fmt.Errorf("%w: it has %d rows with an empty id, and must have one", errDamaged, locks))
 	}
 	return l, nil
 }

@@ -20,9 +20,8 @@ func TestSetupText(t *testing.T) {
 	}
 	for _, c := range []setuptest.Case{
 		{Name: "plain", Config: base(nil), Unknown: []string{"credentials"}, Projects: projects},
-		{Name: "impersonate", Config: base(map[string]any{"region": "europe-west3", "create_dataset": true, "impersonate": "export@acme.iam.gserviceaccount.com"}), Projects: projects},
-		{Name: "staged", Config: base(map[string]any{"region": "europe-west3", "staging_bucket": "acme-staging"}), Unknown: []string{"credentials"}, Projects: projects},
-		{Name: "emulator", Config: base(map[string]any{"endpoint": "http://127.0.0.1:9050"}), Projects: projects},
+		{Name: "impersonate", Config: base(map[string]any{"region": "europe-west3", "create_dataset": true, "impersonate": "export@acme.iam.gserviceaccount.com", "staging_bucket": "acme-staging"}), Projects: projects},
+		{Name: "emulator", Config: base(map[string]any{"endpoint": "http://127.0.0.1:9050", "staging_bucket": "acme-staging"}), Projects: projects},
 	} {
 		t.Run(c.Name, func(t *testing.T) { setuptest.Run(t, Plugin(), c) })
 	}

@@ -20,7 +20,6 @@ import (
 
 	"github.com/penstock-io/penstock/plugins/internal/gcp"
 	"github.com/penstock-io/penstock/sdk"
-	"github.com/penstock-io/penstock/sdk/setup"
 )
 
 // castagnoli is the polynomial of Cloud Storage's checksums.
@@ -237,55 +236,4 @@ func (s *service) classifyStaging(action string, err error) error {
 		return sdk.Configuration(wrapped, s.grantHint(e.Message+" "+e.Body))
 	}
 	return sdk.Permanent(wrapped)
-}
-
-// grantBucket returns the command that gives an account a role on the staging bucket.
-func (c config) grantBucket(member, role string) []string {
-	return []string{"gcloud", "storage", "buckets", "add-iam-policy-binding", "gs://" + c.StagingBucket, "--member=" + member, "--role=" + role}
-}
-
-// stagedDays is the age at which a rule of the bucket deletes objects that a pipeline has
-// left which does not run any more. It is longer than any attempt.
-const stagedDays = 2
-
-// bucket creates the staging bucket with its rule, and lets the account use it.
-func (p *preparation) bucket() {
-	if !p.stages() {
-		return
-	}
-	location := p.location()
-	condition := []setup.Field{field("age", stagedDays), field("matchesPrefix", []any{"penstock_staging/"})}
-	rule := setup.Object{field("rule", []any{setup.Object{field("action", setup.Object{field("type", "Delete")}), field("condition", setup.Object(condition))}})}
-	p.add("Create the staging bucket in "+location+", the dataset's location. Its rule deletes what interrupted runs have left.",
-		setup.Command("gcloud", "storage", "buckets", "create", "gs://"+p.StagingBucket, "--project="+p.Project, "--location="+location, "--uniform-bucket-level-access", "--public-access-prevention")+
-			"LIFECYCLE=$(mktemp)\n"+
-			strings.TrimSuffix(setup.Command("printf", `%s\n`, setup.JSON(rule)), "\n")+" > \"$LIFECYCLE\"\n"+
-			strings.TrimSuffix(setup.Command("gcloud", "storage", "buckets", "update", "gs://"+p.StagingBucket), "\n")+" --lifecycle-file=\"$LIFECYCLE\"\n",
-		setup.Resource("google_storage_bucket", p.label,
-			field("project", p.Project), field("name", p.StagingBucket), field("location", location), field("uniform_bucket_level_access", true), field("public_access_prevention", "enforced"),
-			setup.Block{Type: "lifecycle_rule", Body: []any{
-				setup.Block{Type: "action", Body: []any{field("type", "Delete")}},
-				setup.Block{Type: "condition", Body: []any{field("age", stagedDays), field("matches_prefix", []any{"penstock_staging/"})}},
-			}}))
-	member := "serviceAccount:" + p.email()
-	p.add("Let the account use the staging bucket.",
-		setup.Command(p.grantBucket(member, objectRole)...)+setup.Command(p.grantBucket(member, bucketRole)...),
-		p.bucketMember("objects", objectRole)+"\n"+p.bucketMember("bucket", bucketRole))
-}
-
-func (p *preparation) bucketMember(of, role string) string {
-	return setup.Resource("google_storage_bucket_iam_member", p.label+"_"+of,
-		field("bucket", p.reference("google_storage_bucket", "name")), field("role", role), field("member", p.reference("google_service_account", "member")))
-}
-
-// stagedLine loads a line through the staging bucket, as a check.
-func (c *checking) stagedLine(line string) error {
-	d, object := c.d, c.d.config.stagedIn()+"check_"+c.unique+".json"
-	if err := d.stage(c.ctx, object, strings.NewReader(line), chunkFor(int64(len(line)))); err != nil {
-		return d.classifyStaging("upload "+d.config.uri(object), err)
-	}
-	config := fromBucket(d.load(decorated(c.name, "2026-06-01"), jobLabels("check")), d.config.uri(object))
-	_, err := d.loadJob(c.ctx, "check_load_"+c.unique, 1, config, 0, nil)
-	listed := d.listStaged(c.ctx, object, func(string) error { return nil })
-	return errors.Join(d.classify("load from "+d.config.uri(object), err), listed, d.deleteStaged(c.ctx, object))
 }

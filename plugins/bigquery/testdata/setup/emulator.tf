@@ -8,4 +8,9 @@
 # bigquery.tables.update
 # bigquery.tables.updateData
 # bigquery.tables.delete
+# storage.objects.create
+# storage.objects.get
+# storage.objects.list
+# storage.objects.delete
+# storage.buckets.get
 

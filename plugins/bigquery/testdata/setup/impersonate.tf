@@ -34,7 +34,38 @@ resource "google_bigquery_dataset_iam_member" "lake" {
   member     = google_service_account.lake.member
 }
 
-# 6. Let the account that the host's own credentials belong to act as it: set CALLER to its address.
+# 6. Create the staging bucket in europe-west3, the dataset's location. Its rule deletes what interrupted runs have left.
+resource "google_storage_bucket" "lake" {
+  project                     = "acme-analytics"
+  name                        = "acme-staging"
+  location                    = "europe-west3"
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      age            = 2
+      matches_prefix = ["penstock_staging/"]
+    }
+  }
+}
+
+# 7. Let the account use the staging bucket.
+resource "google_storage_bucket_iam_member" "lake_objects" {
+  bucket = google_storage_bucket.lake.name
+  role   = "roles/storage.objectUser"
+  member = google_service_account.lake.member
+}
+
+resource "google_storage_bucket_iam_member" "lake_bucket" {
+  bucket = google_storage_bucket.lake.name
+  role   = "roles/storage.legacyBucketReader"
+  member = google_service_account.lake.member
+}
+
+# 8. Let the account that the host's own credentials belong to act as it: set CALLER to its address.
 variable "caller" {
   description = "The address of the service account that the host runs with"
 }
