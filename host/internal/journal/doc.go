@@ -20,13 +20,20 @@
 //  4. a commit record is written to the same store as the segment,
 //  5. callers that wait for the seal return.
 //
+// A Rewriter puts one file in the place of several, with all blocks of their seals, or
+// without those that retention removes; File has a drawing. Seals keep their numbers and
+// extents their indexes, so that cursors and planned runs read the same bytes as before.
+// The new file becomes visible in one catalog transaction; its commit record follows,
+// and the files that it replaces are removed last.
+//
 // Promises:
 //
 //   - J1: a row whose Seal returned nil is in the journal exactly once. A crash
 //     before step 3 leaves no row of the segment visible; a crash after step 3
-//     loses no row of it.
-//   - J2: a sealed segment never changes; each segment in the catalog is whole and
-//     checksummed on disk.
+//     loses no row of it. A rewrite removes the rows that its caller picks, if the
+//     catalog finds that no pipeline needs them, and no others.
+//   - J2: a file never changes; each file in the catalog is whole and checksummed on
+//     disk, until the catalog names another in its place.
 //   - J3: memory is bounded by Options, for any number of rows, days and keys.
 //   - Operations and links are read in the order in which they were appended:
 //     segments by sequence, a segment's extents by index, rows as they lie.
