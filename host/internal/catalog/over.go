@@ -158,6 +158,9 @@ func (c *Catalog) ForgetPipeline(ctx context.Context, name string, emptied bool,
 		if f.Runs, err = result.RowsAffected(); err != nil {
 			return err
 		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM pipeline_gaps WHERE pipeline = ?`, p.ID); err != nil {
+			return err
+		}
 		if len(f.Kept) > 0 {
 			_, err := tx.ExecContext(ctx, `UPDATE pipelines SET name = name || '#' || id, state = ?, forgotten_at = ? WHERE id = ?`,
 				string(pipeline.Cancelled), now.UnixMilli(), p.ID)

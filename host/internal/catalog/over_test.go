@@ -87,6 +87,15 @@ func TestACancelledPipelineThatWroteNothingFreesItsDates(t *testing.T) {
 	register(t, c, definition(t, "next", "2026-01-01", ""), lake("s3://a/x"))
 }
 
+// withGap has the catalog hold a gap of a pipeline.
+func withGap(t *testing.T, c *Catalog, p *pipeline.Pipeline) {
+	t.Helper()
+	_, err := c.write.ExecContext(t.Context(), `INSERT INTO pipeline_gaps (pipeline, row_count, from_day, to_day) VALUES (?, 1, ?, ?)`, p.ID, int64(p.From), int64(p.From))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A forgotten pipeline is listed no more and its name is free. The dates that it wrote
 // stay taken, and can be adopted.
 func TestAForgottenPipelineKeepsItsDates(t *testing.T) {
@@ -103,10 +112,14 @@ func TestAForgottenPipelineKeepsItsDates(t *testing.T) {
 	if err := c.RecordReceipt(t.Context(), lease, pipeline.Receipt{}); err != nil {
 		t.Fatal(err)
 	}
+	withGap(t, c, former)
 	f, err := c.ForgetPipeline(t.Context(), "events", false, registeredAt)
 	days := pipeline.Days{From: day(t, "2026-03-01"), To: day(t, "2026-05-01")}
 	if err != nil || f.ID != former.ID || f.Runs != 2 || !reflect.DeepEqual(f.Kept, []Kept{{URI: "s3://a/x", Days: days}}) {
 		t.Errorf("got %+v, %v", f, err)
+	}
+	if n := count(t, c, `SELECT COUNT(*) FROM pipeline_gaps`); n != 0 {
+		t.Errorf("%d gaps are left", n)
 	}
 	if _, err := c.Pipeline(t.Context(), "events"); !errors.Is(err, ErrUnknownPipeline) {
 		t.Errorf("it is there: %v", err)
@@ -134,10 +147,11 @@ func TestAForgottenPipelineWithoutRowsLeavesNothing(t *testing.T) {
 	if _, err := c.AcquireRun(t.Context(), p.ID, run.Number, "host-1", time.Hour); err != nil {
 		t.Fatal(err)
 	}
+	withGap(t, c, p)
 	if f, err := c.ForgetPipeline(t.Context(), "events", true, registeredAt); err != nil || len(f.Kept) > 0 || f.Runs != 2 {
 		t.Errorf("got %+v, %v", f, err)
 	}
-	for _, table := range []string{"pipelines", "targets", "runs"} {
+	for _, table := range []string{"pipelines", "targets", "runs", "pipeline_gaps"} {
 		if n := count(t, c, `SELECT COUNT(*) FROM `+table); n != 0 {
 			t.Errorf("%d rows in %s", n, table)
 		}

@@ -20,10 +20,11 @@ var ErrUnknownPipeline = errors.New("no such pipeline")
 // the pipeline first if there is none, with a random id and a cursor at the
 // journal's present sequence. It claims the targets, also those that came with
 // a changed destination, for its dates. If another pipeline has a target for
-// overlapping dates, or has it for other dates and this one is new there, the error is a
-// *TargetTakenError. With def.Adopt the target is taken over, and p passes over what the other pipeline has exported; an *AdoptError says that
-// this is not possible. If def changes a property that is fixed at registration, the
-// error is a *pipeline.ChangedError.
+// overlapping dates, or has it for other dates and this one is new there, the
+// error is a *TargetTakenError. With def.Adopt the target is taken over, and the
+// pipeline passes over the rows that the other one has exported; an *AdoptError
+// says that this is not possible. If def changes a property that is fixed at
+// registration, the error is a *pipeline.ChangedError.
 func (c *Catalog) RegisterPipeline(ctx context.Context, def pipeline.Definition, targets []pipeline.Target, now time.Time) (*pipeline.Pipeline, error) {
 	var registered *pipeline.Pipeline
 	err := c.Update(ctx, func(tx *sql.Tx) error {
@@ -57,13 +58,8 @@ func (c *Catalog) RegisterPipeline(ctx context.Context, def pipeline.Definition,
 				return err
 			}
 		}
-		// Properties that are not fixed follow the configuration.
-		id, state, cursor := p.ID, p.State, p.Cursor
-		fence, last, committed, created, planned := p.Fence, p.LastRun, p.Committed, p.CreatedAt, p.PlannedAt
-		registered = &pipeline.Pipeline{
-			Definition: def, ID: id, State: state, Cursor: cursor,
-			Fence: fence, LastRun: last, Committed: committed, CreatedAt: created, PlannedAt: planned, LookedAt: p.LookedAt,
-		}
+		p.Definition = def // properties that are not fixed follow the configuration
+		registered = p
 		return nil
 	})
 	if err != nil {
