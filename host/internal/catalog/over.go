@@ -30,43 +30,6 @@ func (e *BegunError) Error() string {
 	return fmt.Sprintf("run %d of pipeline %s was begun and is not done: its rows may be at the destination or not", e.Run, e.Pipeline)
 }
 
-// Kept are the dates of a pipeline at a target.
-type Kept struct {
-	URI  string
-	Days pipeline.Days
-	// AdoptedBy is the name of the pipeline that goes on there; empty: there is none.
-	AdoptedBy string
-}
-
-// Targets returns the claims of a pipeline.
-func (c *Catalog) Targets(ctx context.Context, pipelineID string) ([]Kept, error) {
-	var kept []Kept
-	err := c.Read(ctx, func(tx *sql.Tx) (err error) {
-		kept, err = keptBy(ctx, tx, pipelineID)
-		return err
-	})
-	return kept, err
-}
-
-func keptBy(ctx context.Context, tx *sql.Tx, pipelineID string) ([]Kept, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT uri, from_day, to_day, COALESCE((SELECT name FROM pipelines WHERE id = adopted_by), '')
-		FROM targets WHERE pipeline = ? ORDER BY uri`, pipelineID)
-	if err != nil {
-		return nil, fmt.Errorf("list targets: %w", err)
-	}
-	defer rows.Close()
-	var kept []Kept
-	for rows.Next() {
-		var k Kept
-		if err := rows.Scan(&k.URI, &k.Days.From, &k.Days.To, &k.AdoptedBy); err != nil {
-			return nil, fmt.Errorf("list targets: %w", err)
-		}
-		k.AdoptedBy = ShownName(k.AdoptedBy)
-		kept = append(kept, k)
-	}
-	return kept, rows.Err()
-}
-
 // CancelPipeline ends a pipeline for good. Its open run, of which the caller knows that
 // nothing is at the destination and that it cannot be committed, is marked as cancelled.
 // The dates that the pipeline has written stay taken; the others are free. It returns

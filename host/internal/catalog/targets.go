@@ -261,3 +261,40 @@ func (c *Catalog) TargetsTaken(ctx context.Context, def pipeline.Definition, tar
 		return nil
 	})
 }
+
+// Kept are the dates of a pipeline at a target.
+type Kept struct {
+	URI  string
+	Days pipeline.Days
+	// AdoptedBy is the name of the pipeline that goes on there; empty: there is none.
+	AdoptedBy string
+}
+
+// Targets returns the claims of a pipeline.
+func (c *Catalog) Targets(ctx context.Context, pipelineID string) ([]Kept, error) {
+	var kept []Kept
+	err := c.Read(ctx, func(tx *sql.Tx) (err error) {
+		kept, err = keptBy(ctx, tx, pipelineID)
+		return err
+	})
+	return kept, err
+}
+
+func keptBy(ctx context.Context, tx *sql.Tx, pipelineID string) ([]Kept, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT uri, from_day, to_day, COALESCE((SELECT name FROM pipelines WHERE id = adopted_by), '')
+		FROM targets WHERE pipeline = ? ORDER BY uri`, pipelineID)
+	if err != nil {
+		return nil, fmt.Errorf("list targets: %w", err)
+	}
+	defer rows.Close()
+	var kept []Kept
+	for rows.Next() {
+		var k Kept
+		if err := rows.Scan(&k.URI, &k.Days.From, &k.Days.To, &k.AdoptedBy); err != nil {
+			return nil, fmt.Errorf("list targets: %w", err)
+		}
+		k.AdoptedBy = ShownName(k.AdoptedBy)
+		kept = append(kept, k)
+	}
+	return kept, rows.Err()
+}
