@@ -41,6 +41,12 @@ until it has caught up, and ends.`,
 }
 
 func (c *cli) run(ctx context.Context, once bool, retryFor time.Duration) error {
+	// One that comes before the host serves is a reload once it does.
+	hangups := make(chan os.Signal, 1)
+	if !once {
+		signal.Notify(hangups, syscall.SIGHUP)
+		defer signal.Stop(hangups)
+	}
 	config, diagnostics, err := c.read(ctx, host.LoadOptions{})
 	if config != nil {
 		c.openLog(config)
@@ -52,11 +58,6 @@ func (c *cli) run(ctx context.Context, once bool, retryFor time.Duration) error 
 	limitHost(config.Host.Memory)
 	progress := c.progress()
 	defer progress.Close()
-	hangups := make(chan os.Signal, 1)
-	if !once {
-		signal.Notify(hangups, syscall.SIGHUP)
-		defer signal.Stop(hangups)
-	}
 	h, err := host.Open(ctx, config, host.Options{Observer: progress, Log: c.log, Hangups: hangups, Load: c.reread})
 	if err != nil {
 		return err

@@ -175,6 +175,37 @@ func TestReloadUnderLoad(t *testing.T) {
 	penstocktest.SameRows(t, c.Rows("two"), c.Rows("out"))
 }
 
+// SIGHUP that comes while a host reads its configuration does not end it: the host reads
+// it again as soon as it serves.
+func TestAHangUpBeforeTheHostServes(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	path, text := filepath.Join(s.Dir, "penstock.hcl"), s.Read("penstock.hcl")
+	if err := errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	h := s.Serve()
+	answer := func(reads string, before func()) {
+		t.Helper()
+		var pipe *os.File
+		h.Until(reads, func() bool {
+			var err error
+			pipe, err = os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+			return err == nil // it has opened the pipe for reading
+		})
+		before()
+		_, err := pipe.WriteString(text)
+		if err := errors.Join(err, pipe.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answer("the host reads its configuration", func() { h.Signal(syscall.SIGHUP) })
+	h.Until("the host serves", func() bool { return strings.Contains(h.Said(), "msg=serving") })
+	answer("it reads its configuration again", func() {})
+	h.Until("it has reloaded", func() bool { return strings.Contains(h.Said(), "configuration reloaded") })
+	h.Stop(syscall.SIGTERM)
+}
+
 // pipelineText returns the block of a pipeline.
 func (s *site) pipelineText(name string) string {
 	s.t.Helper()
