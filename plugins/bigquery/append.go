@@ -11,6 +11,7 @@ import (
 
 	cloud "cloud.google.com/go/bigquery"
 
+	"github.com/penstock-io/penstock/plugins/internal/ledgers"
 	"github.com/penstock-io/penstock/sdk"
 )
 
@@ -48,13 +49,13 @@ func (c config) holder(run sdk.Run) string {
 	return run.Content
 }
 
-// held returns the run of a pipeline that holds the fence, with the number of the given
+// heldBy returns the run of a pipeline that holds the fence, with the number of the given
 // one if the ledger does not tell it. appended is whether it is loaded without a
 // transaction.
-func (e entry) held(run sdk.Run) (held sdk.Run, appended bool) {
+func heldBy(e ledgers.Entry, run sdk.Run) (held sdk.Run, appended bool) {
 	held = run
-	held.Fence, held.Content = e.fence, e.holder
-	rest, appended := strings.CutPrefix(e.holder, appendMark)
+	held.Fence, held.Content = e.Fence, e.Holder
+	rest, appended := strings.CutPrefix(e.Holder, appendMark)
 	if !appended {
 		return held, false
 	}
@@ -80,8 +81,8 @@ func (d *destination) checkBegun(ctx context.Context, run sdk.Run) error {
 		return err
 	}
 	mine := l.of(run)
-	held, appended := mine.held(run)
-	if !appended || mine.holder == d.config.holder(run) || held.Number <= mine.last.Number {
+	held, appended := heldBy(mine, run)
+	if !appended || mine.Holder == d.config.holder(run) || held.Number <= mine.Last.Number {
 		return nil
 	}
 	begun, err := d.mayBeLoaded(ctx, held)
@@ -196,10 +197,10 @@ func (s *service) stillHolds(ctx context.Context, run sdk.Run) error {
 	}
 	mine := l.of(run)
 	switch {
-	case mine.fence > run.Fence:
-		return fenced(mine.fence, run.Fence)
-	case mine.holder != s.config.holder(run):
-		return sdk.Fenced(fmt.Errorf("another host holds the target with the same fence, %d, and other rows", run.Fence))
+	case mine.Fence > run.Fence:
+		return ledgers.Fenced(mine.Fence, run.Fence)
+	case mine.Holder != s.config.holder(run):
+		return ledgers.SameFence(run.Fence)
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package bigquery
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -268,30 +267,6 @@ func (d *destination) Status(ctx context.Context, run sdk.Run) (sdk.Status, erro
 		return d.setStatus(ctx, run)
 	}
 	return d.eventsStatus(ctx, run)
-}
-
-// receiptJSON is a receipt as the ledger keeps it.
-type receiptJSON struct {
-	Run        int64                  `json:"run"`
-	Partitions []sdk.PartitionReceipt `json:"partitions"`
-}
-
-func encodeReceipt(run int64, r sdk.Receipt) (string, error) {
-	data, err := json.Marshal(receiptJSON{run, r.Partitions})
-	if err != nil {
-		return "", fmt.Errorf("encode the receipt: %w", err)
-	}
-	return string(data), nil
-}
-
-// decodeReceipt returns the receipt of a run, or nil if the text is that of another
-// run.
-func decodeReceipt(text string, run int64) *sdk.Receipt {
-	var r receiptJSON
-	if json.Unmarshal([]byte(text), &r) != nil || r.Run != run {
-		return nil
-	}
-	return &sdk.Receipt{Partitions: r.Partitions}
 }
 
 // totals sums up a receipt for the export log.

@@ -7,6 +7,7 @@ import (
 
 	cloud "cloud.google.com/go/bigquery"
 
+	"github.com/penstock-io/penstock/plugins/internal/ledgers"
 	"github.com/penstock-io/penstock/sdk"
 )
 
@@ -17,7 +18,7 @@ func commitStem(run sdk.Run) string { return "commit_" + attemptName(run) }
 // commitEvents moves the staged rows into the table of events, together with the
 // record of the run.
 func (d *destination) commitEvents(ctx context.Context, a *attempt, receipt sdk.Receipt) error {
-	text, err := encodeReceipt(a.run.Number, receipt)
+	text, err := ledgers.EncodeReceipt(a.run.Number, receipt)
 	if err != nil {
 		return err
 	}
@@ -53,20 +54,8 @@ func (d *destination) settled(ctx context.Context, run sdk.Run, cause error) err
 	if l == nil {
 		return sdk.Permanent(fmt.Errorf("%w; the ledger %s was deleted", cause, ledgerTable))
 	}
-	mine := l.of(run)
-	if mine.fence > run.Fence {
-		return fenced(mine.fence, run.Fence) // also if the newer attempt has committed the run
-	}
-	done, err := mine.last.Holds(run)
-	switch {
-	case err != nil:
+	if done, err := eventsTarget.Settled(l.of(run), run, d.config.holder(run)); done || err != nil {
 		return err
-	case done:
-		return nil
-	case mine.former:
-		return sdk.Configuration(fmt.Errorf("another pipeline has adopted the table %s", eventsTable), "set adopt = true to let both write, or use another dataset")
-	case mine.holder != d.config.holder(run) && mine.fence == run.Fence:
-		return sdk.Fenced(fmt.Errorf("another host holds the target with the same fence, %d, and other rows", run.Fence))
 	}
 	return cause
 }
@@ -81,7 +70,7 @@ func (d *destination) ledgerAfter(ctx context.Context, run sdk.Run) (*ledger, er
 	pause := firstPause
 	for try := 1; ; try++ {
 		l, err := d.readLedger(ctx)
-		if err != nil || l == nil || l.of(run).last.Number >= run.Number || l.of(run).fence != run.Fence {
+		if err != nil || l == nil || l.of(run).Last.Number >= run.Number || l.of(run).Fence != run.Fence {
 			return l, err
 		}
 		committed, err := d.hasCommitted(ctx, commitStem(run))
@@ -109,36 +98,26 @@ func (d *destination) eventsStatus(ctx context.Context, run sdk.Run) (sdk.Status
 		return sdk.Status{State: sdk.Absent}, err
 	}
 	mine := l.of(run)
-	if mine.last.Number < run.Number && mine.fence > 0 {
-		holder, _ := mine.held(run)
+	if mine.Last.Number < run.Number && mine.Fence > 0 {
+		holder, _ := heldBy(mine, run)
 		running, err := d.unfinished(ctx, commitStem(holder))
 		if err != nil {
 			return sdk.Status{}, err
 		}
 		if running {
-			return sdk.Status{State: sdk.InDoubt, Last: mine.last, Fence: mine.fence}, nil
+			return sdk.Status{State: sdk.InDoubt, Last: mine.Last, Fence: mine.Fence}, nil
 		}
 		// A commit that ended between the two is in the ledger now.
 		l, err = d.ledgerAfter(ctx, holder)
 		if errors.Is(err, errBehind) {
-			return sdk.Status{State: sdk.InDoubt, Last: mine.last, Fence: mine.fence}, nil
+			return sdk.Status{State: sdk.InDoubt, Last: mine.Last, Fence: mine.Fence}, nil
 		}
 		if err != nil || l == nil {
 			return sdk.Status{State: sdk.Absent}, err
 		}
 		mine = l.of(run)
 	}
-	return mine.status(run), nil
-}
-
-// status is the state of a run by its pipeline's entry.
-func (e entry) status(run sdk.Run) sdk.Status {
-	s := sdk.Status{Last: e.last, Fence: e.fence}
-	if e.last.Number == run.Number {
-		s.Content = e.last.Content
-		s.Receipt = decodeReceipt(e.receipt, run.Number)
-	}
-	return s
+	return mine.Status(run), nil
 }
 
 // ensureResolved creates the view mp_master_event_resolved if the configuration

@@ -67,10 +67,10 @@ func (d *destination) eventsInventory(ctx context.Context, q sdk.InventoryQuery)
 			record.Problem = "the ledger does not exist, or has no rows"
 			return []sdk.InventoryItem{record}, nil
 		}
-		last := l.of(q.Run).last
+		last := l.of(q.Run).Last
 		record.Run, record.Content = last.Number, last.Content
 		v := &inventory{destination: d, query: q, runs: make(map[int64]*loggedRun), all: make(map[string]uint64)}
-		if held, appended := l.of(q.Run).held(q.Run); appended && held.Number > last.Number {
+		if held, appended := heldBy(l.of(q.Run), q.Run); appended && held.Number > last.Number {
 			v.loading = held.Number
 		}
 		if err := v.read(ctx); err != nil {
@@ -80,7 +80,7 @@ func (d *destination) eventsInventory(ctx context.Context, q sdk.InventoryQuery)
 		if err != nil {
 			return nil, err
 		}
-		if after != nil && after.lock.version == l.lock.version {
+		if after != nil && after.version == l.version {
 			return append([]sdk.InventoryItem{record}, v.items()...), nil
 		}
 	}

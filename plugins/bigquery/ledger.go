@@ -12,6 +12,7 @@ import (
 
 	cloud "cloud.google.com/go/bigquery"
 
+	"github.com/penstock-io/penstock/plugins/internal/ledgers"
 	"github.com/penstock-io/penstock/sdk"
 )
 
@@ -33,26 +34,18 @@ var ledgerColumns = cloud.Schema{
 	column("updated_at", "TIMESTAMP", ""),
 }
 
-// entry is a row of the ledger.
-type entry struct {
-	pipelineID, pipeline string
-	projectID            int64
-	version              int64
-	fence                int64
-	holder               string
-	former               bool
-	last                 sdk.LastRun
-	receipt              string
-}
-
 // ledger is the content of the ledger table.
 type ledger struct {
-	lock    entry
-	entries map[string]entry // by pipeline id
+	projectID int64                    // whose events the table holds
+	version   int64                    // of the lock
+	entries   map[string]ledgers.Entry // by pipeline id
 }
 
 // of returns the entry of a run's pipeline; the zero value if there is none.
-func (l *ledger) of(run sdk.Run) entry { return l.entries[run.PipelineID] }
+func (l *ledger) of(run sdk.Run) ledgers.Entry { return l.entries[run.PipelineID] }
+
+// eventsTarget is the target of the ledger in errors.
+var eventsTarget = ledgers.Target{Name: "the table " + eventsTable, Place: "dataset", Ledger: ledgerTable}
 
 // readLedger reads the ledger. It returns nil if the table does not exist or has no
 // rows.
@@ -74,22 +67,22 @@ func (s *service) readLedger(ctx context.Context) (*ledger, error) {
 var errDamaged = errors.New("the ledger " + ledgerTable + " is damaged")
 
 func parseLedger(rows [][]cloud.Value) (*ledger, error) {
-	l := &ledger{entries: make(map[string]entry)}
+	l := &ledger{entries: make(map[string]ledgers.Entry)}
 	locks := 0
 	for _, r := range rows {
-		e, err := parseEntry(r)
+		e, version, err := parseEntry(r)
 		if err != nil {
 			return nil, sdk.Permanent(fmt.Errorf("%w: %w; restore it with time travel (FOR SYSTEM_TIME AS OF)", errDamaged, err))
 		}
-		if e.pipelineID == "" {
-			l.lock = e
+		if e.PipelineID == "" {
+			l.projectID, l.version = e.ProjectID, version
 			locks++
 			continue
 		}
-		if _, twice := l.entries[e.pipelineID]; twice {
-			return nil, sdk.Permanent(fmt.Errorf("%w: it has pipeline %s twice", errDamaged, e.pipelineID))
+		if _, twice := l.entries[e.PipelineID]; twice {
+			return nil, sdk.Permanent(fmt.Errorf("%w: it has pipeline %s twice", errDamaged, e.PipelineID))
 		}
-		l.entries[e.pipelineID] = e
+		l.entries[e.PipelineID] = e
 	}
 	if locks != 1 {
 		return nil, sdk.Permanent(fmt.Errorf("%w: it has %d rows with an empty id, and must have one", errDamaged, locks))
@@ -97,12 +90,12 @@ func parseLedger(rows [][]cloud.Value) (*ledger, error) {
 	return l, nil
 }
 
-func parseEntry(r []cloud.Value) (entry, error) {
+// parseEntry returns a row of the ledger, and its version.
+func parseEntry(r []cloud.Value) (e ledgers.Entry, version int64, err error) {
 	if len(r) < len(ledgerColumns) {
-		return entry{}, fmt.Errorf("a row has %d columns", len(r))
+		return e, 0, fmt.Errorf("a row has %d columns", len(r))
 	}
-	var e entry
-	for i, into := range []any{&e.pipelineID, &e.pipeline, &e.projectID, &e.version, &e.fence, &e.holder, &e.former, &e.last.Number, &e.last.Content, &e.receipt} {
+	for i, into := range []any{&e.PipelineID, &e.Pipeline, &e.ProjectID, &version, &e.Fence, &e.Holder, &e.Former, &e.Last.Number, &e.Last.Content, &e.Receipt} {
 		ok := false
 		switch into := into.(type) {
 		case *string:
@@ -113,10 +106,10 @@ func parseEntry(r []cloud.Value) (entry, error) {
 			*into, ok = r[i].(bool)
 		}
 		if !ok {
-			return entry{}, fmt.Errorf("its column %s has %v", ledgerColumns[i].Name, r[i])
+			return e, 0, fmt.Errorf("its column %s has %v", ledgerColumns[i].Name, r[i])
 		}
 	}
-	return e, nil
+	return e, version, nil
 }
 
 // createLedger creates the ledger with its lock. The row is loaded on condition that
@@ -157,14 +150,14 @@ func (s *service) claim(ctx context.Context, run sdk.Run) (sdk.LastRun, error) {
 			}
 			continue
 		}
-		if err := l.admit(run); err != nil {
+		if err := eventsTarget.Admit(l.projectID, l.entries, run); err != nil {
 			return sdk.LastRun{}, err
 		}
 		mine := l.of(run)
-		if mine.fence == run.Fence && mine.holder == s.config.holder(run) && mine.pipeline == run.Pipeline && !mine.former {
-			return mine.last, nil // claimed by an earlier request, whose answer was lost
+		if mine.Fence == run.Fence && mine.Holder == s.config.holder(run) && mine.Pipeline == run.Pipeline && !mine.Former {
+			return mine.Last, nil // claimed by an earlier request, whose answer was lost
 		}
-		stem := fmt.Sprintf("claim_%s_v%d", attemptName(run), l.lock.version)
+		stem := fmt.Sprintf("claim_%s_v%d", attemptName(run), l.version)
 		_, err = s.run(ctx, stem, claimLimit, s.claimStatement(l, run))
 		if err != nil && !isOvertaken(err) {
 			return sdk.LastRun{}, s.classify("claim "+eventsTable, err)
@@ -172,34 +165,6 @@ func (s *service) claim(ctx context.Context, run sdk.Run) (sdk.LastRun, error) {
 		// The next turn reads the ledger again, whichever claim was first.
 	}
 	return sdk.LastRun{}, sdk.Retryable(fmt.Errorf("the ledger %s keeps changing: other writers were faster in every attempt", ledgerTable), 0)
-}
-
-// admit returns the error of a run that must not claim the target.
-func (l *ledger) admit(run sdk.Run) error {
-	mine, known := l.entries[run.PipelineID]
-	switch {
-	case l.lock.projectID != run.ProjectID:
-		return sdk.Configuration(fmt.Errorf("the dataset holds the events of project %d", l.lock.projectID), "give each project a dataset of its own")
-	case mine.fence > run.Fence:
-		return fenced(mine.fence, run.Fence)
-	case run.Adopt:
-		return nil
-	case known && mine.former:
-		return sdk.Configuration(fmt.Errorf("another pipeline has adopted the table %s", eventsTable), "set adopt = true to let both write, or use another dataset")
-	case known:
-		return nil
-	}
-	for _, e := range l.entries {
-		if !e.former {
-			return sdk.Configuration(fmt.Errorf("the table %s is held by pipeline %s (id %s)", eventsTable, e.pipeline, e.pipelineID),
-				"set adopt = true to take it over, or use another dataset")
-		}
-	}
-	return nil
-}
-
-func fenced(theirs, ours int64) error {
-	return sdk.Fenced(fmt.Errorf("a newer attempt holds the target: fence %d, this one has %d", theirs, ours))
 }
 
 // overtaken is the text of the assertions that fail when another attempt was faster.
@@ -225,7 +190,7 @@ func (s *service) claimStatement(l *ledger, run sdk.Run) statement {
 		"ASSERT @@row_count = 1 AS '" + overtaken + "';",
 	}
 	parameters := []cloud.QueryParameter{
-		parameter("version", l.lock.version), parameter("pipeline_id", run.PipelineID), parameter("pipeline", run.Pipeline),
+		parameter("version", l.version), parameter("pipeline_id", run.PipelineID), parameter("pipeline", run.Pipeline),
 		parameter("fence", run.Fence), parameter("content", s.config.holder(run)),
 	}
 	if known {

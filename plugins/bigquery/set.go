@@ -13,6 +13,7 @@ import (
 	cloud "cloud.google.com/go/bigquery"
 	"google.golang.org/api/iterator"
 
+	"github.com/penstock-io/penstock/plugins/internal/ledgers"
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/sdk/unusual"
 )
@@ -92,7 +93,7 @@ func (r setRecord) admit(view string, run sdk.Run) error {
 		return sdk.Configuration(fmt.Errorf("the dataset holds the data of project %d", r.projectID), "give each project a dataset of its own")
 	case r.pipelineID == "" || r.isOf(run):
 		if r.fence > run.Fence {
-			return fenced(r.fence, run.Fence)
+			return ledgers.Fenced(r.fence, run.Fence)
 		}
 		return nil
 	case !run.Adopt:
@@ -294,13 +295,13 @@ func (r setRecord) holds(run sdk.Run) (bool, error) {
 		return false, sdk.Configuration(fmt.Errorf("pipeline %s (id %s) has adopted the set", r.pipeline, r.pipelineID), "set adopt = true to take it back, or use another dataset")
 	}
 	if r.fence > run.Fence {
-		return false, fenced(r.fence, run.Fence) // also if the newer attempt has committed the run
+		return false, ledgers.Fenced(r.fence, run.Fence) // also if the newer attempt has committed the run
 	}
 	if done, err := r.last.Holds(run); done || err != nil {
 		return done, err
 	}
 	if r.fence == run.Fence && r.holder != label(run.Content) {
-		return false, sdk.Fenced(fmt.Errorf("another host holds the set with the same fence, %d, and other rows", run.Fence))
+		return false, ledgers.SameFence(run.Fence)
 	}
 	return false, nil
 }

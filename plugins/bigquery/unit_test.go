@@ -324,7 +324,7 @@ func TestLedgerRows(t *testing.T) {
 	}
 	lock, mine := row("", 3, 0, 0), row("k7", 0, 5, 4)
 	l, err := parseLedger([][]cloud.Value{lock, mine})
-	if err != nil || l.lock.version != 3 || l.entries["k7"].last != (sdk.LastRun{Number: 4, Content: "d"}) || l.entries["k7"].fence != 5 {
+	if err != nil || l.version != 3 || l.projectID != 7 || l.entries["k7"].Last != (sdk.LastRun{Number: 4, Content: "d"}) || l.entries["k7"].Fence != 5 {
 		t.Fatalf("%+v, %v", l, err)
 	}
 	wrong := slices.Clone(mine)
@@ -335,40 +335,6 @@ func TestLedgerRows(t *testing.T) {
 	} {
 		if _, err := parseLedger(rows); protocol.ClassOf(err) != protocol.Permanent {
 			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-func TestAdmission(t *testing.T) {
-	run := sdk.Run{ProjectID: 7, Pipeline: "events", PipelineID: "k7", Number: 2, Fence: 5, Content: "c"}
-	entries := func(list ...entry) *ledger {
-		l := &ledger{lock: entry{projectID: 7}, entries: map[string]entry{}}
-		for _, e := range list {
-			l.entries[e.pipelineID] = e
-		}
-		return l
-	}
-	adopt, other := run, run
-	adopt.Adopt, other.ProjectID = true, 8
-	for _, c := range []struct {
-		name string
-		l    *ledger
-		run  sdk.Run
-		want protocol.Class // 0: admitted
-	}{
-		{"first", entries(), run, 0},
-		{"again", entries(entry{pipelineID: "k7", fence: 5}), run, 0},
-		{"older fence", entries(entry{pipelineID: "k7", fence: 6}), run, protocol.Fenced},
-		{"older fence, adopting", entries(entry{pipelineID: "k7", fence: 6}), adopt, protocol.Fenced},
-		{"another pipeline", entries(entry{pipelineID: "z9"}), run, protocol.Configuration},
-		{"another pipeline, adopted", entries(entry{pipelineID: "z9"}), adopt, 0},
-		{"former", entries(entry{pipelineID: "k7", former: true}, entry{pipelineID: "z9"}), run, protocol.Configuration},
-		{"former, adopting", entries(entry{pipelineID: "k7", former: true}, entry{pipelineID: "z9"}), adopt, 0},
-		{"another project", entries(), other, protocol.Configuration},
-	} {
-		err := c.l.admit(c.run)
-		if (err == nil) != (c.want == 0) || err != nil && protocol.ClassOf(err) != c.want {
-			t.Errorf("%s: %v, want class %v", c.name, err, c.want)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/penstock-io/penstock/plugins/internal/ledgers"
 	"github.com/penstock-io/penstock/sdk"
 )
 
@@ -20,7 +21,7 @@ func (d *destination) Commit(ctx context.Context, run sdk.Run, receipt sdk.Recei
 	if err != nil {
 		return d.notOpen(ctx, run, err)
 	}
-	text, err := encodeReceipt(run.Number, receipt)
+	text, err := ledgers.EncodeReceipt(run.Number, receipt)
 	if err != nil {
 		return err
 	}
@@ -119,7 +120,7 @@ func (d *destination) settled(ctx context.Context, a *attempt, cause error) erro
 	if err != nil {
 		return errors.Join(d.commitError(a, cause), err)
 	}
-	done, err := e.settled(a.run)
+	done, err := l.target(a.run).Settled(e, a.run, a.run.Content)
 	if err != nil || done {
 		return err
 	}
@@ -142,8 +143,8 @@ func (d *destination) commitError(a *attempt, err error) error {
 // statement before waits for the ledger's lock, and what follows a change in its
 // session sees all changes before it. A plain read can be behind the commit of another
 // session.
-func (d *destination) latest(ctx context.Context, run sdk.Run, l ledger) (entry, error) {
-	var e entry
+func (d *destination) latest(ctx context.Context, run sdk.Run, l ledger) (ledgers.Entry, error) {
+	var e ledgers.Entry
 	err := d.within(ctx, tagOf(run), func(x *session) error {
 		if err := l.lock(ctx, x); err != nil {
 			return err
@@ -156,8 +157,8 @@ func (d *destination) latest(ctx context.Context, run sdk.Run, l ledger) (entry,
 }
 
 // peek reads the pipeline's entry as some commit has left it, maybe not the last one.
-func (d *destination) peek(ctx context.Context, run sdk.Run, l ledger) (entry, error) {
-	var e entry
+func (d *destination) peek(ctx context.Context, run sdk.Run, l ledger) (ledgers.Entry, error) {
+	var e ledgers.Entry
 	err := d.within(ctx, tagOf(run), func(x *session) error {
 		entries, err := l.read(ctx, x, run.PipelineID)
 		e = entries[run.PipelineID]
@@ -180,17 +181,17 @@ func (d *destination) Status(ctx context.Context, run sdk.Run) (sdk.Status, erro
 	if err != nil {
 		return sdk.Status{}, err
 	}
-	if e.last.Number >= run.Number {
-		return e.status(run), nil
+	if e.Last.Number >= run.Number {
+		return e.Status(run), nil
 	}
 	waiting, cancel := context.WithTimeout(ctx, statusTime)
 	defer cancel()
 	again, err := d.latest(waiting, run, l)
 	switch {
 	case err == nil:
-		return again.status(run), nil
+		return again.Status(run), nil
 	case ctx.Err() == nil && (errors.Is(err, context.DeadlineExceeded) || hasNumber(err, lockTimedOut)):
-		return sdk.Status{State: sdk.InDoubt, Last: e.last, Fence: e.fence}, nil
+		return sdk.Status{State: sdk.InDoubt, Last: e.Last, Fence: e.Fence}, nil
 	}
 	return sdk.Status{}, err
 }

@@ -2,12 +2,12 @@ package snowflake
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 
+	"github.com/penstock-io/penstock/plugins/internal/ledgers"
 	"github.com/penstock-io/penstock/sdk"
 )
 
@@ -54,22 +54,16 @@ func (s *service) ledgerOf(stream sdk.Stream) ledger {
 	return ledger{s.config.in(ledgerTable(stream)), ledgerTable(stream)}
 }
 
+// target is the ledger's target in errors about a run.
+func (l ledger) target(run sdk.Run) ledgers.Target {
+	return ledgers.Target{Name: viewOf(run.Stream), Place: "schema", Ledger: l.name}
+}
+
 // grant is the statement that lets the role use the ledger.
 func (l ledger) grant(c config) string { return c.grantOn("SELECT, INSERT, UPDATE", "TABLE", l.table) }
 
-// entry is a row of the ledger.
-type entry struct {
-	pipelineID, pipeline string
-	projectID            int64
-	fence                int64
-	holder               string
-	former               bool
-	last                 sdk.LastRun
-	receipt              string
-}
-
 // read returns the entries by pipeline id; with an id only that pipeline's.
-func (l ledger) read(ctx context.Context, x *session, id string) (map[string]entry, error) {
+func (l ledger) read(ctx context.Context, x *session, id string) (map[string]ledgers.Entry, error) {
 	text := `SELECT "PIPELINE_ID", "PIPELINE", "PROJECT_ID", "FENCE", "HOLDER", "FORMER", "RUN", "CONTENT", "RECEIPT" FROM ` + l.table
 	var args []any
 	if id != "" {
@@ -80,16 +74,16 @@ func (l ledger) read(ctx context.Context, x *session, id string) (map[string]ent
 	if err != nil {
 		return nil, err
 	}
-	entries := make(map[string]entry)
+	entries := make(map[string]ledgers.Entry)
 	for _, r := range rows {
 		e, err := parseEntry(r)
-		if _, twice := entries[e.pipelineID]; twice {
-			err = errors.Join(err, fmt.Errorf("it has pipeline %q twice", e.pipelineID))
+		if _, twice := entries[e.PipelineID]; twice {
+			err = errors.Join(err, fmt.Errorf("it has pipeline %q twice", e.PipelineID))
 		}
 		if err != nil {
 			return nil, l.damaged(err)
 		}
-		entries[e.pipelineID] = e
+		entries[e.PipelineID] = e
 	}
 	return entries, nil
 }
@@ -98,7 +92,7 @@ func (l ledger) damaged(err error) error {
 	return sdk.Permanent(fmt.Errorf("the ledger %s is damaged: %w; restore it with time travel (CREATE TABLE … CLONE … AT)", l.name, err))
 }
 
-func parseEntry(r row) (entry, error) {
+func parseEntry(r row) (ledgers.Entry, error) {
 	var errs []error
 	number := func(name string) int64 {
 		n, err := strconv.ParseInt(r[name], 10, 64)
@@ -107,12 +101,12 @@ func parseEntry(r row) (entry, error) {
 		}
 		return n
 	}
-	e := entry{
-		pipelineID: r["pipeline_id"], pipeline: r["pipeline"], projectID: number("project_id"), fence: number("fence"), holder: r["holder"],
-		last: sdk.LastRun{Number: number("run"), Content: r["content"]}, receipt: r["receipt"],
+	e := ledgers.Entry{
+		PipelineID: r["pipeline_id"], Pipeline: r["pipeline"], ProjectID: number("project_id"), Fence: number("fence"), Holder: r["holder"],
+		Last: sdk.LastRun{Number: number("run"), Content: r["content"]}, Receipt: r["receipt"],
 	}
 	var err error
-	if e.former, err = strconv.ParseBool(r["former"]); err != nil {
+	if e.Former, err = strconv.ParseBool(r["former"]); err != nil {
 		errs = append(errs, fmt.Errorf("its column FORMER has %q", r["former"]))
 	}
 	return e, errors.Join(errs...)
@@ -132,7 +126,7 @@ func (l ledger) claim(ctx context.Context, x *session, run sdk.Run) (sdk.LastRun
 		return l.claimNew(ctx, x, run)
 	}
 	entries, err := l.read(ctx, x, run.PipelineID)
-	return entries[run.PipelineID].last, err
+	return entries[run.PipelineID].Last, err
 }
 
 // claimNew is claim for a pipeline that does not hold the target. The UPDATE of the
@@ -145,13 +139,13 @@ func (l ledger) claimNew(ctx context.Context, x *session, run sdk.Run) (sdk.Last
 		}
 		entries, err := l.read(ctx, x, "")
 		if err == nil {
-			err = admit(entries, l.name, run)
+			err = l.target(run).Admit(entries[""].ProjectID, entries, run)
 		}
 		if err != nil {
 			return err
 		}
 		mine, known := entries[run.PipelineID]
-		last = mine.last
+		last = mine.Last
 		if run.Adopt && (!known || run.Mode == sdk.Replace) {
 			if err := x.run(ctx, `UPDATE `+l.table+` SET "FORMER" = TRUE WHERE "PIPELINE_ID" <> '' AND "PIPELINE_ID" <> ?`, run.PipelineID); err != nil {
 				return err
@@ -189,39 +183,6 @@ func (l ledger) enter(ctx context.Context, x *session, transaction string, run s
 	return err
 }
 
-// admit returns the error of a run that must not claim the target.
-func admit(entries map[string]entry, name string, run sdk.Run) error {
-	mine, known := entries[run.PipelineID]
-	target := viewOf(run.Stream)
-	switch {
-	case entries[""].projectID != run.ProjectID:
-		return sdk.Configuration(fmt.Errorf("the schema holds the %s of project %d", run.Stream, entries[""].projectID), "give each project a schema of its own")
-	case mine.fence > run.Fence:
-		return fenced(mine.fence, run.Fence)
-	case run.Adopt:
-		return nil
-	case known && mine.former:
-		return adopted(target)
-	case known:
-		return nil
-	}
-	for id, e := range entries {
-		if id != "" && !e.former {
-			return sdk.Configuration(fmt.Errorf("%s is held by pipeline %s (id %s), by the ledger %s", target, e.pipeline, e.pipelineID, name),
-				"set adopt = true to take it over, or use another schema")
-		}
-	}
-	return nil
-}
-
-func adopted(target string) error {
-	return sdk.Configuration(fmt.Errorf("another pipeline has adopted %s", target), "set adopt = true to take it back, or use another schema")
-}
-
-func fenced(theirs, ours int64) error {
-	return sdk.Fenced(fmt.Errorf("a newer attempt holds the target: fence %d, this one has %d", theirs, ours))
-}
-
 // errOvertaken is the error of a commit that does not hold the target, or whose run is
 // committed already, or whose transaction the service has ended.
 var errOvertaken = errors.New("the ledger has another fence, or a later run, or the service has ended the transaction")
@@ -255,60 +216,8 @@ func (l ledger) confirm(ctx context.Context, x *session, run sdk.Run) error {
 	if err != nil {
 		return unknownCommit{err}
 	}
-	if done, err := entries[run.PipelineID].last.Holds(run); err != nil || done {
+	if done, err := entries[run.PipelineID].Last.Holds(run); err != nil || done {
 		return err
 	}
 	return unknownCommit{errNotKept}
-}
-
-// settled returns the outcome of a commit by the pipeline's entry: whether the run is
-// committed, or the error of an attempt that does not hold the target any more.
-func (e entry) settled(run sdk.Run) (done bool, err error) {
-	if e.fence > run.Fence {
-		return false, fenced(e.fence, run.Fence) // also if the newer attempt has committed the run
-	}
-	if done, err := e.last.Holds(run); done || err != nil {
-		return done, err
-	}
-	switch {
-	case e.former:
-		return false, adopted(viewOf(run.Stream))
-	case e.holder != run.Content && e.fence == run.Fence:
-		return false, sdk.Fenced(fmt.Errorf("another host holds the target with the same fence, %d, and other rows", run.Fence))
-	}
-	return false, nil
-}
-
-// status is the state of a run by its pipeline's entry.
-func (e entry) status(run sdk.Run) sdk.Status {
-	s := sdk.Status{Last: e.last, Fence: e.fence}
-	if e.last.Number == run.Number {
-		s.Content = e.last.Content
-		s.Receipt = decodeReceipt(e.receipt, run.Number)
-	}
-	return s
-}
-
-// receiptJSON is a receipt as the ledger keeps it.
-type receiptJSON struct {
-	Run        int64                  `json:"run"`
-	Partitions []sdk.PartitionReceipt `json:"partitions"`
-}
-
-func encodeReceipt(run int64, r sdk.Receipt) (string, error) {
-	data, err := json.Marshal(receiptJSON{run, r.Partitions})
-	if err != nil {
-		return "", fmt.Errorf("encode the receipt: %w", err)
-	}
-	return string(data), nil
-}
-
-// decodeReceipt returns the receipt of a run, or nil if the text is that of another
-// run.
-func decodeReceipt(text string, run int64) *sdk.Receipt {
-	var r receiptJSON
-	if json.Unmarshal([]byte(text), &r) != nil || r.Run != run {
-		return nil
-	}
-	return &sdk.Receipt{Partitions: r.Partitions}
 }
