@@ -57,7 +57,6 @@ const resolvedView = "resolved"
 var (
 	projectName = regexp.MustCompile(`^([a-z0-9.-]+:)?[a-z][a-z0-9-]{2,61}[a-z0-9]$`)
 	datasetName = regexp.MustCompile(`^[A-Za-z0-9_]{1,1000}$`)
-	bucketName  = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$`)
 	regionName  = regexp.MustCompile(`^[a-zA-Z]+(-[a-zA-Z0-9]+)*$`)
 )
 
@@ -82,7 +81,7 @@ func (c config) check(found sdk.Diagnostics) error {
 	if c.Mode != "" && c.Mode != modeTransaction && c.Mode != modeLoad {
 		add("mode", "Mode is not known", fmt.Sprintf("%q: a mode is \"transaction\" or \"load\".", c.Mode))
 	}
-	if c.StagingBucket != "" && !bucketName.MatchString(c.StagingBucket) {
+	if c.StagingBucket != "" && !gcp.BucketName.MatchString(c.StagingBucket) {
 		add("staging_bucket", "Staging bucket is not a bucket's name", fmt.Sprintf("%q: a name has lower-case letters, digits, hyphens, dots and underscores, as in \"acme-staging\", without gs:// and without a path.", c.StagingBucket))
 	}
 	if c.StagingEndpoint != "" {

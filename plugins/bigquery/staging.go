@@ -2,8 +2,6 @@ package bigquery
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash"
@@ -21,9 +19,6 @@ import (
 	"github.com/penstock-io/penstock/plugins/internal/gcp"
 	"github.com/penstock-io/penstock/sdk"
 )
-
-// castagnoli is the polynomial of Cloud Storage's checksums.
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // objectType is the type of staged objects. It does not say that they are compressed:
 // Cloud Storage would decompress an object that does.
@@ -120,7 +115,7 @@ func (s *service) stage(ctx context.Context, object string, data io.Reader, chun
 	}
 	sending, cancel := context.WithTimeout(ctx, uploadLimit)
 	defer cancel()
-	sent := &measured{data: data, sum: crc32.New(castagnoli)}
+	sent := &measured{data: data, sum: crc32.New(gcp.Castagnoli)}
 	stored, err := api.objects.Objects.Insert(s.config.StagingBucket, &storage.Object{Name: object, ContentType: objectType}).
 		Media(sent, googleapi.ContentType(objectType), googleapi.ChunkSize(chunk),
 			googleapi.ChunkTransferTimeout(chunkTimeout), googleapi.ChunkRetryDeadline(chunkDeadline)).
@@ -128,7 +123,7 @@ func (s *service) stage(ctx context.Context, object string, data io.Reader, chun
 	if err != nil {
 		return gcp.WithoutSession(err)
 	}
-	if sum := sent.base64(); stored.Size != sent.size || stored.Crc32c != "" && stored.Crc32c != sum {
+	if sum := gcp.EncodeCRC(sent.sum.Sum32()); stored.Size != sent.size || stored.Crc32c != "" && stored.Crc32c != sum {
 		return fmt.Errorf("%d bytes with CRC-32C %s were stored, sent were %d with %s", stored.Size, stored.Crc32c, sent.size, sum)
 	}
 	return nil
@@ -146,11 +141,6 @@ func (m *measured) Read(p []byte) (int, error) {
 	m.size += uint64(n)
 	_, _ = m.sum.Write(p[:n]) // a hash does not fail
 	return n, err
-}
-
-// base64 returns the sum in the form of Cloud Storage.
-func (m *measured) base64() string {
-	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, m.sum.Sum32()))
 }
 
 // deleteStaged deletes an object; one that does not exist is deleted.

@@ -46,7 +46,6 @@ func attributes() schema.Schema {
 }
 
 var (
-	bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$`)
 	regionName = regexp.MustCompile(`^[a-zA-Z0-9-]+$`)
 	kmsKey     = regexp.MustCompile(`^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$`)
 )
@@ -57,7 +56,7 @@ func (c config) check(found sdk.Diagnostics) error {
 		found = append(found, sdk.Diagnostic{Severity: sdk.SeverityError, Attribute: attribute, Summary: summary, Detail: detail})
 	}
 	wrong := func(value string, form *regexp.Regexp) bool { return value != "" && !form.MatchString(value) }
-	if !bucketName.MatchString(c.Bucket) {
+	if !gcp.BucketName.MatchString(c.Bucket) {
 		add("bucket", "Bucket is not a bucket's name", fmt.Sprintf("%q: a name has 3 to 63 lower-case letters, digits, dots, hyphens and underscores, as in \"acme-lake\"; folders go into prefix.", c.Bucket))
 	}
 	if wrong(c.Region, regionName) {

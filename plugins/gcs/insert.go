@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
@@ -18,6 +16,7 @@ import (
 	"google.golang.org/api/googleapi"
 	raw "google.golang.org/api/storage/v1"
 
+	"github.com/penstock-io/penstock/plugins/internal/gcp"
 	"github.com/penstock-io/penstock/sdk"
 )
 
@@ -31,9 +30,9 @@ const answerLimit = 1 << 20
 func (s *store) insert(ctx context.Context, name string, data []byte, contentType string, expected storage.Conditions) (*raw.Object, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.callTimeout)
 	defer cancel()
-	sum := crc32.Checksum(data, castagnoli)
+	sum := crc32.Checksum(data, gcp.Castagnoli)
 	boundary := rand.Text()
-	head, err := json.Marshal(&raw.Object{Name: name, ContentType: contentType, Crc32c: encodeCRC(sum)})
+	head, err := json.Marshal(&raw.Object{Name: name, ContentType: contentType, Crc32c: gcp.EncodeCRC(sum)})
 	if err != nil {
 		return nil, sdk.Permanent(fmt.Errorf("describe %s: %w", name, err))
 	}
@@ -110,17 +109,11 @@ func decode(answer *http.Response, into *raw.Object) error {
 	return nil
 }
 
-// encodeCRC returns the service's form of a CRC-32C: base64 of the big-endian
-// bytes.
-func encodeCRC(sum uint32) string {
-	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum))
-}
-
 // compareCRC returns an error if the service has stored other bytes than those that
 // were sent.
 func compareCRC(name string, sent uint32, stored *raw.Object) error {
-	if stored.Crc32c == encodeCRC(sent) {
+	if stored.Crc32c == gcp.EncodeCRC(sent) {
 		return nil
 	}
-	return sdk.Retryable(fmt.Errorf("write %s: the service stored bytes with CRC-32C %s, sent were bytes with %s", name, stored.Crc32c, encodeCRC(sent)), 0)
+	return sdk.Retryable(fmt.Errorf("write %s: the service stored bytes with CRC-32C %s, sent were bytes with %s", name, stored.Crc32c, gcp.EncodeCRC(sent)), 0)
 }

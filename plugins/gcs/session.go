@@ -150,7 +150,7 @@ func (up *session) put(ctx context.Context, c chunk, data []byte) (stored *raw.O
 	r.Header.Set("Content-Range", "bytes "+span+"/"+c.total())
 	r.Header.Set("X-GUploader-No-308", "yes") // 308 is a redirection elsewhere
 	if c.last {
-		r.Header.Set("X-Goog-Hash", "crc32c="+encodeCRC(c.sum))
+		r.Header.Set("X-Goog-Hash", "crc32c="+gcp.EncodeCRC(c.sum))
 	}
 	up.unsure = true
 	err = up.store.call(r, func(answer *http.Response) error {

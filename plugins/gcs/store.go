@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"net/http"
 	"time"
@@ -24,9 +23,6 @@ const callTimeout = 3 * time.Minute
 
 // fenceKey is the member of an object's metadata that a fence writes.
 const fenceKey = "penstock-fence"
-
-// castagnoli is the polynomial of the service's checksums.
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // store is a bucket as a lake.Store. The version of an object is its
 // generation, which each write of its bytes moves on, and its metageneration,

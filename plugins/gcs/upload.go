@@ -10,6 +10,7 @@ import (
 	raw "google.golang.org/api/storage/v1"
 
 	"github.com/penstock-io/penstock/plugins/internal/formats"
+	"github.com/penstock-io/penstock/plugins/internal/gcp"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/plugins/internal/parts"
 )
@@ -62,7 +63,7 @@ func (s *store) Create(ctx context.Context, name string, _ lake.Attempt) (lake.U
 // Write implements lake.Upload. It waits while all buffers are being sent.
 func (u *upload) Write(p []byte) (int, error) {
 	n, err := u.writer.Write(p)
-	u.sum = crc32.Update(u.sum, castagnoli, p[:n])
+	u.sum = crc32.Update(u.sum, gcp.Castagnoli, p[:n])
 	u.size += int64(n)
 	return n, err
 }
@@ -187,7 +188,7 @@ func (r *replacement) compose(ctx context.Context) error {
 		return err
 	}
 	call := found.api.Objects.Compose(r.store.bucket, r.name, &raw.ComposeRequest{
-		Destination:   &raw.Object{ContentType: formats.ContentType(r.name), Crc32c: encodeCRC(r.sum)},
+		Destination:   &raw.Object{ContentType: formats.ContentType(r.name), Crc32c: gcp.EncodeCRC(r.sum)},
 		SourceObjects: []*raw.ComposeRequestSourceObjects{{Name: r.aside, Generation: r.sealed.Generation}},
 	}).IfGenerationMatch(expected.GenerationMatch)
 	if r.prev != "" {

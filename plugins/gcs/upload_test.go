@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/penstock-io/penstock/plugins/internal/gcp"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
 	"github.com/penstock-io/penstock/sdk/protocol"
@@ -50,7 +51,7 @@ func TestTheRestOfAChunkIsSent(t *testing.T) {
 		if lost > 0 && len(ranges) != 7 {
 			t.Errorf("answer %d is lost: %d requests, want one more than without: %q", lost, len(ranges), ranges)
 		}
-		sum := "crc32c=" + encodeCRC(crc32.Checksum(data, castagnoli))
+		sum := "crc32c=" + gcp.EncodeCRC(crc32.Checksum(data, gcp.Castagnoli))
 		if got := requests[len(requests)-1].Header.Get("X-Goog-Hash"); got != sum {
 			t.Errorf("the last request has the checksum %q, want %q", got, sum)
 		}

@@ -4,6 +4,7 @@
 //
 // It has the attributes of a destination block that select an account, finds
 // credentials, tells why they were refused, reads the answers of services out of
-// errors, and keeps the ids of uploads out of errors. It knows no service, and retries
-// nothing; its transport bounds connecting and waiting for an answer.
+// errors, and keeps the ids of uploads out of errors. It has the names and checksums of
+// Cloud Storage, which more than one destination writes to. It calls no service, and
+// retries nothing; its transport bounds connecting and waiting for an answer.
 package gcp
