@@ -226,7 +226,9 @@ func unnamed(ctx context.Context, catalog Catalog, store disk.Store, project int
 	return slices.DeleteFunc(blobs, func(blob string) bool { return used[blob] }), nil
 }
 
-// Orphans lists the files of a project that the next Sweep removes.
+// Orphans lists the files of a project that the next Sweep removes. A Writer that merges
+// keys at the same time removes the files that it has replaced: they may be listed until
+// its Rest returns.
 func Orphans(ctx context.Context, catalog Catalog, store disk.Store, project int64) ([]string, error) {
 	orphans, err := unnamed(ctx, catalog, store, project)
 	if err != nil {

@@ -88,6 +88,7 @@ type Rewriter struct {
 	Catalog Catalog
 	Reader  *Reader       // forgets the replaced files; nil: none
 	Time    time.Duration // how long a rewrite may take before a sweep gives it up
+	Names   func() string // of files, all different; nil: random
 }
 
 // Rewritten counts the work of a rewrite.
@@ -120,7 +121,11 @@ func (w *Rewriter) Rewrite(ctx context.Context, files []File, drop func(s Segmen
 		}
 		done.Freed += f.Size
 	}
-	r.Blob = fmt.Sprintf("segments/%d/%s.seg", w.Project, randomName())
+	name := randomName
+	if w.Names != nil {
+		name = w.Names
+	}
+	r.Blob = fmt.Sprintf("segments/%d/%s.seg", w.Project, name())
 	if err := w.Catalog.InsertPending(ctx, w.Project, r.Blob, w.Time); err != nil {
 		return Rewritten{}, err
 	}

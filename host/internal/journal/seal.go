@@ -56,10 +56,16 @@ func (w *Writer) sealOne(ctx context.Context, s *openSegment) error {
 	w.stats.Kept += s.kept
 	w.stats.Duplicates += s.rows - s.kept
 	w.stats.Bytes += seal.Size
+	w.merging = true
 	w.changed.Broadcast()
 	w.state.Unlock()
 	w.keep(s)
-	return w.mergeKeys(ctx)
+	err = w.mergeKeys(ctx)
+	w.state.Lock()
+	defer w.state.Unlock()
+	w.merging = false
+	w.changed.Broadcast()
+	return err
 }
 
 // keep takes the memory of a sealed segment's keys for a later segment.
@@ -244,7 +250,7 @@ func (w *Writer) rewrite(s *openSegment, b *doneBlock, found []bool) error {
 
 // write announces and writes the segment's file, and returns the seal to commit.
 func (w *Writer) write(ctx context.Context, s *openSegment, seq int64) (Seal, error) {
-	blob := fmt.Sprintf("segments/%d/%s.seg", w.o.Project, randomName())
+	blob := fmt.Sprintf("segments/%d/%s.seg", w.o.Project, w.o.Names())
 	if err := w.o.Catalog.InsertPending(ctx, w.o.Project, blob, w.o.SealTime); err != nil {
 		return Seal{}, err
 	}
@@ -399,7 +405,7 @@ func (w *Writer) mergeKeys(ctx context.Context) error {
 		if due == nil {
 			return nil
 		}
-		blob := fmt.Sprintf("keys/%d/%s.seg", w.o.Project, randomName())
+		blob := fmt.Sprintf("keys/%d/%s.seg", w.o.Project, w.o.Names())
 		if err := w.o.Catalog.InsertPending(ctx, w.o.Project, blob, w.o.SealTime); err != nil {
 			return err
 		}

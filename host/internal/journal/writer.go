@@ -27,6 +27,7 @@ type Options struct {
 	Workers  int              // GOMAXPROCS
 	SealTime time.Duration    // how long a seal may take before a sweep gives it up; 1 hour
 	Warn     func(error)      // is told of faults that were mended; may be nil
+	Names    func() string    // of files, all different; random
 }
 
 func (o Options) withDefaults() Options {
@@ -47,6 +48,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.SealTime == 0 {
 		o.SealTime = time.Hour
+	}
+	if o.Names == nil {
+		o.Names = randomName
 	}
 	return o
 }
@@ -83,6 +87,7 @@ type Writer struct {
 	state   sync.Mutex
 	changed *sync.Cond // of the fields below, under state
 	sealing []*openSegment
+	merging bool // the sealer merges runs of keys
 	stats   Stats
 	slots   []Key         // zeroed memory of a sealed segment's key set, for the next segment
 	err     error         // the first error: the writer takes no rows after it
@@ -320,6 +325,26 @@ func (w *Writer) settle(ctx context.Context, last *openSegment) error {
 		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// Rest returns when the sealer has nothing left to do: all segments that were handed to
+// it are sealed, and the runs of keys that were due are merged. Seal does not wait for
+// the merge, which replaces files of keys and removes them a moment later.
+func (w *Writer) Rest(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() {
+		w.state.Lock()
+		defer w.state.Unlock()
+		w.changed.Broadcast()
+	})()
+	w.state.Lock()
+	defer w.state.Unlock()
+	for (len(w.sealing) > 0 || w.merging) && w.err == nil && ctx.Err() == nil {
+		w.changed.Wait()
+	}
+	if w.err != nil {
+		return w.err
+	}
+	return context.Cause(ctx)
 }
 
 // Stats returns the counts so far.

@@ -94,6 +94,7 @@ func (f *failing) unlessFailed(do func() error) error {
 type world struct {
 	t       *testing.T
 	rng     *rand.Rand
+	names   *rand.Rand // of files: its turn does not depend on that of the actions
 	dir     string
 	now     time.Time
 	system  *failing
@@ -127,7 +128,7 @@ type exporter struct {
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
-	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 12)), dir: t.TempDir(), now: firstDay, rows: map[string]journal.Day{}, cursors: map[string]string{}}
+	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 12)), names: rand.New(rand.NewPCG(seed, 13)), dir: t.TempDir(), now: firstDay, rows: map[string]journal.Day{}, cursors: map[string]string{}}
 	w.start()
 	if err := w.catalog.RegisterProject(t.Context(), project, "shop", "UTC"); err != nil {
 		t.Fatal(err)
@@ -156,7 +157,7 @@ func (w *world) start() {
 	w.reader = journal.NewReader(project, w.store, w.catalog)
 	w.upkeep = upkeep.New(upkeep.Options{
 		Projects: []upkeep.Project{{ID: project, Name: "shop", Reader: w.reader}}, Store: w.store, Catalog: w.catalog, Retention: retention,
-		Now: w.clock, Wait: noWait, Log: discard,
+		Now: w.clock, Wait: noWait, Log: discard, Names: w.name,
 	})
 }
 
@@ -166,13 +167,17 @@ func noWait(ctx context.Context, _ time.Duration) error { return ctx.Err() }
 
 func (w *world) clock() time.Time { return w.now }
 
+// name returns the name of a file. A sweep that is cut has removed the first of several
+// files, in the order of their names.
+func (w *world) name() string { return fmt.Sprintf("%016x", w.names.Uint64()) }
+
 // journal returns the writer, open.
 func (w *world) journal() *journal.Writer {
 	w.t.Helper()
 	if w.writer == nil {
 		var err error
 		w.writer, err = journal.Open(w.t.Context(), journal.Options{
-			Project: project, Store: w.store, Catalog: w.catalog, Now: func() time.Time { return w.now }, Memory: 1 << 20, Block: 4 << 10, Workers: 1,
+			Project: project, Store: w.store, Catalog: w.catalog, Now: func() time.Time { return w.now }, Memory: 1 << 20, Block: 4 << 10, Workers: 1, Names: w.name,
 		})
 		if err != nil {
 			w.t.Fatal(err)
@@ -251,7 +256,7 @@ func (w *world) seal() {
 	}
 	c.Cursors = []journal.CursorMove{move}
 	writer := w.journal()
-	if err := errors.Join(writer.Append(w.t.Context(), c), writer.Seal(w.t.Context())); err != nil {
+	if err := errors.Join(writer.Append(w.t.Context(), c), writer.Seal(w.t.Context()), writer.Rest(w.t.Context())); err != nil {
 		w.t.Fatal(err)
 	}
 	w.cursors[move.Position] = string(move.To)
@@ -595,7 +600,7 @@ func (w *world) drain() {
 			w.t.Fatal(err)
 		}
 	}
-	if err := w.journal().Seal(w.t.Context()); err != nil {
+	if err := errors.Join(w.journal().Seal(w.t.Context()), w.journal().Rest(w.t.Context())); err != nil {
 		w.t.Fatal(err)
 	}
 	if back := w.held(journal.KindEvents); len(back) > 0 {

@@ -36,8 +36,8 @@ type Project struct {
 	Reader *journal.Reader
 }
 
-// Options are the journals and the parts that they need. All are required but Busy and
-// Configured.
+// Options are the journals and the parts that they need. All are required but Busy,
+// Configured and Names.
 type Options struct {
 	Projects  []Project
 	Store     disk.Store
@@ -50,6 +50,7 @@ type Options struct {
 	Now        func() time.Time
 	Wait       func(context.Context, time.Duration) error
 	Log        *slog.Logger
+	Names      func() string // of files, all different; nil: random
 }
 
 // Upkeep makes passes over journals. It may be used concurrently: one pass runs at a
@@ -154,7 +155,7 @@ func (u *Upkeep) tidy(ctx context.Context, p Project, cutoff journal.Day, report
 	if err := journal.Record(ctx, u.o.Catalog, u.o.Store, p.ID); err != nil {
 		return err
 	}
-	w := &journal.Rewriter{Project: p.ID, Store: u.o.Store, Catalog: u.o.Catalog, Reader: p.Reader, Time: writing}
+	w := &journal.Rewriter{Project: p.ID, Store: u.o.Store, Catalog: u.o.Catalog, Reader: p.Reader, Time: writing, Names: u.o.Names}
 	failed := u.expire(ctx, w, cutoff, report)
 	if failed == nil || unreadable(failed) {
 		failed = errors.Join(failed, u.compact(ctx, w, report))
