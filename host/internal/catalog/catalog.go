@@ -10,8 +10,6 @@ import (
 	"os"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
-
 	"github.com/penstock-io/penstock/host/internal/private"
 )
 
@@ -104,7 +102,7 @@ func Open(ctx context.Context, path, owner string) (*Catalog, error) {
 	if err := makePrivate(path); err != nil {
 		return nil, fmt.Errorf("open catalog %s: %w", path, err)
 	}
-	write, err := sql.Open("sqlite", dsn(path, "_txlock=immediate"))
+	write, err := openPool(dsn(path, "_txlock=immediate"))
 	if err != nil {
 		return nil, fmt.Errorf("open catalog %s: %w", path, err)
 	}
@@ -113,10 +111,11 @@ func Open(ctx context.Context, path, owner string) (*Catalog, error) {
 	if err := c.migrate(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open catalog %s: %w", path, err), write.Close())
 	}
-	if c.read, err = sql.Open("sqlite", dsn(path, "_pragma=query_only(1)")); err != nil {
+	if c.read, err = openPool(dsn(path, "_pragma=query_only(1)")); err != nil {
 		return nil, errors.Join(fmt.Errorf("open catalog %s: %w", path, err), write.Close())
 	}
-	c.read.SetMaxOpenConns(4)
+	c.read.SetMaxOpenConns(readers)
+	c.read.SetMaxIdleConns(readers)
 	return c, nil
 }
 

@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -85,8 +84,8 @@ func isWhole(path string) (bool, error) {
 // openReadOnly opens a catalog for reading; it returns nil if the file has not
 // the present schema. extra is added to the parameters of the file.
 func openReadOnly(ctx context.Context, path, extra string) (*Catalog, error) {
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: url.PathEscape(path)}).String()+
-		"?mode=ro&_pragma=busy_timeout(30000)&_pragma=query_only(1)"+extra)
+	db, err := openPool((&url.URL{Scheme: "file", Opaque: url.PathEscape(path)}).String() +
+		"?mode=ro&_pragma=busy_timeout(30000)&_pragma=query_only(1)" + extra)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +97,8 @@ func openReadOnly(ctx context.Context, path, extra string) (*Catalog, error) {
 	if err != nil || found < len(migrations) {
 		return nil, errors.Join(err, db.Close())
 	}
-	db.SetMaxOpenConns(4)
+	db.SetMaxOpenConns(readers)
+	db.SetMaxIdleConns(readers)
 	return &Catalog{write: db, read: db, owner: "look", path: path}, nil
 }
 

@@ -142,27 +142,29 @@ func (c *Catalog) ExportedChanges(ctx context.Context, pipelineID string) (map[s
 }
 
 func (c *Catalog) runs(ctx context.Context, where string, args ...any) ([]RunRecord, error) {
-	var runs []RunRecord
-	err := c.Read(ctx, func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, `SELECT pipeline, number, content, state, extents, generation, next_cursor, fence, owner, planned_at, as_of, finished_at, error, error_class, prepared, receipt, attempts, started_at
-			FROM runs `+where, args...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			r, err := scanRun(rows)
-			if err != nil {
-				return err
-			}
-			runs = append(runs, r)
-		}
-		return rows.Err()
-	})
+	runs, err := queryRuns(ctx, c.read, where, args...) // one statement sees one state
 	if err != nil {
 		return nil, fmt.Errorf("read runs: %w", err)
 	}
 	return runs, nil
+}
+
+func queryRuns(ctx context.Context, q querier, where string, args ...any) ([]RunRecord, error) {
+	rows, err := q.QueryContext(ctx, `SELECT pipeline, number, content, state, extents, generation, next_cursor, fence, owner, planned_at, as_of, finished_at, error, error_class, prepared, receipt, attempts, started_at
+		FROM runs `+where, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var runs []RunRecord
+	for rows.Next() {
+		r, err := scanRun(rows)
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, r)
+	}
+	return runs, rows.Err()
 }
 
 func scanRun(rows *sql.Rows) (RunRecord, error) {

@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 )
@@ -23,7 +22,7 @@ func (c *Catalog) Snapshot(ctx context.Context, path string) (err error) {
 		return err
 	}
 	// The connections of reading may write nothing at all, not even another file.
-	db, err := sql.Open("sqlite", dsn(c.path, ""))
+	db, err := openPool(dsn(c.path, ""))
 	if err != nil {
 		return err
 	}
