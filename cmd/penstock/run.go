@@ -118,6 +118,7 @@ func (c *cli) printSummary(s *host.Summary) error {
 	for _, p := range s.Pipelines {
 		if p.Runs == 0 && p.Error == "" {
 			fmt.Fprintf(c.out, "%s → %s: nothing new to export\n", p.Name, p.Destination)
+			c.printLeftOut(p)
 			continue
 		}
 		fmt.Fprintf(c.out, "%s → %s: %s, %s, %s in %s\n",
@@ -128,6 +129,7 @@ func (c *cli) printSummary(s *host.Summary) error {
 		if len(p.Changed) > 0 {
 			fmt.Fprintf(c.out, "  changed to fit the destination, rows by reason: %s\n", byReason(p.Changed))
 		}
+		c.printLeftOut(p)
 		for _, place := range p.Places {
 			fmt.Fprintf(c.out, "  %s\n", place)
 		}
@@ -139,6 +141,13 @@ func (c *cli) printSummary(s *host.Summary) error {
 		}
 	}
 	return nil
+}
+
+// printLeftOut prints how many rows came too late for a pipeline.
+func (c *cli) printLeftOut(p host.PipelineSummary) {
+	if p.LeftOut > 0 {
+		fmt.Fprintf(c.out, "  came too late and left out (sync = false): %s\n", many(p.LeftOut, "row"))
+	}
 }
 
 // readSummary says how much was read of a source, or why nothing was.

@@ -177,7 +177,7 @@ func TestSummaryAsText(t *testing.T) {
 				{Name: "files.bad", Error: "open a: permission denied"},
 			},
 			Pipelines: []host.PipelineSummary{
-				{Name: "a", Destination: "s3.lake"}, {Name: "f", Destination: "s3.lake", Error: "no bucket"}, {Name: "b", Destination: "s3.lake", Runs: 1, Rows: 1, StoredBytes: 9, Objects: 1, Places: []string{"x"}},
+				{Name: "a", Destination: "s3.lake"}, {Name: "l", Destination: "s3.lake", LeftOut: 3}, {Name: "f", Destination: "s3.lake", Error: "no bucket"}, {Name: "b", Destination: "s3.lake", Runs: 1, Rows: 1, StoredBytes: 9, Objects: 1, Places: []string{"x"}},
 			},
 		})
 		if err != nil {
@@ -190,6 +190,8 @@ collector.web: nothing waits in its log
 files.a: 2 records read, 1 row new, 1 repeated
 files.bad: 0 records read, 0 rows new, 0 repeated, then failed
 a → s3.lake: nothing new to export
+l → s3.lake: nothing new to export
+  came too late and left out (sync = false): 3 rows
 f → s3.lake: 0 runs, 0 rows, 0 B in 0 objects
   failed
 b → s3.lake: 1 run, 1 row, 9 B in 1 object

@@ -36,7 +36,8 @@ type PipelineSummary struct {
 	Runs        int              `json:"runs"`
 	Rows        int64            `json:"rows"`
 	Rejected    int64            `json:"rejected"`
-	Changed     map[string]int64 `json:"changed,omitempty"` // by reason, as in PipelineStatus
+	Changed     map[string]int64 `json:"changed,omitempty"`  // by reason, as in PipelineStatus
+	LeftOut     int64            `json:"left_out,omitempty"` // late rows that were passed with sync = false
 	Objects     int              `json:"objects"`
 	StoredBytes int64            `json:"stored_bytes"`
 	Places      []string         `json:"places,omitempty"` // the first few objects

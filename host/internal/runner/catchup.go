@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -44,7 +45,7 @@ func (p *Pipeline) RunNow(ctx context.Context, allowShrink bool) (*operation.Pip
 		}
 		p.failed.Store(nil)
 		if receipt == nil {
-			return done, nil
+			return done, addLeftOut(ctx, p, done, stored)
 		}
 		addReceipt(done, receipt)
 	}
@@ -55,6 +56,10 @@ func (p *Pipeline) RunNow(ctx context.Context, allowShrink bool) (*operation.Pip
 // row. The summary comes with an error, too.
 func (p *Pipeline) CatchUp(ctx context.Context, retryFor time.Duration) (*operation.PipelineSummary, error) {
 	done := newSummary(p.Config)
+	before, err := p.stored(ctx)
+	if err != nil && !errors.Is(err, catalog.ErrUnknownPipeline) {
+		return done, err
+	}
 	asOf := p.o.Now().UTC()
 	var failing time.Time
 	pauses := lifecycle.Backoff{First: retryFirst, Limit: 30 * time.Second}
@@ -62,7 +67,7 @@ func (p *Pipeline) CatchUp(ctx context.Context, retryFor time.Duration) (*operat
 		receipt, err := p.step(ctx, asOf, false)
 		switch {
 		case err == nil && receipt == nil:
-			return done, nil
+			return done, addLeftOut(ctx, p, done, before)
 		case err == nil:
 			addReceipt(done, receipt)
 			failing = time.Time{}
@@ -87,6 +92,23 @@ func (p *Pipeline) CatchUp(ctx context.Context, retryFor time.Duration) (*operat
 
 func newSummary(c *config.Pipeline) *operation.PipelineSummary {
 	return &operation.PipelineSummary{Name: c.Name, Destination: c.Destination.Reference()}
+}
+
+// addLeftOut adds the late rows that the pipeline has passed since it was before, which may
+// be nil; those after its last run are in no receipt.
+func addLeftOut(ctx context.Context, p *Pipeline, s *operation.PipelineSummary, before *pipeline.Pipeline) error {
+	if !p.Config.LeaveLate {
+		return nil
+	}
+	now, err := p.stored(ctx)
+	if err != nil {
+		return err
+	}
+	s.LeftOut = now.Cursor.LeftOut.Rows
+	if before != nil {
+		s.LeftOut -= before.Cursor.LeftOut.Rows
+	}
+	return nil
 }
 
 // shownPlaces is how many objects a summary names.

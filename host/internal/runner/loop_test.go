@@ -389,7 +389,13 @@ func TestAPipelineThatHasEndedPassesOverLateRows(t *testing.T) {
 	x.Config.LeaveLate, x.Config.To = true, journal.DayOf(x.now.Unix())-5 // rows are of 1 June
 	projecttest.SealOperations(t, x.project.Journal, 1, 4)
 	x.now = time.Date(2026, 6, 11, 0, 30, 0, 0, time.UTC)
-	x.Run(t.Context()) // there is no plugin
+	done, err := x.CatchUp(t.Context(), 0) // there is no plugin
+	if err != nil || done.Runs != 0 || done.LeftOut != 3 {
+		t.Errorf("it has done %+v, %v", done, err)
+	}
+	if done, err = x.CatchUp(t.Context(), 0); err != nil || done.LeftOut != 0 {
+		t.Errorf("it has done %+v again, %v", done, err)
+	}
 	stored, err := x.Pipeline.stored(t.Context())
 	if err != nil {
 		t.Fatal(err)
