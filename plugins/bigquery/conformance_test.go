@@ -9,13 +9,16 @@ import (
 	"github.com/penstock-io/penstock/sdk/destinationtest"
 )
 
+// pluginPackage is the main package of the plugin.
+const pluginPackage = "github.com/penstock-io/penstock/cmd/penstock-destination-bigquery"
+
 func TestConformance(t *testing.T) {
 	w := startWarehouse(t)
 	set := func(name string, value any) func(map[string]any) {
 		return func(c map[string]any) { c[name] = value }
 	}
 	destinationtest.Run(t, destinationtest.Harness{
-		Package: "github.com/penstock-io/penstock/cmd/penstock-destination-bigquery",
+		Package: pluginPackage,
 		Record:  "testdata/conformance/bigqueryserver.json",
 		Service: destinationtest.Service{Name: "test/standin/bigqueryserver", Kind: destinationtest.Fake},
 		Config:  func(destinationtest.T) map[string]any { return w.config() },
@@ -32,9 +35,7 @@ func TestConformance(t *testing.T) {
 			{Name: "a view that is not known", Change: set("views", []string{"funnel"}), Attributes: []string{"views"}},
 			{Name: "two mistakes", Change: func(c map[string]any) { c["keep_generations"], c["region"] = -1, "a/b" }, Attributes: []string{"keep_generations", "region"}},
 		},
-		Read: func(ctx context.Context, at destinationtest.Place) (map[string][]string, error) {
-			return w.committed(ctx, at.Config["dataset"].(string), at.Stream)
-		},
+		Read:   w.read,
 		Stored: stored,
 		Refused: []destinationtest.Row{
 			{
@@ -43,5 +44,42 @@ func TestConformance(t *testing.T) {
 			},
 		},
 		OneProject: true,
+	})
+}
+
+// read returns the rows that a reader of a place sees.
+func (w *warehouse) read(ctx context.Context, at destinationtest.Place) (map[string][]string, error) {
+	return w.committed(ctx, at.Config["dataset"].(string), at.Stream)
+}
+
+// lawsOfStaging are the laws that another way of the rows to the service could break.
+var lawsOfStaging = []string{
+	"RowsOfManyDaysArriveEachInItsOwn", "RowsArriveByteForByte", "ACutStreamIsNeverACommit", "ALostReplyIsAnsweredByStatus",
+	"ARetryAfterAKillIsAsIfNothingHadHappened", "AZombieCannotCommit", "AReplacedSetOutlivesAKill",
+}
+
+// lawsOfLoads are the laws that loads without a transaction could break.
+var lawsOfLoads = append([]string{
+	"TheSameDateMayComeTwice", "TwoRunsAddUp", "InventoryCountsWhatWasCommitted", "AFrozenPluginLosesNothing",
+	"TheContentOfACommittedRunIsKept", "CopiesOfAHostCannotCommitOneNumber", "AnOlderFenceIsRefused",
+}, lawsOfStaging...)
+
+// With mode = "load" the laws hold, but readers may see rows before the commit.
+func TestConformanceOfLoads(t *testing.T) {
+	w := startWarehouse(t)
+	destinationtest.Run(t, destinationtest.Harness{
+		Package: pluginPackage, Laws: lawsOfLoads, VisibleEarly: true,
+		Config: func(destinationtest.T) map[string]any { return w.loadMode() },
+		Read:   w.read, Stored: stored, OneProject: true,
+	})
+}
+
+// Through a staging bucket the laws hold.
+func TestConformanceOfTheStagingBucket(t *testing.T) {
+	w := startStaged(t)
+	destinationtest.Run(t, destinationtest.Harness{
+		Package: pluginPackage, Laws: lawsOfStaging,
+		Config: func(destinationtest.T) map[string]any { return w.config() },
+		Read:   w.read, Stored: stored, OneProject: true,
 	})
 }

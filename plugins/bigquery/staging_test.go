@@ -9,9 +9,6 @@ import (
 	"sync"
 	"testing"
 
-	"google.golang.org/api/option"
-	"google.golang.org/api/storage/v1"
-
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/sdk/protocol"
 	"github.com/penstock-io/penstock/test/standin"
@@ -39,22 +36,7 @@ func (w *stagedWarehouse) config() map[string]any {
 }
 
 // objects lists the names in the bucket.
-func (w *stagedWarehouse) objects(t *testing.T) []string {
-	t.Helper()
-	api, err := storage.NewService(t.Context(), option.WithoutAuthentication(), option.WithEndpoint("http://"+w.gcs.Address+"/storage/v1/"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, err := api.Objects.List("acme-staging").Do()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, o := range list.Items {
-		names = append(names, o.Name)
-	}
-	return names
-}
+func (w *stagedWarehouse) objects() []string { return w.gcs.Names("acme-staging") }
 
 // All rows arrive through the bucket, and nothing is left in it. check goes the same way.
 func TestLoadsFromTheStagingBucket(t *testing.T) {
@@ -75,7 +57,7 @@ func TestLoadsFromTheStagingBucket(t *testing.T) {
 	if n := len(proxy.Requests(faultproxy.Match{Path: "/upload/"})); n != 1 {
 		t.Errorf("%d uploads went to BigQuery, want that of the ledger's row", n)
 	}
-	if left := w.objects(t); len(left) > 0 {
+	if left := w.objects(); len(left) > 0 {
 		t.Errorf("objects are left: %v", left)
 	}
 }
@@ -99,7 +81,7 @@ func TestALargePartThroughTheBucket(t *testing.T) {
 	if err != nil || fmt.Sprint(rows[0]) != fmt.Sprintf("[140 140 %d]", 140*100<<10) {
 		t.Errorf("%v, %v", rows, err)
 	}
-	if n, left := d.blocks.lent(), w.objects(t); n != 0 || len(left) > 0 {
+	if n, left := d.blocks.lent(), w.objects(); n != 0 || len(left) > 0 {
 		t.Errorf("%d blocks did not come back, objects are left: %v", n, left)
 	}
 }
@@ -123,7 +105,7 @@ func TestEveryRequestToTheBucketMayBeLost(t *testing.T) {
 				t.Fatalf("request %d, %s: %v", i, name, err)
 			}
 			w.expect(t, dataset(config), sdk.Events, c.want(), 1)
-			if left := w.objects(t); len(left) > 0 {
+			if left := w.objects(); len(left) > 0 {
 				t.Errorf("request %d, %s: objects are left: %v", i, name, left)
 			}
 			if i == 0 {
@@ -155,7 +137,7 @@ func TestObjectsOfKilledAttemptsAreSwept(t *testing.T) {
 		}
 	})
 	hold.Reached()
-	if staged := w.objects(t); len(staged) != 1 || !strings.HasPrefix(staged[0], zombie.config.stagedBy(old)) {
+	if staged := w.objects(); len(staged) != 1 || !strings.HasPrefix(staged[0], zombie.config.stagedBy(old)) {
 		t.Errorf("staged are %v", staged)
 	}
 	other := testRun(sdk.Events, 1, 1)
@@ -163,7 +145,7 @@ func TestObjectsOfKilledAttemptsAreSwept(t *testing.T) {
 	theirs := zombie.config.stagedBy(other) + "load_p00001.json.gz"
 	w.gcs.Put("acme-staging", theirs, []byte("theirs"))
 	runOne(t, w.warehouse, config, newer, c)
-	if left := w.objects(t); !slices.Equal(left, []string{theirs}) {
+	if left := w.objects(); !slices.Equal(left, []string{theirs}) {
 		t.Errorf("after the next attempt the bucket has %v", left)
 	}
 	hold.Release()
@@ -183,13 +165,13 @@ func TestAbortEmptiesTheBucket(t *testing.T) {
 	if _, err := d.export(t.Context(), run, events("one", "2026-06-01")); err == nil {
 		t.Fatal("the loads succeeded")
 	}
-	if len(w.objects(t)) == 0 {
+	if len(w.objects()) == 0 {
 		t.Error("a load that failed has left no object: the test shows nothing")
 	}
 	if err := d.Abort(t.Context(), run, false); err != nil {
 		t.Fatal(err)
 	}
-	if left := w.objects(t); len(left) > 0 {
+	if left := w.objects(); len(left) > 0 {
 		t.Errorf("objects are left: %v", left)
 	}
 }

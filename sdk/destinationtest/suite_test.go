@@ -48,6 +48,25 @@ func TestAnHonestDestinationPassesWithoutCrashPoints(t *testing.T) {
 	Run(t, h)
 }
 
+// A second set of checks has those of its names only, and a name that no check has ends it.
+func TestLaws(t *testing.T) {
+	t.Parallel()
+	h := Harness{Laws: []string{"TwoRunsAddUp", "OneRowArrives"}}
+	if got := h.laws(t); len(got) != 2 || got[0].name != "TwoRunsAddUp" || got[1].name != "OneRowArrives" {
+		t.Errorf("the set has %d checks: %v", len(got), got)
+	}
+	r := &recorder{T: t}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		Harness{Laws: []string{"OneRowArives"}}.laws(r)
+	}()
+	<-done
+	if !r.failed || !strings.Contains(r.logs[0], "OneRowArives") {
+		t.Errorf("a name that no check has: %q", r.logs)
+	}
+}
+
 // lies name the checks of which each must fail.
 var lies = map[string][]string{
 	"description_changes":    {"DescribeAnswersTheSameEachTime"},

@@ -56,7 +56,11 @@ func (s *site) inZone() {
 
 func newWarehouseSite(t *testing.T) *warehouseSite {
 	t.Helper()
-	server := standin.StartBigQuery(t, standin.BigQueryOptions{})
+	return newWarehouseSiteAt(t, standin.StartBigQuery(t, standin.BigQueryOptions{}))
+}
+
+func newWarehouseSiteAt(t *testing.T, server *standin.BigQuery) *warehouseSite {
+	t.Helper()
 	s := newPeopleSite(t, fmt.Sprintf(bigQueryBlock, server.Project, server.URL), "bigquery.warehouse")
 	s.Append("penstock.hcl", identityPipeline("bigquery.warehouse"))
 	s.inZone()
@@ -459,5 +463,52 @@ func TestBigQueryUnusualRows(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Days of events are loaded through a bucket without a transaction. The host is killed when the first day of
+// a run is in the table and the load of the second one is running: every row arrives once, and
+// the bucket is empty at the end.
+func TestBigQueryLoadsThroughABucket(t *testing.T) {
+	t.Parallel()
+	g := standin.StartGCS(t, "acme-staging")
+	w := newWarehouseSiteAt(t, standin.StartBigQuery(t, standin.BigQueryOptions{Storage: "http://" + g.Address}))
+	w.Write("penstock.hcl", strings.Replace(w.Read("penstock.hcl"), "  views ",
+		fmt.Sprintf("  mode = \"load\"\n  staging_bucket = \"acme-staging\"\n  staging_endpoint = \"http://%s\"\n  views ", g.Address), 1))
+	undisturbed := newPeopleSite(t, localDestination, "localfs.out")
+	undisturbed.Append("penstock.hcl", identityPipeline("localfs.out"))
+	undisturbed.inZone()
+	people := profiles{}
+	both := func(n int) {
+		before := people.clone()
+		w.round(n, people)
+		undisturbed.round(n, before)
+	}
+	w.signIns(0)
+	undisturbed.signIns(0)
+	both(0)
+	hold := w.server.Hold(standin.BigQueryPoint{Job: "_append_.*_d00001_"})
+	h := w.Serve()
+	hold.Reached()
+	h.Until("the first day is in the table", func() bool {
+		rows, err := w.ask(t.Context(), `SELECT 1 FROM mp_master_event WHERE event_name != 'Sign in' LIMIT 1`)
+		return err == nil && len(rows) > 0
+	})
+	if h.Stop(syscall.SIGKILL).Signal() != syscall.SIGKILL {
+		t.Fatalf("the host was not killed:\n%s", h.Said())
+	}
+	hold.Release()
+	w.Once()
+	both(1) // late events of days that are loaded
+	w.Once()
+	undisturbed.Once()
+	w.same(undisturbed)
+	w.inTheirDays()
+	w.loggedOnce()
+	for _, pipeline := range []string{"events_out", "people_out", "identity_out"} {
+		w.Says(w.Penstock(nil, "pipelines", "verify", pipeline, "--deep"), 0, "no differences")
+	}
+	if left := g.Names("acme-staging"); len(left) > 0 {
+		t.Errorf("objects are left in the bucket: %v", left)
 	}
 }

@@ -2,6 +2,7 @@ package standin
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -46,13 +47,33 @@ func (g *GCS) Put(bucket, name string, data []byte) {
 	g.post("/upload/storage/v1/b/"+bucket+"/o?"+url.Values{"uploadType": {"media"}, "name": {name}}.Encode(), "application/octet-stream", data)
 }
 
+// Names lists the names of the objects in a bucket.
+func (g *GCS) Names(bucket string) (names []string) {
+	g.t.Helper()
+	var list struct{ Items []struct{ Name string } }
+	if err := json.Unmarshal(g.request(http.MethodGet, "/storage/v1/b/"+bucket+"/o", "", nil), &list); err != nil {
+		g.t.Fatal(err)
+	}
+	for _, o := range list.Items {
+		names = append(names, o.Name)
+	}
+	return names
+}
+
 func (g *GCS) post(path, contentType string, data []byte) {
 	g.t.Helper()
-	r, err := http.NewRequestWithContext(g.t.Context(), http.MethodPost, "http://"+g.Address+path, bytes.NewReader(data))
+	g.request(http.MethodPost, path, contentType, data)
+}
+
+func (g *GCS) request(method, path, contentType string, data []byte) []byte {
+	g.t.Helper()
+	r, err := http.NewRequestWithContext(g.t.Context(), method, "http://"+g.Address+path, bytes.NewReader(data))
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	r.Header.Set("Content-Type", contentType)
+	if contentType != "" {
+		r.Header.Set("Content-Type", contentType)
+	}
 	r.Close = true
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
@@ -63,6 +84,7 @@ func (g *GCS) post(path, contentType string, data []byte) {
 		g.t.Fatal(err)
 	}
 	if answer.StatusCode != http.StatusOK {
-		g.t.Fatalf("POST %s: %s: %s", path, answer.Status, body)
+		g.t.Fatalf("%s %s: %s: %s", method, path, answer.Status, body)
 	}
+	return body
 }
