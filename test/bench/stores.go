@@ -29,6 +29,8 @@ type server struct {
 	endpoint string
 	dir      string // of its objects; empty: it keeps them in memory
 	cmd      *exec.Cmd
+	behind   *server  // that it needs; nil: none
+	env      []string // that the host needs to reach it
 }
 
 // startServer starts a program and waits until it listens at addr.
@@ -52,6 +54,9 @@ func (s *server) stop() {
 	if s.cmd != nil {
 		_ = s.cmd.Process.Kill()
 		_ = s.cmd.Wait()
+	}
+	if s.behind != nil {
+		s.behind.stop()
 	}
 }
 
@@ -90,7 +95,7 @@ var benchedStores = []benched{
 		if err != nil {
 			return nil, err
 		}
-		return &server{s.endpoint, filepath.Join(s.dir, "bucket0"), s.cmd}, nil
+		return &server{endpoint: s.endpoint, dir: filepath.Join(s.dir, "bucket0"), cmd: s.cmd}, nil
 	}, block: func(s *server) string {
 		return fmt.Sprintf("  bucket            = \"bucket0\"\n  region            = \"us-east-1\"\n  endpoint          = %q\n  path_style        = true\n  access_key_id     = %q\n  secret_access_key = env(\"S3_SECRET\")\n", s.endpoint, s3Access)
 	}, env: []string{"S3_SECRET=" + s3Secret}},
@@ -101,6 +106,7 @@ var benchedStores = []benched{
 		return fmt.Sprintf("  storage_account = %q\n  container       = \"bucket0\"\n  endpoint        = %q\n  account_key     = env(\"AZURE_KEY\")\n", azureAccount, s.endpoint)
 	}, env: []string{"AZURE_KEY=" + azureKey}},
 	{name: "bigquery", start: startBigQuery, block: bigQueryBlock, count: countBigQuery},
+	{name: "snowflake", start: startSnowflake, block: snowflakeBlock, count: countSnowflake},
 }
 
 // startGCS starts a fake-gcs-server over a directory.
@@ -230,7 +236,7 @@ pipeline "to_out" {
 	if err := os.WriteFile(filepath.Join(dir, "penstock.hcl"), []byte(config), 0o600); err != nil {
 		return usage{}, err
 	}
-	env := append([]string{fmt.Sprintf("GOMAXPROCS=%d", s.processors)}, s.env...)
+	env := append([]string{fmt.Sprintf("GOMAXPROCS=%d", s.processors)}, append(service.env, s.env...)...)
 	u, err := measure(ctx, dir, env, of.penstock(), "run", "--once", "--config", "penstock.hcl")
 	if err != nil {
 		return u, err

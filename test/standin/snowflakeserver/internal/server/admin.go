@@ -14,7 +14,7 @@ import (
 
 // admin adds the paths that change how the server behaves:
 //
-//	POST /_standin/sql      {"statements": […]}: run as ACCOUNTADMIN
+//	POST /_standin/sql      {"statements": […]}: run as ACCOUNTADMIN; the answer has the rows of the last one
 //	POST /_standin/user     {"name": …, "mfa": true, "pats": {token: {"role", "expires"}}, "oauth": …, "network_policy": true, "locked": "15m"}
 //	POST /_standin/network  {"blocked": "203.0.113.9"}: no login is allowed from there; empty: all are
 //	POST /_standin/warehouse {"name": …, "suspended": true, "auto_resume": false, "monitor": "M"}
@@ -28,7 +28,7 @@ import (
 //	GET  /_standin/statements          the statements that were run, and the logins
 func (srv *Server) admin(mux *http.ServeMux) {
 	for path, h := range map[string]http.HandlerFunc{
-		"POST sql":               control(srv.runSQL),
+		"POST sql":               srv.sql,
 		"POST user":              control(srv.setAdminUser),
 		"POST network":           control(srv.setNetwork),
 		"POST warehouse":         control(srv.setWarehouse),
@@ -77,16 +77,28 @@ func answerAdmin(w http.ResponseWriter, v any, err error) {
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-// runSQL runs statements one after another in a session of ACCOUNTADMIN.
-func (srv *Server) runSQL(v struct{ Statements []string }) error {
-	s := &session{srv: srv, busy: make(chan struct{}, 1), current: state{user: "SNOWFLAKE", role: "ACCOUNTADMIN", parameters: map[string]string{}}}
-	for _, text := range v.Statements {
-		q := &query{id: newUUID(), session: s, text: text, done: make(chan struct{}), started: srv.now()}
-		if _, err := srv.run(context.Background(), q); err != nil {
-			return fmt.Errorf("%s: %w", text, refusal(err))
-		}
+func (srv *Server) sql(w http.ResponseWriter, r *http.Request) {
+	setting, err := decodeSetting[struct{ Statements []string }](r)
+	var rows [][]*string
+	if err == nil {
+		rows, err = srv.runSQL(setting.Statements)
 	}
-	return nil
+	answerAdmin(w, map[string]any{"rows": rows}, err)
+}
+
+// runSQL runs statements one after another in a session of ACCOUNTADMIN, and returns the
+// rows of the last one.
+func (srv *Server) runSQL(statements []string) (rows [][]*string, err error) {
+	s := &session{srv: srv, busy: make(chan struct{}, 1), current: state{user: "SNOWFLAKE", role: "ACCOUNTADMIN", parameters: map[string]string{}}}
+	for _, text := range statements {
+		q := &query{id: newUUID(), session: s, text: text, done: make(chan struct{}), started: srv.now()}
+		last, err := srv.run(context.Background(), q)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", text, refusal(err))
+		}
+		rows = last.rows
+	}
+	return rows, nil
 }
 
 type adminToken struct {

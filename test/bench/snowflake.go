@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// snowflakePassword is that of the stand-in's user.
+const snowflakePassword = "correct horse battery"
+
+// snowflakeBlock returns the body of the destination block.
+func snowflakeBlock(s *server) string {
+	return fmt.Sprintf("  account    = \"standin\"\n  user       = \"BENCH\"\n  password   = %q\n  role       = \"BENCH\"\n  warehouse  = \"BENCH\"\n  database   = \"BENCH\"\n  schema     = \"BENCH\"\n  endpoint   = %q\n",
+		snowflakePassword, s.endpoint)
+}
+
+// startSnowflake starts a stand-in for Snowflake, which keeps all rows in memory, and the
+// storage of its stages, which the plugin reaches over TLS.
+func startSnowflake(ctx context.Context, root, dir string) (*server, error) {
+	certificate, key, err := writeCertificate(dir)
+	if err != nil {
+		return nil, err
+	}
+	storage, err := startStages(ctx, root, dir, certificate, key)
+	if err != nil {
+		return nil, err
+	}
+	addr, err := freeAddress()
+	if err != nil {
+		storage.stop()
+		return nil, err
+	}
+	s, err := startServer(ctx, addr, "", []string{"TMPDIR=" + dir}, filepath.Join(root, ".cache", "bin", "snowflake-standin"),
+		"-listen", addr, "-storage", storage.endpoint, "-access", s3Access, "-secret", s3Secret, "-certificate", certificate)
+	if err != nil {
+		storage.stop()
+		return nil, err
+	}
+	s.behind, s.env = storage, []string{"SSL_CERT_FILE=" + certificate}
+	_, err = s.snowflake(ctx,
+		"CREATE ROLE BENCH", "CREATE WAREHOUSE BENCH", "CREATE DATABASE BENCH", "CREATE SCHEMA BENCH.BENCH",
+		"CREATE USER BENCH PASSWORD = '"+snowflakePassword+"' DEFAULT_ROLE = BENCH", "GRANT ROLE BENCH TO USER BENCH",
+		"GRANT USAGE ON WAREHOUSE BENCH TO ROLE BENCH", "GRANT USAGE ON DATABASE BENCH TO ROLE BENCH",
+		"GRANT USAGE, CREATE TABLE, CREATE VIEW, CREATE STAGE ON SCHEMA BENCH.BENCH TO ROLE BENCH")
+	if err != nil {
+		s.stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// startStages starts a versitygw over TLS, with the bucket of stages.
+func startStages(ctx context.Context, root, dir, certificate, key string) (*server, error) {
+	addr, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	objects, iam := filepath.Join(dir, "stages"), filepath.Join(dir, "iam")
+	for _, d := range []string{filepath.Join(objects, "stages"), iam} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	s, err := startServer(ctx, addr, "", nil, filepath.Join(root, ".cache", "bin", "versitygw"),
+		"--access", s3Access, "--secret", s3Secret, "--port", addr, "--cert", certificate, "--key", key, "--iam-dir", iam, "posix", objects)
+	if err != nil {
+		return nil, err
+	}
+	s.endpoint = "https://" + addr
+	return s, nil
+}
+
+// writeCertificate writes a certificate for 127.0.0.1 that lasts a day, and its key.
+func writeCertificate(dir string) (certificate, key string, err error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return "", "", err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		return "", "", err
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return "", "", err
+	}
+	certificate, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	return certificate, key, errors.Join(
+		os.WriteFile(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
+		os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600))
+}
+
+// snowflake runs statements at the stand-in as its administrator, and returns the rows of
+// the last one.
+func (s *server) snowflake(ctx context.Context, statements ...string) ([][]string, error) {
+	body, err := json.Marshal(map[string]any{"statements": statements})
+	if err != nil {
+		return nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.endpoint+"/_standin/sql", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = errors.New(strings.TrimSpace(string(text)))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("run SQL: %w", err)
+	}
+	var result struct{ Rows [][]string }
+	err = json.Unmarshal(text, &result)
+	return result.Rows, err
+}
+
+// countSnowflake returns the number of rows of the view of events.
+func countSnowflake(ctx context.Context, s *server) (int, error) {
+	rows, err := s.snowflake(ctx, "USE WAREHOUSE BENCH", "SELECT COUNT(*) FROM BENCH.BENCH.MP_MASTER_EVENT")
+	if err != nil {
+		return 0, err
+	}
+	if len(rows) != 1 || len(rows[0]) != 1 {
+		return 0, fmt.Errorf("count rows: %q", rows)
+	}
+	return strconv.Atoi(rows[0][0])
+}
