@@ -255,11 +255,11 @@ func (d *destination) finish(a *attempt) error {
 
 // upload uploads a file and removes it from the spool.
 func (d *destination) upload(a *attempt, name string) error {
-	err := d.within(a.ctx, tagOf(a.run), func(x *session) error {
-		return d.config.put(a.ctx, x, name, stageName, attemptDir(a.run))
+	err := d.inStage(a.ctx, a.run, func(x *session) error {
+		return d.stage.put(a.ctx, x, name, d.stage.name(), attemptDir(a.run))
 	})
 	if err != nil {
-		return d.classify("upload "+filepath.Base(name), d.config.grantOn("READ, WRITE", "STAGE", d.config.in(stageName)), err)
+		return d.classify("upload "+filepath.Base(name), d.stage.grants(d.stage.name()), err)
 	}
 	return spoolError(os.Remove(name))
 }

@@ -19,7 +19,7 @@ import (
 // Check implements sdk.Checker. It makes the steps of a run on a temporary table and
 // one small file, and creates and drops an object of each kind that is still missing.
 func (d *destination) Check(ctx context.Context) []sdk.CheckResult {
-	c := &checking{d: d, ctx: ctx, name: checkPrefix + strings.ToUpper(rand.Text()), stage: stageName}
+	c := &checking{d: d, ctx: ctx, name: checkPrefix + strings.ToUpper(rand.Text()), stage: d.stage.name()}
 	x, err := d.open(ctx, "penstock check")
 	c.try("log in", func() error { return err })
 	if err != nil {
@@ -56,6 +56,7 @@ type checking struct {
 	name    string   // of the objects that are created
 	stage   string   // that the file is uploaded to
 	file    string   // in the spool
+	size    int64    // of the file
 	missing []string // kinds of objects of which one does not exist yet
 	found   []sdk.Stream
 	drops   []string // statements that remove what the check has created
@@ -123,12 +124,14 @@ func (c *checking) lookUp() error {
 			return err
 		}
 	}
-	stage, err := look("STAGE", stageName)
+	described, err := c.d.look(c.ctx, c.session, "STAGE", c.stage)
 	if err != nil {
 		return err
 	}
-	if !stage {
-		c.stage = c.name
+	if described == nil {
+		missing["STAGE"], c.stage = true, c.name
+	} else if err := c.d.stage.compare(described); err != nil {
+		return err
 	}
 	for _, kind := range []string{"TABLE", "VIEW", "STAGE"} {
 		if missing[kind] {
@@ -148,7 +151,7 @@ func (c *checking) create(kind string) error {
 	text := map[string]string{
 		"TABLE": "CREATE TABLE " + conf.in(name) + ` ("DATA" VARIANT)`,
 		"VIEW":  "CREATE VIEW " + conf.in(name) + ` ("A") AS SELECT 1`,
-		"STAGE": conf.createStage(name),
+		"STAGE": c.d.stage.create(name),
 	}[kind]
 	if err := c.run(text, conf.grantCreate(kind)); err != nil {
 		return err
@@ -176,7 +179,7 @@ func (c *checking) spool() error {
 	if err = errors.Join(err, w.Close()); err != nil {
 		return fmt.Errorf("compress a row: %w", err)
 	}
-	c.file = filepath.Join(dir, c.name+".json.gz")
+	c.file, c.size = filepath.Join(dir, c.name+".json.gz"), int64(b.Len())
 	return spoolError(os.WriteFile(c.file, b.Bytes(), 0o600))
 }
 
@@ -188,9 +191,9 @@ func (c *checking) transfer() {
 	defer os.Remove(c.file)
 	conf := c.d.config
 	dir := "check/" + c.name + "/"
-	grant := conf.grantOn("READ, WRITE", "STAGE", conf.in(c.stage))
+	grant := c.d.stage.grants(c.stage)
 	if !c.try("upload a file", func() error {
-		return c.d.classify("upload a file", grant, conf.put(c.ctx, c.session, c.file, c.stage, dir))
+		return c.d.classify("upload a file", grant, c.d.stage.put(c.ctx, c.session, c.file, c.stage, dir))
 	}) {
 		return
 	}
@@ -201,14 +204,18 @@ func (c *checking) transfer() {
 		return c.d.classify("load a file", grant, err)
 	})
 	c.try("list a stage", func() error {
-		rows, err := c.session.rows(c.ctx, "LIST "+conf.stagePath(c.stage, dir))
-		if err == nil && len(rows) != 1 {
-			err = fmt.Errorf("the stage lists %d files, and should list 1", len(rows))
+		listed, err := c.d.list(c.ctx, c.session, c.stage, dir)
+		if err == nil {
+			f := file{name: filepath.Base(c.file)}
+			if c.d.stage.outside() {
+				f.size = c.size
+			}
+			err = compareFiles(listed, dir, []file{f})
 		}
 		return c.d.classify("list a stage", grant, err)
 	})
 	c.try("remove a file", func() error {
-		return c.d.classify("remove a file", grant, conf.remove(c.ctx, c.session, c.stage, dir))
+		return c.d.classify("remove a file", grant, c.d.stage.remove(c.ctx, c.session, c.stage, dir))
 	})
 }
 

@@ -64,7 +64,7 @@ func (d *destination) commit(ctx context.Context, x *session, a *attempt, receip
 		if a.run.Mode == sdk.Replace {
 			err = d.replace(ctx, x, a, table)
 		} else {
-			err = d.config.load(ctx, x, table, stageName, attemptDir(a.run), a.files)
+			err = d.config.load(ctx, x, table, d.stage.name(), attemptDir(a.run), a.files)
 		}
 		if err != nil {
 			return err
@@ -84,7 +84,7 @@ func (d *destination) loadAside(ctx context.Context, x *session, a *attempt, tab
 			return err
 		}
 	}
-	return d.config.load(ctx, x, table, stageName, attemptDir(a.run), a.files)
+	return d.config.load(ctx, x, table, d.stage.name(), attemptDir(a.run), a.files)
 }
 
 // replace replaces the rows of a set.

@@ -15,6 +15,8 @@ import (
 
 // config is a destination block's body.
 type config struct {
+	external
+
 	Account    string   `json:"account"`
 	User       string   `json:"user"`
 	PrivateKey string   `json:"private_key"`
@@ -45,7 +47,7 @@ func attributes() schema.Schema {
 	secret := func(name, description string) schema.Attribute {
 		return schema.Attribute{Name: name, Type: schema.String, Sensitive: true, Description: description}
 	}
-	return schema.Schema{Attributes: []schema.Attribute{
+	return schema.Schema{Attributes: append([]schema.Attribute{
 		required("account", "The account's identifier, as in \"acme-analytics\" (organization and account) or \"ab12345.eu-central-1\"."),
 		text("user", "The user's login name. Not needed with workload_identity."),
 		secret("private_key", "The private key of key-pair authentication, as PEM (PKCS#8, encrypted or not)."),
@@ -64,7 +66,7 @@ func attributes() schema.Schema {
 		{Name: "views", Type: schema.ListOfString, Description: "Views for queries to create next to the tables: resolved is MP_MASTER_EVENT_RESOLVED."},
 		text("spool_dir", "The directory for files that wait for their upload. Without it the plugin's own temporary directory."),
 		text("endpoint", "The URL of another server that speaks Snowflake's protocol. Without it the account's."),
-	}}
+	}, externalAttributes()...)}
 }
 
 // resolvedView is the value of views that creates MP_MASTER_EVENT_RESOLVED.
@@ -84,6 +86,15 @@ func (m *mistakes) add(attribute, summary, detail string, values ...any) {
 	m.found = append(m.found, sdk.Diagnostic{Severity: sdk.SeverityError, Attribute: attribute, Summary: summary, Detail: fmt.Sprintf(detail, values...)})
 }
 
+// addName adds the mistake of a value that is not a name of SQL.
+func (m *mistakes) addName(attribute, value string) {
+	m.add(attribute, "Not a name", "%q: a name has letters, digits, underscores and dollar signs, in any case, as in \"MIXPANEL\"; another name is written with its quotes, as in \"\\\"my name\\\"\".", value)
+}
+
+func isName(value string) bool {
+	return simpleName.MatchString(value) || quotedName.MatchString(value)
+}
+
 // check returns the mistakes that the schema cannot find, together with those found
 // before.
 func (c config) check(found sdk.Diagnostics) error {
@@ -94,11 +105,12 @@ func (c config) check(found sdk.Diagnostics) error {
 	for _, n := range []struct{ attribute, value string }{
 		{"role", c.Role}, {"warehouse", c.Warehouse}, {"database", c.Database}, {"schema", c.Schema},
 	} {
-		if n.value != "" && !simpleName.MatchString(n.value) && !quotedName.MatchString(n.value) {
-			m.add(n.attribute, "Not a name", "%q: a name has letters, digits, underscores and dollar signs, in any case, as in \"MIXPANEL\"; another name is written with its quotes, as in \"\\\"my name\\\"\".", n.value)
+		if n.value != "" && !isName(n.value) {
+			m.addName(n.attribute, n.value)
 		}
 	}
 	c.checkLogin(m)
+	c.external.check(m)
 	for _, v := range c.Views {
 		if v != resolvedView {
 			m.add("views", "View is not known", "%q: the view that can be created is \"resolved\".", v)

@@ -1,8 +1,9 @@
 // Package snowflake is the destination that writes to Snowflake, in Mixpanel's
 // tables and views.
 //
-// Rows are spooled to gzip files of about 128 MiB and uploaded to an internal stage,
-// in a directory of the attempt. One transaction in one session copies the files
+// Rows are spooled to gzip files of about 128 MiB and uploaded to a stage, in a
+// directory of the attempt: by PUT to an internal stage, or with AWS credentials to the
+// bucket of an external one. One transaction in one session copies the files
 // into the table and then updates the target's ledger on condition of run and fence;
 // Status and Open read the ledger. People and identity are copied into a temporary
 // table, and replace the set's table by INSERT OVERWRITE in the same transaction as

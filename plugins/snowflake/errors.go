@@ -75,6 +75,9 @@ func (s *service) classify(action, grant string, err error) error {
 	if hint := s.config.warehouseHint(e); hint != "" {
 		return sdk.Configuration(wrapped, hint)
 	}
+	if hint := s.config.bucketHint(e); hint != "" {
+		return sdk.Configuration(wrapped, hint)
+	}
 	switch e.Number {
 	case insufficient, missingObject, missingOperation, objectMissing:
 		return sdk.Configuration(wrapped, s.config.grantHint(grant, e))
@@ -121,9 +124,37 @@ func (c config) grantOn(privileges, kind, name string) string {
 	return "GRANT " + privileges + " ON " + kind + " " + name + " TO ROLE " + c.roleName()
 }
 
-// grantCreate returns the statement that lets the role create objects of a kind.
+// grantCreate returns the statement that lets the role create objects of a kind: an
+// external stage also needs its integration.
 func (c config) grantCreate(kind string) string {
-	return c.grantOn("CREATE "+kind, "SCHEMA", c.schemaName())
+	grant := c.grantOn("CREATE "+kind, "SCHEMA", c.schemaName())
+	if kind == "STAGE" && c.isSet() {
+		grant += "; " + c.grantIntegration()
+	}
+	return grant
+}
+
+func (c config) grantIntegration() string {
+	return c.grantOn("USAGE", "INTEGRATION", identifier(c.Integration))
+}
+
+// bucketHint returns the next step for errors of the service's access to the bucket of an
+// external stage, or "".
+func (c config) bucketHint(e *gosnowflake.SnowflakeError) string {
+	if !c.isSet() {
+		return ""
+	}
+	text := strings.ToLower(e.Error())
+	name := identifier(c.Integration)
+	switch {
+	case strings.Contains(text, "is not allowed by integration"):
+		return "let the integration read the place: ALTER STORAGE INTEGRATION " + name + " SET STORAGE_ALLOWED_LOCATIONS = (<those it has>, " + literal(strings.TrimSuffix(c.URL, "/")+"/") + ")"
+	case strings.Contains(text, "assuming aws_role"):
+		return "the trust policy of the integration's role must allow sts:AssumeRole to STORAGE_AWS_IAM_USER_ARN with the external id STORAGE_AWS_EXTERNAL_ID, as DESC INTEGRATION " + name + " shows them"
+	case strings.Contains(text, "access denied"), strings.Contains(text, "accessdenied"):
+		return "the role of the integration " + name + " needs s3:GetObject and s3:GetObjectVersion on the objects, s3:ListBucket and s3:GetBucketLocation on the bucket"
+	}
+	return ""
 }
 
 // warehouseHint returns the next step for errors of the warehouse, or "".

@@ -257,7 +257,7 @@ func (w *warehouse) checkStatements(t *testing.T) {
 // staged lists the files in the stage of a place.
 func (w *warehouse) staged(t *testing.T, config map[string]any) []string {
 	t.Helper()
-	rows, err := w.query(t.Context(), "LIST @"+w.Database+"."+config["schema"].(string)+"."+stageName)
+	rows, err := w.query(t.Context(), "LIST @"+w.Database+"."+config["schema"].(string)+"."+internalStageName)
 	if err != nil {
 		t.Fatal(err)
 	}

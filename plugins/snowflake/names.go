@@ -17,10 +17,11 @@ const (
 
 // Names of Penstock's own.
 const (
-	stageName    = "PENSTOCK_STAGE"
-	ledgerPrefix = "PENSTOCK_LEDGER_"
-	loadPrefix   = "PENSTOCK_LOAD_"
-	checkPrefix  = "PENSTOCK_CHECK_"
+	internalStageName = "PENSTOCK_STAGE"
+	externalStageName = "PENSTOCK_EXTERNAL_STAGE"
+	ledgerPrefix      = "PENSTOCK_LEDGER_"
+	loadPrefix        = "PENSTOCK_LOAD_"
+	checkPrefix       = "PENSTOCK_CHECK_"
 )
 
 // viewOf returns the view that shows a stream's rows.

@@ -11,10 +11,12 @@ import (
 // preparation makes the steps of one setup.
 type preparation struct {
 	config
-	label     string // of Terraform resources
-	role      string // quoted, as are the others
-	user      string
-	warehouse string
+	request     sdk.SetupRequest
+	destination string // its name
+	label       string // of Terraform resources
+	role        string // quoted, as are the others
+	user        string
+	warehouse   string
 }
 
 // prepare implements sdk.Plugin's Setup.
@@ -27,27 +29,38 @@ func prepare(r sdk.SetupRequest) ([]sdk.SetupStep, error) {
 		return nil, err
 	}
 	_, name, _ := strings.Cut(r.Destination, ".")
-	p := &preparation{config: c, label: setup.Label(name), role: identifier("PENSTOCK_" + name), user: identifier("PENSTOCK"), warehouse: identifier(c.Warehouse)}
+	p := &preparation{config: c, request: r, destination: name, label: setup.Label(name), role: identifier("PENSTOCK_" + name), user: identifier("PENSTOCK"), warehouse: identifier(c.Warehouse)}
 	if c.Role != "" {
 		p.role = identifier(c.Role)
 	}
 	if c.User != "" {
 		p.user = literalUser(c)
 	}
-	if r.Format == sdk.SetupTerraform {
-		return []sdk.SetupStep{
-			{Title: "Create the key pair of the user; the file is the value of private_key.", Text: comment(p.keyCommands())},
-			{Title: "Create database, schema, warehouse, role and user, with the rights that Penstock needs.", Text: p.terraform()},
-		}, nil
+	steps, err := p.bucketSteps(r)
+	if err != nil {
+		return nil, err
 	}
-	var steps []sdk.SetupStep
+	if r.Format == sdk.SetupTerraform {
+		return append(steps,
+			sdk.SetupStep{Title: "Create the key pair of the user; the file is the value of private_key.", Text: comment(p.keyCommands())},
+			sdk.SetupStep{Title: "Create database, schema, warehouse, role and user, with the rights that Penstock needs.", Text: p.terraform()},
+		), nil
+	}
 	if p.usesKey() {
 		steps = append(steps, sdk.SetupStep{Title: "Create the key pair of the user; the file is the value of private_key.", Text: p.keyCommands()})
 	}
+	title, variables := "with the key in place of $KEY.", "KEY="+p.keyValue()+"\n"
+	if p.isSet() {
+		title = "with the key in place of $KEY and the number of the AWS account in place of $ACCOUNT."
+		variables += "ACCOUNT=$(" + setup.Line("aws", "sts", "get-caller-identity", "--query", "Account", "--output", "text") + ")\n"
+	}
 	steps = append(steps, sdk.SetupStep{
-		Title: "Create database, schema, warehouse, role and user, with the rights that Penstock needs. The lines between SQL and SQL can be run in a worksheet as well, with the key in place of $KEY.",
-		Text:  "KEY=" + p.keyValue() + "\nsnow sql --stdin <<SQL\n" + inHereDocument(p.script()) + "SQL\n",
+		Title: "Create database, schema, warehouse, role and user, with the rights that Penstock needs. The lines between SQL and SQL can be run in a worksheet as well, " + title,
+		Text:  variables + "snow sql --stdin <<SQL\n" + inHereDocument(p.script()) + "SQL\n",
 	})
+	if p.isSet() {
+		steps = append(steps, p.readerStep())
+	}
 	return steps, nil
 }
 
@@ -55,9 +68,9 @@ func prepare(r sdk.SetupRequest) ([]sdk.SetupStep, error) {
 const keyPlace = "\x00"
 
 // inHereDocument returns a script as the text of a here-document in which only the key
-// is a variable.
+// and the AWS account are variables.
 func inHereDocument(script string) string {
-	return strings.NewReplacer(`\`, `\\`, "`", "\\`", "$", `\$`, keyPlace, "$KEY").Replace(script)
+	return strings.NewReplacer(`\`, `\\`, "`", "\\`", "$", `\$`, keyPlace, "$KEY", accountPlace, "$ACCOUNT").Replace(script)
 }
 
 // checkSetup is check without the mistakes of values that are not known.
@@ -68,8 +81,9 @@ func (c config) checkSetup(r sdk.SetupRequest) error {
 	}
 	secrets := []string{"private_key", "private_key_passphrase", "token", "oauth_token", "password"}
 	unknown := slices.ContainsFunc(secrets, r.Sets)
+	halfKey := r.Sets("stage_access_key_id") || r.Sets("stage_secret_access_key")
 	found = slices.DeleteFunc(found, func(d sdk.Diagnostic) bool {
-		return r.Sets(d.Attribute) || unknown && slices.Contains(append(secrets, "user"), d.Attribute)
+		return r.Sets(d.Attribute) || halfKey && (d.Attribute == "stage_access_key_id" || d.Attribute == "stage_secret_access_key") || unknown && slices.Contains(append(secrets, "user"), d.Attribute)
 	})
 	if len(found) == 0 {
 		return nil
@@ -122,7 +136,7 @@ func (p *preparation) script() string {
 		"GRANT USAGE ON DATABASE " + database + " TO ROLE " + p.role + ";",
 		"GRANT " + strings.Join(schemaRights, ", ") + " ON SCHEMA " + schema + " TO ROLE " + p.role + ";",
 	}
-	return strings.Join(lines, "\n") + "\n"
+	return strings.Join(append(lines, p.integration()...), "\n") + "\n"
 }
 
 // workloadOptions are the identities of a user, to be completed.
@@ -173,5 +187,8 @@ func (p *preparation) terraform() string {
 		grant("database", []string{"USAGE"}, object("DATABASE", name("snowflake_database"))),
 		grant("schema", schemaRights, setup.Block{Type: "on_schema", Body: []any{field("schema_name", full("snowflake_schema"))}}),
 	)
+	if p.isSet() {
+		text = append(text, p.externalTerraform()...)
+	}
 	return strings.Join(text, "\n")
 }

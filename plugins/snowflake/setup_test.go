@@ -21,6 +21,9 @@ func TestSetupText(t *testing.T) {
 	}
 	for _, c := range []setuptest.Case{
 		{Name: "key", Config: base(map[string]any{"user": "loader", "role": "LOADER"}), Unknown: []string{"private_key"}, Projects: projects},
+		{Name: "external", Config: base(map[string]any{
+			"storage_integration": "lake", "stage_url": "s3://acme-stage/penstock", "stage_region": "eu-west-1", "stage_access_key_id": "AKIA",
+		}), Unknown: []string{"private_key", "stage_secret_access_key"}, Projects: projects},
 		{Name: "workload", Config: base(map[string]any{"workload_identity": "aws"}), Projects: projects},
 	} {
 		t.Run(c.Name, func(t *testing.T) { setuptest.Run(t, Plugin(), c) })

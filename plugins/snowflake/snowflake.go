@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/plugins/internal/lake"
+	"github.com/penstock-io/penstock/plugins/internal/parts"
+	"github.com/penstock-io/penstock/plugins/internal/s3bucket"
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/sdk/unusual"
 )
@@ -18,7 +20,7 @@ const Version = "0.1.0"
 // Plugin describes the destination for sdk.Serve. The destinations that it makes log
 // in after one another.
 func Plugin() sdk.Plugin {
-	shared := newLogins()
+	shared, buffers := newLogins(), s3bucket.NewPool()
 	return sdk.Plugin{
 		Name:    "snowflake",
 		Version: Version,
@@ -31,10 +33,11 @@ func Plugin() sdk.Plugin {
 			GuaranteeText: "The rows of a run become visible in one transaction, which also records the run. " +
 				"A set of people or identity is replaced in such a transaction.",
 		},
-		// Workload identity: the credentials of the machine or container.
+		// Workload identity, and uploads to an external stage: the credentials of the machine
+		// or container.
 		Environment: []string{"AWS_*", "GOOGLE_*", "IDENTITY_ENDPOINT", "IDENTITY_HEADER", "MANAGED_IDENTITY_CLIENT_ID"},
-		New: func(_ context.Context, c sdk.Config) (sdk.Destination, error) {
-			return open(c, shared)
+		New: func(ctx context.Context, c sdk.Config) (sdk.Destination, error) {
+			return open(ctx, c, shared, buffers)
 		},
 		Setup: prepare,
 	}
@@ -50,6 +53,7 @@ type destination struct {
 	*service
 	project  sdk.Project
 	rules    unusual.Rules
+	stage    stage
 	spool    *spool
 	partSize int64
 	claimFor time.Duration // that Open waits for the ledger's lock
@@ -59,7 +63,7 @@ type destination struct {
 	refused  map[attemptKey]sdk.LastRun // runs of which COPY refused a row
 }
 
-func open(c sdk.Config, shared logins) (sdk.Destination, error) {
+func open(ctx context.Context, c sdk.Config, shared logins, buffers *parts.Pool) (sdk.Destination, error) {
 	var conf config
 	if err := c.Decode(&conf); err != nil {
 		return nil, err
@@ -77,7 +81,12 @@ func open(c sdk.Config, shared logins) (sdk.Destination, error) {
 	}
 	d := &destination{
 		service: newService(conf, c.Logger, shared), project: c.Project, rules: rules, spool: &spool{base: conf.SpoolDir}, partSize: partSize, claimFor: claimTime,
-		attempts: make(map[attemptKey]*attempt), refused: make(map[attemptKey]sdk.LastRun),
+		attempts: make(map[attemptKey]*attempt), refused: make(map[attemptKey]sdk.LastRun), stage: internalStage{conf},
+	}
+	if conf.isSet() {
+		if d.stage, err = newExternalStage(ctx, conf, c.Project, buffers); err != nil {
+			return nil, err
+		}
 	}
 	d.connector.temporary = d.spool.path
 	return d, nil
@@ -167,6 +176,9 @@ func (d *destination) Prepare(ctx context.Context, run sdk.Run, receipt sdk.Rece
 	if uploaded != written {
 		return sdk.Permanent(fmt.Errorf("the files have %d rows, and %d were written", uploaded, written))
 	}
+	if d.stage.outside() && len(a.files) > 0 {
+		return d.compareStaged(ctx, a)
+	}
 	return nil
 }
 
@@ -187,8 +199,8 @@ func (d *destination) Abort(ctx context.Context, run sdk.Run, _ bool) error {
 
 // removeFiles removes the attempt's files from the stage.
 func (d *destination) removeFiles(ctx context.Context, a *attempt) error {
-	err := d.within(ctx, tagOf(a.run), func(x *session) error { return d.config.remove(ctx, x, stageName, attemptDir(a.run)) })
-	return d.classify("remove the attempt's files", d.config.grantOn("READ, WRITE", "STAGE", d.config.in(stageName)), err)
+	err := d.inStage(ctx, a.run, func(x *session) error { return d.stage.remove(ctx, x, d.stage.name(), attemptDir(a.run)) })
+	return d.classify("remove the attempt's files", d.stage.grants(d.stage.name()), err)
 }
 
 // Close implements sdk.Closer.

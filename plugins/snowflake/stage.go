@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/penstock-io/penstock/sdk"
 )
@@ -18,12 +19,58 @@ const uploadParallel = 4
 // filesPerCopy is how many files one COPY may list.
 const filesPerCopy = 1000
 
-// put uploads a file to a directory of a stage, and compares the service's answer. A
-// file of this name is overwritten: without OVERWRITE it would be left as it is, and
-// the statement succeeds.
-func (c config) put(ctx context.Context, x *session, file, stage, dir string) error {
+// stage is the place where files wait for COPY. It is safe for concurrent use.
+type stage interface {
+	// name returns the stage's name in the schema.
+	name() string
+	// create returns the statement that creates the stage under a name.
+	create(name string) string
+	// grants returns the statements that grant what the use of a stage of a name needs.
+	grants(name string) string
+	// compare returns an error if a stage that exists, as SHOW describes it, is not this one.
+	compare(described row) error
+	// relative returns the path below the stage of a name that LIST returns. It reports
+	// whether the name is in the stage.
+	relative(name string) (string, bool)
+	// outside reports whether files are uploaded and removed without the service: put and
+	// remove then use no session.
+	outside() bool
+	// put uploads a file to a directory of the stage that has the name at. It replaces a
+	// file of the same name.
+	put(ctx context.Context, x *session, file, at, dir string) error
+	// remove removes all files of a directory of the stage that has the name at.
+	remove(ctx context.Context, x *session, at, dir string) error
+	// tidy ends what attempts with fences older than the run's have left unfinished.
+	tidy(ctx context.Context, run sdk.Run) error
+}
+
+// internalStage is a stage in the service's own storage.
+type internalStage struct{ config config }
+
+func (s internalStage) name() string { return internalStageName }
+
+func (s internalStage) create(name string) string {
+	return "CREATE STAGE IF NOT EXISTS " + s.config.in(name) + " COMMENT = 'Files of Penstock that wait for COPY.'"
+}
+
+func (s internalStage) grants(name string) string {
+	return s.config.grantOn("READ, WRITE", "STAGE", s.config.in(name))
+}
+
+func (s internalStage) compare(row) error { return nil }
+
+func (s internalStage) relative(name string) (string, bool) {
+	_, path, found := strings.Cut(name, "/")
+	return path, found
+}
+
+func (s internalStage) outside() bool { return false }
+
+// put compares the service's answer. Without OVERWRITE a file of the same name would be
+// left as it is, and the statement succeeds.
+func (s internalStage) put(ctx context.Context, x *session, file, at, dir string) error {
 	rows, err := x.rows(ctx, fmt.Sprintf("PUT %s %s AUTO_COMPRESS = FALSE SOURCE_COMPRESSION = GZIP OVERWRITE = TRUE PARALLEL = %d",
-		literal("file://"+file), c.stagePath(stage, dir), uploadParallel))
+		literal("file://"+file), s.config.stagePath(at, dir), uploadParallel))
 	if err != nil {
 		return err
 	}
@@ -92,49 +139,167 @@ func compareLoad(rows []row, files []file) error {
 	return nil
 }
 
-// remove removes all files of a directory in the stage.
-func (c config) remove(ctx context.Context, x *session, stage, dir string) error {
-	return x.run(ctx, "REMOVE "+c.stagePath(stage, dir))
+func (s internalStage) remove(ctx context.Context, x *session, at, dir string) error {
+	return x.run(ctx, "REMOVE "+s.config.stagePath(at, dir))
 }
 
-// attemptForm is the form of attemptOf.
-var attemptForm = regexp.MustCompile(`^([0-9]{8,})_([0-9]{8,})_[0-9a-z]{1,8}$`)
+func (s internalStage) tidy(context.Context, sdk.Run) error { return nil }
 
-// sweepStage removes the directories of the pipeline's attempts with older fences:
-// killed attempts have left them, and none of them can commit any more.
-func (s *service) sweepStage(ctx context.Context, x *session, run sdk.Run) error {
-	rows, err := x.rows(ctx, "LIST "+s.config.stagePath(stageName, pipelineDir(run)))
-	if err != nil {
-		return err
+// inStage runs f with a session if the stage needs one.
+func (d *destination) inStage(ctx context.Context, run sdk.Run, f func(x *session) error) error {
+	if d.stage.outside() {
+		return f(nil)
 	}
-	for _, dir := range olderAttempts(rows, run) {
-		if err := s.config.remove(ctx, x, stageName, dir); err != nil {
-			return err
+	return d.within(ctx, tagOf(run), f)
+}
+
+// stagedFile is a file in a stage.
+type stagedFile struct {
+	path     string // below the stage
+	size     int64
+	modified time.Time // zero: not known
+}
+
+// list returns the files of a directory of the stage that has the name at, as the
+// service sees them.
+func (d *destination) list(ctx context.Context, x *session, at, dir string) ([]stagedFile, error) {
+	rows, err := x.rows(ctx, "LIST "+d.config.stagePath(at, dir))
+	if err != nil {
+		return nil, err
+	}
+	var files []stagedFile
+	for _, r := range rows {
+		path, found := d.stage.relative(r["name"])
+		if !found {
+			continue
 		}
-		s.log.Info("files of an earlier attempt were removed from the stage", "directory", dir)
+		f := stagedFile{path: path}
+		if f.size, err = strconv.ParseInt(r["size"], 10, 64); err != nil {
+			return nil, sdk.Retryable(fmt.Errorf("LIST answers the size %q", r["size"]), 0)
+		}
+		f.modified, _ = time.Parse(modifiedForm, r["last_modified"])
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// modifiedForm is the form of last_modified in the answer of LIST.
+const modifiedForm = "Mon, 2 Jan 2006 15:04:05 MST"
+
+// compareStaged compares the files that the service sees in an attempt's directory with
+// those that were uploaded without it.
+func (d *destination) compareStaged(ctx context.Context, a *attempt) error {
+	var staged []stagedFile
+	err := d.within(ctx, tagOf(a.run), func(x *session) error {
+		var err error
+		staged, err = d.list(ctx, x, d.stage.name(), attemptDir(a.run))
+		return err
+	})
+	if err != nil {
+		return d.classify("list the stage", d.stage.grants(d.stage.name()), err)
+	}
+	return compareFiles(staged, attemptDir(a.run), a.files)
+}
+
+// compareFiles returns an error if files of a directory lack, or have another size. If
+// all of them lack, the service reads another place. A size of 0 is not compared: files
+// of an internal stage are padded by their encryption.
+func compareFiles(staged []stagedFile, dir string, files []file) error {
+	sizes := make(map[string]int64)
+	for _, s := range staged {
+		sizes[s.path] = s.size
+	}
+	if len(sizes) == 0 && len(files) > 0 {
+		return sdk.Configuration(fmt.Errorf("the service sees none of the %d files that were uploaded to %s of the stage", len(files), dir),
+			"the service and the plugin must reach the same bucket: compare stage_url and stage_endpoint with the stage and its integration, and look for a lifecycle rule that deletes new objects")
+	}
+	for _, f := range files {
+		size, found := sizes[dir+f.name]
+		switch {
+		case !found:
+			return sdk.Retryable(fmt.Errorf("the service does not see %s in %s of the stage", f.name, dir), 0)
+		case f.size != 0 && size != f.size:
+			return sdk.Retryable(fmt.Errorf("%s has %d bytes in the stage, and %d were uploaded", f.name, size, f.size), 0)
+		}
 	}
 	return nil
 }
 
-// olderAttempts returns the directories in a listing that belong to attempts with
-// fences older than the run's.
-func olderAttempts(rows []row, run sdk.Run) []string {
-	var dirs []string
-	for _, r := range rows {
-		_, rest, found := strings.Cut(r["name"], "/"+pipelineDir(run))
-		if !found {
-			continue
+const (
+	// leftoverAge is the age after which files of any pipeline are removed from the stage.
+	// Their attempt may live, if its host was frozen: its COPY then fails for want of the
+	// files, and the run is exported again.
+	leftoverAge = 7 * 24 * time.Hour
+	// maxSwept bounds the directories that one run removes.
+	maxSwept = 100
+)
+
+// stagedAttempt is the directory of an attempt in a stage.
+type stagedAttempt struct {
+	pipeline string // directory, as pipelineDir
+	dir      string
+	fence    int64
+}
+
+var (
+	// attemptForm is the form of a file's path in an attempt's directory.
+	attemptForm = regexp.MustCompile(`^(((?:events|people|identity)/[^/]+/)[0-9]{8,}_([0-9]{8,})_[0-9a-z]{1,8}/)[^/]+$`)
+	// checkForm is the form of a file's path of a check.
+	checkForm = regexp.MustCompile(`^(check/[^/]+/)[^/]+$`)
+)
+
+// attemptIn returns the attempt that a file's path belongs to. It reports whether the path
+// has the form of one.
+func attemptIn(path string) (stagedAttempt, bool) {
+	if m := checkForm.FindStringSubmatch(path); m != nil {
+		return stagedAttempt{dir: m[1]}, true
+	}
+	m := attemptForm.FindStringSubmatch(path)
+	if m == nil {
+		return stagedAttempt{}, false
+	}
+	fence, err := strconv.ParseInt(m[3], 10, 64)
+	return stagedAttempt{pipeline: m[2], dir: m[1], fence: fence}, err == nil
+}
+
+// sweepStage removes the directories of the pipeline's attempts with older fences, since
+// none of them can commit any more, and those of other pipelines and of checks that are
+// older than leftoverAge, since such a pipeline may never run again.
+func (d *destination) sweepStage(ctx context.Context, x *session, run sdk.Run) error {
+	files, err := d.list(ctx, x, d.stage.name(), "")
+	if err != nil {
+		return err
+	}
+	for _, dir := range leftovers(files, run, d.now().Add(-leftoverAge)) {
+		if err := d.stage.remove(ctx, x, d.stage.name(), dir); err != nil {
+			return err
 		}
-		attempt, _, _ := strings.Cut(rest, "/")
-		m := attemptForm.FindStringSubmatch(attempt)
-		if m == nil {
-			continue
-		}
-		fence, err := strconv.ParseInt(m[2], 10, 64)
-		dir := pipelineDir(run) + attempt + "/"
-		if err == nil && fence < run.Fence && !slices.Contains(dirs, dir) {
-			dirs = append(dirs, dir)
+		d.log.Info("files of an earlier attempt were removed from the stage", "directory", dir)
+	}
+	return d.stage.tidy(ctx, run)
+}
+
+// leftovers returns the directories to remove: of the run's pipeline those of attempts
+// with older fences, of others those whose files are all older than a time. They are
+// at most maxSwept, those of the pipeline first.
+func leftovers(files []stagedFile, run sdk.Run, before time.Time) []string {
+	var own, others []string
+	young := make(map[string]bool)
+	for _, f := range files {
+		a, ok := attemptIn(f.path)
+		switch {
+		case !ok:
+		case a.pipeline == pipelineDir(run):
+			if a.fence < run.Fence && !slices.Contains(own, a.dir) {
+				own = append(own, a.dir)
+			}
+		case f.modified.IsZero() || !f.modified.Before(before):
+			young[a.dir] = true
+		case !slices.Contains(others, a.dir):
+			others = append(others, a.dir)
 		}
 	}
-	return dirs
+	others = slices.DeleteFunc(others, func(dir string) bool { return young[dir] })
+	found := append(own, others...)
+	return found[:min(len(found), maxSwept)]
 }

@@ -63,25 +63,27 @@ func (c config) createResolved() string {
 		c.in(identityView) + ` AS m ON m."DISTINCT_ID" = e."DISTINCT_ID"`
 }
 
-func (c config) createStage(name string) string {
-	return "CREATE STAGE IF NOT EXISTS " + c.in(name) + " COMMENT = 'Files of Penstock that wait for COPY.'"
-}
-
-// exists reports whether an object of a kind is there, and visible to the role. It
-// needs no warehouse. CREATE … IF NOT EXISTS needs the privilege to create also when
-// the object exists, so that objects are looked for first.
-func (s *service) exists(ctx context.Context, x *session, kind, name string) (bool, error) {
+// look returns an object of a kind as SHOW describes it; nil: it is not there, or not
+// visible to the role. It needs no warehouse. CREATE … IF NOT EXISTS needs the privilege
+// to create also when the object exists, so that objects are looked for first.
+func (s *service) look(ctx context.Context, x *session, kind, name string) (row, error) {
 	// The pattern's underscores match any character.
 	found, err := x.rows(ctx, "SHOW "+kind+"S LIKE "+literal(name)+" IN SCHEMA "+s.config.schemaName())
 	if err != nil {
-		return false, s.classify("look for "+strings.ToLower(kind)+" "+name, "", err)
+		return nil, s.classify("look for "+strings.ToLower(kind)+" "+name, "", err)
 	}
 	for _, r := range found {
 		if r["name"] == name {
-			return true, nil
+			return r, nil
 		}
 	}
-	return false, nil
+	return nil, nil
+}
+
+// exists reports whether an object of a kind is there, and visible to the role.
+func (s *service) exists(ctx context.Context, x *session, kind, name string) (bool, error) {
+	found, err := s.look(ctx, x, kind, name)
+	return found != nil, err
 }
 
 // ensure creates an object that does not exist. It reports whether it existed.
@@ -134,8 +136,26 @@ func (d *destination) ensureTarget(ctx context.Context, x *session, run sdk.Run)
 	if _, err := d.ensure(ctx, x, "VIEW", viewOf(stream), d.config.createView(stream)); err != nil {
 		return err
 	}
-	_, err = d.ensure(ctx, x, "STAGE", stageName, d.config.createStage(stageName))
-	return err
+	return d.ensureStage(ctx, x)
+}
+
+// ensureStage creates the stage if it does not exist, and refuses one that has another
+// place than the configuration.
+func (d *destination) ensureStage(ctx context.Context, x *session) error {
+	name := d.stage.name()
+	found, err := d.look(ctx, x, "STAGE", name)
+	if err != nil {
+		return err
+	}
+	if found == nil {
+		if _, err := d.ensure(ctx, x, "STAGE", name, d.stage.create(name)); err != nil {
+			return err
+		}
+		if found, err = d.look(ctx, x, "STAGE", name); err != nil {
+			return err
+		}
+	}
+	return d.stage.compare(found)
 }
 
 // checkRaw refuses a table that exists in another form, and one of a set whose rows

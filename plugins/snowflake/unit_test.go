@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/snowflakedb/gosnowflake/v2"
 
@@ -52,20 +53,32 @@ func TestNames(t *testing.T) {
 }
 
 // Directories of older fences are removed, those of the run, of later ones and of other
-// forms are not.
-func TestOlderAttempts(t *testing.T) {
+// forms are not; of other pipelines those whose files are all old.
+func TestLeftovers(t *testing.T) {
 	run := sdk.Run{Stream: sdk.Events, PipelineID: "k7", Number: 3, Fence: 20, Content: "0123456789ab"}
-	var rows []row
-	for _, name := range []string{
-		"00000003_00000019_aaaaaaaa/part-00001.json.gz", "00000003_00000019_aaaaaaaa/part-00002.json.gz", "00000002_00000007_none/part-00001.json.gz",
-		"00000003_00000020_01234567/part-00001.json.gz", "00000003_00000021_01234567/part-00001.json.gz", "notes/a.gz", "a.gz",
-	} {
-		rows = append(rows, row{"name": "penstock_stage/events/k7/" + name})
+	now := time.Date(2026, 6, 10, 12, 0, 0, 0, time.UTC)
+	var files []stagedFile
+	add := func(age time.Duration, paths ...string) {
+		for _, p := range paths {
+			files = append(files, stagedFile{path: p, modified: now.Add(-age)})
+		}
 	}
-	rows = append(rows, row{"name": "penstock_stage/events/k70/00000003_00000019_aaaaaaaa/part-00001.json.gz"})
-	want := []string{"events/k7/00000003_00000019_aaaaaaaa/", "events/k7/00000002_00000007_none/"}
-	if got := olderAttempts(rows, run); !slices.Equal(got, want) {
+	add(100*leftoverAge, "events/k70/00000003_00000019_aaaaaaaa/part-00001.json.gz", "people/k9/00000001_00000001_none/part-00001.json.gz", "check/PENSTOCK_CHECK_1/a.json.gz", "check/PENSTOCK_CHECK_2/a.json.gz")
+	add(time.Hour, "events/k7/00000003_00000019_aaaaaaaa/part-00001.json.gz", "events/k7/00000003_00000019_aaaaaaaa/part-00002.json.gz", "events/k7/00000002_00000007_none/part-00001.json.gz",
+		"people/k9/00000001_00000001_none/part-00002.json.gz", "check/PENSTOCK_CHECK_2/b.json.gz", "identity/k9/00000001_00000001_none/part-00001.json.gz")
+	add(100*leftoverAge, "events/k7/00000003_00000020_01234567/part-00001.json.gz", "events/k7/00000003_00000021_01234567/part-00001.json.gz", "events/k7/notes/a.gz", "events/k7/a.gz", "a.gz",
+		"events/k8/notes/a.gz", "events/k8/00000003_00000019_aaaaaaaa/sub/a.gz")
+	add(leftoverAge, "events/k8/00000001_00000001_none/part-00001.json.gz")
+	files = append(files, stagedFile{path: "events/k8/00000002_00000001_none/part-00001.json.gz"})
+	want := []string{"events/k7/00000003_00000019_aaaaaaaa/", "events/k7/00000002_00000007_none/", "events/k70/00000003_00000019_aaaaaaaa/", "check/PENSTOCK_CHECK_1/"}
+	if got := leftovers(files, run, now.Add(-leftoverAge)); !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
+	}
+	for i := range 2 * maxSwept {
+		add(2*leftoverAge, fmt.Sprintf("events/old/%08d_00000001_none/part-00001.json.gz", i))
+	}
+	if got := leftovers(files, run, now.Add(-leftoverAge)); len(got) != maxSwept || got[0] != want[0] {
+		t.Errorf("%d directories are removed at once, the first is %s", len(got), got[0])
 	}
 }
 
@@ -98,7 +111,7 @@ func TestCompareLoad(t *testing.T) {
 // Every file of a COPY is named, and a file with a bad row fails it.
 func TestCopyStatement(t *testing.T) {
 	c := config{Database: "db", Schema: "mixpanel"}
-	text := c.copyStatement("MP_MASTER_EVENT_RAW", stageName, "events/k7/1/", []file{{name: "a.json.gz"}, {name: "b.json.gz"}})
+	text := c.copyStatement("MP_MASTER_EVENT_RAW", internalStageName, "events/k7/1/", []file{{name: "a.json.gz"}, {name: "b.json.gz"}})
 	for _, part := range []string{
 		`COPY INTO "DB"."MIXPANEL"."MP_MASTER_EVENT_RAW" FROM '@"DB"."MIXPANEL"."PENSTOCK_STAGE"/events/k7/1/'`, "FILES = ('a.json.gz', 'b.json.gz')",
 		"ON_ERROR = ABORT_STATEMENT", "FORCE = TRUE", "MULTI_LINE = FALSE", "ALLOW_DUPLICATE = FALSE",
