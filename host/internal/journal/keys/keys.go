@@ -150,8 +150,22 @@ func (s *Set) Find(day segment.Day, keys []segment.Key, found []bool, after int6
 		if r.To <= after {
 			continue
 		}
-		for _, section := range r.byDay[day] {
-			if err := s.findIn(r, section, keys, found); err != nil {
+		sections := r.byDay[day]
+		for j, section := range sections {
+			from, to := 0, len(keys)
+			if j > 0 {
+				first := section.Pages[0].First
+				from = sort.Search(len(keys), func(i int) bool { return keys[i].High() >= first })
+			}
+			if j+1 < len(sections) {
+				// Keys with the high part of the next section's first key can lie in both.
+				next := sections[j+1].Pages[0].First
+				to = sort.Search(len(keys), func(i int) bool { return keys[i].High() > next })
+			}
+			if from >= to {
+				continue
+			}
+			if err := s.findIn(r, section, keys[from:to], found[from:to]); err != nil {
 				return fmt.Errorf("look up keys in %s: %w", r.Blob, err)
 			}
 		}
@@ -159,18 +173,15 @@ func (s *Set) Find(day segment.Day, keys []segment.Key, found []bool, after int6
 	return nil
 }
 
+// findIn looks keys up in a section of a run. A key that belongs to another section
+// costs a look at the filter, and now and then a page.
 func (s *Set) findIn(r *openRun, section *segment.Section, keys []segment.Key, found []bool) error {
-	first := section.Pages[0].First
-	at := sort.Search(len(keys), func(i int) bool { return keys[i].High() >= first })
-	if at == len(keys) {
-		return nil
-	}
 	filter, err := s.filter(r, section)
 	if err != nil {
 		return err
 	}
 	page, held, begin := -1, []byte(nil), 0
-	for i := at; i < len(keys); i++ {
+	for i := range keys {
 		if found[i] || !filter.MayContain(keys[i]) {
 			continue
 		}
@@ -226,14 +237,29 @@ type place struct {
 	page   int
 }
 
-// cache keeps the most recently used filters and pages, up to a number of bytes.
+// cache keeps filters and pages that are used again and again, up to a number of
+// bytes. Each block of a day asks for all filters of that day, and for a few pages
+// that the next block does not need. If they do not fit, a cache of the most recently
+// used would give up each filter just before it is asked for again. So a full cache
+// gives up the newcomer first, unless it is used once more before the next one comes:
+//
+//	asked for                A B C D A B C D A B C D …, with room for three
+//	most recently used       no hit
+//	this cache               B and C are hits, A and D displace each other
+//
+// Every fresh-th newcomer displaces the least recently used one, so that filters that
+// are not asked for any more go.
 type cache struct {
 	mu     sync.Mutex
 	budget int64
 	used   int64
-	byUse  *list.List // of *cached, most recent first
+	byUse  *list.List // of *cached; the last is given up first
 	held   map[place]*list.Element
+	loads  int
 }
+
+// fresh is how many newcomers of a full cache come for one that stays.
+const fresh = 32
 
 type cached struct {
 	place place
@@ -260,18 +286,28 @@ func (c *cache) get(p place, load func() ([]byte, error)) ([]byte, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.held[p] == nil {
-		c.held[p] = c.byUse.PushFront(&cached{p, b})
-		c.used += int64(len(b))
+	if c.held[p] != nil {
+		return b, nil
 	}
-	for c.used > c.budget && c.byUse.Len() > 1 {
-		e := c.byUse.Back()
-		old := e.Value.(*cached)
-		c.byUse.Remove(e)
-		delete(c.held, old.place)
-		c.used -= int64(len(old.bytes))
+	full := c.used+int64(len(b)) > c.budget
+	for c.used+int64(len(b)) > c.budget && c.byUse.Len() > 0 {
+		c.drop(c.byUse.Back())
+	}
+	c.used += int64(len(b))
+	if c.loads++; full && c.loads%fresh != 0 {
+		c.held[p] = c.byUse.PushBack(&cached{p, b})
+	} else {
+		c.held[p] = c.byUse.PushFront(&cached{p, b})
 	}
 	return b, nil
+}
+
+// drop gives up an element. The caller holds mu.
+func (c *cache) drop(e *list.Element) {
+	old := e.Value.(*cached)
+	c.byUse.Remove(e)
+	delete(c.held, old.place)
+	c.used -= int64(len(old.bytes))
 }
 
 // forget drops the filters and pages of a run.
@@ -280,9 +316,7 @@ func (c *cache) forget(r *openRun) {
 	defer c.mu.Unlock()
 	for p, e := range c.held {
 		if p.run == r {
-			c.used -= int64(len(e.Value.(*cached).bytes))
-			c.byUse.Remove(e)
-			delete(c.held, p)
+			c.drop(e)
 		}
 	}
 }
