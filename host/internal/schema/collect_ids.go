@@ -92,13 +92,18 @@ func (c *Collector) decode(i int, id []byte) []byte {
 	return c.ids[i]
 }
 
+const (
+	nilUUID       = "00000000-0000-0000-0000-000000000000"
+	longestDenied = len("anonymous") // but for nilUUID
+)
+
 // denied reports whether an id is one of those that clients send by mistake, in
 // any case: they would make one person of many.
 func (c *Collector) denied(id []byte) bool {
 	if len(id) == 0 || len(id) > 6*maxInsertID {
 		return false
 	}
-	if id = c.decode(2, id); len(id) > maxInsertID {
+	if id = c.decode(2, id); len(id) > longestDenied && len(id) != len(nilUUID) {
 		return false
 	}
 	var buffer [maxInsertID]byte
@@ -109,7 +114,7 @@ func (c *Collector) denied(id []byte) bool {
 		}
 	}
 	switch string(lower) {
-	case "00000000-0000-0000-0000-000000000000", "anon", "anonymous", "nil", "none", "null", "n/a", "na",
+	case nilUUID, "anon", "anonymous", "nil", "none", "null", "n/a", "na",
 		"undefined", "unknown", "<nil>", "0", "-1", "true", "false", "[]", "{}":
 		return true
 	}

@@ -18,10 +18,6 @@ const (
 	verbFailure = "$failure_reason"          // of $identify, $create_alias and $merge
 )
 
-// knownLinks is how many links a Pulled remembers: most events of a person ask for
-// the same one.
-const knownLinks = 1 << 18
-
 // Pulled turns events as Mixpanel's export API returns them into rows. It is a
 // Parser that undoes what Mixpanel did to events after their ingestion, so that
 // an event that is exported again, after its ids were merged, is the same row:
@@ -37,12 +33,13 @@ type Pulled struct {
 	members  *Collector
 	restored []byte
 	link     Link
-	seen     []uint64
+	text     []byte // of the ids of link
+	known    knownLinks
 }
 
 // NewPulled returns a Pulled for a project with a kind of identity management.
 func NewPulled(now func() time.Time, t Times, identity Identity) *Pulled {
-	return &Pulled{parser: NewZoneParser(now, t), identity: identity, members: NewCollector([32]byte{}), seen: make([]uint64, knownLinks)}
+	return &Pulled{parser: NewZoneParser(now, t), identity: identity, members: NewCollector([32]byte{}), known: newKnownLinks()}
 }
 
 // AppendEvent is Parser.AppendEvent for an event of the export API.
@@ -125,20 +122,21 @@ func (p *Pulled) deviceLink(s *scanner, e Event) {
 	}
 	device, user := s.data[s.device.from:s.device.to], s.data[s.user.from:s.user.to]
 	// Equal links of different days are different rows.
-	sum := xxh3.HashSeed(device, xxh3.HashSeed(user, uint64(e.Time/86400)))
-	if slot := &p.seen[sum%knownLinks]; *slot == sum {
-		return
-	} else {
-		*slot = sum
-	}
-	d, u := p.members.ID(device), p.members.ID(user)
-	if d == "" || u == "" {
+	if p.known.add(xxh3.HashSeed(device, xxh3.HashSeed(user, uint64(e.Time/86400)))) {
 		return
 	}
-	if rest, ok := bytes.CutPrefix([]byte(d), devicePrefix); ok && len(rest) > 0 {
-		d = string(rest)
+	c := p.members
+	d, u := c.idOf(device), c.idOf(user)
+	if d == nil || u == nil {
+		return
 	}
-	p.link = Link{AnonymousID: string(devicePrefix) + d, IdentifiedID: u, Time: e.Time, Verb: VerbLink}
+	d, u = c.decode(0, d), c.decode(1, u)
+	if rest, ok := bytes.CutPrefix(d, devicePrefix); ok && len(rest) > 0 {
+		d = rest
+	}
+	p.text = append(append(append(p.text[:0], devicePrefix...), d...), u...)
+	text := string(p.text)
+	p.link = Link{AnonymousID: text[:len(text)-len(u)], IdentifiedID: text[len(text)-len(u):], Time: e.Time, Verb: VerbLink}
 }
 
 // verbLink is the link of an event of identity management.
@@ -176,4 +174,29 @@ func (p *Pulled) verbLink(name string, record []byte, e Event) {
 	if l.IdentifiedID != "" && l.AnonymousID != "" {
 		p.link = l
 	}
+}
+
+// A knownLinks remembers links, by their hashes: most events of a person ask for the
+// same link, and each row that is made in vain costs a look-up in the journal. It has
+// room for 262,144 links, in sets whose links are in the order of their use; the link
+// of a set that was used longest ago is forgotten for a new one. A link that is
+// forgotten is a row again, and the journal drops it.
+type knownLinks []linkSet
+
+// linkSet is one line of a processor's cache.
+type linkSet [8]uint64
+
+func newKnownLinks() knownLinks { return make(knownLinks, 1<<15) }
+
+// add remembers a link and reports whether it was known.
+func (k knownLinks) add(sum uint64) bool {
+	set := &k[sum%uint64(len(k))]
+	next := sum
+	for i := range set {
+		set[i], next = next, set[i]
+		if next == sum {
+			return true
+		}
+	}
+	return false
 }

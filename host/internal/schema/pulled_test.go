@@ -122,3 +122,43 @@ func TestAPulledLinkIsReturnedOnceADay(t *testing.T) {
 		t.Errorf("%d links", links)
 	}
 }
+
+// Of some more persons than are remembered, in any order, most links are still known.
+func TestKnownLinksForgetTheOldest(t *testing.T) {
+	t.Parallel()
+	k := newKnownLinks()
+	room := 8 * len(k)
+	sum := func(n int) uint64 { return uint64(n+1) * 0x9e3779b97f4a7c15 }
+	for n := range room / 2 {
+		if k.add(sum(n)) {
+			t.Fatalf("link %d is known before it was added", n)
+		}
+	}
+	unknown := 0
+	for range 4 {
+		for n := range room / 2 {
+			if !k.add(sum(n)) {
+				unknown++
+			}
+		}
+	}
+	if unknown > room/100 {
+		t.Errorf("%d of %d links were forgotten, with room for twice as many", unknown, room/2)
+	}
+	// In one set: the one that was used longest ago goes.
+	k = newKnownLinks()
+	in := func(n int) uint64 { return 5 + uint64(n*len(k)) }
+	for n := range 8 {
+		k.add(in(n))
+	}
+	k.add(in(0))
+	k.add(in(8)) // for 1
+	for n, want := range []bool{2: true, 3: true, 0: true, 8: true} {
+		if want && !k.add(in(n)) {
+			t.Errorf("link %d of a set of eight is forgotten", n)
+		}
+	}
+	if k.add(in(1)) {
+		t.Error("the link that was used longest ago is not forgotten")
+	}
+}
