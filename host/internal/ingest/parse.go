@@ -25,7 +25,7 @@ func (o *Options) parser() parser {
 	case People:
 		return peopleParser(o.Now)
 	case Pulled:
-		return pulledParser(schema.NewPulled(o.Now, o.Times, o.Identity))
+		return pulledParser(schema.NewPulled(o.Now, o.Times, o.Identity, o.Workers))
 	}
 	p := schema.NewZoneParser(o.Now, o.Times)
 	return func(r *result, record []byte, _ string, _ int64) error { return r.event(p, record) }

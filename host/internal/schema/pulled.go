@@ -37,9 +37,10 @@ type Pulled struct {
 	known    knownLinks
 }
 
-// NewPulled returns a Pulled for a project with a kind of identity management.
-func NewPulled(now func() time.Time, t Times, identity Identity) *Pulled {
-	return &Pulled{parser: NewZoneParser(now, t), identity: identity, members: NewCollector([32]byte{}), known: newKnownLinks()}
+// NewPulled returns a Pulled for a project with a kind of identity management. It is
+// one of several that share the events of a source, and their memory for links.
+func NewPulled(now func() time.Time, t Times, identity Identity, several int) *Pulled {
+	return &Pulled{parser: NewZoneParser(now, t), identity: identity, members: NewCollector([32]byte{}), known: newKnownLinks(several)}
 }
 
 // AppendEvent is Parser.AppendEvent for an event of the export API.
@@ -178,15 +179,21 @@ func (p *Pulled) verbLink(name string, record []byte, e Event) {
 
 // A knownLinks remembers links, by their hashes: most events of a person ask for the
 // same link, and each row that is made in vain costs a look-up in the journal. It has
-// room for 262,144 links, in sets whose links are in the order of their use; the link
-// of a set that was used longest ago is forgotten for a new one. A link that is
+// room for a number of links, in sets whose links are in the order of their use; the
+// link of a set that was used longest ago is forgotten for a new one. A link that is
 // forgotten is a row again, and the journal drops it.
 type knownLinks []linkSet
+
+// linkRoom is how many links all Pulleds of a source remember together, in 8 MiB.
+const linkRoom = 1 << 20
 
 // linkSet is one line of a processor's cache.
 type linkSet [8]uint64
 
-func newKnownLinks() knownLinks { return make(knownLinks, 1<<15) }
+// newKnownLinks returns one of several that share linkRoom.
+func newKnownLinks(several int) knownLinks {
+	return make(knownLinks, max(1, linkRoom/len(linkSet{})/several))
+}
 
 // add remembers a link and reports whether it was known.
 func (k knownLinks) add(sum uint64) bool {

@@ -8,7 +8,7 @@ import (
 )
 
 func pulled(identity Identity) *Pulled {
-	return NewPulled(func() time.Time { return time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC) }, Times{}, identity)
+	return NewPulled(func() time.Time { return time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC) }, Times{}, identity, 1)
 }
 
 func exported(members string) string {
@@ -126,7 +126,7 @@ func TestAPulledLinkIsReturnedOnceADay(t *testing.T) {
 // Of some more persons than are remembered, in any order, most links are still known.
 func TestKnownLinksForgetTheOldest(t *testing.T) {
 	t.Parallel()
-	k := newKnownLinks()
+	k := newKnownLinks(4)
 	room := 8 * len(k)
 	sum := func(n int) uint64 { return uint64(n+1) * 0x9e3779b97f4a7c15 }
 	for n := range room / 2 {
@@ -146,7 +146,7 @@ func TestKnownLinksForgetTheOldest(t *testing.T) {
 		t.Errorf("%d of %d links were forgotten, with room for twice as many", unknown, room/2)
 	}
 	// In one set: the one that was used longest ago goes.
-	k = newKnownLinks()
+	k = newKnownLinks(4)
 	in := func(n int) uint64 { return 5 + uint64(n*len(k)) }
 	for n := range 8 {
 		k.add(in(n))
