@@ -96,6 +96,25 @@ func (j *Journal) Stats() journal.Stats {
 	return journal.Stats{}
 }
 
+// Mark names a state of a journal's sealed rows, in memory: while it is the same, this
+// process has sealed nothing. The zero value equals no other.
+type Mark struct {
+	writer *journal.Writer
+	seals  int64
+}
+
+// Same reports whether nothing was sealed between two marks.
+func (m Mark) Same(other Mark) bool { return m.writer != nil && m == other }
+
+// Mark returns the present mark; the zero value if the journal is not open.
+func (j *Journal) Mark() Mark {
+	w := j.working()
+	if w == nil {
+		return Mark{}
+	}
+	return Mark{writer: w, seals: w.Stats().Seals}
+}
+
 // working returns the writer unless it is to be opened.
 func (j *Journal) working() *journal.Writer {
 	j.mu.Lock()

@@ -112,7 +112,7 @@ func bookkeep(b *testing.B, task *Iterations) {
 	for _, record := range []func() error{
 		func() error { return c.RecordPrepared(b.Context(), lease, receipt) },
 		func() error { return c.RecordReceipt(b.Context(), lease, receipt) },
-		func() error { return task.noteLook(b.Context(), task.o.Now()) },
+		func() error { return task.noteLook(b.Context(), task.o.Now(), project.Mark{}) },
 	} {
 		if err := record(); err != nil {
 			b.Fatal(err)

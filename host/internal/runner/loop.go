@@ -10,6 +10,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/export"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/host/internal/project"
 )
 
 // The pauses after a pipeline failed: the first, and the longest.
@@ -49,6 +50,7 @@ type Iterations struct {
 	*Pipeline
 	repeater
 	looked time.Time // when the latest iteration of this host ended with nothing left; zero: none did
+	first  firstLook
 }
 
 func newIterations(p *Pipeline) *Iterations {
@@ -144,6 +146,9 @@ func (r *repeater) waits(ctx context.Context, err error) bool {
 // pipeline waits for a person.
 func (i *Iterations) due(ctx context.Context) (at time.Time, ok bool, err error) {
 	now := i.o.Now()
+	if i.first.holds(i.Pipeline) {
+		return nextLook(i.looked, i.first.created, now), true, nil
+	}
 	stored, err := i.stored(ctx)
 	if errors.Is(err, catalog.ErrUnknownPipeline) {
 		return now, true, nil // it could not be registered yet
@@ -160,11 +165,7 @@ func (i *Iterations) due(ctx context.Context) (at time.Time, ok bool, err error)
 	case !stored.Cursor.BackfillDone:
 		return now, true, nil
 	case stored.LastRun == 0:
-		looked := i.looked
-		if looked.After(now) {
-			looked = now // the clock was set back
-		}
-		return looked.Add(firstPause(now.Sub(stored.CreatedAt))), true, nil
+		return nextLook(i.looked, stored.CreatedAt, now), true, nil
 	}
 	last := stored.LookedAt
 	if i.Config.Schedule.Cadence == pipeline.Continuous && i.looked.After(last) {
@@ -173,18 +174,18 @@ func (i *Iterations) due(ctx context.Context) (at time.Time, ok bool, err error)
 	return i.Config.Schedule.DueAt(last, now), true, nil
 }
 
-// firstPause returns the time between two looks for the first rows of a pipeline that is
-// as old as age. The first run is due as soon as there are rows, whatever the schedule.
-func firstPause(age time.Duration) time.Duration {
-	return min(max(age/8, 10*time.Second), 5*time.Minute)
-}
-
 // iterate seals, and runs the pipeline until it has caught up.
 func (i *Iterations) iterate(ctx context.Context) error {
 	asOf := i.o.Now().UTC()
 	if err := i.project.Journal.Settle(ctx); err != nil {
 		return err
 	}
+	if i.first.holds(i.Pipeline) {
+		i.looked = asOf
+		return nil
+	}
+	i.woken.Store(false)
+	mark := i.project.Journal.Mark()
 	for {
 		receipt, err := i.Pipeline.step(ctx, asOf, false)
 		if errors.Is(err, errReloaded) && i.retired.Err() != nil {
@@ -198,7 +199,7 @@ func (i *Iterations) iterate(ctx context.Context) error {
 			return err
 		}
 		if receipt == nil {
-			return i.noteLook(ctx, asOf)
+			return i.noteLook(ctx, asOf, mark)
 		}
 		fields := []any{"pipeline", i.Config.Name, "rows", receipt.Rows, "rejected", receipt.Rejected}
 		if len(receipt.Changed) > 0 {
@@ -214,13 +215,16 @@ func (i *Iterations) iterate(ctx context.Context) error {
 // noteLook notes an iteration that began at a time and has nothing left to export. That
 // of a continuous pipeline, and of one that has had no run, is not stored: it would be a
 // write to the catalog each time. A pipeline that was paused while it waited for its turn
-// was not looked at: it is due when it is resumed.
-func (i *Iterations) noteLook(ctx context.Context, at time.Time) error {
+// was not looked at: it is due when it is resumed. mark is the journal's before the look.
+func (i *Iterations) noteLook(ctx context.Context, at time.Time, mark project.Mark) error {
 	stored, err := i.stored(ctx)
 	if err != nil || isPaused(i.Config, stored) {
 		return err
 	}
 	i.looked = at
+	if stored.LastRun == 0 {
+		i.first = firstLook{mark: mark, at: at, created: stored.CreatedAt}
+	}
 	if i.Config.Schedule.Cadence == pipeline.Continuous {
 		return nil
 	}

@@ -302,6 +302,45 @@ func TestTheFirstRunIsDueWhenThereAreRows(t *testing.T) {
 	x.wantNext("after the first run", "2026-06-12T00:30:00Z")
 }
 
+// A look for the first rows holds until a row is sealed, an operation concerns the
+// pipeline, or five minutes have passed: until then the catalog is not read, and so a
+// pause that was noted there alone is not seen.
+func TestALookForTheFirstRowsHolds(t *testing.T) {
+	t.Parallel()
+	x := newTimed(t, pipeline.Schedule{Cadence: pipeline.Daily, At: pipeline.DailyAt})
+	state := func(s pipeline.State) {
+		t.Helper()
+		if err := x.o.Catalog.SetPipelineState(t.Context(), "events", s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, ends := range []struct {
+		what string
+		act  func()
+	}{
+		{"an operation", func() { x.woken.Store(true) }},
+		{"five minutes", func() { x.now = x.now.Add(5 * time.Minute) }},
+		{"a clock that is set back", func() { x.now = x.now.Add(-time.Minute) }},
+		{"a seal", func() { projecttest.SealOperations(t, x.project.Journal, 1, 2) }},
+	} {
+		x.Run(t.Context())
+		state(pipeline.Paused)
+		x.now = x.now.Add(10 * time.Second)
+		if at, ok := x.Next(t.Context()); !ok {
+			t.Errorf("before %s: due at %s, %v", ends.what, at, ok)
+		}
+		x.Run(t.Context())
+		if at, ok := x.Next(t.Context()); !ok || !at.After(x.now) {
+			t.Errorf("before %s, after another look: due at %s, %v", ends.what, at, ok)
+		}
+		ends.act()
+		if _, ok := x.Next(t.Context()); ok {
+			t.Errorf("after %s the catalog was not read", ends.what)
+		}
+		state(pipeline.Active)
+	}
+}
+
 // A continuous pipeline without new rows is not written to the catalog.
 func TestAContinuousPipelineLooksInMemory(t *testing.T) {
 	t.Parallel()

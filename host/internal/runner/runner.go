@@ -79,6 +79,9 @@ func New(o Options, pipelines []*config.Pipeline) *Runner {
 // Wake has the scheduler look again when a pipeline is due: after it was resumed, or
 // its run was given back.
 func (r *Runner) Wake(name string) {
+	if s := r.set.Load().shared[name]; s != nil {
+		s.woken.Store(true)
+	}
 	if r.o.Wake != nil {
 		r.o.Wake(name)
 	}

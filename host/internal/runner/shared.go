@@ -15,6 +15,7 @@ type shared struct {
 	steps lifecycle.Gate                          // held by a step, and by an operation that excludes steps
 	stop  atomic.Pointer[context.CancelCauseFunc] // of the step that is under way; nil: none is
 	held  atomic.Bool                             // the step that is under way is to stop between two blocks: it was paused
+	woken atomic.Bool                             // an operation may have moved the time at which the pipeline is due, since it was looked at
 }
 
 // sharedOf returns the part that the pipelines of a name share. It is added to a set that
