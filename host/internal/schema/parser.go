@@ -69,12 +69,13 @@ type Event struct {
 // Parser turns records into rows. It keeps its memory; it is not for
 // concurrent use.
 type Parser struct {
-	now     func() time.Time
-	times   Times
-	latest  int64 // of event times: the clock was found to be this far
-	scanner scanner
-	text    []byte
-	repair  []byte // memory for a copy of a record that is repaired
+	now       func() time.Time
+	times     Times
+	latest    int64 // of event times: the clock was found to be this far
+	scanner   scanner
+	predictor predictor
+	text      []byte
+	repair    []byte // memory for a copy of a record that is repaired
 }
 
 // NewParser returns a parser that takes now for the latest time but one hour.
@@ -94,7 +95,7 @@ func (p *Parser) AppendEvent(dst, record []byte) ([]byte, Event, error) {
 	}
 	s := &p.scanner
 	s.reset(record)
-	if !s.record() {
+	if !p.predictor.scan(s) && !s.record() {
 		return dst, Event{}, p.invalid()
 	}
 	repaired := s.flags&batch.LoneSurrogate != 0

@@ -113,7 +113,10 @@ func (s *scanner) record() bool {
 // value scans the value at i, which becomes the body, and returns its end. It
 // is one loop over values rather than a function for each kind of them, so
 // that nesting takes no call stack and the position stays in a register.
-func (s *scanner) value(i int) (end int, ok bool) {
+func (s *scanner) value(i int) (end int, ok bool) { return s.valueWithin(i, 0) }
+
+// valueWithin is value for one that lies within others, as many as the stack has.
+func (s *scanner) valueWithin(i, within int) (end int, ok bool) {
 	data := s.data
 	s.body.from = i
 	var f frame // the innermost open object or array
@@ -142,7 +145,7 @@ func (s *scanner) value(i int) (end int, ok bool) {
 		// A value ends at i: perhaps others end with it.
 		more := false
 		for !more {
-			if len(s.stack) == 0 {
+			if len(s.stack) == within {
 				s.body.to = i
 				return i, true
 			}
@@ -277,6 +280,9 @@ const notedLengths = 1<<len("time") | 1<<len("token") | 1<<len("event") | 1<<len
 	1<<len("properties") | 1<<len("$mp_api_timestamp_ms") | 1<<len("$insert_id") | 1<<len("$device_id") | 1<<len("distinct_id") |
 	1<<len(ingestedID) | 1<<len(preshuffledID) | 1<<len(reshuffled) | 1<<len(linkFailure) | 1<<len(verbFailure)
 
+// notedLength reports whether a name that has no escapes may be one that note looks for.
+func notedLength(n int) bool { return notedLengths>>uint(n)&1 != 0 }
+
 // note keeps a member that the row needs.
 func (s *scanner) note(f *frame) {
 	m := &f.member
@@ -288,7 +294,7 @@ func (s *scanner) note(f *frame) {
 		}
 		return
 	}
-	if notedLengths>>uint(m.key.to-m.key.from-2)&1 == 0 && !m.escaped {
+	if !m.escaped && !notedLength(m.key.to-m.key.from-2) {
 		return
 	}
 	name := s.data[m.key.from+1 : m.key.to-1]
@@ -305,6 +311,11 @@ func (s *scanner) note(f *frame) {
 		}
 		return
 	}
+	s.noteProperty(name, m)
+}
+
+// noteProperty keeps a member of properties that the row needs.
+func (s *scanner) noteProperty(name []byte, m *member) {
 	switch string(name) {
 	case "time":
 		s.time = m.value

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -352,6 +353,32 @@ func BenchmarkAppendEvent(b *testing.B) {
 	for b.Loop() {
 		var err error
 		if dst, _, err = p.AppendEvent(dst[:0], record); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// Events of which each lacks some of the properties.
+func BenchmarkAppendEventOfManyShapes(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 2))
+	begin, end, _ := bytes.Cut(bytes.Replace(sample(), []byte(`,"running","new"`), nil, 1), []byte(`"$browser"`))
+	optional := strings.Split(strings.TrimSuffix(`"$browser"`+string(end), "}}"), `,"`)
+	records := make([][]byte, 1000)
+	for i := range records {
+		record := bytes.TrimSuffix(bytes.Clone(begin), []byte(","))
+		for _, member := range optional {
+			if r.IntN(4) > 0 {
+				record = append(append(record, `,"`...), strings.TrimPrefix(member, `"`)...)
+			}
+		}
+		records[i] = append(record, "}}"...)
+	}
+	p := parser()
+	dst := make([]byte, 0, 4096)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		var err error
+		if dst, _, err = p.AppendEvent(dst[:0], records[i%len(records)]); err != nil {
 			b.Fatal(err)
 		}
 	}
