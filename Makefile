@@ -180,8 +180,8 @@ test-snowflakesql: snowflake-standin $(SNOWFLAKE_JUDGE)/.installed ## judge the 
 	cp test/standin/snowflakeserver/judge/judge.mjs $(SNOWFLAKE_JUDGE) && node $(SNOWFLAKE_JUDGE)/judge.mjs $$dir
 
 # Exit status 2 without credentials or without agreement; YES=1 agrees.
-.PHONY: smoke-s3 smoke-gcs smoke-azure smoke-bigquery smoke-snowflake
-smoke-s3 smoke-gcs smoke-azure smoke-bigquery smoke-snowflake: ## compare an export to a real account: says what it creates, and asks
+.PHONY: smoke-s3 smoke-gcs smoke-azure smoke-bigquery smoke-snowflake smoke-redshift
+smoke-s3 smoke-gcs smoke-azure smoke-bigquery smoke-snowflake smoke-redshift: ## compare an export to a real account: says what it creates, and asks
 	@go build -o $(TOOLS)/smoke ./test/smoke
 	@$(TOOLS)/smoke $(@:smoke-%=%)
 

@@ -37,6 +37,9 @@ type config struct {
 	Oversize string `json:"oversize"`
 	Unusual  string `json:"unusual"`
 
+	Views       []string `json:"views"`
+	ViewsSchema string   `json:"views_schema"`
+
 	maxWait    time.Duration // for a statement; 0: the default
 	maxCall    time.Duration // for a call of the Data API with its retries; 0: the default
 	firstPause time.Duration // between two questions for its state; 0: the default
@@ -55,14 +58,14 @@ func attributes() schema.Schema {
 		{Name: "create_database", Type: schema.Bool, Default: false, Description: "Create the database if it does not exist."},
 		text("glue_region", "The catalog's region. Without it the bucket's."),
 		text("glue_role_arn", "A role to assume for calls of Glue. Without it role_arn."),
-		text("glue_endpoint", "The URL of a server that speaks Glue's protocol. Without it Amazon's of the region."),
+		text("glue_endpoint", "The URL of a server that speaks Glue's protocol. Without it AWS_ENDPOINT_URL_GLUE or AWS_ENDPOINT_URL, else Amazon's of the region."),
 		text("workgroup_arn", "The ARN of a serverless workgroup, or its name."),
 		text("cluster_identifier", "A provisioned cluster, instead of workgroup_arn."),
 		text("db_user", "The database user of a cluster. Without it the one of the IAM identity."),
 		{Name: "database", Type: schema.String, Required: true, Description: "The database in Redshift that gets the external schema."},
 		text("redshift_region", "Redshift's region. Without it the bucket's."),
 		text("redshift_role_arn", "A role to assume for calls of the Data API. Without it role_arn."),
-		text("redshift_endpoint", "The URL of a server that speaks the Data API's protocol. Without it Amazon's of the region."),
+		text("redshift_endpoint", "The URL of a server that speaks the Data API's protocol. Without it AWS_ENDPOINT_URL_REDSHIFT_DATA or AWS_ENDPOINT_URL, else Amazon's of the region."),
 		text("spectrum_role_arn", "The role with which Redshift itself reads the catalog and the files. Without it the default role of the workgroup or cluster."),
 		{Name: "external_schema", Type: schema.String, Default: "mp_json_export", Description: "The external schema in Redshift."},
 		{Name: "grant_usage_to", Type: schema.ListOfString, Description: "Users that may use the schema; a role is written \"role NAME\", a group \"group NAME\"."},
@@ -71,6 +74,8 @@ func attributes() schema.Schema {
 			Description: "The treatment of strings of more than 65,535 bytes: quarantine rejects the row; truncate drops whole properties, the largest first, and names them in $penstock_dropped.",
 		},
 		unusual.Attribute(),
+		{Name: "views", Type: schema.ListOfString, Description: "Views for queries to create in Redshift: resolved is mp_master_event_resolved."},
+		text("views_schema", "The schema of the views in Redshift. Without it the name of external_schema with _views after it."),
 	}
 	return schema.Schema{Attributes: append(s3bucket.Attributes("format"), own...)}
 }
@@ -109,6 +114,17 @@ func (c config) ownMistakes(found sdk.Diagnostics) sdk.Diagnostics {
 	}
 	if !sqlName.MatchString(c.ExternalSchema) {
 		add("external_schema", "Schema is not a name", "%q: a name has lower-case letters, digits and underscores, as in \"mp_json_export\".", c.ExternalSchema)
+	}
+	for _, v := range c.Views {
+		if v != resolvedView {
+			add("views", "View is not known", "%q: the view that can be created is \"resolved\".", v)
+		}
+	}
+	switch {
+	case c.wantsResolved() && !sqlName.MatchString(c.viewsSchema()):
+		add("views_schema", "Schema is not a name", "%q: a name has lower-case letters, digits and underscores, as in \"mp_json_export_views\".", c.viewsSchema())
+	case c.wantsResolved() && c.viewsSchema() == c.ExternalSchema:
+		add("views_schema", "An external schema holds no views", "Set views_schema to another name than external_schema.")
 	}
 	switch {
 	case c.WorkgroupARN == "" && c.ClusterIdentifier == "":

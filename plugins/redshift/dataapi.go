@@ -27,8 +27,8 @@ const (
 	cancelTimeout = 15 * time.Second
 )
 
-// warehouse is a Redshift database, reached through the Data API. It makes the
-// external schema, and remembers that it exists; it is safe for concurrent use.
+// warehouse is a Redshift database, reached through the Data API. It creates the
+// external schema and the views, and remembers that they exist; it is safe for concurrent use.
 type warehouse struct {
 	client *redshiftdata.Client
 	config config
@@ -40,8 +40,8 @@ type warehouse struct {
 
 const lookUp = "SELECT databasename, esoptions FROM svv_external_schemas WHERE schemaname = :schema"
 
-// ensure creates the external schema if it does not exist, and grants its use. It
-// asks Redshift once in the life of the process: a serverless workgroup that is
+// ensure creates the external schema and the views if they do not exist, and grants
+// their use. It asks Redshift once in the life of the process: a serverless workgroup that is
 // woken costs money.
 func (w *warehouse) ensure(ctx context.Context) error {
 	w.mu.Lock()
@@ -52,6 +52,9 @@ func (w *warehouse) ensure(ctx context.Context) error {
 	}
 	if err := w.schema(ctx); err != nil {
 		return w.schemaError(err)
+	}
+	if err := w.views(ctx); err != nil {
+		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -146,13 +149,18 @@ func (w *warehouse) create() string {
 
 // grantTo returns the statement for a grantee as the configuration writes it.
 func grantTo(schema, grantee string) string {
+	return "GRANT USAGE ON SCHEMA " + identifier(schema) + " TO " + recipient(grantee)
+}
+
+// recipient returns a grantee of the configuration as statements name it.
+func recipient(grantee string) string {
 	kind := ""
 	for _, k := range []string{"role ", "group "} {
 		if name, ok := strings.CutPrefix(grantee, k); ok {
 			kind, grantee = strings.ToUpper(k), name
 		}
 	}
-	return "GRANT USAGE ON SCHEMA " + identifier(schema) + " TO " + kind + identifier(grantee)
+	return kind + identifier(grantee)
 }
 
 func identifier(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

@@ -338,6 +338,18 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
+// Without the attributes the endpoints are those of the environment, as for the bucket and
+// for Amazon's own tools.
+func TestEndpointsOfTheEnvironment(t *testing.T) {
+	s := newServices(t)
+	t.Setenv("AWS_ENDPOINT_URL_GLUE", s.config.GlueEndpoint)
+	t.Setenv("AWS_ENDPOINT_URL_REDSHIFT_DATA", s.config.RedshiftEndpoint)
+	s.config.GlueEndpoint, s.config.RedshiftEndpoint = "", ""
+	if err := errors.Join(s.catalog(t).check(t.Context()), s.warehouse(t).check(t.Context())); err != nil {
+		t.Error(err)
+	}
+}
+
 // A table that is dropped during a run is created by the next attempt.
 func TestATableThatIsDropped(t *testing.T) {
 	wantClass(t, newServices(t).catalog(t).addDays(t.Context(), days(1)), protocol.Retryable, "not found")

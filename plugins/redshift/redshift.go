@@ -129,7 +129,7 @@ func newCatalog(ctx context.Context, c config, project sdk.Project) (*catalog, e
 	if err != nil {
 		return nil, err
 	}
-	client := glue.NewFromConfig(conf, func(o *glue.Options) { o.BaseEndpoint = optional(c.GlueEndpoint) })
+	client := glue.NewFromConfig(conf, func(o *glue.Options) { o.BaseEndpoint = endpoint(c.GlueEndpoint, o.BaseEndpoint) })
 	return &catalog{
 		client: client, database: c.GlueDatabase, create: c.CreateDatabase, base: "s3://" + c.Bucket + "/", parquet: c.Format != "json",
 	}, nil
@@ -140,16 +140,17 @@ func newWarehouse(ctx context.Context, c config, project sdk.Project) (*warehous
 	if err != nil {
 		return nil, err
 	}
-	client := redshiftdata.NewFromConfig(conf, func(o *redshiftdata.Options) { o.BaseEndpoint = optional(c.RedshiftEndpoint) })
+	client := redshiftdata.NewFromConfig(conf, func(o *redshiftdata.Options) { o.BaseEndpoint = endpoint(c.RedshiftEndpoint, o.BaseEndpoint) })
 	return &warehouse{client: client, config: c, region: c.glueRegion()}, nil
 }
 
-// optional returns nil for an empty endpoint, so that the region's is used.
-func optional(endpoint string) *string {
-	if endpoint == "" {
-		return nil
+// endpoint returns the endpoint of an attribute. Without it the client keeps the one of
+// the environment, as of AWS_ENDPOINT_URL_GLUE; nil: the region's.
+func endpoint(attribute string, environment *string) *string {
+	if attribute == "" {
+		return environment
 	}
-	return aws.String(strings.TrimRight(endpoint, "/"))
+	return aws.String(strings.TrimRight(attribute, "/"))
 }
 
 // Targets implements sdk.Destination.

@@ -14,11 +14,17 @@ type query struct {
 	text string
 }
 
-// documented returns the page's blocks in a dialect, in order, with the placeholders
-// of bucket and project filled in.
+// documented returns the blocks of the page of queries in a dialect, in order, with the
+// placeholders of bucket and project filled in.
 func documented(t *testing.T, dialect, bucket, project string) []query {
 	t.Helper()
-	page, err := os.ReadFile("../../docs/queries.md")
+	return documentedIn(t, "queries.md", dialect, bucket, project)
+}
+
+// documentedIn is documented for any page below docs.
+func documentedIn(t *testing.T, name, dialect, bucket, project string) []query {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ package queries
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -185,6 +186,52 @@ func (s *sample) eventsWithProfile() []string {
 			}
 		}
 		lines = append(lines, line(e.name, e.at, who, email))
+	}
+	return lines
+}
+
+// perDevice are the events by the device that they were sent with.
+func (s *sample) perDevice() []string {
+	of := map[string]int{}
+	for _, e := range s.events {
+		of[e.device]++
+	}
+	var lines []string
+	for _, device := range slices.Sorted(maps.Keys(of)) {
+		lines = append(lines, line(device, of[device]))
+	}
+	return lines
+}
+
+// perPerson are the events of people by the id that stands for them.
+func (s *sample) perPerson() []string {
+	owners, of := s.owners(), map[string]int{}
+	for _, e := range s.events {
+		if id := e.id(); id != "" {
+			of[person(owners, id)]++
+		}
+	}
+	var lines []string
+	for _, p := range slices.SortedFunc(maps.Keys(of), func(a, b string) int { return cmp.Or(cmp.Compare(of[b], of[a]), cmp.Compare(a, b)) }) {
+		lines = append(lines, line(p, of[p]))
+	}
+	return lines
+}
+
+// withOwnProfile are the events with the profile under the id that they came with.
+func (s *sample) withOwnProfile() []string {
+	emails := map[string]string{}
+	for _, p := range s.profiles {
+		emails[p.id] = p.email
+	}
+	sorted := slices.SortedFunc(slices.Values(s.events), func(a, b event) int {
+		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.insert, b.insert))
+	})
+	var lines []string
+	for _, e := range sorted {
+		if email := emails[e.id()]; email != "" {
+			lines = append(lines, line(e.name, e.insert, email))
+		}
 	}
 	return lines
 }

@@ -8,9 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
-	"time"
 
 	"cloud.google.com/go/bigquery"
 	"google.golang.org/api/googleapi"
@@ -65,15 +63,7 @@ func smokeBigQuery(ctx context.Context, in *os.File, out io.Writer) int {
 
 // compare runs the comparison, which the plugin's tests hold.
 func (b *bigQuery) compare(ctx context.Context) error {
-	command := exec.CommandContext(ctx, "go", "test", "-count=1", "-timeout=30m", "-v", "-run=^TestAccount$", "./plugins/bigquery")
-	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
-	command.WaitDelay = time.Minute
-	command.Env = append(os.Environ(), "SMOKE_BIGQUERY_DATASET="+b.dataset, "SMOKE_BIGQUERY_LOCATION="+b.location)
-	command.Stdout, command.Stderr = os.Stdout, os.Stderr
-	if err := command.Run(); err != nil {
-		return fmt.Errorf("the comparison: %w", err)
-	}
-	return nil
+	return goTest(ctx, "", "TestAccount", "./plugins/bigquery", "SMOKE_BIGQUERY_DATASET="+b.dataset, "SMOKE_BIGQUERY_LOCATION="+b.location)
 }
 
 // remove deletes the dataset with its tables.

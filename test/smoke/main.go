@@ -35,7 +35,7 @@ func main() {
 
 func run(ctx context.Context, args []string, in *os.File, out io.Writer) int {
 	if len(args) != 1 {
-		fmt.Fprintln(out, "usage: smoke s3|gcs|azure|bigquery|snowflake")
+		fmt.Fprintln(out, "usage: smoke s3|gcs|azure|bigquery|snowflake|redshift")
 		return exitUsage
 	}
 	if args[0] == "bigquery" {
@@ -43,6 +43,9 @@ func run(ctx context.Context, args []string, in *os.File, out io.Writer) int {
 	}
 	if args[0] == "snowflake" {
 		return smokeSnowflake(ctx, in, out)
+	}
+	if args[0] == "redshift" {
+		return smokeRedshift(ctx, in, out)
 	}
 	store, err := objectstore.Named(args[0])
 	if err != nil {
@@ -87,11 +90,17 @@ func agreed(in *os.File, out io.Writer) bool {
 
 // compare runs the comparison, which DuckDB's module holds.
 func compare(ctx context.Context, store, prefix string) error {
-	command := exec.CommandContext(ctx, "go", "test", "-count=1", "-timeout=30m", "-v", "-run=^TestSmoke$", ".")
+	return goTest(ctx, "test/queries", "TestSmoke", ".", "CGO_ENABLED=1", "SMOKE="+store, "SMOKE_PREFIX="+prefix)
+}
+
+// goTest runs one test of a package in a directory, with variables in addition to the
+// environment. When ctx ends it is interrupted, and killed a minute later.
+func goTest(ctx context.Context, dir, test, name string, variables ...string) error {
+	command := exec.CommandContext(ctx, "go", "test", "-count=1", "-timeout=30m", "-v", "-run=^"+test+"$", name)
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
 	command.WaitDelay = time.Minute
-	command.Dir = "test/queries"
-	command.Env = append(os.Environ(), "CGO_ENABLED=1", "SMOKE="+store, "SMOKE_PREFIX="+prefix)
+	command.Dir = dir
+	command.Env = append(os.Environ(), variables...)
 	command.Stdout, command.Stderr = os.Stdout, os.Stderr
 	if err := command.Run(); err != nil {
 		return fmt.Errorf("the comparison: %w", err)

@@ -11,9 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strings"
-	"time"
 
 	"github.com/snowflakedb/gosnowflake/v2"
 )
@@ -115,13 +113,5 @@ func (a *snowflakeAccount) compare(ctx context.Context) error {
 	if _, err := a.pool.ExecContext(ctx, "CREATE SCHEMA "+a.name()); err != nil {
 		return errors.Join(errors.New("create the schema"), err)
 	}
-	command := exec.CommandContext(ctx, "go", "test", "-count=1", "-timeout=30m", "-v", "-run=^TestAccount$", "./plugins/snowflake")
-	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
-	command.WaitDelay = time.Minute
-	command.Env = append(os.Environ(), "SMOKE_SNOWFLAKE_SCHEMA="+a.schema)
-	command.Stdout, command.Stderr = os.Stdout, os.Stderr
-	if err := command.Run(); err != nil {
-		return fmt.Errorf("the comparison: %w", err)
-	}
-	return nil
+	return goTest(ctx, "", "TestAccount", "./plugins/snowflake", "SMOKE_SNOWFLAKE_SCHEMA="+a.schema)
 }

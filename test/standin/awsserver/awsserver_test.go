@@ -335,6 +335,69 @@ func TestExternalSchemas(t *testing.T) {
 	}
 }
 
+// https://docs.aws.amazon.com/redshift/latest/dg/r_CREATE_VIEW.html: a view over external
+// tables is one WITH NO SCHEMA BINDING; an external schema holds no views.
+// https://docs.aws.amazon.com/redshift/latest/dg/r_DROP_SCHEMA.html: RESTRICT is the default.
+func TestViewsOverExternalTables(t *testing.T) {
+	a := newAccount(t)
+	r, c := a.redshift()
+	const view = `CREATE VIEW "views"."v" AS SELECT * FROM "mp_json_export"."mp_master_event"`
+	for _, tt := range []struct{ text, failure string }{
+		{create, ""},
+		{view + " WITH NO SCHEMA BINDING", `schema "views" does not exist`},
+		{`CREATE SCHEMA IF NOT EXISTS "views"`, ""},
+		{`CREATE SCHEMA IF NOT EXISTS "views"`, ""},
+		{view, "External tables are not supported in views"},
+		{strings.Replace(view, `"views"."v"`, `"mp_json_export"."v"`, 1) + " WITH NO SCHEMA BINDING", "does not exist"},
+		{`GRANT SELECT ON "views"."v" TO "bi"`, `relation "v" does not exist`},
+		{view + "\nWITH NO SCHEMA BINDING", ""},
+		{view + " WITH NO SCHEMA BINDING", `relation "v" already exists`},
+		{`GRANT SELECT ON "views"."v" TO ROLE "bi"`, ""},
+		{`GRANT USAGE ON SCHEMA "views" TO ROLE "bi"`, ""},
+		{`DROP SCHEMA IF EXISTS "mp_json_export"`, ""},
+		{`DROP SCHEMA IF EXISTS "views"`, "other objects depend on it"},
+	} {
+		id, err := start(t.Context(), c, tt.text, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out := end(t, c, id); !strings.Contains(aws.ToString(out.Error), tt.failure) || (out.Status == datatypes.StatusStringFailed) != (tt.failure != "") {
+			t.Errorf("%s: %s %s, want %q", tt.text, out.Status, aws.ToString(out.Error), tt.failure)
+		}
+	}
+	got, _ := r.Local("views")
+	if v := got.Views["v"]; fmt.Sprint(got.Usage, v.Select) != "[role bi] [role bi]" || !strings.HasPrefix(v.Text, "SELECT * FROM") {
+		t.Errorf("the schema is %+v", got)
+	}
+	if len(r.Schemas()) != 0 {
+		t.Error("the external schema was not dropped")
+	}
+}
+
+// https://docs.aws.amazon.com/glue/latest/webapi/API_DeleteDatabase.html and
+// https://docs.aws.amazon.com/glue/latest/webapi/API_DeleteTable.html
+func TestWhatIsDeletedIsMissing(t *testing.T) {
+	a := newAccount(t)
+	_, c := a.glue("eu-west-1")
+	newTable(t, c)
+	deleteTable := func() error {
+		_, err := c.DeleteTable(t.Context(), &glue.DeleteTableInput{DatabaseName: aws.String("mp"), Name: aws.String("events")})
+		return err
+	}
+	deleteDatabase := func() error {
+		_, err := c.DeleteDatabase(t.Context(), &glue.DeleteDatabaseInput{Name: aws.String("mp")})
+		return err
+	}
+	if err := deleteTable(); err != nil {
+		t.Fatal(err)
+	}
+	wantRefused(t, deleteTable(), "EntityNotFoundException", "Table events not found.")
+	if err := deleteDatabase(); err != nil {
+		t.Fatal(err)
+	}
+	wantRefused(t, deleteDatabase(), "EntityNotFoundException", "Database mp not found.")
+}
+
 // https://docs.aws.amazon.com/redshift/latest/mgmt/data-api.html and
 // https://docs.aws.amazon.com/redshift-data/latest/APIReference/API_ExecuteStatement.html
 func TestStatementsThatAreRefused(t *testing.T) {

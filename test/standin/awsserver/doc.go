@@ -9,7 +9,8 @@
 // service and region of the server; sessions end.
 //
 // Glue keeps the catalog in memory, and stores no data. The Data API executes only
-// the statements about external schemas that Penstock sends; it fails all others.
+// the statements about schemas, views and grants that Penstock sends, and SELECT
+// statements with a function of the test; it fails all others.
 // A test sets faults through the fields and methods of the servers. Time is a
 // function that the test passes.
 package awsserver

@@ -44,9 +44,11 @@ func StartGlue(t testing.TB, sts *STS, region string) *Glue {
 	g.service = service{name: "glue", prefix: "AWSGlue", region: region, sts: sts, operations: map[string]func([]byte) (any, error){
 		"GetDatabase":          guarded(g, "GetDatabase", g.getDatabase),
 		"CreateDatabase":       guarded(g, "CreateDatabase", g.createDatabase),
+		"DeleteDatabase":       guarded(g, "DeleteDatabase", g.deleteDatabase),
 		"GetTable":             guarded(g, "GetTable", g.getTable),
 		"CreateTable":          guarded(g, "CreateTable", g.createTable),
 		"UpdateTable":          guarded(g, "UpdateTable", g.updateTable),
+		"DeleteTable":          guarded(g, "DeleteTable", g.deleteTable),
 		"BatchCreatePartition": guarded(g, "BatchCreatePartition", g.createPartitions),
 		"BatchUpdatePartition": guarded(g, "BatchUpdatePartition", g.updatePartitions),
 		"BatchGetPartition":    guarded(g, "BatchGetPartition", g.getPartitions),
@@ -171,6 +173,22 @@ func (g *Glue) createDatabase(in struct {
 		return nil, refuse("AlreadyExistsException", "Database already exists.")
 	}
 	g.databases[name] = &database{input: in.DatabaseInput, tables: map[string]*table{}}
+	return Object{}, nil
+}
+
+func (g *Glue) deleteDatabase(in named) (any, error) {
+	if g.databases[in.Name] == nil {
+		return nil, missing("Database", in.Name)
+	}
+	delete(g.databases, in.Name)
+	return Object{}, nil
+}
+
+func (g *Glue) deleteTable(in named) (any, error) {
+	if _, err := g.table(in.DatabaseName, in.Name); err != nil {
+		return nil, err
+	}
+	delete(g.databases[in.DatabaseName].tables, in.Name)
 	return Object{}, nil
 }
 
