@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/apache/arrow-go/v18/parquet/file"
+
 	"github.com/penstock-io/penstock/plugins/internal/columns"
 	"github.com/penstock-io/penstock/sdk/batch"
 	"github.com/penstock-io/penstock/sdk/destinationtest"
@@ -196,4 +198,45 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+// Ids that hardly repeat within a row group have no dictionary: it would be larger than
+// they are. Few rows tell nothing.
+func TestDictionariesOfIDs(t *testing.T) {
+	for name, tt := range map[string]struct {
+		rows, people int
+		want         string // columns with a dictionary
+	}{
+		"each its own":    {2000, 1 << 30, "event_name"},
+		"many people":     {2000, 400_000, "event_name"},
+		"few people":      {2000, 500, "device_id distinct_id event_name user_id"},
+		"too few to tell": {100, 1 << 30, "device_id distinct_id event_name user_id"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(5, 6))
+			var lines []string
+			for range tt.rows {
+				person := random.IntN(tt.people)
+				lines = append(lines, fmt.Sprintf(`{"device_id":"d-%[1]d","distinct_id":"u-%[1]d","event_name":"View","insert_id":"%d","properties":{"pad":"%s"},"time":1,"user_id":"u-%[1]d"}`,
+					person, random.Uint64(), strings.Repeat("x", 600)))
+			}
+			f, err := file.NewParquetReader(bytes.NewReader(encode(t, batch.Events, "", tt.rows, lines...)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var with []string
+			for i, c := range columns.Of(batch.Events) {
+				chunk, err := f.RowGroup(0).MetaData().ColumnChunk(i)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if chunk.HasDictionaryPage() {
+					with = append(with, c.Name)
+				}
+			}
+			if got := strings.Join(with, " "); got != tt.want {
+				t.Errorf("columns with a dictionary are %s, want %s", got, tt.want)
+			}
+		})
+	}
 }
