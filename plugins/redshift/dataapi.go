@@ -152,6 +152,14 @@ func grantTo(schema, grantee string) string {
 	return "GRANT USAGE ON SCHEMA " + identifier(schema) + " TO " + recipient(grantee)
 }
 
+// grantMissing tells which grant readers need if the configuration grants nothing.
+func (w *warehouse) grantMissing() string {
+	if len(w.config.GrantUsageTo) > 0 {
+		return ""
+	}
+	return "users other than its owner cannot read the external schema yet: set grant_usage_to = [\"role analysts\"], or run " + grantTo(w.config.ExternalSchema, "role analysts") + " with the names of the readers"
+}
+
 // recipient returns a grantee of the configuration as statements name it.
 func recipient(grantee string) string {
 	kind := ""

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/glue"
 	"github.com/aws/aws-sdk-go-v2/service/glue/types"
 
+	"github.com/penstock-io/penstock/plugins/internal/lake/laketest"
 	"github.com/penstock-io/penstock/plugins/internal/s3bucket"
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/sdk/protocol"
@@ -190,6 +191,23 @@ func TestAnEntryThatFailsEachTime(t *testing.T) {
 	wantClass(t, c.addDays(t.Context(), days(3)), protocol.Retryable, "partition 2025-06-02: InternalServiceException")
 }
 
+// A run whose day cannot be registered is not committed, and its next attempt commits it.
+func TestADayThatIsNotRegisteredIsNotCommitted(t *testing.T) {
+	s, bucket := newServices(t), laketest.NewMemory()
+	run := runOf(sdk.Events, 1, 1)
+	s.glue.BreakPartitionAlways("2026-06-01", "InternalServiceException")
+	wantClass(t, s.start(t, bucket, time.Now).export(t.Context(), run), protocol.Retryable, "partition 2026-06-01: InternalServiceException")
+	if status, err := s.start(t, bucket, time.Now).Status(t.Context(), run); err != nil || status.State == sdk.Committed {
+		t.Errorf("status %v, %v", status.State, err)
+	}
+	s.glue.BreakPartition("2026-06-01", "")
+	run.Fence++
+	if err := s.start(t, bucket, time.Now).export(t.Context(), run); err != nil {
+		t.Fatal(err)
+	}
+	s.expectEvents(t, bucket, run)
+}
+
 // A partition that is dropped between the refusal of its second creation and the
 // comparison is created.
 func TestAPartitionThatIsDroppedInBetween(t *testing.T) {
@@ -313,6 +331,20 @@ func TestCheck(t *testing.T) {
 	s.config.CreateDatabase, s.config.GlueDatabase = false, "other"
 	wantClass(t, s.catalog(t).check(t.Context()), protocol.Configuration, `no database "other"`)
 	wantClass(t, s.warehouse(t).check(t.Context()), protocol.Configuration, `external schema mp_json_export: it exists and shows the database "mp", not "other"`)
+}
+
+// R14 of the public reports: readers without USAGE on the schema are refused. A check prints
+// the grant, unless the configuration grants it.
+func TestCheckPrintsTheGrantOfReaders(t *testing.T) {
+	for _, to := range [][]string{nil, {"role analysts"}} {
+		s := newServices(t)
+		s.config.GrantUsageTo = to
+		results := s.start(t, laketest.NewMemory(), time.Now).Check(t.Context())
+		last := results[len(results)-1]
+		if !last.OK || strings.Contains(last.Detail, `GRANT USAGE ON SCHEMA "mp_json_export" TO ROLE "analysts"`) != (to == nil) {
+			t.Errorf("granted to %v: %+v", to, last)
+		}
+	}
 }
 
 func TestADatabaseThatIsMissing(t *testing.T) {

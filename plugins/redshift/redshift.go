@@ -206,5 +206,8 @@ func (d *destination) Check(ctx context.Context) []sdk.CheckResult {
 	}
 	try("read Glue's catalog", func() error { return d.catalog.check(ctx) })
 	try("query Redshift", func() error { return d.warehouse.check(ctx) })
+	if last := &results[len(results)-1]; last.OK {
+		last.Detail = d.warehouse.grantMissing()
+	}
 	return results
 }
