@@ -10,12 +10,20 @@ import (
 
 // refuseAdoption returns a *catalog.AdoptError if a pipeline would adopt dates of another one
 // that is configured, too, and goes on writing them: two pipelines that adopt each other
-// would both export what comes from then on.
+// would both export what comes from then on. A pipeline that was cancelled writes nothing,
+// so that another one may have adopted its dates since.
 func refuseAdoption(ctx context.Context, p *Pipeline, targets []pipeline.Target) error {
 	if !p.Config.Adopt {
 		return nil
 	}
 	def := p.Config.Definition()
+	own, err := p.o.Catalog.Pipeline(ctx, def.Name)
+	if err != nil && !errors.Is(err, catalog.ErrUnknownPipeline) {
+		return err
+	}
+	if err == nil && own.State == pipeline.Cancelled {
+		return nil
+	}
 	for _, other := range p.all() {
 		if other.Config.Name == def.Name || other.Config.Stream != def.Stream || elsewhere(other, targets) {
 			continue

@@ -55,4 +55,10 @@ func TestDatesOfAConfiguredPipelineAreNotAdopted(t *testing.T) {
 	if err := refusal(&apart, next); err != nil {
 		t.Errorf("the other is over: %v", err)
 	}
+	if _, err := r.o.Catalog.RegisterPipeline(t.Context(), next.Definition(), place, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if err := refuseAdoption(t.Context(), New(*r.o, []*config.Pipeline{&apart, next}).ByName("former"), place); err != nil {
+		t.Errorf("the one that is over does not write any more: %v", err)
+	}
 }
