@@ -190,6 +190,11 @@ smoke-s3 smoke-gcs smoke-azure smoke-bigquery smoke-snowflake smoke-redshift: ##
 test-upkeep: ## simulate seals, runs, retention, compaction and crashes of 100 journals
 	go test -count=1 -timeout 30m -run TestPipelinesSeeTheSameJournal ./host/internal/upkeep -upkeep.seeds=100
 
+# About four minutes on two quiet cores. make test runs five of the seeds.
+.PHONY: test-simulation
+test-simulation: ## let 200 hosts live through half a year, with faults and kills
+	go test -count=1 -timeout 60m -run TestHalfAYear ./host/internal/simulation -simulation.seeds=200
+
 # The packages in which goroutines share the most; test-all has time for them whatever the
 # machine, and for the others as far as it reaches.
 .PHONY: test-race
@@ -207,7 +212,7 @@ test-minio: $(TOOLS)/.minio@$(MINIO) ## test server-side encryption of s3 agains
 	MINIO=1 go test -count=1 -run MinIO ./plugins/s3
 
 .PHONY: test-all
-test-all: tools build test-minio test-googlesql test-snowflakesql test-upkeep test-race ## test, with the race detector everywhere and every fuzz target for a while
+test-all: tools build test-minio test-googlesql test-snowflakesql test-upkeep test-simulation test-race ## test, with the race detector everywhere and every fuzz target for a while
 	test/race.sh $(RACE_SECONDS)
 	test/fuzz.sh $(FUZZ_SECONDS)
 

@@ -21,23 +21,49 @@ import (
 // Set holds the plugins of a configuration's destination blocks. It may be used
 // concurrently.
 type Set struct {
-	plugins *plugin.Manager
-	log     *slog.Logger
+	open func(typ, name string) Plugin
+	log  *slog.Logger
 
 	mu      sync.Mutex
 	sources diagnostic.Sources                   // guarded by mu
 	all     map[*config.Destination]*Destination // guarded by mu
 }
 
+// Plugin is the plugin of one destination block: a process that is kept running. Its
+// methods are those of *plugin.Destination.
+type Plugin interface {
+	export.Destination
+	Start(ctx context.Context) error
+	Stop(ctx context.Context)
+	Description() protocol.Description
+	Configure(ctx context.Context, project protocol.Project, config []byte) (protocol.Configured, error)
+	Check(ctx context.Context, projectID int64) ([]protocol.CheckResult, error)
+	Inventory(ctx context.Context, q protocol.InventoryQuery, yield func(protocol.InventoryItem) error) error
+}
+
+// process is a plugin that runs in a process of its own.
+type process struct{ *plugin.Destination }
+
+// Export implements export.Destination.
+func (p process) Export(ctx context.Context, rejected func([]protocol.RejectedRow) error) (export.Session, error) {
+	return p.Destination.Export(ctx, rejected)
+}
+
 // New returns the destinations of a configuration. Nothing is started.
 func New(c *config.Config, plugins *plugin.Manager, log *slog.Logger) *Set {
-	return &Set{plugins: plugins, sources: c.Files, log: log, all: map[*config.Destination]*Destination{}}
+	return Open(c, func(typ, name string) Plugin { return process{plugins.Destination(typ, name)} }, log)
+}
+
+// Open is New for plugins that open returns, for the type and the name of a block. It
+// starts nothing.
+func Open(c *config.Config, open func(typ, name string) Plugin, log *slog.Logger) *Set {
+	return &Set{open: open, sources: c.Files, log: log, all: map[*config.Destination]*Destination{}}
 }
 
 // Destination is a destination block's plugin, with the targets that it
 // Answered for each project.
 type Destination struct {
-	*plugin.Destination
+	Plugin
 	config *config.Destination
 	gate   lifecycle.Gate // held while the plugin is configured, which may take minutes
 
@@ -52,11 +78,6 @@ func (d *Destination) Answered(project int64) (targets []protocol.Target, ok boo
 	defer d.mu.Unlock()
 	targets, ok = d.answers[project]
 	return targets, ok
-}
-
-// Export implements export.Destination.
-func (d *Destination) Export(ctx context.Context, rejected func([]protocol.RejectedRow) error) (export.Session, error) {
-	return d.Destination.Export(ctx, rejected)
 }
 
 // answer notes the targets that the plugin answered for a project.
@@ -131,7 +152,7 @@ func (ds *Set) destination(c *config.Destination) *Destination {
 	d := ds.all[c]
 	if d == nil {
 		d = &Destination{
-			Destination: ds.plugins.Destination(c.Type, c.Name), config: c, gate: lifecycle.NewGate(), answers: map[int64][]protocol.Target{},
+			Plugin: ds.open(c.Type, c.Name), config: c, gate: lifecycle.NewGate(), answers: map[int64][]protocol.Target{},
 		}
 		ds.all[c] = d
 	}

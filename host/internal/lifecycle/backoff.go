@@ -11,14 +11,19 @@ import (
 // concurrent use.
 type Backoff struct {
 	First, Limit time.Duration
-	next         time.Duration // zero: First
+	Random       func(below time.Duration) time.Duration // nil: rand.N
+	next         time.Duration                           // zero: First
 }
 
 // Pause returns how long to wait before the next attempt.
 func (b *Backoff) Pause() time.Duration {
 	d := max(b.next, b.First)
 	b.next = min(2*d, b.Limit)
-	return d - rand.N(d/2+1)
+	random := b.Random
+	if random == nil {
+		random = rand.N[time.Duration]
+	}
+	return d - random(d/2+1)
 }
 
 // Reset begins again with the shortest pause, after an attempt that succeeded.

@@ -28,6 +28,7 @@ type Options struct {
 	Scratch  *datadir.Scratch
 	Now      func() time.Time
 	Wait     func(context.Context, time.Duration) error // of ServeSeals
+	Names    func() string                              // of segments, all different; nil: random
 	Log      *slog.Logger
 	Observer progress.Observer
 }
@@ -104,7 +105,7 @@ func openWriter(ctx context.Context, o *shared, c *config.Project) (*journal.Wri
 		return nil, err
 	}
 	return journal.Open(ctx, journal.Options{
-		Project: c.ID, Zone: c.TimeZone, Store: o.Store, Catalog: o.Catalog, Now: o.Now, Memory: o.Memory,
+		Project: c.ID, Zone: c.TimeZone, Store: o.Store, Catalog: o.Catalog, Now: o.Now, Memory: o.Memory, Names: o.Names,
 		Warn: func(err error) {
 			o.Log.Error("a fault of Penstock's was mended; please report it", "project", c.Name, "error", err)
 		},

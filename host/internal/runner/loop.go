@@ -57,7 +57,7 @@ func newIterations(p *Pipeline) *Iterations {
 	i := &Iterations{Pipeline: p}
 	i.repeater = repeater{
 		due: i.due, step: i.iterate, note: p.failed.Store, fails: func() bool { return p.failed.Load() != nil }, now: p.o.Now, log: p.o.Log.With("pipeline", p.Config.Name),
-		pauses: lifecycle.Backoff{First: retryFirst, Limit: retryLimit},
+		pauses: lifecycle.Backoff{First: retryFirst, Limit: retryLimit, Random: p.o.Random},
 	}
 	return i
 }

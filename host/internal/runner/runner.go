@@ -18,7 +18,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 )
 
-// Options are the stores and parts that pipelines share. All are required; a Runner
+// Options are the stores and parts that pipelines share. All are required but Random; a Runner
 // that only tells states needs no Destinations.
 type Options struct {
 	Projects     *project.Set
@@ -30,8 +30,10 @@ type Options struct {
 	Now          func() time.Time
 	Wait         func(context.Context, time.Duration) error
 	Ticker       func(time.Duration) (<-chan time.Time, func())
-	Log          *slog.Logger
-	Observer     progress.Observer
+	// Random shortens the pauses after failures; nil: rand.N.
+	Random   func(below time.Duration) time.Duration
+	Log      *slog.Logger
+	Observer progress.Observer
 	// Prepare starts the plugins and opens the journals, once. It is called before
 	// the first operation on a pipeline.
 	Prepare func(context.Context) error

@@ -13,12 +13,12 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
-	"github.com/penstock-io/penstock/host/internal/plugin"
 	"github.com/penstock-io/penstock/host/internal/progress"
 	"github.com/penstock-io/penstock/host/internal/project"
 	"github.com/penstock-io/penstock/host/internal/project/projecttest"
 	"github.com/penstock-io/penstock/host/internal/verify"
 	"github.com/penstock-io/penstock/sdk/batch"
+	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
 // Rows that are sealed and exported during a comparison are not reported as rows
@@ -38,7 +38,7 @@ func TestVerifyingDuringRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := &verification{
-		Pipeline: pipelineOf(h, p), destination: &destination.Destination{Destination: &plugin.Destination{}}, at: stored,
+		Pipeline: pipelineOf(h, p), destination: &destination.Destination{Plugin: undescribed{}}, at: stored,
 		request: operation.VerifyRequest{From: "2100-01-01"}, // the bytes of the journal are not read
 	}
 	compare := func() (in verify.Input, err error) {
@@ -128,3 +128,8 @@ func TestAJournalThatDoesNotOpenRepairsNothing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// undescribed is a plugin that was not started.
+type undescribed struct{ destination.Plugin }
+
+func (undescribed) Description() protocol.Description { return protocol.Description{} }

@@ -302,11 +302,17 @@ func (s *Scheduler) end(ctx context.Context, e *entry) {
 	s.file(e)
 }
 
-// timeline is a heap of tasks, the next one first.
+// timeline is a heap of tasks, the next one first, in the order of their names when they
+// are due at the same time.
 type timeline []*entry
 
-func (t timeline) Len() int           { return len(t) }
-func (t timeline) Less(i, j int) bool { return t[i].next.Before(t[j].next) }
+func (t timeline) Len() int { return len(t) }
+func (t timeline) Less(i, j int) bool {
+	if order := t[i].next.Compare(t[j].next); order != 0 {
+		return order < 0
+	}
+	return t[i].Name() < t[j].Name()
+}
 
 func (t timeline) Swap(i, j int) {
 	t[i], t[j] = t[j], t[i]
