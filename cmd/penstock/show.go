@@ -130,4 +130,16 @@ func (c *cli) printRun(r *host.RunDetail) {
 		}
 		fmt.Fprintf(c.out, "\nerror%s: %s\n", class, escape(r.Error))
 	}
+	c.printPluginLog(r.PluginLog)
+}
+
+// printPluginLog prints the plugin's last lines from before an attempt failed.
+func (c *cli) printPluginLog(lines []string) {
+	if len(lines) == 0 {
+		return
+	}
+	fmt.Fprintf(c.out, "\nthe plugin's last log lines:\n")
+	for _, line := range lines {
+		fmt.Fprintf(c.out, "  %s\n", escape(line))
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -78,4 +79,37 @@ func pickyRows(t *testing.T, dir string) int {
 		rows += strings.Count(string(data), "\n")
 	}
 	return rows
+}
+
+// A run that fails keeps the last log lines of the plugin, bounded and without secrets,
+// until its next attempt. A host shows them through its socket.
+func TestAFailedRunKeepsThePluginsLog(t *testing.T) {
+	t.Parallel()
+	s := newSiteWith(t, `
+destination "picky" "out" {
+  path     = "./out"
+  password = "a secret word"
+}
+`, "picky.out")
+	s.Write("events/a.ndjson", event(0, 1, "")+"\n")
+	s.Write("out.refuse", "")
+	s.Says(s.Penstock(nil, "run", "--once"), 1, "the store is closed")
+	h := s.Serve()
+	h.Until("the run is tried and fails again", func() bool { return strings.Contains(h.Said(), "pipeline failed, and waits for a person") })
+	for _, flags := range [][]string{nil, {"--json"}} {
+		r := s.Penstock(nil, append([]string{"runs", "show", "events_out", "1"}, flags...)...)
+		s.Says(r, 0, "failed", "permanent", "the store is closed", "try 30 of", "as user picky with", "[redacted]")
+		if strings.Contains(r.Out, "secret word") || strings.Contains(r.Out, "try 5 of") {
+			t.Errorf("the log is not bounded, or has a secret:\n%s", r.Out)
+		}
+	}
+	if err := os.Remove(filepath.Join(s.Dir, "out.refuse")); err != nil {
+		t.Fatal(err)
+	}
+	s.Says(s.Penstock(nil, "runs", "retry", "events_out", "1"), 0)
+	h.Until("the run succeeds", func() bool { return strings.Contains(h.Said(), `msg="run succeeded"`) })
+	if r := s.Penstock(nil, "runs", "show", "events_out", "1"); r.Status != 0 || !strings.Contains(r.Out, "succeeded") || strings.Contains(r.Out, "try 30") {
+		t.Errorf("after the retry: status %d\n%s%s", r.Status, r.Out, r.Err)
+	}
+	h.Stop(syscall.SIGTERM)
 }

@@ -82,6 +82,7 @@ type RunRecord struct {
 	Owner     string
 	Attempts  int64
 	StartedAt time.Time // the first attempt; zero: there was none, or an older host made it
+	PluginLog []string  // the plugin's last lines, oldest first, when the last attempt failed; nil: it did not, or there were none
 }
 
 // Run returns a run of a pipeline; nil: there is none of that number.
@@ -150,7 +151,7 @@ func (c *Catalog) runs(ctx context.Context, where string, args ...any) ([]RunRec
 }
 
 func queryRuns(ctx context.Context, q querier, where string, args ...any) ([]RunRecord, error) {
-	rows, err := q.QueryContext(ctx, `SELECT pipeline, number, content, state, extents, generation, next_cursor, fence, owner, planned_at, as_of, finished_at, error, error_class, prepared, receipt, attempts, started_at
+	rows, err := q.QueryContext(ctx, `SELECT pipeline, number, content, state, extents, generation, next_cursor, fence, owner, planned_at, as_of, finished_at, error, error_class, prepared, receipt, attempts, started_at, plugin_log
 		FROM runs `+where, args...)
 	if err != nil {
 		return nil, err
@@ -169,10 +170,10 @@ func queryRuns(ctx context.Context, q querier, where string, args ...any) ([]Run
 
 func scanRun(rows *sql.Rows) (RunRecord, error) {
 	r := RunRecord{Run: &pipeline.Run{}}
-	var state string
+	var state, log string
 	var extents, generation, cursor, prepared, receipt []byte
 	var planned, asOf, finished, started int64
-	err := rows.Scan(&r.PipelineID, &r.Number, &r.Content, &state, &extents, &generation, &cursor, &r.Fence, &r.Owner, &planned, &asOf, &finished, &r.Error, &r.ErrorClass, &prepared, &receipt, &r.Attempts, &started)
+	err := rows.Scan(&r.PipelineID, &r.Number, &r.Content, &state, &extents, &generation, &cursor, &r.Fence, &r.Owner, &planned, &asOf, &finished, &r.Error, &r.ErrorClass, &prepared, &receipt, &r.Attempts, &started, &log)
 	if err != nil {
 		return r, err
 	}
@@ -186,6 +187,11 @@ func scanRun(rows *sql.Rows) (RunRecord, error) {
 	}
 	if err := json.Unmarshal(cursor, &r.Next); err != nil {
 		return r, fmt.Errorf("cursor of run %d: %w", r.Number, err)
+	}
+	if log != "" {
+		if err := json.Unmarshal([]byte(log), &r.PluginLog); err != nil {
+			return r, fmt.Errorf("plugin's log of run %d: %w", r.Number, err)
+		}
 	}
 	if r.Prepared, err = decodeReceipt(prepared); err == nil {
 		r.Receipt, err = decodeReceipt(receipt)
@@ -215,7 +221,7 @@ func (c *Catalog) AcquireRun(ctx context.Context, pipelineID string, number int6
 		if err != nil {
 			return fmt.Errorf("next fence: %w", err)
 		}
-		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = 'running', owner = ?, fence = ?, lease_expires_at = `+nowMillis+` + ?, error = '', error_class = '',
+		result, err := tx.ExecContext(ctx, `UPDATE runs SET state = 'running', owner = ?, fence = ?, lease_expires_at = `+nowMillis+` + ?, error = '', error_class = '', plugin_log = '',
 			attempts = attempts + 1, started_at = CASE started_at WHEN 0 THEN `+nowMillis+` ELSE started_at END
 			WHERE pipeline = ? AND number = ? AND state IN ('planned', 'running') AND (owner = '' OR owner = ? OR lease_expires_at < `+nowMillis+`)
 			AND NOT EXISTS (SELECT 1 FROM pipelines WHERE id = runs.pipeline AND repair_owner NOT IN ('', ?) AND repair_expires_at >= `+nowMillis+`)`,
@@ -320,6 +326,21 @@ func (c *Catalog) RecordReceipt(ctx context.Context, lease pipeline.Lease, recei
 			SET (cursor, committed_run, committed_content) = (SELECT next_cursor, number, content FROM runs WHERE pipeline = ? AND number = ?)
 			WHERE id = ? AND fence = ? AND last_run = ?`,
 			lease.PipelineID, lease.Number, lease.PipelineID, lease.Fence, lease.Number)
+		return oneRow(result, err, pipeline.ErrLeaseLost)
+	})
+}
+
+// RecordLog keeps the plugin's last log lines with an attempt that fails, until the next
+// attempt begins. RecordFailure follows. pipeline.ErrLeaseLost when a newer fence has the
+// run.
+func (c *Catalog) RecordLog(ctx context.Context, lease pipeline.Lease, lines []string) error {
+	encoded, err := json.Marshal(lines)
+	if err != nil {
+		return fmt.Errorf("encode log lines: %w", err)
+	}
+	return c.Update(ctx, func(tx *sql.Tx) error {
+		result, err := tx.ExecContext(ctx, `UPDATE runs SET plugin_log = ? WHERE pipeline = ? AND number = ? AND fence = ? AND state = 'running'`,
+			string(encoded), lease.PipelineID, lease.Number, lease.Fence)
 		return oneRow(result, err, pipeline.ErrLeaseLost)
 	})
 }

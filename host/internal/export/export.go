@@ -30,6 +30,9 @@ type Store interface {
 	// RecordReceipt marks the run as succeeded and moves the pipeline's cursor,
 	// in one transaction; pipeline.ErrLeaseLost when the fence is not the latest.
 	RecordReceipt(ctx context.Context, lease pipeline.Lease, receipt pipeline.Receipt) error
+	// RecordLog keeps the plugin's last log lines with an attempt that fails;
+	// pipeline.ErrLeaseLost when the fence is not the latest.
+	RecordLog(ctx context.Context, lease pipeline.Lease, lines []string) error
 	// RecordFailure stores the reason why an attempt ended and the class of the
 	// error, and releases the lease. With final the run's state becomes failed.
 	RecordFailure(ctx context.Context, lease pipeline.Lease, reason, class string, final bool) error
@@ -173,8 +176,18 @@ func (x *Exporter) fail(ctx context.Context, lease pipeline.Lease, cause error) 
 	reason, class := cause.Error(), classOf(cause).String()
 	if errors.Is(cause, pipeline.ErrPaused) {
 		reason, class = "", "" // the attempt did not fail
+	} else if lines := lastLog(cause); len(lines) > 0 {
+		if err := x.Store.RecordLog(ctx, lease, lines); err != nil {
+			return ignoreLost(err)
+		}
 	}
 	err := x.Store.RecordFailure(ctx, lease, reason, class, !Retryable(cause) && !errors.Is(cause, context.Canceled))
+	return ignoreLost(err)
+}
+
+// ignoreLost returns nil for the loss of a lease: the attempt that has the run now
+// records it.
+func ignoreLost(err error) error {
 	if errors.Is(err, pipeline.ErrLeaseLost) {
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"go.uber.org/goleak"
 
@@ -50,7 +51,8 @@ type place struct {
 	atSend     func()
 	atPrepare  func()
 	statusFail error
-	inDoubt    int // the number of next Status calls that answer InDoubt
+	inDoubt    int      // the number of next Status calls that answer InDoubt
+	log        []string // of the plugin
 }
 
 func (p *place) Partitioning() protocol.Partitioning { return protocol.ByUTCDate }
@@ -112,6 +114,8 @@ func (s *session) Open(_ context.Context, run protocol.Run) (protocol.LastRun, e
 	}
 	return s.last, nil
 }
+
+func (s *session) LastLog() []string { return s.log }
 
 func (s *session) BeginPartition(_ context.Context, p protocol.Partition) error {
 	s.receipt.Partitions = append(s.receipt.Partitions, protocol.PartitionReceipt{Index: p.Index, Date: p.Date, Objects: s.objects, StoredBytes: s.stored})
@@ -638,6 +642,42 @@ func TestACommitWithoutAReceiptIsTakenByItsContent(t *testing.T) {
 				t.Errorf("the receipt is %+v", receipt)
 			}
 		})
+	}
+}
+
+// A failed attempt keeps the plugin's last log lines, bounded, until the next attempt.
+func TestAFailedAttemptKeepsTheLog(t *testing.T) {
+	b := newBench(t)
+	for n := range 100 {
+		b.place.log = append(b.place.log, fmt.Sprintf("line %d %s", n, strings.Repeat("é", n*10)))
+	}
+	b.place.loseReply, b.place.statusFail = true, errors.New("no answer")
+	if _, err := b.do("a", time.Minute); err == nil {
+		t.Fatal("the attempt succeeded")
+	}
+	kept := func() []string {
+		t.Helper()
+		r, err := b.catalog.Run(t.Context(), b.pipeline.ID, b.run.Number)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.PluginLog
+	}
+	lines := kept()
+	if len(lines) != 20 || !strings.HasPrefix(lines[0], "line 80 é") || !strings.HasPrefix(lines[19], "line 99 é") {
+		t.Errorf("%d lines are kept: %q", len(lines), lines)
+	}
+	for _, line := range lines {
+		if len(line) > 512+len("…") || !utf8.ValidString(line) || !strings.HasSuffix(line, "é…") {
+			t.Errorf("a line of %d bytes ends in %q", len(line), line[len(line)-8:])
+		}
+	}
+	b.place.loseReply, b.place.statusFail = false, nil
+	if _, err := b.do("a", time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if lines := kept(); lines != nil {
+		t.Errorf("after the next attempt: %q", lines)
 	}
 }
 

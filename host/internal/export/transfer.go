@@ -70,7 +70,7 @@ func (t *transfer) run(ctx context.Context, x *Exporter) (pipeline.Receipt, erro
 		// The attempt's error names the cause; an error of Abort would only hide
 		// it.
 		_ = session.Abort(abort, false)
-		return pipeline.Receipt{}, err
+		return pipeline.Receipt{}, withLog(err, session)
 	}
 	return receipt, nil
 }

@@ -52,6 +52,9 @@ type PipelineDetail struct {
 type RunDetail struct {
 	RunStatus
 	PerDay []RunDay `json:"per_day"`
+	// PluginLog are the last log lines of the destination's plugin when the last attempt
+	// failed, oldest first, at most 20.
+	PluginLog []string `json:"plugin_log,omitempty"`
 }
 
 // RunDay is a run's part for one date. Of a run that is not committed, Rows and Bytes are

@@ -56,6 +56,9 @@ func (e *StartError) Error() string {
 
 func (e *StartError) Unwrap() error { return e.Err }
 
+// LastLog returns the plugin's last log lines, oldest first.
+func (e *StartError) LastLog() []string { return e.Log }
+
 // ProtocolError says that host and plugin have no protocol version in common.
 type ProtocolError struct {
 	Plugin string
@@ -95,6 +98,9 @@ func (e *CrashError) Error() string {
 
 func (e *CrashError) Unwrap() error { return e.Err }
 
+// LastLog returns the plugin's last log lines, oldest first.
+func (e *CrashError) LastLog() []string { return e.Log }
+
 // FrozenError says that a plugin gave no answer in time and was killed.
 type FrozenError struct {
 	Plugin string
@@ -112,6 +118,9 @@ func (e *FrozenError) Error() string {
 }
 
 func (e *FrozenError) Unwrap() error { return e.Err }
+
+// LastLog returns the plugin's last log lines, oldest first.
+func (e *FrozenError) LastLog() []string { return e.Log }
 
 // Timeout reports true: callers treat FrozenError as a timeout.
 func (e *FrozenError) Timeout() bool { return true }

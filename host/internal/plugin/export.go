@@ -42,6 +42,17 @@ func (d *Destination) Export(ctx context.Context, rejected func([]protocol.Rejec
 	return &Export{p: p, x: x, red: &d.red}, nil
 }
 
+// LastLog returns the last log lines of the process that has the run, at most 100, oldest
+// first, without the values of sensitive attributes. It may be called after the export has
+// ended.
+func (e *Export) LastLog() []string {
+	e.p.logs.settle(settleTime)
+	return e.p.logs.last()
+}
+
+// settleTime is how long LastLog waits for lines that were written already.
+const settleTime = time.Second
+
 // Open claims the target for a run and returns the pipeline's last committed
 // one; 0: none.
 func (e *Export) Open(ctx context.Context, run protocol.Run) (protocol.LastRun, error) {

@@ -10,9 +10,12 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 	"unicode/utf8"
 )
 
@@ -31,10 +34,80 @@ type logs struct {
 	mu   sync.Mutex
 	ring []string
 	next int
+	in   *inlet // nil: the process was not started
 }
 
 func newLogs(logger *slog.Logger, red *redactor) *logs {
 	return &logs{logger: logger, red: red, ring: make([]string, 0, keptLines)}
+}
+
+// inlet returns the reader of the process's standard error, which settle waits for.
+func (l *logs) inlet(stderr *os.File) *inlet {
+	in := &inlet{f: stderr, turns: make(chan struct{}, 1)}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.in = in
+	return in
+}
+
+// settle returns when everything is read that the process had written to its standard
+// error, or after limit. What it has written to a standard error that go-plugin has
+// replaced comes through the connection, later.
+func (l *logs) settle(limit time.Duration) {
+	l.mu.Lock()
+	in := l.in
+	l.mu.Unlock()
+	if in == nil {
+		return
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for !in.idle() {
+		select {
+		case <-in.turns:
+		case <-timer.C:
+			return
+		}
+	}
+}
+
+// inlet is a pipe that is read line by line, and knows whether anything is left in it.
+type inlet struct {
+	f     *os.File
+	state atomic.Int32
+	turns chan struct{} // sent to before each read, and at the end
+}
+
+// The states of an inlet, while its reader keeps a line; waits for the next; is done.
+const (
+	inletBusy int32 = iota
+	inletWaits
+	inletEnded
+)
+
+// Read implements io.Reader.
+func (i *inlet) Read(p []byte) (int, error) {
+	i.turn(inletWaits)
+	n, err := i.f.Read(p)
+	i.state.Store(inletBusy)
+	if err != nil {
+		i.turn(inletEnded)
+	}
+	return n, err
+}
+
+func (i *inlet) turn(state int32) {
+	i.state.Store(state)
+	select {
+	case i.turns <- struct{}{}:
+	default:
+	}
+}
+
+// idle reports whether all that was written before the call was read and kept.
+func (i *inlet) idle() bool {
+	state := i.state.Load()
+	return state == inletEnded || state == inletWaits && !hasInput(i.f)
 }
 
 // last returns the lines kept, oldest first.

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -134,4 +136,39 @@ func FuzzLogLine(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Lines that a process has written to its standard error are there once logs has settled,
+// while the process lives and after it has ended.
+func TestLogsSettle(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	l := newLogs(discard, &redactor{})
+	l.settle(time.Hour) // no process was started
+	in, ended := l.inlet(r), make(chan struct{})
+	go func() {
+		defer close(ended)
+		l.read(in, slog.LevelInfo)
+	}()
+	for round := range 10 {
+		for line := range 20 {
+			if _, err := fmt.Fprintf(w, "line %d of round %d\n", line, round); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.settle(time.Hour)
+		kept := l.last()
+		if want := fmt.Sprintf("INFO line 19 of round %d", round); len(kept) == 0 || kept[len(kept)-1] != want {
+			t.Fatalf("%d lines are kept, and the last is not %q", len(kept), want)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	l.settle(time.Hour)
 }

@@ -126,7 +126,7 @@ func (r *processRunner) readPipes(stdout, stderr *os.File) {
 	defer close(r.joined)
 	var wg sync.WaitGroup
 	wg.Go(func() { r.readStdout(stdout) })
-	wg.Go(func() { r.logs.read(stderr, slog.LevelInfo) })
+	wg.Go(func() { r.logs.read(r.logs.inlet(stderr), slog.LevelInfo) })
 	read := make(chan struct{})
 	go func() {
 		wg.Wait()

@@ -21,6 +21,21 @@ func setProcAttr(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
+// hasInput reports whether bytes wait in a pipe.
+func hasInput(pipe *os.File) bool {
+	raw, err := pipe.SyscallConn()
+	if err != nil {
+		return false
+	}
+	waits := false
+	err = raw.Control(func(fd uintptr) {
+		polled := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(polled, 0)
+		waits = err == nil && n > 0 && polled[0].Revents&unix.POLLIN != 0
+	})
+	return err == nil && waits
+}
+
 // setExecutable makes the command execute the file that is open, whatever its
 // path names by then. A script's interpreter opens the file again, so that it
 // inherits the descriptor.

@@ -14,6 +14,9 @@ func setProcAttr(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 }
 
+// hasInput reports whether bytes wait in a pipe; here it is not known.
+func hasInput(*os.File) bool { return false }
+
 // setExecutable executes the path: between hashing and executing the file can
 // be exchanged by root and by this user, who may write the plugin directory.
 func setExecutable(cmd *exec.Cmd, b *Binary) { cmd.Path = b.Path }

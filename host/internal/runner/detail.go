@@ -58,7 +58,7 @@ func (v Details) OneRun(ctx context.Context, name string, number int64) (*operat
 	if r == nil {
 		return nil, fmt.Errorf("pipeline %s has no run %d: its latest is run %d", name, number, p.LastRun)
 	}
-	d := &operation.RunDetail{RunStatus: v.Run(name, *r), PerDay: []operation.RunDay{}}
+	d := &operation.RunDetail{RunStatus: v.Run(name, *r), PerDay: []operation.RunDay{}, PluginLog: r.PluginLog}
 	if r.Receipt == nil {
 		for _, part := range r.Parts(false) {
 			d.PerDay = append(d.PerDay, operation.RunDay{Date: part.Date, Rows: part.Rows})

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"log"
 	"os"
 	"path/filepath"
 
@@ -22,6 +23,7 @@ func main() {
 		Name: "picky", Version: "test",
 		Schema: schema.Schema{Attributes: []schema.Attribute{
 			{Name: "path", Type: schema.Path, Required: true, Description: "Where to keep rows."},
+			{Name: "password", Type: schema.String, Sensitive: true, Description: "Nothing needs it; the log names it."},
 		}},
 		Capabilities: sdk.Capabilities{
 			Streams: []sdk.Stream{sdk.Events}, Modes: []sdk.Mode{sdk.Append},
@@ -41,7 +43,8 @@ func main() {
 }
 
 type picky struct {
-	Path string `json:"path"`
+	Path     string `json:"path"`
+	Password string `json:"password"`
 }
 
 func (d *picky) Targets() []sdk.Target {
@@ -49,6 +52,12 @@ func (d *picky) Targets() []sdk.Target {
 }
 
 func (d *picky) Write(_ context.Context, run sdk.Run, p sdk.Partition, r *batch.Reader) (receipt sdk.PartitionReceipt, err error) {
+	if _, err := os.Stat(d.Path + ".refuse"); err == nil {
+		for try := range 30 {
+			log.Printf("try %d of %s as user picky with %q", try+1, p.Date, d.Password)
+		}
+		return receipt, sdk.Permanent(errors.New("the store is closed"))
+	}
 	name := filepath.Join(d.Path, fmt.Sprintf("%s-%d-%s.ndjson", run.PipelineID, run.Number, p.Date))
 	if err := os.MkdirAll(d.Path, 0o700); err != nil {
 		return receipt, err
