@@ -68,7 +68,7 @@ func (c *cli) printCancellation(done *host.Cancellation) {
 // printKept names the places of a pipeline that is over.
 func (c *cli) printKept(targets []host.TargetStatus) {
 	if len(targets) == 0 {
-		fmt.Fprintln(c.out, "it has written nothing that is kept: its dates are free")
+		fmt.Fprintln(c.out, "it has written nothing that is kept: its dates are free. If the destination still names it as the writer there, set adopt = true")
 		return
 	}
 	for _, t := range targets {

@@ -133,7 +133,7 @@ func (l *Lake) sameFormatAsOthers(ctx context.Context, lay layout, t *Target, ru
 
 // enter returns the record with the run's pipeline as a holder, or nil if the
 // record needs no change. It refuses a target that other pipelines hold, unless
-// the run adopts it.
+// the run adopts it, or they were cancelled before they had committed anything.
 func (l *Lake) enter(ctx context.Context, run sdk.Run, lay layout, t *Target) (*Target, error) {
 	me := Holder{Pipeline: run.Pipeline, PipelineID: run.PipelineID}
 	if t == nil {
@@ -142,12 +142,19 @@ func (l *Lake) enter(ctx context.Context, run sdk.Run, lay layout, t *Target) (*
 	next := *t
 	next.Holders = slices.Clone(t.Holders)
 	at, former := index(t.Holders, me.PipelineID), index(t.Former, me.PipelineID) >= 0
+	adopt := run.Adopt
+	if !adopt && at < 0 {
+		var err error
+		if adopt, err = l.discarded(ctx, lay, t.Holders); err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case at >= 0 && t.Holders[at] == me && len(t.Adopting) == 0:
 		return nil, nil
 	case at >= 0: // renamed, or an adoption was cut
 		next.Holders[at] = me
-	case !run.Adopt:
+	case !adopt:
 		return nil, l.held(ctx, lay, t.Holders[0])
 	case former:
 		next.Former = without(t.Former, me.PipelineID)
@@ -159,6 +166,19 @@ func (l *Lake) enter(ctx context.Context, run sdk.Run, lay layout, t *Target) (*
 		next.Holders = []Holder{me}
 	}
 	return &next, nil
+}
+
+// discarded reports whether the runs of all holders were discarded before any of them was
+// committed, as they are when a pipeline is cancelled: there is nothing to take over. An
+// attempt that is still open cannot commit once the manifest says who has adopted it.
+func (l *Lake) discarded(ctx context.Context, lay layout, holders []Holder) (bool, error) {
+	for _, h := range holders {
+		m, _, err := l.readManifest(ctx, h.layout(lay))
+		if err != nil || m == nil || m.Run > 0 || m.holds() || len(m.Unfinished) > 0 || len(m.Void) == 0 {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // first returns the first record of a target. Manifests of other pipelines that

@@ -52,6 +52,35 @@ func TestAnotherPipelinesTargetIsRefused(t *testing.T) {
 	}
 }
 
+// A pipeline whose only run was discarded has left nothing: another one takes its place
+// without adopting, and what the first one has still open cannot commit.
+func TestATargetOfADiscardedRunIsFree(t *testing.T) {
+	for _, kind := range []func(number, fence int64) sdk.Run{events, people} {
+		d := someDays
+		if kind(1, 1).Mode == sdk.Replace {
+			d = days{"": 2}
+		}
+		s := laketest.NewMemory()
+		stale, cancelled := newLake(s), newLake(s)
+		if _, err := stale.Open(t.Context(), kind(1, 1)); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, s, of("decaf", kind(1, 1), false), "c0ffee has claimed")
+		if _, err := cancelled.Open(t.Context(), kind(1, 2)); err != nil {
+			t.Fatal(err)
+		}
+		if err := cancelled.Abort(t.Context(), kind(1, 2), true); err != nil {
+			t.Fatal(err)
+		}
+		mustExport(t, newLake(s), of("decaf", kind(1, 1), false), d)
+		if err := stale.Commit(t.Context(), kind(1, 1), sdk.Receipt{}); err == nil {
+			t.Error("the discarded run was committed")
+		}
+		refused(t, s, kind(2, 3), "decaf")
+		refused(t, s, of("0ther", kind(1, 1), false), "committed its runs there up to 1")
+	}
+}
+
 func TestAdoptedTarget(t *testing.T) {
 	s := laketest.NewMemory()
 	mustExport(t, newLake(s), events(1, 1), someDays)
