@@ -51,8 +51,8 @@ func (l *logs) inlet(stderr *os.File) *inlet {
 }
 
 // settle returns when everything is read that the process had written to its standard
-// error, or after limit. What it has written to a standard error that go-plugin has
-// replaced comes through the connection, later.
+// error, or after limit. Lines for the variable os.Stderr, which go-plugin replaces in the
+// plugin, come through the connection, and later.
 func (l *logs) settle(limit time.Duration) {
 	l.mu.Lock()
 	in := l.in
