@@ -34,6 +34,7 @@ type attempt struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	loads  sync.WaitGroup
+	asking turn // for the jobs of parts that hold no block
 
 	mu     sync.Mutex
 	err    error // the first of a load
@@ -64,7 +65,7 @@ type attemptKey struct {
 
 func (d *destination) begin(run sdk.Run) *attempt {
 	ctx, cancel := context.WithCancel(context.Background())
-	a := &attempt{run: run, started: d.now(), ctx: ctx, cancel: cancel, all: d.suspicious(run)}
+	a := &attempt{run: run, started: d.now(), ctx: ctx, cancel: cancel, asking: newTurn(), all: d.suspicious(run)}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if old := d.attempts[attemptKey{run.Stream, run.PipelineID}]; old != nil {
@@ -395,9 +396,9 @@ func (a *attempt) loadRows(s *service, l *loading, held bool) (*cloud.JobStatus,
 	var err error
 	if held {
 		defer l.part.release()
-		j, err = s.loadJob(a.ctx, l.stem, l.first, l.config, l.part.size, l.part.reader)
+		j, err = s.loadJob(a.ctx, loadRequest{stem: l.stem, first: l.first, config: l.config, size: l.part.size, open: l.part.reader})
 	} else {
-		j, err = s.loadOnce(a.ctx, l)
+		j, err = a.loadOnce(s, l)
 		if f := failureOfBoth(l.stem, j, err); f != nil {
 			err = f
 		}
@@ -416,14 +417,14 @@ func statistics[T cloud.Statistics](j *cloud.JobStatus) (T, bool) {
 }
 
 // loadOnce loads a part that is read while it is written.
-func (s *service) loadOnce(ctx context.Context, l *loading) (*cloud.JobStatus, error) {
+func (a *attempt) loadOnce(s *service, l *loading) (*cloud.JobStatus, error) {
 	defer l.part.stopReading()
-	stem, err := s.inScope(ctx, l.stem)
+	stem, err := s.inScope(a.ctx, l.stem)
 	if err != nil {
 		return nil, err
 	}
 	id := jobID(stem, l.first)
-	err = s.start(ctx, id, l.config, l.part, chunkSize)
+	err = s.start(a.ctx, id, l.config, l.part, chunkSize)
 	if err == nil {
 		// Another attempt may have started the job before all bytes were sent: the rows
 		// are counted when the part has been written.
@@ -433,5 +434,5 @@ func (s *service) loadOnce(ctx context.Context, l *loading) (*cloud.JobStatus, e
 	if err != nil {
 		return nil, err
 	}
-	return s.end(ctx, id, loadLimit)
+	return s.endInTurn(a.ctx, a.asking, id)
 }

@@ -91,8 +91,8 @@ func (c *checking) load() error {
 	if c.d.config.stages() {
 		return c.stagedLine(line)
 	}
-	_, err := c.d.loadJob(c.ctx, "check_load_"+c.unique, 1, c.d.load(decorated(c.name, "2026-06-01"), jobLabels("check")),
-		int64(len(line)), func() io.Reader { return strings.NewReader(line) })
+	_, err := c.d.loadJob(c.ctx, loadRequest{stem: "check_load_" + c.unique, first: 1, config: c.d.load(decorated(c.name, "2026-06-01"), jobLabels("check")),
+		size: int64(len(line)), open: func() io.Reader { return strings.NewReader(line) }})
 	return c.d.classify("load a row", err)
 }
 
@@ -103,7 +103,7 @@ func (c *checking) stagedLine(line string) error {
 		return d.classifyStaging("upload "+d.config.uri(object), err)
 	}
 	config := fromBucket(d.load(decorated(c.name, "2026-06-01"), jobLabels("check")), d.config.uri(object))
-	_, err := d.loadJob(c.ctx, "check_load_"+c.unique, 1, config, 0, nil)
+	_, err := d.loadJob(c.ctx, loadRequest{stem: "check_load_" + c.unique, first: 1, config: config})
 	listed := d.listStaged(c.ctx, object, func(string) error { return nil })
 	return errors.Join(d.classify("load from "+d.config.uri(object), err), listed, d.deleteStaged(c.ctx, object))
 }

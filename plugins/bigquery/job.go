@@ -207,10 +207,14 @@ func (e errUnfinished) Error() string {
 	return fmt.Sprintf("job %s has not ended within %s", e.id, e.limit)
 }
 
-// end waits for the end of a job.
+// end waits for the end of a job that was just started, or asked about: it pauses before
+// it asks.
 func (s *service) end(ctx context.Context, id string, limit time.Duration) (*cloud.JobStatus, error) {
 	pause, waited := firstPoll, time.Duration(0)
 	for {
+		if err := s.sleep(ctx, pause); err != nil {
+			return nil, err
+		}
 		j, err := s.job(ctx, id)
 		if err != nil {
 			return nil, fmt.Errorf("state of job %s: %w", id, err)
@@ -218,13 +222,9 @@ func (s *service) end(ctx context.Context, id string, limit time.Duration) (*clo
 		if isDone(j) {
 			return j, nil
 		}
-		if waited >= limit {
+		if waited += pause; waited >= limit {
 			return nil, sdk.Retryable(errUnfinished{id, limit}, 0)
 		}
-		if err := s.sleep(ctx, pause); err != nil {
-			return nil, err
-		}
-		waited += pause
 		pause = min(pause*3/2, longestPoll)
 	}
 }

@@ -124,7 +124,7 @@ func (s *service) createLedger(ctx context.Context, projectID int64) error {
 	c := s.load(ledgerTable, jobLabels("ledger"))
 	c.Load.WriteDisposition = "WRITE_EMPTY"
 	stem := fmt.Sprintf("ledger_%d", t.CreationTime.UnixMilli())
-	_, err = s.loadJob(ctx, stem, 1, c, int64(len(line)), func() io.Reader { return strings.NewReader(line) })
+	_, err = s.loadJob(ctx, loadRequest{stem: stem, first: 1, config: c, size: int64(len(line)), open: func() io.Reader { return strings.NewReader(line) }})
 	var f *jobFailure
 	if errors.As(err, &f) && f.reason == "duplicate" {
 		return nil

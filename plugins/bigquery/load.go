@@ -38,25 +38,57 @@ func (s *service) load(table string, labels map[string]string) *bigquery.JobConf
 	}
 }
 
-// loadJob loads the bytes of open to its end, and returns the job. There are size of
-// them. open is called for each try; nil: the job reads objects of a bucket. A try whose outcome is not known keeps its id, so that the bytes cannot
-// be loaded twice; after a job that has failed the next try has a new one. first is the number of the first try.
-func (s *service) loadJob(ctx context.Context, stem string, first int, c *bigquery.JobConfiguration, size int64, open func() io.Reader) (*cloud.JobStatus, error) {
-	stem, err := s.inScope(ctx, stem)
+// loadRequest is a load and its tries.
+type loadRequest struct {
+	stem   string
+	first  int // number of the first try, from 1: ids of earlier ones are used
+	config *bigquery.JobConfiguration
+	size   int64            // bytes of what open returns
+	open   func() io.Reader // called for each try; nil: the job reads objects of a bucket
+	turn   turn             // to ask for the job's state
+}
+
+// turn is held while the state of one job is asked for again and again, by one of several goroutines whose jobs
+// are all waited for, and which hold no memory. nil: each asks when it likes. Without turns the 30 jobs
+// of 30 days were asked for at a time, for as long as they ran.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+// endInTurn waits for its turn, and then for the end of a load job.
+func (s *service) endInTurn(ctx context.Context, t turn, id string) (*cloud.JobStatus, error) {
+	if t != nil {
+		select {
+		case t <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		defer func() { <-t }()
+		if j, err := s.job(ctx, id); err == nil && isDone(j) {
+			return j, nil // while others had their turns
+		}
+	}
+	return s.end(ctx, id, loadLimit)
+}
+
+// loadJob loads the bytes of a request to their end, and returns the job. A try whose outcome is not known keeps
+// its id, so that the bytes cannot be loaded twice; after a job that has failed the next try has a new one.
+func (s *service) loadJob(ctx context.Context, l loadRequest) (*cloud.JobStatus, error) {
+	stem, err := s.inScope(ctx, l.stem)
 	if err != nil {
 		return nil, err
 	}
 	pause := firstPause
-	for try, n := 1, first; ; try++ {
+	for try, n := 1, l.first; ; try++ {
 		id := jobID(stem, n)
 		var data io.Reader
-		if open != nil {
-			data = open()
+		if l.open != nil {
+			data = l.open()
 		}
-		err := s.start(ctx, id, c, data, chunkFor(size))
+		err := s.start(ctx, id, l.config, data, chunkFor(l.size))
 		var j *cloud.JobStatus
 		if err == nil {
-			j, err = s.end(ctx, id, loadLimit)
+			j, err = s.endInTurn(ctx, l.turn, id)
 		}
 		again := err != nil && isTransient(err)
 		if f := failureOfBoth(id, j, err); f != nil {

@@ -72,17 +72,16 @@ func (a *attempt) loadStaged(s *service, l *loading, held bool) (*cloud.JobStatu
 	object := s.config.stagedBy(a.run) + l.stem + ".json.gz"
 	var err error
 	if held {
-		defer l.part.release()
 		err = s.stageHeld(a.ctx, object, l.part)
+		l.part.release()
 	} else {
-		defer l.part.stopReading()
 		err = s.stage(a.ctx, object, l.part, chunkSize)
 		l.part.stopReading()
 	}
 	if err != nil {
 		return nil, s.classifyStaging("upload "+s.config.uri(object), err)
 	}
-	j, err := s.loadJob(a.ctx, l.stem, l.first, fromBucket(l.config, s.config.uri(object)), 0, nil)
+	j, err := s.loadJob(a.ctx, loadRequest{stem: l.stem, first: l.first, config: fromBucket(l.config, s.config.uri(object)), turn: a.asking})
 	if err == nil {
 		if err := s.deleteStaged(a.ctx, object); err != nil {
 			s.log.Warn("a staged object was not deleted; the next run deletes it", "object", s.config.uri(object), "error", err)

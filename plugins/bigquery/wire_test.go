@@ -130,6 +130,41 @@ func TestAJobThatFailsForGood(t *testing.T) {
 	}
 }
 
+// Goroutines that have turns ask for one job until it has ended, and then for the next one. One whose attempt
+// ends does not wait for its turn.
+func TestTurns(t *testing.T) {
+	w := newWire(t, func(n int, _ *http.Request) (int, any) {
+		if n < 5 {
+			return jobState("RUNNING", "", "")
+		}
+		return jobState("DONE", "", "")
+	})
+	turns := newTurn()
+	var asking sync.WaitGroup
+	for i := range 4 {
+		asking.Go(func() {
+			if j, err := w.endInTurn(t.Context(), turns, fmt.Sprintf("j%d", i)); err != nil || !isDone(j) {
+				t.Errorf("job %d: %v", i, err)
+			}
+		})
+	}
+	asking.Wait()
+	if len(w.requests) != 4*5 {
+		t.Errorf("%d requests, want 20", len(w.requests))
+	}
+	for i, r := range w.requests {
+		if r != w.requests[i/5*5] {
+			t.Errorf("request %d, %s, is made while the job of %s runs", i, r, w.requests[i/5*5])
+		}
+	}
+	turns <- struct{}{}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := w.endInTurn(ctx, turns, "j9"); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want that it was cancelled", err)
+	}
+}
+
 // B16: a refusal of the question for a job's state does not make the job fail.
 func TestARefusedQuestionIsAskedAgain(t *testing.T) {
 	w := newWire(t, func(n int, r *http.Request) (int, any) {
