@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,15 +12,53 @@ import (
 	"github.com/penstock-io/penstock/sdk/destinationtest"
 )
 
+// removeCopies is the script of the guide that changes rows. It has a test of its own.
+var removeCopies = regexp.MustCompile("(?s)```sql\n-- remove_copies\n(.*?)```")
+
 var documentedQuery = regexp.MustCompile("(?s)```sql bigquery\n-- ([a-z_]+)\n(.*?)```")
 
-// The queries of the guide run on tables that the plugin has written, and count an
-// event that is there twice once, and a user with two ids once.
-func TestQueriesOfTheGuide(t *testing.T) {
+// guide returns the text of the guide.
+func guide(t *testing.T) string {
+	t.Helper()
 	page, err := os.ReadFile("../../docs/destinations/bigquery.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return string(page)
+}
+
+// The script of the guide removes copies of a day's rows, and no other row: afterwards the inventory
+// finds no difference.
+func TestTheGuideRemovesCopies(t *testing.T) {
+	w := startWarehouse(t)
+	config := w.config()
+	config["dataset"] = "mixpanel"
+	c := events("one", "2026-06-01", "2026-06-02")
+	runOne(t, w, config, testRun(sdk.Events, 1, 1), c)
+	deep := sdk.InventoryQuery{Run: testRun(sdk.Events, 1, 0), Deep: true}
+	whole := inventoryOf(t, w.open(t, config), deep)
+	columns := names(columnsOf(sdk.Events))
+	for range 2 {
+		w.mustQuery(t, config, "INSERT INTO "+eventsTable+" (_PARTITIONTIME, "+columns+") SELECT _PARTITIONTIME, "+columns+" FROM "+eventsTable+
+			" WHERE DATE(_PARTITIONTIME) = '2026-06-01' AND distinct_id = 'u2'")
+	}
+	if got := inventoryOf(t, w.open(t, config), deep); slices.Equal(got, whole) {
+		t.Errorf("the inventory does not find the copies:\n%s", strings.Join(got, "\n"))
+	}
+	script := removeCopies.FindStringSubmatch(guide(t))
+	if script == nil {
+		t.Fatal("the guide has no script that removes copies")
+	}
+	w.mustQuery(t, config, script[1])
+	w.expect(t, "mixpanel", sdk.Events, c.want(), 1)
+	if got := inventoryOf(t, w.open(t, config), deep); !slices.Equal(got, whole) {
+		t.Errorf("after the script the inventory is\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(whole, "\n"))
+	}
+}
+
+// The queries of the guide run on tables that the plugin has written, and count an
+// event that is there twice once, and a user with two ids once.
+func TestQueriesOfTheGuide(t *testing.T) {
 	w := startWarehouse(t)
 	config := w.config()
 	config["dataset"], config["views"] = "mixpanel", []string{"resolved"}
@@ -42,7 +81,7 @@ func TestQueriesOfTheGuide(t *testing.T) {
 		"unique_users": "[[2026-06-01 3] [2026-06-02 2] [2026-06-30 1]]", "unique_users_resolved": "[[2026-06-01 3] [2026-06-02 2] [2026-06-30 1]]",
 		"funnel": "[[2 1]]", "clustered": "[]", "billed": "",
 	}
-	for _, q := range documentedQuery.FindAllStringSubmatch(string(page), -1) {
+	for _, q := range documentedQuery.FindAllStringSubmatch(guide(t), -1) {
 		expected, known := want[q[1]]
 		delete(want, q[1])
 		text := strings.Replace(q[2], "region-eu", "region-"+region, 1)
