@@ -14,9 +14,12 @@ import (
 
 // input is a generated file of events.
 type input struct {
-	path  string
-	rows  int
-	days  int
+	path string
+	rows int
+	days int
+	// wide is the length in bytes of a property of each event that hardly compresses;
+	// 0: events have none.
+	wide  int
 	first time.Time // midnight UTC of the first day
 	bytes int64
 	// limitBytes is how many bytes the limit compresses the file to, once it has
@@ -31,6 +34,11 @@ func inputName(rows, days int, shuffled bool) string {
 		order = "shuffled"
 	}
 	return fmt.Sprintf("%d-events-%d-days-%s.ndjson", rows, days, order)
+}
+
+// wideName is the name of the file of an input of wide events.
+func wideName(rows, days, wide int) string {
+	return fmt.Sprintf("%d-events-%d-days-%d-bytes-wide.ndjson", rows, days, wide)
 }
 
 const (
@@ -53,17 +61,25 @@ var (
 // generate writes rows events over days days that end yesterday: in order of
 // time, as an export has them, or shuffled, each event of any day.
 func generate(dir string, rows, days int, shuffled bool) (*input, error) {
-	in := &input{
-		path: filepath.Join(dir, inputName(rows, days, shuffled)),
-		rows: rows, days: days,
-		first: time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -days),
-	}
+	return newInput(filepath.Join(dir, inputName(rows, days, shuffled)), rows, days, 0).write(shuffled)
+}
+
+// generateWide is generate in order of time, with a property of wide bytes in each event.
+func generateWide(dir string, rows, days, wide int) (*input, error) {
+	return newInput(filepath.Join(dir, wideName(rows, days, wide)), rows, days, wide).write(false)
+}
+
+func newInput(path string, rows, days, wide int) *input {
+	return &input{path: path, rows: rows, days: days, wide: wide, first: time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -days)}
+}
+
+func (in *input) write(shuffled bool) (*input, error) {
 	f, err := os.Create(in.path)
 	if err != nil {
 		return nil, err
 	}
 	w := bufio.NewWriterSize(f, 1<<20)
-	pieces := (rows + perPiece - 1) / perPiece
+	pieces := (in.rows + in.perPiece() - 1) / in.perPiece()
 	for first := 0; first < pieces; first += runtime.GOMAXPROCS(0) {
 		made := make([][]byte, min(runtime.GOMAXPROCS(0), pieces-first))
 		var wg sync.WaitGroup
@@ -84,19 +100,30 @@ func generate(dir string, rows, days int, shuffled bool) (*input, error) {
 	return in, f.Close()
 }
 
+// perPiece is how many events one generator makes.
+func (in *input) perPiece() int {
+	if in.wide > 0 {
+		return perPiece / 10
+	}
+	return perPiece
+}
+
 // piece makes the events of one piece; it depends on the seed and the number
 // alone.
 func (in *input) piece(number int, shuffled bool) []byte {
 	r := rand.New(rand.NewPCG(seed, uint64(number)))
-	n := min(perPiece, in.rows-number*perPiece)
-	b := make([]byte, 0, n*(eventSize+40))
+	n := min(in.perPiece(), in.rows-number*in.perPiece())
+	b := make([]byte, 0, n*(eventSize+40+in.wide))
 	span := int64(in.days) * 86400
 	for i := range n {
-		at := int64(float64(number*perPiece+i) / float64(in.rows) * float64(span))
+		at := int64(float64(number*in.perPiece()+i) / float64(in.rows) * float64(span))
 		if shuffled {
 			at = r.Int64N(span)
 		}
 		b = appendEvent(b, r, in.first.Unix()+at, r.Uint64N(users))
+		if in.wide > 0 {
+			b = appendWide(b, r, in.wide)
+		}
 	}
 	return b
 }
@@ -140,6 +167,18 @@ func appendEvent(b []byte, r *rand.Rand, unix int64, user uint64) []byte {
 	b = append(b, `,"currency":"EUR","plan":"pro","logged_in":true,"experiment":["a","control"],"mp_processing_time_ms":`...)
 	b = strconv.AppendInt(b, unix*1000+r.Int64N(90000), 10)
 	return append(b, "}}\n"...)
+}
+
+// appendWide adds a property of size letters to the event at the end of b.
+func appendWide(b []byte, r *rand.Rand, size int) []byte {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	b = append(b[:len(b)-len("}}\n")], `,"noise":"`...)
+	for size > 0 {
+		for bits := r.Uint64(); bits > 15 && size > 0; size-- {
+			b, bits = append(b, letters[bits&63]), bits>>6
+		}
+	}
+	return append(b, "\"}}\n"...)
 }
 
 func appendHex(b []byte, v uint64, digits int) []byte {

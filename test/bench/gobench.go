@@ -110,7 +110,7 @@ const (
 // of its files next to those of the same run as gzip NDJSON.
 func columnPlugin(ctx context.Context, b *runner, r *report) error {
 	of := b.builds[len(b.builds)-1]
-	journal, _, err := b.storeJournal(ctx, of, columnRows/b.scale, 30, false)
+	journal, err := b.storeJournal(ctx, of, map[string]*journal{}, func() (*input, error) { return b.input(columnRows/b.scale, 30, false) })
 	if err != nil {
 		return err
 	}

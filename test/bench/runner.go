@@ -48,6 +48,19 @@ func (b *runner) input(rows, days int, shuffled bool) (*input, error) {
 	return b.inputs[name], nil
 }
 
+// wide generates an input of wide events on first use.
+func (b *runner) wide(rows, days int) (*input, error) {
+	name := wideName(rows, days, wideSize)
+	if b.inputs[name] == nil {
+		in, err := generateWide(b.dir, rows, days, wideSize)
+		if err != nil {
+			return nil, err
+		}
+		b.inputs[name] = in
+	}
+	return b.inputs[name], nil
+}
+
 // month is the input that most subjects read, and the limit.
 func (b *runner) month() (*input, error) { return b.input(1_000_000/b.scale, 30, false) }
 

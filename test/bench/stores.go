@@ -22,6 +22,10 @@ const (
 	pluginMemory = 100 // MiB
 	// runRows are the rows of one run of about 1 GiB at the destination.
 	runRows = 9_500_000
+	// wideRows are the rows of one run of about 1 GiB at the destination whose events
+	// have a property of wideSize bytes.
+	wideRows = 170_000
+	wideSize = 8 << 10
 )
 
 // server is a program that stands in for a store's service.
@@ -73,6 +77,9 @@ type benched struct {
 	count func(ctx context.Context, s *server) (int, error)
 	// parquet: the objects are Parquet files.
 	parquet bool
+	// slow: the service takes minutes for a million rows. It is given a quarter of them,
+	// and a run of 1 GiB of wide events.
+	slow bool
 }
 
 // inParquet returns a store whose objects are Parquet files.
@@ -105,7 +112,7 @@ var benchedStores = []benched{
 	{name: "azure", start: startAzurite, block: func(s *server) string {
 		return fmt.Sprintf("  storage_account = %q\n  container       = \"bucket0\"\n  endpoint        = %q\n  account_key     = env(\"AZURE_KEY\")\n", azureAccount, s.endpoint)
 	}, env: []string{"AZURE_KEY=" + azureKey}},
-	{name: "bigquery", start: startBigQuery, block: bigQueryBlock, count: countBigQuery},
+	{name: "bigquery", start: startBigQuery, block: bigQueryBlock, count: countBigQuery, slow: true},
 	{name: "snowflake", start: startSnowflake, block: snowflakeBlock, count: countSnowflake},
 }
 
@@ -183,14 +190,18 @@ func (s storeRun) name() string {
 	if s.parquet {
 		format = ", Parquet"
 	}
+	if wide := s.journal.in.wide; wide > 0 {
+		format += fmt.Sprintf(", events of %d KiB", wide>>10)
+	}
 	return fmt.Sprintf("%s%s, %d days, GOMAXPROCS %d", s.benched.name, format, s.journal.in.days, s.processors)
 }
 
 // journal is an input that a host has read into its data directory, without any
 // pipeline.
 type journal struct {
-	in  *input
-	dir string
+	in    *input
+	dir   string
+	limit perEvent // of the input
 }
 
 // readJournal reads an input.
@@ -201,7 +212,7 @@ func readJournal(ctx context.Context, work string, of build, in *input) (*journa
 	}
 	progress("reading %d events of %d days", in.rows, in.days)
 	_, err = runOnce(ctx, dir, of, job{}.config(of, dir, in, nil))
-	return &journal{in, dir}, err
+	return &journal{in: in, dir: dir}, err
 }
 
 // run exports a copy of the journal in one run, and counts the rows that arrived.
@@ -287,19 +298,9 @@ func sizeOf(dir, ending string) (size int64, err error) {
 func stores(ctx context.Context, b *runner, r *report) error {
 	of := b.builds[len(b.builds)-1]
 	rounds := max(1, b.large)
-	large, limit, err := b.storeJournal(ctx, of, runRows/b.scale, 30, false)
+	subjects, err := b.storeRuns(ctx, of)
 	if err != nil {
 		return err
-	}
-	year, _, err := b.storeJournal(ctx, of, 1_000_000/b.scale, 400, true)
-	if err != nil {
-		return err
-	}
-	var subjects []storeRun
-	for _, store := range benchedStores {
-		if b.store == "" || slices.Contains(strings.Split(b.store, ","), store.name) {
-			subjects = append(subjects, storeRun{store, large, 2}, storeRun{store, large, 16}, storeRun{store, year, 2})
-		}
 	}
 	samples := make([][]usage, len(subjects))
 	for round := range rounds {
@@ -314,23 +315,59 @@ func stores(ctx context.Context, b *runner, r *report) error {
 	}
 	head(fmt.Sprintf("plugins of stores, one run each, n = %d, %d processors", rounds, runtime.NumCPU()), "rows", "plugin µs CPU per row", "÷ limit per row", "plugin MiB", "host MiB")
 	for i, s := range subjects {
-		s.report(r, samples[i], limit)
+		s.report(r, samples[i])
 	}
 	return nil
 }
 
-// storeJournal generates and reads an input, and measures its limit.
-func (b *runner) storeJournal(ctx context.Context, of build, rows, days int, shuffled bool) (*journal, perEvent, error) {
-	in, err := b.input(rows, days, shuffled)
+// storeRuns returns the subjects, over journals that they share.
+func (b *runner) storeRuns(ctx context.Context, of build) (subjects []storeRun, err error) {
+	journals := map[string]*journal{}
+	add := func(store benched, in func() (*input, error), processors ...int) {
+		var j *journal
+		if err == nil {
+			j, err = b.storeJournal(ctx, of, journals, in)
+		}
+		for _, n := range processors {
+			subjects = append(subjects, storeRun{store, j, n})
+		}
+	}
+	for _, store := range benchedStores {
+		if b.store != "" && !slices.Contains(strings.Split(b.store, ","), store.name) {
+			continue
+		}
+		scale := b.scale
+		if store.slow {
+			scale *= 4
+		}
+		add(store, func() (*input, error) { return b.input(runRows/scale, 30, false) }, 2, 16)
+		add(store, func() (*input, error) { return b.input(1_000_000/scale, 400, true) }, 2)
+		if store.slow {
+			add(store, func() (*input, error) { return b.wide(wideRows/b.scale, 30) }, 2, 16)
+		}
+	}
+	return subjects, err
+}
+
+// storeJournal reads an input on first use, and measures its limit.
+func (b *runner) storeJournal(ctx context.Context, of build, known map[string]*journal, generated func() (*input, error)) (*journal, error) {
+	in, err := generated()
 	if err != nil {
-		return nil, perEvent{}, err
+		return nil, err
+	}
+	if j := known[in.path]; j != nil {
+		return j, nil
 	}
 	limit, err := b.measureLimit(ctx, in)
 	if err != nil {
-		return nil, perEvent{}, err
+		return nil, err
 	}
 	j, err := readJournal(ctx, b.dir, of, in)
-	return j, limit, err
+	if err != nil {
+		return nil, err
+	}
+	j.limit, known[in.path] = limit, j
+	return j, nil
 }
 
 // perRow is the processor time of the plugin in µs per row.
@@ -339,7 +376,7 @@ func (s storeRun) perRow(u usage) float64 {
 }
 
 // report prints the line of a subject, and its bars.
-func (s storeRun) report(r *report, samples []usage, limit perEvent) {
+func (s storeRun) report(r *report, samples []usage) {
 	var cpu []float64
 	var plugin, host int64
 	for _, u := range samples {
@@ -347,8 +384,8 @@ func (s storeRun) report(r *report, samples []usage, limit perEvent) {
 		plugin, host = max(plugin, u.plugin()), max(host, u.host())
 	}
 	perRow, memory := median(cpu), float64(plugin)/(1<<20)
-	row(s.name(), number(float64(s.journal.in.rows)), number(perRow), number(limit.ratio(perRow)), mib(memory), mib(float64(host)/(1<<20)))
-	if s.journal.in.days == 30 {
+	row(s.name(), number(float64(s.journal.in.rows)), number(perRow), number(s.journal.limit.ratio(perRow)), mib(memory), mib(float64(host)/(1<<20)))
+	if s.journal.in.days == 30 && s.journal.in.wide == 0 {
 		r.atMost("plugin of "+s.name()+", CPU per row", perRow, pluginCPU, "µs")
 	}
 	r.atMost("plugin of "+s.name()+", memory", memory, pluginMemory, "MiB")
