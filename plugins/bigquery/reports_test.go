@@ -571,3 +571,30 @@ func TestCopiesWithEqualFences(t *testing.T) {
 		w.expect(t, dataset(config), sdk.People, c.want(), 1)
 	}
 }
+
+// B14: 30 pipelines begin their first runs at once. The dataset and each table is created, and none is changed: the
+// service takes five changes of a table's metadata in 10 s.
+func TestManyPipelinesStartAtOnce(t *testing.T) {
+	w := startWarehouse(t)
+	config := w.config()
+	proxy := faultproxy.Start(t, w.URL)
+	config["endpoint"] = proxy.URL
+	var starting sync.WaitGroup
+	for i := range 30 {
+		d := w.open(t, config)
+		starting.Go(func() {
+			for _, ensure := range []func(context.Context) error{d.ensureDataset, d.ensureLog, d.ensureEvents, d.ensureEvents} {
+				if err := ensure(t.Context()); err != nil {
+					t.Errorf("pipeline %d: class %v of %v", i, protocol.ClassOf(err), err)
+				}
+			}
+		})
+	}
+	starting.Wait()
+	if patches := proxy.Requests(faultproxy.Match{Method: http.MethodPatch}); len(patches) > 0 {
+		t.Errorf("%d changes of metadata, want none", len(patches))
+	}
+	if got, want := w.tables(t, dataset(config)), []string{eventsTable, exportLog}; !slices.Equal(got, want) {
+		t.Errorf("the tables are %v, want %v", got, want)
+	}
+}

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	cloud "cloud.google.com/go/bigquery"
+
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
@@ -162,6 +164,25 @@ func TestTurns(t *testing.T) {
 	cancel()
 	if _, err := w.endInTurn(ctx, turns, "j9"); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want that it was cancelled", err)
+	}
+}
+
+// B6: a query that fails at its submission has failed, also while the service refuses to give results: a client
+// that asked for them would wait until the refusals end.
+func TestAQueryThatFailsAtOnce(t *testing.T) {
+	w := newWire(t, func(_ int, r *http.Request) (int, any) {
+		if strings.Contains(r.URL.Path, "/queries") {
+			return apiError(http.StatusForbidden, "rateLimitExceeded", "Exceeded rate limits")
+		}
+		return jobState("DONE", "invalidQuery", "Syntax error: Unexpected identifier")
+	})
+	_, err := w.query(t.Context(), "j", statement{text: "SELECT 1"}, func([]cloud.Value) error { return nil })
+	var f *jobFailure
+	if !errors.As(err, &f) || f.reason != "invalidQuery" {
+		t.Errorf("%v, want the job's own failure", err)
+	}
+	if len(w.requests) != 2 || strings.Contains(strings.Join(w.requests, "\n"), "/queries") {
+		t.Errorf("requests %q, want one for the job and one for its state", w.requests)
 	}
 }
 
