@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	bq "google.golang.org/api/bigquery/v2"
 
 	"github.com/penstock-io/penstock/sdk"
@@ -596,5 +598,53 @@ func TestManyPipelinesStartAtOnce(t *testing.T) {
 	}
 	if got, want := w.tables(t, dataset(config)), []string{eventsTable, exportLog}; !slices.Equal(got, want) {
 		t.Errorf("the tables are %v, want %v", got, want)
+	}
+}
+
+// Each job has labels, and an id that tells whose it is. A line of the log has what a run has loaded and was
+// billed for.
+func TestJobsHaveLabels(t *testing.T) {
+	w := startWarehouse(t)
+	config, run := w.config(), testRun(sdk.Events, 1, 1)
+	var log strings.Builder
+	d := w.open(t, config, func(d *destination) { d.log = hclog.New(&hclog.LoggerOptions{Output: &log}) })
+	for _, r := range d.Check(t.Context()) {
+		if !r.OK {
+			t.Errorf("check: %+v", r)
+		}
+	}
+	receipt, err := d.export(t.Context(), run, events("one", "2026-06-01", "2026-06-02"))
+	if err == nil {
+		err = d.Commit(t.Context(), run, receipt)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	runOne(t, w, config, testRun(sdk.People, 1, 1), people("one", 3))
+	inventoryOf(t, d, sdk.InventoryQuery{Run: testRun(sdk.Events, 1, 0), Deep: true})
+	purposes := map[string]bool{}
+	list, err := w.api.Jobs.List(w.Project).AllUsers(true).Projection("full").MaxResults(1000).Context(t.Context()).Do()
+	if err != nil || list.NextPageToken != "" {
+		t.Fatalf("list jobs: next page %q, %v", list.NextPageToken, err)
+	}
+	for _, j := range list.Jobs {
+		if j.Statistics.ParentJobId != "" {
+			continue
+		}
+		purpose := j.Configuration.Labels["penstock"]
+		if purposes[purpose] = true; purpose == "" || !strings.HasPrefix(j.JobReference.JobId, "penstock_") {
+			t.Errorf("job %s has the labels %v", j.JobReference.JobId, j.Configuration.Labels)
+		}
+		if p := j.Configuration.Labels["penstock_run"]; (purpose == "load" || purpose == "commit") && p != "1" {
+			t.Errorf("job %s has the labels %v", j.JobReference.JobId, j.Configuration.Labels)
+		}
+	}
+	for _, purpose := range []string{"check", "ledger", "claim", "load", "commit", "inventory"} {
+		if !purposes[purpose] {
+			t.Errorf("no job has the label penstock=%s: %v", purpose, purposes)
+		}
+	}
+	if line := regexp.MustCompile(`run committed: pipeline=\S+ run=1 rows=10 load_jobs=2 bytes_loaded=[1-9]\d* bytes_billed=[1-9]\d*\n`); !line.MatchString(log.String()) {
+		t.Errorf("the log is\n%s", log.String())
 	}
 }
