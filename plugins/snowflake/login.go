@@ -19,10 +19,10 @@ import (
 )
 
 const (
-	// clientTimeout bounds one request, loginTimeout one login with its retries, both
-	// without the other's time. A login may take longer than the driver's own limit of
-	// ten seconds for key pairs.
-	clientTimeout = 5 * time.Minute
+	// clientTimeout bounds one request, which the service answers within 45 s;
+	// loginTimeout bounds the pauses of one login between its requests. A login may take
+	// longer than the driver's own limit of ten seconds for key pairs.
+	clientTimeout = 75 * time.Second
 	loginTimeout  = 2 * time.Minute
 	// refusedFor is how long refused credentials are not tried again: five wrong
 	// passwords within a quarter of an hour lock a user.
@@ -60,6 +60,7 @@ type connector struct {
 	// temporary returns the directory for the driver's copies of uploaded files; nil: the
 	// temporary directory.
 	temporary func() (string, error)
+	patience  patience
 
 	mu      sync.Mutex
 	refused error
@@ -88,7 +89,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 		conf.TmpDirPath, _ = c.temporary()
 	}
 	quiet()
-	conn, err := gosnowflake.NewConnector(gosnowflake.SnowflakeDriver{}, conf).Connect(ctx)
+	conn, err := c.patience.connect(ctx, gosnowflake.NewConnector(gosnowflake.SnowflakeDriver{}, conf).Connect)
 	if err != nil {
 		return nil, c.remember(c.config.loginError(shown(err)))
 	}

@@ -19,6 +19,9 @@ const uploadParallel = 4
 // filesPerCopy is how many files one COPY may list.
 const filesPerCopy = 1000
 
+// uploadWord begins the statement of an upload.
+const uploadWord = "PUT "
+
 // stage is the place where files wait for COPY. It is safe for concurrent use.
 type stage interface {
 	// name returns the stage's name in the schema.
@@ -69,7 +72,7 @@ func (s internalStage) outside() bool { return false }
 // put compares the service's answer. Without OVERWRITE a file of the same name would be
 // left as it is, and the statement succeeds.
 func (s internalStage) put(ctx context.Context, x *session, file, at, dir string) error {
-	rows, err := x.rows(ctx, fmt.Sprintf("PUT %s %s AUTO_COMPRESS = FALSE SOURCE_COMPRESSION = GZIP OVERWRITE = TRUE PARALLEL = %d",
+	rows, err := x.rows(ctx, fmt.Sprintf(uploadWord+"%s %s AUTO_COMPRESS = FALSE SOURCE_COMPRESSION = GZIP OVERWRITE = TRUE PARALLEL = %d",
 		literal("file://"+file), s.config.stagePath(at, dir), uploadParallel))
 	if err != nil {
 		return err
