@@ -45,7 +45,7 @@ type attempt struct {
 
 // part is a file in the spool that is being filled.
 type part struct {
-	file *os.File
+	file spoolFile
 	gzip *batch.GzipWriter
 }
 
@@ -215,7 +215,7 @@ func (d *destination) start(a *attempt) error {
 			return spoolError(fmt.Errorf("make the attempt's directory: %w", err))
 		}
 	}
-	f, err := os.OpenFile(filepath.Join(a.dir, partName(len(a.files)+1)), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	f, err := d.create(filepath.Join(a.dir, partName(len(a.files)+1)))
 	if err != nil {
 		return spoolError(fmt.Errorf("open a spool file: %w", err))
 	}
@@ -258,6 +258,9 @@ func (d *destination) upload(a *attempt, name string) error {
 	err := d.inStage(a.ctx, a.run, func(x *session) error {
 		return d.stage.put(a.ctx, x, name, d.stage.name(), attemptDir(a.run))
 	})
+	if isFull(err) {
+		return spoolError(fmt.Errorf("upload %s: %w", filepath.Base(name), err))
+	}
 	if err != nil {
 		return d.classify("upload "+filepath.Base(name), d.stage.grants(d.stage.name()), err)
 	}

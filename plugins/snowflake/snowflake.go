@@ -56,6 +56,7 @@ type destination struct {
 	stage    stage
 	spool    *spool
 	partSize int64
+	create   func(path string) (spoolFile, error)
 	claimFor time.Duration // that Open waits for the ledger's lock
 
 	mu       sync.Mutex
@@ -80,7 +81,7 @@ func open(ctx context.Context, c sdk.Config, shared logins, buffers *parts.Pool)
 		return nil, sdk.Configuration(err, "")
 	}
 	d := &destination{
-		service: newService(conf, c.Logger, shared), project: c.Project, rules: rules, spool: &spool{base: conf.SpoolDir}, partSize: partSize, claimFor: claimTime,
+		service: newService(conf, c.Logger, shared), project: c.Project, rules: rules, spool: &spool{base: conf.SpoolDir}, partSize: partSize, create: createFile, claimFor: claimTime,
 		attempts: make(map[attemptKey]*attempt), refused: make(map[attemptKey]sdk.LastRun), stage: internalStage{conf},
 	}
 	if conf.isSet() {

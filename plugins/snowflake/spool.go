@@ -3,6 +3,7 @@ package snowflake
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -150,6 +151,30 @@ func (s *spool) close() error {
 	return err
 }
 
+// spoolFile is a file that is being written in the spool.
+type spoolFile interface {
+	io.WriteCloser
+	Name() string
+}
+
+func createFile(path string) (spoolFile, error) {
+	return os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+}
+
+// isFull reports whether an error says that a disk is full, or a quota used up. Errors of
+// the driver, which writes copies, have it in their text only.
+func isFull(err error) bool {
+	if err == nil || serviceError(err) != nil {
+		return false
+	}
+	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT} {
+		if errors.Is(err, full) || strings.Contains(err.Error(), full.Error()) {
+			return true
+		}
+	}
+	return false
+}
+
 // spoolError classifies an error of the disk.
 func spoolError(err error) error {
 	if err == nil {
@@ -158,7 +183,7 @@ func spoolError(err error) error {
 	if errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist) {
 		return sdk.Configuration(err, "let the host's user write to the directory of spool_dir, which must exist")
 	}
-	if errors.Is(err, syscall.ENOSPC) {
+	if isFull(err) {
 		err = fmt.Errorf("%w: the spool needs about 400 MiB for each project that is exported at a time; set spool_dir to a larger disk", err)
 	}
 	return sdk.Retryable(err, 0)
