@@ -242,3 +242,49 @@ func TestStatusWithoutRights(t *testing.T) {
 		t.Errorf("without rights: %+v, %v", status, err)
 	}
 }
+
+// Another session can see the ledger as it was before a commit. Status asks again behind
+// the ledger's lock before it says that a run is absent, and an attempt whose commit had
+// no answer is not done again.
+func TestALedgerThatIsSeenLate(t *testing.T) {
+	w := startWarehouse(t)
+	config := w.config()
+	one, two := testRun(sdk.Events, 1, 1), testRun(sdk.Events, 2, 2)
+	runOne(t, config, one, events("one", "2026-06-01"))
+	d, other := openAt(t, config), openAt(t, config)
+	if _, err := other.Status(t.Context(), two); err != nil {
+		t.Fatal(err)
+	}
+	receipt, err := export(t.Context(), d, two, events("two", "2026-06-01"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Lag(true)
+	defer w.Lag(false)
+	if err := d.Commit(t.Context(), two, receipt); err != nil {
+		t.Fatal(err)
+	}
+	l := other.ledgerOf(sdk.Events)
+	if e, err := other.peek(t.Context(), two, l); err != nil || e.Last.Number != 1 {
+		t.Fatalf("the ledger is not seen late: %+v, %v", e.Last, err)
+	}
+	before, _ := w.Statements()
+	status, err := other.Status(t.Context(), two)
+	if done, holdsErr := status.Last.Holds(two); err != nil || holdsErr != nil || !done {
+		t.Errorf("status %+v, %v", status, err)
+	}
+	after, _ := w.Statements()
+	var asked []string
+	for _, s := range after[len(before):] {
+		if word, _, _ := strings.Cut(s.Text, " "); word == "SELECT" || word == "UPDATE" {
+			asked = append(asked, word)
+		}
+	}
+	if got := strings.Join(asked, " "); got != "SELECT UPDATE SELECT" {
+		t.Errorf("status asks with %s", got)
+	}
+	third := testRun(sdk.Events, 3, 3)
+	if status, err := openAt(t, config).Status(t.Context(), third); err != nil || status.Last.Number != 2 {
+		t.Errorf("status of a run that is absent: %+v, %v", status, err)
+	}
+}

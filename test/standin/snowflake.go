@@ -193,6 +193,14 @@ func (s *Snowflake) Expire(part string) {
 	s.control("expire", map[string]string{"part": part})
 }
 
+// Lag sets whether commits stay unseen by the queries of other sessions that take no
+// lock, as they can for a while where the account's READ_CONSISTENCY_MODE is SESSION. At
+// its end all are seen.
+func (s *Snowflake) Lag(on bool) {
+	s.t.Helper()
+	s.control("lag", map[string]bool{"on": on})
+}
+
 // Advance moves the server's clock forward.
 func (s *Snowflake) Advance(d time.Duration) {
 	s.t.Helper()

@@ -152,3 +152,28 @@ func TestGrantsOfViews(t *testing.T) {
 		}
 	}
 }
+
+// Another session can see the state before a commit while READ_CONSISTENCY_MODE is
+// SESSION. One that takes the table's lock sees it, and so does every session where the
+// account says GLOBAL (sql-reference/transactions).
+func TestCommitsThatOtherSessionsSeeLate(t *testing.T) {
+	s := standin.StartSnowflake(t, standin.SnowflakeOptions{})
+	c, other := furnish(t, s), session(t, s)
+	exec_(t, c, "INSERT INTO LEDGER VALUES (1, 1)")
+	s.Lag(true)
+	exec_(t, c, "UPDATE LEDGER SET FENCE = 2 WHERE ID = 1")
+	count := "SELECT SUM(FENCE) FROM LEDGER"
+	if mine, others := single(t, c, count), single(t, other, count); mine != "2" || others != "1" {
+		t.Errorf("the session itself sees %s, another one %s", mine, others)
+	}
+	s.SQL("ALTER ACCOUNT SET READ_CONSISTENCY_MODE = 'GLOBAL'")
+	if got := single(t, other, count); got != "2" {
+		t.Errorf("with GLOBAL another session sees %s", got)
+	}
+	s.SQL("ALTER ACCOUNT UNSET READ_CONSISTENCY_MODE")
+	exec_(t, other, "UPDATE LEDGER SET FENCE = FENCE WHERE FALSE")
+	if got := single(t, other, count); got != "2" {
+		t.Errorf("a session with the lock sees %s", got)
+	}
+	s.Lag(false)
+}

@@ -19,6 +19,7 @@ import (
 //	POST /_standin/network  {"blocked": "203.0.113.9"}: no login is allowed from there; empty: all are
 //	POST /_standin/warehouse {"name": …, "suspended": true, "auto_resume": false, "monitor": "M"}
 //	POST /_standin/limits   {"max_variant": 16777216}
+//	POST /_standin/lag      {"on": true}: other sessions do not see new commits; false: they see all
 //	POST /_standin/expire   {"part": "token", "master" or "session"}: of all open sessions
 //	POST /_standin/clock    {"advance": "24h"}
 //	POST /_standin/fail     a Fault
@@ -33,6 +34,7 @@ func (srv *Server) admin(mux *http.ServeMux) {
 		"POST network":           control(srv.setNetwork),
 		"POST warehouse":         control(srv.setWarehouse),
 		"POST limits":            control(srv.setLimits),
+		"POST lag":               control(func(v struct{ On bool }) error { srv.transactions.lag.set(v.On); return nil }),
 		"POST expire":            control(srv.expire),
 		"POST clock":             control(srv.advance),
 		"POST fail":              control(func(f Fault) error { return srv.faults.add(f.Point, &f, nil) }),

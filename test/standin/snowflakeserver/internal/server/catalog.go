@@ -272,7 +272,7 @@ func (x *execution) tableRelation(t *table) snowsql.Relation {
 	for n := range t.columns {
 		list[n] = "t.c" + strconv.Itoa(n)
 	}
-	return snowsql.Relation{SQL: "(SELECT " + strings.Join(list, ", ") + " FROM " + t.physical + " AS t WHERE " + visible("t", x.tx) + ")", Columns: t.out()}
+	return snowsql.Relation{SQL: "(SELECT " + strings.Join(list, ", ") + " FROM " + t.physical + " AS t WHERE " + x.readable("t") + ")", Columns: t.out()}
 }
 
 // viewRelation reads a view with the rights of its owner, and its names in its schema.

@@ -362,7 +362,7 @@ func (x *execution) appendRows(ctx context.Context, appender *duckdb.Appender, t
 			if r.errors++; r.errors == 1 {
 				r.first, r.line = bad.message, d.line
 			}
-			return refuse(bad.code, bad.state, "%s\n  File '%s', line %d, character 1\n  Row %d, column \"%s\"[\"%s\":%d]\n  If you would like to continue loading when an error is encountered, use other values such as 'SKIP_FILE' or 'CONTINUE' for the ON_ERROR option. For more information on loading options, please run 'info loading_data' in a SQL client.", bad.message, r.file.name, d.line, r.parsed, t.name, t.columns[column].Name, column+1)
+			return refuse(bad.code, bad.state, "%s\n  File '%s', line %d, character 1\n  Row %d starts at line %d, column \"%s\"[\"%s\":%d]\n  If you would like to continue loading when an error is encountered, use other values such as 'SKIP_FILE' or 'CONTINUE' for the ON_ERROR option. For more information on loading options, please run 'info loading_data' in a SQL client.", bad.message, r.file.name, d.line, r.parsed, d.line, t.name, t.columns[column].Name, column+1)
 		case err != nil:
 			return refuse(100016, "22000", "Failed to read the file %s: %v", r.file.name, err)
 		}

@@ -8,13 +8,13 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/duckdb/duckdb-go/v2"
 
-	"github.com/penstock-io/penstock/test/standin/snowflakeserver/internal/snowsql"
 	"github.com/penstock-io/penstock/test/standin/snowflakeserver/internal/variant"
 )
 
@@ -27,9 +27,9 @@ import (
 type engine struct{ db *sql.DB }
 
 func openEngine(temp string) (*engine, error) {
-	connector, err := duckdb.NewConnector("", func(execer driver.ExecerContext) error {
+	connector, err := duckdb.NewConnector("?memory_limit=2GB&temp_directory="+url.QueryEscape(temp), func(execer driver.ExecerContext) error {
 		for _, text := range []string{
-			"SET TimeZone = 'UTC'", "SET memory_limit = '2GB'", "SET temp_directory = " + snowsql.QuoteString(temp), "SET threads = 2",
+			"SET TimeZone = 'UTC'", "SET threads = 2",
 			// A condition on a column of a view with QUALIFY is an internal error otherwise.
 			"SET disabled_optimizers = 'filter_pushdown'",
 		} {

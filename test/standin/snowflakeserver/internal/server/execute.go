@@ -142,7 +142,7 @@ func (x *execution) warehouse() error {
 	case w.monitor != "":
 		return refuse(90073, "22000", "Warehouse '%s' cannot be resumed because resource monitor '%s' has exceeded its quota.", name, w.monitor)
 	case w.suspended && !w.autoResume:
-		return refuse(90232, "57P03", "Warehouse '%s' is suspended and auto-resume is disabled. Resume the warehouse with ALTER WAREHOUSE.", name)
+		return refuse(90232, "57P03", "Warehouse '%s' is suspended. Use 'alter warehouse %s resume;' command if you need to use it again.", name, name)
 	}
 	w.suspended = false
 	return nil

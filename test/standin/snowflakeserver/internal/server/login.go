@@ -256,7 +256,7 @@ func (srv *Server) firstState(u *user, tokenRole string, wanted state, given map
 			validate = text == "true"
 			continue
 		}
-		if _, known := parameters[name]; known {
+		if p, known := parameters[name]; known && !p.account {
 			value, err := checkParameter(name, text)
 			if err != nil {
 				return st, denied("390201", "%s", refusal(err).Message)

@@ -156,7 +156,7 @@ func (x *execution) setUser(u *user, options map[string]snowsql.Option) error {
 			}
 		case "COMMENT", "DISPLAY_NAME", "EMAIL", "FIRST_NAME", "LAST_NAME", "MUST_CHANGE_PASSWORD", "DEFAULT_SECONDARY_ROLES", "DAYS_TO_EXPIRY":
 		default:
-			if _, err := checkParameter(name, o.Text); err != nil {
+			if _, err := checkSessionParameter(name, o.Text); err != nil {
 				return err
 			}
 		}

@@ -122,9 +122,11 @@ type parameterKind struct {
 	values []string
 	// least and most bound a NUMBER.
 	least, most int
+	// account: sessions and users cannot set it.
+	account bool
 }
 
-// parameters are those of sessions
+// parameters are those of sessions, and of accounts
 // (https://docs.snowflake.com/en/sql-reference/parameters).
 var parameters = map[string]parameterKind{
 	"ABORT_DETACHED_QUERY":                          {kind: "BOOLEAN", standard: "false"},
@@ -146,7 +148,7 @@ var parameters = map[string]parameterKind{
 	"MULTI_STATEMENT_COUNT":                         {kind: "NUMBER", standard: "1", least: 0, most: 1 << 30},
 	"QUERY_TAG":                                     {kind: "STRING"},
 	"QUOTED_IDENTIFIERS_IGNORE_CASE":                {kind: "BOOLEAN", standard: "false"},
-	"READ_CONSISTENCY_MODE":                         {kind: "STRING", standard: "session", values: []string{"session", "global", "SESSION", "GLOBAL"}},
+	"READ_CONSISTENCY_MODE":                         {kind: "STRING", standard: "session", values: []string{"session", "global", "SESSION", "GLOBAL"}, account: true},
 	"ROWS_PER_RESULTSET":                            {kind: "NUMBER", standard: "0", least: 0, most: 1 << 30},
 	"STATEMENT_QUEUED_TIMEOUT_IN_SECONDS":           {kind: "NUMBER", standard: "0", least: 0, most: 1 << 30},
 	"STATEMENT_TIMEOUT_IN_SECONDS":                  {kind: "NUMBER", standard: "172800", least: 0, most: 604800},
@@ -203,11 +205,20 @@ func checkParameter(name, value string) (string, error) {
 	return value, nil
 }
 
+// checkSessionParameter is checkParameter for a session or user. The text of the refusal
+// of an account's parameter is not documented.
+func checkSessionParameter(name, value string) (string, error) {
+	if parameters[name].account {
+		return "", refuse(1420, "22023", "SQL compilation error:\ninvalid parameter '%s'", name)
+	}
+	return checkParameter(name, value)
+}
+
 // alterSession is ALTER SESSION SET and UNSET.
 func (x *execution) alterSession(a *snowsql.Alter) error {
 	set := map[string]string{}
 	for name, o := range a.Options {
-		v, err := checkParameter(name, o.Text)
+		v, err := checkSessionParameter(name, o.Text)
 		if err != nil {
 			return err
 		}
@@ -220,7 +231,7 @@ func (x *execution) alterSession(a *snowsql.Alter) error {
 		set[name] = v
 	}
 	for _, name := range a.Unset {
-		if _, known := parameters[name]; !known {
+		if p, known := parameters[name]; !known || p.account {
 			return refuse(1420, "22023", "SQL compilation error:\ninvalid parameter '%s'", name)
 		}
 	}

@@ -63,10 +63,10 @@ func (x *execution) showParameters(s *snowsql.Show) (*result, error) {
 	}
 	var rows [][]string
 	for _, name := range sortedKeys(parameters) {
-		if !like(s, name) {
+		p := parameters[name]
+		if !like(s, name) || p.account && s.In != "ACCOUNT" {
 			continue
 		}
-		p := parameters[name]
 		level := ""
 		x.srv.account.mu.Lock()
 		if _, ok := x.srv.account.parameters[name]; ok {

@@ -37,6 +37,7 @@ type loadedFile struct {
 type transactions struct {
 	engine *engine
 	now    func() time.Time
+	lag    lag
 
 	mu      sync.Mutex
 	last    int64
@@ -70,10 +71,14 @@ func visible(alias string, tx *transaction) string {
 
 // commit makes the changes visible to all, at once.
 func (ts *transactions) commit(tx *transaction) error {
+	late := ts.lag.commit(tx)
 	if err := ts.exec("DELETE FROM open_tx WHERE id = ?", tx.id); err != nil {
 		return err
 	}
 	for t := range tx.touched {
+		if late {
+			break // other sessions see the former rows
+		}
 		_ = ts.exec("DELETE FROM "+t.physical+" WHERE x_max = ?", tx.id) // invisible already
 	}
 	for _, t := range tx.emptied {
@@ -160,6 +165,7 @@ func (ts *transactions) lock(ctx context.Context, tx *transaction, t *table, sta
 			ts.holders[t.physical] = tx
 			delete(ts.waiting, tx)
 			ts.mu.Unlock()
+			ts.lag.catchUp(tx.session.id)
 			return nil
 		}
 		ts.waiting[tx] = t.physical

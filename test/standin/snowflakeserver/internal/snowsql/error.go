@@ -38,7 +38,11 @@ func unexpected(t token) *Error {
 // DoesNotExist is the answer for an object that is missing or that the role may not
 // see (002003).
 func DoesNotExist(object, name string) *Error {
-	return Errorf(2003, "02000", "SQL compilation error:\n%s '%s' does not exist or not authorized.", object, name)
+	state := "02000"
+	if object == "Object" { // a table or view
+		state = "42S02"
+	}
+	return Errorf(2003, state, "SQL compilation error:\n%s '%s' does not exist or not authorized.", object, name)
 }
 
 // AlreadyExists is the answer of CREATE for a name that is taken (002002).
