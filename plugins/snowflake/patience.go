@@ -50,7 +50,7 @@ func (p *patience) watch(ctx context.Context, first bool) (watched context.Conte
 	return httptrace.WithClientTrace(watched, &httptrace.ClientTrace{GotFirstResponseByte: heard}), func() { timer.Stop() }
 }
 
-// outcome is what a call of the driver returns.
+// outcome holds the values that a call of the driver returns.
 type outcome[T any] struct {
 	value T
 	err   error

@@ -125,8 +125,8 @@ func (f *fullFile) Write(p []byte) (int, error) {
 	return f.spoolFile.Write(p)
 }
 
-// A spool whose disk is full fails the attempt with an error that says what to do. What
-// it has written is removed, and the run is exported when there is room.
+// A spool whose disk is full fails the attempt with an error that names the next step. Its
+// files are removed, and the run is exported when there is room.
 func TestASpoolWhoseDiskIsFull(t *testing.T) {
 	w := startWarehouse(t)
 	for room := range 3 {
