@@ -44,6 +44,13 @@ func (w *world) act() {
 	}
 }
 
+// become gives a pipeline another state.
+func (w *world) become(l *line, state string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l.state = state
+}
+
 // pick returns a pipeline in one of some states; nil: there is none.
 func (w *world) pick(states ...string) *line {
 	var found []*line
@@ -249,7 +256,7 @@ func (w *world) pause() {
 	}
 	w.must(w.life.catalog.SetPipelineState(w.ctx, l.cfg.Name, state))
 	w.life.runner.Hold(l.cfg.Name, state == pipeline.Paused)
-	l.state = next
+	w.become(l, next)
 	w.mu.Lock()
 	l.began = w.now()
 	w.mu.Unlock()
@@ -271,17 +278,17 @@ func (w *world) finish() {
 		if _, err := w.life.catalog.ForgetPipeline(w.ctx, l.cfg.Name, false, w.now()); err != nil {
 			return // one whose last run was begun is not forgotten
 		}
-		l.state = "forgotten"
+		w.become(l, "forgotten")
 	case w.rng.IntN(2) == 0:
 		p, err := w.life.runner.Ensure(w.ctx, l.cfg.Name)
 		if err == nil {
 			_, err = runner.Cancel(w.ctx, p)
 		}
-		if l.state = "cancelled"; err != nil {
-			l.state = "paused" // as Cancel leaves it
+		if w.become(l, "cancelled"); err != nil {
+			w.become(l, "paused") // as Cancel leaves it
 		}
 	default:
-		l.state = "removed"
+		w.become(l, "removed")
 		w.life.replace(w.life.change())
 		time.Sleep(2 * time.Minute) // its last attempt is cut after one
 		synctest.Wait()
@@ -304,7 +311,9 @@ func (w *world) redefine() {
 			c.To = pipeline.Forever
 		}
 	}
+	w.mu.Lock()
 	l.cfg = &c
+	w.mu.Unlock()
 	w.forget(l)
 	change := w.life.change()
 	if _, err := w.life.runner.Ensure(w.ctx, c.Name); err != nil && w.life.alive() == nil {

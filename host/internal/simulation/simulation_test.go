@@ -168,7 +168,7 @@ func (w *world) drain() {
 		if l.state == "paused" {
 			w.must(w.life.catalog.SetPipelineState(w.ctx, l.cfg.Name, pipeline.Active))
 			w.life.runner.Hold(l.cfg.Name, false)
-			l.state = "live"
+			w.become(l, "live")
 		}
 	}
 	time.Sleep(60 * time.Hour)
