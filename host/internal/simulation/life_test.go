@@ -132,10 +132,15 @@ func (m *mortal) SyncDir(string) error { return m.call() } // no power is lost
 type task struct {
 	*runner.Iterations
 	host *life
+	busy *atomic.Bool // it runs
 }
 
 // Run implements scheduler.Task.
 func (t task) Run(ctx context.Context) {
+	if t.busy.Swap(true) {
+		t.host.w.errorf("an iteration of %s begins before the one before has ended", t.Name())
+	}
+	defer t.busy.Store(false)
 	end := t.host.w.begins(ctx, t.host, t.Name())
 	t.Iterations.Run(ctx)
 	end()
@@ -239,7 +244,7 @@ func explain(err error) string {
 
 func (l *life) tasks(all []*runner.Iterations) (tasks []scheduler.Task) {
 	for _, i := range all {
-		tasks = append(tasks, task{i, l})
+		tasks = append(tasks, task{i, l, new(atomic.Bool)})
 	}
 	return tasks
 }

@@ -37,10 +37,8 @@ func (w *world) begins(ctx context.Context, host *life, name string) (end func()
 	now := w.now()
 	w.mu.Lock()
 	l := w.byName[name]
-	if l.running {
-		w.errorf("an iteration of %s begins before the one before has ended", name)
-	}
-	l.running, l.began, l.fails = true, now, false
+	l.began, l.fails = now, false
+	l.running++ // more than one, after a reload: the old and the new pipeline take turns
 	finished := l.finished
 	w.mu.Unlock()
 	if finished.IsZero() || w.hasSlot(l, finished, now) {
@@ -52,7 +50,7 @@ func (w *world) begins(ctx context.Context, host *life, name string) (end func()
 	return func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		l.running = false
+		l.running--
 		if ctx.Err() == nil && host.alive() == nil && !l.fails && l.state == "live" {
 			l.finished = now
 		}
@@ -134,7 +132,7 @@ func (w *world) missed() {
 	now := w.now()
 	for _, l := range w.lines {
 		w.mu.Lock()
-		began, waits := l.began, l.running || l.fails
+		began, waits := l.began, l.running > 0 || l.fails
 		w.mu.Unlock()
 		if l.state != "live" || waits || began.IsZero() {
 			continue

@@ -79,7 +79,7 @@ type line struct {
 	gone   map[string]bool
 	state  string // live, paused, cancelled, removed, forgotten
 
-	running  bool
+	running  int
 	fails    bool
 	began    time.Time // of the latest iteration; zero: none
 	finished time.Time // beginning of the latest one that succeeded; zero: none, or the clock was set back
@@ -237,11 +237,6 @@ func (w *world) cursor() (n int) {
 
 // live starts a host, and sees how far the source has to go back.
 func (w *world) begin() {
-	w.mu.Lock()
-	for _, l := range w.lines {
-		l.running = false
-	}
-	w.mu.Unlock()
 	w.forget(nil)
 	w.life = w.start()
 	w.look()
