@@ -23,6 +23,11 @@ const (
 	accountWarehouse = "SMOKE_SNOWFLAKE_WAREHOUSE"
 	accountDatabase  = "SMOKE_SNOWFLAKE_DATABASE"
 	accountSchema    = "SMOKE_SNOWFLAKE_SCHEMA" // empty: the stand-in takes the account's place
+
+	// Both set: the files wait in an external stage.
+	accountStage       = "SMOKE_SNOWFLAKE_STAGE_URL"
+	accountIntegration = "SMOKE_SNOWFLAKE_INTEGRATION"
+	accountRegion      = "SMOKE_SNOWFLAKE_STAGE_REGION"
 )
 
 // ofAccount returns a configuration for the schema of the account that the variables
@@ -47,6 +52,10 @@ func ofAccount(t *testing.T) (*warehouse, map[string]any, *destination) {
 	t.Cleanup(func() { _ = w.pool.Close() })
 	config := map[string]any{
 		"account": c.Account, "user": c.User, "private_key": c.PrivateKey, "role": c.Role, "warehouse": c.Warehouse, "database": c.Database, "schema": c.Schema,
+	}
+	if url := os.Getenv(accountStage); url != "" {
+		config["stage_url"], config["storage_integration"], config["stage_region"] = url, os.Getenv(accountIntegration), os.Getenv(accountRegion)
+		config["stage_encryption"], config["stage_checksums"] = "none", "crc32"
 	}
 	return w, config, openAt(t, config, func(d *destination) { d.connector.transport = nil })
 }

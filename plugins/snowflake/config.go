@@ -17,24 +17,27 @@ import (
 type config struct {
 	external
 
-	Account    string   `json:"account"`
-	User       string   `json:"user"`
-	PrivateKey string   `json:"private_key"`
-	Passphrase string   `json:"private_key_passphrase"`
-	Token      string   `json:"token"`
-	OAuthToken string   `json:"oauth_token"`
-	Workload   string   `json:"workload_identity"`
-	TokenFile  string   `json:"token_file"`
-	Password   string   `json:"password"`
-	Role       string   `json:"role"`
-	Warehouse  string   `json:"warehouse"`
-	Database   string   `json:"database"`
-	Schema     string   `json:"schema"`
-	Clustering bool     `json:"clustering"`
-	Unusual    string   `json:"unusual"`
-	Views      []string `json:"views"`
-	SpoolDir   string   `json:"spool_dir"`
-	Endpoint   string   `json:"endpoint"`
+	Account    string `json:"account"`
+	User       string `json:"user"`
+	PrivateKey string `json:"private_key"`
+	Passphrase string `json:"private_key_passphrase"`
+	Token      string `json:"token"`
+	OAuthToken string `json:"oauth_token"`
+	Workload   string `json:"workload_identity"`
+	TokenFile  string `json:"token_file"`
+	// Resource and Impersonation complete Workload.
+	Resource      string   `json:"workload_identity_resource"`
+	Impersonation []string `json:"workload_identity_impersonation"`
+	Password      string   `json:"password"`
+	Role          string   `json:"role"`
+	Warehouse     string   `json:"warehouse"`
+	Database      string   `json:"database"`
+	Schema        string   `json:"schema"`
+	Clustering    bool     `json:"clustering"`
+	Unusual       string   `json:"unusual"`
+	Views         []string `json:"views"`
+	SpoolDir      string   `json:"spool_dir"`
+	Endpoint      string   `json:"endpoint"`
 }
 
 func attributes() schema.Schema {
@@ -56,6 +59,8 @@ func attributes() schema.Schema {
 		secret("oauth_token", "An OAuth access token, instead of a key pair. It ends soon: use it for tests."),
 		{Name: "workload_identity", Type: schema.String, Allowed: []string{"aws", "gcp", "azure", "oidc"}, Description: "Log in with the identity of the machine or container that the host runs on, instead of a key pair."},
 		text("token_file", "The file that holds the identity token of workload_identity = \"oidc\". It is read at each login."),
+		text("workload_identity_resource", "The resource of Entra ID that the token of workload_identity = \"azure\" is for. Without it the one that Snowflake has registered."),
+		{Name: "workload_identity_impersonation", Type: schema.ListOfString, Description: "The identities to take on one after another before the login, the last of which is the user's: roles' ARNs with workload_identity = \"aws\", service accounts with \"gcp\"."},
 		secret("password", "The password of a user that may still log in with one."),
 		text("role", "The role to use. Without it the user's default role."),
 		required("warehouse", "The warehouse that runs the statements."),
@@ -75,6 +80,8 @@ const resolvedView = "resolved"
 var (
 	accountForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9-]+){0,3}$`)
 	simpleName  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_$]{0,254}$`)
+	roleForm    = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+$`)
+	accountMail = regexp.MustCompile(`^[a-z0-9.-]+@[a-z0-9.-]+\.gserviceaccount\.com$`)
 	quotedName  = regexp.MustCompile(`^"([^"\x00-\x1f]|""){1,255}"$`)
 	timeZone    = regexp.MustCompile(`^[A-Za-z0-9_+/-]+$`)
 )
@@ -128,6 +135,23 @@ func (c config) check(found sdk.Diagnostics) error {
 	return m.found
 }
 
+// checkWorkload finds mistakes in the attributes that complete workload_identity.
+func (c config) checkWorkload(m *mistakes) {
+	if c.Resource != "" && c.Workload != "azure" {
+		m.add("workload_identity_resource", "Resource is not used", "workload_identity_resource is for workload_identity = \"azure\".")
+	}
+	form := map[string]*regexp.Regexp{"aws": roleForm, "gcp": accountMail}[c.Workload]
+	if len(c.Impersonation) > 0 && form == nil {
+		m.add("workload_identity_impersonation", "Identities are not used", "workload_identity_impersonation is for workload_identity = \"aws\" and \"gcp\".")
+		return
+	}
+	for _, identity := range c.Impersonation {
+		if !form.MatchString(identity) {
+			m.add("workload_identity_impersonation", "Not an identity", "%q: with \"aws\" a role's ARN, as in \"arn:aws:iam::123456789012:role/export\", with \"gcp\" a service account, as in \"export@acme.iam.gserviceaccount.com\".", identity)
+		}
+	}
+}
+
 // checkLogin finds mistakes in the attributes of the login.
 func (c config) checkLogin(m *mistakes) {
 	var set []string
@@ -154,6 +178,7 @@ func (c config) checkLogin(m *mistakes) {
 	} else if c.Passphrase != "" {
 		m.add("private_key_passphrase", "Passphrase without a key", "Set private_key, or remove private_key_passphrase.")
 	}
+	c.checkWorkload(m)
 	switch {
 	case c.Workload == "oidc" && c.TokenFile == "":
 		m.add("token_file", "Token file is missing", "workload_identity = \"oidc\" needs token_file, the file that holds the identity token.")

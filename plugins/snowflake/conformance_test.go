@@ -51,3 +51,21 @@ func TestConformance(t *testing.T) {
 		OneProject: true,
 	})
 }
+
+// The laws that another way of the rows to the service could break hold over an external
+// stage.
+func TestConformanceOfAnExternalStage(t *testing.T) {
+	o := startOutside(t)
+	destinationtest.Run(t, destinationtest.Harness{
+		Package: "github.com/penstock-io/penstock/cmd/penstock-destination-snowflake",
+		Laws: []string{
+			"CheckSucceedsAndLeavesNothing", "RowsOfManyDaysArriveEachInItsOwn", "RowsArriveByteForByte", "TwoRunsAddUp", "ACutStreamIsNeverACommit", "ALostReplyIsAnsweredByStatus",
+			"ARetryAfterAKillIsAsIfNothingHadHappened", "AZombieCannotCommit", "AnOlderFenceIsRefused", "AReplacedSetOutlivesAKill",
+		},
+		Config: func(destinationtest.T) map[string]any { return o.config() },
+		Read: func(ctx context.Context, at destinationtest.Place) (map[string][]string, error) {
+			return o.committed(ctx, at.Config["schema"].(string), at.Stream)
+		},
+		Stored: stored, OneProject: true,
+	})
+}

@@ -261,6 +261,24 @@ func countsTowardLock(err error) bool {
 	return i >= 0 && loginRules[i].locks
 }
 
+// attestationHints are the ways to give the host an identity, by workload_identity.
+var attestationHints = map[string]string{
+	"aws":   "give the host an instance role, a web identity or keys in its environment, and AWS_REGION",
+	"gcp":   "the host must run with a service account: on a machine, in a pod with Workload Identity or in Cloud Run",
+	"azure": "the host must run with a managed identity: IDENTITY_ENDPOINT and IDENTITY_HEADER are set in functions and containers, machines have a metadata service",
+	"oidc":  "token_file must hold the identity token, a JWT with iss and sub, as Kubernetes projects it",
+}
+
+// attestationError completes an error that has met the login before the service was
+// asked: the machine has no identity, or the service that attests it does not answer now.
+func (c config) attestationError(err error) error {
+	e := new(gosnowflake.SnowflakeError)
+	if c.Workload == "" || classified(err) || errors.As(err, &e) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return sdk.Retryable(fmt.Errorf("get the workload identity of this machine: %w; if this continues: %s", err, attestationHints[c.Workload]), 0)
+}
+
 // loginError gives the error of a login its class and hint.
 func (c config) loginError(err error) error {
 	if classified(err) || errors.Is(err, context.Canceled) {

@@ -91,7 +91,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	quiet()
 	conn, err := c.patience.connect(ctx, gosnowflake.NewConnector(gosnowflake.SnowflakeDriver{}, conf).Connect)
 	if err != nil {
-		return nil, c.remember(c.config.loginError(shown(err)))
+		return nil, c.remember(c.config.loginError(c.config.attestationError(shown(err))))
 	}
 	return conn, nil
 }
@@ -186,6 +186,7 @@ func (c config) authenticate(conf *gosnowflake.Config) error {
 		conf.Authenticator, conf.Token = gosnowflake.AuthTypeOAuth, c.OAuthToken
 	case c.Workload != "":
 		conf.Authenticator, conf.WorkloadIdentityProvider = gosnowflake.AuthTypeWorkloadIdentityFederation, strings.ToUpper(c.Workload)
+		conf.WorkloadIdentityEntraResource, conf.WorkloadIdentityImpersonationPath = c.Resource, c.Impersonation
 		if c.TokenFile != "" {
 			token, err := os.ReadFile(c.TokenFile)
 			if err != nil {

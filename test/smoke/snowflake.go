@@ -17,7 +17,8 @@ import (
 )
 
 // snowflakeVariables name an account, and a user who may create a schema in a database of
-// it.
+// it. SMOKE_SNOWFLAKE_STAGE_URL, SMOKE_SNOWFLAKE_INTEGRATION and SMOKE_SNOWFLAKE_STAGE_REGION
+// may be set as well: the files then wait in this external stage.
 var snowflakeVariables = []struct{ name, meaning string }{
 	{"SMOKE_SNOWFLAKE_ACCOUNT", "the account's identifier"}, {"SMOKE_SNOWFLAKE_USER", "a user's login name"},
 	{"SMOKE_SNOWFLAKE_KEY_FILE", "the path of its private key, PKCS#8 without a passphrase"}, {"SMOKE_SNOWFLAKE_ROLE", "a role with CREATE SCHEMA on the database"},
@@ -90,6 +91,9 @@ func smokeSnowflake(ctx context.Context, in *os.File, out io.Writer) int {
 	}
 	defer func() { _ = a.pool.Close() }()
 	fmt.Fprintf(out, "smoke-snowflake creates the schema %s with less than 1 MB, which is dropped at the end. It keeps the warehouse busy for about two minutes, which is billed.\n", a.name())
+	if url := os.Getenv("SMOKE_SNOWFLAKE_STAGE_URL"); url != "" {
+		fmt.Fprintf(out, "It uploads files of a few KB to %s and removes them.\n", url)
+	}
 	if !agreed(in, out) {
 		return exitUsage
 	}

@@ -165,6 +165,12 @@ func (s *Snowflake) AddOAuth(user, token, role string, expires time.Time) {
 	s.control("user", map[string]any{"name": user, "oauth": map[string]any{token: map[string]any{"role": role, "expires": expires}}})
 }
 
+// AddAWSKey makes an access key of AWS known, for users whose WORKLOAD_IDENTITY is the ARN.
+func (s *Snowflake) AddAWSKey(id, secret, arn string) {
+	s.t.Helper()
+	s.control("aws", map[string]string{"id": id, "secret": secret, "arn": arn})
+}
+
 // Block lets no login in from the address that is named in the answer; empty ends it.
 func (s *Snowflake) Block(address string) {
 	s.t.Helper()

@@ -3,6 +3,8 @@ package main
 import (
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/base64"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +86,54 @@ func TestLoginsThatAreRefused(t *testing.T) {
 	s.Block("203.0.113.9")
 	refused(390422, "Incoming request with IP/Token 203.0.113.9 is not allowed to access Snowflake", func(*sf.Config) {})
 	s.Block("")
+}
+
+// Workload identities (user-guide/workload-identity-federation): the request of AWS must be
+// signed with the key of the user's ARN; issuer, subject, audience and end of a token are
+// compared.
+func TestWorkloadIdentities(t *testing.T) {
+	s := standin.StartSnowflake(t, standin.SnowflakeOptions{})
+	s.SQL("CREATE USER ROBOT TYPE = SERVICE WORKLOAD_IDENTITY = (TYPE = AWS ARN = 'arn:aws:iam::123456789012:role/host') DEFAULT_ROLE = "+s.Role, "GRANT ROLE "+s.Role+" TO USER ROBOT",
+		"CREATE USER POD TYPE = SERVICE WORKLOAD_IDENTITY = (TYPE = OIDC ISSUER = 'https://issuer' SUBJECT = 'pod') DEFAULT_ROLE = "+s.Role, "GRANT ROLE "+s.Role+" TO USER POD")
+	s.AddAWSKey("AKIAHOST", "secret", "arn:aws:iam::123456789012:role/host")
+	s.AddAWSKey("AKIAOTHER", "secret", "arn:aws:iam::123456789012:role/other")
+	t.Setenv("AWS_REGION", "eu-central-1")
+	try := func(name, provider, token string) string {
+		t.Helper()
+		c := config(s)
+		c.User, c.PrivateKey, c.Authenticator, c.WorkloadIdentityProvider, c.Token = "", nil, sf.AuthTypeWorkloadIdentityFederation, provider, token
+		err := open(t, c).PingContext(t.Context())
+		if err == nil {
+			return ""
+		}
+		if f := failure(t, err); f.Number != 394600 {
+			t.Errorf("%s: %v", name, f)
+		}
+		return err.Error()
+	}
+	for _, x := range []struct{ id, secret, want string }{
+		{"AKIAHOST", "secret", ""}, {"AKIAHOST", "guess", "is not valid"}, {"AKIAOTHER", "secret", "no user with a matching"}, {"AKIANOBODY", "secret", "is not valid"},
+	} {
+		t.Setenv("AWS_ACCESS_KEY_ID", x.id)
+		t.Setenv("AWS_SECRET_ACCESS_KEY", x.secret)
+		if got := try(x.id, "AWS", ""); !strings.Contains(got, x.want) || (got == "") != (x.want == "") {
+			t.Errorf("key %s with %s: %s, want %q", x.id, x.secret, got, x.want)
+		}
+	}
+	later := time.Now().Add(time.Hour).Unix()
+	for claims, want := range map[string]string{
+		fmt.Sprintf(`{"iss":"https://issuer","sub":"pod","aud":"snowflakecomputing.com","exp":%d}`, later):    "",
+		fmt.Sprintf(`{"iss":"https://other","sub":"pod","aud":"snowflakecomputing.com","exp":%d}`, later):     "no user with a matching",
+		fmt.Sprintf(`{"iss":"https://issuer","sub":"else","aud":"snowflakecomputing.com","exp":%d}`, later):   "no user with a matching",
+		fmt.Sprintf(`{"iss":"https://issuer","sub":"pod","aud":"kubernetes","exp":%d}`, later):                "is not valid",
+		fmt.Sprintf(`{"iss":"https://issuer","sub":"pod","aud":"snowflakecomputing.com","exp":%d}`, int64(1)): "is not valid",
+	} {
+		encode := base64.RawURLEncoding.EncodeToString
+		token := encode([]byte(`{"alg":"RS256"}`)) + "." + encode([]byte(claims)) + "." + encode([]byte("x"))
+		if got := try(claims, "OIDC", token); !strings.Contains(got, want) || (got == "") != (want == "") {
+			t.Errorf("%s: %s, want %q", claims, got, want)
+		}
+	}
 }
 
 // A clock that is more than a minute off makes a JWT invalid; the id in the message leads

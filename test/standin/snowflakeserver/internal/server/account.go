@@ -30,8 +30,8 @@ type user struct {
 	networkPolicy   bool
 	tokens          map[string]*accessToken // PATs
 	oauth           map[string]*accessToken
-	workload        map[string]string // provider → subject
-	wrong           int               // wrong passwords in a row
+	workload        map[string]workload // by provider
+	wrong           int                 // wrong passwords in a row
 	lockedUntil     time.Time
 }
 
@@ -75,10 +75,11 @@ type account struct {
 	objects    map[string]bool   // integrations, policies and others: "KIND NAME"
 	parameters map[string]string // set for the account
 	blocked    string            // an IP address that no policy allows; empty: none
+	awsKeys    map[string]awsKey // by id
 }
 
 func newAccount(name string) *account {
-	a := &account{name: name, users: map[string]*user{}, roles: map[string]*role{}, warehouses: map[string]*warehouse{}, objects: map[string]bool{}, parameters: map[string]string{}}
+	a := &account{name: name, users: map[string]*user{}, roles: map[string]*role{}, warehouses: map[string]*warehouse{}, objects: map[string]bool{}, parameters: map[string]string{}, awsKeys: map[string]awsKey{}}
 	for _, r := range []string{"ACCOUNTADMIN", "SECURITYADMIN", "USERADMIN", "SYSADMIN", "PUBLIC"} {
 		a.roles[r] = newRole(r)
 	}
@@ -94,7 +95,7 @@ func newRole(name string) *role {
 }
 
 func newUser(name string) *user {
-	return &user{name: name, loginName: name, kind: "PERSON", roles: map[string]bool{}, tokens: map[string]*accessToken{}, oauth: map[string]*accessToken{}, workload: map[string]string{}}
+	return &user{name: name, loginName: name, kind: "PERSON", roles: map[string]bool{}, tokens: map[string]*accessToken{}, oauth: map[string]*accessToken{}, workload: map[string]workload{}}
 }
 
 // byLogin finds a user by its login name. a.mu is held.

@@ -16,6 +16,7 @@ import (
 //
 //	POST /_standin/sql      {"statements": […]}: run as ACCOUNTADMIN; the answer has the rows of the last one
 //	POST /_standin/user     {"name": …, "mfa": true, "pats": {token: {"role", "expires"}}, "oauth": …, "network_policy": true, "locked": "15m"}
+//	POST /_standin/aws      {"id": …, "secret": …, "arn": …}: an access key of AWS, for workload identities
 //	POST /_standin/network  {"blocked": "203.0.113.9"}: no login is allowed from there; empty: all are
 //	POST /_standin/warehouse {"name": …, "suspended": true, "auto_resume": false, "monitor": "M"}
 //	POST /_standin/limits   {"max_variant": 16777216}
@@ -31,6 +32,7 @@ func (srv *Server) admin(mux *http.ServeMux) {
 	for path, h := range map[string]http.HandlerFunc{
 		"POST sql":               srv.sql,
 		"POST user":              control(srv.setAdminUser),
+		"POST aws":               control(srv.addAWSKey),
 		"POST network":           control(srv.setNetwork),
 		"POST warehouse":         control(srv.setWarehouse),
 		"POST limits":            control(srv.setLimits),
@@ -101,6 +103,13 @@ func (srv *Server) runSQL(statements []string) (rows [][]*string, err error) {
 		rows = last.rows
 	}
 	return rows, nil
+}
+
+func (srv *Server) addAWSKey(k awsKey) error {
+	srv.account.mu.Lock()
+	defer srv.account.mu.Unlock()
+	srv.account.awsKeys[k.ID] = k
+	return nil
 }
 
 type adminToken struct {

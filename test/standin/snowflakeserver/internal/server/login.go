@@ -206,30 +206,6 @@ func (srv *Server) byOAuth(r *loginRequest) (*user, string, error) {
 	return nil, "", denied("390303", "Invalid OAuth access token. [%s]", newUUID())
 }
 
-// byWorkload takes the attestation of a provider; its text is compared, not verified.
-func (srv *Server) byWorkload(r *loginRequest) (*user, error) {
-	for _, u := range srv.account.users {
-		if subject, ok := u.workload[strings.ToUpper(r.Data.Provider)]; ok && subject == attested(r.Data.Token) {
-			return u, nil
-		}
-	}
-	return nil, denied("394600", "Workload identity authentication failed: no user with a matching workload identity of the provider %s", r.Data.Provider)
-}
-
-// attested is the subject of a JWT, or the token itself.
-func attested(token string) string {
-	parts := strings.Split(token, ".")
-	if len(parts) == 3 {
-		if raw, err := base64.RawURLEncoding.DecodeString(parts[1]); err == nil {
-			var claims struct{ Sub string }
-			if json.Unmarshal(raw, &claims) == nil && claims.Sub != "" {
-				return claims.Sub
-			}
-		}
-	}
-	return token
-}
-
 // login authenticates and opens a session.
 func (srv *Server) login(r *loginRequest, wanted state) (*session, error) {
 	u, tokenRole, err := srv.authenticate(r)

@@ -167,21 +167,6 @@ func (x *execution) setUser(u *user, options map[string]snowsql.Option) error {
 	return nil
 }
 
-func (u *user) setWorkload(options map[string]snowsql.Option) error {
-	provider := strings.ToUpper(options["TYPE"].Text)
-	subject := ""
-	for _, name := range []string{"SUBJECT", "ARN"} {
-		if o, ok := options[name]; ok {
-			subject = o.Text
-		}
-	}
-	if provider == "" || subject == "" {
-		return refuse(1506, "22023", "SQL compilation error:\nmissing TYPE or SUBJECT of WORKLOAD_IDENTITY")
-	}
-	u.workload[provider] = subject
-	return nil
-}
-
 func (w *warehouse) set(options map[string]snowsql.Option) error {
 	for name, o := range options {
 		switch name {
