@@ -2,6 +2,8 @@ package snowflake
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -381,5 +383,51 @@ func TestLeftoversOfPipelinesThatRunNoMore(t *testing.T) {
 			runOne(t, config, gone, people("a", 3))
 			o.expect(t, config, sdk.People, people("a", 3).want())
 		})
+	}
+}
+
+// The SQL that setup prints, run by an administrator, grants all that an export over an
+// external stage needs.
+func TestTheScriptOfAnExternalStage(t *testing.T) {
+	o := startOutside(t)
+	config := o.config()
+	maps.Copy(config, map[string]any{"user": "LOADER", "role": "LOADER_ROLE", "warehouse": "LOADER_WH", "database": "LOADED", "schema": "MIXPANEL", "storage_integration": "LOADER_S3", "clustering": true})
+	data, err := json.Marshal(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps, err := Plugin().Setup(sdk.SetupRequest{Projects: []sdk.Project{{ID: 7}}, Destination: "snowflake.loader", JSON: data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := x509.MarshalPKIXPublicKey(&o.Key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := 0
+	for _, s := range steps {
+		_, script, found := strings.Cut(s.Text, "<<SQL\n")
+		if !found {
+			continue
+		}
+		script = strings.NewReplacer("$KEY", base64.StdEncoding.EncodeToString(public), "$ACCOUNT", "123456789012").Replace(strings.TrimSuffix(script, "SQL\n"))
+		for line := range strings.Lines(script) {
+			if strings.HasPrefix(line, "DESC INTEGRATION") || strings.HasPrefix(line, "USE ROLE") {
+				continue // the stand-in has no DESC INTEGRATION, and gives these roles no rights
+			}
+			o.SQL(strings.TrimSuffix(line, ";\n"))
+			ran++
+		}
+	}
+	if ran < 10 {
+		t.Fatalf("the script has %d statements", ran)
+	}
+	if found := failed(openAt(t, config).Check(t.Context())); len(found) > 0 {
+		t.Errorf("the check after the setup: %v", found)
+	}
+	c := events("one", "2026-06-01")
+	runOne(t, config, testRun(sdk.Events, 1, 1), c)
+	if left := o.objects(t, config); len(left) > 0 {
+		t.Errorf("the bucket holds %q", left)
 	}
 }
