@@ -15,6 +15,12 @@ import (
 // a host is serving it, speaks with that host. A data directory that is missing
 // is made, unless CheckDataDir is called before.
 func Operate(ctx context.Context, c *Config) (Operations, error) {
+	return OperateWith(ctx, c, Options{})
+}
+
+// OperateWith is Operate with the options of a host, which count unless another host
+// serves the data directory.
+func OperateWith(ctx context.Context, c *Config, o Options) (Operations, error) {
 	held, r, err := lockOrReach(ctx, c, dirOf(c).TryLock)
 	if err != nil {
 		return nil, err
@@ -22,7 +28,7 @@ func Operate(ctx context.Context, c *Config) (Operations, error) {
 	if r != nil {
 		return r, nil
 	}
-	h, err := openLocked(ctx, c, Options{}, held)
+	h, err := openLocked(ctx, c, o, held)
 	if err != nil {
 		return nil, err
 	}

@@ -36,6 +36,7 @@ type cli struct {
 	printed bool         // a JSON result is on standard output
 	log     *slog.Logger // of a host that runs; nil: none
 	logJSON bool         // log writes JSON
+	bars    *progress    // on the terminal; nil: none
 }
 
 func (c *cli) time() time.Time {
@@ -133,6 +134,12 @@ func (c *cli) lookAt(ctx context.Context, config *host.Config, do func(host.View
 // plugged returns the operations for a command that uses plugins: unless a host
 // is running, the configuration must have every value that the plugins need.
 func (c *cli) plugged(ctx context.Context) (host.Operations, error) {
+	return c.observed(ctx, nil)
+}
+
+// observed is plugged for a command that takes long: the observer, if there is one, is
+// told of its progress unless a running host carries it out.
+func (c *cli) observed(ctx context.Context, observer host.Observer) (host.Operations, error) {
 	config, warnings, err := c.read(ctx, host.LoadOptions{Command: true})
 	if err == nil && !host.Serving(ctx, config) {
 		config, warnings, err = c.read(ctx, host.LoadOptions{Ask: true})
@@ -141,7 +148,7 @@ func (c *cli) plugged(ctx context.Context) (host.Operations, error) {
 		return nil, err
 	}
 	c.printDiagnostics(warnings)
-	return host.Operate(ctx, config)
+	return host.OperateWith(ctx, config, host.Options{Observer: observer})
 }
 
 // printDiagnostics prints diagnostics on standard error.

@@ -12,8 +12,9 @@ import (
 	"github.com/penstock-io/penstock/host"
 )
 
-// progress prints the reports of a host at work: bars on a terminal,
-// plain lines otherwise, JSON lines or lines of the log for machines.
+// progress prints the reports of a host at work: bars on a terminal, one for each
+// activity that is under way, plain lines otherwise, JSON lines or lines of the log for
+// machines.
 type progress struct {
 	mu    sync.Mutex
 	out   io.Writer
@@ -21,7 +22,7 @@ type progress struct {
 	style progressStyle
 	now   func() time.Time
 	seen  map[string]*activity
-	bar   bool // a bar stands on the current line
+	block block // of style bars
 }
 
 type progressStyle int
@@ -38,10 +39,11 @@ type activity struct {
 	began   time.Time
 	printed time.Time
 	last    host.Report // that was printed
+	changed time.Time   // when last came; of style bars
 }
 
 // How often an activity that is under way is printed, by style.
-var progressEvery = map[progressStyle]time.Duration{plainLines: 5 * time.Second, bars: 100 * time.Millisecond, jsonLines: time.Second, logLines: 5 * time.Second}
+var progressEvery = map[progressStyle]time.Duration{plainLines: 5 * time.Second, jsonLines: time.Second, logLines: 5 * time.Second}
 
 // progress returns an observer that prints progress on standard error: as
 // lines of the log when that is JSON and the command's result is not.
@@ -54,13 +56,16 @@ func (c *cli) progress() *progress {
 		p.log = c.log
 		return p
 	case terminal(c.err):
-		return newProgress(c.err, bars)
+		p := newProgress(c.err, bars)
+		p.block.width = func() int { return terminalWidth(c.err) }
+		c.bars = p
+		return p
 	}
 	return newProgress(c.err, plainLines)
 }
 
 func newProgress(out io.Writer, style progressStyle) *progress {
-	return &progress{out: out, style: style, now: time.Now, seen: map[string]*activity{}}
+	return &progress{out: out, style: style, now: time.Now, seen: map[string]*activity{}, block: block{out: unescaped(out)}}
 }
 
 // Report implements host.Observer.
@@ -76,6 +81,10 @@ func (p *progress) Report(r host.Report) {
 		if p.style == plainLines || p.style == logLines {
 			a.printed = now.Add(-progressEvery[p.style]).Add(2 * time.Second)
 		}
+	}
+	if p.style == bars {
+		p.reportBar(key, a, r, now)
+		return
 	}
 	// An activity that waits, such as a followed source, is not printed.
 	if !r.Done && r.Text == "" && (now.Sub(a.printed) < progressEvery[p.style] || r == a.last) {
@@ -96,32 +105,40 @@ func (p *progress) print(r host.Report, elapsed time.Duration) {
 	case logLines:
 		p.log.Info("progress", "stage", r.Stage, "name", r.Name, "rows", r.Rows, "bytes", r.Bytes, "total", r.Total,
 			"duplicates", r.Duplicates, "quarantined", r.Quarantined, "done", r.Done, "text", r.Text)
-	case bars:
-		p.clear()
-		if r.Done || r.Text != "" {
-			fmt.Fprintln(p.out, line(r, elapsed))
-			return
-		}
-		fmt.Fprint(p.out, bar(r), " ", line(r, elapsed))
-		p.bar = true
 	default:
 		fmt.Fprintln(p.out, line(r, elapsed))
 	}
 }
 
-// clear removes the bar from the terminal's current line.
-func (p *progress) clear() {
-	if p.bar {
-		fmt.Fprint(unescaped(p.out), "\r\x1b[K")
-		p.bar = false
+// reportBar draws the bar of an activity. Its end, or its message, is a line above the
+// bars.
+func (p *progress) reportBar(key string, a *activity, r host.Report, now time.Time) {
+	switch {
+	case r.Done:
+		delete(p.seen, key)
+		p.block.remove(a)
+		p.block.above(line(r, now.Sub(a.began))+"\n", now)
+	case r.Text != "":
+		p.block.above(line(r, now.Sub(a.began))+"\n", now)
+	case r != a.last:
+		a.last, a.changed = r, now
+		p.block.put(a, now)
 	}
+}
+
+// Write prints lines of a log above the bars.
+func (p *progress) Write(lines []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.block.above(escape(string(lines)), p.now())
+	return len(lines), nil
 }
 
 // Close leaves the terminal's line clean.
 func (p *progress) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.clear()
+	p.block.close()
 }
 
 // line is a report in words.
@@ -130,6 +147,10 @@ func line(r host.Report, elapsed time.Duration) string {
 	fmt.Fprintf(&b, "%-7s %s", r.Stage, escape(r.Name))
 	if r.Text != "" {
 		return b.String() + ": " + strings.ReplaceAll(escape(r.Text), "\n", " ")
+	}
+	if r.Stage == "pull" && r.Rows == 0 && !r.Done {
+		fmt.Fprintf(&b, ": %s downloaded", size(r.Bytes))
+		return b.String()
 	}
 	fmt.Fprintf(&b, ": %s rows", thousands(r.Rows))
 	if r.Bytes > 0 {

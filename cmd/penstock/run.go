@@ -81,7 +81,7 @@ func (c *cli) reread(ctx context.Context) (*host.Config, host.Diagnostics, error
 // openLog opens the log of a host. It takes lines of libraries that log by
 // themselves, too.
 func (c *cli) openLog(config *host.Config) {
-	c.log, c.logJSON = host.NewLogger(config, c.err, c.json), c.json || host.LogsJSON(config)
+	c.log, c.logJSON = host.NewLogger(config, logWriter{c}, c.json), c.json || host.LogsJSON(config)
 	slog.SetDefault(c.log)
 }
 

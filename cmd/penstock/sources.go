@@ -161,12 +161,15 @@ journal has are not stored again. Queries count against the hourly limit, and
 wait for it.`,
 		Args: exactly("NAME"), ValidArgsFunction: c.complete(0, pullNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			operations, err := c.plugged(cmd.Context())
+			progress := c.progress()
+			defer progress.Close()
+			operations, err := c.observed(cmd.Context(), progress)
 			if err != nil {
 				return err
 			}
 			defer operations.Close()
 			summary, err := operations.PullSource(cmd.Context(), args[0], d.from, d.to)
+			progress.Close()
 			if err != nil {
 				return err
 			}
@@ -174,6 +177,9 @@ wait for it.`,
 				err = c.printJSON(summary)
 			} else {
 				err = c.printSummary(&host.Summary{Sources: []host.SourceSummary{*summary}})
+				if summary.Error != "" {
+					fmt.Fprintf(c.out, "  failed: %s\n", oneLine(summary.Error))
+				}
 			}
 			if err == nil && summary.Error != "" {
 				err = &shownError{exitFailed}

@@ -181,7 +181,7 @@ func (p events) store(done *pulled) mixpanel.Store {
 		before := w.Stats()
 		var counters ingest.Counters
 		o := parsing(p.config)
-		o.Source, o.Appender, o.Now, o.Counters, o.Refused = pieces, w, p.o.Now, &counters, done.refused.add
+		o.Source, o.Appender, o.Now, o.Counters, o.Refused = p.reportStoring(d, pieces, &counters), w, p.o.Now, &counters, done.refused.add
 		o.Rejects = pulledRejects{p.o.Quarantine, p.Name()}
 		// A download is removed after this: its rows must be durable.
 		if err := ingest.Run(ctx, o); err != nil {
@@ -221,6 +221,29 @@ func (p events) reportStored(d *mixpanel.Download, counters *ingest.Counters, du
 		Stage: "pull", Name: fmt.Sprintf("%s, %s", p.Name(), d.Query), Rows: counters.Rows.Load(), Bytes: counters.Read.Load(),
 		Duplicates: duplicates, Quarantined: counters.Refused.Load(), Done: true,
 	})
+}
+
+// storing is a download whose pieces are being stored.
+type storing struct {
+	ingest.Source
+	report func()
+}
+
+// Next implements ingest.Source.
+func (s storing) Next(ctx context.Context) (*ingest.Piece, error) {
+	s.report()
+	return s.Source.Next(ctx)
+}
+
+// reportStoring returns the pieces of a download, and reports how many were stored each
+// time that another is asked for.
+func (p events) reportStoring(d *mixpanel.Download, pieces ingest.Source, counters *ingest.Counters) ingest.Source {
+	r := progress.Report{Stage: "pull", Name: fmt.Sprintf("%s, %s", p.Name(), d.Query), Total: d.Bytes}
+	return storing{pieces, func() {
+		if r.Rows, r.Bytes = counters.Rows.Load(), counters.Read.Load(); r.Rows > 0 {
+			p.o.Observer.Report(r)
+		}
+	}}
 }
 
 func (p events) reportDownload(q mixpanel.Query, bytes int64) {

@@ -45,17 +45,18 @@ func (s *Source) PullDue(ctx context.Context, waits func(until time.Time), store
 }
 
 // PullDays carries out queries for days that a person asks for, the latest first,
-// otherwise like PullDue.
+// otherwise like PullDue. Once the size of a day is known, days share queries.
 func (s *Source) PullDays(ctx context.Context, from, to journal.Day, waits func(until time.Time), store Store) error {
-	queries := s.split(from, to)
+	var next Query
 	return s.carryOut(ctx, supply{
 		peek: func() (q Query, ok bool) {
-			if len(queries) == 0 {
+			if to < from {
 				return Query{}, false
 			}
-			return queries[0], true
+			next = s.latest(from, to)
+			return next, true
 		},
-		pop: func() { queries = queries[1:] },
+		pop: func() { to = next.From - 1 },
 	}, waits, store)
 }
 

@@ -467,12 +467,13 @@ func TestDaysOfAZone(t *testing.T) {
 	}
 }
 
-func TestSplit(t *testing.T) {
+func TestRequestedDaysShareQueries(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	texts := func() (all []string) {
-		for _, q := range w.source.split(day(t, "2026-04-01"), day(t, "2026-05-15")) {
-			all = append(all, q.String())
+		for from, to := day(t, "2026-04-01"), day(t, "2026-05-15"); to >= from; {
+			q := w.source.latest(from, to)
+			all, to = append(all, q.String()), q.From-1
 		}
 		return all
 	}
@@ -482,5 +483,14 @@ func TestSplit(t *testing.T) {
 	w.source.schedule.done(Query{From: day(t, "2026-06-08"), To: day(t, "2026-06-08")}, dayState{Pulled: w.clock.now().UnixMilli(), Bytes: 1000})
 	if got, want := texts(), []string{"2026-04-15 to 2026-05-15", "2026-04-01 to 2026-04-14"}; !slices.Equal(got, want) {
 		t.Errorf("%v", got)
+	}
+	// A source that has pulled nothing yet knows the size of a day after the first query.
+	w = newWorld(t, nil)
+	w.add([]int{7, 8, 9}, 50)
+	if err := w.source.PullDays(t.Context(), day(t, "2026-05-15"), day(t, "2026-06-09"), nil, w.kept.store); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(w.server.Requests()); n != 2 || len(w.kept.lines) != 150 || len(w.kept.cursors) != 26 {
+		t.Errorf("26 days took %d queries: %d lines, %d days", n, len(w.kept.lines), len(w.kept.cursors))
 	}
 }

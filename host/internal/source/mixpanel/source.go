@@ -159,25 +159,21 @@ func (s *Source) Next() (q Query, at time.Time, ok bool) {
 	return s.schedule.next(s.o.Now())
 }
 
-// split returns the queries for days that a person asks for, the latest first.
-func (s *Source) split(from, to journal.Day) []Query {
+// latest returns a query for the latest of the days that a person asks for, as many of
+// them as share one.
+func (s *Source) latest(from, to journal.Day) Query {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var queries []Query
-	for to >= from {
-		q := Query{From: to, To: to, Why: Requested}
-		total, ok := s.schedule.size(to)
-		for ok && q.From > from && q.Days() < queryDays {
-			size, _ := s.schedule.size(q.From - 1)
-			if total += size; total > s.schedule.share {
-				break
-			}
-			q.From--
+	q := Query{From: to, To: to, Why: Requested}
+	total, ok := s.schedule.size(to)
+	for ok && q.From > from && q.Days() < queryDays {
+		size, _ := s.schedule.size(q.From - 1)
+		if total += size; total > s.schedule.share {
+			break
 		}
-		queries = append(queries, q)
-		to = q.From - 1
+		q.From--
 	}
-	return queries
+	return q
 }
 
 // Resume stores the downloads that an earlier process, or a query whose events
