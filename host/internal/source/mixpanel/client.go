@@ -182,6 +182,8 @@ func (c *Client) refused(answer *http.Response, a *Answer) error {
 	case answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden,
 		answer.StatusCode == http.StatusBadRequest && strings.Contains(e.Detail, "authenticate"):
 		e.Kind = Unauthorized
+	case answer.StatusCode == http.StatusBadRequest && strings.Contains(e.Detail, "invalid project id"):
+		e.Kind = Elsewhere
 	case answer.StatusCode == http.StatusPaymentRequired:
 		e.Kind = NoPlan
 	case answer.StatusCode == http.StatusTooManyRequests:

@@ -15,7 +15,7 @@ const (
 	NoPlan                       // the plan does not include the API
 	TooMany                      // a limit is reached
 	BadRequest                   // the request is wrong
-	Elsewhere                    // the server redirects to another host
+	Elsewhere                    // the server redirects to another host, or does not keep the project
 	Unavailable                  // the server, or the way to it, fails
 	Truncated                    // the answer is not whole
 )
@@ -33,7 +33,7 @@ var remedies = map[Kind]string{
 	Unauthorized: "check the service account or api_secret, that the account has access to the project, and the region (us, eu, in)",
 	NoPlan:       "the project's plan must include the API: ask Mixpanel, or read exported files with a source of type files",
 	TooMany:      "other programs may query the same project; lower the limits of the source if they do",
-	Elsewhere:    "set region, or endpoint, to the place where the project is kept",
+	Elsewhere:    "set region, or endpoint, to the place where the project is kept, and check the project's id",
 }
 
 // Error is an answer that is not used.

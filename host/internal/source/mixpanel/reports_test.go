@@ -21,8 +21,11 @@ import (
 //	airbyte 45068, 55673; estuary connectors 1883, 3546   TestLateEventsAreSelected: a selector never narrows the lookback
 //	airbyte 40583, 41976                                   TestTheBudgetIsKeptOverRestarts, TestALimitThatIsNeverLifted
 //	mixpanel-utils 5, data-export-js 31, posthog 94687     TestEndsOfStreams
+//	cloudquery 10599                                       TestEndsOfStreams: the marker in brackets
 //	tap-mixpanel 58, 61; posthog 65049                     TestACutStreamStoresNothing: a stream that is cut is retried
 //	data-export-js 30                                      TestRefusalsAreToldApart: refusals are text or JSON
+//	mixpanel-utils 25, mixpanel-mcp 5, posthog 74552       TestRefusalsAreToldApart: another region answers 400, and is named
+//	mpMigrate 16                                           TestDaysArePulled: the server refuses a service account that names no project
 
 // Lines end with a newline and with nothing else that is called a line break, and may
 // be cut anywhere by the network (airbyte 11018, mixpanel-query-py 22).

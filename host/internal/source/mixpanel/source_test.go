@@ -156,6 +156,7 @@ func TestRefusalsAreToldApart(t *testing.T) {
 		{500, nil, "", Unavailable, "answered 500", false},
 		{503, nil, "<html>busy", Unavailable, "busy", false},
 		{301, http.Header{"Location": {"https://eu.example.com/api"}}, "", Elsewhere, "https://eu.example.com; set region", true},
+		{400, nil, `{"request":"/api/2.0/export","error":"request failed with error: invalid project id for cluster."}`, Elsewhere, "set region", true},
 		{400, nil, "your secret is pw, is it?", BadRequest, "***", true},
 		{400, nil, "Authorization: Basic c2E6cHc=", BadRequest, "Basic ***", true},
 		{200, nil, "{}\nterminated early for pw\n", Truncated, "for ***", false},
