@@ -22,7 +22,7 @@ type backlog struct {
 	failed    int
 }
 
-// promise is what status shows of the way to a state in which no day is missing.
+// promise is the forecast that status showed at an instant.
 type promise struct {
 	when    string
 	at      time.Time
