@@ -38,7 +38,7 @@ func TestProgressOfASourceThatWaits(t *testing.T) {
 	}
 }
 
-// screen is what a terminal shows after a command's output: it knows newlines, carriage
+// screen returns the lines that a terminal shows after a command's output. It knows newlines, carriage
 // returns, and the two sequences that bars are drawn with.
 func screen(t *testing.T, output string) string {
 	t.Helper()
@@ -51,7 +51,7 @@ func screen(t *testing.T, output string) string {
 			}
 			output = output[1:]
 		case output[0] == '\r':
-			lines[at], output = "", output[1:] // what follows erases to the end
+			lines[at], output = "", output[1:] // the output erases the rest, too
 		case strings.HasPrefix(output, "\x1b[J"):
 			lines[at], lines, output = "", lines[:at+1], output[len("\x1b[J"):]
 		case output[0] == 0x1b:
