@@ -15,5 +15,7 @@
 // retention removes no event that is young or that a pipeline needs; two pipelines never
 // share dates at one place.
 //
-// A failing seed prints the command that repeats it.
+// A failing seed prints the command that repeats it. The tests are not built with the race
+// detector: the world and the host take turns by the clock, which the detector does not
+// see, and the rooms have tests of their own for it.
 package simulation
