@@ -16,7 +16,7 @@ type Timeouts struct {
 	Open      time.Duration // until an export is opened; 60 s
 	Progress  time.Duration // for each message that is sent or, in a listing, received; 5 min: a slow upload holds back the next message
 	Prepare   time.Duration // from Prepare to Prepared; 15 min
-	Commit    time.Duration // from Commit to Committed; 5 min
+	Commit    time.Duration // from Commit to Committed; 30 min: a warehouse loads all rows of the run in it, or waits for a lock
 	Erase     time.Duration // from the last id to the answer; 15 min
 
 	// A plugin is frozen when two health checks in a row, one Heartbeat apart,
@@ -40,7 +40,7 @@ func (t Timeouts) withDefaults() Timeouts {
 		Open:             cmp.Or(t.Open, time.Minute),
 		Progress:         cmp.Or(t.Progress, 5*time.Minute),
 		Prepare:          cmp.Or(t.Prepare, 15*time.Minute),
-		Commit:           cmp.Or(t.Commit, 5*time.Minute),
+		Commit:           cmp.Or(t.Commit, 30*time.Minute),
 		Erase:            cmp.Or(t.Erase, 15*time.Minute),
 		Heartbeat:        cmp.Or(t.Heartbeat, 5*time.Second),
 		HeartbeatTimeout: cmp.Or(t.HeartbeatTimeout, 5*time.Second),
