@@ -235,7 +235,7 @@ func pagePlace(s *Section, page int) string { return fmt.Sprintf("keys of %s, pa
 // Page reads keys of a page of a section into dst, KeySize bytes each.
 func (f *File) Page(s *Section, i int, dst []byte) ([]byte, error) {
 	n := min(s.Count-i*PageKeys, PageKeys) * KeySize
-	dst = append(dst[:0], make([]byte, n)...)
+	dst = slices.Grow(dst[:0], n)[:n]
 	place := pagePlace(s, i)
 	if err := f.readInto(place, dst, s.Offset+int64(i)*PageKeys*KeySize); err != nil {
 		return nil, err
