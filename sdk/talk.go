@@ -66,6 +66,7 @@ type describedCapabilities struct {
 	Inventory     bool     `json:"inventory"`
 	Erase         bool     `json:"erase"`
 	MaxDaysPerRun int      `json:"max_days_per_run,omitempty"`
+	MinInterval   string   `json:"min_interval,omitempty"` // as in "5m0s"
 }
 
 func printDescription(p Plugin, out, errOut io.Writer) int {
@@ -76,6 +77,9 @@ func printDescription(p Plugin, out, errOut io.Writer) int {
 			Guarantee: c.Guarantee.String(), GuaranteeText: c.GuaranteeText,
 			Inventory: c.Inventory, Erase: c.Erase, MaxDaysPerRun: c.MaxDaysPerRun,
 		},
+	}
+	if c.MinInterval > 0 {
+		d.Capabilities.MinInterval = c.MinInterval.String()
 	}
 	for _, s := range c.Streams {
 		d.Capabilities.Streams = append(d.Capabilities.Streams, s.String())

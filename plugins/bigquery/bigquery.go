@@ -18,6 +18,10 @@ const Version = "0.1.0"
 // maxDays is how many partitions one statement can write.
 const maxDays = 4000
 
+// minInterval leaves room in the quotas of a day: 288 runs of mode load may change 38 days
+// each of the 11,000 changes of partitions, and have 100,000 load jobs.
+const minInterval = 5 * time.Minute
+
 // Plugin describes the destination for sdk.Serve. The destinations that it makes
 // share one set of blocks.
 func Plugin() sdk.Plugin {
@@ -32,6 +36,7 @@ func Plugin() sdk.Plugin {
 			Partitioning:  sdk.ByProjectDate,
 			Inventory:     true,
 			MaxDaysPerRun: maxDays,
+			MinInterval:   minInterval,
 			Guarantee:     sdk.Transaction,
 			GuaranteeText: "The rows of a run of events become visible in one transaction, which also records the run. " +
 				"A set of people or identity is a table of its own, to which the view is switched in one step; the export log's row follows the switch. " +

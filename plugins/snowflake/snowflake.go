@@ -17,6 +17,10 @@ import (
 // Version is the plugin's version.
 const Version = "0.1.0"
 
+// minInterval keeps a continuous pipeline from holding its warehouse awake: each time that
+// one resumes, a minute is billed at least.
+const minInterval = 5 * time.Minute
+
 // Plugin describes the destination for sdk.Serve. The destinations that it makes log
 // in after one another.
 func Plugin() sdk.Plugin {
@@ -29,6 +33,7 @@ func Plugin() sdk.Plugin {
 			Streams:      []sdk.Stream{sdk.Events, sdk.People, sdk.Identity},
 			Modes:        []sdk.Mode{sdk.Append, sdk.Replace},
 			Partitioning: sdk.ByProjectDate,
+			MinInterval:  minInterval,
 			Guarantee:    sdk.Transaction,
 			GuaranteeText: "The rows of a run become visible in one transaction, which also records the run. " +
 				"A set of people or identity is replaced in such a transaction.",

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/penstock-io/penstock/proto/penstock/destination/v1"
@@ -72,7 +73,7 @@ func each[A, B any](in []A, convert func(A) B) []B {
 
 // CapabilitiesToProto converts.
 func CapabilitiesToProto(c Capabilities) *pb.Capabilities {
-	return &pb.Capabilities{
+	proto := &pb.Capabilities{
 		Streams:       each(c.Streams, func(s Stream) pb.Stream { return pb.Stream(s) }),
 		Codecs:        []pb.Codec{pb.Codec_CODEC_NDJSON_DEFLATE},
 		Modes:         each(c.Modes, func(m Mode) pb.Mode { return pb.Mode(m) }),
@@ -84,6 +85,10 @@ func CapabilitiesToProto(c Capabilities) *pb.Capabilities {
 		MaxDaysPerRun: uint32(c.MaxDaysPerRun),
 		Repair:        c.Repair,
 	}
+	if c.MinInterval > 0 {
+		proto.MinInterval = durationpb.New(c.MinInterval)
+	}
+	return proto
 }
 
 func capabilitiesFromProto(c *pb.Capabilities) Capabilities {
@@ -97,6 +102,7 @@ func capabilitiesFromProto(c *pb.Capabilities) Capabilities {
 		Erase:         c.GetErase(),
 		MaxDaysPerRun: int(c.GetMaxDaysPerRun()),
 		Repair:        c.GetRepair(),
+		MinInterval:   max(c.GetMinInterval().AsDuration(), 0),
 	}
 }
 

@@ -31,7 +31,7 @@ func TestConversionsKeepEverything(t *testing.T) {
 	}
 	capabilities := Capabilities{
 		Streams: []Stream{batch.Events, batch.People}, Modes: []Mode{Append}, Partitioning: ByProjectDate,
-		Guarantee: AtLeastOnce, GuaranteeText: "text", Inventory: true, Erase: true, MaxDaysPerRun: 4, Repair: true,
+		Guarantee: AtLeastOnce, GuaranteeText: "text", Inventory: true, Erase: true, MaxDaysPerRun: 4, Repair: true, MinInterval: 90 * time.Second,
 	}
 	diagnostic := Diagnostic{Severity: SeverityWarning, Attribute: "a", Summary: "s", Detail: "d"}
 	project := Project{ID: 1, Name: "n", TimeZone: "Europe/Berlin", Token: "t"}

@@ -100,6 +100,10 @@ type Capabilities struct {
 	// Repair: the destination restores objects of committed runs. Only with
 	// Inventory.
 	Repair bool
+	// MinInterval is the shortest time between two runs of a pipeline that suits the
+	// destination's quotas and prices; 0: any. The host keeps to it for a continuous
+	// pipeline whose configuration gives no time.
+	MinInterval time.Duration
 }
 
 // Project describes the project that a destination is configured for.

@@ -185,8 +185,9 @@ func TestStoppingWhilePipelinesAreRegisteredIsNoError(t *testing.T) {
 // timed is a pipeline of events with a real catalog and journal, and a clock.
 type timed struct {
 	*Iterations
-	t   *testing.T
-	now time.Time
+	runner *Runner
+	t      *testing.T
+	now    time.Time
 }
 
 func newTimed(t *testing.T, s pipeline.Schedule) *timed {
@@ -199,7 +200,8 @@ func newTimed(t *testing.T, s pipeline.Schedule) *timed {
 		Name: "events", Project: source.Config, Stream: batch.Events, To: pipeline.Forever, Schedule: s, MaxRun: 1 << 30,
 		Destination: &config.Destination{Type: "localfs", Name: "here"},
 	}
-	p := New(o, []*config.Pipeline{c}).All()[0]
+	x.runner = New(o, []*config.Pipeline{c})
+	p := x.runner.All()[0]
 	p.registered.Store(true)
 	if _, err := o.Catalog.RegisterPipeline(t.Context(), c.Definition(), nil, x.now); err != nil {
 		t.Fatal(err)
@@ -248,7 +250,7 @@ func (x *timed) wantNext(what, want string) {
 	if !ok || at.Format(time.RFC3339) != want {
 		x.t.Errorf("%s: due at %s, %v, want %s", what, at.Format(time.RFC3339), ok, want)
 	}
-	all, err := New(*x.o, []*config.Pipeline{x.Config}).View(true).Pipelines(x.t.Context())
+	all, err := x.runner.View(true).Pipelines(x.t.Context())
 	if err != nil || len(all) != 1 || all[0].NextRunAt == nil || all[0].NextRunAt.Format(time.RFC3339) != want {
 		x.t.Errorf("%s: status has %+v, %v", what, all, err)
 	}

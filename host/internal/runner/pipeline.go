@@ -150,5 +150,9 @@ func (p *Pipeline) start(ctx context.Context) (*destination.Destination, error) 
 	if err != nil {
 		return nil, err
 	}
-	return d, d.Start(ctx)
+	if err := d.Start(ctx); err != nil {
+		return d, err
+	}
+	p.pause.Store(int64(d.Description().Capabilities.MinInterval))
+	return d, nil
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"maps"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
 )
 
 // shared belongs to all pipelines of one name: one that a reload has removed or replaced,
@@ -16,6 +18,16 @@ type shared struct {
 	stop  atomic.Pointer[context.CancelCauseFunc] // of the step that is under way; nil: none is
 	held  atomic.Bool                             // the step that is under way is to stop between two blocks: it was paused
 	woken atomic.Bool                             // an operation may have moved the time at which the pipeline is due, since it was looked at
+	pause atomic.Int64                            // nanoseconds between runs that suit the destination; 0: any, or its plugin was not started yet
+}
+
+// paced returns a schedule that keeps to the pause that suits the destination, unless it
+// has one of its own. Only a continuous pipeline runs so often that the pause counts.
+func (s *shared) paced(of pipeline.Schedule) pipeline.Schedule {
+	if of.Cadence == pipeline.Continuous && of.MinInterval == 0 {
+		of.MinInterval = max(time.Duration(s.pause.Load()), pipeline.ContinuousPause)
+	}
+	return of
 }
 
 // sharedOf returns the part that the pipelines of a name share. It is added to a set that

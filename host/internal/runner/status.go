@@ -98,7 +98,7 @@ func (v *View) status(ctx context.Context, p *pipeline.Pipeline) (operation.Pipe
 	if s.State == activePipeline && p.Cursor.BackfillDone && s.BehindRows == 0 && p.Over(v.o.Now()) {
 		s.State = endedPipeline
 	}
-	s.NextRunAt = nextRun(p, &s, v.o.Now())
+	s.NextRunAt = nextRun(p, v.schedule(p), &s, v.o.Now())
 	v.addAttempt(&s)
 	return s, err
 }
@@ -156,9 +156,17 @@ func pipelineState(p *pipeline.Pipeline, c *config.Pipeline, s *operation.Pipeli
 	return activePipeline
 }
 
+// schedule is the schedule that a pipeline has in this host.
+func (v *View) schedule(p *pipeline.Pipeline) pipeline.Schedule {
+	if s := v.set.Load().shared[p.Name]; s != nil {
+		return s.paced(p.Schedule)
+	}
+	return p.Schedule
+}
+
 // nextRun is when a host plans or resumes a run; nil when it does not. A time
 // that has passed means that the run is due.
-func nextRun(p *pipeline.Pipeline, s *operation.PipelineStatus, now time.Time) *time.Time {
+func nextRun(p *pipeline.Pipeline, schedule pipeline.Schedule, s *operation.PipelineStatus, now time.Time) *time.Time {
 	switch s.State {
 	case removedPipeline, pausedPipeline, overPipeline, failedPipeline, runningPipeline:
 		return nil
@@ -168,7 +176,7 @@ func nextRun(p *pipeline.Pipeline, s *operation.PipelineStatus, now time.Time) *
 	}
 	next := p.LookedAt
 	if (s.State == activePipeline || s.State == endedPipeline) && p.Cursor.BackfillDone && p.LastRun > 0 {
-		next = p.Schedule.DueAt(p.LookedAt, now)
+		next = schedule.DueAt(p.LookedAt, now)
 	}
 	return &next
 }

@@ -931,7 +931,11 @@ type Capabilities struct {
 	// The largest number of days that one run may hold; 0: no limit.
 	MaxDaysPerRun uint32 `protobuf:"varint,9,opt,name=max_days_per_run,json=maxDaysPerRun,proto3" json:"max_days_per_run,omitempty"`
 	// Open.repair is taken. Only with inventory.
-	Repair        bool `protobuf:"varint,10,opt,name=repair,proto3" json:"repair,omitempty"`
+	Repair bool `protobuf:"varint,10,opt,name=repair,proto3" json:"repair,omitempty"`
+	// The shortest time between two runs of a pipeline that suits the destination's quotas
+	// and prices; absent or 0: any. The host keeps to it for a continuous pipeline
+	// whose configuration gives no time.
+	MinInterval   *durationpb.Duration `protobuf:"bytes,11,opt,name=min_interval,json=minInterval,proto3" json:"min_interval,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1034,6 +1038,13 @@ func (x *Capabilities) GetRepair() bool {
 		return x.Repair
 	}
 	return false
+}
+
+func (x *Capabilities) GetMinInterval() *durationpb.Duration {
+	if x != nil {
+		return x.MinInterval
+	}
+	return nil
 }
 
 // ConfigSchema describes a destination block's body, as data.
@@ -3964,7 +3975,7 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12=\n" +
 	"\x06schema\x18\x03 \x01(\v2%.penstock.destination.v1.ConfigSchemaR\x06schema\x12I\n" +
 	"\fcapabilities\x18\x04 \x01(\v2%.penstock.destination.v1.CapabilitiesR\fcapabilities\x12 \n" +
-	"\venvironment\x18\x05 \x03(\tR\venvironment\"\xdf\x03\n" +
+	"\venvironment\x18\x05 \x03(\tR\venvironment\"\x9d\x04\n" +
 	"\fCapabilities\x129\n" +
 	"\astreams\x18\x01 \x03(\x0e2\x1f.penstock.destination.v1.StreamR\astreams\x126\n" +
 	"\x06codecs\x18\x02 \x03(\x0e2\x1e.penstock.destination.v1.CodecR\x06codecs\x123\n" +
@@ -3976,7 +3987,8 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\x05erase\x18\b \x01(\bR\x05erase\x12'\n" +
 	"\x10max_days_per_run\x18\t \x01(\rR\rmaxDaysPerRun\x12\x16\n" +
 	"\x06repair\x18\n" +
-	" \x01(\bR\x06repair\"R\n" +
+	" \x01(\bR\x06repair\x12<\n" +
+	"\fmin_interval\x18\v \x01(\v2\x19.google.protobuf.DurationR\vminInterval\"R\n" +
 	"\fConfigSchema\x12B\n" +
 	"\n" +
 	"attributes\x18\x01 \x03(\v2\".penstock.destination.v1.AttributeR\n" +
@@ -4361,73 +4373,74 @@ var file_penstock_destination_v1_destination_proto_depIdxs = []int32{
 	1,  // 6: penstock.destination.v1.Capabilities.modes:type_name -> penstock.destination.v1.Mode
 	3,  // 7: penstock.destination.v1.Capabilities.partitioning:type_name -> penstock.destination.v1.Partitioning
 	4,  // 8: penstock.destination.v1.Capabilities.guarantee:type_name -> penstock.destination.v1.Guarantee
-	17, // 9: penstock.destination.v1.ConfigSchema.attributes:type_name -> penstock.destination.v1.Attribute
-	6,  // 10: penstock.destination.v1.Attribute.type:type_name -> penstock.destination.v1.AttributeType
-	18, // 11: penstock.destination.v1.ConfigureRequest.project:type_name -> penstock.destination.v1.Project
-	21, // 12: penstock.destination.v1.ConfigureResponse.diagnostics:type_name -> penstock.destination.v1.Diagnostic
-	22, // 13: penstock.destination.v1.ConfigureResponse.targets:type_name -> penstock.destination.v1.Target
-	7,  // 14: penstock.destination.v1.Diagnostic.severity:type_name -> penstock.destination.v1.Severity
-	0,  // 15: penstock.destination.v1.Target.stream:type_name -> penstock.destination.v1.Stream
-	25, // 16: penstock.destination.v1.CheckResponse.results:type_name -> penstock.destination.v1.CheckResult
-	18, // 17: penstock.destination.v1.SetupRequest.projects:type_name -> penstock.destination.v1.Project
-	8,  // 18: penstock.destination.v1.SetupRequest.format:type_name -> penstock.destination.v1.SetupFormat
-	21, // 19: penstock.destination.v1.SetupResponse.diagnostics:type_name -> penstock.destination.v1.Diagnostic
-	28, // 20: penstock.destination.v1.SetupResponse.steps:type_name -> penstock.destination.v1.SetupStep
-	0,  // 21: penstock.destination.v1.Run.stream:type_name -> penstock.destination.v1.Stream
-	1,  // 22: penstock.destination.v1.Run.mode:type_name -> penstock.destination.v1.Mode
-	32, // 23: penstock.destination.v1.ExportRequest.open:type_name -> penstock.destination.v1.Open
-	35, // 24: penstock.destination.v1.ExportRequest.begin_partition:type_name -> penstock.destination.v1.BeginPartition
-	36, // 25: penstock.destination.v1.ExportRequest.batch:type_name -> penstock.destination.v1.Batch
-	37, // 26: penstock.destination.v1.ExportRequest.end_partition:type_name -> penstock.destination.v1.EndPartition
-	39, // 27: penstock.destination.v1.ExportRequest.prepare:type_name -> penstock.destination.v1.Prepare
-	41, // 28: penstock.destination.v1.ExportRequest.commit:type_name -> penstock.destination.v1.Commit
-	43, // 29: penstock.destination.v1.ExportRequest.abort:type_name -> penstock.destination.v1.Abort
-	34, // 30: penstock.destination.v1.ExportResponse.opened:type_name -> penstock.destination.v1.Opened
-	44, // 31: penstock.destination.v1.ExportResponse.rejected:type_name -> penstock.destination.v1.Rejected
-	40, // 32: penstock.destination.v1.ExportResponse.prepared:type_name -> penstock.destination.v1.Prepared
-	42, // 33: penstock.destination.v1.ExportResponse.committed:type_name -> penstock.destination.v1.Committed
-	29, // 34: penstock.destination.v1.Open.run:type_name -> penstock.destination.v1.Run
-	59, // 35: penstock.destination.v1.Open.as_of:type_name -> google.protobuf.Timestamp
-	33, // 36: penstock.destination.v1.Open.repair:type_name -> penstock.destination.v1.Repair
-	2,  // 37: penstock.destination.v1.Batch.codec:type_name -> penstock.destination.v1.Codec
-	38, // 38: penstock.destination.v1.EndPartition.totals:type_name -> penstock.destination.v1.Totals
-	38, // 39: penstock.destination.v1.Prepare.totals:type_name -> penstock.destination.v1.Totals
-	46, // 40: penstock.destination.v1.Prepared.receipt:type_name -> penstock.destination.v1.Receipt
-	46, // 41: penstock.destination.v1.Committed.receipt:type_name -> penstock.destination.v1.Receipt
-	45, // 42: penstock.destination.v1.Rejected.rows:type_name -> penstock.destination.v1.RejectedRow
-	47, // 43: penstock.destination.v1.Receipt.partitions:type_name -> penstock.destination.v1.PartitionReceipt
-	57, // 44: penstock.destination.v1.PartitionReceipt.changed:type_name -> penstock.destination.v1.PartitionReceipt.ChangedEntry
-	29, // 45: penstock.destination.v1.StatusRequest.run:type_name -> penstock.destination.v1.Run
-	10, // 46: penstock.destination.v1.StatusResponse.state:type_name -> penstock.destination.v1.RunState
-	46, // 47: penstock.destination.v1.StatusResponse.receipt:type_name -> penstock.destination.v1.Receipt
-	0,  // 48: penstock.destination.v1.InventoryRequest.stream:type_name -> penstock.destination.v1.Stream
-	11, // 49: penstock.destination.v1.InventoryResponse.kind:type_name -> penstock.destination.v1.InventoryKind
-	52, // 50: penstock.destination.v1.InventoryResponse.recorded:type_name -> penstock.destination.v1.InventoryFacts
-	52, // 51: penstock.destination.v1.InventoryResponse.found:type_name -> penstock.destination.v1.InventoryFacts
-	0,  // 52: penstock.destination.v1.EraseRequest.stream:type_name -> penstock.destination.v1.Stream
-	13, // 53: penstock.destination.v1.DestinationService.Describe:input_type -> penstock.destination.v1.DescribeRequest
-	19, // 54: penstock.destination.v1.DestinationService.Configure:input_type -> penstock.destination.v1.ConfigureRequest
-	23, // 55: penstock.destination.v1.DestinationService.Check:input_type -> penstock.destination.v1.CheckRequest
-	26, // 56: penstock.destination.v1.DestinationService.Setup:input_type -> penstock.destination.v1.SetupRequest
-	30, // 57: penstock.destination.v1.DestinationService.Export:input_type -> penstock.destination.v1.ExportRequest
-	48, // 58: penstock.destination.v1.DestinationService.Status:input_type -> penstock.destination.v1.StatusRequest
-	50, // 59: penstock.destination.v1.DestinationService.Inventory:input_type -> penstock.destination.v1.InventoryRequest
-	53, // 60: penstock.destination.v1.DestinationService.Erase:input_type -> penstock.destination.v1.EraseRequest
-	55, // 61: penstock.destination.v1.DestinationService.Drain:input_type -> penstock.destination.v1.DrainRequest
-	14, // 62: penstock.destination.v1.DestinationService.Describe:output_type -> penstock.destination.v1.DescribeResponse
-	20, // 63: penstock.destination.v1.DestinationService.Configure:output_type -> penstock.destination.v1.ConfigureResponse
-	24, // 64: penstock.destination.v1.DestinationService.Check:output_type -> penstock.destination.v1.CheckResponse
-	27, // 65: penstock.destination.v1.DestinationService.Setup:output_type -> penstock.destination.v1.SetupResponse
-	31, // 66: penstock.destination.v1.DestinationService.Export:output_type -> penstock.destination.v1.ExportResponse
-	49, // 67: penstock.destination.v1.DestinationService.Status:output_type -> penstock.destination.v1.StatusResponse
-	51, // 68: penstock.destination.v1.DestinationService.Inventory:output_type -> penstock.destination.v1.InventoryResponse
-	54, // 69: penstock.destination.v1.DestinationService.Erase:output_type -> penstock.destination.v1.EraseResponse
-	56, // 70: penstock.destination.v1.DestinationService.Drain:output_type -> penstock.destination.v1.DrainResponse
-	62, // [62:71] is the sub-list for method output_type
-	53, // [53:62] is the sub-list for method input_type
-	53, // [53:53] is the sub-list for extension type_name
-	53, // [53:53] is the sub-list for extension extendee
-	0,  // [0:53] is the sub-list for field type_name
+	58, // 9: penstock.destination.v1.Capabilities.min_interval:type_name -> google.protobuf.Duration
+	17, // 10: penstock.destination.v1.ConfigSchema.attributes:type_name -> penstock.destination.v1.Attribute
+	6,  // 11: penstock.destination.v1.Attribute.type:type_name -> penstock.destination.v1.AttributeType
+	18, // 12: penstock.destination.v1.ConfigureRequest.project:type_name -> penstock.destination.v1.Project
+	21, // 13: penstock.destination.v1.ConfigureResponse.diagnostics:type_name -> penstock.destination.v1.Diagnostic
+	22, // 14: penstock.destination.v1.ConfigureResponse.targets:type_name -> penstock.destination.v1.Target
+	7,  // 15: penstock.destination.v1.Diagnostic.severity:type_name -> penstock.destination.v1.Severity
+	0,  // 16: penstock.destination.v1.Target.stream:type_name -> penstock.destination.v1.Stream
+	25, // 17: penstock.destination.v1.CheckResponse.results:type_name -> penstock.destination.v1.CheckResult
+	18, // 18: penstock.destination.v1.SetupRequest.projects:type_name -> penstock.destination.v1.Project
+	8,  // 19: penstock.destination.v1.SetupRequest.format:type_name -> penstock.destination.v1.SetupFormat
+	21, // 20: penstock.destination.v1.SetupResponse.diagnostics:type_name -> penstock.destination.v1.Diagnostic
+	28, // 21: penstock.destination.v1.SetupResponse.steps:type_name -> penstock.destination.v1.SetupStep
+	0,  // 22: penstock.destination.v1.Run.stream:type_name -> penstock.destination.v1.Stream
+	1,  // 23: penstock.destination.v1.Run.mode:type_name -> penstock.destination.v1.Mode
+	32, // 24: penstock.destination.v1.ExportRequest.open:type_name -> penstock.destination.v1.Open
+	35, // 25: penstock.destination.v1.ExportRequest.begin_partition:type_name -> penstock.destination.v1.BeginPartition
+	36, // 26: penstock.destination.v1.ExportRequest.batch:type_name -> penstock.destination.v1.Batch
+	37, // 27: penstock.destination.v1.ExportRequest.end_partition:type_name -> penstock.destination.v1.EndPartition
+	39, // 28: penstock.destination.v1.ExportRequest.prepare:type_name -> penstock.destination.v1.Prepare
+	41, // 29: penstock.destination.v1.ExportRequest.commit:type_name -> penstock.destination.v1.Commit
+	43, // 30: penstock.destination.v1.ExportRequest.abort:type_name -> penstock.destination.v1.Abort
+	34, // 31: penstock.destination.v1.ExportResponse.opened:type_name -> penstock.destination.v1.Opened
+	44, // 32: penstock.destination.v1.ExportResponse.rejected:type_name -> penstock.destination.v1.Rejected
+	40, // 33: penstock.destination.v1.ExportResponse.prepared:type_name -> penstock.destination.v1.Prepared
+	42, // 34: penstock.destination.v1.ExportResponse.committed:type_name -> penstock.destination.v1.Committed
+	29, // 35: penstock.destination.v1.Open.run:type_name -> penstock.destination.v1.Run
+	59, // 36: penstock.destination.v1.Open.as_of:type_name -> google.protobuf.Timestamp
+	33, // 37: penstock.destination.v1.Open.repair:type_name -> penstock.destination.v1.Repair
+	2,  // 38: penstock.destination.v1.Batch.codec:type_name -> penstock.destination.v1.Codec
+	38, // 39: penstock.destination.v1.EndPartition.totals:type_name -> penstock.destination.v1.Totals
+	38, // 40: penstock.destination.v1.Prepare.totals:type_name -> penstock.destination.v1.Totals
+	46, // 41: penstock.destination.v1.Prepared.receipt:type_name -> penstock.destination.v1.Receipt
+	46, // 42: penstock.destination.v1.Committed.receipt:type_name -> penstock.destination.v1.Receipt
+	45, // 43: penstock.destination.v1.Rejected.rows:type_name -> penstock.destination.v1.RejectedRow
+	47, // 44: penstock.destination.v1.Receipt.partitions:type_name -> penstock.destination.v1.PartitionReceipt
+	57, // 45: penstock.destination.v1.PartitionReceipt.changed:type_name -> penstock.destination.v1.PartitionReceipt.ChangedEntry
+	29, // 46: penstock.destination.v1.StatusRequest.run:type_name -> penstock.destination.v1.Run
+	10, // 47: penstock.destination.v1.StatusResponse.state:type_name -> penstock.destination.v1.RunState
+	46, // 48: penstock.destination.v1.StatusResponse.receipt:type_name -> penstock.destination.v1.Receipt
+	0,  // 49: penstock.destination.v1.InventoryRequest.stream:type_name -> penstock.destination.v1.Stream
+	11, // 50: penstock.destination.v1.InventoryResponse.kind:type_name -> penstock.destination.v1.InventoryKind
+	52, // 51: penstock.destination.v1.InventoryResponse.recorded:type_name -> penstock.destination.v1.InventoryFacts
+	52, // 52: penstock.destination.v1.InventoryResponse.found:type_name -> penstock.destination.v1.InventoryFacts
+	0,  // 53: penstock.destination.v1.EraseRequest.stream:type_name -> penstock.destination.v1.Stream
+	13, // 54: penstock.destination.v1.DestinationService.Describe:input_type -> penstock.destination.v1.DescribeRequest
+	19, // 55: penstock.destination.v1.DestinationService.Configure:input_type -> penstock.destination.v1.ConfigureRequest
+	23, // 56: penstock.destination.v1.DestinationService.Check:input_type -> penstock.destination.v1.CheckRequest
+	26, // 57: penstock.destination.v1.DestinationService.Setup:input_type -> penstock.destination.v1.SetupRequest
+	30, // 58: penstock.destination.v1.DestinationService.Export:input_type -> penstock.destination.v1.ExportRequest
+	48, // 59: penstock.destination.v1.DestinationService.Status:input_type -> penstock.destination.v1.StatusRequest
+	50, // 60: penstock.destination.v1.DestinationService.Inventory:input_type -> penstock.destination.v1.InventoryRequest
+	53, // 61: penstock.destination.v1.DestinationService.Erase:input_type -> penstock.destination.v1.EraseRequest
+	55, // 62: penstock.destination.v1.DestinationService.Drain:input_type -> penstock.destination.v1.DrainRequest
+	14, // 63: penstock.destination.v1.DestinationService.Describe:output_type -> penstock.destination.v1.DescribeResponse
+	20, // 64: penstock.destination.v1.DestinationService.Configure:output_type -> penstock.destination.v1.ConfigureResponse
+	24, // 65: penstock.destination.v1.DestinationService.Check:output_type -> penstock.destination.v1.CheckResponse
+	27, // 66: penstock.destination.v1.DestinationService.Setup:output_type -> penstock.destination.v1.SetupResponse
+	31, // 67: penstock.destination.v1.DestinationService.Export:output_type -> penstock.destination.v1.ExportResponse
+	49, // 68: penstock.destination.v1.DestinationService.Status:output_type -> penstock.destination.v1.StatusResponse
+	51, // 69: penstock.destination.v1.DestinationService.Inventory:output_type -> penstock.destination.v1.InventoryResponse
+	54, // 70: penstock.destination.v1.DestinationService.Erase:output_type -> penstock.destination.v1.EraseResponse
+	56, // 71: penstock.destination.v1.DestinationService.Drain:output_type -> penstock.destination.v1.DrainResponse
+	63, // [63:72] is the sub-list for method output_type
+	54, // [54:63] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_penstock_destination_v1_destination_proto_init() }

@@ -1,0 +1,55 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/destination"
+	"github.com/penstock-io/penstock/host/internal/export"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/sdk/protocol"
+)
+
+// slow is a plugin whose destination suits runs every five minutes, and takes none.
+type slow struct{ destination.Plugin }
+
+func (slow) Start(context.Context) error { return nil }
+func (slow) Description() protocol.Description {
+	return protocol.Description{Capabilities: protocol.Capabilities{MinInterval: 5 * time.Minute}}
+}
+
+func (slow) Configure(context.Context, protocol.Project, []byte) (protocol.Configured, error) {
+	return protocol.Configured{}, nil
+}
+
+func (slow) Export(context.Context, func([]protocol.RejectedRow) error) (export.Session, error) {
+	return nil, errors.New("it takes no run")
+}
+
+// A continuous pipeline without a min_interval of its own runs as often as suits its
+// destination, which is known when the plugin was started.
+func TestARunWaitsForWhatSuitsTheDestination(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		schedule    pipeline.Schedule
+		first, then string // when the next run is due, before the plugin was started and after it
+	}{
+		{pipeline.Schedule{Cadence: pipeline.Continuous}, "2026-06-10T12:01:00Z", "2026-06-10T12:05:00Z"},
+		{pipeline.Schedule{Cadence: pipeline.Continuous, MinInterval: 2 * time.Minute}, "2026-06-10T12:02:00Z", "2026-06-10T12:02:00Z"},
+		{pipeline.Schedule{Cadence: pipeline.Hourly, At: pipeline.HourlyAt}, "2026-06-10T12:30:00Z", "2026-06-10T12:30:00Z"},
+	} {
+		x := newTimed(t, tt.schedule)
+		x.o.Destinations = destination.Open(&config.Config{}, func(_, _ string) destination.Plugin { return slow{} }, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		x.export()
+		x.wantNext("before the plugin was started", tt.first)
+		if _, err := x.start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		x.wantNext("after it", tt.then)
+	}
+}
