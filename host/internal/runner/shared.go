@@ -39,6 +39,14 @@ func (s *pipelineSet) sharedOf(name string) *shared {
 	return s.shared[name]
 }
 
+// schedule is the schedule of a stored pipeline as it is in this host.
+func (s *pipelineSet) schedule(p *pipeline.Pipeline) pipeline.Schedule {
+	if x := s.shared[p.Name]; x != nil {
+		return x.paced(p.Schedule)
+	}
+	return p.Schedule
+}
+
 // sharedBy returns the shared parts of a set, for the next set.
 func (s *pipelineSet) sharedBy() map[string]*shared {
 	if s.shared == nil {

@@ -98,7 +98,7 @@ func (v *View) status(ctx context.Context, p *pipeline.Pipeline) (operation.Pipe
 	if s.State == activePipeline && p.Cursor.BackfillDone && s.BehindRows == 0 && p.Over(v.o.Now()) {
 		s.State = endedPipeline
 	}
-	s.NextRunAt = nextRun(p, v.schedule(p), &s, v.o.Now())
+	s.NextRunAt = nextRun(p, v.set.Load().schedule(p), &s, v.o.Now())
 	v.addAttempt(&s)
 	return s, err
 }
@@ -154,14 +154,6 @@ func pipelineState(p *pipeline.Pipeline, c *config.Pipeline, s *operation.Pipeli
 		return refusedPipeline
 	}
 	return activePipeline
-}
-
-// schedule is the schedule that a pipeline has in this host.
-func (v *View) schedule(p *pipeline.Pipeline) pipeline.Schedule {
-	if s := v.set.Load().shared[p.Name]; s != nil {
-		return s.paced(p.Schedule)
-	}
-	return p.Schedule
 }
 
 // nextRun is when a host plans or resumes a run; nil when it does not. A time
