@@ -47,6 +47,9 @@ func (s *spool) path() (string, error) {
 		base = os.TempDir()
 	}
 	dir, lock, err := makeSpool(base)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", sdk.Configuration(err, spoolHint)
+	}
 	if err != nil {
 		return "", spoolError(err)
 	}
@@ -175,13 +178,19 @@ func isFull(err error) bool {
 	return false
 }
 
-// spoolError classifies an error of the disk.
+// spoolHint is the next step for a spool that cannot be used.
+const spoolHint = "let the host's user write to the directory of spool_dir, which must exist"
+
+// spoolError classifies an error of the disk, where the spool was made.
 func spoolError(err error) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist) {
-		return sdk.Configuration(err, "let the host's user write to the directory of spool_dir, which must exist")
+	if errors.Is(err, os.ErrPermission) {
+		return sdk.Configuration(err, spoolHint)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		err = fmt.Errorf("%w: another program, such as a cleaner of temporary files, has removed it from the spool", err)
 	}
 	if isFull(err) {
 		err = fmt.Errorf("%w: the spool needs about 400 MiB for each project that is exported at a time; set spool_dir to a larger disk", err)

@@ -66,6 +66,37 @@ func TestASpoolThatWasRemoved(t *testing.T) {
 	}
 }
 
+// A spool that is removed under a run costs attempts, and not the run. The session that was
+// open then has its directory in the old spool, and is not used again.
+func TestASpoolThatWasRemovedUnderARun(t *testing.T) {
+	o := startOutside(t)
+	for name, config := range map[string]map[string]any{"internal": o.warehouse.config(), "external": o.config()} {
+		t.Run(name, func(t *testing.T) {
+			d := openAt(t, config, func(d *destination) { d.partSize = 1 })
+			create := d.create
+			d.create = func(path string) (spoolFile, error) {
+				if err := os.RemoveAll(d.spool.dir); err != nil {
+					t.Error(err)
+				}
+				return create(path)
+			}
+			c, run := events("one", "2026-06-01"), testRun(sdk.Events, 1, 1)
+			if _, err := export(t.Context(), d, run, c); protocol.ClassOf(err) != protocol.Retryable || !strings.Contains(err.Error(), "has removed it from the spool") {
+				t.Errorf("the export ends with %v", err)
+			}
+			if err := d.Abort(t.Context(), run, false); err != nil {
+				t.Error(err)
+			}
+			d.create = create
+			run.Fence++
+			if n, err := whole(t.Context(), func() *destination { return d }, run, c); err != nil || n > 2 {
+				t.Fatal(n, err)
+			}
+			o.expect(t, config, sdk.Events, c.want())
+		})
+	}
+}
+
 // The driver's encrypted copy of a file is in the spool as well: the temporary directory
 // may be small.
 func TestCopiesOfTheDriverAreSpooled(t *testing.T) {
