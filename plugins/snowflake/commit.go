@@ -38,7 +38,9 @@ func (d *destination) Commit(ctx context.Context, run sdk.Run, receipt sdk.Recei
 	}
 	d.report(a, d.now().Sub(begun))
 	if len(a.files) > 0 {
-		if err := d.removeFiles(ctx, a); err != nil {
+		removing, cancel := context.WithTimeout(ctx, removeTime)
+		defer cancel()
+		if err := d.removeFiles(removing, a); err != nil {
 			d.log.Warn("files were not removed from the stage; the next run removes them", "error", err)
 		}
 	}

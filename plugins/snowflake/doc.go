@@ -10,7 +10,7 @@
 // the ledger. Views are created once and never replaced, so that their grants stay.
 //
 // The disk holds at most two spooled files of an attempt and the driver's encrypted
-// copy of one; memory does not grow with the size of an export. Logins of a process
+// copy of one; memory does not grow with the size of an export. Logins of a user
 // follow one another, and credentials that were refused are not tried again for a
 // while, since the service locks users. Statements are retried by the driver with the
 // same request id; a session that is lost is replaced, and its transaction repeated

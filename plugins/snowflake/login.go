@@ -32,27 +32,44 @@ const (
 	statementTimeout = 4 * 3600
 )
 
-// logins lets one login of a process go on at a time.
-type logins chan struct{}
+// logins lets one login of each user go on at a time: the service counts refused logins by
+// user. A service that does not answer holds up no login of another user. It is safe for
+// concurrent use.
+type logins struct {
+	mu    sync.Mutex
+	turns map[string]chan struct{} // by loginKey; full while a login goes on
+}
 
-func newLogins() logins { return make(logins, 1) }
+func newLogins() *logins { return &logins{turns: make(map[string]chan struct{})} }
 
-func (l logins) enter(ctx context.Context) error {
+// enter waits for the turn of a user's login. The caller calls leave at its end.
+func (l *logins) enter(ctx context.Context, key string) (leave func(), err error) {
+	l.mu.Lock()
+	turn := l.turns[key]
+	if turn == nil {
+		turn = make(chan struct{}, 1)
+		l.turns[key] = turn
+	}
+	l.mu.Unlock()
 	select {
-	case l <- struct{}{}:
-		return nil
+	case turn <- struct{}{}:
+		return func() { <-turn }, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 
-func (l logins) leave() { <-l }
+// loginKey identifies the user that a configuration logs in as. Case does not count in
+// its parts.
+func (c config) loginKey() string {
+	return strings.ToLower(strings.Join([]string{c.Endpoint, c.Account, c.User}, "\x00"))
+}
 
 // connector logs in. It implements driver.Connector, so that a pool of sessions uses
 // it; it remembers credentials that were refused.
 type connector struct {
 	config config
-	logins logins
+	logins *logins
 	now    func() time.Time
 	// transport makes the requests to the service and to its storage; nil: the driver's
 	// own. Set before the first login.
@@ -72,10 +89,11 @@ func (c *connector) Driver() driver.Driver { return gosnowflake.SnowflakeDriver{
 
 // Connect implements driver.Connector.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
-	if err := c.logins.enter(ctx); err != nil {
+	leave, err := c.logins.enter(ctx, c.config.loginKey())
+	if err != nil {
 		return nil, err
 	}
-	defer c.logins.leave()
+	defer leave()
 	if err := c.remembered(); err != nil {
 		return nil, err
 	}

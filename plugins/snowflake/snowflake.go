@@ -21,8 +21,8 @@ const Version = "0.1.0"
 // one resumes, a minute is billed at least.
 const minInterval = 5 * time.Minute
 
-// Plugin describes the destination for sdk.Serve. The destinations that it makes log
-// in after one another.
+// Plugin describes the destination for sdk.Serve. Of the destinations that it makes, those
+// of one user log in after one another.
 func Plugin() sdk.Plugin {
 	shared, buffers := newLogins(), s3bucket.NewPool()
 	return sdk.Plugin{
@@ -48,10 +48,23 @@ func Plugin() sdk.Plugin {
 	}
 }
 
-// claimTime bounds the wait of Open for the ledger's lock. A session that died keeps it
-// for five minutes; a host that waits for Open ends the process after one minute, and
-// with it the runs of other projects.
-const claimTime = 30 * time.Second
+// Times of Open. A host that waits for Open ends the process after one minute, and with
+// it the runs of other projects.
+const (
+	// openTime bounds Open as a whole. The rest of the minute is for the driver, which may
+	// take graceTime to end a statement, and as long again to end its session.
+	openTime = 40 * time.Second
+	// claimTime bounds the wait for the ledger's lock. A session that died keeps it for
+	// five minutes.
+	claimTime = 30 * time.Second
+	// tidyTime bounds the removal of files of earlier attempts. The next run goes on
+	// with it.
+	tidyTime = 20 * time.Second
+)
+
+// removeTime bounds the removal of a committed run's files. A host that waits for the
+// answer to a commit ends the process after half an hour.
+const removeTime = 2 * time.Minute
 
 // destination is a schema that holds the tables of one project.
 type destination struct {
@@ -62,14 +75,16 @@ type destination struct {
 	spool    *spool
 	partSize int64
 	create   func(path string) (spoolFile, error)
+	openFor  time.Duration // that Open lasts at most
 	claimFor time.Duration // that Open waits for the ledger's lock
+	tidyFor  time.Duration // that Open removes leftovers
 
 	mu       sync.Mutex
 	attempts map[attemptKey]*attempt
 	refused  map[attemptKey]sdk.LastRun // runs of which COPY refused a row
 }
 
-func open(ctx context.Context, c sdk.Config, shared logins, buffers *parts.Pool) (sdk.Destination, error) {
+func open(ctx context.Context, c sdk.Config, shared *logins, buffers *parts.Pool) (sdk.Destination, error) {
 	var conf config
 	if err := c.Decode(&conf); err != nil {
 		return nil, err
@@ -86,7 +101,8 @@ func open(ctx context.Context, c sdk.Config, shared logins, buffers *parts.Pool)
 		return nil, sdk.Configuration(err, "")
 	}
 	d := &destination{
-		service: newService(conf, c.Logger, shared), project: c.Project, rules: rules, spool: &spool{base: conf.SpoolDir}, partSize: partSize, create: createFile, claimFor: claimTime,
+		service: newService(conf, c.Logger, shared), project: c.Project, rules: rules, spool: &spool{base: conf.SpoolDir}, partSize: partSize, create: createFile,
+		openFor: openTime, claimFor: claimTime, tidyFor: tidyTime,
 		attempts: make(map[attemptKey]*attempt), refused: make(map[attemptKey]sdk.LastRun), stage: internalStage{conf},
 	}
 	if conf.isSet() {
@@ -117,8 +133,27 @@ func tagOf(run sdk.Run) string {
 	return fmt.Sprintf("penstock pipeline=%s id=%s run=%d fence=%d", run.Pipeline, run.PipelineID, run.Number, run.Fence)
 }
 
-// Open implements sdk.Opener.
+// errOpenTime is the cause of the end of an Open that has lasted too long.
+var errOpenTime = errors.New("the service or the bucket of its stage has not answered in time")
+
+// Open implements sdk.Opener. It ends soon after openFor, whatever the service does.
 func (d *destination) Open(ctx context.Context, run sdk.Run) (sdk.LastRun, error) {
+	opening, cancel := context.WithTimeoutCause(ctx, d.openFor, fmt.Errorf("%w: a run must begin within %s", errOpenTime, d.openFor))
+	defer cancel()
+	last, err := d.claim(opening, run)
+	if err != nil {
+		if ctx.Err() == nil && opening.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
+			err = sdk.Retryable(fmt.Errorf("%w: %w", context.Cause(opening), err), 0)
+		}
+		return sdk.LastRun{}, d.classify("open a session", "", err)
+	}
+	d.begin(run)
+	return last, nil
+}
+
+// claim creates what the run needs, makes its pipeline the holder of the target, and
+// removes the files of earlier attempts.
+func (d *destination) claim(ctx context.Context, run sdk.Run) (sdk.LastRun, error) {
 	var last sdk.LastRun
 	l := d.ledgerOf(run.Stream)
 	err := d.within(ctx, tagOf(run), func(x *session) error {
@@ -137,15 +172,13 @@ func (d *destination) Open(ctx context.Context, run sdk.Run) (sdk.LastRun, error
 		d.tidy(ctx, x, run)
 		return nil
 	})
-	if err != nil {
-		return sdk.LastRun{}, d.classify("open a session", "", err)
-	}
-	d.begin(run)
-	return last, nil
+	return last, err
 }
 
 // tidy does the work of Open whose failure the next run makes good.
 func (d *destination) tidy(ctx context.Context, x *session, run sdk.Run) {
+	ctx, cancel := context.WithTimeout(ctx, d.tidyFor)
+	defer cancel()
 	if err := d.sweepStage(ctx, x, run); err != nil {
 		d.log.Warn("files of earlier attempts were not removed from the stage; will retry with the next run", "error", err)
 	}
