@@ -62,14 +62,18 @@ func (w *warehouse) ensure(ctx context.Context) error {
 	return nil
 }
 
-// check looks the external schema up. A schema that Open is going to create may be
+// check looks the external schema and the view up. What Open is going to create may be
 // missing.
 func (w *warehouse) check(ctx context.Context) error {
 	found, err := w.found(ctx)
 	if err == nil && found != "" {
 		err = w.showsCatalog(found)
 	}
-	return w.schemaError(err)
+	if err != nil || !w.config.wantsResolved() {
+		return w.schemaError(err)
+	}
+	_, _, err = w.foundView(ctx)
+	return w.viewError(err)
 }
 
 // schemaError names the external schema in an error; nil stays nil.
@@ -231,7 +235,7 @@ func (w *warehouse) wait(ctx context.Context, id string) (hasRows bool, err erro
 		case types.StatusStringFinished:
 			return aws.ToBool(out.HasResultSet), nil
 		case types.StatusStringFailed:
-			return false, failure(aws.ToString(out.Error))
+			return false, w.config.failure(aws.ToString(out.Error))
 		case types.StatusStringAborted:
 			return false, sdk.Retryable(fmt.Errorf("statement %s was cancelled in Redshift", id), 0)
 		}
@@ -258,17 +262,29 @@ func (w *warehouse) giveUp(ctx context.Context, id string, why error) error {
 }
 
 // failure classifies the text of a failed statement.
-func failure(text string) error {
+func (c config) failure(text string) error {
 	err := fmt.Errorf("Redshift: %s", text)
 	lower := strings.ToLower(text)
 	switch {
 	case strings.Contains(lower, "permission denied") || strings.Contains(lower, "must be owner") || strings.Contains(lower, "not authorized"):
-		return sdk.Configuration(err, "the database user of the Data API (IAMR:<role> for a role) needs CREATE on the database: "+
-			"GRANT CREATE ON DATABASE dev TO \"IAMR:export\"; with grant_usage_to it must own the schema; Redshift's own role (spectrum_role_arn) must be attached to the workgroup or cluster")
+		return sdk.Configuration(err, c.neededGrants())
 	case strings.Contains(lower, "does not exist"):
 		return sdk.Configuration(err, "database, grant_usage_to or spectrum_role_arn names something that Redshift does not have")
 	case strings.Contains(lower, "syntax error"):
 		return sdk.Permanent(err)
 	}
 	return sdk.Retryable(err, 0)
+}
+
+// neededGrants tells which permissions the database user and Redshift's own role need.
+func (c config) neededGrants() string {
+	who := "the database user of the Data API"
+	if name := c.databaseUser(); name == anyRole {
+		who += " (" + anyRole + " stands for its name: IAMR: with the name of a role, or IAM: with that of a user)"
+	}
+	text := who + " needs CREATE on the database: " + c.grantCreate()
+	if c.wantsResolved() {
+		text += "; if the schema " + c.viewsSchema() + " was there before, it needs CREATE on it, too"
+	}
+	return text + "; with grant_usage_to it must own the schema; Redshift's own role (spectrum_role_arn) must be attached to the workgroup or cluster"
 }

@@ -192,17 +192,32 @@ func (p *preparation) spectrum() {
 			"\n# Add the role to iam_roles of the cluster or of the workgroup's namespace.\n")
 }
 
+// anyRole stands for the database user of a role that the configuration does not name.
+const anyRole = "IAMR:ROLE"
+
+// databaseUser is the name of the database user of the Data API.
+func (c config) databaseUser() string {
+	if c.DBUser != "" {
+		return c.DBUser
+	}
+	if m := roleParts.FindStringSubmatch(c.redshiftRole()); m != nil {
+		return "IAMR:" + m[2]
+	}
+	return anyRole
+}
+
+// grantCreate is the statement that lets the database user create schemas.
+func (c config) grantCreate() string {
+	return "GRANT CREATE ON DATABASE " + identifier(c.Database) + " TO " + identifier(c.databaseUser())
+}
+
 // user makes the database user of the Data API, and lets it create the schema.
 func (p *preparation) user() {
-	name, statements := p.DBUser, []string{}
-	if name == "" {
-		name = "IAMR:ROLE"
-		if m := roleParts.FindStringSubmatch(p.redshiftRole()); m != nil {
-			name = "IAMR:" + m[2]
-		}
+	name, statements := p.databaseUser(), []string{}
+	if p.DBUser == "" {
 		statements = append(statements, "CREATE USER "+identifier(name)+" PASSWORD DISABLE")
 	}
-	statements = append(statements, "GRANT CREATE ON DATABASE "+identifier(p.Database)+" TO "+identifier(name))
+	statements = append(statements, p.grantCreate())
 	target := []string{"--cluster-identifier", p.ClusterIdentifier}
 	place := field("cluster_identifier", p.ClusterIdentifier)
 	if p.WorkgroupARN != "" {
@@ -220,8 +235,8 @@ func (p *preparation) user() {
 	if p.DBUser == "" {
 		title += " The user may exist already: the first statement then fails, and changes nothing."
 	}
-	if name == "IAMR:ROLE" {
-		title += " Put the role or, as IAM:NAME, the user that the host runs with in place of IAMR:ROLE."
+	if name == anyRole {
+		title += " Put the role or, as IAM:NAME, the user that the host runs with in place of " + anyRole + "."
 	}
 	p.add(title, commands, terraform)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/redshiftdata/types"
@@ -21,8 +22,8 @@ const (
 	resolvedName = "mp_master_event_resolved"
 )
 
-// lookUpView returns a row if the schema exists, with the view's name if that does.
-const lookUpView = "SELECT n.nspname, v.viewname FROM pg_namespace n LEFT JOIN pg_views v ON v.schemaname = n.nspname AND v.viewname = :view WHERE n.nspname = :schema"
+// lookUpView returns a row if the schema exists, with the view's name and text if that does.
+const lookUpView = "SELECT n.nspname, v.viewname, v.definition FROM pg_namespace n LEFT JOIN pg_views v ON v.schemaname = n.nspname AND v.viewname = :view WHERE n.nspname = :schema"
 
 func (c config) wantsResolved() bool { return slices.Contains(c.Views, resolvedView) }
 
@@ -36,10 +37,15 @@ func (w *warehouse) views(ctx context.Context) error {
 	if !w.config.wantsResolved() {
 		return nil
 	}
-	if err := w.createViews(ctx); err != nil {
-		return fmt.Errorf("view %s.%s: %w", w.config.viewsSchema(), resolvedName, err)
+	return w.viewError(w.createViews(ctx))
+}
+
+// viewError names the view in an error; nil stays nil.
+func (w *warehouse) viewError(err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("view %s.%s: %w", w.config.viewsSchema(), resolvedName, err)
 }
 
 func (w *warehouse) createViews(ctx context.Context) error {
@@ -81,7 +87,8 @@ func (w *warehouse) createResolved(ctx context.Context) error {
 	return sdk.Configuration(errors.Join(errors.New("a table has its name"), err), "set views_schema to a schema of its own")
 }
 
-// foundView reports whether the schema of the views and the view exist.
+// foundView reports whether the schema of the views and the view exist. It refuses a view
+// over another external schema, such as that of another project: grants would open it.
 func (w *warehouse) foundView(ctx context.Context) (hasSchema, hasView bool, err error) {
 	rows, err := w.run(ctx, lookUpView,
 		types.SqlParameter{Name: aws.String("view"), Value: aws.String(resolvedName)},
@@ -89,11 +96,29 @@ func (w *warehouse) foundView(ctx context.Context) (hasSchema, hasView bool, err
 	if err != nil || len(rows) == 0 {
 		return false, false, err
 	}
-	if len(rows[0]) != 2 {
+	if len(rows[0]) != 3 {
 		return false, false, sdk.Permanent(fmt.Errorf("the query for the view returns rows of %d columns", len(rows[0])))
 	}
 	_, hasView = rows[0][1].(*types.FieldMemberStringValue)
+	// A user may be kept from seeing the text.
+	if text, ok := rows[0][2].(*types.FieldMemberStringValue); ok && hasView && !w.config.reads(text.Value) {
+		return true, true, sdk.Configuration(fmt.Errorf("it exists and does not read the external schema %s", w.config.ExternalSchema),
+			"set views_schema to a schema of its own, or drop the view in Redshift")
+	}
 	return true, hasView, nil
+}
+
+// reads reports whether the text of a view names the table of events in the external
+// schema, in quotes or without; an empty text tells nothing.
+func (c config) reads(text string) bool {
+	names := strings.FieldsFunc(strings.ToLower(strings.ReplaceAll(text, `"`, "")), func(r rune) bool {
+		return r != '.' && r != '_' && r != '$' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	})
+	table := c.ExternalSchema + "." + tables[sdk.Events]
+	return len(names) == 0 || slices.ContainsFunc(names, func(name string) bool {
+		// The name of the database may come first, and that of a column last.
+		return strings.Contains("."+name+".", "."+table+".")
+	})
 }
 
 // resolved is the name of the view in statements.

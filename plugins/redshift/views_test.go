@@ -107,6 +107,38 @@ func TestAViewThatAnotherProcessCreates(t *testing.T) {
 	wantClass(t, s.warehouse(t).ensure(t.Context()), protocol.Configuration, "a table has its name")
 }
 
+// A view of another external schema, such as that of another project, is not taken for one's
+// own, and nobody is allowed to read it.
+func TestAViewOfAnotherSchemaIsRefused(t *testing.T) {
+	s := withViews(t)
+	s.config.ViewsSchema = "reports"
+	if err := s.warehouse(t).ensure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.config.ExternalSchema, s.config.GrantUsageTo = "export", []string{"others"}
+	wantClass(t, s.warehouse(t).ensure(t.Context()), protocol.Configuration, "view reports.mp_master_event_resolved: it exists and does not read the external schema export")
+	wantClass(t, s.warehouse(t).check(t.Context()), protocol.Configuration, "does not read the external schema export")
+	s.expectView(t, "reports")
+}
+
+func TestTheTextOfAView(t *testing.T) {
+	c := config{ExternalSchema: "a_b"}
+	for text, want := range map[string]bool{
+		"": true,
+		`CREATE VIEW v AS SELECT 1 FROM "a_b"."mp_master_event" e WITH NO SCHEMA BINDING`: true,
+		"select a_b.mp_master_event.time from A_B.MP_Master_Event":                        true,
+		"select 1 from (dev.a_b.mp_master_event) e":                                       true,
+		"select 1 from a_b_2.mp_master_event":                                             false,
+		"select 1 from z_a_b.mp_master_event":                                             false,
+		"select 1 from a_b.mp_master_event_2":                                             false,
+		"select 1 from other.mp_master_event where note = 'a_b'":                          false,
+	} {
+		if c.reads(text) != want {
+			t.Errorf("%q is read as one over the external schema: %v", text, !want)
+		}
+	}
+}
+
 func TestMistakesOfViews(t *testing.T) {
 	for attribute, change := range map[string]func(*config){
 		"views":        func(c *config) { c.Views = []string{"people"} },

@@ -260,7 +260,7 @@ func (s *Redshift) batch(in batchExecute) (any, error) {
 
 const (
 	quoted = `"((?:[^"]|"")+)"`
-	viewOf = `(?is)^\s*select n\.nspname, v\.viewname from pg_namespace n left join pg_views v on v\.schemaname = n\.nspname and v\.viewname = :view where n\.nspname = :schema\s*$`
+	viewOf = `(?is)^\s*select n\.nspname, v\.viewname, v\.definition from pg_namespace n left join pg_views v on v\.schemaname = n\.nspname and v\.viewname = :view where n\.nspname = :schema\s*$`
 )
 
 var (
@@ -340,11 +340,11 @@ func (s *Redshift) lookUpView(_ []string, parameters []parameter) (rows [][]any,
 	if !exists {
 		return nil, ""
 	}
-	var name any
-	if local.Views[view].Text != "" {
-		name = view
+	var name, definition any
+	if text := local.Views[view].Text; text != "" {
+		name, definition = view, text
 	}
-	return [][]any{{schema, name}}, ""
+	return [][]any{{schema, name, definition}}, ""
 }
 
 func (s *Redshift) exists(schema string) bool {
