@@ -205,20 +205,26 @@ func FuzzRead(f *testing.F) {
 func TestDictionariesOfIDs(t *testing.T) {
 	for name, tt := range map[string]struct {
 		rows, people int
+		visitors     int    // rows without user_id for each row that has one
 		want         string // columns with a dictionary
 	}{
-		"each its own":    {2000, 1 << 30, "event_name"},
-		"many people":     {2000, 400_000, "event_name"},
-		"few people":      {2000, 500, "device_id distinct_id event_name user_id"},
-		"too few to tell": {100, 1 << 30, "device_id distinct_id event_name user_id"},
+		"each its own":          {2000, 1 << 30, 0, "event_name"},
+		"many people":           {2000, 400_000, 0, "event_name"},
+		"few people":            {2000, 500, 0, "device_id distinct_id event_name user_id"},
+		"too few to tell":       {100, 1 << 30, 0, "device_id distinct_id event_name user_id"},
+		"too few are logged in": {2000, 1 << 30, 999, "event_name user_id"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(5, 6))
 			var lines []string
-			for range tt.rows {
+			for n := range tt.rows {
 				person := random.IntN(tt.people)
-				lines = append(lines, fmt.Sprintf(`{"device_id":"d-%[1]d","distinct_id":"u-%[1]d","event_name":"View","insert_id":"%d","properties":{"pad":"%s"},"time":1,"user_id":"u-%[1]d"}`,
-					person, random.Uint64(), strings.Repeat("x", 600)))
+				user := fmt.Sprintf(`"u-%d"`, person)
+				if n%(tt.visitors+1) != 0 {
+					user = "null"
+				}
+				lines = append(lines, fmt.Sprintf(`{"device_id":"d-%[1]d","distinct_id":"u-%[1]d","event_name":"View","insert_id":"%d","properties":{"pad":"%s"},"time":1,"user_id":%s}`,
+					person, random.Uint64(), strings.Repeat("x", 600), user))
 			}
 			f, err := file.NewParquetReader(bytes.NewReader(encode(t, batch.Events, "", tt.rows, lines...)))
 			if err != nil {

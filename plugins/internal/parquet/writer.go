@@ -100,19 +100,17 @@ func properties(without []string) *parquet.WriterProperties {
 	return parquet.NewWriterProperties(options...)
 }
 
-// fewestSampled is the smallest number of rows that tells whether ids repeat.
+// fewestSampled is the smallest number of values that tells whether ids repeat.
 const fewestSampled = 500
 
 // withoutDictionary returns the columns of ids whose values hardly repeat within a row
 // group, judged by the rows that are held: a dictionary of them is larger than the
-// values, and slower. Few rows tell nothing; the columns then have dictionaries.
+// values, and slower. Few values tell nothing, such as the user_id of a first batch in
+// which hardly anybody is logged in; the column then has a dictionary.
 func (w *Writer) withoutDictionary() (names []string) {
-	if w.rows < fewestSampled {
-		return nil
-	}
 	group := float64(w.rows) * groupBytes / float64(max(w.size, 1)) // rows of a row group
 	for i, name := range w.names {
-		if w.held[i].kind == columns.ID && hardlyRepeat(w.held[i].texts, group) {
+		if w.held[i].kind == columns.ID && len(w.held[i].texts) >= fewestSampled && hardlyRepeat(w.held[i].texts, group) {
 			names = append(names, name)
 		}
 	}
