@@ -30,6 +30,9 @@ type supply struct {
 	peek func() (q Query, ok bool)
 	// pop is called when the query that peek returned is begun.
 	pop func()
+	// cut takes the days of a query whose stream was cut, and reports whether peek
+	// returns them again; nil: it never does.
+	cut func(q Query) bool
 }
 
 // PullDue carries out the queries that are due, several at once, until none is, or
@@ -45,18 +48,36 @@ func (s *Source) PullDue(ctx context.Context, waits func(until time.Time), store
 }
 
 // PullDays carries out queries for days that a person asks for, the latest first,
-// otherwise like PullDue. Once the size of a day is known, days share queries.
+// otherwise like PullDue. Once the size of a day is known, days share queries. The days
+// of a shared query whose stream was cut are pulled one by one, after the others.
 func (s *Source) PullDays(ctx context.Context, from, to journal.Day, waits func(until time.Time), store Store) error {
 	var next Query
+	var again []journal.Day
 	return s.carryOut(ctx, supply{
 		peek: func() (q Query, ok bool) {
-			if to < from {
+			switch {
+			case to >= from:
+				next = s.latest(from, to)
+			case len(again) > 0:
+				next = Query{From: again[0], To: again[0], Why: Requested}
+			default:
 				return Query{}, false
 			}
-			next = s.latest(from, to)
 			return next, true
 		},
-		pop: func() { to = next.From - 1 },
+		pop: func() {
+			if to >= from {
+				to = next.From - 1
+			} else {
+				again = again[1:]
+			}
+		},
+		cut: func(q Query) bool {
+			for d := q.To; d >= q.From && q.Days() > 1; d-- {
+				again = append(again, d)
+			}
+			return q.Days() > 1
+		},
 	}, waits, store)
 }
 
@@ -69,7 +90,7 @@ func (s *Source) due() (q Query, ok bool) {
 // carryOut carries out the queries of a supply. All of them have ended when it
 // returns.
 func (s *Source) carryOut(ctx context.Context, from supply, waits func(time.Time), store Store) error {
-	r := round{source: s, ended: make(chan error)}
+	r := round{source: s, cut: from.cut, ended: make(chan landing)}
 	for {
 		q, ok := Query{}, false
 		if r.stopped == nil && r.flying < s.width() {
@@ -86,7 +107,7 @@ func (s *Source) carryOut(ctx context.Context, from supply, waits func(time.Time
 			from.pop()
 			f := s.begin(q)
 			r.flying++
-			go func() { r.ended <- s.fly(ctx, f, store) }()
+			go func() { r.ended <- landing{q, s.fly(ctx, f, store)} }()
 		}
 	}
 }
@@ -94,11 +115,18 @@ func (s *Source) carryOut(ctx context.Context, from supply, waits func(time.Time
 // round is the state of one carryOut.
 type round struct {
 	source  *Source
-	ended   chan error
+	cut     func(q Query) bool // of the supply
+	ended   chan landing
 	flying  int
 	inRow   int   // queries that failed without one that succeeded in between
 	failed  error // of queries whose days are held back
 	stopped error // no other query is begun
+}
+
+// landing is the end of a query.
+type landing struct {
+	query Query
+	err   error
 }
 
 // mayBegin reports whether a query may be sent now. If not, it waits until one may,
@@ -127,28 +155,30 @@ func (r *round) mayBegin(ctx context.Context, waits func(time.Time)) bool {
 	select {
 	case <-free:
 		cancel()
-	case err := <-r.ended:
+	case l := <-r.ended:
 		cancel()
 		<-free
-		r.landed(err)
+		r.landed(l)
 	}
 	return false
 }
 
 // landed notes the result of a query.
-func (r *round) landed(err error) {
+func (r *round) landed(l landing) {
 	r.flying--
-	if err == nil {
+	if l.err == nil {
 		r.inRow = 0
 		return
 	}
 	r.inRow++
 	// A network that cuts everything is not asked for each day in turn.
-	if r.stopped == nil && (KindOf(err) != Truncated || r.inRow >= parallel) {
-		r.stopped = err
+	if r.stopped == nil && (KindOf(l.err) != Truncated || r.inRow >= parallel) {
+		r.stopped = l.err
 		return
 	}
-	r.failed = errors.Join(r.failed, err)
+	if r.cut == nil || KindOf(l.err) != Truncated || !r.cut(l.query) {
+		r.failed = errors.Join(r.failed, l.err)
+	}
 }
 
 // width is how many queries may be under way: one until a day's size is known, so

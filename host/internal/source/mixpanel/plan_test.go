@@ -7,11 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/test/standin/mixpanelserver"
 )
 
 func day(t *testing.T, s string) journal.Day {
@@ -492,5 +494,38 @@ func TestRequestedDaysShareQueries(t *testing.T) {
 	}
 	if n := len(w.server.Requests()); n != 2 || len(w.kept.lines) != 150 || len(w.kept.cursors) != 26 {
 		t.Errorf("26 days took %d queries: %d lines, %d days", n, len(w.kept.lines), len(w.kept.cursors))
+	}
+}
+
+// The days of a shared query whose stream is cut are pulled one by one. A day that fails by
+// itself is an error, and is alone the next time.
+func TestRequestedDaysOfACutQueryArePulledOneByOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.add([]int{6, 7, 8, 9}, 50)
+	bad := ""
+	w.server.Break(func(r mixpanelserver.Request) *mixpanelserver.Fault {
+		if r.From != r.To || r.From == bad {
+			return &mixpanelserver.Fault{Marker: "terminated early"}
+		}
+		return nil
+	})
+	pull := func() error {
+		return w.source.PullDays(t.Context(), day(t, "2026-06-06"), day(t, "2026-06-09"), nil, w.kept.store)
+	}
+	if err := pull(); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(w.server.Requests()); n != 5 || len(w.kept.lines) != 200 {
+		t.Errorf("four days took %d queries: %d lines", n, len(w.kept.lines))
+	}
+	bad = "2026-06-07"
+	if err := pull(); KindOf(err) != Truncated || !strings.Contains(err.Error(), "pull "+bad+":") {
+		t.Errorf("a day that fails by itself: %v", err)
+	}
+	for to, want := range map[string]string{"2026-06-09": "2026-06-08 to 2026-06-09", bad: bad, "2026-06-06": "2026-06-06"} {
+		if got := w.source.latest(day(t, "2026-06-06"), day(t, to)).String(); got != want {
+			t.Errorf("the latest query up to %s is %s, want %s", to, got, want)
+		}
 	}
 }

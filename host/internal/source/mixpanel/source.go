@@ -160,13 +160,14 @@ func (s *Source) Next() (q Query, at time.Time, ok bool) {
 }
 
 // latest returns a query for the latest of the days that a person asks for, as many of
-// them as share one.
+// them as share one. A day whose last query failed is alone, as in the schedule.
 func (s *Source) latest(from, to journal.Day) Query {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q := Query{From: to, To: to, Why: Requested}
 	total, ok := s.schedule.size(to)
-	for ok && q.From > from && q.Days() < queryDays {
+	failed := func(d journal.Day) bool { return !s.schedule.held[d].IsZero() }
+	for ok && !failed(to) && q.From > from && q.Days() < queryDays && !failed(q.From-1) {
 		size, _ := s.schedule.size(q.From - 1)
 		if total += size; total > s.schedule.share {
 			break
