@@ -278,11 +278,11 @@ func (c config) failure(text string) error {
 
 // neededGrants tells which permissions the database user and Redshift's own role need.
 func (c config) neededGrants() string {
-	who := "the database user of the Data API"
-	if name := c.databaseUser(); name == anyRole {
-		who += " (" + anyRole + " stands for its name: IAMR: with the name of a role, or IAM: with that of a user)"
+	user := "the database user of the Data API"
+	if c.databaseUser() == anyRole {
+		user += " (" + anyRole + " stands for its name: IAMR: with the name of a role, or IAM: with that of a user)"
 	}
-	text := who + " needs CREATE on the database: " + c.grantCreate()
+	text := user + " needs CREATE on the database: " + c.grantCreate()
 	if c.wantsResolved() {
 		text += "; if the schema " + c.viewsSchema() + " was there before, it needs CREATE on it, too"
 	}

@@ -520,9 +520,9 @@ func TestStatementsThatFail(t *testing.T) {
 
 // The hint of a missing permission names the database and the user of the configuration.
 func TestTheGrantOfTheConfiguration(t *testing.T) {
-	const role = "arn:aws:iam::123456789012:role/team/pen-stock"
+	const arn = "arn:aws:iam::123456789012:role/team/pen-stock"
 	for want, c := range map[string]config{
-		`GRANT CREATE ON DATABASE "wh" TO "IAMR:pen-stock"; with grant_usage_to`: {Database: "wh", RedshiftRoleARN: role},
+		`GRANT CREATE ON DATABASE "wh" TO "IAMR:pen-stock"; with grant_usage_to`: {Database: "wh", RedshiftRoleARN: arn},
 		`GRANT CREATE ON DATABASE "wh" TO "loader"; if the schema s_views was`:   {Database: "wh", DBUser: "loader", Views: []string{resolvedView}, ExternalSchema: "s"},
 		`(IAMR:ROLE stands for its name`:                                         {Database: "wh"},
 	} {
