@@ -108,7 +108,7 @@ func TestAViewThatAnotherProcessCreates(t *testing.T) {
 }
 
 // A view of another external schema, such as that of another project, is not taken for one's
-// own, and nobody is allowed to read it.
+// own, and gets no grants.
 func TestAViewOfAnotherSchemaIsRefused(t *testing.T) {
 	s := withViews(t)
 	s.config.ViewsSchema = "reports"
