@@ -34,6 +34,9 @@ type Target struct {
 	// Adopting is the part of Former whose manifests may not record the adoption
 	// yet.
 	Adopting []Holder `json:"adopting,omitempty"`
+	// Unasked reports whether Adopting are adopted without adopt = true, because their
+	// runs were discarded. One that has committed a run since is not adopted.
+	Unasked bool `json:"unasked,omitempty"`
 }
 
 // Holder names a pipeline that holds, or held, a target.
@@ -95,10 +98,12 @@ func (l *Lake) hold(ctx context.Context, run sdk.Run, lay layout) (*Target, erro
 			return nil, err
 		}
 		if len(next.Adopting) > 0 && index(next.Holders, run.PipelineID) >= 0 && t != nil && index(t.Holders, run.PipelineID) >= 0 {
-			if err := l.tellAdopted(ctx, run, lay, next); err != nil {
+			if err := l.tellAdopted(ctx, run, lay, next); errors.Is(err, errBegun) {
+				return nil, errors.Join(err, l.giveBack(ctx, lay, next, version))
+			} else if err != nil {
 				return nil, err
 			}
-			next.Adopting = nil
+			next.Adopting, next.Unasked = nil, false
 		}
 		data, err := encodeJSON(next)
 		if err != nil {
@@ -142,10 +147,10 @@ func (l *Lake) enter(ctx context.Context, run sdk.Run, lay layout, t *Target) (*
 	next := *t
 	next.Holders = slices.Clone(t.Holders)
 	at, former := index(t.Holders, me.PipelineID), index(t.Former, me.PipelineID) >= 0
-	adopt := run.Adopt
-	if !adopt && at < 0 {
+	free := false
+	if !run.Adopt && at < 0 {
 		var err error
-		if adopt, err = l.discarded(ctx, lay, t.Holders); err != nil {
+		if free, err = l.discarded(ctx, lay, t.Holders); err != nil {
 			return nil, err
 		}
 	}
@@ -154,16 +159,16 @@ func (l *Lake) enter(ctx context.Context, run sdk.Run, lay layout, t *Target) (*
 		return nil, nil
 	case at >= 0: // renamed, or an adoption was cut
 		next.Holders[at] = me
-	case !adopt:
+	case !run.Adopt && !free:
 		return nil, l.held(ctx, lay, t.Holders[0])
-	case former:
+	case former && run.Adopt:
 		next.Former = without(t.Former, me.PipelineID)
 		next.Adopting = without(t.Adopting, me.PipelineID)
 		next.Holders = append(next.Holders, me)
 	default:
-		next.Former = append(slices.Clone(t.Former), t.Holders...)
-		next.Adopting = append(slices.Clone(t.Adopting), t.Holders...)
-		next.Holders = []Holder{me}
+		next.Former = append(without(t.Former, me.PipelineID), t.Holders...)
+		next.Adopting = append(without(t.Adopting, me.PipelineID), t.Holders...)
+		next.Holders, next.Unasked = []Holder{me}, free
 	}
 	return &next, nil
 }
@@ -220,18 +225,40 @@ func (l *Lake) held(ctx context.Context, lay layout, by Holder) error {
 			"rows of days that both export are there twice then")
 }
 
+// errBegun refuses an unasked adoption: a pipeline whose only run had been discarded has
+// committed one before its manifest recorded the adoption.
+var errBegun = errors.New("it was resumed in the same moment")
+
+// giveBack undoes an adoption that errBegun has refused, so that the pipelines that were
+// to be adopted may go on. A record that was written since stays.
+func (l *Lake) giveBack(ctx context.Context, lay layout, t *Target, version Version) error {
+	before := *t
+	before.Holders, before.Adopting, before.Unasked = t.Adopting, nil, false
+	for _, h := range t.Adopting {
+		before.Former = without(before.Former, h.PipelineID)
+	}
+	data, err := encodeJSON(&before)
+	if err != nil {
+		return err
+	}
+	if _, err := l.store.WriteIf(ctx, lay.target(), data, version); err != nil && !errors.Is(err, ErrConflict) {
+		return fmt.Errorf("write %s: %w", lay.target(), err)
+	}
+	return nil
+}
+
 // tellAdopted records the adoption in the manifests of the adopted pipelines, so
 // that an attempt of theirs that is still open cannot commit.
 func (l *Lake) tellAdopted(ctx context.Context, run sdk.Run, lay layout, t *Target) error {
 	for _, h := range t.Adopting {
-		if err := l.markAdopted(ctx, run, h, h.layout(lay)); err != nil {
+		if err := l.markAdopted(ctx, run, h, h.layout(lay), t.Unasked); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (l *Lake) markAdopted(ctx context.Context, run sdk.Run, of Holder, lay layout) error {
+func (l *Lake) markAdopted(ctx context.Context, run sdk.Run, of Holder, lay layout, unasked bool) error {
 	for range conflictTries {
 		m, version, err := l.readManifest(ctx, lay)
 		if err != nil {
@@ -241,6 +268,9 @@ func (l *Lake) markAdopted(ctx context.Context, run sdk.Run, of Holder, lay layo
 			theirs := run
 			theirs.Pipeline, theirs.PipelineID = of.Pipeline, of.PipelineID
 			m = newManifest(theirs)
+		}
+		if unasked && m.Run > 0 {
+			return errors.Join(l.held(ctx, lay, of), errBegun)
 		}
 		m.AdoptedBy = run.PipelineID
 		if _, err := l.writeManifest(ctx, lay.manifest(), m, version); !errors.Is(err, ErrConflict) {

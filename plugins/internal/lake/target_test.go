@@ -81,6 +81,66 @@ func TestATargetOfADiscardedRunIsFree(t *testing.T) {
 	}
 }
 
+// A pipeline whose run was discarded may come back, from a copy of its catalog, while
+// another one takes its place. In whichever moment it exports, one of the two is refused,
+// and the other goes on.
+func TestADiscardedPipelineComesBackWhileItIsAdopted(t *testing.T) {
+	for _, kind := range []func(number, fence int64) sdk.Run{events, people} {
+		d := someDays
+		if kind(1, 1).Mode == sdk.Replace {
+			d = days{"": 2}
+		}
+		for moment := 1; ; moment++ {
+			s := laketest.NewMemory()
+			first := newLake(s)
+			if _, err := first.Open(t.Context(), kind(1, 1)); err != nil {
+				t.Fatal(err)
+			}
+			if err := first.Abort(t.Context(), kind(1, 1), true); err != nil {
+				t.Fatal(err)
+			}
+			var back error
+			calls := 0
+			s.Observe = func(s *laketest.Memory) {
+				if calls++; calls == moment {
+					_, back = export(t.Context(), newLake(s), kind(1, 2), d)
+				}
+			}
+			_, adopted := newLake(s).Open(t.Context(), of("decaf", kind(1, 1), false))
+			s.Observe = nil
+			if calls < moment {
+				break
+			}
+			if (back == nil) == (adopted == nil) {
+				t.Fatalf("in moment %d: of the one that comes back %v, of the other %v", moment, back, adopted)
+			}
+			if adopted == nil {
+				mustExport(t, newLake(s), of("decaf", kind(1, 2), false), d)
+				refused(t, s, kind(1, 3), "decaf")
+				continue
+			}
+			mustExport(t, newLake(s), kind(2, 3), d)
+			refused(t, s, of("decaf", kind(1, 2), false), "committed its runs there up to 2")
+		}
+	}
+}
+
+// One that adopts the place of a pipeline whose runs were discarded holds it alone, also if
+// it held it before.
+func TestAFormerHolderOfADiscardedRunsTargetHoldsItAlone(t *testing.T) {
+	s := laketest.NewMemory()
+	mustExport(t, newLake(s), events(1, 1), someDays)
+	adopter := newLake(s)
+	if _, err := adopter.Open(t.Context(), of("decaf", events(1, 1), true)); err != nil {
+		t.Fatal(err)
+	}
+	if err := adopter.Abort(t.Context(), of("decaf", events(1, 1), true), true); err != nil {
+		t.Fatal(err)
+	}
+	mustExport(t, newLake(s), events(2, 2), days{"2026-06-10": 1})
+	refused(t, s, of("decaf", events(1, 2), false), "c0ffee")
+}
+
 func TestAdoptedTarget(t *testing.T) {
 	s := laketest.NewMemory()
 	mustExport(t, newLake(s), events(1, 1), someDays)
