@@ -184,6 +184,7 @@ func (i *Iterations) iterate(ctx context.Context) error {
 		i.looked = asOf
 		return nil
 	}
+	i.first = firstLook{} // a look that fails is made again, whatever the one before has found
 	i.woken.Store(false)
 	mark := i.project.Journal.Mark()
 	for {

@@ -343,6 +343,23 @@ func TestALookForTheFirstRowsHolds(t *testing.T) {
 	}
 }
 
+// A look that fails is made again, although the one before it would still hold.
+func TestALookThatFailsIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	x := newTimed(t, pipeline.Schedule{Cadence: pipeline.Daily, At: pipeline.DailyAt})
+	x.o.Destinations = destination.New(&config.Config{}, plugin.NewManager(plugin.Options{Dir: t.TempDir()}), x.o.Log)
+	x.Run(t.Context())
+	x.registered.Store(false) // the next look needs the plugin, and there is none
+	x.woken.Store(true)
+	for attempt := range 3 {
+		x.Run(t.Context())
+		if x.failed.Load() == nil {
+			t.Errorf("attempt %d did not fail", attempt+1)
+		}
+		x.now = x.now.Add(10 * time.Second)
+	}
+}
+
 // A continuous pipeline without new rows is not written to the catalog.
 func TestAContinuousPipelineLooksInMemory(t *testing.T) {
 	t.Parallel()
