@@ -174,15 +174,14 @@ func (x *Exporter) fail(ctx context.Context, lease pipeline.Lease, cause error) 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	reason, class := cause.Error(), classOf(cause).String()
+	var unlogged error // the reason of the failure is recorded all the same
 	if errors.Is(cause, pipeline.ErrPaused) {
 		reason, class = "", "" // the attempt did not fail
 	} else if lines := lastLog(cause); len(lines) > 0 {
-		if err := x.Store.RecordLog(ctx, lease, lines); err != nil {
-			return ignoreLost(err)
-		}
+		unlogged = ignoreLost(x.Store.RecordLog(ctx, lease, lines))
 	}
 	err := x.Store.RecordFailure(ctx, lease, reason, class, !Retryable(cause) && !errors.Is(cause, context.Canceled))
-	return ignoreLost(err)
+	return errors.Join(ignoreLost(err), unlogged)
 }
 
 // ignoreLost returns nil for the loss of a lease: the attempt that has the run now

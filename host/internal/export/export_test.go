@@ -215,6 +215,7 @@ type bench struct {
 	place    *place
 	refused  *refusals
 	blocks   export.Blocks
+	store    export.Store // nil: the catalog
 	waited   []time.Duration
 }
 
@@ -258,9 +259,13 @@ func newBench(t *testing.T) *bench {
 
 // do makes an attempt. Leases are never renewed.
 func (b *bench) do(owner string, ttl time.Duration) (*pipeline.Receipt, error) {
+	var store export.Store = b.catalog
+	if b.store != nil {
+		store = b.store
+	}
 	x := &export.Exporter{
 		Pace:  b.pace,
-		Store: b.catalog, Blocks: b.blocks, Generations: journaled, Owner: owner, LeaseTTL: ttl,
+		Store: store, Blocks: b.blocks, Generations: journaled, Owner: owner, LeaseTTL: ttl,
 		Ticker: func(time.Duration) (<-chan time.Time, func()) { return nil, func() {} },
 		Wait: func(ctx context.Context, d time.Duration) error {
 			b.waited = append(b.waited, d)
@@ -678,6 +683,30 @@ func TestAFailedAttemptKeepsTheLog(t *testing.T) {
 	}
 	if lines := kept(); lines != nil {
 		t.Errorf("after the next attempt: %q", lines)
+	}
+}
+
+// logless is a catalog that cannot keep a log.
+type logless struct{ *catalog.Catalog }
+
+func (logless) RecordLog(context.Context, pipeline.Lease, []string) error {
+	return errors.New("no room")
+}
+
+// An attempt is recorded as failed, and its lease given back, also if its log cannot be kept.
+func TestAFailureIsRecordedWithoutItsLog(t *testing.T) {
+	b := newBench(t)
+	b.store, b.place.log = logless{b.catalog}, []string{"a line"}
+	b.place.loseReply, b.place.statusFail = true, errors.New("no answer")
+	if _, err := b.do("a", time.Minute); err == nil || !strings.Contains(err.Error(), "no room") {
+		t.Errorf("the attempt ended with %v", err)
+	}
+	r, err := b.catalog.Run(t.Context(), b.pipeline.ID, b.run.Number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Owner != "" || !strings.Contains(r.Error, "no answer") {
+		t.Errorf("recorded for %q with error %q", r.Owner, r.Error)
 	}
 }
 
