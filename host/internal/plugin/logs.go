@@ -3,6 +3,7 @@ package plugin
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 	"unicode/utf8"
 )
@@ -75,21 +77,45 @@ func (l *logs) settle(limit time.Duration) {
 type inlet struct {
 	f     *os.File
 	state atomic.Int32
-	turns chan struct{} // sent to before each read, and at the end
+	turns chan struct{} // sent to when the reader begins to wait, and at the end
 }
 
-// The states of an inlet, while its reader keeps a line; waits for the next; is done.
+// The states of an inlet, while its reader takes bytes or keeps lines; has kept all that
+// it took; is done.
 const (
 	inletBusy int32 = iota
 	inletWaits
 	inletEnded
 )
 
-// Read implements io.Reader.
-func (i *inlet) Read(p []byte) (int, error) {
+// Read implements io.Reader. The state says that the reader is busy before it takes
+// bytes: idle would otherwise find an empty pipe, and a line missing.
+func (i *inlet) Read(p []byte) (n int, err error) {
 	i.turn(inletWaits)
-	n, err := i.f.Read(p)
-	i.state.Store(inletBusy)
+	raw, err := i.f.SyscallConn()
+	if err == nil {
+		var failed error
+		err = raw.Read(func(fd uintptr) bool {
+			i.state.Store(inletBusy)
+			for {
+				if n, failed = syscall.Read(int(fd), p); failed != syscall.EINTR {
+					break
+				}
+			}
+			if failed == syscall.EAGAIN {
+				i.turn(inletWaits)
+				return false
+			}
+			return true
+		})
+		err = cmp.Or(err, failed)
+	}
+	switch {
+	case err != nil:
+		n = 0
+	case n == 0 && len(p) > 0:
+		err = io.EOF
+	}
 	if err != nil {
 		i.turn(inletEnded)
 	}
@@ -104,10 +130,16 @@ func (i *inlet) turn(state int32) {
 	}
 }
 
-// idle reports whether all that was written before the call was read and kept.
+// idle reports whether all that was written before the call was read and kept. A reader
+// that waits before and after the pipe is found empty has kept what it took.
 func (i *inlet) idle() bool {
-	state := i.state.Load()
-	return state == inletEnded || state == inletWaits && !hasInput(i.f)
+	switch i.state.Load() {
+	case inletEnded:
+		return true
+	case inletWaits:
+		return !hasInput(i.f) && i.state.Load() != inletBusy
+	}
+	return false
 }
 
 // last returns the lines kept, oldest first.
