@@ -44,6 +44,7 @@ var parts = []part{
 	{"planning", planning},
 	{"upkeep", keeping},
 	{"schedules", schedules},
+	{"idle", idle},
 }
 
 func main() {
@@ -54,7 +55,7 @@ func main() {
 	flag.IntVar(&o.n, "n", 5, "rounds")
 	flag.IntVar(&o.large, "large", 3, "rounds with 10 million events; 0: none")
 	flag.IntVar(&o.scale, "scale", 1, "divide every number of rows by this")
-	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: process, stores, collect, pulls, folds, dedup, columns, planning, upkeep, schedules; default: all")
+	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: process, stores, collect, pulls, folds, dedup, columns, planning, upkeep, schedules, idle; default: all")
 	flag.StringVar(&o.store, "store", "", "stores of the part stores, separated by commas: localfs, s3, gcs, azure, bigquery, snowflake; default: all")
 	flag.Parse()
 	if err := command(o, flag.Args()); err != nil {

@@ -167,14 +167,20 @@ func children(pid int) []int {
 	return pids
 }
 
-// highWater is VmHWM in bytes; 0 when the process is gone.
-func highWater(pid int) int64 {
+// highWater is the largest resident memory of a process in bytes; 0 when it is gone.
+func highWater(pid int) int64 { return memory(pid, "VmHWM:") }
+
+// resident is the resident memory of a process in bytes; 0 when it is gone.
+func resident(pid int) int64 { return memory(pid, "VmRSS:") }
+
+// memory is a line of the kernel's status of a process, in bytes.
+func memory(pid int, line string) int64 {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0
 	}
-	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+	for text := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(text, line); ok {
 			kib, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 			return kib << 10
 		}

@@ -113,7 +113,7 @@ var benchedStores = []benched{
 		return fmt.Sprintf("  storage_account = %q\n  container       = \"bucket0\"\n  endpoint        = %q\n  account_key     = env(\"AZURE_KEY\")\n", azureAccount, s.endpoint)
 	}, env: []string{"AZURE_KEY=" + azureKey}},
 	{name: "bigquery", start: startBigQuery, block: bigQueryBlock, count: countBigQuery, slow: true},
-	{name: "snowflake", start: startSnowflake, block: snowflakeBlock, count: countSnowflake},
+	{name: "snowflake", start: startSnowflake, block: snowflakeBlock, count: countSnowflake, slow: true},
 }
 
 // startGCS starts a fake-gcs-server over a directory.
