@@ -38,7 +38,7 @@ func idle(ctx context.Context, b *runner, r *report) error {
 	return nil
 }
 
-// idled is what a host took while nothing was to be done.
+// idled has the time and memory of a host while nothing was to be done.
 type idled struct {
 	share          float64 // CPU time by time, with its plugins
 	resident, peak int64   // bytes of the host

@@ -142,6 +142,12 @@ func (w *world) register() {
 		Name: name, Project: w.shop, Stream: batch.Events, From: today - journal.Day(w.rng.IntN(60)), To: pipeline.Forever, MaxRun: 1 << 30, Order: pipeline.Oldest,
 		Schedule: pipeline.Schedule{Cadence: pipeline.Daily, At: pipeline.DailyAt + time.Duration(len(w.byName))*time.Second, Zone: w.shop.TimeZone},
 	}
+	switch w.rng.IntN(4) {
+	case 0:
+		c.Schedule.At += 2 * time.Hour // in the hour that most changes of clocks skip or repeat
+	case 1:
+		c.Schedule.At += time.Duration(w.rng.IntN(23*60)) * time.Minute
+	}
 	switch w.rng.IntN(8) {
 	case 0:
 		c.Schedule.Cadence, c.Schedule.At = pipeline.Hourly, pipeline.HourlyAt+time.Duration(len(w.byName))*time.Second

@@ -96,11 +96,18 @@ func (w *world) hasSlot(l *line, after, until time.Time) bool {
 		if s.Cadence == pipeline.Hourly {
 			passed %= time.Hour
 		}
-		if t.After(after) && passed == s.At {
+		if t.After(after) && passed == s.At && (s.Cadence == pipeline.Hourly || !isRepeated(t, s.Zone)) {
 			return true
 		}
 	}
 	return s.Cadence == pipeline.Daily && skipsSlot(s, after, until)
+}
+
+// isRepeated reports whether the wall clock shows a time for the second time: clocks are set
+// back by half an hour or an hour.
+func isRepeated(t time.Time, zone *time.Location) bool {
+	wall := t.In(zone).Format(time.DateTime)
+	return t.Add(-time.Hour).In(zone).Format(time.DateTime) == wall || t.Add(-30*time.Minute).In(zone).Format(time.DateTime) == wall
 }
 
 // skipsSlot reports whether the clock is set forward past a daily slot between two times:
