@@ -28,6 +28,8 @@ type Destination struct {
 	cur      *process      // may have ended
 	budget   budget
 
+	turns turns // of exports
+
 	mu      sync.Mutex
 	desc    *protocol.Description
 	configs map[int64]configuration // by project
@@ -46,7 +48,7 @@ func (m *Manager) Destination(typ, name string) *Destination {
 	life, end := context.WithCancelCause(context.Background())
 	return &Destination{
 		m: m, typ: typ, name: typ + "." + name, life: life, end: end,
-		starting: make(chan struct{}, 1), budget: budget{rules: m.opts.Restart}, configs: map[int64]configuration{},
+		starting: make(chan struct{}, 1), budget: budget{rules: m.opts.Restart}, configs: map[int64]configuration{}, turns: turns{of: map[int64]chan struct{}{}},
 	}
 }
 

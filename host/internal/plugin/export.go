@@ -2,6 +2,8 @@ package plugin
 
 import (
 	"context"
+	"fmt"
+	"sync"
 	"time"
 
 	"github.com/penstock-io/penstock/sdk/batch"
@@ -17,9 +19,36 @@ import (
 // do Commit and Abort; Close is then not needed. An export that is given up at any
 // other point is ended by Close.
 type Export struct {
-	p   *process
-	x   *protocol.Exporter
-	red *redactor
+	p     *process
+	x     *protocol.Exporter
+	red   *redactor
+	turns *turns
+	leave func() // ends the project's turn; nil: Open has not taken it
+}
+
+// turns lets one export of a project go on at a time: plugins take no more. A plugin would
+// let a second one wait for its Open as well, but a plugin that does not answer in time is
+// killed, and with it the export that goes on. It is safe for concurrent use.
+type turns struct {
+	mu sync.Mutex
+	of map[int64]chan struct{} // by project; full while an export goes on
+}
+
+// enter waits for the turn of a project's export. The caller calls leave at its end.
+func (t *turns) enter(ctx context.Context, project int64) (leave func(), err error) {
+	t.mu.Lock()
+	turn := t.of[project]
+	if turn == nil {
+		turn = make(chan struct{}, 1)
+		t.of[project] = turn
+	}
+	t.mu.Unlock()
+	select {
+	case turn <- struct{}{}:
+		return func() { <-turn }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for the end of another export of the project: %w", context.Cause(ctx))
+	}
 }
 
 // Export opens a stream. ctx is that of the whole export. rejected is called,
@@ -39,7 +68,7 @@ func (d *Destination) Export(ctx context.Context, rejected func([]protocol.Rejec
 	if err != nil {
 		return nil, p.explain(ctx, "export", err)
 	}
-	return &Export{p: p, x: x, red: &d.red}, nil
+	return &Export{p: p, x: x, red: &d.red, turns: &d.turns}, nil
 }
 
 // LastLog returns the last log lines of the process that has the run, at most 100, oldest
@@ -54,8 +83,15 @@ func (e *Export) LastLog() []string {
 const settleTime = time.Second
 
 // Open claims the target for a run and returns the pipeline's last committed
-// one; 0: none.
-func (e *Export) Open(ctx context.Context, run protocol.Run) (protocol.LastRun, error) {
+// one; 0: none. It waits until no other export of the project goes on; the limit of the
+// call begins then.
+func (e *Export) Open(ctx context.Context, run protocol.Run) (_ protocol.LastRun, err error) {
+	if e.x != nil && e.leave == nil {
+		if e.leave, err = e.turns.enter(ctx, run.ProjectID); err != nil {
+			e.Close()
+			return protocol.LastRun{}, err
+		}
+	}
 	return step(ctx, e, "open", e.p.timeouts.Open, func(ctx context.Context) (protocol.LastRun, error) { return e.x.Open(ctx, run) })
 }
 
@@ -126,6 +162,10 @@ func (e *Export) Close() {
 	if e.x != nil {
 		e.x.Close()
 		e.x = nil
+	}
+	if e.leave != nil {
+		e.leave()
+		e.leave = nil
 	}
 }
 

@@ -102,6 +102,33 @@ func TestWholeExport(t *testing.T) {
 	}
 }
 
+// An export of another pipeline of the project waits for the end of the one that goes on,
+// for longer than a plugin may take to open it, and costs that one nothing.
+func TestASecondExportOfAProject(t *testing.T) {
+	d := sdkDestination(t)
+	first, p := sdkExport(t, d), d.cur
+	limit := p.timeouts.Open
+	p.timeouts.Open = time.Nanosecond
+	waiting, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	second, err := d.Export(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if _, err := second.Open(waiting, protocol.Run{ProjectID: shop.ID}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the second export: %v", err)
+	}
+	p.timeouts.Open = limit
+	finish(t, first)
+	if err := sdkExport(t, d).Abort(context.Background(), false); err != nil {
+		t.Error(err)
+	}
+	if x := sdkExport(t, d); d.cur != p {
+		t.Errorf("the plugin was started again for %+v", x)
+	}
+}
+
 // block makes a batch of the rows in text.
 func block(t *testing.T, text string) *batch.Batch {
 	t.Helper()
