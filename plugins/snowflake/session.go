@@ -20,10 +20,9 @@ const (
 	// maxRetries is how often the driver repeats a request, with the same id, after a
 	// transient error.
 	maxRetries = 4
-	// maxSessions bounds the sessions of a destination. An attempt uses one at a time, and
-	// keeps it while a COPY runs; Status and Check use others. A run that begins must find
-	// one that is free within openTime.
-	maxSessions = 8
+	// maxSessions bounds the sessions of a destination: one for the attempt, one for
+	// its uploads, one for Status.
+	maxSessions = 3
 	// maxSessionTries is how often work is done again in a new session because its
 	// session was lost.
 	maxSessionTries = 3
