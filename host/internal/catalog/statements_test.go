@@ -157,6 +157,80 @@ func TestAKeptStatementWorksAgain(t *testing.T) {
 	}
 }
 
+// However a use of a kept statement ends, the connection reads what others have written
+// since, and keeps no checkpoint from emptying the log.
+func TestAKeptStatementHoldsNothingBack(t *testing.T) {
+	t.Parallel()
+	db := pool(t)
+	var number, name, path string
+	if err := db.QueryRowContext(t.Context(), `PRAGMA database_list`).Scan(&number, &name, &path); err != nil {
+		t.Fatal(err)
+	}
+	other, err := openPool(dsn(path, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	const list, insert = `SELECT n FROM numbers WHERE n >= ? ORDER BY n`, `INSERT INTO numbers (n) VALUES (?)`
+	left := func(ctx context.Context, tx *sql.Tx) {
+		rows, err := tx.QueryContext(ctx, list, 0)
+		if err != nil || !rows.Next() {
+			t.Fatal(err)
+		}
+		if err := errors.Join(rows.Close(), rows.Err()); err != nil {
+			t.Error(err)
+		}
+	}
+	for i, end := range []func(context.Context, context.CancelFunc, *sql.Tx) error{
+		func(ctx context.Context, _ context.CancelFunc, tx *sql.Tx) error {
+			left(ctx, tx)
+			return tx.Commit()
+		},
+		func(ctx context.Context, _ context.CancelFunc, tx *sql.Tx) error {
+			left(ctx, tx)
+			if _, err := tx.ExecContext(ctx, insert, 3); err == nil {
+				t.Error("a number was inserted twice")
+			}
+			return tx.Rollback()
+		},
+		func(ctx context.Context, cancel context.CancelFunc, tx *sql.Tx) error {
+			rows, err := tx.QueryContext(ctx, list, 0)
+			if err != nil || !rows.Next() {
+				t.Fatal(err)
+			}
+			cancel()
+			for rows.Next() {
+			}
+			if err := rows.Close(); err != nil && !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+			if err := tx.Rollback(); !errors.Is(err, sql.ErrTxDone) {
+				return err
+			}
+			return nil
+		},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := end(ctx, cancel, tx); err != nil {
+			t.Errorf("end %d: %v", i, err)
+		}
+		cancel()
+		must(t, other, insert, 100+i)
+		var busy, pages, moved int
+		if err := other.QueryRowContext(t.Context(), `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &pages, &moved); err != nil || busy != 0 {
+			t.Errorf("end %d: the log is held: %d, %v", i, busy, err)
+		}
+		var latest int
+		if err := db.QueryRowContext(t.Context(), `SELECT n FROM numbers WHERE n >= ? ORDER BY n DESC`, 0).Scan(&latest); err != nil || latest != 100+i {
+			t.Errorf("end %d: the latest number is %d, %v", i, latest, err)
+		}
+	}
+}
+
 // However many texts there are, a connection keeps a bounded number of them.
 func TestKeptStatementsAreBounded(t *testing.T) {
 	t.Parallel()
