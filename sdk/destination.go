@@ -84,7 +84,8 @@ type (
 	// Opener claims the target before the first partition: it records
 	// run.Fence at the destination and refuses an older one with Fenced, and a
 	// target that another pipeline holds unless run.Adopt. It returns the
-	// pipeline's last committed run, whatever run is. Without it the SDK asks
+	// pipeline's last committed run, whatever run is. ctx ends after 50 s: a host
+	// kills a plugin that has not answered within a minute. Without Opener the SDK asks
 	// Status, and keeps the fence for the life of the process only.
 	Opener interface {
 		Open(ctx context.Context, run Run) (LastRun, error)

@@ -238,6 +238,33 @@ func TestOneExportOfAProjectAtATime(t *testing.T) {
 	opened(t, c, testRun(1, 3))
 }
 
+// A destination whose service does not answer gives Open up before the host kills the
+// process. Refusals, a stream that was cut and an attempt that was opened in time are as
+// they were.
+func TestOpenEndsBeforeTheHostsLimit(t *testing.T) {
+	t.Parallel()
+	hang := func(ctx context.Context) (LastRun, error) { <-ctx.Done(); return LastRun{}, ctx.Err() }
+	_, err := openWithin(t.Context(), time.Millisecond, hang)
+	if expectClass(t, err, protocol.Retryable); !strings.Contains(err.Error(), "has not opened the run within 1ms") {
+		t.Errorf("the error is %v", err)
+	}
+	_, err = openWithin(t.Context(), time.Millisecond, func(ctx context.Context) (LastRun, error) {
+		<-ctx.Done()
+		return LastRun{}, Fenced(errors.New("a newer attempt"))
+	})
+	expectClass(t, err, protocol.Fenced)
+	cut, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err = openWithin(cut, time.Hour, hang); err != context.Canceled { //nolint:errorlint // as it was
+		t.Errorf("the error of a stream that was cut is %v", err)
+	}
+	var kept context.Context
+	last, err := openWithin(t.Context(), time.Hour, func(ctx context.Context) (LastRun, error) { kept = ctx; return LastRun{Number: 3}, nil })
+	if err != nil || last.Number != 3 || kept.Err() != nil {
+		t.Errorf("opened %+v, %v, context %v", last, err, kept.Err())
+	}
+}
+
 func TestWithoutAnOpenerTheProcessKeepsTheFence(t *testing.T) {
 	t.Parallel()
 	_, c := configured(t, &double{status: func(context.Context, Run) (Status, error) {

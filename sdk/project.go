@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -197,9 +198,32 @@ func (p *project) claim(run Run) error {
 	return nil
 }
 
+// openTime bounds open. A host kills a plugin that does not answer within a minute, and with
+// it the exports of other projects.
+const openTime = 50 * time.Second
+
+// openWithin calls open with a context that ends after limit. The context lives on when
+// open returns in time: a destination may have kept it for the attempt.
+func openWithin(ctx context.Context, limit time.Duration, open func(context.Context) (LastRun, error)) (LastRun, error) {
+	late := fmt.Errorf("the destination has not opened the run within %s", limit)
+	opening, end := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(limit, func() { end(late) })
+	defer timer.Stop()
+	last, err := open(opening)
+	if ctx.Err() == nil && opening.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+		err = Retryable(fmt.Errorf("%w: %w", late, err), 0)
+	}
+	return last, err
+}
+
 // open claims the destination for an attempt and returns the pipeline's last
 // committed run.
 func (p *project) open(ctx context.Context, run Run) (LastRun, error) {
+	return openWithin(ctx, openTime, func(ctx context.Context) (LastRun, error) { return p.claimTarget(ctx, run) })
+}
+
+// claimTarget is open without a limit.
+func (p *project) claimTarget(ctx context.Context, run Run) (LastRun, error) {
 	if opener, ok := p.destination.(Opener); ok {
 		last, err := opener.Open(ctx, run)
 		if err != nil {
