@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/sdk"
@@ -25,8 +26,8 @@ func (d *destination) Check(ctx context.Context) []sdk.CheckResult {
 	if err != nil {
 		return c.results
 	}
-	defer x.close()
 	c.session = x
+	defer func() { c.session.close() }()
 	c.try("compare parameters", c.parameters)
 	c.try("use the warehouse", c.warehouse)
 	if !c.try("read the schema", c.lookUp) {
@@ -38,15 +39,38 @@ func (d *destination) Check(ctx context.Context) []sdk.CheckResult {
 	c.try("write to the spool", c.spool)
 	if c.try("create a temporary table", c.createTable) {
 		c.transfer()
-		c.try("drop a table", func() error { return c.run("DROP TABLE "+d.config.in(c.name), "") })
+		c.drops = append(c.drops, "DROP TABLE IF EXISTS "+d.config.in(c.name)) // it ends with the session at the latest
 	}
-	for _, drop := range c.drops {
-		c.try("drop a "+strings.ToLower(strings.Fields(drop)[1]), func() error { return c.run(drop, "") })
-	}
+	c.clean()
 	for _, stream := range c.found {
 		c.try("use the tables of "+stream.String(), func() error { return c.tables(stream) })
 	}
 	return c.results
+}
+
+// clean drops the objects that the check has created, also when its context has ended or
+// its session is lost: nothing else removes them.
+func (c *checking) clean() {
+	if len(c.drops) == 0 {
+		return
+	}
+	whole := c.ctx
+	defer func() { c.ctx = whole }()
+	var cancel context.CancelFunc
+	c.ctx, cancel = context.WithTimeout(context.WithoutCancel(whole), restoreTime)
+	defer cancel()
+	if c.session.lost {
+		x, err := c.d.open(c.ctx, "penstock check")
+		if err != nil {
+			c.try("log in again", func() error { return err })
+			return
+		}
+		c.session.close()
+		c.session = x
+	}
+	for _, drop := range c.drops {
+		c.try("drop a "+strings.ToLower(strings.Fields(drop)[1]), func() error { return c.run(drop, "") })
+	}
 }
 
 type checking struct {
@@ -164,6 +188,13 @@ func (c *checking) createTable() error {
 	return c.run("CREATE TEMPORARY TABLE "+c.d.config.in(c.name)+` ("DATA" VARIANT)`, c.d.config.grantCreate("TABLE"))
 }
 
+// putTime bounds the upload of the check's file. A host gives a check up after one minute,
+// and has no results then.
+const putTime = 20 * time.Second
+
+// errPutTime is the error of an upload that has lasted for too long.
+var errPutTime = errors.New("the storage of the stage has not answered in time")
+
 // checkedRow is the row that the check loads.
 const checkedRow = `{"device_id":null,"distinct_id":"check","event_name":"check","insert_id":"check","properties":{"a":[1]},"time":1780272000,"user_id":null}` + "\n"
 
@@ -193,7 +224,13 @@ func (c *checking) transfer() {
 	dir := "check/" + c.name + "/"
 	grant := c.d.stage.grants(c.stage)
 	if !c.try("upload a file", func() error {
-		return c.d.classify("upload a file", grant, c.d.stage.put(c.ctx, c.session, c.file, c.stage, dir))
+		uploading, cancel := context.WithTimeoutCause(c.ctx, c.d.putFor, errPutTime)
+		defer cancel()
+		err := c.d.stage.put(uploading, c.session, c.file, c.stage, dir)
+		if err != nil && c.ctx.Err() == nil && uploading.Err() != nil {
+			err = fmt.Errorf("%w (%s): %w", errPutTime, c.d.putFor, err)
+		}
+		return c.d.classify("upload a file", grant, err)
 	}) {
 		return
 	}

@@ -269,6 +269,45 @@ func TestCheckOfAnExternalStage(t *testing.T) {
 	}
 }
 
+// A check whose bucket does not answer says so, and leaves no object behind, also when the
+// host gives it up.
+func TestCheckOfASilentBucket(t *testing.T) {
+	o := startOutside(t)
+	left := func(config map[string]any) (names []any) {
+		t.Helper()
+		for _, kind := range []string{"TABLES", "VIEWS", "STAGES"} {
+			rows, err := o.query(t.Context(), "SHOW "+kind+" LIKE '"+checkPrefix+"%' IN SCHEMA "+o.Database+"."+config["schema"].(string))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range rows {
+				names = append(names, kind, r[1])
+			}
+		}
+		return names
+	}
+	held := make(chan struct{}, 1)
+	o.bucket.Add(faultproxy.Rule{Fault: faultproxy.HoldOne(held, nil)}, faultproxy.Rule{Times: -1, Fault: faultproxy.Hang(), Optional: true})
+	config := o.config()
+	ctx, giveUp := context.WithCancel(t.Context())
+	d, ended := openAt(t, config), make(chan []sdk.CheckResult, 1)
+	go func() { ended <- d.Check(ctx) }()
+	<-held
+	giveUp()
+	results := <-ended
+	if names := left(config); len(names) > 0 {
+		t.Errorf("a check that was given up leaves %q: %v", names, results)
+	}
+	config = o.config()
+	found := failed(openAt(t, config, func(d *destination) { d.putFor = 100 * time.Millisecond }).Check(t.Context()))
+	if len(found) != 1 || !strings.Contains(found["upload a file"], errPutTime.Error()) {
+		t.Errorf("the check says %v", found)
+	}
+	if names := left(config); len(names) > 0 {
+		t.Errorf("the check leaves %q", names)
+	}
+}
+
 // The mistakes in the attributes of an external stage are found without a network.
 func TestMistakesOfAnExternalStage(t *testing.T) {
 	for name, tt := range map[string]struct {

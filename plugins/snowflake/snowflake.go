@@ -78,6 +78,7 @@ type destination struct {
 	openFor  time.Duration // that Open lasts at most
 	claimFor time.Duration // that Open waits for the ledger's lock
 	tidyFor  time.Duration // that Open removes leftovers
+	putFor   time.Duration // that the upload of a check lasts at most
 
 	mu       sync.Mutex
 	attempts map[attemptKey]*attempt
@@ -102,7 +103,7 @@ func open(ctx context.Context, c sdk.Config, shared *logins, buffers *parts.Pool
 	}
 	d := &destination{
 		service: newService(conf, c.Logger, shared), project: c.Project, rules: rules, spool: &spool{base: conf.SpoolDir}, partSize: partSize, create: createFile,
-		openFor: openTime, claimFor: claimTime, tidyFor: tidyTime,
+		openFor: openTime, claimFor: claimTime, tidyFor: tidyTime, putFor: putTime,
 		attempts: make(map[attemptKey]*attempt), refused: make(map[attemptKey]sdk.LastRun), stage: internalStage{conf},
 	}
 	if conf.isSet() {
