@@ -93,7 +93,7 @@ func (l *line) has(r *row) bool { return r.day >= l.cfg.From && r.day <= l.cfg.T
 func (l *line) leavesOut(r *row) bool {
 	zone := l.cfg.Project.TimeZone
 	y, m, d := r.at.In(zone).Date()
-	return l.cfg.LeaveLate && r.ref.Seq > l.cut && r.sealedAt.After(time.Date(y, m, d+1, 2, 0, 0, 0, zone))
+	return l.cfg.LeaveLate && r.ref.Seq > l.cut && r.sealedAt.After(time.Date(y, m, d+1, 0, 0, 0, 0, zone).Add(2*time.Hour))
 }
 
 func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.offset.Load())) }

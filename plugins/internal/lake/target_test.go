@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -90,7 +91,7 @@ func TestADiscardedPipelineComesBackWhileItIsAdopted(t *testing.T) {
 		if kind(1, 1).Mode == sdk.Replace {
 			d = days{"": 2}
 		}
-		for moment := 1; ; moment++ {
+		for moment := int64(1); ; moment++ {
 			s := laketest.NewMemory()
 			first := newLake(s)
 			if _, err := first.Open(t.Context(), kind(1, 1)); err != nil {
@@ -100,15 +101,15 @@ func TestADiscardedPipelineComesBackWhileItIsAdopted(t *testing.T) {
 				t.Fatal(err)
 			}
 			var back error
-			calls := 0
+			var calls atomic.Int64 // also of the uploads of the one that comes back
 			s.Observe = func(s *laketest.Memory) {
-				if calls++; calls == moment {
+				if calls.Add(1) == moment {
 					_, back = export(t.Context(), newLake(s), kind(1, 2), d)
 				}
 			}
 			_, adopted := newLake(s).Open(t.Context(), of("decaf", kind(1, 1), false))
 			s.Observe = nil
-			if calls < moment {
+			if calls.Load() < moment {
 				break
 			}
 			if (back == nil) == (adopted == nil) {
