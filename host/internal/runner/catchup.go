@@ -56,9 +56,12 @@ func (p *Pipeline) RunNow(ctx context.Context, allowShrink bool) (*operation.Pip
 // row. The summary comes with an error, too.
 func (p *Pipeline) CatchUp(ctx context.Context, retryFor time.Duration) (*operation.PipelineSummary, error) {
 	done := newSummary(p.Config)
-	before, err := p.stored(ctx)
-	if err != nil && !errors.Is(err, catalog.ErrUnknownPipeline) {
-		return done, err
+	var before *pipeline.Pipeline // nil: it is not registered yet, or leaves nothing out
+	if p.Config.LeaveLate {
+		var err error
+		if before, err = p.stored(ctx); err != nil && !errors.Is(err, catalog.ErrUnknownPipeline) {
+			return done, err
+		}
 	}
 	asOf := p.o.Now().UTC()
 	var failing time.Time
