@@ -199,7 +199,7 @@ func (x *Index) openStore() error {
 	if err := x.fuse.MkdirAll(x.o.Dir, 0o700); err != nil {
 		return err
 	}
-	db, err := pebble.Open(x.o.Dir, x.pebbleOptions())
+	db, err := openPebble(x.o.Dir, x.pebbleOptions(), newCompactions())
 	if err != nil {
 		return err
 	}
