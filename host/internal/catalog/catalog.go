@@ -181,7 +181,7 @@ func (c *Catalog) Read(ctx context.Context, fn func(*sql.Tx) error) error {
 }
 
 func within(ctx context.Context, db *sql.DB, fn func(*sql.Tx) error) error {
-	tx, err := begin(ctx, db)
+	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("catalog: begin: %w", err)
 	}
@@ -197,37 +197,24 @@ func within(ctx context.Context, db *sql.DB, fn func(*sql.Tx) error) error {
 	return nil
 }
 
-// How long begin tries again, as busy_timeout, and how long it pauses in between.
-const (
-	busyTime  = 30 * time.Second
-	busyPause = 10 * time.Millisecond
-)
-
-// begin begins a transaction. While another process opens the catalog, or is the last to
-// close it, SQLite answers at once that it is busy, whatever busy_timeout is.
-func begin(ctx context.Context, db *sql.DB) (*sql.Tx, error) {
-	patience, cancel := context.WithTimeout(ctx, busyTime)
-	defer cancel()
-	for {
-		// Not with patience: the transaction would end with it.
-		tx, err := db.BeginTx(ctx, nil)
-		if !busy(err) {
-			return tx, err
-		}
-		select {
-		case <-time.After(busyPause):
-		case <-patience.Done():
-			return nil, err
-		}
-	}
-}
-
 // TimeZoneError says that a project's time zone was changed.
 type TimeZoneError struct{ Project, Frozen, Configured string }
 
 func (e *TimeZoneError) Error() string {
 	return fmt.Sprintf("project %s was first seen with time zone %s and is now configured with %s: "+
 		"it is frozen at first use, because partitions depend on it", e.Project, e.Frozen, e.Configured)
+}
+
+// NameTakenError refuses a project whose name the catalog has for another id: the journal
+// of that id would no longer be found by its name.
+type NameTakenError struct {
+	Project   string
+	ID, Taken int64 // as configured, and in the catalog
+}
+
+func (e *NameTakenError) Error() string {
+	return fmt.Sprintf("project %[1]s is configured with id %[2]d, but its name belongs to id %[3]d in the catalog: "+
+		"set its id to %[3]d to continue with the rows of that project, or give id %[2]d a name that no project has had", e.Project, e.ID, e.Taken)
 }
 
 // Project is a project that the journal has seen.
@@ -241,10 +228,14 @@ type Project struct {
 	Bytes    int64
 }
 
-// RegisterProject inserts a project, or checks that the time zone of a known
-// project has not changed.
+// RegisterProject inserts a project, or gives a known one its present name. It returns a
+// *TimeZoneError if the time zone of a known project has changed, and a *NameTakenError if
+// the name is that of another project; then nothing has changed.
 func (c *Catalog) RegisterProject(ctx context.Context, id int64, name, timezone string) error {
 	return c.Update(ctx, func(tx *sql.Tx) error {
+		if err := checkName(ctx, tx, id, name); err != nil {
+			return err
+		}
 		var frozen string
 		err := tx.QueryRowContext(ctx, `SELECT timezone FROM projects WHERE id = ?`, id).Scan(&frozen)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -258,6 +249,32 @@ func (c *Catalog) RegisterProject(ctx context.Context, id int64, name, timezone 
 		}
 		if frozen != timezone {
 			return &TimeZoneError{Project: name, Frozen: frozen, Configured: timezone}
+		}
+		return nil
+	})
+}
+
+// checkName returns a *NameTakenError if another project than id has the name.
+func checkName(ctx context.Context, tx *sql.Tx, id int64, name string) error {
+	var taken int64
+	err := tx.QueryRowContext(ctx, `SELECT id FROM projects WHERE name = ? AND id <> ?`, name, id).Scan(&taken)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("register project %s: %w", name, err)
+	}
+	return &NameTakenError{Project: name, ID: id, Taken: taken}
+}
+
+// ForgetProject forgets a project that nothing was ever stored for: its time zone is not
+// frozen any more. Another project stays.
+func (c *Catalog) ForgetProject(ctx context.Context, id int64) error {
+	return c.Update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM projects WHERE id = ? AND seq = 0
+			AND NOT EXISTS (SELECT 1 FROM pipelines WHERE project = projects.id) AND NOT EXISTS (SELECT 1 FROM pending WHERE project = projects.id)`, id)
+		if err != nil {
+			return fmt.Errorf("forget project %d: %w", id, err)
 		}
 		return nil
 	})
@@ -286,6 +303,25 @@ func (c *Catalog) Projects(ctx context.Context) ([]Project, error) {
 		return nil, fmt.Errorf("list projects: %w", err)
 	}
 	return projects, nil
+}
+
+// ProjectIDs returns the ids of all projects, also of those that are not configured any
+// more.
+func (c *Catalog) ProjectIDs(ctx context.Context) ([]int64, error) {
+	rows, err := c.read.QueryContext(ctx, `SELECT id FROM projects ORDER BY id`)
+	if err != nil {
+		return nil, fmt.Errorf("list projects: %w", err)
+	}
+	defer rows.Close()
+	var ids []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, fmt.Errorf("list projects: %w", err)
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
 }
 
 func fromMillis(ms int64) time.Time {

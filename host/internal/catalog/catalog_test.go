@@ -245,11 +245,57 @@ func TestAProjectsTimeZoneIsFrozen(t *testing.T) {
 	if !errors.As(err, &frozen) || *frozen != (TimeZoneError{"market", "UTC", "Europe/Berlin"}) {
 		t.Errorf("another time zone: %v", err)
 	}
-	if err := c.RegisterProject(t.Context(), 8, "store", "UTC"); err == nil {
-		t.Error("two projects have one name")
-	}
 	projects, err := c.Projects(t.Context())
 	if err != nil || len(projects) != 1 || projects[0] != (Project{ID: project, Name: "store", TimeZone: "UTC"}) {
 		t.Errorf("got %+v, %v", projects, err)
+	}
+}
+
+// The name of a project is refused for another id, new or known, and both ids are named.
+func TestAProjectsNameIsOfOneID(t *testing.T) {
+	c := newCatalog(t)
+	refused := func(id int64) {
+		t.Helper()
+		err := c.RegisterProject(t.Context(), id, "shop", "UTC")
+		var taken *NameTakenError
+		if !errors.As(err, &taken) || *taken != (NameTakenError{"shop", id, project}) {
+			t.Errorf("id %d: %v", id, err)
+		}
+	}
+	refused(8)
+	if err := c.RegisterProject(t.Context(), 8, "market", "UTC"); err != nil {
+		t.Fatal(err)
+	}
+	refused(8)
+	projects, err := c.Projects(t.Context())
+	if err != nil || len(projects) != 2 || projects[0].Name != "shop" || projects[1].Name != "market" {
+		t.Errorf("got %+v, %v", projects, err)
+	}
+	// A name that its project has given up is free.
+	if err := errors.Join(c.RegisterProject(t.Context(), project, "store", "UTC"), c.RegisterProject(t.Context(), 8, "shop", "UTC")); err != nil {
+		t.Error(err)
+	}
+}
+
+// A project that nothing was stored for can be forgotten, and its time zone with it. One
+// with rows stays.
+func TestAnEmptyProjectIsForgotten(t *testing.T) {
+	c := newCatalog(t)
+	if err := errors.Join(c.RegisterProject(t.Context(), project, "store", "UTC"), c.RegisterProject(t.Context(), 8, "fresh", "UTC")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.write.ExecContext(t.Context(), `UPDATE projects SET seq = 1 WHERE id = ?`, project); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []int64{8, project, 9} {
+		if err := c.ForgetProject(t.Context(), id); err != nil {
+			t.Error(err)
+		}
+	}
+	if ids, err := c.ProjectIDs(t.Context()); err != nil || !slices.Equal(ids, []int64{project}) {
+		t.Errorf("the projects are %v (%v)", ids, err)
+	}
+	if err := c.RegisterProject(t.Context(), 8, "fresh", "Asia/Tokyo"); err != nil {
+		t.Error(err)
 	}
 }

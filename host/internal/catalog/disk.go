@@ -31,9 +31,3 @@ func DiskFailed(err error) bool {
 	primary := e.Code() & 0xff // the higher bits name the operation
 	return primary == sqlite3.SQLITE_FULL || primary == sqlite3.SQLITE_IOERR || primary == sqlite3.SQLITE_CANTOPEN
 }
-
-// busy reports whether SQLite refused because another connection holds the database.
-func busy(err error) bool {
-	var e *sqlite.Error
-	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_BUSY
-}

@@ -28,6 +28,7 @@ const rivalEnv = "PENSTOCK_TEST_RIVAL"
 //
 //	register PIPELINE URI
 //	plan PIPELINE
+//	replace PIPELINE
 //	lease PIPELINE NUMBER
 func rival(path, owner string) int {
 	ctx := context.Background()
@@ -63,6 +64,18 @@ func (c *Catalog) obey(ctx context.Context, words []string) error {
 			return err
 		}
 		return c.InsertRun(ctx, p, unplanned(nil, pipeline.Cursor{BackfillDone: true}))
+	case "replace": // the plan of the first run, by one with the owner's name as its content
+		p, err := c.Pipeline(ctx, words[1])
+		if err != nil {
+			return err
+		}
+		lease, err := c.AcquireRun(ctx, p.ID, 1, c.owner, -time.Second)
+		if err != nil {
+			return err
+		}
+		plan := unplanned(nil, pipeline.Cursor{BackfillDone: true})
+		plan.Content = c.owner
+		return c.ReplaceRun(ctx, lease, plan)
 	case "lease":
 		p, err := c.Pipeline(ctx, words[1])
 		if err != nil {
@@ -154,6 +167,18 @@ func TestProcessesRaceOnOneCatalog(t *testing.T) {
 		_, why = lost("planning", race(t, rivals, "plan "+name, "plan "+name))
 		if !strings.Contains(why, ErrRunPlanned.Error()) || !strings.Contains(why, name) {
 			t.Errorf("planning: %q", why)
+		}
+		answers = race(t, rivals, "replace "+name, "replace "+name)
+		if !slices.Contains(answers, "ok") {
+			t.Errorf("replacing a plan: %q", answers)
+		}
+		for i, answer := range answers {
+			if answer != "ok" && answer != pipeline.ErrLeaseLost.Error() {
+				t.Errorf("host-%d replaces a plan: %q", i+1, answer)
+			}
+		}
+		if n := count(t, c, fmt.Sprintf(`SELECT COUNT(*) FROM runs r JOIN pipelines p ON p.id = r.pipeline WHERE p.name = '%s' AND r.content = r.owner AND r.fence = p.fence`, name)); n != 1 {
+			t.Error("the plan is not that of the latest attempt")
 		}
 		winner, why = lost("lease", race(t, rivals, "lease "+name, "lease "+name))
 		if owner := fmt.Sprintf("host-%d carries out run 1", winner+1); !strings.Contains(why, owner) {

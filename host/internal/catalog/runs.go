@@ -65,6 +65,25 @@ func (c *Catalog) SetContent(ctx context.Context, run *pipeline.Run, content str
 	return nil
 }
 
+// ReplaceRun gives a run of extents that is leased, and was never prepared, the extents,
+// the cursor, the content and the time AsOf of another plan. pipeline.ErrLeaseLost when the
+// lease's fence is not the latest, or the run is not such a run.
+func (c *Catalog) ReplaceRun(ctx context.Context, lease pipeline.Lease, plan *pipeline.Run) error {
+	cursor, err := json.Marshal(plan.Next)
+	if err != nil {
+		return fmt.Errorf("encode cursor: %w", err)
+	}
+	totals := plan.Totals()
+	return c.Update(ctx, func(tx *sql.Tx) error {
+		result, err := tx.ExecContext(ctx, `UPDATE runs SET content = ?, extents = ?, next_cursor = ?, from_day = ?, to_day = ?, row_count = ?, bytes = ?, as_of = ?
+			WHERE pipeline = ? AND number = ? AND owner = ? AND fence = ? AND state = 'running' AND prepared IS NULL AND generation IS NULL
+			AND EXISTS (SELECT 1 FROM pipelines WHERE id = runs.pipeline AND fence = runs.fence AND last_run = runs.number)`,
+			plan.Content, packExtents(plan.Extents), cursor, int64(totals.From), int64(totals.To), totals.Rows, totals.Bytes, plan.AsOf.UnixMilli(),
+			lease.PipelineID, lease.Number, lease.Owner, lease.Fence)
+		return oneRow(result, err, pipeline.ErrLeaseLost)
+	})
+}
+
 // OpenRun returns the pipeline's run that is not done, or nil.
 func (c *Catalog) OpenRun(ctx context.Context, pipelineID string) (*pipeline.Run, error) {
 	runs, err := c.runs(ctx, `WHERE pipeline = ? AND state <> 'succeeded' AND error_class <> ? ORDER BY number LIMIT 1`, pipelineID, CancelledClass)
@@ -97,6 +116,25 @@ func (c *Catalog) Run(ctx context.Context, pipelineID string, number int64) (*Ru
 // Runs returns the latest runs of a pipeline, latest first.
 func (c *Catalog) Runs(ctx context.Context, pipelineID string, limit int) ([]RunRecord, error) {
 	return c.runs(ctx, `WHERE pipeline = ? ORDER BY number DESC LIMIT ?`, pipelineID, limit)
+}
+
+// RunsBefore returns the latest runs of a pipeline with numbers below before, latest first.
+func (c *Catalog) RunsBefore(ctx context.Context, pipelineID string, before int64, limit int) ([]RunRecord, error) {
+	return c.runs(ctx, `WHERE pipeline = ? AND number < ? ORDER BY number DESC LIMIT ?`, pipelineID, before, limit)
+}
+
+// LastSuccess returns when the latest run of a pipeline ended that succeeded; zero: none
+// has.
+func (c *Catalog) LastSuccess(ctx context.Context, pipelineID string) (time.Time, error) {
+	var finished int64
+	err := c.read.QueryRowContext(ctx, `SELECT finished_at FROM runs WHERE pipeline = ? AND state = 'succeeded' ORDER BY number DESC LIMIT 1`, pipelineID).Scan(&finished)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("look for the last run that succeeded: %w", err)
+	}
+	return fromMillis(finished), nil
 }
 
 // ExportedTotals sums up the receipts of a pipeline's succeeded runs.

@@ -493,6 +493,76 @@ func TestContentOfAnOlderRun(t *testing.T) {
 	}
 }
 
+// A leased run that was never prepared gets another plan, by the latest attempt alone.
+func TestReplaceRun(t *testing.T) {
+	c := newCatalog(t)
+	p, run := planned(t, c)
+	plan := unplanned(extents(rand.New(rand.NewPCG(4, 12)), 3), pipeline.Cursor{BackfillDone: true, Live: pipeline.Position{Seq: 4, Index: pipeline.EndOfSegment}})
+	plan.Content, plan.AsOf = "c2", time.Time{}
+	refused := func(what string, lease pipeline.Lease) {
+		t.Helper()
+		before := latest(t, c, p)
+		if err := c.ReplaceRun(t.Context(), lease, plan); !errors.Is(err, pipeline.ErrLeaseLost) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if after := latest(t, c, p); !reflect.DeepEqual(after, before) {
+			t.Errorf("%s: the run went from %+v to %+v", what, before, after)
+		}
+	}
+	acquire := func(owner string, ttl time.Duration) pipeline.Lease {
+		t.Helper()
+		lease, err := c.AcquireRun(t.Context(), p.ID, run.Number, owner, ttl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lease
+	}
+	refused("a run without a lease", pipeline.Lease{PipelineID: p.ID, Number: run.Number, Owner: "a"})
+	zombie := acquire("a", -time.Second)
+	lease := acquire("b", -time.Second)
+	refused("an older attempt", zombie)
+	if err := c.RecordPrepared(t.Context(), lease, pipeline.Receipt{Rows: 1}); err != nil {
+		t.Fatal(err)
+	}
+	refused("a run that was prepared", lease)
+
+	other := register(t, c, definition(t, "other", "2026-01-01", ""), nil)
+	set := &pipeline.Run{Generation: &pipeline.Generation{Blob: "people/1/a"}, Content: "c1", PlannedAt: plannedAt}
+	if err := c.InsertRun(t.Context(), other, set); err != nil {
+		t.Fatal(err)
+	}
+	p, run = other, set
+	refused("a set", acquire("b", -time.Second))
+
+	p = register(t, c, definition(t, "third", "2026-01-01", ""), nil)
+	run = unplanned(extents(rand.New(rand.NewPCG(5, 12)), 9), pipeline.Cursor{BackfillDone: true, Live: pipeline.Position{Seq: 9}})
+	if err := c.InsertRun(t.Context(), p, run); err != nil {
+		t.Fatal(err)
+	}
+	lease = acquire("b", time.Hour)
+	if err := c.ReplaceRun(t.Context(), lease, plan); err != nil {
+		t.Fatal(err)
+	}
+	want := *run
+	want.State, want.Content, want.Extents, want.Next, want.AsOf = pipeline.RunRunning, plan.Content, plan.Extents, plan.Next, fromMillis(plan.AsOf.UnixMilli())
+	if got := latest(t, c, p); !reflect.DeepEqual(*got.Run, want) || got.Owner != "b" || got.Fence != lease.Fence {
+		t.Errorf("the run is %+v of %s, want %+v", *got.Run, got.Owner, want)
+	}
+	totals := plan.Totals()
+	if n := count(t, c, fmt.Sprintf(`SELECT COUNT(*) FROM runs WHERE content = 'c2' AND row_count = %d AND bytes = %d AND from_day = %d AND to_day = %d`,
+		totals.Rows, totals.Bytes, totals.From, totals.To)); n != 1 {
+		t.Error("the totals are not those of the plan")
+	}
+	if err := c.RecordReceipt(t.Context(), lease, pipeline.Receipt{}); err != nil {
+		t.Fatal(err)
+	}
+	stored, err := c.Pipeline(t.Context(), "third")
+	if err != nil || !reflect.DeepEqual(stored.Cursor, plan.Next) || stored.Committed != (pipeline.Committed{Number: 1, Content: "c2"}) {
+		t.Errorf("the pipeline is %+v, %v", stored, err)
+	}
+	refused("a run that is done", lease)
+}
+
 // The next lease takes a fence above the one that a destination has recorded,
 // unless another attempt has taken over.
 func TestRaiseFence(t *testing.T) {

@@ -17,19 +17,23 @@ func openPool(name string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sql.OpenDB(connector{c}), nil
+	return sql.OpenDB(connector{c, pauseBusy}), nil
 }
 
 // readers is how many connections read at a time. All of them stay open, with their
 // statements.
 const readers = 4
 
-// connector opens connections that keep their statements.
-type connector struct{ driver.Connector }
+// connector opens connections that keep their statements and wait while the database is
+// busy.
+type connector struct {
+	driver.Connector
+	pause func(context.Context) error // before a refused operation is repeated; its error gives up
+}
 
 // Connect implements driver.Connector.
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	opened, err := c.Connector.Connect(ctx)
+	opened, err := retryBusy(ctx, c.pause, func() (driver.Conn, error) { return c.Connector.Connect(ctx) })
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +41,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, errors.Join(errors.New("the driver of SQLite lacks an interface of connections"), opened.Close())
 	}
-	return &conn{sqliteConn: inner, kept: map[string]*statement{}}, nil
+	return &conn{sqliteConn: inner, kept: map[string]*statement{}, pause: c.pause}, nil
 }
 
 // sqliteConn is a connection of the driver.
@@ -60,7 +64,13 @@ const mostStatements = 256
 // every connection of database/sql it is used by one goroutine at a time.
 type conn struct {
 	sqliteConn
-	kept map[string]*statement
+	kept  map[string]*statement
+	pause func(context.Context) error // of its connector
+}
+
+// BeginTx implements driver.ConnBeginTx.
+func (c *conn) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
+	return retryBusy(ctx, c.pause, func() (driver.Tx, error) { return c.sqliteConn.BeginTx(ctx, options) })
 }
 
 // statement is a kept statement.
@@ -79,8 +89,13 @@ type prepared interface {
 }
 
 // ExecContext implements driver.ExecerContext. A text without arguments may hold several
-// statements, and is not kept.
+// statements, and is not kept. Several statements are carried out in an immediate
+// transaction only, which has its locks: none of them is refused as busy.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	return retryBusy(ctx, c.pause, func() (driver.Result, error) { return c.exec(ctx, query, args) })
+}
+
+func (c *conn) exec(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	if len(args) == 0 {
 		return c.sqliteConn.ExecContext(ctx, query, args)
 	}
@@ -94,8 +109,13 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	return s.ExecContext(ctx, args)
 }
 
-// QueryContext implements driver.QueryerContext.
+// QueryContext implements driver.QueryerContext. The driver reads the first row in it, so
+// that it gets its locks here and not while rows are read.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	return retryBusy(ctx, c.pause, func() (driver.Rows, error) { return c.query(ctx, query, args) })
+}
+
+func (c *conn) query(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	s, err := c.statement(ctx, query)
 	if err != nil {
 		return nil, err

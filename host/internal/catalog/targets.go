@@ -77,7 +77,7 @@ func claimTargets(ctx context.Context, tx *sql.Tx, p *pipeline.Pipeline, targets
 	}
 	adopted := false
 	for _, target := range targets {
-		others, err := otherClaims(ctx, tx, p.ID, days, target)
+		others, err := otherClaims(ctx, tx, p.ID, days, target, adopt)
 		if err != nil {
 			return err
 		}
@@ -202,21 +202,17 @@ func taken(def *pipeline.Definition, target pipeline.Target, c claim) *TargetTak
 // otherClaims returns the claims of pipelines other than that of the id to some of the
 // days at a place that target meets, and to any days at target itself while the pipeline
 // of the id has no claim there, in the order of their names. Claims that this pipeline has
-// adopted are left out.
-func otherClaims(ctx context.Context, q querier, id string, days pipeline.Days, target pipeline.Target) ([]claim, error) {
-	dirs := pipeline.Directories(target.URI)
-	args := []any{int64(days.To), int64(days.From), target.Stream.String(), id, id, target.URI, id, target.URI, target.Stream.String(), target.URI}
-	for _, dir := range dirs {
-		args = append(args, dir)
-	}
-	place := `uri IN (?` + strings.Repeat(`, ?`, len(dirs)) + `)`
-	if strings.HasSuffix(target.URI, "/") {
-		place += ` OR uri > ? AND uri < ?` // '0' comes after '/'
-		args = append(args, target.URI, strings.TrimSuffix(target.URI, "/")+"0")
-	}
+// adopted are left out, and with adopt those to other days, unless they are of another
+// project: a thousand pipelines may have followed one another at a place.
+func otherClaims(ctx context.Context, q querier, id string, days pipeline.Days, target pipeline.Target, adopt bool) ([]claim, error) {
+	place, at := meeting(target)
+	args := append([]any{
+		int64(days.To), int64(days.From), target.Stream.String(), id, id, target.URI, adopt, target.ProjectID, id, target.URI, target.Stream.String(),
+	}, at...)
 	rows, err := q.QueryContext(ctx, `SELECT t.pipeline, p.name, t.uri, t.project, t.from_day, t.to_day, t.from_day <= ? AND t.to_day >= ? AS overlaps
 		FROM targets t JOIN pipelines p ON p.id = t.pipeline WHERE t.stream = ? AND t.pipeline <> ? AND (t.adopted_by = '' OR t.adopted_by <> ?)
-		AND (overlaps OR t.uri = ? AND NOT EXISTS (SELECT 1 FROM targets mine WHERE mine.pipeline = ? AND mine.uri = ? AND mine.stream = ?))
+		AND (overlaps OR t.uri = ? AND (NOT ? OR t.project <> ?)
+			AND NOT EXISTS (SELECT 1 FROM targets mine WHERE mine.pipeline = ? AND mine.uri = ? AND mine.stream = ?))
 		AND (`+place+`) ORDER BY p.name, t.uri`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("look up target: %w", err)
@@ -227,6 +223,66 @@ func otherClaims(ctx context.Context, q querier, id string, days pipeline.Days, 
 		c := claim{target: pipeline.Target{Stream: target.Stream}}
 		if err := rows.Scan(&c.pipeline, &c.name, &c.target.URI, &c.target.ProjectID, &c.days.From, &c.days.To, &c.overlaps); err != nil {
 			return nil, fmt.Errorf("look up target: %w", err)
+		}
+		claims = append(claims, c)
+	}
+	return claims, rows.Err()
+}
+
+// meeting returns the condition that a claim in t is at a place that target meets, with
+// its arguments.
+func meeting(target pipeline.Target) (condition string, args []any) {
+	dirs := pipeline.Directories(target.URI)
+	condition = `t.uri IN (?` + strings.Repeat(`, ?`, len(dirs)) + `)`
+	args = append(args, target.URI)
+	for _, dir := range dirs {
+		args = append(args, dir)
+	}
+	if strings.HasSuffix(target.URI, "/") {
+		condition += ` OR t.uri > ? AND t.uri < ?` // '0' comes after '/'
+		args = append(args, target.URI, strings.TrimSuffix(target.URI, "/")+"0")
+	}
+	return condition, args
+}
+
+// Claim is the right of a pipeline to dates of a place.
+type Claim struct {
+	Pipeline string // its name
+	URI      string
+}
+
+// Claims returns the claims of other pipelines to dates of def at places that one of
+// targets meets, in the order of their names. Pipelines that were cancelled are left out.
+func (c *Catalog) Claims(ctx context.Context, def pipeline.Definition, targets []pipeline.Target) ([]Claim, error) {
+	var claims []Claim
+	err := c.Read(ctx, func(tx *sql.Tx) error {
+		days := def.Days()
+		for _, target := range targets {
+			place, at := meeting(target)
+			args := append([]any{target.Stream.String(), int64(days.To), int64(days.From), def.Name, string(pipeline.Cancelled)}, at...)
+			rows, err := tx.QueryContext(ctx, `SELECT p.name, t.uri FROM targets t JOIN pipelines p ON p.id = t.pipeline
+				WHERE t.stream = ? AND t.from_day <= ? AND t.to_day >= ? AND p.name <> ? AND p.state <> ? AND (`+place+`) ORDER BY p.name, t.uri`, args...)
+			if err != nil {
+				return err
+			}
+			if claims, err = scanClaims(rows, claims); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up targets: %w", err)
+	}
+	return claims, nil
+}
+
+func scanClaims(rows *sql.Rows, claims []Claim) ([]Claim, error) {
+	defer rows.Close()
+	for rows.Next() {
+		var c Claim
+		if err := rows.Scan(&c.Pipeline, &c.URI); err != nil {
+			return nil, err
 		}
 		claims = append(claims, c)
 	}
@@ -245,7 +301,7 @@ func (c *Catalog) TargetsTaken(ctx context.Context, def pipeline.Definition, tar
 			return err
 		}
 		for _, target := range targets {
-			others, err := otherClaims(ctx, tx, id, def.Days(), target)
+			others, err := otherClaims(ctx, tx, id, def.Days(), target, def.Adopt)
 			if err != nil {
 				return err
 			}

@@ -12,7 +12,7 @@ import (
 // Explain adds to an error of a disk that is full how full the host's own
 // disks are, and what to do.
 func (d Dir) Explain(err error) error {
-	if err == nil || !diskFailed(err) {
+	if err == nil || !IsDiskFailure(err) {
 		return err
 	}
 	directories := []string{d.Data}
@@ -28,6 +28,26 @@ func (d Dir) Explain(err error) error {
 	}
 	return fmt.Errorf("%w\n%s. Once there is room, start again: durable rows stay, and the rest is read and exported then, once",
 		err, strings.Join(free, ", "))
+}
+
+// Disk is the room on the disk of a directory, in bytes.
+type Disk struct{ Free, Size int64 }
+
+// Disks returns the disks of the data directory, "data_dir", and of the blobs if they lie
+// elsewhere, "blobs". One that cannot be looked at is left out.
+func (d Dir) Disks() map[string]Disk {
+	directories := map[string]string{"data_dir": d.Data}
+	if d.Apart() {
+		directories["blobs"] = d.Blobs
+	}
+	disks := map[string]Disk{}
+	for name, dir := range directories {
+		var fs syscall.Statfs_t
+		if err := syscall.Statfs(dir, &fs); err == nil {
+			disks[name] = Disk{Free: int64(fs.Bavail) * int64(fs.Bsize), Size: int64(fs.Blocks) * int64(fs.Bsize)}
+		}
+	}
+	return disks
 }
 
 // Hint returns the next step after an error that does not say it itself; "" if
@@ -52,7 +72,8 @@ func IsTransient(err error) bool {
 	return catalog.DiskFailed(err)
 }
 
-func diskFailed(err error) bool {
+// IsDiskFailure reports whether err is of a disk that is full, or that fails.
+func IsDiskFailure(err error) bool {
 	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
 		if errors.Is(err, full) {
 			return true

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"math/rand/v2"
 	"reflect"
 	"regexp"
 	"testing"
@@ -88,5 +89,44 @@ func TestContent(t *testing.T) {
 			t.Errorf("%s: the content is that of %s", name, other)
 		}
 		seen[got] = name
+	}
+}
+
+// The content of a run that grows by extents is at each step that of the run of these
+// extents, in whatever order a plan takes them.
+func TestADigestIsTheContentOfEachPrefix(t *testing.T) {
+	t.Parallel()
+	p := &Pipeline{ID: "id", Definition: Definition{Stream: batch.Events}}
+	for seed := range uint64(40) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		var run Run
+		totals := map[journal.ExtentRef]batch.Totals{}
+		for seq := range int64(1 + r.IntN(12)) {
+			for index := range r.IntN(5) {
+				day := journal.Day(r.IntN(6))
+				e := extentAt(seq, index, day, day+journal.Day(r.IntN(2)))
+				totals[e.Ref] = batch.Totals{Rows: uint64(r.IntN(9)), RowsBytes: uint64(1 + r.IntN(1e6)), RowsCRC32: r.Uint32()}
+				run.Extents = append(run.Extents, e)
+			}
+		}
+		if seed%2 == 1 { // as a backfill takes them, or in no order at all
+			r.Shuffle(len(run.Extents), func(i, j int) { run.Extents[i], run.Extents[j] = run.Extents[j], run.Extents[i] })
+		}
+		for _, zone := range []bool{false, true} {
+			d := NewDigest("catalog", p, zone)
+			for n := range run.Extents {
+				d.Add(&run.Extents[n], totals[run.Extents[n].Ref])
+				parts := (&Run{Extents: run.Extents[:n+1]}).Parts(zone)
+				sums := make([]batch.Totals, len(parts))
+				for i, part := range parts {
+					for _, e := range part.Extents {
+						sums[i].Append(totals[e.Ref])
+					}
+				}
+				if got, want := d.Content(), Content("catalog", p, parts, sums); got != want {
+					t.Fatalf("seed %d, zone %v, %d extents: content %s, want %s", seed, zone, n+1, got, want)
+				}
+			}
+		}
 	}
 }
