@@ -24,10 +24,16 @@
 //	…Cart","time":1793232…107…,"user_id":"…ann"}
 //	…Pay…,"time":1793232…112…,"user_id":"…bob"}
 //
+// A caller that knows where members begin says so with marks (package rowmark), which
+// spares the search for gaps and for the ends of values: an event's row is encoded for
+// about a quarter less. Rows without marks, nested values and wrong marks cost only time.
+//
 // What is left of a value is compared with values behind other gaps (a distinct_id
 // stands in a row twice), and, if it is long, searched byte by byte; values of names
-// that never yield anything are searched only now and then. Literals and copies of a
-// block are written with the Huffman codes that suit that block best.
+// that never yield anything are searched only now and then. Literals and copies are written
+// some thousand at a time, while their rows are in the processor's cache, with Huffman codes
+// that were made of rows before: a sample of the rows tells whether they still suit. Only
+// the codes of a short fragment are made of all of it.
 //
 // It is not a general compressor: text that is not made of rows is compressed correctly,
 // and badly. It knows neither blocks of a segment nor checksums.

@@ -1,18 +1,18 @@
 package rowflate
 
-import "slices"
+import "github.com/penstock-io/penstock/host/internal/rowmark"
 
 const (
 	valueBits  = 11 // of members, by gap and first 8 bytes of the value
 	textBits   = 11 // of values, by first 8 bytes
 	searchBits = 12 // of places within long values, by 5 bytes
 
-	leastMatch  = 4
+	leastMatch  = 5       // not more than search compares
 	leastText   = 8       // bytes of a value that is compared with values of other gaps
 	leastSearch = 12      // bytes of a value that is searched
 	dullSearch  = 16      // searches without a match after which there is a pause
-	manyOps     = 1 << 15 // after which a DEFLATE block ends
-	manyMembers = 1 << 12 // that are remembered: most of a window's
+	batchOps    = 1 << 11 // that are written at a time
+	manyMembers = 1 << 11 // that are remembered: most of a window's
 	manyPlaces  = 1 << 30 // after which places are counted again from 0
 
 	mix = 0x9e3779b97f4a7c15
@@ -24,7 +24,8 @@ type Encoder struct {
 	r       reader // of the rows of this call
 	gaps    gaps
 	ops     []op
-	written int // the bytes of rows that ops stand for
+	written int // the bytes of rows that are written, or that ops stand for
+	done    int // those that are written
 
 	// Places count from base on; those of earlier calls are more than window before it.
 	base    int32
@@ -34,10 +35,11 @@ type Encoder struct {
 	values  [1 << valueBits]uint32 // members
 	texts   [1 << textBits]int32   // places
 	fives   [1 << searchBits]int32 // places
+	named   [rowmark.Names]int32   // places of the latest marks of each name
+	likes   [1 << valueBits]int32  // places of marks, by name and first 8 bytes of the value
 	dull    [maxGaps]uint8         // how often the search of a value behind the gap found nothing
 
-	counts  counts
-	builder builder
+	tables tables
 }
 
 // member is a gap and the value behind it.
@@ -45,28 +47,37 @@ type member struct{ gap, at int32 }
 
 // Encode appends to dst a fragment that inflates to rows, and returns the result. It
 // reads the bytes between length and capacity of rows, and changes nothing.
-func (e *Encoder) Encode(dst, rows []byte) []byte {
+func (e *Encoder) Encode(dst, rows []byte) []byte { return e.EncodeMarked(dst, rows, nil, 0) }
+
+// EncodeMarked is Encode with marks, which may be nil: places in rows plus base, ascending.
+// The fragment inflates to rows with any marks; good ones save time.
+func (e *Encoder) EncodeMarked(dst, rows []byte, marks []rowmark.Mark, base int) []byte {
 	if cap(rows)-len(rows) < slack {
 		rows = append(make([]byte, 0, len(rows)+slack), rows...)
 	}
 	e.begin(rows)
 	w := writer{out: dst, n: len(dst)}
-	gap, done := int32(noGap), 0
-	for i := 0; i < e.r.n; {
-		i, gap = e.step(i, gap)
-		if i >= e.r.n && e.written < e.r.n {
-			e.ops = append(e.ops, newOp(e.r.n-e.written, 0, 1))
-			e.written = e.r.n
-		}
-		if i >= e.r.n || len(e.ops) >= manyOps {
-			e.write(&w, rows[done:e.written])
-			done = e.written
-		}
+	e.steps(&w, e.marked(&w, marks, base), e.r.n)
+	if e.written < e.r.n {
+		e.ops = append(e.ops, newOp(e.r.n-e.written, 0, 1))
+		e.written = e.r.n
 	}
-	w.room(slack)
+	e.finish(&w)
 	w.flush()
 	e.r = reader{n: e.r.n}
 	return w.out[:w.n]
+}
+
+// steps takes the members that begin between i and end, of which there are no marks. It
+// returns where the last of them ends, perhaps behind end.
+func (e *Encoder) steps(w *writer, i, end int) int {
+	for gap := int32(noGap); i < end; {
+		i, gap = e.step(i, gap)
+		if len(e.ops) >= batchOps {
+			e.write(w)
+		}
+	}
+	return i
 }
 
 // begin makes the encoder ready for rows.
@@ -78,9 +89,11 @@ func (e *Encoder) begin(rows []byte) {
 	e.base += int32(e.r.n) + 2*window
 	if e.base > manyPlaces {
 		e.members, e.texts, e.fives = [manyMembers]member{}, [1 << textBits]int32{}, [1 << searchBits]int32{}
+		e.named, e.likes = [rowmark.Names]int32{}, [1 << valueBits]int32{}
 		e.base = 2 * window
 	}
-	e.r, e.written, e.ops = newReader(rows), 0, e.ops[:0]
+	e.r, e.written, e.done, e.ops = newReader(rows), 0, 0, e.ops[:0]
+	e.tables.begin()
 }
 
 // step takes the member that begins at i behind the gap before, with all further ones
@@ -123,7 +136,7 @@ func (e *Encoder) distance(number, earlier uint32) int {
 		return 0
 	}
 	m, other := e.members[number%manyMembers], e.members[earlier%manyMembers]
-	if d := m.at - other.at; m.gap == other.gap && d <= window {
+	if d := m.at - other.at; m.gap == other.gap && d > 0 && d <= window {
 		return int(d)
 	}
 	return 0
@@ -172,10 +185,11 @@ func (e *Encoder) match(i, length, distance int) {
 		i--
 		length++
 	}
-	for length > mostMatch {
-		e.ops = append(e.ops, newOp(i-e.written, mostMatch-minLength, distance))
-		i += mostMatch - minLength
-		length -= mostMatch - minLength
+	for length > maxLength {
+		const part = maxLength - minLength // the rest is never too short
+		e.ops = append(e.ops, newOp(i-e.written, part, distance))
+		i += part
+		length -= part
 		e.written = i
 	}
 	e.ops = append(e.ops, newOp(i-e.written, length, distance))
@@ -190,7 +204,7 @@ func (e *Encoder) rest(gap int32, value, end int) {
 		place := e.base + int32(value)
 		distance := int(place - *slot)
 		*slot = place
-		if distance <= window {
+		if distance > 0 && distance <= window {
 			e.match(at, e.r.common(at-distance, at), distance)
 			at = max(at, e.written)
 		}
@@ -214,7 +228,7 @@ func (e *Encoder) search(gap int32, i, end int) {
 		place := e.base + int32(i)
 		distance := int(place - *slot)
 		*slot = place
-		if distance > window || e.r.word(i-distance)<<24 != word {
+		if distance <= 0 || distance > window || e.r.word(i-distance)<<24 != word {
 			i++
 			continue
 		}
@@ -232,21 +246,31 @@ func (e *Encoder) search(gap int32, i, end int) {
 	}
 }
 
-// write writes rows, as ops say, as a DEFLATE block.
-func (e *Encoder) write(w *writer, rows []byte) {
-	e.counts.count(rows, e.ops)
-	t := e.builder.build(&e.counts)
-	size := t.size(&e.counts)
-	if other := fixedTable.size(&e.counts); other <= size {
-		t, size = fixedTable, other
+// write writes the rows that ops stand for.
+func (e *Encoder) write(w *writer) {
+	if t := e.tables.next(e.pending(), e.ops); t != w.table {
+		if w.table != nil {
+			w.end()
+		}
+		w.begin(t)
 	}
-	w.room(size/8 + slack)
-	w.write(t, rows, e.ops)
-	e.ops = e.ops[:0]
+	w.write(e.r, e.done, e.written, e.ops)
+	e.done, e.ops = e.written, e.ops[:0]
 }
 
-// room makes room for n bytes more.
-func (w *writer) room(n int) {
-	w.out = slices.Grow(w.out[:w.n], n+slack)
-	w.out = w.out[:cap(w.out)]
+// pending returns the rows that ops stand for.
+func (e *Encoder) pending() []byte { return e.r.rows()[e.done:e.written] }
+
+// finish writes the last ops, and ends the block.
+func (e *Encoder) finish(w *writer) {
+	if len(e.ops) > 0 {
+		if w.table == nil {
+			w.begin(e.tables.only(e.pending(), e.ops))
+		}
+		w.write(e.r, e.done, e.written, e.ops)
+		e.done, e.ops = e.written, e.ops[:0]
+	}
+	if w.table != nil {
+		w.end()
+	}
 }

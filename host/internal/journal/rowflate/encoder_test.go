@@ -17,6 +17,8 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/flate"
+
+	"github.com/penstock-io/penstock/host/internal/swar"
 )
 
 // final makes a fragment a whole stream.
@@ -235,16 +237,46 @@ func FuzzEncoder(f *testing.F) {
 	})
 }
 
+// BenchmarkEncode compresses rows of events as text, with marks, and as a general
+// compressor does.
 func BenchmarkEncode(b *testing.B) {
-	rows := eventRows(rand.New(rand.NewPCG(13, 14)), 2000)
+	rows := eventRows(rand.New(rand.NewPCG(13, 14)), 1000)
 	rows = append(rows, make([]byte, slack)...)[:len(rows)]
-	e := &Encoder{}
-	var out []byte
-	b.SetBytes(int64(len(rows)))
-	for b.Loop() {
-		out = e.Encode(out[:0], rows)
+	marks := marksOf(rows, 0)
+	var general bytes.Buffer
+	z, err := flate.NewWriter(&general, 1)
+	if err != nil {
+		b.Fatal(err)
 	}
-	b.ReportMetric(float64(len(out)), "bytes")
+	text, marked := &Encoder{}, &Encoder{}
+	for _, by := range []struct {
+		name   string
+		encode func(dst []byte) []byte
+	}{
+		{"text", func(dst []byte) []byte { return text.Encode(dst, rows) }},
+		{"marks", func(dst []byte) []byte { return marked.EncodeMarked(dst, rows, marks, 0) }},
+		{"level-1", func([]byte) []byte {
+			general.Reset()
+			z.Reset(&general)
+			if _, err := z.Write(rows); err != nil {
+				b.Fatal(err)
+			}
+			if err := z.Flush(); err != nil {
+				b.Fatal(err)
+			}
+			return general.Bytes()
+		}},
+	} {
+		b.Run(by.name, func(b *testing.B) {
+			b.SetBytes(int64(len(rows)))
+			var out []byte
+			for b.Loop() {
+				out = by.encode(out[:0])
+			}
+			b.ReportMetric(float64(len(out))/1000, "bytes/row")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/row")
+		})
+	}
 }
 
 // The memory behind the rows ends where a read of it is an error. There the rows seem
@@ -264,8 +296,8 @@ func TestNothingBehindTheSlackIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	for length := 1; length <= 8*gapWords; length++ { // of the gap between two rows
-		gap := (`}` + "\n" + strings.Repeat(" ", 8*gapWords))[:length]
+	for length := 1; length <= swar.HeadSize; length++ { // of the gap between two rows
+		gap := (`}` + "\n" + strings.Repeat(" ", swar.HeadSize))[:length]
 		row := strings.Repeat(`1`+gap, 20) + `1`
 		for cut := range length {
 			rows := row + gap[:cut]

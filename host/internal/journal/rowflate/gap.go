@@ -1,33 +1,33 @@
 package rowflate
 
 import (
-	"encoding/binary"
 	"unsafe"
+
+	"github.com/penstock-io/penstock/host/internal/swar"
 )
 
 // A gap is the text between two values of a row, or of neighbouring rows: commas,
 // colons, brackets, white space, and the names of members. Gaps of equal text have
 // one number.
 type gap struct {
-	word, mask [gapWords]uint64 // the first bytes, and which of them count
-	length     int
-	next       [2]int32 // the gaps that came after this one lately, the latest first
-	text       string
+	head   swar.Head
+	length int
+	next   [2]int32 // the gaps that came after this one lately, the latest first
+	text   string
 }
 
 const (
-	gapWords = 3
-	maxGap   = 255  // bytes
-	maxGaps  = 4096 // numbers
-	noGap    = 0    // the number of a text that is too long, or one too many
+	maxGap  = 255  // bytes
+	maxGaps = 4096 // numbers
+	noGap   = 0    // the number of a text that is too long, or one too many
 )
 
 // at reports whether the gap's text stands at i.
 func (g *gap) at(r reader, i int) bool {
-	if (r.word(i)^g.word[0])&g.mask[0]|(r.word(i+8)^g.word[1])&g.mask[1]|(r.word(i+16)^g.word[2])&g.mask[2] != 0 {
+	if !g.head.Begins(r.word(i), r.word(i+8), r.word(i+16)) {
 		return false
 	}
-	return g.length <= 8*gapWords || i+g.length <= r.n && r.text(i, i+g.length) == g.text
+	return g.length <= swar.HeadSize || i+g.length <= r.n && r.text(i, i+g.length) == g.text
 }
 
 // gaps numbers gaps and predicts which comes next.
@@ -88,25 +88,9 @@ func (s *gaps) lookUp(r reader, i int) (number int32, value int) {
 		return noGap, value
 	}
 	number = int32(len(s.all))
-	s.all = append(s.all, newGap(string(r.rows()[i:value])))
+	s.all = append(s.all, gap{head: swar.NewHead(r.text(i, value)), length: value - i, text: string(r.rows()[i:value])})
 	s.numbers[s.all[number].text] = number
 	return number, value
-}
-
-func newGap(text string) gap {
-	g := gap{text: text, length: len(text)}
-	var first [8 * gapWords]byte
-	copied := copy(first[:], text)
-	for k := range g.word {
-		g.word[k] = binary.LittleEndian.Uint64(first[8*k:])
-		switch left := copied - 8*k; {
-		case left >= 8:
-			g.mask[k] = ^uint64(0)
-		case left > 0:
-			g.mask[k] = 1<<(8*left) - 1
-		}
-	}
-	return g
 }
 
 // gapEnd returns where the value behind the gap at i begins: a string that no colon
@@ -157,7 +141,7 @@ type reader struct {
 // slack is how many bytes are read behind a place without looking whether they are
 // rows: those of a gap, and the first of the value behind it. Their content does not
 // count.
-const slack = 8*gapWords + 8
+const slack = swar.HeadSize + 8
 
 // newReader returns a reader for rows, which have slack bytes of capacity behind them.
 func newReader(rows []byte) reader {

@@ -16,18 +16,16 @@ const (
 	window    = 32 << 10
 )
 
-// codeBits is the most bits of a code for a literal or a length. DEFLATE allows 15;
-// with 12, four literals fit into the 57 bits that are free after a write.
-const codeBits = 12
+// codeBits is the most bits of a code. DEFLATE allows 15; with 14, four literals fit into
+// the 57 bits that are free after a write.
+const codeBits = 14
 
 var (
 	lengthBase  = [29]uint16{3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258}
 	lengthExtra = [29]uint8{0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0}
 
-	// Symbols less 257 by length, and by distance: of the 256 nearest less 1, and of
-	// 128 at a time beyond these.
+	// lengthSymbol are symbols less 257 by length.
 	lengthSymbol = lengthSymbols()
-	near, far    = distanceSymbols()
 )
 
 func lengthSymbols() (symbols [maxLength + 1]uint8) {
@@ -39,47 +37,36 @@ func lengthSymbols() (symbols [maxLength + 1]uint8) {
 	return symbols
 }
 
-func distanceExtra(symbol int) int { return max(symbol/2-1, 0) }
-
-func distanceBase(symbol int) int {
-	if symbol < 4 {
-		return symbol + 1
-	}
-	return (2+symbol&1)<<distanceExtra(symbol) + 1
-}
-
-// distanceStart and distanceMore are distanceBase less 1 and distanceExtra by symbol.
-var (
-	distanceStart [32]int
-	distanceMore  [32]uint8
-)
-
-func init() {
-	for s := range distances {
-		distanceStart[s], distanceMore[s] = distanceBase(s)-1, uint8(distanceExtra(s))
-	}
-}
-
-func distanceSymbols() (near, far [256]uint8) {
-	for s := range distances {
-		base := distanceBase(s) - 1
-		for d := base; d < base+1<<distanceExtra(s); d++ {
-			if d < 256 {
-				near[d] = uint8(s)
-			} else {
-				far[d>>7] = uint8(s)
-			}
-		}
-	}
-	return near, far
-}
-
 // distanceSymbol returns the symbol of a distance less 1.
-func distanceSymbol(d int) uint8 {
-	if d < 256 {
-		return near[d]
+func distanceSymbol(d int) int {
+	extra := bits.Len32(uint32(d) >> 2)
+	return 2*extra + d>>extra
+}
+
+// distanceExtra returns how many extra bits a symbol has, and firstDistance its nearest
+// distance, less 1.
+func distanceExtra(symbol int) int { return max(symbol/2-1, 0) }
+func firstDistance(symbol int) int {
+	extra := distanceExtra(symbol)
+	return (symbol - 2*extra) << extra
+}
+
+// distanceIndex returns the index of a distance less 1 among those with symbols of their
+// own: one index for each of the 256 nearest, and one for 128 at a time beyond these.
+func distanceIndex(d uint32) uint32 {
+	if d >= 256 {
+		return 256 + d>>7
 	}
-	return far[d>>7&255]
+	return d
+}
+
+// indexed returns the first distance less 1 of an index; that of an index which no distance
+// has is one of the 256 nearest.
+func indexed(index int) int {
+	if index >= 256 {
+		return (index - 256) << 7
+	}
+	return index
 }
 
 // lengths sets code lengths of most bits at most for symbols by their counts; 0 for those

@@ -52,7 +52,7 @@ func TestSymbols(t *testing.T) {
 			t.Errorf("length %d has symbol %d, want %d", length, 257+int(s), 257+int(want))
 		}
 	}
-	for distance, want := range map[int]uint8{1: 0, 4: 3, 5: 4, 6: 4, 7: 5, 256: 15, 257: 16, 384: 16, 385: 17, 24577: 29, 32768: 29} {
+	for distance, want := range map[int]int{1: 0, 4: 3, 5: 4, 6: 4, 7: 5, 256: 15, 257: 16, 384: 16, 385: 17, 24577: 29, 32768: 29} {
 		if s := distanceSymbol(distance - 1); s != want {
 			t.Errorf("distance %d has symbol %d, want %d", distance, s, want)
 		}

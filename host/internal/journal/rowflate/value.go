@@ -1,15 +1,6 @@
 package rowflate
 
-import "math/bits"
-
-const (
-	ones  = 0x0101010101010101
-	highs = 0x8080808080808080
-)
-
-// zeros has the highest bit set of each byte of w that is 0, and perhaps of some behind
-// the first of them.
-func zeros(w uint64) uint64 { return (w - ones) &^ w & highs }
+import "github.com/penstock-io/penstock/host/internal/swar"
 
 // valueEnd returns the place after the value that begins at i: behind the closing quote
 // of a string, and before the comma or bracket that ends anything else. Without that it
@@ -18,8 +9,8 @@ func (r reader) valueEnd(i int) int {
 	if r.byte(i) != '"' {
 		for i++; i < r.n; i += 8 {
 			w := r.word(i)
-			if found := zeros(w^','*ones) | zeros(w^'}'*ones) | zeros(w^']'*ones); found != 0 {
-				i += bits.TrailingZeros64(found) >> 3
+			if found := swar.Zeros(w^','*swar.Ones) | swar.Zeros(w^'}'*swar.Ones) | swar.Zeros(w^']'*swar.Ones); found != 0 {
+				i += swar.First(found)
 				break
 			}
 		}
@@ -27,12 +18,12 @@ func (r reader) valueEnd(i int) int {
 	}
 	for i++; i < r.n; {
 		w := r.word(i)
-		found := zeros(w^'"'*ones) | zeros(w^'\\'*ones)
+		found := swar.Zeros(w^'"'*swar.Ones) | swar.Zeros(w^'\\'*swar.Ones)
 		if found == 0 {
 			i += 8
 			continue
 		}
-		i += bits.TrailingZeros64(found) >> 3
+		i += swar.First(found)
 		if i >= r.n || r.byte(i) == '"' {
 			i++
 			break
@@ -47,7 +38,7 @@ func (r reader) common(a, b int) int {
 	start := b
 	for b < r.n {
 		if x := r.word(a) ^ r.word(b); x != 0 {
-			return min(b+bits.TrailingZeros64(x)>>3, r.n) - start
+			return min(b+swar.First(x), r.n) - start
 		}
 		a += 8
 		b += 8

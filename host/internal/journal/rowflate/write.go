@@ -1,6 +1,10 @@
 package rowflate
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+	"unsafe"
+)
 
 // op is a number of literals and the match that follows them: literals<<32, the length
 // of the match <<16, its distance less 1. Literals without a match have length 0.
@@ -10,21 +14,9 @@ func newOp(literals, length, distance int) op {
 	return op(uint64(literals)<<32 | uint64(length)<<16 | uint64(distance-1))
 }
 
-// mostMatch is the longest match of an op.
-const mostMatch = 1<<16 - 1
-
 func (o op) literals() int { return int(o >> 32) }
-func (o op) length() int   { return int(o >> 16 & 0xffff) }
-func (o op) back() int     { return int(o & 0xffff) } // distance less 1
-
-// split returns the length that is written first of a match that is longer than one
-// pair of length and distance can say: the rest is never too short.
-func split(length int) int {
-	if length-maxLength < minLength {
-		return maxLength - minLength
-	}
-	return maxLength
-}
+func (o op) length() int   { return int(o >> 16 & 0xffff) } // at most maxLength
+func (o op) back() int     { return int(o & 0xffff) }       // distance less 1
 
 // counts are how often each symbol is written.
 type counts struct {
@@ -32,36 +24,26 @@ type counts struct {
 	distance [distances]uint32
 }
 
-// count counts the symbols of ops over rows.
-func (c *counts) count(rows []byte, ops []op) {
-	*c = counts{}
+// add counts the symbols of ops over rows.
+func (c *counts) add(rows []byte, ops []op) {
 	for _, o := range ops {
 		n, length := o.literals(), o.length()
 		for _, b := range rows[:n] {
 			c.literal[b]++
 		}
 		rows = rows[n+length:]
-		symbol := distanceSymbol(o.back())
-		for length > 0 {
-			part := length
-			if part > maxLength {
-				part = split(part)
-			}
-			c.literal[257+int(lengthSymbol[part])]++
-			c.distance[symbol]++
-			length -= part
+		if length > 0 {
+			c.literal[257+int(lengthSymbol[length])]++
+			c.distance[distanceSymbol(o.back())]++
 		}
 	}
-	c.literal[endOfData] = 1
-	// An alphabet of one distance is not complete, which some decoders refuse.
-	c.distance[0], c.distance[1] = max(c.distance[0], 1), max(c.distance[1], 1)
 }
 
 // table holds the code of each symbol above the number of its bits, see coded.
 type table struct {
 	literal  [256]uint32
-	length   [maxLength + 1]uint32 // by length, with its extra bits
-	distance [32]uint32            // without extra bits
+	length   [512]uint32 // by length up to maxLength, with its extra bits
+	distance [512]uint32 // by distanceIndex: the code, and above extraShift how many extra bits follow
 	end      uint32
 	header   []uint32 // before the first row
 	bits     int      // of the header
@@ -69,8 +51,9 @@ type table struct {
 
 // A coded symbol is written as code>>lengthShift with code&lengthMask bits.
 const (
-	lengthShift = 5
+	lengthShift = 8
 	lengthMask  = 1<<lengthShift - 1
+	extraShift  = 24
 )
 
 func coded(code uint32, n uint8) uint32 { return code<<lengthShift | uint32(n) }
@@ -143,8 +126,9 @@ func (b *builder) fill() {
 		t.length[n] = coded(code, bits+lengthExtra[s])
 	}
 	canonical(b.codes[:len(b.distance)], b.distance[:])
-	for s := range t.distance {
-		t.distance[s] = coded(uint32(b.codes[s]), b.distance[s])
+	for i := range t.distance {
+		s := distanceSymbol(indexed(i))
+		t.distance[i] = coded(uint32(b.codes[s]), b.distance[s]) | uint32(distanceExtra(s))<<extraShift
 	}
 	t.bits = 0
 	for _, h := range t.header {
@@ -235,20 +219,27 @@ func (t *table) size(c *counts) int {
 		n += int(k) * int(t.length[lengthBase[s]]&lengthMask)
 	}
 	for s, k := range c.distance {
-		n += int(k) * (int(t.distance[s]&lengthMask) + distanceExtra(s))
+		n += int(k) * (int(t.distance[distanceIndex(uint32(firstDistance(s)))]&lengthMask) + distanceExtra(s))
 	}
 	return n
 }
 
-// writer writes bits, the first into the lowest free bit. out has room for 8 bytes more
-// than are written.
+// writer writes bits, the first into the lowest free bit.
 type writer struct {
-	out  []byte
-	n    int    // whole bytes
-	held uint64 // bits that are not a whole byte yet
-	bits uint
+	out   []byte
+	n     int    // whole bytes
+	held  uint64 // bits that are not a whole byte yet
+	bits  uint
+	table *table // of the open block
 }
 
+// room makes room for n bytes more, and some.
+func (w *writer) room(n int) {
+	w.out = slices.Grow(w.out[:w.n], n+slack)
+	w.out = w.out[:cap(w.out)]
+}
+
+// put writes a symbol, for which there must be room.
 func (w *writer) put(symbol uint32) {
 	w.held |= uint64(symbol>>lengthShift) << (w.bits & 63)
 	w.bits += uint(symbol & lengthMask)
@@ -258,74 +249,96 @@ func (w *writer) put(symbol uint32) {
 	w.bits &= 7
 }
 
-// write writes a block: the header, the rows as ops say, the end.
-func (w *writer) write(t *table, rows []byte, ops []op) {
+// begin begins a block.
+func (w *writer) begin(t *table) {
+	w.table = t
+	w.room(t.bits / 8)
 	for _, h := range t.header {
 		w.put(h)
 	}
-	// In registers: less than a byte is held before each store, so that four literals
-	// of 12 bits, or a length of 17 and a distance of 28, fit.
-	out, k, held, bits := w.out, w.n, w.held, w.bits
+}
+
+// end ends a block.
+func (w *writer) end() {
+	w.room(8)
+	w.put(w.table.end)
+	w.table = nil
+}
+
+// tails keep the first 0 to 3 of 3 symbols: the others become those of no bits.
+var tails = [4][3]uint32{{}, {^uint32(0)}, {^uint32(0), ^uint32(0)}, {^uint32(0), ^uint32(0), ^uint32(0)}}
+
+// write writes the rows from at to end as ops say.
+//
+// It is all about few instructions. The lowest six bits of bits are the number of bits
+// held, less than 8 before each store, so that four literals of 14 bits, or a length of
+// 19 and a distance of 27, fit.
+func (w *writer) write(r reader, at, end int, ops []op) {
+	// A literal takes less than two bytes, and a match of three or more less than six.
+	w.room(2 * (end - at))
+	t, held, bits := w.table, w.held, w.bits
+	from, start := unsafe.Add(r.first, at), unsafe.Pointer(unsafe.SliceData(w.out))
+	to := unsafe.Add(start, w.n)
 	for _, o := range ops {
-		n := o.literals()
-		text := rows[:n]
-		for ; len(text) >= 4; text = text[4:] {
-			a, b, c, d := t.literal[text[0]], t.literal[text[1]], t.literal[text[2]], t.literal[text[3]]
+		n := uint(o.literals())
+		for ; n >= 4; n -= 4 {
+			text := *(*uint32)(from)
+			a, b, c, d := t.literal[byte(text)], t.literal[byte(text>>8)], t.literal[byte(text>>16)], t.literal[text>>24]
 			held |= uint64(a>>lengthShift) << (bits & 63)
-			bits += uint(a & lengthMask)
+			bits += uint(a)
 			held |= uint64(b>>lengthShift) << (bits & 63)
-			bits += uint(b & lengthMask)
+			bits += uint(b)
 			held |= uint64(c>>lengthShift) << (bits & 63)
-			bits += uint(c & lengthMask)
+			bits += uint(c)
 			held |= uint64(d>>lengthShift) << (bits & 63)
-			bits += uint(d & lengthMask)
-			binary.LittleEndian.PutUint64(out[k:], held)
-			k += int(bits >> 3)
+			bits += uint(d)
+			*(*uint64)(to) = held
+			to = unsafe.Add(to, bits>>3&7)
 			held >>= bits & 56
 			bits &= 7
+			from = unsafe.Add(from, 4)
 		}
-		for _, b := range text {
-			a := t.literal[b]
+		if n > 0 {
+			text, some := *(*uint32)(from), &tails[n&3]
+			a, b, c := t.literal[byte(text)]&some[0], t.literal[byte(text>>8)]&some[1], t.literal[byte(text>>16)]&some[2]
 			held |= uint64(a>>lengthShift) << (bits & 63)
-			bits += uint(a & lengthMask)
+			bits += uint(a)
+			held |= uint64(b>>lengthShift) << (bits & 63)
+			bits += uint(b)
+			held |= uint64(c>>lengthShift) << (bits & 63)
+			bits += uint(c)
+			*(*uint64)(to) = held
+			to = unsafe.Add(to, bits>>3&7)
+			held >>= bits & 56
+			bits &= 7
+			from = unsafe.Add(from, n)
 		}
-		binary.LittleEndian.PutUint64(out[k:], held)
-		k += int(bits >> 3)
-		held >>= bits & 56
-		bits &= 7
-
 		length := o.length()
-		rows = rows[n+length:]
 		if length == 0 {
 			continue
 		}
-		symbol := distanceSymbol(o.back()) & 31
-		d := t.distance[symbol]
-		distance := uint64(d>>lengthShift) | uint64(o.back()-distanceStart[symbol])<<(d&lengthMask)
-		distanceBits := uint(d&lengthMask) + uint(distanceMore[symbol])
-		for length > 0 {
-			part := length
-			if part > maxLength {
-				part = split(part)
-			}
-			length -= part
-			a := t.length[part]
-			held |= uint64(a>>lengthShift) << (bits & 63)
-			bits += uint(a & lengthMask)
-			held |= distance << (bits & 63)
-			bits += distanceBits
-			binary.LittleEndian.PutUint64(out[k:], held)
-			k += int(bits >> 3)
-			held >>= bits & 56
-			bits &= 7
-		}
+		a := t.length[length&511]
+		held |= uint64(a>>lengthShift) << (bits & 63)
+		bits += uint(a & lengthMask)
+		back := uint32(o.back())
+		d := t.distance[distanceIndex(back)&511]
+		held |= uint64(uint16(d>>lengthShift)) << (bits & 63)
+		bits += uint(d & lengthMask)
+		extra := uint(d >> extraShift)
+		held |= uint64(back&(1<<(extra&31)-1)) << (bits & 63)
+		bits += extra
+		*(*uint64)(to) = held
+		to = unsafe.Add(to, bits>>3)
+		held >>= bits & 56
+		bits &= 7
+		from = unsafe.Add(from, length)
 	}
-	w.n, w.held, w.bits = k, held, bits
-	w.put(t.end)
+	w.n, w.held, w.bits = int(uintptr(to)-uintptr(start)), held, bits
 }
 
 // flush writes an empty stored block, which ends on a byte.
 func (w *writer) flush() {
+	w.room(16)
 	w.put(coded(stored<<1, 3))
 	if w.bits > 0 {
 		w.put(coded(0, uint8(8-w.bits)))

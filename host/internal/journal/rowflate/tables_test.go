@@ -1,0 +1,98 @@
+package rowflate
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+// Rows of another kind take about as many bytes as if the encoder had never seen others,
+// from their second fragment on; in the middle of a fragment they cost some batches.
+func TestOtherRowsGetOtherCodes(t *testing.T) {
+	r := rand.New(rand.NewPCG(21, 22))
+	events, others := eventRows(r, 20_000), otherRows(r, 20_000)
+	fresh := &Encoder{}
+	same(t, fresh, others)
+	want := len(same(t, fresh, others))
+
+	e := &Encoder{}
+	same(t, e, events)
+	same(t, e, others)
+	if n := len(same(t, e, others)); n > want*101/100 {
+		t.Errorf("%d bytes after events, %d without", n, want)
+	}
+	before := len(same(t, e, events))
+	if n := len(same(t, e, append(bytes.Clone(events), others...))); n > (before+want)*105/100 {
+		t.Errorf("%d bytes in one fragment, %d in two", n, before+want)
+	}
+}
+
+// otherRows renders rows of which hardly a letter is in those of eventRows.
+func otherRows(r *rand.Rand, n int) []byte {
+	letters := []rune("ЖЗИЙКЛМНОПРСТУФХЦЧШЩ")
+	var b strings.Builder
+	for range n {
+		b.WriteString(`{"Ж":"`)
+		for range r.IntN(12) {
+			b.WriteRune(letters[r.IntN(len(letters))])
+		}
+		b.WriteString("\"}\n")
+	}
+	return []byte(b.String())
+}
+
+// Codes are made again while they rest on few samples, and then kept.
+func TestCodesAreKept(t *testing.T) {
+	rows := eventRows(rand.New(rand.NewPCG(23, 24)), 2000)
+	e := &Encoder{}
+	for range 40 {
+		same(t, e, rows)
+	}
+	kept := e.tables.kept
+	if e.tables.made < mostSamples/2 || e.tables.samples != mostSamples {
+		t.Errorf("after 40 fragments codes are made of %d samples, and %d were taken", e.tables.made, e.tables.samples)
+	}
+	header := bytes.Clone(e.Encode(nil, rows)[:40])
+	same(t, e, eventRows(rand.New(rand.NewPCG(25, 26)), 3)) // has codes of its own
+	if found := e.Encode(nil, rows)[:40]; e.tables.kept != kept || !bytes.Equal(found, header) {
+		t.Errorf("the next fragment begins with %x, want %x", found, header)
+	}
+}
+
+// Whatever codes a block has, its rows take the room that was made for them.
+func TestRoomSuffices(t *testing.T) {
+	r := rand.New(rand.NewPCG(27, 28))
+	var c counts
+	c.spread()
+	for i := range 40 { // a few symbols have all of the short codes
+		c.literal['a'+i%20] += 1 << (i % 20)
+		c.literal[260+i%20] += 1 << (i % 20)
+		c.distance[i%4] += 1 << (i % 20)
+	}
+	var b builder
+	table := b.build(&c)
+	for range 300 {
+		rows := make([]byte, 1+r.IntN(3000), 4000)
+		for i := range rows {
+			rows[i] = byte(r.Uint32()) | 0x80
+		}
+		var ops []op
+		for at := 0; at < len(rows); {
+			literals := min(r.IntN(6), len(rows)-at)
+			at += literals
+			length := min(minLength, len(rows)-at)
+			if length < minLength {
+				literals, length, at = literals+length, 0, len(rows)
+			}
+			ops = append(ops, newOp(literals, length, window-r.IntN(100)))
+			at += length
+		}
+		w := writer{table: table}
+		w.room(0)
+		w.write(newReader(rows), 0, len(rows), ops)
+		if w.n > 2*len(rows) {
+			t.Fatalf("%d bytes take %d", len(rows), w.n)
+		}
+	}
+}
