@@ -36,6 +36,8 @@ type Options struct {
 	Load func(context.Context) (*Config, Diagnostics, error)
 	// Hangups tells the host to reload.
 	Hangups <-chan os.Signal
+	// Level is the level of Log, which a reload changes; nil: it stays.
+	Level *slog.LevelVar
 }
 
 // Host owns a data directory. Close gives it back.
@@ -61,6 +63,7 @@ type Host struct {
 	runner   *runner.Runner
 	schedule *scheduler.Scheduler
 	upkeep   *upkeep.Upkeep
+	port     port // of a host that serves
 }
 
 // Open locks the data directory of a configuration and opens its files.
@@ -89,7 +92,7 @@ func newHost(c *Config, o Options, held datadir.Locks) *Host {
 		config: c, dir: dirOf(c), grace: lifecycle.NewGrace(lifecycle.StopTime, lifecycle.StopLeast, time.Now),
 		log: o.Log, observer: o.Observer, locks: held, prepared: lifecycle.NewOnce(),
 	}
-	h.reload = &reload{host: h, live: config.NewLive(c), load: o.Load, hangups: o.Hangups, gate: lifecycle.NewGate(), retiring: make(chan retirement)}
+	h.reload = newReload(h, config.NewLive(c), o)
 	if h.observer == nil {
 		h.observer = progress.Discard{}
 	}
@@ -176,11 +179,12 @@ func (h *Host) compose(ctx context.Context, spill *disk.Dir, owner string) (err 
 	}
 	h.schedule = scheduler.New(scheduler.Options{Now: time.Now, Ticker: lifecycle.Ticker}, tasks)
 	h.upkeep = upkeep.New(upkeep.Options{
-		Projects: kept(h.projects), Store: h.store, Catalog: h.catalog, Retention: h.config.Host.Retention, Busy: h.runner.Busy,
+		Projects: func() []upkeep.Project { return kept(h.projects) }, Store: h.store, Catalog: h.catalog, Busy: h.runner.Busy,
+		Retention:  func() time.Duration { return h.reload.live.Get().Host.Retention },
 		Configured: func() []pipeline.Definition { return definitions(h.runner.All()) }, Now: time.Now, Wait: lifecycle.Wait, Log: h.log,
 	})
 	h.intake, err = intake.Open(ctx, intake.Options{
-		Config: h.config, Dir: h.dir, Projects: h.projects, Catalog: h.catalog, Quarantine: h.quarantine, Grace: h.grace, ReadOnly: looks,
+		Config: h.reload.live.Get, Dir: h.dir, Projects: h.projects, Catalog: h.catalog, Quarantine: h.quarantine, Grace: h.grace, ReadOnly: looks,
 		Now: time.Now, Wait: lifecycle.Wait, Log: h.log, Observer: h.observer,
 	})
 	return err
@@ -220,10 +224,14 @@ func (h *Host) service() *service.Service { return service.New(partsOf(h), h.Clo
 
 // partsOf returns the parts of the open data directory.
 func partsOf(h *Host) service.Options {
-	return service.Options{
+	o := service.Options{
 		Version: version, Config: h.reload.live.Get, Dir: h.dir, Store: h.store, Catalog: h.catalog, Records: h.quarantine, Projects: h.projects,
 		Intake: h.intake, Runner: h.runner, Upkeep: h.upkeep, Destinations: h.places, Backups: lifecycle.NewGate(),
 	}
+	if h.plugins != nil {
+		o.FindPlugin, o.Restarts = h.plugins.Find, h.plugins.Restarts
+	}
+	return o
 }
 
 // Close gives the data directory back.
@@ -253,13 +261,16 @@ func (h *Host) Close() error {
 }
 
 // NewLogger returns a logger that writes lines from the configured level on to
-// w, as JSON if json or the configuration says so, otherwise as text.
-func NewLogger(c *Config, w io.Writer, json bool) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.Host.LogLevel}
+// w, as JSON if json or the configuration says so, otherwise as text. The level may be
+// changed.
+func NewLogger(c *Config, w io.Writer, json bool) (*slog.Logger, *slog.LevelVar) {
+	level := &slog.LevelVar{}
+	level.Set(c.Host.LogLevel)
+	options := &slog.HandlerOptions{Level: level}
 	if json || LogsJSON(c) {
-		return slog.New(slog.NewJSONHandler(w, options))
+		return slog.New(slog.NewJSONHandler(w, options)), level
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	return slog.New(slog.NewTextHandler(w, options)), level
 }
 
 // LogsJSON reports whether a configuration asks for a log of JSON lines.

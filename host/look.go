@@ -74,8 +74,8 @@ func (v *view) Run(ctx context.Context, name string, number int64) (*operation.R
 	return viewed(v, func() (*operation.RunDetail, error) { return v.Views.Run(ctx, name, number) })
 }
 
-func (v *view) Runs(ctx context.Context, name string) ([]operation.RunStatus, error) {
-	return viewed(v, func() ([]operation.RunStatus, error) { return v.Views.Runs(ctx, name) })
+func (v *view) Runs(ctx context.Context, f operation.RunFilter) ([]operation.RunStatus, error) {
+	return viewed(v, func() ([]operation.RunStatus, error) { return v.Views.Runs(ctx, f) })
 }
 
 func (v *view) Segments(ctx context.Context) ([]operation.SegmentStatus, error) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/penstock-io/penstock/host/internal/runner"
 )
 
 // OnceOptions say how patient RunOnce is.
@@ -15,7 +17,8 @@ type OnceOptions struct {
 
 // RunOnce registers pipelines, brings acknowledged records of collectors into
 // journals, reads every source to its present end, seals, and runs every
-// pipeline until nothing is left to export. A source or pipeline that fails does
+// pipeline until nothing is left to export. Runs that are full are exported while
+// sources are still read. A source or pipeline that fails does
 // not keep the others from their work. The summary comes with an error, unless
 // nothing could begin.
 func (h *Host) RunOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
@@ -39,20 +42,23 @@ func (h *Host) runOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
 	if err := h.runner.RetryFailed(ctx); err != nil {
 		return nil, errors.Join(failed, err)
 	}
-	failed = errors.Join(failed, h.intake.ReadAll(ctx, o.RetryFor, summary))
-	for _, p := range h.runner.All() {
-		done, err := p.CatchUp(ctx, o.RetryFor)
-		if err != nil {
-			done.Error = err.Error()
-			failed = errors.Join(failed, err)
-		}
-		summary.Pipelines = append(summary.Pipelines, *done)
-		if ctx.Err() != nil {
-			return summary, fmt.Errorf("stopped: %w", context.Cause(ctx))
-		}
+	pipelines := runner.OnceOfAll(ctx, h.runner)
+	failed = errors.Join(failed, readAll(ctx, h, o.RetryFor, summary, pipelines))
+	done, err := runner.CatchUpAll(ctx, pipelines, o.RetryFor)
+	summary.Pipelines = done
+	if ctx.Err() != nil {
+		return summary, fmt.Errorf("stopped: %w", context.Cause(ctx))
 	}
+	failed = errors.Join(failed, err)
 	if _, err := h.upkeep.Pass(ctx, tidying); err != nil {
 		h.log.Error("could not tidy the journal; the next run will retry", "error", err)
 	}
 	return summary, failed
+}
+
+// readAll reads all sources to their present end, and exports full runs until then.
+func readAll(ctx context.Context, h *Host, retryFor time.Duration, summary *Summary, pipelines []*runner.Once) error {
+	stop := runner.ExportFull(ctx, h.runner, pipelines)
+	defer stop()
+	return h.intake.ReadAll(ctx, retryFor, summary)
 }

@@ -66,6 +66,7 @@ type (
 	RestoreReport     = operation.RestoreReport
 	RunDay            = operation.RunDay
 	RunDetail         = operation.RunDetail
+	RunFilter         = operation.RunFilter
 	RunStatus         = operation.RunStatus
 	Upkeep            = operation.Upkeep
 	SegmentStatus     = operation.SegmentStatus

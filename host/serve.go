@@ -8,6 +8,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/api"
 	"github.com/penstock-io/penstock/host/internal/datadir"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
+	"github.com/penstock-io/penstock/host/internal/project"
 )
 
 // Serve registers pipelines, collects, reads sources as they grow, seals, and
@@ -24,7 +25,7 @@ func (h *Host) Serve(ctx context.Context) error {
 }
 
 func (h *Host) serve(ctx context.Context) error {
-	answers := h.reload.service(ctx)
+	answers := h.reload.service()
 	if _, err := answers.MissingSegments(ctx); err != nil {
 		h.log.Error("segments of the journal are missing", "error", err)
 	}
@@ -33,15 +34,18 @@ func (h *Host) serve(ctx context.Context) error {
 	} else if err != nil {
 		return err
 	}
+	if err := h.port.open(ctx, h, answers); err != nil {
+		return err
+	}
 	server, err := api.Listen(h.dir.Path(datadir.SocketFile), api.Routes(version, answers))
 	if err != nil {
-		return err
+		return errors.Join(err, h.port.close(ctx))
 	}
 	h.log.Info("serving", "data_dir", h.dir.Data, "sources", h.intake.Len(), "pipelines", len(h.config.Pipelines))
 	err = h.serveRooms(ctx)
 	closing, stop := h.grace.Context()
 	defer stop()
-	err = errors.Join(err, h.projects.Seal(closing), server.Close(closing))
+	err = errors.Join(err, h.projects.Seal(closing), h.port.close(closing), server.Close(closing))
 	h.intake.Trim(closing)
 	h.log.Info("stopped")
 	return errors.Join(endOf(ctx), err)
@@ -62,11 +66,7 @@ func (h *Host) serveRooms(ctx context.Context) error {
 	context.AfterFunc(g.Context(), h.grace.Begin)
 	h.intake.Serve(g)
 	for _, p := range h.projects.All() {
-		sealed := h.intake.Sealed(p)
-		g.Go(func(ctx context.Context) error {
-			p.ServeSeals(ctx, sealed)
-			return nil
-		})
+		serveSeals(g, h, p)
 	}
 	g.Go(func(ctx context.Context) error {
 		if err := h.runner.Begin(ctx); err != nil {
@@ -78,10 +78,26 @@ func (h *Host) serveRooms(ctx context.Context) error {
 		h.schedule.Serve(ctx)
 		return nil
 	})
+	g.Go(h.port.serve)
 	g.Go(h.upkeep.Serve)
 	g.Go(h.reload.serve)
+	g.Go(func(ctx context.Context) error {
+		<-ctx.Done()
+		closing, stop := h.grace.First()
+		defer stop()
+		return h.port.close(closing)
+	})
 	g.Go(untilDone) // a configuration may have nothing to serve yet
 	return g.Wait()
+}
+
+// serveSeals makes the rows of a project durable from time to time.
+func serveSeals(g *lifecycle.Group, h *Host, p *project.Project) {
+	sealed := h.intake.Sealed(p)
+	g.Go(func(ctx context.Context) error {
+		p.ServeSeals(ctx, sealed)
+		return nil
+	})
 }
 
 // untilDone returns when ctx is done.

@@ -47,22 +47,24 @@ func (s *server) export(stream pb.DestinationService_ExportServer) error {
 	if err := s.plugin.takes(run); err != nil {
 		return Permanent(err)
 	}
-	p, release, err := s.hold(ctx, run.ProjectID)
+	p, release, last, err := s.openRun(ctx, run, openTime)
 	if err != nil {
 		return err
 	}
 	defer release()
-	last, err := p.open(ctx, run)
-	if err != nil {
-		return err
-	}
 	crashpoint.Here("plugin.open")
 	a := &attempt{
 		project: p, run: run, stream: stream, requests: requests, last: last, maxDays: s.plugin.Capabilities.MaxDaysPerRun,
 		dates: make(map[string]bool),
 	}
 	defer p.enter(a)()
-	err = a.answer(&pb.ExportResponse{Message: &pb.ExportResponse_Opened{Opened: protocol.LastRunToProto(last)}})
+	if a.extents, err = openExtents(run.Extents); err != nil {
+		s.log.Debug("payloads are sent, since the directory of the host cannot be opened", "error", err)
+	}
+	defer a.extents.close()
+	opened := protocol.LastRunToProto(last)
+	opened.Extents = a.extents != nil
+	err = a.answer(&pb.ExportResponse{Message: &pb.ExportResponse_Opened{Opened: opened}})
 	if err == nil {
 		err = a.carryOut(ctx)
 	}
@@ -70,6 +72,24 @@ func (s *server) export(stream pb.DestinationService_ExportServer) error {
 		a.abandon(ctx, err)
 	}
 	return err
+}
+
+// openRun takes the destination of the run's project for an attempt, and returns the
+// pipeline's last committed run. limit bounds the wait for the destination and its Open
+// together. The caller calls release when the attempt has ended.
+func (s *server) openRun(ctx context.Context, run Run, limit time.Duration) (p *project, release func(), last LastRun, err error) {
+	last, err = openWithin(ctx, limit, func(ctx context.Context) (LastRun, error) {
+		var err error
+		if p, release, err = s.hold(ctx, run.ProjectID); err != nil {
+			return LastRun{}, err
+		}
+		last, err := p.claimTarget(ctx, run)
+		if err != nil {
+			release()
+		}
+		return last, err
+	})
+	return p, release, last, err
 }
 
 // takes refuses a run that the plugin has not said it can do.
@@ -99,6 +119,7 @@ type attempt struct {
 	requests *protocol.Requests
 	last     LastRun // committed before
 	maxDays  int
+	extents  *extents // nil: payloads are sent
 
 	sending  sync.Mutex
 	dates    map[string]bool

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/penstock-io/penstock/sdk/batch"
 	"github.com/penstock-io/penstock/sdk/protocol"
@@ -263,6 +264,28 @@ func TestOpenEndsBeforeTheHostsLimit(t *testing.T) {
 	if err != nil || last.Number != 3 || kept.Err() != nil {
 		t.Errorf("opened %+v, %v, context %v", last, err, kept.Err())
 	}
+}
+
+// An attempt whose Abort goes on holds the next Open no longer than the limit, which the
+// destination's own Open shares with the wait.
+func TestOpenDoesNotWaitForAnAbortForLong(t *testing.T) {
+	t.Parallel()
+	run := testRun(1, 2)
+	s := &server{projects: map[int64]*project{run.ProjectID: newProject(&double{}, hclog.NewNullLogger())}}
+	_, abort, err := s.hold(t.Context(), run.ProjectID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, _, err = s.openRun(t.Context(), run, time.Millisecond)
+	if expectClass(t, err, protocol.Retryable); !strings.Contains(err.Error(), "another export of this project is open") {
+		t.Errorf("the error is %v", err)
+	}
+	abort()
+	_, release, _, err := s.openRun(t.Context(), run, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
 }
 
 func TestWithoutAnOpenerTheProcessKeepsTheFence(t *testing.T) {

@@ -108,6 +108,11 @@ func (in *incoming) next() (*batch.Batch, error) {
 }
 
 func (in *incoming) receive() (*batch.Batch, error) {
+	if n := in.attempt.extents.taken(); n > 0 {
+		if err := in.attempt.answer(&pb.ExportResponse{Message: &pb.ExportResponse_Taken{Taken: &pb.Taken{Bytes: n}}}); err != nil {
+			return nil, err
+		}
+	}
 	m, err := in.attempt.requests.Recv()
 	if err != nil {
 		return nil, errCut
@@ -133,22 +138,35 @@ func (in *incoming) batch(m *pb.Batch) (*batch.Batch, error) {
 	if c := m.GetCodec(); c != pb.Codec_CODEC_NDJSON_DEFLATE {
 		return nil, Permanent(fmt.Errorf("batch has codec %s, which was not offered", c))
 	}
-	if n := len(m.GetPayload()); n > batch.MaxPayload || m.GetRowsBytes() > batch.MaxRowsBytes {
+	if n := max(len(m.GetPayload()), int(m.GetExtent().GetLength())); n > batch.MaxPayload || m.GetRowsBytes() > batch.MaxRowsBytes {
 		return nil, Permanent(fmt.Errorf("batch has %d bytes of payload and %d of rows, at most %d and %d",
 			n, m.GetRowsBytes(), batch.MaxPayload, batch.MaxRowsBytes))
 	}
-	if sum := protocol.PayloadCRC32C(m.GetPayload()); sum != m.GetPayloadCrc32C() {
-		return nil, Retryable(fmt.Errorf("batch was damaged on its way: CRC-32C of its payload is %08x, not %08x",
-			sum, m.GetPayloadCrc32C()), 0)
+	payload, err := in.payload(m)
+	if err != nil {
+		return nil, err
 	}
 	b := &batch.Batch{
-		Rows: int(m.GetRows()), Payload: m.GetPayload(), RowsBytes: int(m.GetRowsBytes()),
+		Rows: int(m.GetRows()), Payload: payload, RowsBytes: int(m.GetRowsBytes()),
 		RowsCRC32: m.GetRowsCrc32(), Flags: batch.Flags(m.GetFlags()),
 	}
 	if err := b.Check(); err != nil {
 		return nil, Permanent(err)
 	}
 	return b, nil
+}
+
+// payload returns the payload of a batch, compared with its checksum: the one that
+// was sent, or the one at the place that was sent instead.
+func (in *incoming) payload(m *pb.Batch) ([]byte, error) {
+	if m.GetExtent() != nil {
+		return in.attempt.extents.read(protocol.ExtentFromProto(m.GetExtent()), m.GetPayloadCrc32C())
+	}
+	if sum := protocol.PayloadCRC32C(m.GetPayload()); sum != m.GetPayloadCrc32C() {
+		return nil, Retryable(fmt.Errorf("batch was damaged on its way: CRC-32C of its payload is %08x, not %08x",
+			sum, m.GetPayloadCrc32C()), 0)
+	}
+	return m.GetPayload(), nil
 }
 
 func (in *incoming) reject(row uint64, reason string, line []byte) error {

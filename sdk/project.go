@@ -198,8 +198,9 @@ func (p *project) claim(run Run) error {
 	return nil
 }
 
-// openTime bounds open. A host kills a plugin that does not answer within a minute, and with
-// it the exports of other projects.
+// openTime bounds the time from a host's Open to its answer: the wait for an earlier attempt
+// whose Abort still goes on, and the destination's own Open. A host kills a plugin that does
+// not answer within a minute, and with it the exports of other projects.
 const openTime = 50 * time.Second
 
 // openWithin calls open with a context that ends after limit. The context lives on when
@@ -216,13 +217,8 @@ func openWithin(ctx context.Context, limit time.Duration, open func(context.Cont
 	return last, err
 }
 
-// open claims the destination for an attempt and returns the pipeline's last
+// claimTarget claims the destination for an attempt and returns the pipeline's last
 // committed run.
-func (p *project) open(ctx context.Context, run Run) (LastRun, error) {
-	return openWithin(ctx, openTime, func(ctx context.Context) (LastRun, error) { return p.claimTarget(ctx, run) })
-}
-
-// claimTarget is open without a limit.
 func (p *project) claimTarget(ctx context.Context, run Run) (LastRun, error) {
 	if opener, ok := p.destination.(Opener); ok {
 		last, err := opener.Open(ctx, run)

@@ -33,10 +33,11 @@ type cli struct {
 
 	now func() time.Time // nil: time.Now
 
-	printed bool         // a JSON result is on standard output
-	log     *slog.Logger // of a host that runs; nil: none
-	logJSON bool         // log writes JSON
-	bars    *progress    // on the terminal; nil: none
+	printed bool           // a JSON result is on standard output
+	log     *slog.Logger   // of a host that runs; nil: none
+	logJSON bool           // log writes JSON
+	level   *slog.LevelVar // of log; nil: none
+	bars    *progress      // on the terminal; nil: none
 }
 
 func (c *cli) time() time.Time {

@@ -215,7 +215,7 @@ func newRunsCommand(c *cli) *cobra.Command {
 					name = args[0]
 				}
 				return c.look(cmd.Context(), func(views host.Views) error {
-					runs, err := views.Runs(cmd.Context(), name)
+					runs, err := views.Runs(cmd.Context(), host.RunFilter{Pipeline: name})
 					if err != nil {
 						return err
 					}

@@ -21,11 +21,14 @@ plans no run and reads no source.
 
 Above them stand the pipelines whose block is not as they were registered, with
 the effect of each change. A change that would be refused ends the command with
-status 2.`,
+status 2. While a host runs, the changes that a reload would make come first.`,
 		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config, err := c.load(cmd.Context(), host.LoadOptions{Command: true})
 			if err != nil {
+				return err
+			}
+			if err := c.planReload(cmd.Context(), config); err != nil {
 				return err
 			}
 			changes, err := host.DefinitionChanges(cmd.Context(), config)

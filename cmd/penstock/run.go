@@ -58,7 +58,7 @@ func (c *cli) run(ctx context.Context, once bool, retryFor time.Duration) error 
 	limitHost(config.Host.Memory)
 	progress := c.progress()
 	defer progress.Close()
-	h, err := host.Open(ctx, config, host.Options{Observer: progress, Log: c.log, Hangups: hangups, Load: c.reread})
+	h, err := host.Open(ctx, config, host.Options{Observer: progress, Log: c.log, Hangups: hangups, Load: c.reread, Level: c.level})
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,8 @@ func (c *cli) reread(ctx context.Context) (*host.Config, host.Diagnostics, error
 // openLog opens the log of a host. It takes lines of libraries that log by
 // themselves, too.
 func (c *cli) openLog(config *host.Config) {
-	c.log, c.logJSON = host.NewLogger(config, logWriter{c}, c.json), c.json || host.LogsJSON(config)
+	c.log, c.level = host.NewLogger(config, logWriter{c}, c.json)
+	c.logJSON = c.json || host.LogsJSON(config)
 	slog.SetDefault(c.log)
 }
 

@@ -43,6 +43,9 @@ func (c *cli) printSources(s *host.Status) {
 	}
 	for _, x := range s.Collectors {
 		state := "does not listen"
+		if x.Leaving {
+			state = leavingText
+		}
 		if x.Listening {
 			state = "listens on " + x.Listen
 		}

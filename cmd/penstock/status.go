@@ -35,61 +35,9 @@ func newStatusCommand(c *cli) *cobra.Command {
 }
 
 func (c *cli) printStatus(s *host.Status) {
-	state := "no host is running"
-	switch {
-	case s.Running:
-		state = "a host is running"
-	case s.DataDirMissing:
-		state += "; this directory does not exist: data_dir may be mistyped, or no host has run with it yet"
-	}
-	fmt.Fprintf(c.out, "%s: %s\n\n", s.DataDir, state)
-	var rows [][]string
-	for _, p := range s.Projects {
-		rows = append(rows, []string{p.Name, fmt.Sprint(p.ID), p.TimeZone, fmt.Sprint(p.Sequence), thousands(p.Rows), size(p.Bytes)})
-	}
-	c.table([]string{"project", "id", "time zone", "seals", "rows", "journal"}, rows)
-	for _, p := range s.Projects {
-		if p.Failing != "" {
-			fmt.Fprintf(c.out, "FAILING: the journal of project %s takes nothing, and the host will retry: %s\n", p.Name, p.Failing)
-		}
-		if p.Missing != nil {
-			fmt.Fprintf(c.out, "MISSING: %v\n", p.Missing)
-		}
-	}
-	fmt.Fprintln(c.out)
-	rows = nil
-	for _, p := range s.Projects {
-		if i := p.Identity; i != nil {
-			rows = append(rows, []string{p.Name, thousands(i.IDs), thousands(i.Mappings), reasons(i.Refused)})
-		}
-	}
-	if len(rows) > 0 {
-		c.table([]string{"project", "linked ids", "mappings", "refused links"}, rows)
-		fmt.Fprintln(c.out)
-	}
-	rows = nil
-	for _, source := range s.Sources {
-		waiting := "nothing"
-		if source.Unread != nil {
-			waiting = strings.TrimPrefix(unread(*source.Unread), source.Name+": ")
-		}
-		rows = append(rows, []string{source.Name, fmt.Sprint(source.Positions), waiting, thousands(source.Repaired), reasons(source.Quarantined)})
-	}
-	if len(rows) > 0 {
-		c.table([]string{"source", "files read", "not read yet", "repaired", "in quarantine"}, rows)
-		for _, source := range s.Sources {
-			if source.NoFile != "" {
-				fmt.Fprintf(c.out, "%s: %s\n", source.Name, source.NoFile)
-			}
-			if source.Warning != "" {
-				fmt.Fprintf(c.out, "%s: %s\n", source.Name, source.Warning)
-			}
-			for _, path := range source.Waiting {
-				fmt.Fprintf(c.out, "%s waits for the rest of the last record of %s\n", source.Name, path)
-			}
-		}
-		fmt.Fprintln(c.out)
-	}
+	fmt.Fprintf(c.out, "%s: %s\n\n", s.DataDir, hostState(s))
+	c.printProjects(s.Projects)
+	c.printFiles(s.Sources)
 	if len(s.Collectors) > 0 {
 		c.printCollectors(s.Collectors)
 		fmt.Fprintln(c.out)
@@ -103,6 +51,70 @@ func (c *cli) printStatus(s *host.Status) {
 	if u := s.Upkeep; u != nil {
 		fmt.Fprintln(c.out, upkeepLine(u))
 	}
+}
+
+// hostState reports whether a host serves the data directory.
+func hostState(s *host.Status) string {
+	switch {
+	case s.Running:
+		return "a host is running"
+	case s.DataDirMissing:
+		return "no host is running; this directory does not exist: data_dir may be mistyped, or no host has run with it yet"
+	}
+	return "no host is running"
+}
+
+// printProjects prints the journals of projects, and their identity links if there are any.
+func (c *cli) printProjects(projects []host.ProjectStatus) {
+	var rows, links [][]string
+	for _, p := range projects {
+		rows = append(rows, []string{p.Name, fmt.Sprint(p.ID), p.TimeZone, fmt.Sprint(p.Sequence), thousands(p.Rows), size(p.Bytes)})
+		if i := p.Identity; i != nil {
+			links = append(links, []string{p.Name, thousands(i.IDs), thousands(i.Mappings), reasons(i.Refused)})
+		}
+	}
+	c.table([]string{"project", "id", "time zone", "seals", "rows", "journal"}, rows)
+	for _, p := range projects {
+		if p.Failing != "" {
+			fmt.Fprintf(c.out, "FAILING: the journal of project %s takes nothing, and the host will retry: %s\n", p.Name, p.Failing)
+		}
+		if p.Missing != nil {
+			fmt.Fprintf(c.out, "MISSING: %v\n", p.Missing)
+		}
+	}
+	fmt.Fprintln(c.out)
+	if len(links) > 0 {
+		c.table([]string{"project", "linked ids", "mappings", "refused links"}, links)
+		fmt.Fprintln(c.out)
+	}
+}
+
+// printFiles prints the sources of files, if there are any.
+func (c *cli) printFiles(sources []host.SourceStatus) {
+	if len(sources) == 0 {
+		return
+	}
+	var rows [][]string
+	for _, source := range sources {
+		waiting := "nothing"
+		if source.Unread != nil {
+			waiting = strings.TrimPrefix(unread(*source.Unread), source.Name+": ")
+		}
+		rows = append(rows, []string{source.Name, fmt.Sprint(source.Positions), waiting, thousands(source.Repaired), reasons(source.Quarantined)})
+	}
+	c.table([]string{"source", "files read", "not read yet", "repaired", "in quarantine"}, rows)
+	for _, source := range sources {
+		if source.NoFile != "" {
+			fmt.Fprintf(c.out, "%s: %s\n", source.Name, source.NoFile)
+		}
+		if source.Warning != "" {
+			fmt.Fprintf(c.out, "%s: %s\n", source.Name, source.Warning)
+		}
+		for _, path := range source.Waiting {
+			fmt.Fprintf(c.out, "%s waits for the rest of the last record of %s\n", source.Name, path)
+		}
+	}
+	fmt.Fprintln(c.out)
 }
 
 // printQuarantineStatus prints the size of the quarantine, and the records that
@@ -137,10 +149,16 @@ func (c *cli) printMissing(q host.QuarantineLosses) {
 	}
 }
 
+// leavingText is the state of a collector that is not configured any more.
+const leavingText = "is removed, and its log goes to the journal"
+
 func (c *cli) printCollectors(collectors []host.CollectorStatus) {
 	var rows, refused, counts [][]string
 	for _, s := range collectors {
 		listen := "does not listen"
+		if s.Leaving {
+			listen = leavingText
+		}
 		if s.Listening {
 			listen = "http://" + s.Listen
 			if s.TLS {

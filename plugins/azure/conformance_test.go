@@ -3,6 +3,7 @@ package azure_test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -16,6 +17,9 @@ import (
 	"github.com/penstock-io/penstock/sdk/destinationtest"
 	"github.com/penstock-io/penstock/test/standin"
 )
+
+// update makes the suite write its record.
+var _ = flag.Bool("update", false, "write the record of the conformance run")
 
 func TestConformance(t *testing.T) {
 	conforms(t, "json", "testdata/conformance/azurite.json", "azurite 3.37")

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/penstock-io/penstock/plugins/internal/gcp"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/sdk/unusual"
@@ -42,8 +43,7 @@ func Plugin() sdk.Plugin {
 				"A set of people or identity is a table of its own, to which the view is switched in one step; the export log's row follows the switch. " +
 				"With mode = \"load\" the guarantee of events is idempotent: days become visible one by one, a retried run loads no part twice, and a run that is given up leaves what it has loaded.",
 		},
-		// Application default credentials, and the project that pays for them.
-		Environment: []string{"GOOGLE_*", "CLOUDSDK_CONFIG", "GCE_METADATA_*"},
+		Environment: gcp.Environment(),
 		New: func(_ context.Context, c sdk.Config) (sdk.Destination, error) {
 			return open(c, shared)
 		},

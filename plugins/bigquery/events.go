@@ -18,7 +18,7 @@ func commitStem(run sdk.Run) string { return "commit_" + attemptName(run) }
 // commitEvents moves the staged rows into the table of events, together with the
 // record of the run.
 func (d *destination) commitEvents(ctx context.Context, a *attempt, receipt sdk.Receipt) error {
-	text, err := ledgers.EncodeReceipt(a.run.Number, receipt)
+	text, err := ledgers.EncodeReceipt(a.run.Number, receipt, nil) // the export log has the earlier contents
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,32 @@ func (d *destination) eventsStatus(ctx context.Context, run sdk.Run) (sdk.Status
 		}
 		mine = l.of(run)
 	}
-	return mine.Status(run), nil
+	status := mine.Status(run)
+	if run.Number < mine.Last.Number {
+		status.Content, err = d.loggedContent(ctx, run)
+	}
+	return status, err
+}
+
+// errFound ends the reading of a table.
+var errFound = errors.New("found")
+
+// loggedContent returns the content of a committed run of events before the last one, from
+// the export log, which the run's transaction has written; empty: the row is not there.
+func (d *destination) loggedContent(ctx context.Context, run sdk.Run) (content string, err error) {
+	err = d.eachRow(ctx, exportLog, func(row map[string]cloud.Value) error {
+		name, _ := row["export_id"].(string)
+		id, number, ok := parseExportID(name)
+		if !ok || id != run.PipelineID || number != run.Number || row["data_source"] != sdk.Events.String() {
+			return nil
+		}
+		content, _ = row["content"].(string)
+		return errFound
+	})
+	if errors.Is(err, errFound) || isNotFound(err) {
+		err = nil
+	}
+	return content, err
 }
 
 // ensureResolved creates the view mp_master_event_resolved if the configuration

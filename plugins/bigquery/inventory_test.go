@@ -53,6 +53,34 @@ func (w *warehouse) mustQuery(t *testing.T, config map[string]any, text string) 
 	}
 }
 
+// The content of each committed run is known, and that of no other.
+func TestStatusOfEarlierRuns(t *testing.T) {
+	w := startWarehouse(t)
+	config := w.config()
+	for number := range int64(3) {
+		runOne(t, w, config, testRun(sdk.Events, number+1, 1), events(fmt.Sprint("run", number), "2026-06-01"))
+	}
+	d := w.open(t, config)
+	check := func(what string, number int64, want string) {
+		t.Helper()
+		status, err := d.Status(t.Context(), testRun(sdk.Events, number, 0))
+		if err != nil || status.Content != want || status.Last != testRun(sdk.Events, 3, 0).Last() {
+			t.Errorf("%s, run %d: %+v, %v; want content %q", what, number, status, err, want)
+		}
+	}
+	for number := range int64(2) {
+		check("committed", number+1, testRun(sdk.Events, number+1, 0).Content)
+	}
+	w.mustQuery(t, config, "DELETE FROM "+exportLog+" WHERE export_id = '"+exportID(testRun(sdk.Events, 1, 0))+"'")
+	check("without its row", 1, "")
+	check("with its row", 2, testRun(sdk.Events, 2, 0).Content)
+	w.mustQuery(t, config, "DROP TABLE "+exportLog)
+	check("without the log", 2, "")
+	if status, err := d.Status(t.Context(), testRun(sdk.Events, 3, 0)); err != nil || status.Last != testRun(sdk.Events, 3, 0).Last() || status.Receipt == nil {
+		t.Errorf("the last run without the log: %+v, %v", status, err)
+	}
+}
+
 // The rows of each day are compared with what the runs have recorded, from the metadata
 // of partitions where these agree. Rows that are missing, added or copied are found.
 func TestInventoryOfEvents(t *testing.T) {

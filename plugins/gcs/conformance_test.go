@@ -3,6 +3,7 @@ package gcs_test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"mime/multipart"
@@ -19,6 +20,9 @@ import (
 	"github.com/penstock-io/penstock/sdk/destinationtest"
 	"github.com/penstock-io/penstock/test/standin/gcsserver"
 )
+
+// update makes the suite write its record.
+var _ = flag.Bool("update", false, "write the record of the conformance run")
 
 func TestConformance(t *testing.T) {
 	conforms(t, "json", "testdata/conformance/gcsserver.json", "test/standin/gcsserver")

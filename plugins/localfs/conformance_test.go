@@ -23,6 +23,13 @@ func TestConformance(t *testing.T) {
 	destinationtest.Run(t, harness("json", "testdata/conformance/filesystem.json", "a file system"))
 }
 
+// Payloads are read from files: see sdk/destinationtest.Harness.Extents.
+func TestConformanceExtents(t *testing.T) {
+	h := harness("json", "", "a file system")
+	h.Extents = true
+	destinationtest.Run(t, h)
+}
+
 func TestConformanceParquet(t *testing.T) {
 	destinationtest.Run(t, harness("parquet", "testdata/conformance/filesystem-parquet.json", "a file system, format parquet"))
 }

@@ -40,7 +40,7 @@ func Plugin() sdk.Plugin {
 		Version:      Version,
 		Schema:       attributes(),
 		Capabilities: capabilities(),
-		Environment:  []string{"AWS_*"},
+		Environment:  s3bucket.Environment(),
 		New: func(ctx context.Context, c sdk.Config) (sdk.Destination, error) {
 			return open(ctx, c, shared)
 		},

@@ -18,14 +18,19 @@ import (
 var _ = flag.Bool("update", false, "write the record of the conformance run")
 
 func TestConformance(t *testing.T) {
-	conforms(t, "json", "testdata/conformance/versitygw.json", "versitygw 1.8")
+	conforms(t, "json", "testdata/conformance/versitygw.json", "versitygw 1.8", false)
+}
+
+// Payloads are read from files: see sdk/destinationtest.Harness.Extents.
+func TestConformanceExtents(t *testing.T) {
+	conforms(t, "json", "", "versitygw 1.8", true)
 }
 
 func TestConformanceParquet(t *testing.T) {
-	conforms(t, "parquet", "testdata/conformance/versitygw-parquet.json", "versitygw 1.8, format parquet")
+	conforms(t, "parquet", "testdata/conformance/versitygw-parquet.json", "versitygw 1.8, format parquet", false)
 }
 
-func conforms(t *testing.T, format, record, service string) {
+func conforms(t *testing.T, format, record, service string, extents bool) {
 	server := standin.StartS3(t, "lake")
 	var places atomic.Int64
 	target := func(at destinationtest.Place) laketest.Target {
@@ -41,6 +46,7 @@ func conforms(t *testing.T, format, record, service string) {
 	destinationtest.Run(t, destinationtest.Harness{
 		Package: "github.com/penstock-io/penstock/cmd/penstock-destination-s3",
 		Record:  record,
+		Extents: extents,
 		Service: destinationtest.Service{Name: service, Kind: destinationtest.Emulator},
 		Config: func(destinationtest.T) map[string]any {
 			return map[string]any{

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/penstock-io/penstock/plugins/internal/ledgers"
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/sdk/batch"
 	"github.com/penstock-io/penstock/sdk/unusual"
@@ -24,8 +25,9 @@ const partSize = 128 << 20
 type attempt struct {
 	run     sdk.Run
 	started time.Time
-	all     bool   // every batch is decoded: an earlier attempt has met a row that COPY refuses
-	dir     string // of the attempt's files, below the spool; empty: not made yet
+	all     bool            // every batch is decoded: an earlier attempt has met a row that COPY refuses
+	dir     string          // of the attempt's files, below the spool; empty: not made yet
+	earlier ledgers.Earlier // contents of the runs before, for the receipt
 
 	// ctx is the context of all uploads. end cancels it.
 	ctx     context.Context
@@ -58,9 +60,11 @@ type attemptKey struct {
 
 func keyOf(run sdk.Run) attemptKey { return attemptKey{run.Stream, run.PipelineID} }
 
-func (d *destination) begin(run sdk.Run) {
+// begin opens an attempt that has claimed the target. before is the pipeline's entry in the
+// ledger, which no other attempt changes without overtaking this one.
+func (d *destination) begin(run sdk.Run, before ledgers.Entry) {
 	ctx, cancel := context.WithCancel(context.Background())
-	a := &attempt{run: run, started: d.now(), ctx: ctx, cancel: cancel, turn: make(chan struct{}, 1)}
+	a := &attempt{run: run, started: d.now(), earlier: before.Earlier(), ctx: ctx, cancel: cancel, turn: make(chan struct{}, 1)}
 	d.mu.Lock()
 	old := d.attempts[keyOf(run)]
 	d.attempts[keyOf(run)] = a
@@ -68,7 +72,8 @@ func (d *destination) begin(run sdk.Run) {
 	a.all = refused && last == run.Last()
 	d.mu.Unlock()
 	if old != nil {
-		old.release()
+		old.cancel()
+		d.retired.Go(old.release) // an upload that is ending has files of its own, and holds no run
 	}
 }
 

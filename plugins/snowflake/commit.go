@@ -21,7 +21,7 @@ func (d *destination) Commit(ctx context.Context, run sdk.Run, receipt sdk.Recei
 	if err != nil {
 		return d.notOpen(ctx, run, err)
 	}
-	text, err := ledgers.EncodeReceipt(run.Number, receipt)
+	text, err := ledgers.EncodeReceipt(run.Number, receipt, a.earlier)
 	if err != nil {
 		return err
 	}

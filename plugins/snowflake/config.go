@@ -34,6 +34,7 @@ type config struct {
 	Database      string   `json:"database"`
 	Schema        string   `json:"schema"`
 	Clustering    bool     `json:"clustering"`
+	Encrypt       bool     `json:"client_side_encryption"`
 	Unusual       string   `json:"unusual"`
 	Views         []string `json:"views"`
 	SpoolDir      string   `json:"spool_dir"`
@@ -67,6 +68,7 @@ func attributes() schema.Schema {
 		required("database", "The database that holds the schema."),
 		required("schema", "The schema to write to. It holds the tables of one Mixpanel project."),
 		{Name: "clustering", Type: schema.Bool, Default: true, Description: "Create MP_MASTER_EVENT_RAW clustered by the event's day in the project's time zone. Automatic clustering costs credits; false saves them."},
+		{Name: "client_side_encryption", Type: schema.Bool, Default: true, Description: "Encrypt files on this host before they are uploaded to the internal stage. false creates the stage with Snowflake's own encryption alone, over TLS, and saves this host CPU and disk. It has no effect on a stage that exists."},
 		unusual.Attribute(),
 		{Name: "views", Type: schema.ListOfString, Description: "Views for queries to create next to the tables: resolved is MP_MASTER_EVENT_RESOLVED."},
 		text("spool_dir", "The directory for files that wait for their upload. Without it the plugin's own temporary directory."),

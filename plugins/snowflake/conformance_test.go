@@ -2,6 +2,7 @@ package snowflake
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/penstock-io/penstock/sdk/batch"
@@ -53,19 +54,22 @@ func TestConformance(t *testing.T) {
 }
 
 // The laws that another way of the rows to the service could break hold over an external
-// stage.
+// stage. At Google and Azure those of crashes and lost answers are tried: the rest is the
+// same.
 func TestConformanceOfAnExternalStage(t *testing.T) {
-	o := startOutside(t)
-	destinationtest.Run(t, destinationtest.Harness{
-		Package: "github.com/penstock-io/penstock/cmd/penstock-destination-snowflake",
-		Laws: []string{
-			"CheckSucceedsAndLeavesNothing", "RowsOfManyDaysArriveEachInItsOwn", "RowsArriveByteForByte", "TwoRunsAddUp", "ACutStreamIsNeverACommit", "ALostReplyIsAnsweredByStatus",
-			"ARetryAfterAKillIsAsIfNothingHadHappened", "AZombieCannotCommit", "AnOlderFenceIsRefused", "AReplacedSetOutlivesAKill",
-		},
-		Config: func(destinationtest.T) map[string]any { return o.config() },
-		Read: func(ctx context.Context, at destinationtest.Place) (map[string][]string, error) {
-			return o.committed(ctx, at.Config["schema"].(string), at.Stream)
-		},
-		Stored: stored, OneProject: true,
+	eachCloud(t, func(t *testing.T, o *outside) {
+		laws := []string{"CheckSucceedsAndLeavesNothing", "RowsArriveByteForByte", "ALostReplyIsAnsweredByStatus", "ARetryAfterAKillIsAsIfNothingHadHappened", "AZombieCannotCommit", "AReplacedSetOutlivesAKill"}
+		if strings.HasPrefix(o.root, "s3:") {
+			laws = append(laws, "RowsOfManyDaysArriveEachInItsOwn", "TwoRunsAddUp", "ACutStreamIsNeverACommit", "AnOlderFenceIsRefused")
+		}
+		destinationtest.Run(t, destinationtest.Harness{
+			Package: "github.com/penstock-io/penstock/cmd/penstock-destination-snowflake",
+			Laws:    laws,
+			Config:  func(destinationtest.T) map[string]any { return o.config() },
+			Read: func(ctx context.Context, at destinationtest.Place) (map[string][]string, error) {
+				return o.committed(ctx, at.Config["schema"].(string), at.Stream)
+			},
+			Stored: stored, OneProject: true,
+		})
 	})
 }

@@ -2,6 +2,7 @@ package snowflake
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,8 +10,12 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 
+	"github.com/penstock-io/penstock/plugins/internal/azurecontainer"
+	"github.com/penstock-io/penstock/plugins/internal/gcsbucket"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/plugins/internal/parts"
 	"github.com/penstock-io/penstock/plugins/internal/s3bucket"
@@ -23,142 +28,245 @@ import (
 type external struct {
 	Integration string `json:"storage_integration"`
 	URL         string `json:"stage_url"`
+	Endpoint    string `json:"stage_endpoint"`
 
-	Region              string `json:"stage_region"`
-	Endpoint            string `json:"stage_endpoint"`
-	PathStyle           *bool  `json:"stage_path_style"`
-	AccessKeyID         string `json:"stage_access_key_id"`
-	SecretAccessKey     string `json:"stage_secret_access_key"`
-	SessionToken        string `json:"stage_session_token"`
-	RoleARN             string `json:"stage_role_arn"`
-	ExternalID          string `json:"stage_external_id"`
-	Encryption          string `json:"stage_encryption"`
-	KMSKeyID            string `json:"stage_kms_key_id"`
-	ExpectedBucketOwner string `json:"stage_expected_bucket_owner"`
-	Checksums           string `json:"stage_checksums"`
+	amazonAttributes
+	googleAttributes
+	azureAttributes
 }
 
 // bucketPrefix begins the names of the attributes of the bucket, which are those of the
-// destination s3.
+// destination of its cloud.
 const bucketPrefix = "stage_"
 
-// stageNames turns texts about attributes of the destination s3 into texts about those
-// of an external stage.
-var stageNames = strings.NewReplacer(
-	"access_key_id", "stage_access_key_id", "secret_access_key", "stage_secret_access_key", "session_token", "stage_session_token",
-	"role_arn", "stage_role_arn", "external_id", "stage_external_id", "kms_key_id", "stage_kms_key_id", "path_style", "stage_path_style",
-	"expected_bucket_owner", "stage_expected_bucket_owner", "set region", "set stage_region", "set bucket", "set stage_url", "set checksums", "set stage_checksums",
-	"encryption = ", "stage_encryption = ", "region = ", "stage_region = ", "folders belong in prefix", "folders follow it", "when endpoint is", "when stage_endpoint is",
-	"since endpoint is", "since stage_endpoint is", "the attribute bucket", "the attribute stage_url", "Folders belong in prefix", "Folders belong in stage_url",
-)
+// cloud is a service whose buckets can be external stages.
+type cloud struct {
+	name    string
+	schemes []string // of stage_url
+	example string   // of stage_url
+	// attributes of the bucket, with the names that the cloud's own destination gives them.
+	attributes []schema.Attribute
+	// texts turns texts about attributes of the cloud's own destination into texts about
+	// those of an external stage.
+	texts func(string) string
+	// open returns the bucket of a URL that has one of the schemes. It returns an error
+	// whose text says which part of the URL is wrong.
+	open func(e external, u *url.URL) (bucket, error)
+}
+
+// clouds are all services whose buckets can be external stages.
+var clouds = []*cloud{&amazon, &google, &azure}
+
+// bucket is the place of an external stage.
+type bucket interface {
+	// check returns the mistakes of the bucket's attributes together with those that were
+	// found before, all with the names of the cloud's own destination.
+	check(found sdk.Diagnostics) error
+	// store returns the bucket as a store. It makes no network call.
+	store(ctx context.Context, project sdk.Project, shared *pools) (lake.Store, error)
+	// root is the URL of the bucket, with a slash at its end.
+	root() string
+	// folders begins the names of all objects, without slashes at its ends.
+	folders() string
+	// setup returns the steps that make the bucket and the identity that writes to it.
+	setup(r sdk.SetupRequest) ([]sdk.SetupStep, error)
+	// reader returns the parts of a setup that let the service read the bucket.
+	reader(p *preparation) reader
+}
+
+// pools are the buffers of uploads to buckets, which all destinations of a process share.
+// None is in memory before the first upload to its cloud.
+type pools struct{ amazon, google, azure *parts.Pool }
+
+func newPools() *pools {
+	return &pools{s3bucket.NewPool(), gcsbucket.NewPool(), azurecontainer.NewPool()}
+}
 
 // externalAttributes returns the attributes of an external stage.
 func externalAttributes() []schema.Attribute {
 	found := []schema.Attribute{
 		{Name: "storage_integration", Type: schema.String, Description: "The storage integration through which Snowflake reads the bucket of stage_url."},
-		{Name: "stage_url", Type: schema.String, Description: "The place in a bucket where files wait for COPY, as in \"s3://acme-stage/penstock/\". Without it an internal stage, which needs no bucket."},
+		{Name: "stage_url", Type: schema.String, Description: "The place in a bucket where files wait for COPY, as in " + examples() + ". Without it an internal stage, which needs no bucket."},
+		{Name: "stage_endpoint", Type: schema.String, Description: "With stage_url: the URL of another server that has the bucket. Without it the cloud's own."},
 	}
-	for _, a := range s3bucket.Attributes("bucket", "prefix", "format") {
-		a.Name, a.Description = bucketPrefix+a.Name, "With stage_url: "+stageNames.Replace(a.Description)
-		found = append(found, a)
+	for _, c := range clouds {
+		for _, a := range c.attributes {
+			a.Name, a.Description = bucketPrefix+a.Name, "With stage_url at "+c.name+": "+c.texts(a.Description)
+			found = append(found, a)
+		}
 	}
 	return found
+}
+
+// examples lists the forms of stage_url.
+func examples() string {
+	var forms []string
+	for _, c := range clouds {
+		forms = append(forms, fmt.Sprintf("%q", c.example))
+	}
+	return strings.Join(forms[:len(forms)-1], ", ") + " or " + forms[len(forms)-1]
+}
+
+// renamed returns a function that puts the prefix in front of the names of attributes in a
+// text. Names that are words of the language too are replaced where the phrases have them.
+func renamed(names []string, phrases ...string) func(string) string {
+	words := regexp.MustCompile(`\b(` + strings.Join(names, "|") + `)\b`)
+	replace := strings.NewReplacer(phrases...)
+	return func(text string) string { return words.ReplaceAllString(replace.Replace(text), bucketPrefix+"$1") }
 }
 
 // isSet reports whether the configuration selects an external stage.
 func (e external) isSet() bool { return e.URL != "" || e.Integration != "" }
 
-// bucket returns the bucket of stage_url.
-func (e external) bucket() s3bucket.Config {
-	c := s3bucket.Config{
-		Region: e.Region, Endpoint: e.Endpoint, PathStyle: e.PathStyle, AccessKeyID: e.AccessKeyID, SecretAccessKey: e.SecretAccessKey, SessionToken: e.SessionToken,
-		RoleARN: e.RoleARN, ExternalID: e.ExternalID, Encryption: e.Encryption, KMSKeyID: e.KMSKeyID, ExpectedBucketOwner: e.ExpectedBucketOwner, Checksums: e.Checksums,
+// cloud returns the cloud that the stage's URL names; nil: none.
+func (e external) cloud() *cloud {
+	scheme, _, _ := strings.Cut(e.URL, "://")
+	for _, c := range clouds {
+		if slices.Contains(c.schemes, scheme) {
+			return c
+		}
 	}
-	if u, err := url.Parse(e.URL); err == nil {
-		c.Bucket, c.Prefix = u.Host, strings.Trim(u.Path, "/")
-	}
-	return c.Complete()
+	return nil
 }
 
-// stageSchemes are the protocols of S3 that a stage's URL may name: those of the
-// commercial regions, of the government's and of China's.
-var stageSchemes = map[string]bool{"s3": true, "s3gov": true, "s3china": true}
+// bucket returns the cloud and the bucket of the stage's URL. The text of an error says
+// which form is right.
+func (e external) bucket() (*cloud, bucket, error) {
+	c := e.cloud()
+	if c == nil {
+		return nil, nil, errors.New(e.otherForm())
+	}
+	u, err := url.Parse(e.URL)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.ContainsAny(e.URL, "'\"\\%?#") || strings.ContainsFunc(e.URL, isControl) {
+		return c, nil, fmt.Errorf("a URL at %s looks like %q: the bucket, and folders without quotes, backslashes, percent signs, ? and #", c.name, c.example)
+	}
+	b, err := c.open(e, u)
+	return c, b, err
+}
+
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+
+// otherForms are beginnings of URLs that other programs take, with the cloud that is meant.
+var otherForms = []struct {
+	form *regexp.Regexp
+	of   *cloud
+}{
+	{regexp.MustCompile(`^gs://|^https?://storage\.(googleapis|cloud\.google)\.com`), &google},
+	{regexp.MustCompile(`^(azblob|az|abfss?|wasbs?|adl)://|^https?://[^/]*\.(blob|dfs)\.core\.`), &azure},
+	{regexp.MustCompile(`^s3[an]://|^https?://([^/]*\.)?s3[.-][^/]*amazonaws\.com|^arn:aws`), &amazon},
+}
+
+// otherForm is the text about a URL that begins as none of Snowflake's does.
+func (e external) otherForm() string {
+	for _, o := range otherForms {
+		if o.form.MatchString(e.URL) {
+			return fmt.Sprintf("Snowflake writes a URL at %s as in %q", o.of.name, o.of.example)
+		}
+	}
+	return "a URL looks like " + examples()
+}
 
 // check finds the mistakes in the attributes of an external stage.
 func (e external) check(m *mistakes) {
-	if !e.isSet() {
-		for _, a := range e.used() {
-			m.add(a, "Attribute is not used", "%s is for an external stage: set stage_url and storage_integration, or remove it.", a)
-		}
-		return
-	}
 	switch {
+	case !e.isSet():
 	case e.URL == "":
-		m.add("stage_url", "URL of the stage is missing", "storage_integration is set: set stage_url to a place that the integration allows, as in \"s3://acme-stage/penstock/\".")
+		m.add("stage_url", "URL of the stage is missing", "storage_integration is set: set stage_url to a place that the integration allows, as in %s.", examples())
 	case e.Integration == "":
 		m.add("storage_integration", "Storage integration is missing", "stage_url is set: set storage_integration to the integration through which Snowflake reads it.")
 	}
 	if e.Integration != "" && !isName(e.Integration) {
 		m.addName("storage_integration", e.Integration)
 	}
-	if e.URL != "" && e.checkURL(m) {
-		e.checkBucket(m)
-	}
-}
-
-// used returns the attributes of the bucket that have a value.
-func (e external) used() []string {
-	var names []string
-	for _, a := range []struct{ name, value string }{
-		{"stage_region", e.Region}, {"stage_endpoint", e.Endpoint}, {"stage_access_key_id", e.AccessKeyID}, {"stage_secret_access_key", e.SecretAccessKey},
-		{"stage_session_token", e.SessionToken}, {"stage_role_arn", e.RoleARN}, {"stage_external_id", e.ExternalID}, {"stage_kms_key_id", e.KMSKeyID},
-		{"stage_expected_bucket_owner", e.ExpectedBucketOwner},
-	} {
-		if a.value != "" {
-			names = append(names, a.name)
-		}
-	}
-	return names
-}
-
-// checkURL checks the form of the stage's URL.
-func (e external) checkURL(m *mistakes) bool {
-	u, err := url.Parse(e.URL)
-	if err == nil && (u.Scheme == "gcs" || u.Scheme == "gs" || u.Scheme == "azure") {
-		m.add("stage_url", "Cloud of the stage is not supported", "%q: this version uploads to buckets of Amazon S3 (s3://) only. Remove stage_url and storage_integration: an internal stage works in accounts on every cloud.", e.URL)
-		return false
-	}
-	if err != nil || !stageSchemes[u.Scheme] || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.ContainsAny(e.URL, `'"\%`+"\x00\n") {
-		m.add("stage_url", "Not the URL of a bucket", "%q: a URL looks like \"s3://acme-stage/penstock/\": the bucket, and folders without quotes, backslashes, percent signs, ? and #.", e.URL)
-		return false
-	}
-	return true
-}
-
-// checkBucket finds the mistakes of the bucket.
-func (e external) checkBucket(m *mistakes) {
-	var found sdk.Diagnostics
-	if !errors.As(e.bucket().Check(nil), &found) {
+	e.checkUsed(m)
+	if e.URL == "" {
 		return
 	}
-	m.found = append(m.found, asStage(found)...)
+	c, b, err := e.bucket()
+	if err != nil {
+		m.add("stage_url", "Not the URL of a bucket", "%q: %s.", e.URL, err)
+		return
+	}
+	e.checkBucket(m, c, b)
+}
+
+// checkUsed finds attributes of a bucket that have a value of their own and no use.
+func (e external) checkUsed(m *mistakes) {
+	for _, c := range clouds {
+		if e.URL != "" && (e.cloud() == nil || c == e.cloud()) {
+			continue
+		}
+		for _, a := range c.attributes {
+			if name := bucketPrefix + a.Name; e.sets(name, a.Default) {
+				m.add(name, "Attribute is not used", "%s is for an external stage at %s: set stage_url to a place like %q, or remove it.", name, c.name, c.example)
+			}
+		}
+	}
+	if e.Endpoint != "" && e.URL == "" {
+		m.add("stage_endpoint", "Attribute is not used", "stage_endpoint is for an external stage: set stage_url and storage_integration, or remove it.")
+	}
+}
+
+// sets reports whether an attribute has another value than none and its default.
+func (e external) sets(name string, standard any) bool {
+	data, err := json.Marshal(e)
+	if err != nil {
+		return false
+	}
+	var values map[string]any
+	if json.Unmarshal(data, &values) != nil {
+		return false
+	}
+	value := values[name]
+	return value != nil && value != "" && value != false && value != standard
+}
+
+// checkBucket finds the mistakes of the bucket. Those that were found before are its
+// attributes that are set to nothing.
+func (e external) checkBucket(m *mistakes, c *cloud, b bucket) {
+	var before, found sdk.Diagnostics
+	for _, d := range m.found {
+		if name, ok := strings.CutPrefix(d.Attribute, bucketPrefix); ok && name != "url" {
+			d.Attribute = name
+			before = append(before, d)
+		}
+	}
+	if errors.As(b.check(before), &found) {
+		m.found = append(m.found, c.asStage(found[len(before):])...)
+	}
 }
 
 // asStage returns mistakes of a bucket's attributes as those of an external stage's.
-func asStage(found sdk.Diagnostics) sdk.Diagnostics {
+func (c *cloud) asStage(found sdk.Diagnostics) sdk.Diagnostics {
 	var out sdk.Diagnostics
 	for _, d := range found {
 		switch d.Attribute {
-		case "bucket", "prefix":
+		case "bucket", "prefix", "container", "storage_account":
 			d.Attribute = "stage_url"
 		case "":
 		default:
 			d.Attribute = bucketPrefix + d.Attribute
 		}
-		d.Detail = stageNames.Replace(d.Detail)
+		d.Detail = c.texts(d.Detail)
 		out = append(out, d)
 	}
 	return out
+}
+
+// error returns an error of the bucket with the names of this destination's attributes
+// in its hint.
+func (c *cloud) error(err error) error {
+	var found sdk.Diagnostics
+	if errors.As(err, &found) {
+		return c.asStage(found)
+	}
+	e := new(sdk.Error)
+	if errors.As(err, &e) && e.Hint != "" {
+		changed := *e
+		changed.Hint = "the bucket of stage_url: " + c.texts(e.Hint)
+		return &changed
+	}
+	return err
 }
 
 // externalStage is a stage over a bucket. The plugin uploads and removes files with
@@ -166,28 +274,24 @@ func asStage(found sdk.Diagnostics) sdk.Diagnostics {
 // refused; the service lists and reads.
 type externalStage struct {
 	config config
+	cloud  *cloud
 	store  lake.Store
 	base   string // begins the names of objects, with a slash at its end
 	url    string // of base
 }
 
 // newExternalStage makes no network call.
-func newExternalStage(ctx context.Context, c config, project sdk.Project, buffers *parts.Pool) (*externalStage, error) {
-	bucket := c.bucket()
-	store, err := bucket.Store(ctx, project, buffers)
-	if err != nil {
-		var found sdk.Diagnostics
-		if errors.As(err, &found) {
-			return nil, asStage(found)
-		}
-		return nil, stageError(err)
-	}
-	base := path.Join(bucket.Prefix, fmt.Sprint(project.ID)) + "/"
-	u, err := url.Parse(c.URL)
+func newExternalStage(ctx context.Context, c config, project sdk.Project, shared *pools) (*externalStage, error) {
+	of, b, err := c.bucket()
 	if err != nil {
 		return nil, sdk.Configuration(fmt.Errorf("read stage_url: %w", err), "")
 	}
-	return &externalStage{config: c, store: store, base: base, url: u.Scheme + "://" + u.Host + "/" + base}, nil
+	store, err := b.store(ctx, project, shared)
+	if err != nil {
+		return nil, of.error(err)
+	}
+	base := path.Join(b.folders(), fmt.Sprint(project.ID)) + "/"
+	return &externalStage{config: c, cloud: of, store: store, base: base, url: b.root() + base}, nil
 }
 
 func (s *externalStage) name() string { return externalStageName }
@@ -212,7 +316,13 @@ func (s *externalStage) compare(described row) error {
 		"correct stage_url; or, when no run is going on: DROP STAGE "+s.config.in(externalStageName)+"; the next run creates it")
 }
 
-func (s *externalStage) relative(name string) (string, bool) { return strings.CutPrefix(name, s.url) }
+// relative compares a name with the stage's URL without their schemes: the scheme that LIST
+// writes for a stage at s3gov:// or s3china:// is documented nowhere.
+func (s *externalStage) relative(name string) (string, bool) {
+	_, place, _ := strings.Cut(s.url, "://")
+	_, rest, _ := strings.Cut(name, "://")
+	return strings.CutPrefix(rest, place)
+}
 
 // put uploads a file. The object is there as a whole or not at all.
 func (s *externalStage) put(ctx context.Context, _ *session, file, _, dir string) error {
@@ -223,7 +333,7 @@ func (s *externalStage) put(ctx context.Context, _ *session, file, _, dir string
 	defer func() { _ = f.Close() }()
 	up, err := s.store.Create(ctx, s.base+dir+filepath.Base(file), lake.Attempt{})
 	if err != nil {
-		return stageError(err)
+		return s.cloud.error(err)
 	}
 	if _, err = io.Copy(up, f); err == nil {
 		err = up.Finish(ctx)
@@ -231,7 +341,7 @@ func (s *externalStage) put(ctx context.Context, _ *session, file, _, dir string
 	if err != nil {
 		aborting, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreTime)
 		defer cancel()
-		return stageError(errors.Join(err, up.Abort(aborting)))
+		return s.cloud.error(errors.Join(err, up.Abort(aborting)))
 	}
 	return nil
 }
@@ -249,13 +359,13 @@ func (s *externalStage) remove(ctx context.Context, _ *session, _, dir string) e
 	if err == nil {
 		err = s.endUploads(ctx, dir, func(string) bool { return true })
 	}
-	return stageError(err)
+	return s.cloud.error(err)
 }
 
 // tidy ends the uploads that killed attempts of the pipeline have begun: an upload that
 // is not finished is in no listing.
 func (s *externalStage) tidy(ctx context.Context, run sdk.Run) error {
-	return stageError(s.endUploads(ctx, pipelineDir(run), func(name string) bool {
+	return s.cloud.error(s.endUploads(ctx, pipelineDir(run), func(name string) bool {
 		a, ok := attemptIn(strings.TrimPrefix(name, s.base))
 		return ok && a.fence < run.Fence
 	}))
@@ -267,16 +377,4 @@ func (s *externalStage) endUploads(ctx context.Context, dir string, match func(s
 		return nil
 	}
 	return ender.EndUploads(ctx, s.base+dir, match)
-}
-
-// stageError returns an error of the bucket with the names of this destination's
-// attributes in its hint.
-func stageError(err error) error {
-	e := new(sdk.Error)
-	if errors.As(err, &e) && e.Hint != "" {
-		changed := *e
-		changed.Hint = "the bucket of stage_url: " + stageNames.Replace(e.Hint)
-		return &changed
-	}
-	return err
 }

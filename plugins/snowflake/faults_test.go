@@ -23,7 +23,7 @@ import (
 // open makes a destination in this process.
 func openAt(t *testing.T, config map[string]any, change ...func(*destination)) *destination {
 	t.Helper()
-	complete := map[string]any{"clustering": true, "spool_dir": t.TempDir()}
+	complete := map[string]any{"clustering": true, "client_side_encryption": true, "spool_dir": t.TempDir()}
 	maps.Copy(complete, config)
 	data, err := json.Marshal(complete)
 	if err != nil {

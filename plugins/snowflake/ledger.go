@@ -113,26 +113,26 @@ func parseEntry(r row) (ledgers.Entry, error) {
 }
 
 // claim makes the run's pipeline the holder of the target with the run's fence, and
-// returns its last committed run. No attempt with an older fence can commit from then
+// returns its entry: that before the claim if the pipeline did not hold the target. No attempt with an older fence can commit from then
 // on. A claim that is made again changes nothing.
-func (l ledger) claim(ctx context.Context, x *session, run sdk.Run) (sdk.LastRun, error) {
+func (l ledger) claim(ctx context.Context, x *session, run sdk.Run) (ledgers.Entry, error) {
 	n, err := x.change(ctx, `UPDATE `+l.table+` SET "FENCE" = ?, "HOLDER" = ?, "PIPELINE" = ?, "UPDATED_AT" = SYSDATE()`+
 		` WHERE "PIPELINE_ID" = ? AND "PROJECT_ID" = ? AND "FENCE" <= ? AND "FORMER" = FALSE`,
 		run.Fence, run.Content, run.Pipeline, run.PipelineID, run.ProjectID, run.Fence)
 	if err != nil {
-		return sdk.LastRun{}, err
+		return ledgers.Entry{}, err
 	}
 	if n != 1 {
 		return l.claimNew(ctx, x, run)
 	}
 	entries, err := l.read(ctx, x, run.PipelineID)
-	return entries[run.PipelineID].Last, err
+	return entries[run.PipelineID], err
 }
 
 // claimNew is claim for a pipeline that does not hold the target. The UPDATE of the
 // lock comes first: claims of several pipelines follow one another.
-func (l ledger) claimNew(ctx context.Context, x *session, run sdk.Run) (sdk.LastRun, error) {
-	var last sdk.LastRun
+func (l ledger) claimNew(ctx context.Context, x *session, run sdk.Run) (ledgers.Entry, error) {
+	var mine ledgers.Entry
 	err := x.transact(ctx, func(transaction string) error {
 		if err := l.lock(ctx, x); err != nil {
 			return err
@@ -144,8 +144,8 @@ func (l ledger) claimNew(ctx context.Context, x *session, run sdk.Run) (sdk.Last
 		if err != nil {
 			return err
 		}
-		mine, known := entries[run.PipelineID]
-		last = mine.Last
+		var known bool
+		mine, known = entries[run.PipelineID]
 		if run.Adopt && (!known || run.Mode == sdk.Replace) {
 			if err := x.run(ctx, `UPDATE `+l.table+` SET "FORMER" = TRUE WHERE "PIPELINE_ID" <> '' AND "PIPELINE_ID" <> ?`, run.PipelineID); err != nil {
 				return err
@@ -153,7 +153,7 @@ func (l ledger) claimNew(ctx context.Context, x *session, run sdk.Run) (sdk.Last
 		}
 		return l.enter(ctx, x, transaction, run, known)
 	})
-	return last, err
+	return mine, err
 }
 
 // lock locks the ledger until the end of the transaction, or waits until other

@@ -18,6 +18,8 @@ const (
 	// silenceTime is how long the service may send nothing: it answers within 45 s that a
 	// statement still runs.
 	silenceTime = 2 * time.Minute
+	// stallTime is how long the storage of an internal stage may take no byte of an upload.
+	stallTime = 3 * time.Minute
 	// graceTime is how long the driver may take to end a statement that was given up, and a
 	// session.
 	graceTime = 5 * time.Second
@@ -32,18 +34,17 @@ var errSilent = errors.New("the service has sent nothing")
 // without regard to the end of a context: a service that accepts connections and never
 // answers would hold it for half an hour.
 type patience struct {
-	silence, grace time.Duration
+	silence, grace, stall time.Duration
 }
 
 // watch returns a context that ends when no answer has begun for the time of silence,
-// with errSilent as its cause. With first, only the first answer is waited for. The
-// caller calls done when the watch is over.
-func (p *patience) watch(ctx context.Context, first bool) (watched context.Context, done func()) {
+// with errSilent as its cause. The caller calls done when the watch is over.
+func (p *patience) watch(ctx context.Context) (watched context.Context, done func()) {
 	limit := cmp.Or(p.silence, silenceTime)
 	watched, giveUp := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(limit, func() { giveUp(fmt.Errorf("%w for %s", errSilent, limit)) })
 	heard := func() {
-		if timer.Stop() && !first {
+		if timer.Stop() {
 			timer.Reset(limit)
 		}
 	}
@@ -102,7 +103,7 @@ type patientConn struct {
 
 // connect logs in. A session that comes too late is ended.
 func (p *patience) connect(ctx context.Context, login func(context.Context) (driver.Conn, error)) (driver.Conn, error) {
-	ctx, done := p.watch(ctx, false)
+	ctx, done := p.watch(ctx)
 	defer done()
 	conn, _, err := await(ctx, p, new(sync.WaitGroup), func(ctx context.Context) (driver.Conn, error) {
 		conn, err := login(ctx)
@@ -135,15 +136,18 @@ func wait[T any](ctx context.Context, c *patientConn, call func(context.Context)
 
 // ExecContext implements driver.ExecerContext.
 func (c *patientConn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
-	ctx, done := c.patience.watch(ctx, false)
+	ctx, done := c.patience.watch(ctx)
 	defer done()
 	return wait(ctx, c, func(ctx context.Context) (driver.Result, error) { return c.driverConn.ExecContext(ctx, text, args) })
 }
 
-// QueryContext implements driver.QueryerContext. Of an upload the service's first answer
-// is waited for: its storage answers when it has a part.
+// QueryContext implements driver.QueryerContext.
 func (c *patientConn) QueryContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
-	ctx, done := c.patience.watch(ctx, strings.HasPrefix(text, uploadWord))
+	watch := c.patience.watch
+	if strings.HasPrefix(text, uploadWord) {
+		watch = c.patience.watchUpload
+	}
+	ctx, done := watch(ctx)
 	defer done()
 	return wait(ctx, c, func(ctx context.Context) (driver.Rows, error) { return c.driverConn.QueryContext(ctx, text, args) })
 }

@@ -17,6 +17,8 @@ type preparation struct {
 	role        string // quoted, as are the others
 	user        string
 	warehouse   string
+	bucket      bucket // of the external stage; nil: an internal one
+	reader      reader // of the bucket
 }
 
 // prepare implements sdk.Plugin's Setup.
@@ -36,6 +38,13 @@ func prepare(r sdk.SetupRequest) ([]sdk.SetupStep, error) {
 	if c.User != "" {
 		p.user = literalUser(c)
 	}
+	if c.isSet() {
+		var err error
+		if _, p.bucket, err = c.bucket(); err != nil {
+			return nil, err
+		}
+		p.reader = p.bucket.reader(p)
+	}
 	steps, err := p.bucketSteps(r)
 	if err != nil {
 		return nil, err
@@ -49,28 +58,46 @@ func prepare(r sdk.SetupRequest) ([]sdk.SetupStep, error) {
 	if p.usesKey() {
 		steps = append(steps, sdk.SetupStep{Title: "Create the key pair of the user; the file is the value of private_key.", Text: p.keyCommands()})
 	}
-	title, variables := "with the key in place of $KEY.", "KEY="+p.keyValue()+"\n"
-	if p.isSet() {
-		title = "with the key in place of $KEY and the number of the AWS account in place of $ACCOUNT."
-		variables += "ACCOUNT=$(" + setup.Line("aws", "sts", "get-caller-identity", "--query", "Account", "--output", "text") + ")\n"
-	}
-	steps = append(steps, sdk.SetupStep{
-		Title: "Create database, schema, warehouse, role and user, with the rights that Penstock needs. The lines between SQL and SQL can be run in a worksheet as well, " + title,
-		Text:  variables + "snow sql --stdin <<SQL\n" + inHereDocument(p.script()) + "SQL\n",
-	})
-	if p.isSet() {
-		steps = append(steps, p.readerStep())
+	steps = append(steps, p.scriptStep())
+	if p.bucket != nil {
+		steps = append(steps, p.reader.step)
 	}
 	return steps, nil
 }
 
-// keyPlace stands for the public key in a script: no name can hold it.
-const keyPlace = "\x00"
+// scriptStep is the step that runs the script. Its here-document is quoted, so that its
+// lines are SQL as they are; values that commands find out are put into it by sed.
+func (p *preparation) scriptStep() sdk.SetupStep {
+	variables := []variable{{"KEY", "the key", ""}}
+	text := "KEY=" + p.keyValue() + "\n"
+	if v := p.reader.variable; v.name != "" {
+		variables = append(variables, v)
+		text += v.name + "=$(" + v.command + ")\n"
+	}
+	script := p.script()
+	var meanings []string
+	text += "sed"
+	for _, v := range variables {
+		place := unlike(script, "@"+v.name+"@")
+		script = strings.ReplaceAll(script, placeOf(v.name), place)
+		text += ` -e "s|` + place + `|$` + v.name + `|"`
+		meanings = append(meanings, v.meaning+" in place of "+place)
+	}
+	return sdk.SetupStep{
+		Title: "Create database, schema, warehouse, role and user, with the rights that Penstock needs. The lines between SQL and SQL can be run in a worksheet as well, with " + strings.Join(meanings, " and ") + ".",
+		Text:  text + " <<'SQL' | snow sql --stdin\n" + script + "SQL\n",
+	}
+}
 
-// inHereDocument returns a script as the text of a here-document in which only the key
-// and the AWS account are variables.
-func inHereDocument(script string) string {
-	return strings.NewReplacer(`\`, `\\`, "`", "\\`", "$", `\$`, keyPlace, "$KEY", accountPlace, "$ACCOUNT").Replace(script)
+// placeOf stands for the value of a variable in a script: no name can hold it.
+func placeOf(variable string) string { return "\x00" + variable + "\x00" }
+
+// unlike returns a word that is in no name of a script.
+func unlike(script, word string) string {
+	for strings.Contains(script, word) {
+		word += "@"
+	}
+	return word
 }
 
 // checkSetup is check without the mistakes of values that are not known.
@@ -83,7 +110,13 @@ func (c config) checkSetup(r sdk.SetupRequest) error {
 	unknown := slices.ContainsFunc(secrets, r.Sets)
 	halfKey := r.Sets("stage_access_key_id") || r.Sets("stage_secret_access_key")
 	found = slices.DeleteFunc(found, func(d sdk.Diagnostic) bool {
-		return r.Sets(d.Attribute) || halfKey && (d.Attribute == "stage_access_key_id" || d.Attribute == "stage_secret_access_key") || unknown && slices.Contains(append(secrets, "user"), d.Attribute)
+		switch d.Attribute {
+		case "stage_access_key_id", "stage_secret_access_key":
+			return halfKey
+		case "stage_client_id", "stage_client_secret", "stage_tenant_id", "stage_workload_identity":
+			return true // the steps create the identity
+		}
+		return r.Sets(d.Attribute) || unknown && slices.Contains(append(secrets, "user"), d.Attribute)
 	})
 	if len(found) == 0 {
 		return nil
@@ -117,7 +150,7 @@ var schemaRights = []string{"USAGE", "CREATE TABLE", "CREATE VIEW", "CREATE STAG
 // script is the SQL of a setup, in an order in which it can be run. It can be run
 // again.
 func (p *preparation) script() string {
-	login := "RSA_PUBLIC_KEY = '" + keyPlace + "'"
+	login := "RSA_PUBLIC_KEY = '" + placeOf("KEY") + "'"
 	if p.Workload != "" {
 		login = "WORKLOAD_IDENTITY = (" + workloadOptions[p.Workload] + ")"
 	}
@@ -187,7 +220,7 @@ func (p *preparation) terraform() string {
 		grant("database", []string{"USAGE"}, object("DATABASE", name("snowflake_database"))),
 		grant("schema", schemaRights, setup.Block{Type: "on_schema", Body: []any{field("schema_name", full("snowflake_schema"))}}),
 	)
-	if p.isSet() {
+	if p.bucket != nil {
 		text = append(text, p.externalTerraform()...)
 	}
 	return strings.Join(text, "\n")

@@ -24,6 +24,12 @@ func TestSetupText(t *testing.T) {
 		{Name: "external", Config: base(map[string]any{
 			"storage_integration": "lake", "stage_url": "s3://acme-stage/penstock", "stage_region": "eu-west-1", "stage_access_key_id": "AKIA",
 		}), Unknown: []string{"private_key", "stage_secret_access_key"}, Projects: projects},
+		{Name: "external-gcs", Config: base(map[string]any{
+			"storage_integration": "lake", "stage_url": "gcs://acme-stage/penstock", "stage_kms_key": "projects/acme/locations/us/keyRings/r/cryptoKeys/k",
+		}), Unknown: []string{"private_key", "stage_credentials"}, Projects: projects},
+		{Name: "external-azure", Config: base(map[string]any{
+			"storage_integration": "lake", "stage_url": "azure://acmestage.blob.core.windows.net/stage/penstock",
+		}), Unknown: []string{"private_key", "stage_client_secret"}, Projects: projects},
 		{Name: "workload", Config: base(map[string]any{"workload_identity": "aws"}), Projects: projects},
 	} {
 		t.Run(c.Name, func(t *testing.T) { setuptest.Run(t, Plugin(), c) })

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/penstock-io/penstock/plugins/internal/azurecontainer"
+	"github.com/penstock-io/penstock/plugins/internal/gcp"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
-	"github.com/penstock-io/penstock/plugins/internal/parts"
+	"github.com/penstock-io/penstock/plugins/internal/ledgers"
 	"github.com/penstock-io/penstock/plugins/internal/s3bucket"
 	"github.com/penstock-io/penstock/sdk"
 	"github.com/penstock-io/penstock/sdk/unusual"
@@ -24,7 +27,7 @@ const minInterval = 5 * time.Minute
 // Plugin describes the destination for sdk.Serve. Of the destinations that it makes, those
 // of one user log in after one another.
 func Plugin() sdk.Plugin {
-	shared, buffers := newLogins(), s3bucket.NewPool()
+	shared, buffers := newLogins(), newPools()
 	return sdk.Plugin{
 		Name:    "snowflake",
 		Version: Version,
@@ -40,7 +43,7 @@ func Plugin() sdk.Plugin {
 		},
 		// Workload identity, and uploads to an external stage: the credentials of the machine
 		// or container.
-		Environment: []string{"AWS_*", "GOOGLE_*", "IDENTITY_ENDPOINT", "IDENTITY_HEADER", "MANAGED_IDENTITY_CLIENT_ID"},
+		Environment: slices.Concat(s3bucket.Environment(), gcp.Environment(), azurecontainer.Environment(), []string{"MANAGED_IDENTITY_CLIENT_ID"}),
 		New: func(ctx context.Context, c sdk.Config) (sdk.Destination, error) {
 			return open(ctx, c, shared, buffers)
 		},
@@ -80,12 +83,16 @@ type destination struct {
 	tidyFor  time.Duration // that Open removes leftovers
 	putFor   time.Duration // that the upload of a check lasts at most
 
+	// retired are the releases of attempts that newer ones have replaced. Close waits for
+	// them.
+	retired sync.WaitGroup
+
 	mu       sync.Mutex
 	attempts map[attemptKey]*attempt
 	refused  map[attemptKey]sdk.LastRun // runs of which COPY refused a row
 }
 
-func open(ctx context.Context, c sdk.Config, shared *logins, buffers *parts.Pool) (sdk.Destination, error) {
+func open(ctx context.Context, c sdk.Config, shared *logins, buffers *pools) (sdk.Destination, error) {
 	var conf config
 	if err := c.Decode(&conf); err != nil {
 		return nil, err
@@ -141,21 +148,21 @@ var errOpenTime = errors.New("the service or the bucket of its stage has not ans
 func (d *destination) Open(ctx context.Context, run sdk.Run) (sdk.LastRun, error) {
 	opening, cancel := context.WithTimeoutCause(ctx, d.openFor, fmt.Errorf("%w: a run must begin within %s", errOpenTime, d.openFor))
 	defer cancel()
-	last, err := d.claim(opening, run)
+	before, err := d.claim(opening, run)
 	if err != nil {
 		if ctx.Err() == nil && opening.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
 			err = sdk.Retryable(fmt.Errorf("%w: %w", context.Cause(opening), err), 0)
 		}
 		return sdk.LastRun{}, d.classify("open a session", "", err)
 	}
-	d.begin(run)
-	return last, nil
+	d.begin(run, before)
+	return before.Last, nil
 }
 
 // claim creates what the run needs, makes its pipeline the holder of the target, and
-// removes the files of earlier attempts.
-func (d *destination) claim(ctx context.Context, run sdk.Run) (sdk.LastRun, error) {
-	var last sdk.LastRun
+// removes the files of earlier attempts. It returns the pipeline's entry in the ledger.
+func (d *destination) claim(ctx context.Context, run sdk.Run) (ledgers.Entry, error) {
+	var before ledgers.Entry
 	l := d.ledgerOf(run.Stream)
 	err := d.within(ctx, tagOf(run), func(x *session) error {
 		if err := d.ensureTarget(ctx, x, run); err != nil {
@@ -164,7 +171,7 @@ func (d *destination) claim(ctx context.Context, run sdk.Run) (sdk.LastRun, erro
 		waiting, cancel := context.WithTimeout(ctx, d.claimFor)
 		defer cancel()
 		var err error
-		if last, err = l.claim(waiting, x, run); err != nil {
+		if before, err = l.claim(waiting, x, run); err != nil {
 			if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 				err = fmt.Errorf("another session holds the lock of the ledger: %w", err)
 			}
@@ -173,7 +180,7 @@ func (d *destination) claim(ctx context.Context, run sdk.Run) (sdk.LastRun, erro
 		d.tidy(ctx, x, run)
 		return nil
 	})
-	return last, err
+	return before, err
 }
 
 // tidy does the work of Open whose failure the next run makes good.
@@ -254,6 +261,7 @@ func (d *destination) Close() error {
 	for _, a := range open {
 		d.end(a)
 	}
+	d.retired.Wait()
 	if err := d.spool.close(); err != nil {
 		d.log.Warn("the spool was not removed; the next process removes it", "error", err)
 	}

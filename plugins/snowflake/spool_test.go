@@ -112,6 +112,36 @@ func TestCopiesOfTheDriverAreSpooled(t *testing.T) {
 	w.expect(t, config, sdk.Events, c.want())
 }
 
+// Without encryption on this host the driver makes no copy of a file, and the rows arrive as
+// otherwise. The stage says who encrypts.
+func TestFilesThatTheServiceEncrypts(t *testing.T) {
+	w := startWarehouse(t)
+	config := w.config()
+	config["client_side_encryption"] = false
+	d := openAt(t, config)
+	run, c := testRun(sdk.Events, 1, 1), events("one", "2026-06-01")
+	if _, err := export(t.Context(), d, run, c); err != nil {
+		t.Fatal(err)
+	}
+	var stored int64
+	err := d.within(t.Context(), "", func(x *session) error {
+		files, err := d.list(t.Context(), x, d.stage.name(), attemptDir(run))
+		if err == nil && len(files) == 1 {
+			stored = files[0].size
+		}
+		return err
+	})
+	if a, missing := d.attempt(run); err != nil || missing != nil || stored != a.files[0].size {
+		t.Errorf("the stage has %d bytes of %+v: %v", stored, a, err)
+	}
+	run.Fence++
+	runOne(t, config, run, c)
+	w.expect(t, config, sdk.Events, c.want())
+	if found := failed(openAt(t, config).Check(t.Context())); len(found) > 0 {
+		t.Errorf("the check says %v", found)
+	}
+}
+
 // The spool holds two files of an attempt at most: one that is uploaded and one that is
 // written, whatever the size of the run.
 func TestTheSpoolIsBounded(t *testing.T) {

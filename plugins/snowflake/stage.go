@@ -53,7 +53,11 @@ type internalStage struct{ config config }
 func (s internalStage) name() string { return internalStageName }
 
 func (s internalStage) create(name string) string {
-	return "CREATE STAGE IF NOT EXISTS " + s.config.in(name) + " COMMENT = 'Files of Penstock that wait for COPY.'"
+	encryption := ""
+	if !s.config.Encrypt {
+		encryption = " ENCRYPTION = (TYPE = 'SNOWFLAKE_SSE')"
+	}
+	return "CREATE STAGE IF NOT EXISTS " + s.config.in(name) + encryption + " COMMENT = 'Files of Penstock that wait for COPY.'"
 }
 
 func (s internalStage) grants(name string) string {

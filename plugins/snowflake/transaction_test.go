@@ -2,6 +2,7 @@ package snowflake
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -286,5 +287,38 @@ func TestALedgerThatIsSeenLate(t *testing.T) {
 	third := testRun(sdk.Events, 3, 3)
 	if status, err := openAt(t, config).Status(t.Context(), third); err != nil || status.Last.Number != 2 {
 		t.Errorf("status of a run that is absent: %+v, %v", status, err)
+	}
+}
+
+// The content of each committed run is known, also of those before the last one, and
+// whichever of several pipelines has committed it.
+func TestStatusOfEarlierRuns(t *testing.T) {
+	w := startWarehouse(t)
+	config := w.config()
+	for number := range int64(3) {
+		runOne(t, config, testRun(sdk.Events, number+1, number+1), events(fmt.Sprint("run", number), "2026-06-01"))
+	}
+	other := testRun(sdk.Events, 1, 1)
+	other.PipelineID, other.Pipeline, other.Adopt, other.Content = "z8", "other", true, strings.Repeat("f", 32)
+	runOne(t, config, other, events("other", "2026-06-01"))
+	back := testRun(sdk.Events, 4, 4) // claims the target again
+	back.Adopt = true
+	runOne(t, config, back, events("back", "2026-06-01"))
+
+	d := openAt(t, config)
+	for number := range int64(6) {
+		asked := testRun(sdk.Events, number, 0)
+		want := ""
+		if 1 <= number && number <= 4 {
+			want = asked.Content
+		}
+		status, err := d.Status(t.Context(), asked)
+		if err != nil || status.Content != want || status.Last != testRun(sdk.Events, 4, 0).Last() {
+			t.Errorf("run %d: %+v, %v; want content %q", number, status, err, want)
+		}
+	}
+	status, err := d.Status(t.Context(), other)
+	if err != nil || status.Content != other.Content || status.Last != other.Last() {
+		t.Errorf("the other pipeline: %+v, %v", status, err)
 	}
 }

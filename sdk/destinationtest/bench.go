@@ -80,6 +80,7 @@ type session struct {
 	rejected []protocol.RejectedRow
 	totals   batch.Totals
 	parts    int
+	shelf    *shelf // with Harness.Extents
 	cut      context.CancelFunc
 }
 
@@ -100,8 +101,14 @@ func (p *process) open(run sdk.Run) (*session, error) {
 	p.bench.Cleanup(s.Close)
 	call, cancel := p.bench.call()
 	defer cancel()
+	if p.bench.h.Extents {
+		s.shelf = &shelf{dir: p.bench.TempDir()}
+		run.Extents = s.shelf.dir
+	}
 	if s.last, err = s.Open(call, run); err != nil {
 		s.Close()
+	} else if s.shelf != nil && !s.Extents() {
+		p.bench.Fatalf("the plugin does not take extents out of a directory of its own user")
 	}
 	return s, err
 }

@@ -101,6 +101,10 @@ type Harness struct {
 	// Timeout bounds each call. 0: one minute.
 	Timeout time.Duration
 
+	// Extents sends the places of payloads in files instead of the payloads, as a
+	// host does on the plugin's machine. The destination must not notice.
+	Extents bool
+
 	// Laws are the names of the checks to run, for a second set of checks over
 	// another configuration of a destination that passes all of them. nil: all.
 	Laws []string

@@ -21,15 +21,77 @@ import (
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
+// ShareBuilds runs the tests of a package, and returns what run does. Until run returns,
+// each plugin is built once for all calls of Run, which otherwise build it each. A
+// package that calls Run more than once calls it in TestMain:
+//
+//	func TestMain(m *testing.M) { os.Exit(destinationtest.ShareBuilds(m.Run)) }
+func ShareBuilds(run func() int) int {
+	dir, err := os.MkdirTemp("", "plugins")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "directory for built plugins:", err)
+		return 1
+	}
+	builds.share(dir)
+	defer func() {
+		builds.share("")
+		_ = os.RemoveAll(dir)
+	}()
+	return run()
+}
+
+// builds are the plugins that ShareBuilds keeps.
+var builds sharedBuilds
+
+type sharedBuilds struct {
+	mu   sync.Mutex
+	dir  string            // empty: nothing is shared
+	done map[string]string // binaries by package
+	last int               // number of the newest binary
+}
+
+func (b *sharedBuilds) share(dir string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.dir, b.done = dir, make(map[string]string)
+}
+
+// place returns where a plugin is to be built, or the binary if it was built before.
+func (b *sharedBuilds) place(t T, pkg string) (path string, built bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.dir == "" {
+		return filepath.Join(t.TempDir(), "plugin"), false
+	}
+	if path, built = b.done[pkg]; built {
+		return path, true
+	}
+	b.last++
+	return filepath.Join(b.dir, fmt.Sprintf("plugin%d", b.last)), false
+}
+
+// add notes that a plugin was built.
+func (b *sharedBuilds) add(pkg, path string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.dir != "" {
+		b.done[pkg] = path
+	}
+}
+
 // build compiles a plugin with its crash points.
 func build(t T, pkg string) string {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "plugin")
+	binary, built := builds.place(t, pkg)
+	if built {
+		return binary
+	}
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-tags", "crashpoints", "-o", binary, pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", pkg, err, out)
 	}
+	builds.add(pkg, binary)
 	return binary
 }
 

@@ -151,7 +151,7 @@ func runToProto(r Run) *pb.Run {
 	}
 }
 
-// RunFromProto converts. Fence, Adopt, AsOf and Repair are OpenFromProto's.
+// RunFromProto converts. Fence, Adopt, AsOf, Repair and Extents are OpenFromProto's.
 func RunFromProto(r *pb.Run) Run {
 	return Run{
 		ProjectID: r.GetProjectId(), Pipeline: r.GetPipeline(), PipelineID: r.GetPipelineId(),
@@ -160,7 +160,7 @@ func RunFromProto(r *pb.Run) Run {
 }
 
 func openToProto(r Run) *pb.Open {
-	open := &pb.Open{Run: runToProto(r), Fence: r.Fence, Adopt: r.Adopt}
+	open := &pb.Open{Run: runToProto(r), Fence: r.Fence, Adopt: r.Adopt, Extents: r.Extents}
 	if !r.AsOf.IsZero() {
 		open.AsOf = timestamppb.New(r.AsOf)
 	}
@@ -175,7 +175,7 @@ func openToProto(r Run) *pb.Open {
 // OpenFromProto converts.
 func OpenFromProto(o *pb.Open) Run {
 	r := RunFromProto(o.GetRun())
-	r.Fence, r.Adopt = o.GetFence(), o.GetAdopt()
+	r.Fence, r.Adopt, r.Extents = o.GetFence(), o.GetAdopt(), o.GetExtents()
 	if o.GetAsOf().IsValid() {
 		r.AsOf = o.GetAsOf().AsTime()
 	}
@@ -190,6 +190,11 @@ func OpenFromProto(o *pb.Open) Run {
 // LastRunToProto makes the answer to an Open.
 func LastRunToProto(l LastRun) *pb.Opened {
 	return &pb.Opened{LastCommittedRun: l.Number, LastContent: text(l.Content)}
+}
+
+// ExtentFromProto converts.
+func ExtentFromProto(e *pb.Extent) Extent {
+	return Extent{File: e.GetFile(), Offset: int64(e.GetOffset()), Length: int(e.GetLength())}
 }
 
 func lastRunFromProto(o *pb.Opened) LastRun {

@@ -49,6 +49,11 @@ var ErrLost = errors.New("connection to the plugin was lost")
 // committed or not, and Status knows.
 var ErrUnknown = errors.New("outcome of the commit is unknown")
 
+// ErrExtent is in the chain of an error when the plugin could not read the payload
+// of an Extent, or found other bytes than were announced. The same run with its
+// payloads sent either succeeds, or fails for a reason that the host itself finds.
+var ErrExtent = errors.New("a payload could not be read from the file of the host")
+
 // Error is an error of a destination with its class.
 type Error struct {
 	Class Class
@@ -96,7 +101,7 @@ func ToStatus(err error) error {
 		return nil
 	}
 	class := ClassOf(err)
-	detail := &pb.ErrorDetail{Class: pb.ErrorClass(class)}
+	detail := &pb.ErrorDetail{Class: pb.ErrorClass(class), Extent: errors.Is(err, ErrExtent)}
 	var e *Error
 	if errors.As(err, &e) {
 		detail.Hint = text(e.Hint)
@@ -159,8 +164,18 @@ func fromDetail(s *status.Status, detail *pb.ErrorDetail) error {
 	if _, known := classCodes[e.Class]; !known {
 		e.Class = Permanent
 	}
+	if detail.GetExtent() {
+		e.Err = &extentError{s.Message()}
+	}
 	if d := detail.GetRetryAfter(); d.IsValid() && d.AsDuration() > 0 {
 		e.RetryAfter = d.AsDuration()
 	}
 	return e
 }
+
+// extentError is an ErrExtent that the plugin has described.
+type extentError struct{ text string }
+
+func (e *extentError) Error() string { return e.text }
+
+func (*extentError) Unwrap() error { return ErrExtent }

@@ -47,6 +47,38 @@ func TestAnErrorKeepsItsClassOnTheWire(t *testing.T) {
 	}
 }
 
+func TestAnErrorOfAnExtentIsKnownOnTheWire(t *testing.T) {
+	t.Parallel()
+	in := fmt.Errorf("write: %w", &Error{Class: Retryable, Err: fmt.Errorf("%w: open x.seg", ErrExtent)})
+	err := fromStatus(t.Context(), ToStatus(in))
+	if !errors.Is(err, ErrExtent) || ClassOf(err) != Retryable || !strings.Contains(err.Error(), "open x.seg") {
+		t.Errorf("error = %v of class %s, want ErrExtent", err, ClassOf(err))
+	}
+	if err := fromStatus(t.Context(), ToStatus(&Error{Class: Retryable, Err: errors.New("x")})); errors.Is(err, ErrExtent) {
+		t.Errorf("another error is ErrExtent: %v", err)
+	}
+}
+
+// A plugin cannot take more than was sent, which would let the host run ahead.
+func TestCreditOfExtents(t *testing.T) {
+	t.Parallel()
+	c := newCredit()
+	c.sent(3 << 20)
+	if !c.room() {
+		t.Error("3 MiB leave no room")
+	}
+	c.sent(3 << 20)
+	if c.room() {
+		t.Error("6 MiB leave room")
+	}
+	if err := c.taken(3 << 20); err != nil || !c.room() {
+		t.Errorf("after 3 MiB were taken: %v, room %v", err, c.room())
+	}
+	if err := c.taken(4 << 20); ClassOf(err) != Permanent {
+		t.Errorf("4 MiB of 3 were taken: %v", err)
+	}
+}
+
 func TestAStatusWithoutDetailGetsAClass(t *testing.T) {
 	t.Parallel()
 	tests := map[codes.Code]Class{

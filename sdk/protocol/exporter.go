@@ -36,6 +36,9 @@ type Exporter struct {
 	answers  chan *pb.ExportResponse
 	count    atomic.Uint64
 
+	extents bool   // Opened.extents
+	ahead   credit // of extents
+
 	done chan struct{} // closed when the receiver has ended
 	err  error         // why, set before done is closed
 
@@ -62,7 +65,7 @@ func (c *Client) Export(ctx context.Context, rejected func([]RejectedRow) error)
 	}
 	e := &Exporter{
 		stream: stream, cancel: cancel, rejected: rejected,
-		answers: make(chan *pb.ExportResponse, 1), done: make(chan struct{}),
+		answers: make(chan *pb.ExportResponse, 1), done: make(chan struct{}), ahead: newCredit(),
 	}
 	e.batch.Batch = new(pb.Batch)
 	go e.receive(ctx)
@@ -82,6 +85,8 @@ func (e *Exporter) receive(ctx context.Context) {
 			e.err = fromStatus(ctx, err)
 		case answer.GetRejected() != nil:
 			e.err = e.take(answer.GetRejected())
+		case answer.GetTaken() != nil:
+			e.err = e.ahead.taken(answer.GetTaken().GetBytes())
 		default:
 			e.err = e.deliver(answer)
 		}
@@ -122,8 +127,12 @@ func (e *Exporter) Open(ctx context.Context, run Run) (LastRun, error) {
 	if err != nil {
 		return LastRun{}, fmt.Errorf("open run %d: %w", run.Number, err)
 	}
+	e.extents = run.Extents != "" && answer.GetOpened().GetExtents()
 	return lastRunFromProto(answer.GetOpened()), nil
 }
+
+// Extents reports whether the plugin takes SendExtent. It is known after Open.
+func (e *Exporter) Extents() bool { return e.extents }
 
 // BeginPartition begins the next partition.
 func (e *Exporter) BeginPartition(ctx context.Context, p Partition) error {
@@ -145,13 +154,48 @@ func (e *Exporter) Send(ctx context.Context, b *batch.Batch) error {
 // SendWithChecksum is Send with the CRC-32C that the payload had when it was
 // stored: the plugin then finds damage that happened since.
 func (e *Exporter) SendWithChecksum(ctx context.Context, b *batch.Batch, crc32c uint32) error {
+	return e.sendBatch(ctx, b, crc32c, nil)
+}
+
+// SendExtent sends a batch without its payload, which the plugin reads at a place in
+// a file. crc32c is the CRC-32C of the payload as it was stored: an error of this
+// call or a later one is ErrExtent if the plugin finds other bytes, or cannot read the
+// file. It blocks while the plugin has 4 MiB or more of extents to take. The bytes at
+// the place must not change before Prepare has returned; the file may be removed.
+func (e *Exporter) SendExtent(ctx context.Context, b *batch.Batch, crc32c uint32, at Extent) error {
+	if !e.extents {
+		return fmt.Errorf("send extent: %w", &Error{Class: Permanent, Err: errors.New("the plugin takes payloads only")})
+	}
+	if err := e.awaitRoom(ctx); err != nil {
+		return fmt.Errorf("send extent: %w", err)
+	}
+	e.ahead.sent(at.Length)
+	return e.sendBatch(ctx, b, crc32c, &pb.Extent{File: at.File, Offset: uint64(at.Offset), Length: uint32(at.Length)})
+}
+
+func (e *Exporter) sendBatch(ctx context.Context, b *batch.Batch, crc32c uint32, at *pb.Extent) error {
 	m := e.batch.Batch
-	m.Rows, m.Codec, m.Payload = uint32(b.Rows), pb.Codec_CODEC_NDJSON_DEFLATE, b.Payload
+	m.Rows, m.Codec, m.Payload, m.Extent = uint32(b.Rows), pb.Codec_CODEC_NDJSON_DEFLATE, b.Payload, at
 	m.PayloadCrc32C, m.Flags = crc32c, uint32(b.Flags)
 	m.RowsBytes, m.RowsCrc32 = uint64(b.RowsBytes), b.RowsCRC32
 	e.request.Message = &e.batch
 	if err := e.send(ctx, &e.request); err != nil {
 		return fmt.Errorf("send batch: %w", err)
+	}
+	return nil
+}
+
+// awaitRoom waits until another extent may be sent.
+func (e *Exporter) awaitRoom(ctx context.Context) error {
+	for !e.ahead.room() {
+		select {
+		case <-e.ahead.changed:
+		case <-ctx.Done():
+			e.cancel(context.Cause(ctx))
+			return context.Cause(ctx)
+		case <-e.done:
+			return e.over(ctx)
+		}
 	}
 	return nil
 }
@@ -253,6 +297,11 @@ func (e *Exporter) send(ctx context.Context, r *pb.ExportRequest) error {
 		return fromStatus(ctx, err)
 	}
 	<-e.done // the stream is over; the receiver knows why
+	return e.over(ctx)
+}
+
+// over returns why the stream ended before the caller was done with it.
+func (e *Exporter) over(ctx context.Context) error {
 	if errors.Is(e.err, io.EOF) {
 		return errEnded
 	}

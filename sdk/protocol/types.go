@@ -177,6 +177,18 @@ type Run struct {
 	// Repair restores the objects of this run, which is committed; nil: the run is
 	// carried out.
 	Repair *Repair
+
+	// Extents is the absolute path of the directory with the files that an Extent
+	// names; empty: every payload is sent. Only package sdk reads it.
+	Extents string
+}
+
+// Extent is the place of a batch's payload, in a file of a directory that host and
+// plugin can both read.
+type Extent struct {
+	File   string // below Run.Extents, with slashes
+	Offset int64  // of the payload's first byte
+	Length int    // of the payload in bytes
 }
 
 // Repair restores objects of a pipeline at its destination to the bytes that were

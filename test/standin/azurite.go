@@ -198,33 +198,50 @@ func (a *Azurite) SAS(name string, p sas.ContainerPermissions, start, end time.T
 	return signed.Encode()
 }
 
-// Files returns the bytes of all blobs of a container by name.
-func (a *Azurite) Files(name string) map[string][]byte {
+// Names returns the names of all blobs of a container, ascending.
+func (a *Azurite) Names(name string) []string {
 	a.t.Helper()
-	files := make(map[string][]byte)
-	client := a.Container(name)
-	for pages := client.NewListBlobsFlatPager(nil); pages.More(); {
+	var names []string
+	for pages := a.Container(name).NewListBlobsFlatPager(nil); pages.More(); {
 		page, err := pages.NextPage(context.WithoutCancel(a.t.Context()))
 		if err != nil {
 			a.t.Fatalf("list container %s: %v", name, err)
 		}
 		for _, item := range page.Segment.BlobItems {
-			files[*item.Name] = a.file(client, *item.Name)
+			names = append(names, *item.Name)
+		}
+	}
+	return names
+}
+
+// Files returns the bytes of all blobs of a container by name, without those that are
+// deleted while it reads.
+func (a *Azurite) Files(name string) map[string][]byte {
+	a.t.Helper()
+	files := make(map[string][]byte)
+	client := a.Container(name)
+	for _, blob := range a.Names(name) {
+		if data, ok := a.file(client, blob); ok {
+			files[blob] = data
 		}
 	}
 	return files
 }
 
-func (a *Azurite) file(client *container.Client, name string) []byte {
+// file returns the bytes of a blob; ok is false if there is none.
+func (a *Azurite) file(client *container.Client, name string) (data []byte, ok bool) {
 	a.t.Helper()
 	answer, err := client.NewBlobClient(name).DownloadStream(context.WithoutCancel(a.t.Context()), nil)
+	if bloberror.HasCode(err, bloberror.BlobNotFound) {
+		return nil, false
+	}
 	if err != nil {
 		a.t.Fatalf("read %s: %v", name, err)
 	}
 	defer func() { _ = answer.Body.Close() }()
-	data, err := io.ReadAll(answer.Body)
+	data, err = io.ReadAll(answer.Body)
 	if err != nil {
 		a.t.Fatalf("read %s: %v", name, err)
 	}
-	return data
+	return data, true
 }

@@ -55,6 +55,7 @@ func StartBigQuery(t testing.TB, o BigQueryOptions) *BigQuery {
 	if dir := os.Getenv(BigQueryStatements); dir != "" {
 		args = append(args, "-record", filepath.Join(dir, rand.Text()+".ndjson"))
 	}
+	b.p.env = append(os.Environ(), "TMPDIR="+t.TempDir()) // it is killed, and leaves its files
 	err := b.p.start(path, args...)
 	t.Cleanup(b.p.stop)
 	if err == nil {

@@ -1,6 +1,8 @@
 package standin
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -95,6 +97,28 @@ func (s *S3) Start() {
 
 // Stop kills the server, as a crash would, and waits until it is gone.
 func (s *S3) Stop() { s.p.stop() }
+
+// Names returns the names of all objects of a bucket, ascending.
+func (s *S3) Names(bucket string) []string {
+	s.t.Helper()
+	var names []string
+	root := filepath.Join(s.Dir, bucket)
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && path != root {
+			return nil // a directory was removed with its last object
+		}
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(root, path)
+		names = append(names, name)
+		return err
+	})
+	if err != nil {
+		s.t.Fatalf("list bucket %s: %v", bucket, err)
+	}
+	return names
+}
 
 // Freeze stops the server's process: connections are accepted by the kernel, and
 // requests get no answer before Thaw.

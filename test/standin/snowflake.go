@@ -58,6 +58,10 @@ type SnowflakeOptions struct {
 	// StageEndpoint is host:port of the storage server as drivers are told, such as
 	// that of a proxy; empty: that of Stages.
 	StageEndpoint string
+	// Google is the URL of a Cloud Storage server for external stages; empty: none.
+	Google string
+	// Azure is an Azure Blob server for external stages; nil: none.
+	Azure *Azurite
 	// Timezone is the account's; empty: America/Los_Angeles, Snowflake's default.
 	Timezone string
 }
@@ -81,6 +85,12 @@ func StartSnowflake(t testing.TB, o SnowflakeOptions) *Snowflake {
 		t.Fatal(err)
 	}
 	args := []string{"-listen", net.JoinHostPort(s.Host, port), "-account", s.Account, "-storage", o.Stages.Endpoint, "-advertise", o.StageEndpoint, "-access", o.Stages.AccessKey, "-secret", o.Stages.SecretKey, "-certificate", s.Certificate}
+	if o.Google != "" {
+		args = append(args, "-google", o.Google)
+	}
+	if o.Azure != nil {
+		args = append(args, "-azure", o.Azure.Endpoint, "-azure-account", o.Azure.Account, "-azure-key", o.Azure.Key)
+	}
 	if dir := os.Getenv(SnowflakeStatements); dir != "" {
 		args = append(args, "-record", filepath.Join(dir, rand.Text()+".ndjson"))
 	}

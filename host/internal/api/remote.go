@@ -105,8 +105,8 @@ func (r pipelines) VerifyPipeline(ctx context.Context, request operation.VerifyR
 }
 
 // Runs implements Operations.
-func (r views) Runs(ctx context.Context, name string) ([]operation.RunStatus, error) {
-	return ask[[]operation.RunStatus](ctx, r.Client, "runs", named{Pipeline: name})
+func (r views) Runs(ctx context.Context, f operation.RunFilter) ([]operation.RunStatus, error) {
+	return ask[[]operation.RunStatus](ctx, r.Client, "runs", f)
 }
 
 // RetryRun implements Operations.
@@ -162,6 +162,11 @@ func (r others) DropQuarantine(ctx context.Context, f quarantine.Filter) (*opera
 // Reload implements Operations.
 func (r others) Reload(ctx context.Context) (*operation.ReloadReport, error) {
 	return ask[*operation.ReloadReport](ctx, r.Client, "reload", nil)
+}
+
+// PlanReload implements Operations.
+func (r others) PlanReload(ctx context.Context) (*operation.ReloadReport, error) {
+	return ask[*operation.ReloadReport](ctx, r.Client, "reload/plan", nil)
 }
 
 // Backup implements Operations.

@@ -70,7 +70,7 @@ func Routes(version string, h operation.Operations) map[string]Operation {
 		"pipelines/verify": withParams(func(ctx context.Context, r operation.VerifyRequest) (any, error) {
 			return h.VerifyPipeline(ctx, r)
 		}),
-		"runs":       withParams(func(ctx context.Context, n named) (any, error) { return h.Runs(ctx, n.Pipeline) }),
+		"runs":       withParams(func(ctx context.Context, f operation.RunFilter) (any, error) { return h.Runs(ctx, f) }),
 		"runs/retry": withParams(func(ctx context.Context, n named) (any, error) { return nil, h.RetryRun(ctx, n.Pipeline, n.Number) }),
 		"identity/failures": withParams(func(ctx context.Context, f operation.IdentityFilter) (any, error) {
 			return h.IdentityFailures(ctx, f)
@@ -82,8 +82,9 @@ func Routes(version string, h operation.Operations) map[string]Operation {
 		"quarantine/drop": withParams(func(ctx context.Context, f quarantine.Filter) (any, error) {
 			return h.DropQuarantine(ctx, f)
 		}),
-		"reload": withoutParams(h.Reload),
-		"backup": withParams(func(ctx context.Context, l located) (any, error) { return h.Backup(ctx, l.Path) }),
+		"reload":      withoutParams(h.Reload),
+		"reload/plan": withoutParams(h.PlanReload),
+		"backup":      withParams(func(ctx context.Context, l located) (any, error) { return h.Backup(ctx, l.Path) }),
 	}
 }
 

@@ -85,7 +85,7 @@ var nameLabel, typeLabel = `"NAME"`, `"TYPE"`
 
 var apiBlock = &blockType{name: "api", late: true, attributes: []attribute{
 	text("listen").of(addressForm),
-	text("token").secret().of(notEmpty),
+	text("token").secret().of(tokenForm),
 	typed("tls_cert", schema.Path).of(notEmpty),
 	typed("tls_key", schema.Path).of(notEmpty),
 }}

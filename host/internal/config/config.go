@@ -16,6 +16,7 @@ import (
 // Config is a whole configuration, defaults applied.
 type Config struct {
 	Host         Host
+	API          API
 	Projects     []*Project
 	Sources      []*Source
 	Collectors   []*Collector
@@ -65,6 +66,14 @@ type Host struct {
 	Retention time.Duration
 	LogLevel  slog.Level
 	LogJSON   bool // the log has JSON lines, otherwise text
+}
+
+// API is the api block of the host block.
+type API struct {
+	Place
+	Listen          string // host:port; "": the host serves its socket only
+	Token           Secret // that requests carry; not "" with Listen
+	TLSCert, TLSKey string // absolute; "": none
 }
 
 // Backfill is a span of calendar months or of time.

@@ -78,6 +78,17 @@ const (
 	maxDays   = 36500 // as schema.ParseDuration
 )
 
+// tokenForm is a token that a header can carry.
+func tokenForm(text string) string {
+	if why := notEmpty(text); why != "" {
+		return why
+	}
+	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "it must have no spaces and only printable ASCII characters: requests carry it in a header."
+	}
+	return ""
+}
+
 var months = regexp.MustCompile(`^([0-9]{1,9}) months?$`)
 
 // parseBackfill reads "6 months" or a duration such as "90d". why says why a

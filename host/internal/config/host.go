@@ -55,7 +55,7 @@ func (l *loader) decodeHost() {
 	}
 	h.LogJSON = b.text("log_format") == "json"
 	for _, api := range b.blocks["api"] {
-		api.checkAPI()
+		l.config.API = api.decodeAPI()
 	}
 }
 
@@ -68,12 +68,23 @@ func (b *body) directory(name string) string {
 	return b.text(name)
 }
 
-// checkAPI checks attributes that depend on each other.
-func (b *body) checkAPI() {
+// decodeAPI reads the api block. Its attributes depend on each other.
+func (b *body) decodeAPI() API {
+	a := API{
+		Place: b.place(), Listen: b.text("listen"), Token: Secret(b.text("token")), TLSCert: b.text("tls_cert"), TLSKey: b.text("tls_key"),
+	}
 	b.checkPair("tls_cert", "tls_key")
 	if b.has("listen") && !b.has("token") {
 		b.l.fail(b.at("listen"), "Missing attribute", "api needs \"token\" when it listens: anyone who reaches the address could control the host otherwise.")
 	}
+	if !b.has("listen") {
+		b.l.warn(b.raw.DefRange().Ptr(), "The API does not listen", "api has no \"listen\", so that nothing is served: set an address such as \"127.0.0.1:8090\", or remove the block.")
+	}
+	if a.Listen != "" && !loopback(a.Listen) && !b.has("tls_cert") && !b.has("tls_key") {
+		b.l.fail(b.at("listen"), "Listens beyond this machine without TLS",
+			"Other machines may reach this address, and could read the token: set tls_cert and tls_key, or listen on 127.0.0.1 and put a proxy with TLS in front.")
+	}
+	return a
 }
 
 // checkPair checks that two attributes are set together.

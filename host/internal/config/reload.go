@@ -18,6 +18,9 @@ type Change struct {
 	Event     string // Added, Removed or Changed
 	From, To  string // values; "" where they are not shown
 	Restart   bool   // the host goes on with the old value until it is started again
+	// Refused is why a running host cannot make the change, and what to do; "": it can.
+	Refused string
+	Effect  string // the consequence, as a clause; "": the event says it
 }
 
 // The events of a Change.
@@ -31,12 +34,14 @@ const (
 // between its own and next. Blocks that are equal are the same pointers as before, so that
 // a room sees from the pointer whether a block has changed. Parts that only a restart
 // changes are as they were, and so are the blocks that need them: Restart marks their
-// changes. Neither argument is changed.
+// changes. If a change is refused, nothing may be changed. Neither argument is changed.
 func Merge(old, next *Config) (*Config, []Change) {
-	m := &merger{old: old, next: next, merged: *next}
+	m := &merger{old: old, next: next, merged: *next, pending: map[string]bool{}}
 	m.host()
+	m.api()
 	m.projects()
 	m.sources()
+	m.removedProjects()
 	m.destinations()
 	m.pipelines()
 	return &m.merged, m.changes
@@ -47,22 +52,39 @@ type merger struct {
 	old, next *Config
 	merged    Config
 	changes   []Change
+	pending   map[string]bool // names of projects that a restart changes
 }
 
 // add adds the changes of a block.
 func (m *merger) add(block string, restart bool, changes ...Change) {
 	for _, c := range changes {
-		c.Block, c.Restart = block, restart
+		c.Block, c.Restart = block, c.Restart || restart
 		m.changes = append(m.changes, c)
 	}
 }
 
+// hostReloaded are the attributes of the host that a running host changes.
+var hostReloaded = []string{"max_backfill", "retention", "log_level"}
+
 func (m *merger) host() {
 	for _, c := range differences(m.old.Host, m.next.Host) {
-		m.add("host", c.Attribute != "max_backfill", c)
+		m.add("host", !slices.Contains(hostReloaded, c.Attribute), c)
 	}
 	m.merged.Host = m.old.Host
-	m.merged.Host.MaxBackfill = m.next.Host.MaxBackfill
+	m.merged.Host.MaxBackfill, m.merged.Host.Retention, m.merged.Host.LogLevel = m.next.Host.MaxBackfill, m.next.Host.Retention, m.next.Host.LogLevel
+}
+
+// api takes over the token. A listener that is new, gone or elsewhere needs a restart, and
+// keeps its token until then.
+func (m *merger) api() {
+	listens := m.old.API.Listen != "" && m.next.API.Listen != ""
+	for _, c := range differences(m.old.API, m.next.API) {
+		m.add("api", c.Attribute != "token" || !listens, c)
+	}
+	m.merged.API = m.old.API
+	if listens {
+		m.merged.API.Token = m.next.API.Token
+	}
 }
 
 // named are blocks of one kind.
@@ -81,72 +103,66 @@ func (k named[B]) find(blocks []*B, name string) *B {
 	return nil
 }
 
-// fixed compares blocks that only a restart changes, and returns the old ones.
-func (k named[B]) fixed(m *merger, old, next []*B) []*B {
-	for _, b := range next {
-		before := k.find(old, k.name(b))
-		if before == nil {
-			m.add(k.kind+" "+k.name(b), true, Change{Event: Added})
-			continue
-		}
-		m.add(k.kind+" "+k.name(b), true, differences(*before, *b)...)
-	}
-	k.removed(m, old, next, true)
-	return old
-}
-
 // removed adds the changes of blocks that are gone.
-func (k named[B]) removed(m *merger, old, next []*B, restart bool) {
+func (k named[B]) removed(m *merger, old, next []*B) {
 	for _, b := range old {
 		if k.find(next, k.name(b)) == nil {
-			m.add(k.kind+" "+k.name(b), restart, Change{Event: Removed})
+			m.add(k.kind+" "+k.name(b), false, Change{Event: Removed})
 		}
 	}
 }
 
+// projectBlocks are the blocks of projects.
+var projectBlocks = named[Project]{"project", func(p *Project) string { return p.Name }}
+
+// projects merges the projects. Those that are gone follow after the sources.
 func (m *merger) projects() {
-	k := named[Project]{"project", func(p *Project) string { return p.Name }}
-	m.merged.Projects = k.fixed(m, m.old.Projects, m.next.Projects)
-}
-
-func (m *merger) sources() {
-	files := named[Source]{"source", (*Source).Reference}
-	pulls := named[Mixpanel]{"source", (*Mixpanel).Reference}
-	m.merged.Sources = files.fixed(m, m.old.Sources, m.next.Sources)
-	m.merged.Mixpanel = pulls.fixed(m, m.old.Mixpanel, m.next.Mixpanel)
-	m.collectors()
-}
-
-// reloaded are the attributes of a collector that a running host changes.
-var reloaded = []string{"api_secret", "service_account", "cors_origins", "redirect_origins"}
-
-func (m *merger) collectors() {
-	k := named[Collector]{"source", (*Collector).Reference}
-	m.merged.Collectors = nil
-	for _, before := range m.old.Collectors {
-		next := k.find(m.next.Collectors, before.Reference())
-		if next == nil {
-			next = before
+	m.merged.Projects = nil
+	for _, next := range m.next.Projects {
+		before := projectBlocks.find(m.old.Projects, next.Name)
+		if before == nil {
+			m.merged.Projects = append(m.merged.Projects, next)
+			m.add("project "+next.Name, false, m.addedProject(next))
+			continue
 		}
+		m.merged.Projects = append(m.merged.Projects, before)
 		found := differences(*before, *next)
-		merged := before
-		for _, c := range found {
-			m.add("source "+before.Reference(), !slices.Contains(reloaded, c.Attribute), c)
-		}
-		if len(found) > 0 {
-			changed := *before
-			changed.Place, changed.APISecret, changed.Accounts = next.Place, next.APISecret, next.Accounts
-			changed.CORSOrigins, changed.RedirectOrigins = next.CORSOrigins, next.RedirectOrigins
-			merged = &changed
-		}
-		m.merged.Collectors = append(m.merged.Collectors, merged)
+		m.add("project "+next.Name, true, found...)
+		m.pending[next.Name] = len(found) > 0
 	}
-	for _, c := range m.next.Collectors {
-		if k.find(m.old.Collectors, c.Reference()) == nil {
-			m.add("source "+c.Reference(), true, Change{Event: Added})
+}
+
+// addedProject returns the change of a project that is new.
+func (m *merger) addedProject(p *Project) Change {
+	c := Change{Event: Added, Effect: "its journal is opened"}
+	for _, other := range m.old.Projects {
+		if other.ID == p.ID {
+			c.Refused = fmt.Sprintf("its id %d is that of project %q: a project gets another name with a restart of the host", p.ID, other.Name)
 		}
 	}
-	k.removed(m, m.old.Collectors, m.next.Collectors, true)
+	return c
+}
+
+// removedProjects adds the changes of projects that are gone. One that sources need until
+// a restart stays.
+func (m *merger) removedProjects() {
+	for _, p := range m.old.Projects {
+		if projectBlocks.find(m.next.Projects, p.Name) != nil {
+			continue
+		}
+		needed := m.isUsed(p)
+		if needed {
+			m.merged.Projects = append(m.merged.Projects, p)
+		}
+		m.add("project "+p.Name, needed, Change{Event: Removed, Effect: "its journal stays"})
+	}
+}
+
+// isUsed reports whether a source of the merged configuration refers to a project.
+func (m *merger) isUsed(p *Project) bool {
+	return slices.ContainsFunc(m.merged.Sources, func(s *Source) bool { return s.Project == p }) ||
+		slices.ContainsFunc(m.merged.Mixpanel, func(s *Mixpanel) bool { return s.Project == p }) ||
+		slices.ContainsFunc(m.merged.Collectors, func(c *Collector) bool { return slices.Contains(c.Projects, p) })
 }
 
 func (m *merger) destinations() {
@@ -166,34 +182,30 @@ func (m *merger) destinations() {
 		}
 		m.merged.Destinations = append(m.merged.Destinations, merged)
 	}
-	k.removed(m, m.old.Destinations, m.next.Destinations, false)
+	k.removed(m, m.old.Destinations, m.next.Destinations)
 }
 
 func (m *merger) pipelines() {
 	k := named[Pipeline]{"pipeline", func(p *Pipeline) string { return p.Name }}
-	projects := named[Project]{"project", func(p *Project) string { return p.Name }}
 	destinations := named[Destination]{"destination", (*Destination).Reference}
 	m.merged.Pipelines = nil
 	for _, p := range m.next.Pipelines {
 		next, before := *p, k.find(m.old.Pipelines, p.Name)
-		next.Project = projects.find(m.merged.Projects, p.Project.Name)
+		next.Project = projectBlocks.find(m.merged.Projects, p.Project.Name)
 		next.Destination = destinations.find(m.merged.Destinations, p.Destination.Reference())
 		if before == nil {
-			m.add("pipeline "+p.Name, next.Project == nil, Change{Event: Added})
+			m.add("pipeline "+p.Name, false, Change{Event: Added})
 		} else {
 			found := differences(*before, *p)
-			m.add("pipeline "+p.Name, next.Project == nil, found...)
+			m.add("pipeline "+p.Name, false, found...)
 			if len(found) == 0 && next.Destination == before.Destination && next.Project == before.Project {
 				m.merged.Pipelines = append(m.merged.Pipelines, before)
 				continue
 			}
 		}
-		if next.Project == nil {
-			continue // its project is new
-		}
 		m.merged.Pipelines = append(m.merged.Pipelines, &next)
 	}
-	k.removed(m, m.old.Pipelines, m.next.Pipelines, false)
+	k.removed(m, m.old.Pipelines, m.next.Pipelines)
 }
 
 // attributeNames are the attributes of fields whose names differ from them.

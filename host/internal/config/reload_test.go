@@ -1,11 +1,14 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/hcl/v2"
 
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/sdk/batch"
@@ -17,7 +20,7 @@ func running() *Config {
 	lake := &Destination{Type: "s3", Name: "lake", JSON: Constants(`{"bucket":"b","secret_access_key":"s1"}`)}
 	schedule := pipeline.Schedule{Cadence: pipeline.Daily, At: pipeline.DailyAt, Zone: time.FixedZone("Nowhere", 0)}
 	return &Config{
-		Host: Host{DataDir: "/data", Memory: 1}, Projects: []*Project{shop},
+		Host: Host{DataDir: "/data", Memory: 1}, API: API{Listen: "127.0.0.1:2", Token: "t1"}, Projects: []*Project{shop},
 		Sources:      []*Source{{Name: "import", Project: shop, Pattern: "/a/*"}},
 		Collectors:   []*Collector{{Name: "web", Projects: []*Project{shop}, Listen: "127.0.0.1:1", APISecret: "s1", MaxBody: 1}},
 		Mixpanel:     []*Mixpanel{{Name: "eu", Project: shop}},
@@ -67,17 +70,24 @@ func TestMerge(t *testing.T) {
 		"a removed one":   {func(c *Config) { c.Pipelines = c.Pipelines[:1] }, []string{"pipeline people removed"}, []string{"events"}},
 		"a secret of s3":  {func(c *Config) { c.Destinations[0].JSON = Constants(`{"bucket":"b","secret_access_key":"s2"}`) }, []string{"destination s3.lake secret_access_key changed"}, nil},
 		"data_dir":        {func(c *Config) { c.Host.DataDir = "/other" }, []string{"host data_dir changed /data>/other restart"}, []string{"events", "people"}},
+		"the API's token": {func(c *Config) { c.API.Token = "t2" }, []string{"api token changed"}, []string{"events", "people"}},
+		"the API's address": {func(c *Config) { c.API.Listen, c.API.Token = "127.0.0.1:3", "t2" }, []string{
+			"api listen changed 127.0.0.1:2>127.0.0.1:3 restart", "api token changed",
+		}, []string{"events", "people"}},
+		"no API": {func(c *Config) { c.API = API{} }, []string{
+			"api listen changed 127.0.0.1:2> restart", "api token changed restart",
+		}, []string{"events", "people"}},
 		"a token":         {func(c *Config) { c.Projects[0].Token = "new" }, []string{"project shop token changed tok>new restart"}, []string{"events", "people"}},
-		"files":           {func(c *Config) { c.Sources[0].Pattern = "/b/*" }, []string{"source files.import path changed /a/*>/b/* restart"}, []string{"events", "people"}},
-		"no pull":         {func(c *Config) { c.Mixpanel = nil }, []string{"source mixpanel.eu removed restart"}, []string{"events", "people"}},
-		"an address":      {func(c *Config) { c.Collectors[0].Listen = "127.0.0.1:2" }, []string{"source collector.web listen changed 127.0.0.1:1>127.0.0.1:2 restart"}, []string{"events", "people"}},
+		"files":           {func(c *Config) { c.Sources[0].Pattern = "/b/*" }, []string{"source files.import path changed /a/*>/b/*"}, []string{"events", "people"}},
+		"no pull":         {func(c *Config) { c.Mixpanel = nil }, []string{"source mixpanel.eu removed"}, []string{"events", "people"}},
+		"an address":      {func(c *Config) { c.Collectors[0].Listen = "127.0.0.1:2" }, []string{"source collector.web listen changed 127.0.0.1:1>127.0.0.1:2"}, []string{"events", "people"}},
 		"a client's":      {func(c *Config) { c.Collectors[0].APISecret = "s2" }, []string{"source collector.web api_secret changed"}, []string{"events", "people"}},
-		"a new collector": {func(c *Config) { c.Collectors = append(c.Collectors, &Collector{Name: "app"}) }, []string{"source collector.app added restart"}, []string{"events", "people"}},
+		"a new collector": {func(c *Config) { c.Collectors = append(c.Collectors, &Collector{Name: "app"}) }, []string{"source collector.app added"}, []string{"events", "people"}},
 		"a new project's": {func(c *Config) {
 			p := &Project{Name: "new", ID: 2, TimeZone: time.UTC}
 			c.Projects = append(c.Projects, p)
 			c.Pipelines = append(c.Pipelines, &Pipeline{Name: "late", Project: p, Destination: c.Destinations[0]})
-		}, []string{"project new added restart", "pipeline late added restart"}, []string{"events", "people"}},
+		}, []string{"project new added", "pipeline late added"}, []string{"events", "people"}},
 		"a destination": {func(c *Config) {
 			d := &Destination{Type: "s3", Name: "two", JSON: Constants(`{}`)}
 			c.Destinations = append(c.Destinations, d)
@@ -104,10 +114,156 @@ func TestMerge(t *testing.T) {
 			if !slices.Equal(kept, tt.kept) {
 				t.Errorf("kept %q, want %q", kept, tt.kept)
 			}
-			if merged.Host.DataDir != old.Host.DataDir || merged.Collectors[0].Listen != old.Collectors[0].Listen || len(merged.Collectors) != 1 ||
-				merged.Projects[0] != old.Projects[0] || merged.Sources[0] != old.Sources[0] || merged.Collectors[0].APISecret != next.Collectors[0].APISecret {
+			if want := cmp.Or(next.API.Token, old.API.Token); merged.API.Listen != old.API.Listen || merged.API.Token != want {
+				t.Errorf("merged API %+v", merged.API)
+			}
+			if merged.Host.DataDir != old.Host.DataDir || merged.Projects[0] != old.Projects[0] {
 				t.Errorf("merged %+v", merged)
 			}
 		})
+	}
+}
+
+// described returns the sources and projects of a configuration, one line each. A source
+// whose block is the same pointer as in old is marked.
+func described(c, old *Config) []string {
+	lines := []string{}
+	add := func(kept bool, format string, args ...any) {
+		if line := fmt.Sprintf(format, args...); kept {
+			lines = append(lines, line+" kept")
+		} else {
+			lines = append(lines, line)
+		}
+	}
+	for _, p := range c.Projects {
+		add(slices.Contains(old.Projects, p), "project %s %s", p.Name, p.Token)
+	}
+	for _, s := range c.Sources {
+		add(slices.Contains(old.Sources, s), "%s of %s reads %s", s.Reference(), s.Project.Name, s.Pattern)
+	}
+	for _, m := range c.Mixpanel {
+		add(slices.Contains(old.Mixpanel, m), "%s of %s from %s local %t", m.Reference(), m.Project.Name, m.From, m.Local)
+	}
+	for _, x := range c.Collectors {
+		names := []string{}
+		for _, p := range x.Projects {
+			names = append(names, p.Name)
+		}
+		add(slices.Contains(old.Collectors, x), "%s of %s on %s %s %d", x.Reference(), strings.Join(names, " "), x.Listen, string(x.APISecret), x.MaxBody)
+	}
+	return lines
+}
+
+// A running host takes sources and projects over, except where it has to be restarted,
+// or refuses.
+func TestMergeOfSources(t *testing.T) {
+	app := func() *Project { return &Project{Name: "app", ID: 2, Token: "app", TimeZone: time.UTC} }
+	day := pipeline.Forever - 1
+	kept := []string{
+		"project shop tok kept", "files.import of shop reads /a/* kept", "mixpanel.eu of shop from 1970-01-01 local false kept", "collector.web of shop on 127.0.0.1:1 s1 1 kept",
+	}
+	changed := func(i int, line string) []string {
+		lines := slices.Clone(kept)
+		lines[i] = line
+		return lines
+	}
+	tests := map[string]struct {
+		change  func(*Config)
+		said    []string
+		want    []string
+		refused string // the beginning; "": no change is
+	}{
+		"nothing": {func(*Config) {}, []string{}, kept, ""},
+		"an added source": {func(c *Config) {
+			c.Sources = append(c.Sources, &Source{Name: "more", Project: c.Projects[0], Pattern: "/m/*"})
+		}, []string{"source files.more added"}, slices.Insert(slices.Clone(kept), 2, "files.more of shop reads /m/*"), ""},
+		"a removed one":      {func(c *Config) { c.Sources = nil }, []string{"source files.import removed"}, slices.Delete(slices.Clone(kept), 1, 2), ""},
+		"no collector":       {func(c *Config) { c.Collectors = nil }, []string{"source collector.web removed"}, kept[:3], ""},
+		"another pattern":    {func(c *Config) { c.Sources[0].Pattern = "/b/*" }, []string{"source files.import path changed /a/*>/b/*"}, changed(1, "files.import of shop reads /b/*"), ""},
+		"a secret, a body":   {func(c *Config) { c.Collectors[0].APISecret, c.Collectors[0].MaxBody = "s2", 2 }, []string{"source collector.web api_secret changed", "source collector.web max_body changed 1>2"}, changed(3, "collector.web of shop on 127.0.0.1:1 s2 2"), ""},
+		"another address":    {func(c *Config) { c.Collectors[0].Listen = "127.0.0.1:2" }, []string{"source collector.web listen changed 127.0.0.1:1>127.0.0.1:2"}, changed(3, "collector.web of shop on 127.0.0.1:2 s1 1"), ""},
+		"dates of its zone":  {func(c *Config) { c.Mixpanel[0].Local = true }, []string{"source mixpanel.eu data_timezone changed restart"}, kept, ""},
+		"those, and a limit": {func(c *Config) { c.Mixpanel[0].Local, c.Mixpanel[0].ExportLimit.PerHour = true, 5 }, []string{"source mixpanel.eu data_timezone changed restart", "source mixpanel.eu export_limit changed"}, changed(2, "mixpanel.eu of shop from 1970-01-01 local false"), ""},
+		"a day later":        {func(c *Config) { c.Mixpanel[0].From = day }, []string{}, kept, ""}, // from_date is left out
+		"a written first day": {func(c *Config) {
+			c.Mixpanel[0].From, c.Mixpanel[0].attributes = day, map[string]hcl.Range{"from_date": {}}
+		}, []string{"source mixpanel.eu from_date changed 1970-01-01>" + day.String()}, changed(2, "mixpanel.eu of shop from "+day.String()+" local false"), ""},
+		"an added project": {func(c *Config) {
+			c.Projects = append(c.Projects, app())
+			c.Collectors[0].Projects = append(c.Collectors[0].Projects, c.Projects[1])
+		}, []string{"project app added", "source collector.web projects changed"},
+			slices.Insert(changed(3, "collector.web of shop app on 127.0.0.1:1 s1 1"), 1, "project app app"), ""},
+		"another project": {func(c *Config) {
+			c.Projects = append(c.Projects, app())
+			c.Sources[0].Project = c.Projects[1]
+		}, []string{"project app added", "source files.import project changed shop>app"}, nil, `a source belongs to its project, where its position and its rows are: set it to "shop" again`},
+		"a renamed project": {func(c *Config) { c.Projects[0].Name = "store" }, nil, nil, `its id 1 is that of project "shop"`},
+		"a token and a source": {func(c *Config) {
+			c.Projects[0].Token = "new"
+			c.Sources[0].Pattern = "/b/*"
+			c.Sources = append(c.Sources, &Source{Name: "more", Project: c.Projects[0]})
+			c.Mixpanel = nil
+		}, []string{
+			"project shop token changed tok>new restart", "source files.import path changed /a/*>/b/* restart", "source files.more added restart", "source mixpanel.eu removed restart",
+		}, kept, ""},
+		"one project in place of another": {func(c *Config) {
+			c.Projects = []*Project{app()}
+			c.Sources, c.Mixpanel, c.Pipelines = nil, nil, nil
+			c.Collectors[0].Projects = c.Projects
+		}, []string{"project app added", "source files.import removed", "source mixpanel.eu removed", "source collector.web projects changed", "project shop removed", "pipeline events removed", "pipeline people removed"},
+			[]string{"project app app", "collector.web of app on 127.0.0.1:1 s1 1"}, ""},
+	}
+	for name, tt := range tests {
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
+			old, next := running(), running()
+			tt.change(next)
+			merged, changes := Merge(old, next)
+			refused := ""
+			for _, c := range changes {
+				refused += c.Refused
+			}
+			if got := said(changes); tt.said != nil && !slices.Equal(got, tt.said) {
+				t.Errorf("changes %q, want %q", got, tt.said)
+			}
+			if got := described(merged, old); tt.want != nil && !slices.Equal(got, tt.want) {
+				t.Errorf("merged:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+			}
+			if !strings.HasPrefix(refused, tt.refused) || (refused == "") != (tt.refused == "") {
+				t.Errorf("refused: %q, want %q", refused, tt.refused)
+			}
+			for _, s := range merged.Sources {
+				if !slices.Contains(merged.Projects, s.Project) {
+					t.Errorf("%s refers to a project that is not in the configuration", s.Reference())
+				}
+			}
+			for _, c := range merged.Collectors {
+				for _, p := range c.Projects {
+					if !slices.Contains(merged.Projects, p) {
+						t.Errorf("%s refers to a project that is not in the configuration", c.Reference())
+					}
+				}
+			}
+		})
+	}
+}
+
+// A project that is gone stays until a restart while a source needs it that waits for one.
+func TestAProjectThatAWaitingSourceNeedsStays(t *testing.T) {
+	old, next := running(), running()
+	for _, c := range []*Config{old, next} {
+		c.Projects = append(c.Projects, &Project{Name: "app", ID: 2, Token: "app", TimeZone: time.UTC})
+		c.Sources, c.Mixpanel, c.Pipelines, c.Destinations = nil, nil, nil, nil
+		c.Collectors[0].Projects = c.Projects
+	}
+	next.Projects[0].Token = "new"
+	next.Projects = next.Projects[:1]
+	next.Collectors[0].Projects = next.Projects
+	merged, changes := Merge(old, next)
+	want := []string{"project shop token changed tok>new restart", "source collector.web projects changed restart", "project app removed restart"}
+	if got := said(changes); !slices.Equal(got, want) {
+		t.Errorf("changes %q, want %q", got, want)
+	}
+	if got := described(merged, old); !slices.Equal(got, []string{"project shop tok kept", "project app app kept", "collector.web of shop app on 127.0.0.1:1 s1 1 kept"}) {
+		t.Errorf("merged %q", got)
 	}
 }

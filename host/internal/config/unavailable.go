@@ -8,7 +8,6 @@ import "strings"
 var unavailable = []refusal{
 	{block: "host", attribute: "blobs", when: isAddress, instead: "Segments lie in a directory."},
 	{block: "host", attribute: "catalog", instead: "The catalog is an SQLite file in data_dir."},
-	{block: "api", instead: "Commands reach a running host through the socket in data_dir."},
 	{block: "kafka", instead: `This version has the sources "files", "collector" and "mixpanel".`},
 }
 

@@ -12,7 +12,8 @@ import (
 // Settle ends a run that is not done, for a pipeline that is cancelled. A run that the
 // destination has committed is recorded, and its receipt returned. The rows of another
 // one are removed from the destination; the receipt is nil then, and no earlier attempt
-// can commit any more. Settle may be repeated after any error.
+// can commit any more. If the destination has committed later runs, which this catalog
+// does not know, the error is a *DivergedError. Settle may be repeated after any error.
 func (x *Exporter) Settle(ctx context.Context, job Job) (*pipeline.Receipt, error) {
 	lease, err := x.Store.AcquireRun(ctx, job.Pipeline.ID, job.Run.Number, x.Owner, x.LeaseTTL)
 	if err != nil {
@@ -45,7 +46,12 @@ func (x *Exporter) settle(ctx context.Context, job Job, lease pipeline.Lease) (*
 	if err != nil {
 		return nil, t.refused(ctx, run, err)
 	}
-	if last.Number >= run.Number {
+	if last.Number > run.Number {
+		// Its rows are of this pipeline's dates, and another pipeline that adopts these would
+		// send them again.
+		return nil, t.diverged(last, "the destination has committed run %d of this pipeline, and the last one of this catalog is run %d", last.Number, run.Number)
+	}
+	if last.Number == run.Number {
 		receipt, err := t.committedEarlier(ctx, session, run)
 		return &receipt, err
 	}

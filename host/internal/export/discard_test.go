@@ -2,6 +2,7 @@ package export_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -44,6 +45,21 @@ func TestSettleRecordsARunThatIsCommitted(t *testing.T) {
 		t.Fatalf("committed: %t, %v", committed, err)
 	}
 	if p, err := b.catalog.Pipeline(t.Context(), "p"); err != nil || p.Committed.Number != b.run.Number {
+		t.Errorf("recorded: %+v, %v", p, err)
+	}
+}
+
+// A pipeline whose destination has later runs than the catalog is not settled by the one
+// run that the catalog knows: the rows of the others would belong to no pipeline.
+func TestSettleStopsAtLaterRuns(t *testing.T) {
+	b := newBench(t)
+	b.place.last.Number, b.place.last.Content = b.run.Number+1, "f"
+	committed, err := b.settle()
+	var diverged *export.DivergedError
+	if committed || !errors.As(err, &diverged) || diverged.Last.Number != b.run.Number+1 {
+		t.Fatalf("committed: %t, %v", committed, err)
+	}
+	if p, err := b.catalog.Pipeline(t.Context(), "p"); err != nil || p.Committed.Number != 0 {
 		t.Errorf("recorded: %+v, %v", p, err)
 	}
 }

@@ -30,6 +30,10 @@ type Store interface {
 	// RecordReceipt marks the run as succeeded and moves the pipeline's cursor,
 	// in one transaction; pipeline.ErrLeaseLost when the fence is not the latest.
 	RecordReceipt(ctx context.Context, lease pipeline.Lease, receipt pipeline.Receipt) error
+	// ReplaceRun gives a run that was never prepared the extents, the cursor and the
+	// content of another plan, in one transaction; pipeline.ErrLeaseLost when the fence is
+	// not the latest.
+	ReplaceRun(ctx context.Context, lease pipeline.Lease, plan *pipeline.Run) error
 	// RecordLog keeps the plugin's last log lines with an attempt that fails;
 	// pipeline.ErrLeaseLost when the fence is not the latest.
 	RecordLog(ctx context.Context, lease pipeline.Lease, lines []string) error
@@ -43,6 +47,15 @@ type Blocks interface {
 	// Extent calls fn with each block of an extent, in order. The block is
 	// valid until fn returns.
 	Extent(ctx context.Context, ref journal.ExtentRef, fn func(journal.Block) error) error
+}
+
+// Places lists blocks of a journal whose files a plugin on this machine can open.
+type Places interface {
+	// Root is the absolute path of the files' directory; empty: they are elsewhere.
+	Root() string
+	// Places calls fn with each block of an extent, in order, without its payload,
+	// and with the payload's place below Root.
+	Places(ctx context.Context, ref journal.ExtentRef, fn func(journal.Block, journal.Place) error) error
 }
 
 // Generations reads the sets that runs of people and identity export.
@@ -59,6 +72,12 @@ type Session interface {
 	// SendWithChecksum sends a batch with the CRC-32C of its payload, as it was
 	// when the payload was stored.
 	SendWithChecksum(ctx context.Context, b *batch.Batch, crc32c uint32) error
+	// Extents reports, after Open, whether the plugin takes SendExtent.
+	Extents() bool
+	// SendExtent sends the place of a payload below Run.Extents instead of the
+	// payload. An error of it, or of a later call, is protocol.ErrExtent if the
+	// plugin cannot read the payload there or finds other bytes.
+	SendExtent(ctx context.Context, b *batch.Batch, crc32c uint32, at protocol.Extent) error
 	EndPartition(ctx context.Context, totals protocol.Totals) error
 	Prepare(ctx context.Context, totals protocol.Totals) (protocol.Receipt, error)
 	Commit(ctx context.Context) (protocol.Receipt, error)
@@ -92,6 +111,7 @@ type Refusals interface {
 type Exporter struct {
 	Store       Store
 	Blocks      Blocks
+	Places      Places        // nil: every payload is sent
 	Generations Generations   // needed for runs that have one
 	Owner       string        // of leases: unique to this process
 	LeaseTTL    time.Duration // several times the duration of a renewal
@@ -117,6 +137,10 @@ type Job struct {
 	// the journal lists them. Only a run that the destination has committed
 	// without its content needs it.
 	Totals func(ctx context.Context) ([]protocol.Totals, error)
+	// Replan returns the plan of the pipeline's next run that has a content, which is that
+	// of the run that the destination has committed in the place of Run; nil: the journal
+	// holds no such run. A nil Replan ends the attempt at such a run with a *DivergedError.
+	Replan func(ctx context.Context, content string) (*pipeline.Run, error)
 	// Refusals opens the place for rows that the destination refuses.
 	Refusals func() (Refusals, error)
 }
@@ -126,9 +150,20 @@ type Job struct {
 func (x *Exporter) Do(ctx context.Context, job Job) (*pipeline.Receipt, error) {
 	receipt, err := x.once(ctx, job)
 	if errors.Is(err, errRaised) {
-		return x.once(ctx, job)
+		receipt, err = x.once(ctx, job)
+	}
+	if errors.Is(err, protocol.ErrExtent) {
+		return x.sending().once(ctx, job)
 	}
 	return receipt, err
+}
+
+// sending returns an exporter that sends every payload. It reads each block, so that
+// damage is found here, and named.
+func (x *Exporter) sending() *Exporter {
+	s := *x
+	s.Places = nil
+	return &s
 }
 
 // once makes an attempt with one fence.

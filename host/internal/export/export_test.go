@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -53,6 +54,12 @@ type place struct {
 	statusFail error
 	inDoubt    int      // the number of next Status calls that answer InDoubt
 	log        []string // of the plugin
+
+	// extents is the directory that payloads are read from; empty: they are sent.
+	extents string
+	// unread is the error of a plugin that cannot read an extent; nil: it can.
+	unread error
+	read   int // extents, over all sessions
 }
 
 func (p *place) Partitioning() protocol.Partitioning { return protocol.ByUTCDate }
@@ -113,6 +120,28 @@ func (s *session) Open(_ context.Context, run protocol.Run) (protocol.LastRun, e
 		return protocol.LastRun{Number: s.last.Number}, nil
 	}
 	return s.last, nil
+}
+
+func (s *session) Extents() bool { return s.extents != "" && s.run.Extents == s.extents }
+
+// SendExtent reads the payload as package sdk does.
+func (s *session) SendExtent(ctx context.Context, b *batch.Batch, crc32c uint32, at protocol.Extent) error {
+	payload := make([]byte, at.Length)
+	f, err := os.Open(filepath.Join(s.extents, at.File))
+	if err == nil {
+		_, err = f.ReadAt(payload, at.Offset)
+		err = errors.Join(err, f.Close())
+	}
+	if err == nil && protocol.PayloadCRC32C(payload) != crc32c {
+		err = errors.New("other bytes")
+	}
+	s.read++
+	if err = errors.Join(err, s.unread); err != nil {
+		return &protocol.Error{Class: protocol.Retryable, Err: fmt.Errorf("%w: %w", protocol.ErrExtent, err)}
+	}
+	filled := *b
+	filled.Payload = payload
+	return s.SendWithChecksum(ctx, &filled, crc32c)
 }
 
 func (s *session) LastLog() []string { return s.log }
@@ -215,7 +244,9 @@ type bench struct {
 	place    *place
 	refused  *refusals
 	blocks   export.Blocks
-	store    export.Store // nil: the catalog
+	places   export.Places
+	store    export.Store                                // nil: the catalog
+	replan   func(content string) (*pipeline.Run, error) // nil: it is not asked for
 	waited   []time.Duration
 }
 
@@ -265,7 +296,7 @@ func (b *bench) do(owner string, ttl time.Duration) (*pipeline.Receipt, error) {
 	}
 	x := &export.Exporter{
 		Pace:  b.pace,
-		Store: store, Blocks: b.blocks, Generations: journaled, Owner: owner, LeaseTTL: ttl,
+		Store: store, Blocks: b.blocks, Places: b.places, Generations: journaled, Owner: owner, LeaseTTL: ttl,
 		Ticker: func(time.Duration) (<-chan time.Time, func()) { return nil, func() {} },
 		Wait: func(ctx context.Context, d time.Duration) error {
 			b.waited = append(b.waited, d)
@@ -277,11 +308,15 @@ func (b *bench) do(owner string, ttl time.Duration) (*pipeline.Receipt, error) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return x.Do(b.t.Context(), export.Job{
+	job := export.Job{
 		Pipeline: b.pipeline, Run: runs[0].Run, Destination: b.place,
 		Totals:   func(context.Context) ([]protocol.Totals, error) { return b.totals(), nil },
 		Refusals: func() (export.Refusals, error) { return b.refused, nil },
-	})
+	}
+	if b.replan != nil {
+		job.Replan = func(_ context.Context, content string) (*pipeline.Run, error) { return b.replan(content) }
+	}
+	return x.Do(b.t.Context(), job)
 }
 
 // totals are those of the run's parts in the journal.
@@ -622,6 +657,102 @@ func TestRunsThatAreCommittedWithTheSameContentAreAdopted(t *testing.T) {
 	b.place.atSend = nil
 	if _, err = b.do("a", time.Minute); err != nil || b.place.last.Number != 3 || b.place.commits != 1 {
 		t.Errorf("%+v after %d commits, %v", b.place.last, b.place.commits, err)
+	}
+}
+
+// theirs is a plan of the bench's rows of one day alone.
+func (b *bench) theirs() *pipeline.Run {
+	next := pipeline.Cursor{BackfillDone: true, Live: pipeline.Position{Seq: 1, Index: 1}}
+	return &pipeline.Run{Extents: b.run.Extents[1:2], Next: next, Content: "theirs"}
+}
+
+// A run that the destination has committed with another content is recorded if the journal
+// has a plan of that content, also when the destination's fence is above the catalog's.
+// The run that follows is sent.
+func TestARunThatAnotherPlanHasIsAdopted(t *testing.T) {
+	for _, fence := range []int64{0, 40} {
+		for _, last := range []int64{1, 3} {
+			b := newBench(t)
+			b.place.fence, b.place.last, b.place.noReceipt = fence, protocol.LastRun{Number: last, Content: "theirs"}, true
+			b.place.earlier = map[int64]string{1: "theirs"}
+			b.place.atSend = func() { t.Error("rows are sent") }
+			b.replan = func(content string) (*pipeline.Run, error) {
+				if content != "theirs" {
+					t.Errorf("the content %q is looked for", content)
+				}
+				return b.theirs(), nil
+			}
+			receipt, err := b.do("a", time.Minute)
+			if err != nil || receipt.Rows != 1 || len(receipt.Partitions) != 1 || receipt.Partitions[0].Date != "1970-01-12" {
+				t.Fatalf("fence %d, last run %d: %+v, %v", fence, last, receipt, err)
+			}
+			stored, err := b.catalog.Pipeline(t.Context(), "p")
+			if err != nil || !reflect.DeepEqual(stored.Cursor, b.theirs().Next) || stored.Committed != (pipeline.Committed{Number: 1, Content: "theirs"}) {
+				t.Errorf("fence %d, last run %d: the pipeline is %+v, %v", fence, last, stored, err)
+			}
+			if run, err := b.catalog.Run(t.Context(), b.pipeline.ID, 1); err != nil || run.State != pipeline.RunSucceeded || !reflect.DeepEqual(run.Extents, b.theirs().Extents) {
+				t.Errorf("fence %d, last run %d: the run is %+v, %v", fence, last, run, err)
+			}
+			if b.place.commits != 0 {
+				t.Errorf("fence %d, last run %d: %d commits", fence, last, b.place.commits)
+			}
+		}
+	}
+}
+
+// No plan is taken that has another content than the destination's run, or none, or whose
+// run this host has prepared already.
+func TestARunThatNoPlanHasStops(t *testing.T) {
+	for name, found := range map[string]*pipeline.Run{"no plan": nil, "another content": {Content: "others"}, "no content": {}} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.place.last = protocol.LastRun{Number: 1, Content: "theirs"}
+			asked := false
+			b.replan = func(string) (*pipeline.Run, error) {
+				asked = true
+				return found, nil
+			}
+			b.stops("run 1", "theirs", "content-1", "pipelines recover p")
+			if !asked {
+				t.Error("no plan is looked for")
+			}
+		})
+	}
+	unasked := func(b *bench) {
+		b.replan = func(content string) (*pipeline.Run, error) {
+			b.t.Errorf("a plan with content %q is looked for", content)
+			return b.theirs(), nil
+		}
+	}
+	t.Run("prepared", func(t *testing.T) {
+		b := newBench(t)
+		b.place.loseReply, b.place.statusFail = true, errors.New("no answer")
+		if _, err := b.do("a", time.Minute); !export.Retryable(err) {
+			t.Fatalf("got %v", err)
+		}
+		b.place.loseReply, b.place.statusFail, b.place.last.Content = false, nil, "theirs"
+		unasked(b)
+		b.stops("run 1", "theirs", "content-1", "pipelines recover p")
+	})
+	t.Run("the destination does not know the content", func(t *testing.T) {
+		b := newBench(t)
+		b.place.last = protocol.LastRun{Number: 5, Content: "theirs"}
+		unasked(b)
+		b.stops("run 1", "run 5", "pipelines recover p")
+	})
+}
+
+// A journal that cannot be read does not make the run fail for good.
+func TestASearchForAPlanIsTriedAgain(t *testing.T) {
+	b := newBench(t)
+	b.place.last, b.place.noReceipt = protocol.LastRun{Number: 1, Content: "theirs"}, true
+	b.replan = func(string) (*pipeline.Run, error) { return nil, errors.New("the disk is away") }
+	if _, err := b.do("a", time.Minute); !export.Retryable(err) || !strings.Contains(err.Error(), "the disk is away") || !strings.Contains(err.Error(), "theirs") {
+		t.Errorf("got %v", err)
+	}
+	b.replan = func(string) (*pipeline.Run, error) { return b.theirs(), nil }
+	if _, err := b.do("a", time.Minute); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -68,8 +68,9 @@ func (t *transfer) follows(last protocol.LastRun) error {
 }
 
 // own returns the receipt of the committed run that has this run's number, or
-// an error if that run has another content. If the destination keeps no
-// receipt, own returns the prepared receipt, or one made from the plan.
+// an error if that run has another content, which no other plan of this run has
+// either. If the destination keeps no receipt, own returns the prepared receipt,
+// or one made from the plan.
 func (t *transfer) own(ctx context.Context, status protocol.Status) (pipeline.Receipt, error) {
 	run := t.job.Run
 	switch {
@@ -81,8 +82,15 @@ func (t *transfer) own(ctx context.Context, status protocol.Status) (pipeline.Re
 			return pipeline.Receipt{}, err
 		}
 	case status.Content != run.Content:
-		return pipeline.Receipt{}, t.diverged(status.Last, "the destination has committed run %d with content %s, and run %d of this catalog has content %s",
-			run.Number, status.Content, run.Number, run.Content)
+		replaced, err := t.replan(ctx, status.Content)
+		if err != nil {
+			return pipeline.Receipt{}, fmt.Errorf("compare run %d, which the destination has committed with content %s, with the journal: %w",
+				run.Number, status.Content, err)
+		}
+		if !replaced {
+			return pipeline.Receipt{}, t.diverged(status.Last, "the destination has committed run %d with content %s, and run %d of this catalog has content %s",
+				run.Number, status.Content, run.Number, run.Content)
+		}
 	}
 	switch {
 	case status.Receipt != nil:
@@ -95,6 +103,27 @@ func (t *transfer) own(ctx context.Context, status protocol.Status) (pipeline.Re
 	default:
 		return t.planned(), nil
 	}
+}
+
+// replan replaces this run, in the catalog and in the job, by the plan that has the
+// content of the run that the destination has committed. It reports false, and changes
+// nothing, if the journal does not hold that run, or this run was prepared: then rows
+// of another host are at the destination, or rows of this one that no run would own.
+func (t *transfer) replan(ctx context.Context, content string) (bool, error) {
+	run := t.job.Run
+	if t.job.Replan == nil || content == "" || run.Prepared != nil || run.Generation != nil {
+		return false, nil
+	}
+	plan, err := t.job.Replan(ctx, content)
+	if err != nil || plan == nil || plan.Content != content {
+		return false, err
+	}
+	if err := t.store.ReplaceRun(ctx, t.lease, plan); err != nil {
+		return false, fmt.Errorf("replace the plan: %w", err)
+	}
+	run.Extents, run.Next, run.Content, run.AsOf = plan.Extents, plan.Next, plan.Content, plan.AsOf
+	t.parts = partsOf(t.job)
+	return true, nil
 }
 
 // sameRows compares the receipt of a committed run, whose content the

@@ -40,6 +40,15 @@ type RepairJob struct {
 // the prepared receipt with that of the first commit, and lets the destination
 // show the objects. It may be repeated after any error.
 func (x *Exporter) Repair(ctx context.Context, store RepairStore, job RepairJob) error {
+	err := x.repairOnce(ctx, store, job)
+	if errors.Is(err, protocol.ErrExtent) {
+		return x.sending().repairOnce(ctx, store, job)
+	}
+	return err
+}
+
+// repairOnce makes an attempt at a repair with one fence.
+func (x *Exporter) repairOnce(ctx context.Context, store RepairStore, job RepairJob) error {
 	lease, err := store.AcquireRepair(ctx, job.Pipeline.ID, x.Owner, x.LeaseTTL)
 	if err != nil {
 		return fmt.Errorf("lease pipeline %s for a repair: %w", job.Pipeline.Name, err)

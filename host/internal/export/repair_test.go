@@ -19,7 +19,7 @@ func (b *bench) repair(parts []int, r protocol.Repair) error {
 		b.t.Fatalf("run 1: %+v, %v", run, err)
 	}
 	x := &export.Exporter{
-		Blocks: b.blocks, Generations: journaled, Owner: "a", LeaseTTL: time.Minute,
+		Blocks: b.blocks, Places: b.places, Generations: journaled, Owner: "a", LeaseTTL: time.Minute,
 		Ticker: func(time.Duration) (<-chan time.Time, func()) { return nil, func() {} },
 	}
 	return x.Repair(b.t.Context(), b.catalog, export.RepairJob{Pipeline: b.pipeline, Run: run, Destination: b.place, Parts: parts, Repair: r})

@@ -30,6 +30,7 @@ type transfer struct {
 	pace     func(ctx context.Context, bytes int) error
 	store    Store
 	wait     func(ctx context.Context, d time.Duration) error
+	places   Places // nil: every payload is sent
 	parts    []part
 	rows     int64
 	bytes    int64
@@ -44,11 +45,17 @@ func newTransfer(job Job, lease pipeline.Lease, refusals Refusals, x *Exporter) 
 	if pace == nil {
 		pace = func(context.Context, int) error { return nil }
 	}
-	t := &transfer{job: job, lease: lease, refusals: refusals, progress: progress, pace: pace, store: x.Store, wait: x.Wait}
-	for _, p := range job.Run.Parts(job.Destination.Partitioning() == protocol.ByProjectDate) {
-		t.parts = append(t.parts, part{Part: p})
+	return &transfer{
+		job: job, lease: lease, refusals: refusals, progress: progress, pace: pace, store: x.Store, wait: x.Wait, places: x.Places, parts: partsOf(job),
 	}
-	return t
+}
+
+// partsOf returns the partitions of a job's run, with nothing sent.
+func partsOf(job Job) (parts []part) {
+	for _, p := range job.Run.Parts(job.Destination.Partitioning() == protocol.ByProjectDate) {
+		parts = append(parts, part{Part: p})
+	}
+	return parts
 }
 
 // run opens the stream and either sends everything and commits, or finds the
@@ -222,24 +229,46 @@ func (t *transfer) sendPart(ctx context.Context, session Session, x *Exporter, p
 		return nil
 	}
 	for _, e := range p.Extents {
-		if err := x.Blocks.Extent(ctx, e.Ref, send); err != nil {
+		var err error
+		if session.Extents() {
+			err = t.places.Places(ctx, e.Ref, func(b journal.Block, at journal.Place) error { return t.sendPlace(ctx, session, p, b, at) })
+		} else {
+			err = x.Blocks.Extent(ctx, e.Ref, send)
+		}
+		if err != nil {
 			return fmt.Errorf("partition %s, segment %d: %w", p.Date, e.Ref.Seq, err)
 		}
 	}
 	return nil
 }
 
+// sendBlock sends a block with its payload.
 func (t *transfer) sendBlock(ctx context.Context, session Session, p *part, b journal.Block) error {
-	if err := t.pace(ctx, len(b.Payload)); err != nil {
+	return t.sendBatch(ctx, p, b, len(b.Payload), func(sent *batch.Batch) error {
+		sent.Payload = b.Payload
+		return session.SendWithChecksum(ctx, sent, b.Checksum)
+	})
+}
+
+// sendPlace sends a block with the place of its payload.
+func (t *transfer) sendPlace(ctx context.Context, session Session, p *part, b journal.Block, at journal.Place) error {
+	return t.sendBatch(ctx, p, b, at.Length, func(sent *batch.Batch) error {
+		return session.SendExtent(ctx, sent, b.Checksum, protocol.Extent{File: at.Blob, Offset: at.Offset, Length: at.Length})
+	})
+}
+
+// sendBatch waits for the pace, sends a block by send, and counts it. length is that
+// of its payload in bytes.
+func (t *transfer) sendBatch(ctx context.Context, p *part, b journal.Block, length int, send func(*batch.Batch) error) error {
+	if err := t.pace(ctx, length); err != nil {
 		return err
 	}
-	sent := batch.Batch{Rows: b.Rows, Payload: b.Payload, RowsBytes: b.RowsBytes, RowsCRC32: b.RowsCRC32, Flags: b.Flags}
-	if err := session.SendWithChecksum(ctx, &sent, b.Checksum); err != nil {
+	if err := send(&batch.Batch{Rows: b.Rows, RowsBytes: b.RowsBytes, RowsCRC32: b.RowsCRC32, Flags: b.Flags}); err != nil {
 		return err
 	}
-	p.sent.Add(&sent)
+	p.sent.Append(protocol.Totals{Rows: uint64(b.Rows), RowsBytes: uint64(b.RowsBytes), RowsCRC32: b.RowsCRC32, PayloadBytes: uint64(length)})
 	t.rows += int64(b.Rows)
-	t.bytes += int64(len(b.Payload))
+	t.bytes += int64(length)
 	t.progress(t.job.Run, t.rows, t.bytes)
 	crashpoint.Here("export.streaming")
 	return nil
@@ -264,11 +293,15 @@ func (t *transfer) protocolRun() protocol.Run {
 	if t.job.Pipeline.Stream != batch.Events {
 		mode = protocol.Replace
 	}
-	return protocol.Run{
+	run := protocol.Run{
 		ProjectID: t.job.Pipeline.ProjectID, Pipeline: t.job.Pipeline.Name, PipelineID: t.job.Pipeline.ID,
 		Stream: t.job.Pipeline.Stream, Mode: mode, Number: t.job.Run.Number, Content: t.job.Run.Content,
 		Fence: t.lease.Fence, Adopt: t.job.Pipeline.Adopt, AsOf: t.job.Run.AsOf,
 	}
+	if t.places != nil {
+		run.Extents = t.places.Root()
+	}
+	return run
 }
 
 // totals sums up all partitions.

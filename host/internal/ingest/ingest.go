@@ -12,6 +12,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/crashpoint"
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/rowmark"
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
 
@@ -46,7 +47,7 @@ type Piece struct {
 	Cursor func(repaired int64) []journal.CursorMove
 	// Read is how many bytes of input were read for it.
 	Read int64
-	// Release gives Data back; may be nil.
+	// Release gives Data back, from any goroutine; may be nil.
 	Release func()
 }
 
@@ -76,7 +77,7 @@ type Source interface {
 }
 
 // Appender takes rows; package journal's Writer is one. It keeps nothing of
-// the chunk.
+// the chunk but fragments.
 type Appender interface {
 	Append(ctx context.Context, c journal.Chunk) error
 }
@@ -119,7 +120,10 @@ type Options struct {
 	Rejects  Rejects
 	Now      func() time.Time
 	Counters *Counters
-	Workers  int // 0: GOMAXPROCS
+	// Packer returns a packer for one goroutine, which makes fragments of the rows of
+	// a piece; nil: rows reach the Appender as they are.
+	Packer  func() *journal.Packer
+	Workers int // 0: GOMAXPROCS
 	// Refused is told of each piece's refusals, by reason, as they are set
 	// aside; may be nil.
 	Refused func(reason schema.Reason)
@@ -136,6 +140,10 @@ type task struct {
 type result struct {
 	rows     []journal.Row
 	data     []byte
+	marks    []rowmark.Mark      // of rows of events
+	packed   []*journal.Fragment // of rows that are not in rows any more
+	count    int64               // of all rows
+	err      error               // of the packer
 	refused  []Refusal
 	records  int64
 	repaired int64
@@ -160,10 +168,10 @@ func Run(ctx context.Context, o Options) error {
 	var wg sync.WaitGroup
 	for range o.Workers {
 		wg.Go(func() {
-			parse := o.parser()
+			k := newWorker(&o)
 			for t := range tasks {
 				t.result = results.Get().(*result)
-				t.result.parse(parse, t.piece)
+				k.do(t)
 				close(t.done)
 			}
 		})
@@ -230,9 +238,6 @@ func appendAll(ctx context.Context, o Options, ordered <-chan *task, results *sy
 		if err := o.take(ctx, t); err != nil {
 			return err
 		}
-		if t.piece.Release != nil {
-			t.piece.Release()
-		}
 		results.Put(t.result)
 	}
 }
@@ -258,6 +263,9 @@ func (o *Options) reject(p *Piece, refused []Refusal) error {
 // journal.
 func (o *Options) take(ctx context.Context, t *task) error {
 	r, p := t.result, t.piece
+	if r.err != nil {
+		return fmt.Errorf("compress rows of %s: %w", p.File, r.err)
+	}
 	if err := o.reject(p, r.refused); err != nil {
 		return err
 	}
@@ -266,7 +274,7 @@ func (o *Options) take(ctx context.Context, t *task) error {
 			o.Refused(refused.Reason)
 		}
 	}
-	chunk := journal.Chunk{Rows: r.rows, Data: r.data}
+	chunk := journal.Chunk{Fragments: r.packed, Rows: r.rows, Data: r.data}
 	if p.Cursor != nil {
 		chunk.Cursors = p.Cursor(r.repaired)
 	}
@@ -274,7 +282,7 @@ func (o *Options) take(ctx context.Context, t *task) error {
 		return fmt.Errorf("append rows of %s: %w", p.File, err)
 	}
 	o.Counters.Records.Add(r.records)
-	o.Counters.Rows.Add(int64(len(r.rows)))
+	o.Counters.Rows.Add(r.count)
 	o.Counters.Refused.Add(int64(len(r.refused)))
 	o.Counters.Repaired.Add(r.repaired)
 	o.Counters.TimesUTC.Add(r.clocks[schema.ClockUTC])

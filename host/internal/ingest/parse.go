@@ -15,34 +15,81 @@ import (
 // missing.
 const shownBytes = 256
 
-// parser appends the rows of a record that stands at a position of a file. One
-// that is refused is a *schema.Rejection, and leaves nothing.
-type parser func(r *result, record []byte, file string, at int64) error
+// parser makes rows. It is for one goroutine.
+type parser struct {
+	// record appends the rows of a record that stands at a position of a file. One
+	// that is refused is a *schema.Rejection, and leaves nothing.
+	record func(r *result, record []byte, file string, at int64) error
+	// line does it for the line that text begins with, if that has nothing but one usual
+	// record, and returns the bytes of the line. It returns 0 for any other line, whose
+	// records are for record to take. May be nil.
+	line func(r *result, text []byte) int
+}
 
-// parser returns a parser for one goroutine.
+// parser returns a parser.
 func (o *Options) parser() parser {
 	switch o.Records {
 	case People:
-		return peopleParser(o.Now)
+		return parser{record: peopleParser(o.Now)}
 	case Pulled:
 		return pulledParser(schema.NewPulled(o.Now, o.Times, o.Identity, o.Workers))
 	}
-	p := schema.NewZoneParser(o.Now, o.Times)
-	return func(r *result, record []byte, _ string, _ int64) error { return r.event(p, record) }
+	return fileParser(schema.NewZoneParser(o.Now, o.Times), o.Packer != nil)
 }
 
 // eventParser is a parser of package schema.
 type eventParser interface {
 	AppendEvent(dst, record []byte) ([]byte, schema.Event, error)
+	AppendLine(dst, text []byte) (out []byte, e schema.Event, n int)
+}
+
+// fileParser's rows are events. With marks they have marks, for a packer.
+func fileParser(p *schema.Parser, marks bool) parser {
+	mark := func(r *result) {
+		if marks {
+			r.marks = p.AppendMarks(r.marks, r.rows[len(r.rows)-1].Offset)
+		}
+	}
+	return parser{
+		record: func(r *result, record []byte, _ string, _ int64) error {
+			if err := r.event(p, record); err != nil {
+				return err
+			}
+			mark(r)
+			return nil
+		},
+		line: func(r *result, text []byte) int {
+			n := r.eventLine(p, text)
+			if n > 0 {
+				mark(r)
+			}
+			return n
+		},
+	}
 }
 
 // event appends the row of an event.
 func (r *result) event(p eventParser, record []byte) error {
-	start := len(r.data)
 	data, e, err := p.AppendEvent(r.data, record)
-	if err != nil {
-		return err
+	if err == nil {
+		r.take(data, &e)
 	}
+	return err
+}
+
+// eventLine appends the row of the event on the line that text begins with, if it is a usual
+// one, and returns the bytes of the line, or 0.
+func (r *result) eventLine(p eventParser, text []byte) int {
+	data, e, n := p.AppendLine(r.data, text)
+	if n > 0 {
+		r.take(data, &e)
+	}
+	return n
+}
+
+// take takes the row of an event, which was appended to r.data.
+func (r *result) take(data []byte, e *schema.Event) {
+	start := len(r.data)
 	r.data = data
 	r.clocks[e.Clock]++
 	if e.Repaired {
@@ -51,32 +98,45 @@ func (r *result) event(p eventParser, record []byte) error {
 	r.rows = append(r.rows, journal.Row{
 		Offset: start, Length: len(data) - start, Time: e.Time, Key: e.Key, Kind: journal.KindEvents, Flags: e.Flags,
 	})
-	return nil
 }
 
 // pulledParser's rows are events and, after each, the link that it asks for.
 func pulledParser(p *schema.Pulled) parser {
-	return func(r *result, record []byte, _ string, _ int64) error {
-		if err := r.event(p, record); err != nil {
+	return parser{
+		record: func(r *result, record []byte, _ string, _ int64) error {
+			err := r.event(p, record)
+			if err == nil {
+				r.link(p)
+			}
 			return err
-		}
-		l, ok := p.Link()
-		if !ok {
-			return nil
-		}
-		start := len(r.data)
-		r.data = schema.AppendLink(r.data, l)
-		r.rows = append(r.rows, journal.Row{
-			Offset: start, Length: len(r.data) - start, Time: l.Time, Key: l.Key(), Kind: journal.KindLinks,
-			Flags: schema.TextFlags(len(r.data)-start, l.AnonymousID, l.IdentifiedID),
-		})
-		return nil
+		},
+		line: func(r *result, text []byte) int {
+			n := r.eventLine(p, text)
+			if n > 0 {
+				r.link(p)
+			}
+			return n
+		},
 	}
+}
+
+// link appends the row of the link that the last event asked for, if any.
+func (r *result) link(p *schema.Pulled) {
+	l, ok := p.Link()
+	if !ok {
+		return
+	}
+	start := len(r.data)
+	r.data = schema.AppendLink(r.data, l)
+	r.rows = append(r.rows, journal.Row{
+		Offset: start, Length: len(r.data) - start, Time: l.Time, Key: l.Key(), Kind: journal.KindLinks,
+		Flags: schema.TextFlags(len(r.data)-start, l.AnonymousID, l.IdentifiedID),
+	})
 }
 
 // peopleParser's rows are of the day on which they are read. An operation is
 // told from others by its place: the same line twice in a file is done twice.
-func peopleParser(clock func() time.Time) parser {
+func peopleParser(clock func() time.Time) func(r *result, record []byte, file string, at int64) error {
 	p := schema.NewProfiles()
 	var id []byte
 	return func(r *result, record []byte, file string, at int64) error {
@@ -117,7 +177,8 @@ func content(p *Piece) string {
 
 // parse makes rows of a piece.
 func (r *result) parse(p parser, piece *Piece) {
-	r.rows, r.data, r.refused, r.records, r.file = r.rows[:0], r.data[:0], r.refused[:0], int64(len(piece.Refused)), content(piece)
+	r.rows, r.data, r.marks, r.packed, r.err = r.rows[:0], r.data[:0], r.marks[:0], nil, nil
+	r.refused, r.records, r.file = r.refused[:0], int64(len(piece.Refused)), content(piece)
 	r.refused = append(r.refused, piece.Refused...)
 	r.arrived, r.repaired, r.clocks = piece.Arrived, 0, [len(r.clocks)]int64{}
 	if piece.Records != nil {
@@ -127,6 +188,13 @@ func (r *result) parse(p parser, piece *Piece) {
 		return
 	}
 	for from := 0; from < len(piece.Data); {
+		if p.line != nil {
+			if n := p.line(r, piece.Data[from:]); n > 0 {
+				r.records++
+				from += n
+				continue
+			}
+		}
 		end := bytes.IndexByte(piece.Data[from:], '\n')
 		next := from + end + 1
 		if end < 0 {
@@ -142,6 +210,10 @@ func (r *result) parse(p parser, piece *Piece) {
 // has a record on each line, or nothing. Zero bytes, the hole that a truncated
 // log begins with, end a record as a newline does.
 func (r *result) line(p parser, line []byte, at int64) {
+	if n := len(line); n > 0 && line[0] == '{' && line[n-1] == '}' && p.record(r, line, r.file, at) == nil {
+		r.records++ // the usual case: there is no zero byte in a record that is JSON
+		return
+	}
 	for i := bytes.IndexByte(line, 0); i >= 0; i = bytes.IndexByte(line, 0) {
 		r.line(p, line[:i], at)
 		rest := bytes.TrimLeft(line[i:], "\x00")
@@ -201,7 +273,7 @@ func (r *result) array(p parser, line []byte, at int64) {
 
 func (r *result) record(p parser, record []byte, at int64) {
 	r.records++
-	err := p(r, record, r.file, at)
+	err := p.record(r, record, r.file, at)
 	if err == nil {
 		return
 	}

@@ -36,6 +36,7 @@ type Splitter struct {
 	resync   resync
 	again    int // bytes that may still be scanned again before the next Drop
 	bounds   schema.Bounds
+	strict   bool // every element is scanned as JSON, for tests of outline
 }
 
 // scannedAgain bounds how many bytes are scanned again between two calls of
@@ -72,6 +73,23 @@ func (s *Splitter) Skipping() bool { return s.skipping }
 // InArray reports whether an array is open. With it and Resume a stream is taken
 // up again between two elements.
 func (s *Splitter) InArray() bool { return s.depth > 0 }
+
+// Arrays returns how many arrays are open.
+func (s *Splitter) Arrays() int { return s.depth }
+
+// Within returns a splitter of its own that begins between two elements, in as many
+// arrays as are open.
+func (s *Splitter) Within() *Splitter {
+	return &Splitter{depth: s.depth, again: scannedAgain, strict: s.strict}
+}
+
+// StandsAt reports whether an element is open that begins at a place of the window, in so
+// many arrays, and would be scanned from its beginning: the state of a splitter of Within
+// that has not begun.
+func (s *Splitter) StandsAt(at, arrays int) bool {
+	start, open := s.InElement()
+	return open && start == at && s.depth == arrays
+}
 
 // Drop tells the splitter that the first n bytes of the window are gone.
 func (s *Splitter) Drop(n int) {
@@ -128,6 +146,9 @@ func (s *Splitter) end(window []byte, final bool) (to int, state State) {
 	if window[from] != '{' {
 		s.resync = resync{at: from, text: true}
 		return s.search(window, schema.Broken, final)
+	}
+	if n := outline(window[from:]); n > 0 && !s.strict {
+		return from + n, Complete
 	}
 	n, extent := s.bounds.Value(window[from:])
 	if extent == schema.Whole {

@@ -15,7 +15,11 @@ import (
 // split returns the elements of a stream that becomes visible in steps, and then
 // ends.
 func split(data []byte, step int) (elements []string, s *Splitter) {
-	s = Resume(false)
+	return splitWith(Resume(false), data, step)
+}
+
+func splitWith(s *Splitter, data []byte, step int) ([]string, *Splitter) {
+	var elements []string
 	var window []byte
 	for end := false; !end; {
 		n := min(step, len(data))

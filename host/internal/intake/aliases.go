@@ -20,13 +20,13 @@ import (
 // until then requests of the project are refused.
 type aliases struct {
 	o          *Options
-	collectors []*Collector
+	collectors func() []*Collector // that have a log now
 
 	learning lifecycle.Gate
 	learned  bool // whether learn was carried out; guarded by learning
 }
 
-func newAliases(o *Options, collectors []*Collector) *aliases {
+func newAliases(o *Options, collectors func() []*Collector) *aliases {
 	return &aliases{o: o, collectors: collectors, learning: lifecycle.NewGate()}
 }
 
@@ -89,7 +89,11 @@ func (a *aliases) learn(ctx context.Context) error {
 		return err
 	}
 	defer leave()
-	if a.learned || !slices.ContainsFunc(a.o.Config.Projects, (*config.Project).Legacy) {
+	if a.learned {
+		return nil
+	}
+	if !slices.ContainsFunc(a.o.Config().Projects, (*config.Project).Legacy) {
+		a.learned = true // serve learns those of a project that a reload adds
 		return nil
 	}
 	if err := a.learnAll(ctx); err != nil && ctx.Err() == nil {
@@ -100,8 +104,11 @@ func (a *aliases) learn(ctx context.Context) error {
 }
 
 func (a *aliases) learnAll(ctx context.Context) error {
+	if slices.ContainsFunc(a.collectors(), func(c *Collector) bool { return c.current() != nil }) {
+		return nil // a reload has opened a log, which one goroutine drains: serve learns them
+	}
 	var failed error
-	for _, c := range a.collectors {
+	for _, c := range a.collectors() {
 		_, _, err := c.drainAll(ctx)
 		failed = errors.Join(failed, err)
 	}
@@ -145,9 +152,9 @@ func (a *aliases) learnHanded(ctx context.Context, p *project.Project) (learned 
 	if err := p.Journal.Settle(ctx); err != nil {
 		return false, err
 	}
-	for _, c := range a.collectors {
+	for _, c := range a.collectors() {
 		l := c.current()
-		if l.begun == 0 {
+		if l == nil || l.begun == 0 {
 			continue
 		}
 		if settled, err := l.log.Settled(ctx, p.Config.ID, l.begun); err != nil || !settled {
@@ -164,7 +171,7 @@ const learnFirst = 100 * time.Millisecond
 // allHanded reports whether all logs are open, and all rows of a project that they held
 // then are in its journal.
 func (a *aliases) allHanded(p *project.Project) bool {
-	return !slices.ContainsFunc(a.collectors, func(c *Collector) bool {
+	return !slices.ContainsFunc(a.collectors(), func(c *Collector) bool {
 		l := c.current()
 		return l == nil || l.begun > 0 && !l.log.Handed(p.Config.ID, l.begun)
 	})
@@ -204,8 +211,10 @@ type aliasMark struct {
 
 func (a *aliases) mark(known *identity.Aliases) *aliasMark {
 	m := &aliasMark{mark: known.Mark(), logs: map[*rowlog.Log]uint64{}}
-	for _, c := range a.collectors {
-		if l := c.current(); l != nil {
+	for _, c := range a.collectors() {
+		// A log that took no requests since the host began has no alias that is known only
+		// from memory, and may hold rows for long.
+		if l := c.current(); l != nil && !l.leaving {
 			m.logs[l.log] = l.log.Last()
 		}
 	}

@@ -8,14 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/datadir"
 	"github.com/penstock-io/penstock/host/internal/geoip"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
-	"github.com/penstock-io/penstock/host/internal/listen"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 	"github.com/penstock-io/penstock/host/internal/source/collector"
@@ -24,30 +22,26 @@ import (
 )
 
 // Collector supervises a source block of type collector: its write-ahead log and,
-// while it is served, its listener.
+// while it is served, its listener. One without a block takes no requests: it brings the
+// rows of its log to journals.
 type Collector struct {
 	*logDir
+	*retirement
+	presence
 	aliases *aliases
-
-	mu     sync.Mutex
-	now    *collecting       // nil: the log is not open
-	access *config.Collector // whose secrets, accounts and origins hold; nil: those of logDir
-}
-
-func newCollector(o *Options, c *config.Collector, trims lifecycle.Gate) *Collector {
-	return &Collector{logDir: &logDir{o: o, config: c, dir: o.Dir.Path(datadir.CollectorDir, c.Name), trims: trims}}
+	served  *supervisor
 }
 
 // logDir is the directory of a collector's write-ahead log.
 type logDir struct {
-	o      *Options
-	config *config.Collector
-	dir    string
-	trims  lifecycle.Gate // of all logs: held while the front of one is dropped, and while logs are copied
+	o     *Options
+	name  string
+	dir   string
+	trims lifecycle.Gate // of all logs: held while the front of one is dropped, and while logs are copied
 }
 
-// collecting is the open log of a collector and its listener. Its fields do not change
-// once current returns it.
+// collecting is the open log of a collector. Its fields do not change once current
+// returns it, but for strangers and damaged, which are of the goroutine that drains.
 type collecting struct {
 	*logDir
 	wal    *wal.Log
@@ -55,32 +49,18 @@ type collecting struct {
 	lost   *wal.Loss // entries that were missing when the log was opened; nil: none
 	begun  uint64    // the last entry when the log was opened
 	handed *drain
-
-	handler *collector.Collector // nil: nothing listens
-	server  *listen.Server
-	places  *geoip.DB // nil: none
+	// leaving says that the collector has no block: rows of projects that are not
+	// configured, strangers, stay in the log.
+	leaving   bool
+	strangers []int64
+	damaged   int // events that could not be read, of the goroutine that drains
 }
 
 // Name implements Source.
-func (d *logDir) Name() string { return d.config.Reference() }
+func (d *logDir) Name() string { return "collector." + d.name }
 
 // Close implements Source.
 func (c *Collector) Close() {}
-
-// current returns the collector's open log; nil: it is not open.
-func (c *Collector) current() *collecting {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *Collector) setCurrent(l *collecting) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.now = l; c.access != nil { // it was reloaded before the collector listened
-		l.handler.SetAccess(accessOf(c.access))
-	}
-}
 
 // open opens the collector's log. The caller closes it.
 func (d *logDir) open(ctx context.Context) (*collecting, error) {
@@ -107,83 +87,111 @@ func (d *logDir) open(ctx context.Context) (*collecting, error) {
 	if found.Cut > 0 && lost == nil {
 		d.o.Log.Warn("cut the torn end of a write-ahead log; it was not acknowledged to clients", "source", d.Name(), "bytes", found.Cut)
 	}
-	return &collecting{logDir: d, wal: l, lost: lost, begun: l.Last(), log: rowlog.New(l, d.Name(), d.o.Catalog), handed: newDrain()}, nil
+	opened := &collecting{logDir: d, wal: l, lost: lost, begun: l.Last(), log: rowlog.New(l, d.Name(), d.o.Catalog), handed: newDrain()}
+	opened.log.SetAside(func(x rowlog.Damaged) error {
+		kept, err := keepDamaged(d, x)
+		if kept {
+			opened.damaged += len(x.Fragment.Entries)
+		}
+		return err
+	})
+	return opened, nil
 }
 
 // Serve implements Source. It listens once the aliases of legacy projects are looked
 // for. When ctx is done it ends requests in flight, takes no more, and brings
-// everything that was acknowledged into journals, where it is not sealed yet.
+// everything that was acknowledged into journals, where it is not sealed yet. One that is
+// retired, or has no block, returns when everything is sealed. One that is retired before
+// it has listened does not listen: its address may be another collector's by then.
 func (c *Collector) Serve(ctx context.Context) error {
-	if err := c.aliases.learn(ctx); err != nil {
-		return nil // ctx is done
-	}
-	l, err := c.retryOpen(ctx)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil
+	l := c.current()
+	if l == nil { // otherwise a reload has opened it
+		if err := c.aliases.learn(ctx); err != nil {
+			return nil // ctx is done
 		}
-		return err
+		var err error
+		if l, err = c.retryOpen(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		if c.block() == nil || c.isTold() {
+			return c.leave(ctx, l)
+		}
+		p, err := c.listen(ctx, l)
+		if err != nil && c.isTold() {
+			return c.leave(ctx, l)
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("source %s: %w", c.Name(), err), l.wal.Close())
+		}
+		c.served.run(p.serve)
 	}
-	if err := l.listen(ctx, c.aliases); err != nil {
-		return errors.Join(fmt.Errorf("source %s: %w", c.Name(), err), l.wal.Close())
-	}
-	c.setCurrent(l)
-	c.o.Log.Info("collecting", "source", c.Name(), "listen", l.server.Address(), "tls", l.server.Secure())
-	return l.collect(ctx)
+	return c.collect(ctx, l)
 }
 
 // retryOpen opens the log again while the error is transient.
-func (c *Collector) retryOpen(ctx context.Context) (*collecting, error) {
+func (d *logDir) retryOpen(ctx context.Context) (*collecting, error) {
 	pauses := newPauses()
 	for {
-		l, err := c.open(ctx)
+		l, err := d.open(ctx)
 		if err == nil || !datadir.IsTransient(err) || ctx.Err() != nil {
 			return l, err
 		}
 		pause := pauses.Pause()
-		c.o.Log.Error("could not open the write-ahead log of a collector; will retry", "error", c.o.Dir.Explain(err), "pause", pause.Round(time.Millisecond))
-		if err := c.o.Wait(ctx, pause); err != nil {
+		d.o.Log.Error("could not open the write-ahead log of a collector; will retry", "error", d.o.Dir.Explain(err), "pause", pause.Round(time.Millisecond))
+		if err := d.o.Wait(ctx, pause); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// listen makes the collector's handler and listens.
-func (l *collecting) listen(ctx context.Context, aliases *aliases) (err error) {
-	o := collectorOptions(l.config)
-	o.Log, o.Rejects = l.log, &refusedByCollector{store: l.o.Quarantine, source: l.Name(), projects: l.config.Projects, commit: lifecycle.NewGate()}
-	o.Ready, o.Logger = l.log.Err, l.o.Log.With("source", l.Name())
-	if l.config.GeoIP != "" {
-		if l.places, err = geoip.Open(l.config.GeoIP); err != nil {
-			return err
-		}
-		o.Geo = l.places
+// listen makes the collector's handler, and opens its port. The caller serves it.
+func (c *Collector) listen(ctx context.Context, l *collecting) (*port, error) {
+	block := c.block()
+	settings, err := openSettings(block)
+	if err != nil {
+		return nil, err
 	}
-	if slices.ContainsFunc(l.config.Projects, (*config.Project).Legacy) {
-		o.Aliases = aliases
+	handler, err := c.newHandler(l, settings)
+	if err != nil {
+		return nil, err
 	}
-	if l.handler, err = collector.New(o); err != nil {
-		return err
+	p, err := openPort(ctx, c.o, block, handler)
+	if err != nil {
+		return nil, err
 	}
-	l.server, err = listen.Open(ctx, listen.Options{
-		Address: l.config.Listen, Cert: l.config.TLSCert, Key: l.config.TLSKey, Handler: l.handler, Log: l.o.Log.With("source", l.Name()),
-	})
-	return err
+	c.take(l, front{handler: handler, port: p})
+	return p, nil
 }
 
-// collect serves requests, and carries their rows to journals, until ctx is done. An
-// error of the listener, or a log that is another installation's, ends the host.
-func (l *collecting) collect(ctx context.Context) error {
-	serving, stopServing := context.WithCancel(ctx)
-	defer stopServing()
-	g := lifecycle.NewGroup(serving)
-	g.Go(func(context.Context) error {
-		if err := l.server.Serve(); err != nil {
-			return fmt.Errorf("source %s: %w", l.Name(), err)
-		}
-		return nil
+// zone returns the time zone of a project.
+func (l *collecting) zone(project int64) *time.Location {
+	return l.o.Projects.ByID(project).Config.TimeZone
+}
+
+// newHandler returns the handler of requests, the only one that writes to a log.
+func (c *Collector) newHandler(l *collecting, s collector.Settings) (*collector.Collector, error) {
+	l.log.Compress(l.zone, func(err error) {
+		l.o.Log.Warn("could not compress rows right at first", "source", l.Name(), "error", err)
 	})
-	g.Go(func(ctx context.Context) error {
+	return collector.New(collector.Options{
+		Projects: s.Projects, Access: s.Access, MaxBody: s.MaxBody, Geo: s.Geo, Log: l.log, Ready: l.log.Err, Logger: c.o.Log.With("source", c.Name()),
+		Rejects: &refusedByCollector{store: c.o.Quarantine, source: c.Name(), projects: c.projectBlocks, commit: lifecycle.NewGate()}, Aliases: c.aliases,
+	})
+}
+
+// collect carries rows to journals while requests are served, until ctx is done or the
+// collector is retired. A log that is another installation's ends the host.
+func (c *Collector) collect(ctx context.Context, l *collecting) error {
+	if _, f := c.shown(); f.port != nil {
+		c.o.Log.Info("collecting", "source", c.Name(), "listen", f.port.server.Address(), "tls", f.port.server.Secure())
+	}
+	trimming, stopTrims := context.WithCancel(ctx)
+	defer stopTrims()
+	trims := lifecycle.NewGroup(trimming)
+	trims.Go(func(ctx context.Context) error {
 		l.serveTrims(ctx)
 		return nil
 	})
@@ -197,25 +205,85 @@ func (l *collecting) collect(ctx context.Context) error {
 		return nil
 	})
 	select {
-	case <-g.Done():
+	case <-ctx.Done():
 	case <-carriers.Done():
+	case <-c.told:
 	}
-	closing, cancel := l.o.Grace.First()
+	leaves := c.isTold() && ctx.Err() == nil && carrying.Err() == nil
+	closing, cancel := ctx, context.CancelFunc(func() {}) // requests have all the time that they may take
+	if !leaves {
+		closing, cancel = c.o.Grace.First()
+	}
 	defer cancel()
-	err := l.stop(closing)
-	stopServing()
+	err := c.stop(closing, l)
+	stopTrims()
 	context.AfterFunc(closing, end) // the next host drains the rest of the log
-	return errors.Join(carriers.Wait(), err, g.Wait())
+	err = errors.Join(carriers.Wait(), err, trims.Wait())
+	if leaves && err == nil {
+		return l.finish(ctx)
+	}
+	return err
 }
 
-// collectorOptions are the options of a collector's configuration, without the
-// stores that it writes to.
-func collectorOptions(c *config.Collector) collector.Options {
-	o := collector.Options{Access: accessOf(c), MaxBody: c.MaxBody}
-	for _, p := range c.Projects {
-		o.Projects = append(o.Projects, collector.Project{ID: p.ID, Token: p.Token, Identity: p.Identity, NoProfiles: p.ProfilesPulled})
+// answerTime is how long requests in flight have to end when a host stops.
+const answerTime = lifecycle.StopTime / 2
+
+// leave brings the rows of a log to journals that takes no requests. Rows of projects that
+// are not configured wait until a reload adds one of the projects, or the collector is
+// retired: a new one of its name takes over the log.
+func (c *Collector) leave(ctx context.Context, l *collecting) error {
+	l.leaving = true
+	c.take(l, front{})
+	if err := l.wal.Close(); err != nil {
+		return err
 	}
-	return o
+	for {
+		err := l.finish(ctx)
+		if err != nil || len(l.strangers) == 0 || !l.awaitConfigured(ctx, c.told) {
+			return err
+		}
+	}
+}
+
+// configuredEvery is how often a collector that leaves looks whether projects of rows that
+// stay in its log are configured.
+const configuredEvery = time.Second
+
+// awaitConfigured reports whether a project of rows that stay in the log is configured. It
+// waits until one is, ctx is done, or the collector is retired: told is closed.
+func (l *collecting) awaitConfigured(ctx context.Context, told <-chan struct{}) bool {
+	waiting, end := untilClosed(ctx, told)
+	defer end()
+	for l.o.Wait(waiting, configuredEvery) == nil {
+		if slices.ContainsFunc(l.strangers, func(id int64) bool { return l.o.Projects.ByID(id) != nil }) {
+			return true
+		}
+	}
+	return false
+}
+
+// settingsOf returns the settings of a block, without places.
+func settingsOf(c *config.Collector) collector.Settings {
+	s := collector.Settings{Access: accessOf(c), MaxBody: c.MaxBody}
+	for _, p := range c.Projects {
+		s.Projects = append(s.Projects, collector.Project{ID: p.ID, Token: p.Token, Identity: p.Identity, NoProfiles: p.ProfilesPulled})
+	}
+	return s
+}
+
+// openSettings returns the settings of a block. Its database of places is opened again.
+func openSettings(c *config.Collector) (collector.Settings, error) {
+	s := settingsOf(c)
+	if c.GeoIP == "" {
+		return s, nil
+	}
+	// It is closed when no request refers to it any more.
+	places, err := geoip.Open(c.GeoIP)
+	if err != nil {
+		return s, err
+	}
+	s.Geo = places
+	return s, nil
 }
 
 // accessOf returns the access of a collector's configuration.
@@ -227,36 +295,29 @@ func accessOf(c *config.Collector) collector.Access {
 	return a
 }
 
-// setAccess takes over secrets, accounts and origins of another configuration of the
-// collector, and reads its certificate again. Connections stay open.
-func (c *Collector) setAccess(ctx context.Context, next *config.Collector) error {
-	c.mu.Lock()
-	c.access = next
-	l := c.now
-	c.mu.Unlock()
-	if l == nil {
-		return nil // listen takes it
-	}
-	l.handler.SetAccess(accessOf(next))
-	return l.server.ReloadCertificate(ctx)
-}
-
-// answerTime is how long requests in flight have to end when a host stops.
-const answerTime = lifecycle.StopTime / 2
-
 // stop ends requests in flight, and closes the log.
-func (l *collecting) stop(ctx context.Context) error {
-	l.handler.Drain()
+func (c *Collector) stop(ctx context.Context, l *collecting) error {
+	f := c.shutFront()
 	answering, cancel := context.WithTimeout(ctx, answerTime)
-	defer cancel()
-	var err error
-	if errors.Join(l.server.Shutdown(answering), l.handler.Wait(answering)) != nil {
-		l.o.Log.Warn("closed connections of requests that did not end; they were not acknowledged", "source", l.Name())
-		_ = l.server.Close() // its connections are of no more use
-	} else if l.places != nil {
-		err = l.places.Close()
+	if c.isTold() {
+		answering, cancel = context.WithCancel(ctx)
 	}
-	return errors.Join(err, l.wal.Close())
+	defer cancel()
+	f.handler.Drain()
+	var err error
+	if f.port != nil {
+		err = f.port.server.Shutdown(answering)
+	}
+	if f.answered != nil {
+		err = errors.Join(err, f.answered(answering))
+	}
+	if errors.Join(err, f.handler.Wait(answering)) != nil {
+		c.o.Log.Warn("closed connections of requests that did not end; they were not acknowledged", "source", c.Name())
+		if f.port != nil {
+			_ = f.port.server.Close() // its connections are of no more use
+		}
+	}
+	return l.wal.Close()
 }
 
 // Describe implements Source. Of a collector that does not listen, the entries that
@@ -283,48 +344,32 @@ func (c *Collector) Describe(ctx context.Context, status *operation.Status, coun
 }
 
 // describe returns the requests and records since the host began, and the size of the
-// log. Waiting is nil unless the collector listens.
+// log. Waiting is nil unless the log is open.
 func (c *Collector) describe(ctx context.Context) (s operation.CollectorStatus, err error) {
-	s = operation.CollectorStatus{
-		Name: c.Name(), Listen: c.config.Listen, TLS: c.config.TLSCert != "", Requests: []operation.RequestCount{}, Records: []operation.RecordCount{},
+	s = operation.CollectorStatus{Name: c.Name(), Requests: []operation.RequestCount{}, Records: []operation.RecordCount{}}
+	if b := c.block(); b != nil {
+		s.Listen, s.TLS = b.Listen, b.TLSCert != ""
 	}
-	if s.Lost, err = c.losses(ctx); err != nil {
+	s.Leaving = c.block() == nil || c.isTold()
+	if s.Lost, err = lossesOf(ctx, c); err != nil {
 		return s, err
 	}
-	l := c.current()
+	l, f := c.shown()
 	if l == nil {
 		s.LogBytes, err = sizeOf(c.dir)
 		return s, err
 	}
-	l.describe(&s)
-	return s, nil
-}
-
-// describe adds the counts of a collector that listens.
-func (l *collecting) describe(s *operation.CollectorStatus) {
-	s.Listening, s.Listen = true, l.server.Address()
-	if err := l.log.Err(); err != nil {
-		s.Failing = err.Error()
-	}
 	waiting := int64(l.log.Waiting())
 	s.LogBytes, s.Waiting = l.log.Size(), &waiting
-	for _, n := range l.handler.Requests() {
-		s.Requests = append(s.Requests, operation.RequestCount{Endpoint: n.Endpoint, Status: n.Status, Reason: n.Reason, Requests: n.Requests})
+	if f.handler != nil {
+		f.describe(&s, l, c.isTold())
 	}
-	for _, n := range l.handler.Counts() {
-		r := operation.RecordCount{Endpoint: n.Endpoint, Outcome: n.Outcome, Records: n.Records}
-		for _, p := range l.config.Projects {
-			if p.ID == n.Project {
-				r.Project = p.Name
-			}
-		}
-		s.Records = append(s.Records, r)
-	}
+	return s, nil
 }
 
 // Unread implements Source.
 func (c *Collector) Unread(ctx context.Context, p *config.Pipeline) (*operation.Unread, error) {
-	if !slices.Contains(c.config.Projects, p.Project) {
+	if !slices.Contains(c.projectBlocks(), p.Project) {
 		return nil, nil
 	}
 	s, err := c.describe(ctx)
@@ -351,12 +396,14 @@ func (c *Collector) Unread(ctx context.Context, p *config.Pipeline) (*operation.
 // journal of their project, by project.
 func (d *logDir) waitingInLog(ctx context.Context) (map[int64]int64, error) {
 	sealed := map[int64]uint64{}
-	for _, p := range d.o.Config.Projects {
-		last, err := rowlog.Sealed(ctx, d.o.Catalog, d.Name(), p.ID)
-		if err != nil {
+	ids, err := d.o.Catalog.ProjectIDs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		if sealed[id], err = rowlog.Sealed(ctx, d.o.Catalog, d.Name(), id); err != nil {
 			return nil, err
 		}
-		sealed[p.ID] = last
 	}
 	return rowlog.WaitingIn(d.dir, sealed)
 }

@@ -3,12 +3,14 @@ package intake
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/project"
@@ -114,12 +116,60 @@ func (l *collecting) drain(ctx context.Context) error {
 	return nil
 }
 
+// finish brings the rows of a log that is closed to journals, and returns when they are
+// sealed there, or ctx is done: the next host goes on.
+func (l *collecting) finish(ctx context.Context) error {
+	for pauses := newPauses(); ; {
+		if err := l.drain(ctx); err != nil || ctx.Err() != nil {
+			return err
+		}
+		left := l.left(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case left == 0:
+			l.o.Log.Info("a collector has left, and all its rows are in journals", "source", l.Name())
+			return nil
+		case len(l.strangers) > 0 && l.settled(ctx):
+			l.o.Log.Error("a collector that is not configured has rows of projects that are not configured, which stay in its write-ahead log: configure them until the rows are in their journals",
+				"source", l.Name(), "requests", left, "projects", l.strangers)
+			return nil
+		}
+		if l.o.Wait(ctx, pauses.Pause()) != nil {
+			return nil
+		}
+	}
+}
+
+// left seals journals, and returns how many entries of the log are not in them.
+func (l *collecting) left(ctx context.Context) uint64 {
+	for _, p := range l.o.Projects.All() {
+		if err := p.Journal.Settle(ctx); err != nil && ctx.Err() == nil {
+			l.o.Log.Error(rowsWait, "source", l.Name(), "project", p.Config.Name, "error", l.o.Dir.Explain(err))
+		}
+	}
+	l.trim(ctx)
+	return l.log.Waiting()
+}
+
+// settled reports whether all rows of projects that are configured are in their journals,
+// sealed.
+func (l *collecting) settled(ctx context.Context) bool {
+	for _, p := range l.o.Projects.All() {
+		if all, err := l.log.Settled(ctx, p.Config.ID, l.log.Last()); err != nil || !all {
+			return false
+		}
+	}
+	return true
+}
+
 // drainOnce drains from where the journals are, until one of them fails. It
 // holds the projects whose journals cannot be opened.
 func (l *collecting) drainOnce(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	l.handed.begin(cancel)
+	l.strangers = nil
 	// Of all projects: the log may hold rows of one that is no longer the collector's.
 	for _, p := range l.o.Projects.All() {
 		if err := p.Journal.Settle(ctx); err != nil && ctx.Err() == nil {
@@ -136,20 +186,34 @@ func (l *collecting) drainOnce(ctx context.Context) error {
 		switch {
 		case err == nil:
 			return w, nil
+		case l.leaving && errors.As(err, &unknown):
+			l.strangers = append(l.strangers, id)
+			return nil, rowlog.ErrHeld
 		case ctx.Err() != nil || errors.As(err, &unknown):
 			return nil, err
 		}
 		l.hold(id, err)
 		return nil, rowlog.ErrHeld
 	})
+	l.suspect(err)
 	if cause := context.Cause(ctx); errors.Is(cause, errWorksAgain) {
 		return cause // it comes before any other error
 	}
 	return err
 }
 
+// suspect has the next drain look for events that were compressed wrong, if a journal has
+// failed because of some.
+func (l *collecting) suspect(err error) {
+	var corrupt *journal.CorruptFragmentError
+	if errors.As(err, &corrupt) {
+		l.log.Inspect()
+	}
+}
+
 // hold has the rows of a project wait in the log until its journal works.
 func (l *collecting) hold(id int64, cause error) {
+	l.suspect(cause)
 	l.o.Log.Error(rowsWait, "source", l.Name(), "project", l.o.Projects.ByID(id).Config.Name, "error", l.o.Dir.Explain(cause))
 	l.handed.hold(id)
 }
@@ -229,14 +293,24 @@ func (d *logDir) drainAll(ctx context.Context) (done operation.SourceSummary, lo
 		return done, nil, err
 	}
 	if l.lost != nil {
-		lost = &lossError{d.Name(), *l.lost, d.lossPath()}
+		lost = &lossError{d.Name(), l.lost.String(), d.lossPath()}
 	}
-	before := d.o.Projects.Stats(d.config.Projects)
+	before := d.o.Projects.Stats(d.o.Config().Projects)
 	journals := d.o.Projects.Pin(d.unknownProject)
+	var strangers error // rows of these projects stay in the log, and those of others do not
 	if last := l.log.Last(); last > 0 {
 		err = l.log.Drain(ctx, last, func(ctx context.Context, id int64) (rowlog.Appender, error) {
-			return journals.Writer(ctx, id)
+			w, err := journals.Writer(ctx, id)
+			var unknown *rowlog.UnknownProjectError
+			if errors.As(err, &unknown) {
+				strangers = errors.Join(strangers, err)
+				return nil, rowlog.ErrHeld
+			}
+			return w, err
 		})
+	}
+	if l.damaged > 0 && lost == nil {
+		lost = &lossError{d.Name(), fmt.Sprintf("%d events of the write-ahead log cannot be read", l.damaged), d.lossPath()}
 	}
 	if err == nil {
 		err = journals.Seal(ctx)
@@ -244,9 +318,9 @@ func (d *logDir) drainAll(ctx context.Context) (done operation.SourceSummary, lo
 	if err == nil {
 		err = l.log.Trim(ctx)
 	}
-	after := d.o.Projects.Stats(d.config.Projects)
+	after := d.o.Projects.Stats(d.o.Config().Projects)
 	done.Records, done.Rows, done.Duplicates = after.Rows-before.Rows, after.Kept-before.Kept, after.Duplicates-before.Duplicates
-	return done, lost, errors.Join(err, l.wal.Close())
+	return done, lost, errors.Join(err, strangers, l.wal.Close())
 }
 
 // everCollected reports whether the collector has a log, or has had one.

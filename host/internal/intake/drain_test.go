@@ -1,11 +1,15 @@
 package intake
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -60,8 +64,8 @@ func openDraining(t *testing.T) *draining {
 	}
 	clock, log := func() time.Time { return time.Unix(1780315200+d.now.Load(), 0) }, slog.New(slog.DiscardHandler)
 	d.projects = project.New(project.Options{Dir: datadir.Dir{Data: dir}, Store: store, Catalog: c, Now: clock, Log: log, Observer: progress.Discard{}}, configured)
-	l := &logDir{dir: filepath.Join(dir, "collector", "web"), config: &config.Collector{Name: "web", Projects: configured}, o: &Options{
-		Config: &config.Config{Projects: configured}, Projects: d.projects, Catalog: c, Log: log, Now: clock,
+	l := &logDir{dir: filepath.Join(dir, "collector", "web"), name: "web", o: &Options{
+		Config: func() *config.Config { return &config.Config{Projects: configured} }, Projects: d.projects, Catalog: c, Log: log, Now: clock,
 		Wait: func(ctx context.Context, _ time.Duration) error { return context.Cause(ctx) },
 	}}
 	if d.collecting, err = l.open(t.Context()); err != nil {
@@ -81,7 +85,7 @@ func (d *draining) take(t *testing.T, key byte) {
 	for id := range int64(2) {
 		row := []byte("{}\n")
 		rows := []journal.Row{{Length: len(row), Time: 1780315200, Kind: journal.KindEvents, Key: journal.Key{key}}}
-		if err := d.log.Append(t.Context(), id+1, rows, row); err != nil {
+		if err := d.log.Append(t.Context(), id+1, rows, row, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -156,6 +160,66 @@ func TestTheRowsOfAFullDiskWait(t *testing.T) {
 	}
 }
 
+// Events that were compressed wrong are found when the journal has to inflate them. They are
+// kept and noted, and hold up neither what comes after them nor other projects.
+func TestEventsThatCannotBeReadHoldNothingUp(t *testing.T) {
+	t.Parallel()
+	d := openDraining(t)
+	d.take(t, 1)
+	row := []byte("{}\n")
+	c := journal.Chunk{Data: slices.Concat(row, row)}
+	for i := range 2 {
+		c.Rows = append(c.Rows, journal.Row{Offset: i * len(row), Length: len(row), Time: 1780315200, Kind: journal.KindEvents, Key: journal.Key{7}})
+	}
+	if err := journal.NewPacker(journal.PackOptions{Least: 1}).Pack(&c); err != nil {
+		t.Fatal(err)
+	}
+	c.Fragments[0].RowsCRC32++
+	if _, err := d.wal.Append(t.Context(), rowlog.Damaged{Project: 2, Fragment: c.Fragments[0]}.Entry()); err != nil {
+		t.Fatal(err)
+	}
+	d.take(t, 9)
+	drained := make(chan error, 1)
+	go func() { drained <- d.drain(t.Context()) }()
+	last := d.log.Last()
+	until(func() bool { return d.log.Handed(1, last) && d.log.Handed(2, last) })
+	second := d.projects.ByID(2).Journal
+	var corrupt *journal.CorruptFragmentError
+	if err := second.Settle(t.Context()); !errors.As(err, &corrupt) {
+		t.Fatalf("sealing says %v", err)
+	}
+	until(func() bool { return d.handed.isHeld(2) })
+	d.now.Add(int64(project.ReopenLimit / time.Second))
+	if _, err := second.Writer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d.handed.release(2)
+	until(func() bool { return d.log.Handed(2, last) })
+	if err := errors.Join(second.Settle(t.Context()), d.projects.ByID(1).Journal.Settle(t.Context()), d.log.Trim(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if d.sealed(t, 1) != 2 || d.sealed(t, 2) != 2 || d.log.Waiting() != 0 {
+		t.Errorf("the journals have %d and %d rows, and %d entries wait", d.sealed(t, 1), d.sealed(t, 2), d.log.Waiting())
+	}
+	losses, err := d.notedLosses()
+	if err != nil || len(losses) != 1 || losses[0].First != 3 || losses[0].Last != 3 || !strings.HasPrefix(losses[0].Detail, "2 events of project app cannot be read: entry 3 ") {
+		t.Errorf("%v: noted are %+v", err, losses)
+	}
+	found := map[string]bool{}
+	if err := rowlog.VerifyIn(d.dir, func(index uint64, err error) { found[fmt.Sprint(index)] = true }); err != nil || !found["3"] {
+		t.Errorf("%v: verify finds %v", err, found)
+	}
+	if kept, err := os.ReadFile(filepath.Join(d.dir, "00000000000000000003-1.damaged")); err != nil || !bytes.HasSuffix(kept, c.Fragments[0].Payload) {
+		t.Errorf("%v: %d bytes are kept", err, len(kept))
+	}
+	if err := d.wal.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+}
+
 // Aliases are not known while rows that the log held at the start are lost with a
 // journal that has failed, and were not handed to the next one yet.
 func TestAliasesWaitForRowsThatAJournalHasLost(t *testing.T) {
@@ -166,8 +230,8 @@ func TestAliasesWaitForRowsThatAJournalHasLost(t *testing.T) {
 	d.take(t, 1)
 	d.begun = d.log.Last()
 	c := &Collector{logDir: d.logDir}
-	c.setCurrent(d.collecting)
-	a := newAliases(d.o, []*Collector{c})
+	c.now = d.collecting
+	a := newAliases(d.o, func() []*Collector { return []*Collector{c} })
 	drained := make(chan error, 1)
 	go func() { drained <- d.drainOnce(t.Context()) }()
 	until(func() bool { return d.log.Handed(2, d.begun) })

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"github.com/penstock-io/penstock/host/internal/operation"
+	"github.com/penstock-io/penstock/host/internal/private"
 	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
 )
@@ -28,7 +29,16 @@ func (d *logDir) lossPath() string {
 // noteLoss keeps a loss durably, before the log is changed: afterwards nothing
 // tells of it any more.
 func (d *logDir) noteLoss(l wal.Loss) error {
-	line, err := json.Marshal(d.logLoss(l))
+	if err := noteLine(d, d.logLoss(l)); err != nil {
+		return fmt.Errorf("note entries that are missing from the write-ahead log: %w", err)
+	}
+	d.o.Log.Error("records that were acknowledged are missing", "source", d.Name(), "reason", l.String(), "noted_in", d.lossPath())
+	return nil
+}
+
+// noteLine adds a loss to the file of losses of a log, durably.
+func noteLine(d *logDir, loss operation.LogLoss) error {
+	line, err := json.Marshal(loss)
 	if err != nil {
 		return err
 	}
@@ -37,12 +47,33 @@ func (d *logDir) noteLoss(l wal.Loss) error {
 		return err
 	}
 	_, err = f.Write(append(line, '\n'))
-	err = errors.Join(err, f.Sync(), f.Close(), wal.Dir(d.dir).SyncDir())
-	if err != nil {
-		return fmt.Errorf("note entries that are missing from the write-ahead log: %w", err)
+	return errors.Join(err, f.Sync(), f.Close(), wal.Dir(d.dir).SyncDir())
+}
+
+// keepDamaged keeps events that were compressed wrong, durably, in a file next to the log
+// that is an entry of their own, and notes that they are lost to the journal. A file that is
+// there was noted: a journal has failed since.
+func keepDamaged(d *logDir, x rowlog.Damaged) (kept bool, err error) {
+	path := filepath.Join(d.dir, fmt.Sprintf("%020d-%d.damaged", x.Index, x.Number))
+	if _, err := os.Stat(path); err == nil {
+		return false, nil
 	}
-	d.o.Log.Error("records that were acknowledged are missing", "source", d.Name(), "reason", l.String(), "noted_in", d.lossPath())
-	return nil
+	detail := fmt.Sprintf("%d events of project %s cannot be read: entry %d holds them compressed, and does not inflate to them (%v). Its request was acknowledged. They are kept in %s; please report it",
+		len(x.Fragment.Entries), d.o.Projects.ByID(x.Project).Config.Name, x.Index, x.Err, path)
+	err = noteLine(d, operation.LogLoss{Source: d.Name(), Time: d.o.Now().UTC(), First: x.Index, Last: x.Index, Detail: detail})
+	if err != nil {
+		return false, err
+	}
+	f, err := private.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC)
+	if err != nil {
+		return false, err
+	}
+	_, err = f.Write(x.Entry())
+	if err = errors.Join(err, f.Sync(), f.Close(), wal.Dir(d.dir).SyncDir()); err != nil {
+		return false, errors.Join(err, os.Remove(path))
+	}
+	d.o.Log.Error("events that were acknowledged cannot be read", "source", d.Name(), "reason", detail, "noted_in", d.lossPath())
+	return true, nil
 }
 
 func (d *logDir) logLoss(l wal.Loss) operation.LogLoss {
@@ -75,9 +106,9 @@ func (d *logDir) notedLosses() ([]operation.LogLoss, error) {
 	return losses, nil
 }
 
-// losses are those that were noted of a collector's log and, unless this host
+// lossesOf returns those that were noted of a collector's log and, unless this host
 // has it open, the one that its next start will note.
-func (c *Collector) losses(ctx context.Context) ([]operation.LogLoss, error) {
+func lossesOf(ctx context.Context, c *Collector) ([]operation.LogLoss, error) {
 	losses, err := c.notedLosses()
 	if err != nil || c.current() != nil {
 		return losses, err
@@ -98,9 +129,9 @@ func (c *Collector) losses(ctx context.Context) ([]operation.LogLoss, error) {
 
 // sealedEntries is the last entry of a collector's log that journals hold.
 func (d *logDir) sealedEntries(ctx context.Context) (uint64, error) {
-	var ids []int64
-	for _, p := range d.o.Config.Projects {
-		ids = append(ids, p.ID)
+	ids, err := d.o.Catalog.ProjectIDs(ctx) // of all projects that were ever configured
+	if err != nil {
+		return 0, err
 	}
 	return rowlog.Sealed(ctx, d.o.Catalog, d.Name(), ids...)
 }
@@ -108,7 +139,7 @@ func (d *logDir) sealedEntries(ctx context.Context) (uint64, error) {
 // Verify reads every byte of the logs of collectors that this host does not have open,
 // and adds missing and damaged entries to a report.
 func (s *Set) Verify(ctx context.Context, report *operation.JournalReport) error {
-	for _, c := range s.collectors {
+	for _, c := range s.logs() {
 		noted, err := c.notedLosses()
 		if err != nil {
 			return err
@@ -137,6 +168,12 @@ func (s *Set) Verify(ctx context.Context, report *operation.JournalReport) error
 		if found == nil {
 			continue
 		}
+		err = rowlog.VerifyIn(c.dir, func(index uint64, err error) {
+			report.Corruptions = append(report.Corruptions, operation.Corruption{Blob: c.dir, Place: fmt.Sprintf("entry %d", index), Detail: err.Error()})
+		})
+		if err != nil {
+			return fmt.Errorf("source %s: verify write-ahead log: %w", c.Name(), err)
+		}
 		report.Bytes += found.Bytes
 		if found.Loss != nil {
 			report.Lost = append(report.Lost, c.logLoss(*found.Loss))
@@ -145,11 +182,11 @@ func (s *Set) Verify(ctx context.Context, report *operation.JournalReport) error
 	return nil
 }
 
-// lossError reports entries that a run found missing from a collector's log. The
-// run goes on without them.
+// lossError reports entries that a run found missing from a collector's log, or events
+// that it could not read. The run goes on without them.
 type lossError struct {
 	source string
-	loss   wal.Loss
+	loss   string
 	noted  string // the file that says so
 }
 

@@ -27,31 +27,121 @@ import (
 // Mixpanel supervises a source block of type mixpanel.
 type Mixpanel struct {
 	o       *Options
-	config  *config.Mixpanel
+	name    string
 	project *project.Project
-	client  *mixpanel.Client
 	source  *mixpanel.Source
 	budget  *mixpanel.Budget // of exports
+	tally   tally            // of events
+
+	mu     sync.Mutex
+	config *config.Mixpanel // a reload replaces it
+	client *mixpanel.Client // of source, as it is configured
 }
 
 // Name implements Source.
-func (p *Mixpanel) Name() string { return p.config.Reference() }
+func (p *Mixpanel) Name() string { return p.name }
+
+// block returns the present block.
+func (p *Mixpanel) block() *config.Mixpanel {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.config
+}
 
 // Close implements Source.
-func (p *Mixpanel) Close() { p.client.Close() }
+func (p *Mixpanel) Close() {
+	p.mu.Lock()
+	client := p.client
+	p.mu.Unlock()
+	client.Close()
+}
 
-func openPull(ctx context.Context, o *Options, c *config.Mixpanel, budgets map[string]*mixpanel.Budget) (*Mixpanel, error) {
-	dir := o.Dir.Path(datadir.PullDir, strconv.FormatInt(c.Project.ID, 10))
+// Retire implements Source: the queries under way end, and no other is begun.
+func (p *Mixpanel) Retire() { p.source.Retire() }
+
+// change has the next queries asked as another block says. Queries under way end as they
+// began. The project and the zone of dates are as before.
+func (p *Mixpanel) change(next *config.Mixpanel) {
+	client := newClient(next)
+	p.source.Change(client, next.From, next.Lookback)
+	p.mu.Lock()
+	before := p.client
+	p.config, p.client = next, client
+	p.mu.Unlock()
+	before.Close()
+}
+
+func newClient(c *config.Mixpanel) *mixpanel.Client {
+	return mixpanel.NewClient(mixpanel.ClientOptions{Region: region(c), ProjectID: c.Project.ID, Credentials: credentials(c)})
+}
+
+// until returns a context that ends with ctx or when the source is retired. The caller
+// calls end.
+func (p *Mixpanel) until(ctx context.Context) (limited context.Context, end func()) {
+	return untilClosed(ctx, p.source.Retired())
+}
+
+// budgets are the budgets of the projects that are pulled, by their files. They are for
+// one goroutine at a time.
+type budgets struct {
+	o    *Options
+	open map[string]*mixpanel.Budget
+}
+
+// of returns the budgets of a project.
+func (b *budgets) of(project int64) (export, profiles *mixpanel.Budget, err error) {
+	if export, err = b.budget(exportBudget(b.o, project)); err == nil {
+		profiles, err = b.budget(profilesBudget(b.o, project))
+	}
+	return export, profiles, err
+}
+
+// budget returns the budget that has a file. It has no limits yet.
+func (b *budgets) budget(path string) (*mixpanel.Budget, error) {
+	if known := b.open[path]; known != nil {
+		return known, nil
+	}
+	opened, err := mixpanel.OpenBudget(mixpanel.BudgetOptions{Path: path, Now: b.o.Now, Wait: b.o.Wait})
+	if err == nil {
+		b.open[path] = opened
+	}
+	return opened, err
+}
+
+// limit gives the budgets of all projects the lowest limits of their sources.
+func (b *budgets) limit(sources []*config.Mixpanel) {
+	for _, c := range sources {
+		of := func(path string, limit func(*config.Mixpanel) config.Limit) {
+			if budget := b.open[path]; budget != nil {
+				budget.SetLimits(lowest(sources, c.Project, limit))
+			}
+		}
+		of(exportBudget(b.o, c.Project.ID), func(c *config.Mixpanel) config.Limit { return c.ExportLimit })
+		of(profilesBudget(b.o, c.Project.ID), func(c *config.Mixpanel) config.Limit { return c.ProfileLimit })
+	}
+}
+
+func exportBudget(o *Options, project int64) string {
+	return filepath.Join(pullDir(o, project), "export.budget")
+}
+
+func profilesBudget(o *Options, project int64) string {
+	return filepath.Join(pullDir(o, project), "profiles.budget")
+}
+
+// pullDir returns the directory of the downloads and budgets of a project.
+func pullDir(o *Options, project int64) string {
+	return o.Dir.Path(datadir.PullDir, strconv.FormatInt(project, 10))
+}
+
+func openPull(ctx context.Context, o *Options, c *config.Mixpanel, of *project.Project, known *budgets) (*Mixpanel, error) {
+	dir := pullDir(o, c.Project.ID)
 	if !o.ReadOnly {
 		if err := private.MakeDir(filepath.Join(dir, c.Name)); err != nil {
 			return nil, err
 		}
 	}
-	export, err := openBudget(o, budgets, filepath.Join(dir, "export.budget"), lowest(o, c.Project, func(c *config.Mixpanel) config.Limit { return c.ExportLimit }))
-	if err != nil {
-		return nil, err
-	}
-	profiles, err := openBudget(o, budgets, filepath.Join(dir, "profiles.budget"), lowest(o, c.Project, func(c *config.Mixpanel) config.Limit { return c.ProfileLimit }))
+	export, profiles, err := known.of(c.Project.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -59,9 +149,7 @@ func openPull(ctx context.Context, o *Options, c *config.Mixpanel, budgets map[s
 	if err != nil {
 		return nil, err
 	}
-	p := &Mixpanel{o: o, config: c, project: o.Projects.Of(c.Project), budget: export, client: mixpanel.NewClient(mixpanel.ClientOptions{
-		Region: region(c), ProjectID: c.Project.ID, Credentials: credentials(c),
-	})}
+	p := &Mixpanel{o: o, name: c.Reference(), config: c, project: of, budget: export, client: newClient(c)}
 	p.source, err = mixpanel.Open(mixpanel.Options{
 		Name: c.Reference(), Dir: filepath.Join(dir, c.Name), Client: p.client, Export: export, Profiles: profiles,
 		From: c.From, Lookback: c.Lookback, Zone: zoneOf(c), Now: o.Now, Cursors: cursors, Reload: events{p}.reloadCursors, Progress: events{p}.reportDownload,
@@ -83,28 +171,18 @@ func (p events) reloadCursors(ctx context.Context) (map[string][]byte, error) {
 	if err := p.project.Journal.Settle(ctx); err != nil {
 		return nil, err
 	}
-	return p.o.Catalog.Cursors(ctx, p.config.Project.ID, p.Name())
-}
-
-// openBudget returns the budget that has a file.
-func openBudget(o *Options, open map[string]*mixpanel.Budget, path string, l mixpanel.Limits) (*mixpanel.Budget, error) {
-	if b := open[path]; b != nil {
-		return b, nil
-	}
-	b, err := mixpanel.OpenBudget(mixpanel.BudgetOptions{Path: path, Limits: l, Now: o.Now, Wait: o.Wait})
-	open[path] = b
-	return b, err
+	return p.o.Catalog.Cursors(ctx, p.block().Project.ID, p.Name())
 }
 
 // lowest returns the lowest limits that sources of a project have.
-func lowest(o *Options, p *config.Project, of func(*config.Mixpanel) config.Limit) mixpanel.Limits {
+func lowest(sources []*config.Mixpanel, p *config.Project, of func(*config.Mixpanel) config.Limit) mixpanel.Limits {
 	var l mixpanel.Limits
 	lower := func(to *int, n int) {
 		if *to == 0 || n > 0 && n < *to {
 			*to = n
 		}
 	}
-	for _, c := range o.Config.Mixpanel {
+	for _, c := range sources {
 		if c.Project == p {
 			lower(&l.PerHour, of(c).PerHour)
 			lower(&l.PerSecond, of(c).PerSecond)
@@ -180,9 +258,11 @@ func (p events) store(done *pulled) mixpanel.Store {
 		}
 		before := w.Stats()
 		var counters ingest.Counters
-		o := parsing(p.config)
+		defer p.tally.begin(&counters)()
+		o := parsing(p.block())
 		o.Source, o.Appender, o.Now, o.Counters, o.Refused = p.reportStoring(d, pieces, &counters), w, p.o.Now, &counters, done.refused.add
 		o.Rejects = pulledRejects{p.o.Quarantine, p.Name()}
+		o.Packer = w.NewPacker
 		// A download is removed after this: its rows must be durable.
 		if err := ingest.Run(ctx, o); err != nil {
 			return err
@@ -191,7 +271,7 @@ func (p events) store(done *pulled) mixpanel.Store {
 			return err
 		}
 		after := w.Stats()
-		warning := doubt(p.config.Local, counters.TimesUTC.Load(), counters.TimesLocal.Load())
+		warning := doubt(p.block().Local, counters.TimesUTC.Load(), counters.TimesLocal.Load())
 		if warning != "" {
 			p.o.Log.Warn(warning, "source", p.Name(), "days", d.Query.String())
 		}
@@ -285,7 +365,7 @@ func (p *Mixpanel) ReadAll(ctx context.Context, retryFor time.Duration) (operati
 	done := newPulled(p, true)
 	err := events{p}.catchUp(ctx, retryFor, done)
 	s := done.result()
-	if p.config.People && ctx.Err() == nil {
+	if p.block().People && ctx.Err() == nil {
 		var profilesErr error
 		s.Profiles, profilesErr = profiles{p}.refresh(ctx, onceProfiles)
 		err = errors.Join(err, profilesErr)
@@ -298,7 +378,7 @@ func (p *Mixpanel) ReadAll(ctx context.Context, retryFor time.Duration) (operati
 
 // Replay implements Source.
 func (p *Mixpanel) Replay(ctx context.Context, some []quarantine.Entry, _ bool) (map[string]bool, int64, error) {
-	return replayRead(ctx, p.o, p.project, parsing(p.config), some)
+	return replayRead(ctx, p.o, p.project, parsing(p.block()), some)
 }
 
 // catchUp pulls until nothing is due. Transient errors are retried for at most
@@ -361,23 +441,28 @@ func (p *Mixpanel) Serve(ctx context.Context) error {
 		events{p}.serve(ctx)
 		return nil
 	})
-	if p.config.People {
-		g.Go(func(ctx context.Context) error {
-			profiles{p}.serve(ctx)
-			return nil
-		})
+	g.Go(func(ctx context.Context) error {
+		profiles{p}.serve(ctx)
+		return nil
+	})
+	err := g.Wait()
+	p.Close()
+	if err == nil && ctx.Err() == nil {
+		p.o.Log.Info("a source that pulls has ended, as a reload has removed it", "source", p.Name())
 	}
-	return g.Wait()
+	return err
 }
 
-// serve pulls whatever is due until ctx is done.
+// serve pulls whatever is due until ctx is done or the source is retired.
 func (p events) serve(ctx context.Context) {
+	waiting, end := p.until(ctx)
+	defer end()
 	pauses := lifecycle.Backoff{First: pullFirst, Limit: pullLimit}
 	store := p.store(newPulled(p.Mixpanel, false))
-	for ctx.Err() == nil {
+	for waiting.Err() == nil {
 		err := p.source.Resume(ctx, store)
 		if err == nil {
-			err = p.serveStep(ctx, store)
+			err = p.serveStep(ctx, waiting, store)
 		}
 		pause := time.Duration(0)
 		switch {
@@ -393,18 +478,18 @@ func (p events) serve(ctx context.Context) {
 		if ctx.Err() == nil {
 			p.o.Log.Error("could not pull; will retry", "source", p.Name(), "error", err, "pause", pause.Round(time.Millisecond))
 		}
-		if p.o.Wait(ctx, pause) != nil {
+		if p.o.Wait(waiting, pause) != nil {
 			return
 		}
 	}
 }
 
-// serveStep carries out the queries that are due, or waits.
-func (p events) serveStep(ctx context.Context, store mixpanel.Store) error {
+// serveStep carries out the queries that are due, or waits until waiting is done.
+func (p events) serveStep(ctx, waiting context.Context, store mixpanel.Store) error {
 	_, at, _ := p.source.Next()
 	if pause := at.Sub(p.o.Now()); pause > 0 {
 		// An error of waiting is the end of serving.
-		_ = p.o.Wait(ctx, min(pause, pullLook))
+		_ = p.o.Wait(waiting, min(pause, pullLook))
 		return nil
 	}
 	return p.source.PullDue(ctx, p.reportWait, store)

@@ -32,19 +32,25 @@ type profiles struct{ *Mixpanel }
 // the project's pipelines export them, and once an hour at most.
 func (p profiles) every() time.Duration {
 	every := dailyProfiles
-	for _, x := range p.o.Config.Pipelines {
-		if x.Project == p.config.Project && x.Stream == batch.People {
+	for _, x := range p.o.Config().Pipelines {
+		if x.Project == p.block().Project && x.Stream == batch.People {
 			every = min(every, max(hourlyProfiles, x.Schedule.Period()))
 		}
 	}
 	return every
 }
 
-// serve reads all profiles whenever they are due, until ctx is done.
+// serve reads all profiles whenever they are due, if the source is to read them, until
+// ctx is done or the source is retired.
 func (p profiles) serve(ctx context.Context) {
+	ctx, end := p.until(ctx)
+	defer end()
 	pauses := lifecycle.Backoff{First: time.Minute, Limit: time.Hour}
 	for ctx.Err() == nil {
-		_, err := p.refresh(ctx, p.every())
+		var err error
+		if p.block().People {
+			_, err = p.refresh(ctx, p.every())
+		}
 		pause := profilesLook
 		switch {
 		case err == nil:
@@ -66,7 +72,7 @@ func (p profiles) serve(ctx context.Context) {
 // refresh reads all profiles if they are due, and returns how many there
 // are; nil if they are not due.
 func (p profiles) refresh(ctx context.Context, every time.Duration) (read *int64, err error) {
-	g, err := p.o.Catalog.Generation(ctx, p.config.Project.ID, batch.People)
+	g, err := p.o.Catalog.Generation(ctx, p.block().Project.ID, batch.People)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +138,7 @@ func (p profiles) fold(ctx context.Context, fold *profile.Fold, set *mixpanel.Pr
 		return nil, err
 	}
 	for reason, n := range notApplied {
-		p.o.Log.Warn("properties of profiles were not stored", "project", p.config.Project.Name, "reason", reason, "properties", n)
+		p.o.Log.Warn("properties of profiles were not stored", "project", p.block().Project.Name, "reason", reason, "properties", n)
 	}
 	if next.Rows != set.Total-refused {
 		return nil, &mixpanel.Error{Kind: mixpanel.Truncated, Detail: fmt.Sprintf(

@@ -22,7 +22,7 @@ func (p *Mixpanel) Describe(_ context.Context, status *operation.Status, counts 
 func (p *Mixpanel) status() operation.PullStatus {
 	now := p.source.Status()
 	s := operation.PullStatus{
-		Name: p.Name(), Project: p.config.Project.Name, From: now.From.String(), Done: now.Done, Missing: now.Forecast.Days,
+		Name: p.Name(), Project: p.block().Project.Name, From: now.From.String(), Done: now.Done, Missing: now.Forecast.Days,
 		InFlight: now.InFlight.String(), Fetched: now.InFlight.Bytes, Next: now.Next.String(), Why: now.Next.Why.String(), NextAt: now.NextAt, WaitsForLimit: now.Waits, QueriesLeft: now.Left,
 		CatchUpQueries: now.Forecast.Queries, Profiles: now.Profiles, SelectsLate: now.Late.Selects, NotSelected: now.Late.Reason,
 	}
@@ -41,7 +41,7 @@ func (p *Mixpanel) status() operation.PullStatus {
 // Unread implements Source: the days that a pipeline of events waits for.
 func (p *Mixpanel) Unread(_ context.Context, of *config.Pipeline) (*operation.Unread, error) {
 	s := p.source.Status()
-	if of.Project != p.config.Project || of.Stream == batch.People || s.Forecast.Days == 0 {
+	if of.Project != p.block().Project || of.Stream == batch.People || s.Forecast.Days == 0 {
 		return nil, nil
 	}
 	u := &operation.Unread{Source: p.Name(), Days: s.Forecast.Days}

@@ -38,7 +38,7 @@ source "mixpanel" "pull" {
   api_secret = "pw"
 }
 `, more, listener.URL, time.Now().UTC().AddDate(0, 0, -3).Format(time.DateOnly)))
-	return &pulling{s, s.set.Pulls.all[0]}, server
+	return &pulling{s, s.set.now.Load().pulls[0]}, server
 }
 
 // peopleOf are the rows of the latest profiles.

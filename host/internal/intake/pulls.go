@@ -3,7 +3,6 @@ package intake
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/operation"
@@ -11,37 +10,25 @@ import (
 )
 
 // Pulls are the sources that pull.
-type Pulls struct{ all []*Mixpanel }
-
-// openPulls opens the sources that pull. It asks Mixpanel nothing.
-func openPulls(ctx context.Context, o *Options) (*Pulls, error) {
-	s := &Pulls{}
-	budgets := map[string]*mixpanel.Budget{}
-	for _, c := range o.Config.Mixpanel {
-		p, err := openPull(ctx, o, c, budgets)
-		if err != nil {
-			for _, opened := range s.all {
-				opened.Close()
-			}
-			return nil, fmt.Errorf("source %s: %w", c.Reference(), err)
-		}
-		s.all = append(s.all, p)
-	}
-	return s, nil
-}
+type Pulls struct{ set *Set }
 
 // byName returns the source of a name.
 func (s *Pulls) byName(name string) (*Mixpanel, error) {
-	for _, p := range s.all {
-		if p.Name() == name || p.config.Name == name {
+	all := s.set.now.Load().pulls
+	for _, p := range all {
+		if p.Name() == name || p.block().Name == name {
 			return p, nil
 		}
 	}
-	if len(s.all) == 0 {
-		return nil, errors.New("the configuration has no source that pulls: source \"mixpanel\" NAME { … }")
+	if len(all) == 0 {
+		return nil, operation.Faultf(operation.UnknownSource, "the configuration has no source that pulls: source \"mixpanel\" NAME { … }")
 	}
-	return nil, fmt.Errorf("no source that pulls is named %q; there is %s", name, s.all[0].Name())
+	return nil, operation.Faultf(operation.UnknownSource, "no source that pulls is named %q; there is %s", name, all[0].Name())
 }
+
+// errPullRemoved is the error of a pull during which a reload has removed the source: no
+// further query is begun.
+var errPullRemoved = errors.New("a reload has removed the source: some of the dates are perhaps not pulled")
 
 // Pull pulls the events of some dates, whether or not they are due. An error of the
 // service is in the summary. alone means that no other source writes.
@@ -52,6 +39,9 @@ func (s *Pulls) Pull(ctx context.Context, name, from, to string, alone bool) (*o
 	}
 	done := newPulled(p, alone)
 	err = p.source.PullDays(ctx, days[0], days[1], events{p}.reportWait, events{p}.store(done))
+	if err == nil && isClosed(p.source.Retired()) {
+		err = errPullRemoved
+	}
 	summary := done.result()
 	if err != nil {
 		summary.Error = err.Error()
@@ -66,8 +56,8 @@ func (s *Pulls) Check(ctx context.Context, name, from, to string) (*operation.So
 	if err != nil {
 		return nil, err
 	}
-	check := &operation.SourceCheck{Source: p.Name(), Server: region(p.config).Export, Days: []operation.SourceDay{}}
-	counts, err := p.source.Check(ctx, days[0], days[1], times(p.config.Project, p.config.Local))
+	check := &operation.SourceCheck{Source: p.Name(), Server: region(p.block()).Export, Days: []operation.SourceDay{}}
+	counts, err := p.source.Check(ctx, days[0], days[1], times(p.block().Project, p.block().Local))
 	if err != nil {
 		check.Error = err.Error()
 		check.Kind = mixpanel.KindOf(err).String()
@@ -92,7 +82,7 @@ func (s *Pulls) requested(name, from, to string) (*Mixpanel, [2]journal.Day, err
 			continue
 		}
 		if days[i], err = journal.ParseDay(text); err != nil {
-			return nil, days, fmt.Errorf("%q is not a date, written YYYY-MM-DD", text)
+			return nil, days, operation.Faultf(operation.InvalidParameter, "%q is not a date, written YYYY-MM-DD", text)
 		}
 	}
 	if to == "" {
@@ -103,9 +93,9 @@ func (s *Pulls) requested(name, from, to string) (*Mixpanel, [2]journal.Day, err
 	}
 	switch {
 	case days[1] < days[0]:
-		return nil, days, fmt.Errorf("--to %s lies before --from %s", days[1], days[0])
+		return nil, days, operation.Faultf(operation.InvalidParameter, "--to %s lies before --from %s", days[1], days[0])
 	case days[1] > today:
-		return nil, days, fmt.Errorf("%s has not begun: today is %s", days[1], today)
+		return nil, days, operation.Faultf(operation.InvalidParameter, "%s has not begun: today is %s", days[1], today)
 	}
 	return p, days, nil
 }

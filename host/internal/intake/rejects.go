@@ -15,8 +15,8 @@ import (
 type refusedByCollector struct {
 	store    *quarantine.Store
 	source   string
-	projects []*config.Project
-	commit   lifecycle.Gate // held while a batch is written
+	projects func() []*config.Project // the present ones
+	commit   lifecycle.Gate           // held while a batch is written
 
 	mu   sync.Mutex
 	next *refusedBatch // the batch that waits
@@ -65,7 +65,7 @@ const forProject = " for project "
 
 // position is the endpoint and the project that a record was sent to.
 func (r *refusedByCollector) position(x collector.Reject) string {
-	for _, p := range r.projects {
+	for _, p := range r.projects() {
 		if p.ID == x.Project {
 			return "/" + x.Endpoint + forProject + p.Name
 		}

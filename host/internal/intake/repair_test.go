@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/lifecycle"
 	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
@@ -70,7 +69,7 @@ func TestABrokenWriteAheadLogIsRepaired(t *testing.T) {
 		t.Fatal(err)
 	}
 	heard := said{make(chan string, 16)}
-	d := &logDir{o: &Options{Log: slog.New(heard), Wait: lifecycle.Wait}, config: &config.Collector{Name: "web"}}
+	d := &logDir{o: &Options{Log: slog.New(heard), Wait: lifecycle.Wait}, name: "web"}
 	l := &collecting{logDir: d, wal: log, log: rowlog.New(log, "collector.web", nil)}
 	ended := make(chan struct{})
 	go func() {

@@ -10,6 +10,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/project"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
+	"github.com/penstock-io/penstock/host/internal/rowmark"
 	"github.com/penstock-io/penstock/host/internal/source/collector"
 )
 
@@ -17,7 +18,7 @@ import (
 // they came.
 func (c *Collector) Replay(ctx context.Context, some []quarantine.Entry, serving bool) (map[string]bool, int64, error) {
 	if !serving {
-		for _, p := range c.config.Projects {
+		for _, p := range c.projectBlocks() {
 			if links := c.o.Projects.Of(p).Links; p.Legacy() && links.Aliases() == nil {
 				if err := links.LearnAliases(ctx); err != nil {
 					return nil, 0, err
@@ -46,11 +47,15 @@ type collectorReplay struct {
 }
 
 func (r collectorReplay) record(ctx context.Context, e quarantine.Entry) (accepted bool, repaired int64, err error) {
-	o := collectorOptions(r.config)
-	o.Log, o.Rejects, o.Now = journalLog{r.journals}, dropped{}, func() time.Time { return e.Time }
+	block := r.block() // a reload may replace it
+	settings := settingsOf(block)
+	o := collector.Options{
+		Projects: settings.Projects, Access: settings.Access, MaxBody: settings.MaxBody,
+		Log: journalLog{r.journals}, Rejects: dropped{}, Now: func() time.Time { return e.Time },
+	}
 	// A record that is replayed twice, because of a crash, gets the same ids twice.
 	o.Random = rand.NewChaCha8(sha256.Sum256(append([]byte(e.ID+"\n"), e.Bytes...)))
-	for _, p := range r.config.Projects {
+	for _, p := range block.Projects {
 		if !p.Legacy() {
 			continue
 		}
@@ -76,7 +81,7 @@ func (r collectorReplay) record(ctx context.Context, e quarantine.Entry) (accept
 // sentTo is the inverse of refusedByCollector.position.
 func (r collectorReplay) sentTo(position string) (endpoint string, project int64) {
 	endpoint, name, _ := strings.Cut(strings.TrimPrefix(position, "/"), forProject)
-	for _, p := range r.o.Config.Projects {
+	for _, p := range r.o.Config().Projects {
 		if p.Name == name {
 			project = p.ID
 		}
@@ -88,12 +93,12 @@ func (r collectorReplay) sentTo(position string) (endpoint string, project int64
 type journalLog struct{ journals *project.Pinned }
 
 // Append implements collector.Log.
-func (l journalLog) Append(ctx context.Context, project int64, rows []journal.Row, data []byte) error {
+func (l journalLog) Append(ctx context.Context, project int64, rows []journal.Row, data []byte, marks []rowmark.Mark) error {
 	w, err := l.journals.Writer(ctx, project)
 	if err != nil {
 		return err
 	}
-	return w.Append(ctx, journal.Chunk{Rows: rows, Data: data})
+	return w.Append(ctx, journal.Chunk{Rows: rows, Data: data, Marks: marks})
 }
 
 // dropped leaves refused records in quarantine as they are.

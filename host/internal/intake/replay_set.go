@@ -18,7 +18,7 @@ import (
 // that a destination refused are not among them. serving is whether this host serves.
 func (s *Set) Replay(ctx context.Context, f quarantine.Filter, serving bool) (*operation.ReplayReport, error) {
 	report := &operation.ReplayReport{}
-	for _, x := range s.all {
+	for _, x := range s.now.Load().all() {
 		if f.Source != "" && f.Source != x.Name() {
 			continue
 		}

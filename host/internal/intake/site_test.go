@@ -23,6 +23,7 @@ type site struct {
 	quarantine *quarantine.Store
 	projects   *project.Set
 	set        *Set
+	config     *config.Live
 	project    *project.Project // the first
 }
 
@@ -55,7 +56,7 @@ func load(t testing.TB, dir, text string) *config.Config {
 func openConfig(t testing.TB, dir string, c *config.Config) *site {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	s := &site{stores: projecttest.Open(t, dir, c.Projects)}
+	s := &site{config: config.NewLive(c), stores: projecttest.Open(t, dir, c.Projects)}
 	data, catalog := s.stores.Dir, s.stores.Catalog
 	var err error
 	if s.quarantine, err = quarantine.Open(data.Path(datadir.QuarantineDir), quarantine.Options{Ledger: catalog.Quarantine(), Now: time.Now}); err != nil {
@@ -65,7 +66,7 @@ func openConfig(t testing.TB, dir string, c *config.Config) *site {
 		Dir: data, Store: s.stores.Blobs, Spill: s.stores.Spill, Catalog: catalog, Now: time.Now, Log: log, Observer: progress.Discard{},
 	}, c.Projects)
 	s.set, err = Open(t.Context(), Options{
-		Config: c, Dir: data, Projects: s.projects, Catalog: catalog, Quarantine: s.quarantine, Now: time.Now, Wait: lifecycle.Wait,
+		Config: s.config.Get, Dir: data, Projects: s.projects, Catalog: catalog, Quarantine: s.quarantine, Now: time.Now, Wait: lifecycle.Wait,
 		Grace: lifecycle.NewGrace(lifecycle.StopTime, lifecycle.StopLeast, time.Now), Log: log, Observer: progress.Discard{},
 	})
 	if err != nil {

@@ -15,8 +15,9 @@ type job struct {
 	turn    uint64 // among all jobs of the writer
 	segment *openSegment
 	place   place
-	buffer  []byte
-	rows    []openRow
+	pieces  [][]byte // the rows, unless packed
+	packed  *Block   // the rows as their producer has compressed them, or nil
+	rows    []FragmentRow
 	done    *doneBlock
 }
 
@@ -24,6 +25,8 @@ type job struct {
 type worker struct {
 	w       *Writer
 	encoder *segment.RowEncoder
+	decoder segment.Decoder
+	rows    []byte // of the block, if they had to be brought together or inflated
 	sorter  keysort.Sorter
 	byRow   []Key   // keys in the order of the block's rows
 	keys    []Key   // the same keys, ascending
@@ -39,7 +42,10 @@ func (w *Writer) work() {
 		if err := k.do(j); err != nil {
 			j.segment.fail(err)
 		}
-		w.buffers.put(j.buffer)
+		if j.packed == nil {
+			w.pieces.put(j.pieces)
+			w.pieces.putRows(j.rows)
+		}
 		j.segment.jobs.Done()
 	}
 }
@@ -55,16 +61,12 @@ func (k *worker) do(j job) error {
 	if err != nil {
 		return fmt.Errorf("deduplicate a block of %s: %w", j.place.UTCDate, err)
 	}
-	rows := j.buffer
-	if dropped+seen > 0 {
-		rows = k.compact(j)
-	}
 	kept := len(j.rows) - dropped - seen
 	if kept == 0 {
 		return nil
 	}
 	flags, least, most := k.sum(j.rows)
-	block, err := k.encoder.Encode(rows, kept, flags)
+	block, err := k.compress(j, kept, flags)
 	if err != nil {
 		return err
 	}
@@ -77,11 +79,34 @@ func (k *worker) do(j job) error {
 	return nil
 }
 
+// compress returns the block of the rows that stay. A packed block of which all rows
+// stay is taken as it is; another one is inflated, and what stays compressed again.
+func (k *worker) compress(j job, kept int, flags batch.Flags) (Block, error) {
+	whole := kept == len(j.rows)
+	if j.packed != nil && whole {
+		return *j.packed, nil
+	}
+	k.rows = k.rows[:0]
+	for _, piece := range j.pieces {
+		k.rows = append(k.rows, piece...)
+	}
+	if j.packed != nil {
+		var err error
+		if k.rows, err = k.decoder.Decode(k.rows, *j.packed); err != nil {
+			return Block{}, &CorruptFragmentError{j.packed.Rows, err}
+		}
+	}
+	if !whole {
+		k.rows = k.compact(k.rows, j.rows)
+	}
+	return k.encoder.Encode(k.rows, kept, flags)
+}
+
 // sort orders the rows' keys; of equal ones the earliest row comes first.
-func (k *worker) sort(rows []openRow) {
+func (k *worker) sort(rows []FragmentRow) {
 	k.byRow = k.byRow[:0]
 	for i := range rows {
-		k.byRow = append(k.byRow, rows[i].key)
+		k.byRow = append(k.byRow, rows[i].Key)
 	}
 	k.sorter.Sort(k.byRow)
 	k.keys, k.order = k.keys[:0], k.order[:0]
@@ -95,7 +120,7 @@ func (k *worker) sort(rows []openRow) {
 }
 
 // dropRepeats drops rows whose key another row of the block has.
-func (k *worker) dropRepeats(rows []openRow) int {
+func (k *worker) dropRepeats(rows []FragmentRow) int {
 	n := 0
 	for i := 1; i < len(k.keys); i++ {
 		if k.keys[i] == k.keys[i-1] {
@@ -154,33 +179,33 @@ func (k *worker) findIn(s *openSegment) {
 	}
 }
 
-// compact moves the rows that stay to the front of the buffer.
-func (k *worker) compact(j job) []byte {
+// compact moves the rows that stay to the front of the text of all.
+func (k *worker) compact(text []byte, rows []FragmentRow) []byte {
 	to, from := 0, 0
-	for i := range j.rows {
-		length := int(j.rows[i].length)
+	for i := range rows {
+		length := int(rows[i].Length)
 		if !k.drop[i] {
-			to += copy(j.buffer[to:], j.buffer[from:from+length])
+			to += copy(text[to:], text[from:from+length])
 		}
 		from += length
 	}
-	return j.buffer[:to]
+	return text[:to]
 }
 
 // sum computes the index entry of the rows that stay.
-func (k *worker) sum(rows []openRow) (flags batch.Flags, least, most int64) {
+func (k *worker) sum(rows []FragmentRow) (flags batch.Flags, least, most int64) {
 	first := true
 	for i := range rows {
 		if k.drop[i] {
 			continue
 		}
 		r := &rows[i]
-		flags |= r.flags
-		if first || r.time < least {
-			least = r.time
+		flags |= r.Flags
+		if first || r.Time < least {
+			least = r.Time
 		}
-		if first || r.time > most {
-			most = r.time
+		if first || r.Time > most {
+			most = r.Time
 		}
 		first = false
 	}

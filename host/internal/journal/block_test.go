@@ -33,8 +33,8 @@ func blockOf(turn uint64, s *openSegment, keys ...byte) job {
 	j := job{turn: turn, segment: s, done: &doneBlock{}}
 	for i, k := range keys {
 		line := fmt.Appendf(nil, "{\"block\":%d,\"row\":%d}\n", turn, i)
-		j.buffer = append(j.buffer, line...)
-		j.rows = append(j.rows, openRow{key: Key{k, 15: 1}, length: int32(len(line))})
+		j.pieces = append(j.pieces, line)
+		j.rows = append(j.rows, FragmentRow{Key: Key{k, 15: 1}, Length: int32(len(line))})
 	}
 	return j
 }
@@ -113,7 +113,7 @@ func TestLinksKeepTheirOrderAcrossDays(t *testing.T) {
 	for j := range w.jobs {
 		turns = append(turns, j.turn)
 		for _, r := range j.rows {
-			order = append(order, r.key[0])
+			order = append(order, r.Key[0])
 		}
 	}
 	if !bytes.Equal(order, []byte{0, 1, 2, 3, 4, 5}) || !slices.Equal(turns, []uint64{0, 1}) {

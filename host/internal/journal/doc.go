@@ -6,10 +6,11 @@
 //
 // A Writer takes rows of one project. They wait in open blocks, one per
 // partition (kind, UTC date, date in the project's zone), under one byte
-// budget. A full block is stripped of rows that the journal has seen and
-// compressed. From time to time everything open is sealed: written as one
-// segment, and made visible by one catalog transaction together with the
-// cursors of the sources it came from.
+// budget. A full block is stripped of rows that the journal has seen, and is
+// compressed. Producers with many rows of one partition compress them themselves, as a
+// Fragment: it needs no open block, and only its keys are looked at. From time to
+// time everything open is sealed: written as one segment, and made visible by one
+// catalog transaction together with the cursors of the sources it came from.
 //
 // The order of a seal, each step durable before the next:
 //

@@ -8,6 +8,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/journal/keys"
 	"github.com/penstock-io/penstock/host/internal/journal/segment"
+	"github.com/penstock-io/penstock/host/internal/rowmark"
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
@@ -51,10 +52,13 @@ type Row struct {
 }
 
 // Chunk is rows from one piece of input and how far the input is read with
-// them.
+// them. Fragments come before Rows; a Packer makes them.
 type Chunk struct {
-	Rows    []Row
-	Data    []byte
+	Fragments []*Fragment
+	Rows      []Row
+	Data      []byte
+	// Marks tell a Packer where in Data the members of Rows begin; may be nil.
+	Marks   []rowmark.Mark
 	Cursors []CursorMove
 }
 

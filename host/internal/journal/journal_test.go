@@ -9,7 +9,9 @@ import (
 	"hash/fnv"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -388,6 +390,71 @@ func TestOrderIsKept(t *testing.T) {
 	}
 }
 
+// The places of an extent's blocks hold the payloads that Extent returns.
+func TestPlacesHoldThePayloads(t *testing.T) {
+	b := newBench(t)
+	w := b.writer(b.options())
+	defer w.Close()
+	for i := range 3 {
+		var ids []string
+		var times []int64
+		for k := range 600 {
+			ids = append(ids, fmt.Sprintf("%d-%d", i, k))
+			times = append(times, firstDay+int64(k%2)*86400)
+		}
+		if err := w.Append(t.Context(), chunk("a", ids, times, i*600)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Seal(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reader := journal.NewReader(project, b.store, b.catalog)
+	defer reader.Close()
+	root := reader.Root()
+	if root != filepath.Join(b.dir, "blobs") {
+		t.Fatalf("the root is %q", root)
+	}
+	blocks := 0
+	err := b.catalog.Segments(t.Context(), project, func(s journal.Segment) error {
+		for i := range s.Extents {
+			ref := journal.ExtentRef{Seq: s.Seq, Index: i}
+			var want, got []journal.Block
+			err := reader.Extent(t.Context(), ref, func(block journal.Block) error {
+				block.Payload = bytes.Clone(block.Payload)
+				want = append(want, block)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			err = reader.Places(t.Context(), ref, func(block journal.Block, at journal.Place) error {
+				data, err := os.ReadFile(filepath.Join(root, at.Blob))
+				if err != nil {
+					return err
+				}
+				block.Payload = data[at.Offset : at.Offset+int64(at.Length)]
+				got = append(got, block)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("extent %d of segment %d: the places are not those of its %d blocks", i, s.Seq, len(want))
+			}
+			blocks += len(got)
+		}
+		return nil
+	})
+	if err != nil || blocks < 8 {
+		t.Errorf("%d blocks, %v", blocks, err)
+	}
+	if root := disk.OpenReadOnly("blobs").Root(); root != "" {
+		t.Errorf("a relative directory is %q for other processes", root)
+	}
+}
+
 func TestManyOpenDaysStayInTheBudget(t *testing.T) {
 	b := newBench(t)
 	o := b.options()
@@ -409,6 +476,65 @@ func TestManyOpenDaysStayInTheBudget(t *testing.T) {
 		if open := w.OpenBytes(); open > o.Memory/2 {
 			t.Fatalf("open blocks take %d bytes of %d", open, o.Memory/2)
 		}
+	}
+	if err := w.Seal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	same(t, b.lines(), expected(ids, times))
+}
+
+// The memory of entries is used for block after block, within its share of the budget.
+func TestEntriesAreUsedAgain(t *testing.T) {
+	b := newBench(t)
+	o := b.options()
+	w := b.writer(o)
+	defer w.Close()
+	ids, times := random(rand.New(rand.NewPCG(5, 1)), 20000, 300)
+	var kept []int64
+	for at := 0; at < len(ids); at += 2000 {
+		if err := w.Append(t.Context(), chunk("files.a", ids[at:at+2000], times[at:at+2000], at)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Seal(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		kept = append(kept, w.KeptEntries())
+	}
+	same(t, b.lines(), expected(ids, times))
+	if first, last := kept[0], kept[len(kept)-1]; first == 0 || last > 2*first || slices.Max(kept) > o.Memory/16 {
+		t.Errorf("kept for later blocks, in bytes after each seal: %d, at most %d", kept, o.Memory/16)
+	}
+}
+
+// The few rows of a day have no memory of the full blocks of other days.
+func TestFewRowsHaveLittleMemoryForEntries(t *testing.T) {
+	b := newBench(t)
+	o := b.options()
+	o.Memory, o.Block, o.Segment = 64<<20, 1<<20, 16<<20
+	w := b.writer(o)
+	defer w.Close()
+	var ids []string
+	var times []int64
+	add := func(days, each int) {
+		for i := range days * each {
+			ids = append(ids, fmt.Sprintf("row-%d", len(ids)))
+			times = append(times, firstDay+int64(i%days)*86400)
+		}
+	}
+	add(8, 3000)
+	if err := w.Append(t.Context(), chunk("files.a", ids, times, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Seal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	from := len(ids)
+	add(100, 2)
+	if err := w.Append(t.Context(), chunk("files.a", ids[from:], times[from:], from)); err != nil {
+		t.Fatal(err)
+	}
+	if entries := w.OpenEntries(); entries > 100<<10 {
+		t.Errorf("entries of 200 rows of 100 days have %d bytes of memory", entries)
 	}
 	if err := w.Seal(t.Context()); err != nil {
 		t.Fatal(err)

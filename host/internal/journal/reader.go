@@ -65,6 +65,42 @@ func (r *Reader) Extent(ctx context.Context, ref ExtentRef, fn func(Block) error
 	})
 }
 
+// Place is the place of a block's payload: a file of the store and the bytes in it.
+type Place struct {
+	Blob string
+	segment.Place
+}
+
+// Places calls fn with each block of an extent, in order, without its payload, and
+// with the payload's place in Root. Payloads are neither read nor checked. A rewrite
+// may remove the file; until then the bytes do not change.
+func (r *Reader) Places(ctx context.Context, ref ExtentRef, fn func(Block, Place) error) error {
+	held, s, err := r.take(ctx, ref.Seq)
+	if err != nil {
+		return err
+	}
+	defer r.release(held)
+	at, err := s.locate(held.file, ref.Index)
+	if err != nil {
+		return err
+	}
+	return held.file.Places(at, func(b Block, place segment.Place) error {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		return fn(b, Place{held.blob, place})
+	})
+}
+
+// Root returns the absolute path of the directory of the store's files on this
+// machine; empty: they are elsewhere.
+func (r *Reader) Root() string {
+	if local, ok := r.store.(interface{ Root() string }); ok {
+		return local.Root()
+	}
+	return ""
+}
+
 // Totals returns the rows, bytes and checksum of an extent, as its segment
 // lists them. It reads no block.
 func (r *Reader) Totals(ctx context.Context, ref ExtentRef) (batch.Totals, error) {

@@ -199,7 +199,7 @@ func (w *Writer) dropFrom(s *openSegment, f filing, b *doneBlock, after int64) e
 func (w *Writer) rewrite(s *openSegment, b *doneBlock, found []bool) error {
 	rows, err := segment.Decode(nil, b.Block)
 	if err != nil {
-		return err
+		return &CorruptFragmentError{b.Rows, err}
 	}
 	gone := make(map[int32]bool)
 	var keep []Key
@@ -278,28 +278,24 @@ func (w *Writer) write(ctx context.Context, s *openSegment, seq int64) (Seal, er
 
 // writeExtents writes the blocks, partition by partition.
 func (w *Writer) writeExtents(b *segment.Builder, s *openSegment) {
+	j := joiner{to: b, most: w.o.Block}
 	for parts := sortedParts(s); len(parts) > 0; {
-		partition := parts[0].Partition
-		var blocks []segment.Block
-		var least, most int64
+		partition, begun := parts[0].Partition, false
 		for len(parts) > 0 && parts[0].Partition == partition {
 			for _, d := range parts[0].blocks {
 				if d.Rows == 0 {
 					continue
 				}
-				if len(blocks) == 0 || d.minTime < least {
-					least = d.minTime
+				if !begun {
+					b.Begin(partition)
+					begun = true
 				}
-				if len(blocks) == 0 || d.maxTime > most {
-					most = d.maxTime
-				}
-				blocks = append(blocks, d.Block)
+				b.Span(d.minTime, d.maxTime)
+				j.add(d.Block)
 			}
 			parts = parts[1:]
 		}
-		if len(blocks) > 0 {
-			b.Extent(partition, least, most, blocks)
-		}
+		j.flush()
 	}
 }
 

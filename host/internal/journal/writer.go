@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
@@ -81,7 +82,8 @@ type Writer struct {
 	workers sync.WaitGroup
 	sealer  chan struct{} // closed when the sealer has ended
 
-	buffers buffers
+	careful atomic.Bool // see Careful
+	pieces  pieces
 	foreign int64 // latest seal that others had made when the sealer last looked; the sealer's
 
 	state   sync.Mutex
@@ -108,7 +110,7 @@ func Open(ctx context.Context, o Options) (*Writer, error) {
 	w := &Writer{
 		o: o, zone: newZone(o.Zone), set: keys.NewSet(o.Store, o.Memory/8),
 		jobs: make(chan job), turns: newTurns(), seals: make(chan *openSegment), sealer: make(chan struct{}), done: make(chan struct{}),
-		buffers: buffers{limit: o.Memory / 16},
+		pieces: pieces{limit: o.Memory / 16},
 	}
 	if err := w.learn(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open journal of project %d: %w", o.Project, err), w.set.Close())
@@ -122,9 +124,10 @@ func Open(ctx context.Context, o Options) (*Writer, error) {
 	return w, nil
 }
 
-// Append takes a chunk's rows and cursors: all of them, or none if ctx has ended
-// before. It copies them, and blocks while the memory budget is used up. Any other
-// error ends the writer.
+// Append takes a chunk's fragments, rows and cursors: all of them, or none if ctx has
+// ended before. It copies rows and cursors, and keeps the memory of fragments. It blocks
+// while the memory budget is used up. Any other error ends the writer, so that a part of
+// the chunk is never sealed without the rest.
 func (w *Writer) Append(ctx context.Context, c Chunk) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -136,7 +139,23 @@ func (w *Writer) Append(ctx context.Context, c Chunk) error {
 	}
 	// Rows that are sealed without their cursor are read again, and not all of
 	// them have the same key then.
-	ctx = context.WithoutCancel(ctx)
+	if err := w.take(context.WithoutCancel(ctx), c); err != nil {
+		w.fail(err)
+		return err
+	}
+	return nil
+}
+
+// take is Append for a writer that takes rows. After an error a part of the chunk is in the
+// open segment.
+func (w *Writer) take(ctx context.Context, c Chunk) error {
+	rows := len(c.Rows)
+	for _, f := range c.Fragments {
+		if err := w.putFragment(ctx, f); err != nil {
+			return err
+		}
+		rows += len(f.Entries)
+	}
 	for i := range c.Rows {
 		if err := w.put(ctx, &c.Rows[i], c.Data); err != nil {
 			return err
@@ -145,7 +164,7 @@ func (w *Writer) Append(ctx context.Context, c Chunk) error {
 	for _, m := range c.Cursors {
 		w.open.move(m)
 	}
-	w.count(func(s *Stats) { s.Rows += int64(len(c.Rows)) })
+	w.count(func(s *Stats) { s.Rows += int64(rows) })
 	if w.full() {
 		_, err := w.rotate(ctx)
 		return err
@@ -162,18 +181,20 @@ func (w *Writer) put(ctx context.Context, r *Row, data []byte) error {
 		}
 	}
 	line := data[r.Offset : r.Offset+r.Length]
-	if len(p.buffer) > 0 && len(p.buffer)+len(line) > w.o.Block {
+	waiting := &w.open.waiting[p.number]
+	if *waiting > 0 && int(*waiting)+len(line) > w.o.Block {
 		if err := w.flush(ctx, p); err != nil {
 			return err
 		}
 	}
-	if need := len(p.buffer) + len(line); need > cap(p.buffer) {
-		w.widen(p, need)
+	*waiting += int32(len(line))
+	if p.rows == nil {
+		p.rows = w.pieces.rows(p.before)
 	}
-	p.buffer = append(p.buffer, line...)
-	p.rows = append(p.rows, openRow{key: r.Key, length: int32(len(line)), flags: r.Flags, time: r.Time})
+	p.rows = append(p.rows, FragmentRow{Key: r.Key, Time: r.Time, Length: int32(len(line)), Flags: r.Flags})
+	w.copyRow(p, line)
 	w.open.rows++
-	w.open.bytes += int64(len(line))
+	w.open.bytes += int64(r.Length)
 	for w.open.raw > w.o.Memory/2 {
 		if err := w.flush(ctx, w.open.largest()); err != nil {
 			return err
@@ -186,7 +207,13 @@ func (w *Writer) put(ctx context.Context, r *Row, data []byte) error {
 // in which they came, and a segment's partitions lie in the order of their
 // dates: a row that is dated before an earlier row goes to the date of that row.
 func (w *Writer) part(r *Row) *openPart {
-	partition := Partition{Kind: r.Kind, UTCDate: DayOf(r.Time), ZoneDate: w.zone.day(r.Time)}
+	near := w.open.nearTo(r.Time)
+	usual := r.Kind == KindEvents && r.KeyDate == 0 && !r.Undated
+	if usual && r.Time >= near.from && r.Time < near.until {
+		return near.part
+	}
+	utc, day, from, until := w.zone.span(r.Time)
+	partition := Partition{Kind: r.Kind, UTCDate: utc, ZoneDate: day}
 	if r.Kind != KindEvents {
 		if latest, ok := w.open.latest[r.Kind]; ok && partition.Compare(latest) < 0 {
 			partition = latest
@@ -196,8 +223,10 @@ func (w *Writer) part(r *Row) *openPart {
 	at := place{partition, filingOf(r, partition.UTCDate)}
 	p := w.open.parts[at]
 	if p == nil {
-		p = &openPart{place: at}
-		w.open.parts[at] = p
+		p = w.open.add(at)
+	}
+	if usual {
+		*near = nearPart{from, until, p}
 	}
 	return p
 }
@@ -213,15 +242,20 @@ func (w *Writer) keepOrder(ctx context.Context, p *openPart) error {
 	return w.flush(ctx, last)
 }
 
-// widen gives a partition's open block room for need bytes.
-func (w *Writer) widen(p *openPart, need int) {
-	wider := w.buffers.get(need)
-	wider = append(wider, p.buffer...)
-	w.open.raw += int64(cap(wider) - cap(p.buffer))
-	if p.buffer != nil {
-		w.buffers.put(p.buffer)
+// copyRow appends a row's text to the open block of a partition.
+func (w *Writer) copyRow(p *openPart, line []byte) {
+	for {
+		if last := len(p.pieces) - 1; last >= 0 {
+			piece := p.pieces[last]
+			n := copy(piece[len(piece):cap(piece)], line)
+			p.pieces[last], line = piece[:len(piece)+n], line[n:]
+		}
+		if len(line) == 0 {
+			return
+		}
+		p.pieces = append(p.pieces, w.pieces.get())
+		w.open.raw += pieceSize
 	}
-	p.buffer = wider
 }
 
 // flush hands a partition's open block to the workers.
@@ -229,8 +263,18 @@ func (w *Writer) flush(ctx context.Context, p *openPart) error {
 	if len(p.rows) == 0 {
 		return nil
 	}
-	done := &doneBlock{}
-	j := job{turn: w.jobN, segment: w.open, place: p.place, buffer: p.buffer, rows: p.rows, done: done}
+	if err := w.hand(ctx, p, job{pieces: p.pieces, rows: p.rows}); err != nil {
+		return err
+	}
+	w.open.raw -= int64(len(p.pieces)) * pieceSize
+	w.open.waiting[p.number] = 0
+	p.before, p.pieces, p.rows = len(p.rows), nil, nil
+	return nil
+}
+
+// hand hands a block of a partition to the workers.
+func (w *Writer) hand(ctx context.Context, p *openPart, j job) error {
+	j.turn, j.segment, j.place, j.done = w.jobN, w.open, p.place, &doneBlock{}
 	w.open.jobs.Add(1)
 	select {
 	case w.jobs <- j:
@@ -239,9 +283,7 @@ func (w *Writer) flush(ctx context.Context, p *openPart) error {
 		return context.Cause(ctx)
 	}
 	w.jobN++
-	w.open.raw -= int64(cap(p.buffer))
-	p.blocks = append(p.blocks, done)
-	p.buffer, p.rows = nil, make([]openRow, 0, len(p.rows))
+	p.blocks = append(p.blocks, j.done)
 	return nil
 }
 

@@ -24,6 +24,18 @@ func (z *zone) day(seconds int64) Day {
 	return DayOf(seconds + z.offset)
 }
 
+// span returns the seconds around an instant, until before, in which its UTC date and
+// its date in the zone are the same.
+func (z *zone) span(seconds int64) (utc, day Day, from, until int64) {
+	utc, day = DayOf(seconds), z.day(seconds)
+	from, until = int64(utc)*86400, int64(utc+1)*86400
+	from, until = max(from, int64(day)*86400-z.offset), min(until, int64(day+1)*86400-z.offset)
+	if !z.everything {
+		from, until = max(from, z.from), min(until, z.to)
+	}
+	return utc, day, from, until
+}
+
 func (z *zone) find(seconds int64) {
 	t := time.Unix(seconds, 0).In(z.location)
 	_, offset := t.Zone()

@@ -47,17 +47,17 @@ func certify(t *testing.T, cert, key string, serial int64, at time.Time) {
 func TestACertificateIsRenewed(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	if _, err := certificates(cert, key, slog.New(slog.DiscardHandler)); err == nil {
+	if _, err := LoadCertificate(cert, key, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("a missing certificate is not reported")
 	}
 	began := time.Now().Add(-time.Minute)
 	certify(t, cert, key, 1, began)
-	c, err := certificates(cert, key, slog.New(slog.DiscardHandler))
+	c, err := LoadCertificate(cert, key, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	serial := func() int64 {
-		loaded, err := c.config().GetCertificate(&tls.ClientHelloInfo{})
+		loaded, err := c.config.GetCertificate(&tls.ClientHelloInfo{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func TestACertificateIsRenewed(t *testing.T) {
 	}
 	// A reload finds one that was written within the resolution of the file's times.
 	certify(t, cert, key, 4, began.Add(2*time.Second))
-	if err := c.reload(t.Context()); err != nil {
+	if err := c.Reload(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if n := serial(); n != 4 {

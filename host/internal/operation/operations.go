@@ -13,7 +13,8 @@ type Views interface {
 	Plan(ctx context.Context) ([]PlannedRun, error)
 	Pipelines(ctx context.Context) ([]PipelineStatus, error)
 	Pipeline(ctx context.Context, name string) (*PipelineDetail, error)
-	Runs(ctx context.Context, pipeline string) ([]RunStatus, error)
+	// Runs lists runs by pipeline, the latest first.
+	Runs(ctx context.Context, filter RunFilter) ([]RunStatus, error)
 	Run(ctx context.Context, pipeline string, number int64) (*RunDetail, error)
 	Segments(ctx context.Context) ([]SegmentStatus, error)
 	JournalStats(ctx context.Context) ([]JournalStats, error)
@@ -69,6 +70,8 @@ type Operations interface {
 
 	// Reload has a serving host read its configuration again.
 	Reload(ctx context.Context) (*ReloadReport, error)
+	// PlanReload returns the changes that Reload would make now. It changes nothing.
+	PlanReload(ctx context.Context) (*ReloadReport, error)
 	// Backup writes a backup to a new file at path, which is absolute, or into the
 	// directory of that name.
 	Backup(ctx context.Context, path string) (*BackupReport, error)

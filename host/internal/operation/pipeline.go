@@ -53,6 +53,19 @@ type Backfill struct {
 	SecondsLeft    int64 `json:"seconds_left,omitempty"`     // at that rate; 0: not known
 }
 
+// RunFilter selects runs.
+type RunFilter struct {
+	Pipeline string `json:"pipeline,omitempty"` // "" for all
+	// Before selects runs with smaller numbers; 0: all.
+	Before int64 `json:"before,omitempty"`
+	// Limit is how many runs of each pipeline are listed, the latest; 0: 50. It is
+	// MaxRuns at most.
+	Limit int `json:"limit,omitempty"`
+}
+
+// MaxRuns bounds RunFilter.Limit.
+const MaxRuns = 1000
+
 // RunStatus is one run.
 type RunStatus struct {
 	Pipeline   string           `json:"pipeline"`

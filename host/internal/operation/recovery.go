@@ -13,8 +13,8 @@ type Recovery struct {
 	Committed int64 `json:"committed_run"`
 	// Differs says that the two histories are not the same.
 	Differs bool `json:"differs"`
-	// Untried says that no run has failed because of it: the next one may find
-	// the destination's runs to be its own.
+	// Untried says that no run has failed because of it, or that the run that did is in
+	// the journal: the next attempt finds the destination's runs to be its own, or may.
 	Untried bool `json:"untried,omitempty"`
 	// NextRun is the number of the next run, after a restart.
 	NextRun int64 `json:"next_run,omitempty"`

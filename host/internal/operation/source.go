@@ -65,7 +65,8 @@ type SourceDay struct {
 
 // CollectorStatus counts the requests of a collector since its host started.
 type CollectorStatus struct {
-	Name        string           `json:"name"` // "collector.web"
+	Name        string           `json:"name"`              // "collector.web"
+	Leaving     bool             `json:"leaving,omitempty"` // it is not configured, and its log has rows that are not in journals
 	Listening   bool             `json:"listening"`
 	Listen      string           `json:"listen"` // with the port that was given to port 0
 	TLS         bool             `json:"tls"`

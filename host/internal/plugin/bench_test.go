@@ -44,7 +44,7 @@ func BenchmarkSend(b *testing.B) {
 			one := &batch.Batch{Rows: 1, Payload: make([]byte, size)}
 			b.SetBytes(int64(size))
 			for b.Loop() {
-				if err := x.Send(ctx, one); err != nil {
+				if err := send(ctx, x, one); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -94,7 +94,9 @@ func (d *Destination) running(ctx context.Context) (*process, error) {
 
 // restart starts the process, or starts it again when it is due.
 func (d *Destination) restart(ctx context.Context) (*process, error) {
+	again := int64(0)
 	if old := d.cur; old != nil {
+		again = 1
 		waitContext(ctx, old.gone, unkillable)
 		d.budget.crashed(old.endedAt(), old.death("", nil))
 		d.cur = nil
@@ -110,6 +112,7 @@ func (d *Destination) restart(ctx context.Context) (*process, error) {
 		return nil, err
 	}
 	d.cur = p
+	d.m.restarted(d.name, again)
 	return p, nil
 }
 

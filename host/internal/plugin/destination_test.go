@@ -264,7 +264,7 @@ func TestDeadlines(t *testing.T) {
 		x := open(t, d)
 		var err error
 		for range 100 {
-			if err = x.Send(ctx, &batch.Batch{Rows: 1, Payload: make([]byte, 1<<20)}); err != nil {
+			if err = send(ctx, x, &batch.Batch{Rows: 1, Payload: make([]byte, 1<<20)}); err != nil {
 				break
 			}
 		}
@@ -350,7 +350,7 @@ func TestLargeMessages(t *testing.T) {
 	ctx := context.Background()
 	x := open(t, started(t, "good", nil))
 	for _, size := range []int{1 << 20, batch.MaxPayload, 5 << 20, 8<<20 - 1024} {
-		if err := x.Send(ctx, &batch.Batch{Rows: size, Payload: make([]byte, size)}); err != nil {
+		if err := send(ctx, x, &batch.Batch{Rows: size, Payload: make([]byte, size)}); err != nil {
 			t.Fatalf("%d bytes: %v", size, err)
 		}
 	}
@@ -451,7 +451,7 @@ func TestSecretsStayOutOfReceipts(t *testing.T) {
 	}
 	_, err = x.Open(ctx, protocol.Run{ProjectID: shop.ID, Pipeline: "p", PipelineID: "x"})
 	if err == nil {
-		err = x.Send(ctx, &batch.Batch{Rows: 1, Payload: []byte("row")})
+		err = send(ctx, x, &batch.Batch{Rows: 1, Payload: []byte("row")})
 	}
 	if err != nil {
 		t.Fatal(err)

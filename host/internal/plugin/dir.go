@@ -59,7 +59,7 @@ type Dir struct {
 	path string
 	// probe runs a verified binary and asks for its version; may be nil.
 	probe Prober
-	sums  sums // of binaries that Open has read
+	sums  *sums // of binaries that Open has read
 }
 
 // Prober runs a binary that a person has just decided to trust and returns
@@ -68,7 +68,7 @@ type Prober func(ctx context.Context, b *Binary) (version string, protocols []in
 
 // NewDir names a plugin directory; nothing is read yet. Without probe, pins
 // are written without version and protocol versions.
-func NewDir(path string, probe Prober) *Dir { return &Dir{path: path, probe: probe} }
+func NewDir(path string, probe Prober) *Dir { return &Dir{path: path, probe: probe, sums: &opened} }
 
 // Path is the directory as it was given.
 func (d *Dir) Path() string { return d.path }
@@ -108,7 +108,7 @@ func (d *Dir) Open(typ string) (*Binary, error) {
 	}
 	file := Prefix + typ
 	pin, pinned := lock.find(file)
-	b, err := openBinary(filepath.Join(dir, file), &d.sums)
+	b, err := openBinary(filepath.Join(dir, file), d.sums)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, missing(dir, typ, pinned)
 	}

@@ -3,3 +3,6 @@
 package plugin
 
 var testNames []string
+
+// payloadsOnly is set in tests only.
+const payloadsOnly = false

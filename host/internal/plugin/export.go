@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -84,13 +85,17 @@ const settleTime = time.Second
 
 // Open claims the target for a run and returns the pipeline's last committed
 // one; 0: none. It waits until no other export of the project goes on; the limit of the
-// call begins then.
+// call begins then. Run.Extents is offered only to a plugin that runs as the host's
+// user: a file holds more rows than those of the run.
 func (e *Export) Open(ctx context.Context, run protocol.Run) (_ protocol.LastRun, err error) {
 	if e.x != nil && e.leave == nil {
 		if e.leave, err = e.turns.enter(ctx, run.ProjectID); err != nil {
 			e.Close()
 			return protocol.LastRun{}, err
 		}
+	}
+	if e.p.apart || payloadsOnly {
+		run.Extents = ""
 	}
 	return step(ctx, e, "open", e.p.timeouts.Open, func(ctx context.Context) (protocol.LastRun, error) { return e.x.Open(ctx, run) })
 }
@@ -100,16 +105,19 @@ func (e *Export) BeginPartition(ctx context.Context, p protocol.Partition) error
 	return e.send(ctx, "begin partition", func(ctx context.Context) error { return e.x.BeginPartition(ctx, p) })
 }
 
-// Send sends a batch of the open partition. It blocks while the plugin does not
-// keep up. The batch may be used again after the call.
-func (e *Export) Send(ctx context.Context, b *batch.Batch) error {
-	return e.send(ctx, "send", func(ctx context.Context) error { return e.x.Send(ctx, b) })
-}
-
-// SendWithChecksum is Send for a payload whose CRC-32C was stored with it: the
-// plugin detects corruption since then.
+// SendWithChecksum sends a batch of the open partition, with the CRC-32C of its
+// payload as it was stored: the plugin detects corruption since then. It blocks while
+// the plugin does not keep up. The batch may be used again after the call.
 func (e *Export) SendWithChecksum(ctx context.Context, b *batch.Batch, crc32c uint32) error {
 	return e.send(ctx, "send", func(ctx context.Context) error { return e.x.SendWithChecksum(ctx, b, crc32c) })
+}
+
+// Extents reports whether the plugin takes SendExtent. It is known after Open.
+func (e *Export) Extents() bool { return e.x != nil && e.x.Extents() }
+
+// SendExtent sends the place of a payload instead of the payload.
+func (e *Export) SendExtent(ctx context.Context, b *batch.Batch, crc32c uint32, at protocol.Extent) error {
+	return e.send(ctx, "send", func(ctx context.Context) error { return e.x.SendExtent(ctx, b, crc32c, at) })
 }
 
 // EndPartition ends the open partition. t is the totals of the batches sent in it.
@@ -148,14 +156,6 @@ func (e *Export) Abort(ctx context.Context, discard bool) error {
 	return err
 }
 
-// Rejected counts the rows that were rejected so far.
-func (e *Export) Rejected() uint64 {
-	if e.x == nil {
-		return 0
-	}
-	return e.x.Rejected()
-}
-
 // Close cuts the stream, unless the export is over, and waits until nothing of
 // it runs on this side. It may be called more than once.
 func (e *Export) Close() {
@@ -181,6 +181,9 @@ func step[T any](ctx context.Context, e *Export, name string, limit time.Duratio
 		return zero, errEnded
 	}
 	v, err := call(ctx, e.p, callSpec{name, limit, true}, fn)
+	if errors.Is(err, protocol.ErrExtent) {
+		e.p.logger.Warn("the plugin could not read a payload from its file; the run is sent again, with its payloads", "error", err)
+	}
 	if err != nil {
 		e.Close()
 	}

@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/penstock-io/penstock/sdk/batch"
+	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
 // asHost makes the test binary be a host that starts a plugin and waits to be
@@ -194,4 +197,9 @@ func empty(t testing.TB, dir string) {
 	for _, e := range entries {
 		t.Errorf("left behind: %s", filepath.Join(dir, e.Name()))
 	}
+}
+
+// send sends a batch with the checksum of its payload.
+func send(ctx context.Context, x *Export, b *batch.Batch) error {
+	return x.SendWithChecksum(ctx, b, protocol.PayloadCRC32C(b.Payload))
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"sync"
 
@@ -60,11 +61,12 @@ type Manager struct {
 	stopped   bool
 	alive     map[*Destination]struct{}       // those that may have a process
 	described map[string]protocol.Description // by checksum of the binary
+	restarts  map[string]int64                // by the name of a destination
 }
 
 // NewManager makes a manager; nothing is read or started yet.
 func NewManager(opts Options) *Manager {
-	m := &Manager{opts: opts.withDefaults(), cache: cache{dir: opts.CacheDir}, alive: map[*Destination]struct{}{}, described: map[string]protocol.Description{}}
+	m := &Manager{opts: opts.withDefaults(), cache: cache{dir: opts.CacheDir}, alive: map[*Destination]struct{}{}, described: map[string]protocol.Description{}, restarts: map[string]int64{}}
 	m.dir = NewDir(opts.Dir, m.probe)
 	return m
 }
@@ -116,6 +118,30 @@ func (m *Manager) Describe(ctx context.Context, typ string) (protocol.Descriptio
 	}
 	defer b.Close()
 	return m.description(ctx, b)
+}
+
+// Restarts counts, by the name of a destination ("s3.lake"), the starts of its plugin
+// after the process had ended by itself.
+func (m *Manager) Restarts() map[string]int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.restarts)
+}
+
+// restarted counts n further starts of a destination's plugin.
+func (m *Manager) restarted(name string, n int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.restarts[name] += n
+}
+
+// Find verifies the pinned plugin of a type, without running it.
+func (m *Manager) Find(typ string) error {
+	b, err := m.dir.Open(typ)
+	if err != nil {
+		return err
+	}
+	return b.Close()
 }
 
 // description returns a binary's description: from memory or the cache, else by

@@ -50,6 +50,8 @@ type process struct {
 	rpc     *protocol.Client
 	version int // of the protocol, as negotiated
 
+	apart bool // it runs as another user, who must not read the host's files
+
 	watching sync.WaitGroup
 	gone     chan struct{} // closed when the process has ended and all is cleaned up
 
@@ -68,7 +70,7 @@ func startProcess(ctx context.Context, l launch) (*process, error) {
 	}
 	p := &process{
 		name: l.name, timeouts: l.timeouts, logger: l.logger, dir: dir,
-		logs: newLogs(l.logger, l.red), now: l.now, started: l.now(), gone: make(chan struct{}),
+		logs: newLogs(l.logger, l.red), now: l.now, started: l.now(), gone: make(chan struct{}), apart: l.user != nil,
 	}
 	cmd := &exec.Cmd{Args: []string{l.binary.Path}, Dir: dir.tmp, Env: pluginEnv(l.env, l.declared, dir.tmp)}
 	l.red.add(envSecrets(cmd.Env)...)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"hash/crc32"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -75,7 +76,7 @@ func TestWholeExport(t *testing.T) {
 		var sum protocol.Totals
 		for range 3 {
 			b := block(t, "{}\n{}\n")
-			if err := x.Send(ctx, b); err != nil {
+			if err := send(ctx, x, b); err != nil {
 				t.Fatal(err)
 			}
 			sum.Add(b)
@@ -94,7 +95,7 @@ func TestWholeExport(t *testing.T) {
 	if _, err := x.Commit(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(x.Abort(ctx, true), x.Send(ctx, nil)); !errors.Is(err, errEnded) {
+	if err := errors.Join(x.Abort(ctx, true), send(ctx, x, &batch.Batch{})); !errors.Is(err, errEnded) {
 		t.Errorf("after the end: %v", err)
 	}
 	if err := sdkExport(t, d).Abort(ctx, true); err != nil {
@@ -268,5 +269,71 @@ func expectDamage(t *testing.T, err error) {
 	t.Helper()
 	if err == nil || !strings.Contains(err.Error(), "damaged on its way") || protocol.ClassOf(err) != protocol.Retryable {
 		t.Errorf("error = %v", err)
+	}
+}
+
+// A plugin of the host's user is offered the directory of extents, reads them, and says
+// which one it cannot read. A plugin of another user is not offered it, since a file
+// holds more than the rows of the run.
+func TestExtentsReachAPluginOfTheSameUser(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	b := block(t, "{}\n")
+	if err := os.WriteFile(filepath.Join(dir, "x.seg"), b.Payload, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := sdkDestination(t)
+	open := func() *Export {
+		x, err := d.Export(ctx, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(x.Close)
+		run := protocol.Run{
+			ProjectID: shop.ID, Pipeline: "p", PipelineID: "x1", Stream: protocol.Stream(1), Mode: protocol.Append, Number: 1, Fence: 1, Extents: dir,
+		}
+		if _, err := x.Open(ctx, run); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.BeginPartition(ctx, protocol.Partition{Date: "2026-06-01"}); err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	export := func(x *Export, file string) error {
+		bare := *b
+		bare.Payload = nil
+		var sum protocol.Totals
+		sum.Add(b)
+		err := x.SendExtent(ctx, &bare, protocol.PayloadCRC32C(b.Payload), protocol.Extent{File: file, Length: len(b.Payload)})
+		if err == nil {
+			err = x.EndPartition(ctx, sum)
+		}
+		sum.RowsCRC32 = 0
+		if err == nil {
+			_, err = x.Prepare(ctx, sum)
+		}
+		if err == nil {
+			err = x.Abort(ctx, true)
+		}
+		return err
+	}
+	x := open()
+	if !x.Extents() {
+		t.Fatal("the plugin does not take extents")
+	}
+	if err := export(x, "x.seg"); err != nil {
+		t.Error(err)
+	}
+	if err := export(open(), "gone.seg"); !errors.Is(err, protocol.ErrExtent) || !strings.Contains(err.Error(), "gone.seg") {
+		t.Errorf("error = %v, want ErrExtent", err)
+	}
+	d.cur.apart = true
+	x = open()
+	if x.Extents() {
+		t.Error("a plugin of another user is offered the directory")
+	}
+	if err := x.Abort(ctx, true); err != nil {
+		t.Error(err)
 	}
 }

@@ -31,6 +31,11 @@ type knownSum struct {
 	sum      string
 }
 
+// opened are the checksums of the binaries that this process has opened to run them.
+// A command that loads a configuration and then starts its plugins, from two
+// directories of the same path, reads each binary once.
+var opened sums
+
 // get returns the checksum of an open file that is as it was when its checksum
 // was remembered; "" when it is not, or when s is nil.
 func (s *sums) get(path string, f *os.File) string {

@@ -30,6 +30,9 @@ type Journal struct {
 	mu      sync.Mutex
 	current *journal.Writer // nil: it is not open
 	err     error           // why it is not open; nil: it was not used yet
+	// careful says that a writer was given rows that were compressed wrong: the source reads
+	// them again, and what is compressed for later writers is looked at.
+	careful bool
 }
 
 // The pauses between attempts at opening a journal that has failed.
@@ -133,6 +136,8 @@ func (j *Journal) take() *journal.Writer {
 	w := j.current
 	if j.current = nil; w != nil {
 		j.err = w.Err()
+		var corrupt *journal.CorruptFragmentError
+		j.careful = j.careful || errors.As(j.err, &corrupt)
 	}
 	return w
 }
@@ -163,6 +168,9 @@ func (j *Journal) reopen(ctx context.Context) (*journal.Writer, error) {
 	j.due = j.now().Add(j.pauses.Pause())
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.careful && err == nil {
+		w.Careful()
+	}
 	j.current, j.err = w, err
 	return w, err
 }

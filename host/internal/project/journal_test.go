@@ -284,3 +284,29 @@ func TestAPinnedJournalStaysFailed(t *testing.T) {
 		t.Errorf("a project that is not configured has a journal: %v", err)
 	}
 }
+
+// After rows that were compressed wrong, what is compressed for later writers is looked at,
+// and the rows that are given again are sealed.
+func TestAJournalIsCarefulAfterRowsThatWereCompressedWrong(t *testing.T) {
+	f := newFailing(t)
+	w, err := f.project.Journal.Writer(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunk := rowOf(1)
+	if err := journal.NewPacker(journal.PackOptions{Least: 1}).Pack(&chunk); err != nil {
+		t.Fatal(err)
+	}
+	chunk.Fragments[0].Rows++
+	var corrupt *journal.CorruptFragmentError
+	if err := w.Append(t.Context(), chunk); !errors.As(err, &corrupt) || f.project.Journal.careful {
+		t.Fatalf("%v, careful too early: %v", err, f.project.Journal.careful)
+	}
+	f.at = f.at.Add(ReopenLimit)
+	if err := f.append(t, 1); err != nil || !f.project.Journal.careful {
+		t.Errorf("%v, careful: %v", err, f.project.Journal.careful)
+	}
+	if n := f.project.Journal.Stats().Kept; n != 1 {
+		t.Errorf("%d rows are sealed", n)
+	}
+}

@@ -12,6 +12,8 @@ type Filter struct {
 	Reason string `json:"reason,omitempty"`
 	ID     string `json:"id,omitempty"`
 	Limit  int    `json:"limit,omitempty"` // of a list; 0: 100
+	// After is the id of the record after which a list continues; "": it begins.
+	After string `json:"after,omitempty"`
 	// Before picks records that were refused before a time; zero: all.
 	Before time.Time `json:"before,omitzero"`
 	// Missing picks lost records instead of those that are there: DropQuarantine

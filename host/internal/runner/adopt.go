@@ -24,28 +24,18 @@ func refuseAdoption(ctx context.Context, p *Pipeline, targets []pipeline.Target)
 	if err == nil && own.State == pipeline.Cancelled {
 		return nil
 	}
-	for _, other := range p.all() {
-		if other.Config.Name == def.Name || other.Config.Stream != def.Stream || elsewhere(other, targets) {
+	claims, err := p.o.Catalog.Claims(ctx, def, targets)
+	if err != nil {
+		return err
+	}
+	for _, c := range claims {
+		other := p.byName(c.Pipeline)
+		if other == nil || other.Config.Stream != def.Stream || elsewhere(other, targets) {
 			continue
 		}
-		stored, err := p.o.Catalog.Pipeline(ctx, other.Config.Name)
-		if errors.Is(err, catalog.ErrUnknownPipeline) || err == nil && stored.State == pipeline.Cancelled {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		kept, err := p.o.Catalog.Targets(ctx, stored.ID)
-		if err != nil {
-			return err
-		}
-		for _, k := range kept {
-			if _, common := def.Days().Common(k.Days); common && meetsAny(targets, pipeline.Target{Stream: def.Stream, URI: k.URI}) {
-				return &catalog.AdoptError{
-					Pipeline: def.Name, Other: stored.Name, URI: k.URI,
-					Reason: "it is configured, too, and would go on there: rows of dates that both have would be there twice. Remove its block, or give the two other dates",
-				}
-			}
+		return &catalog.AdoptError{
+			Pipeline: def.Name, Other: c.Pipeline, URI: c.URI,
+			Reason: "it is configured, too, and would go on there: rows of dates that both have would be there twice. Remove its block, or give the two other dates",
 		}
 	}
 	return nil

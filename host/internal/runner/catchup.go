@@ -55,14 +55,48 @@ func (p *Pipeline) RunNow(ctx context.Context, allowShrink bool) (*operation.Pip
 // transient error for at most retryFor, counted from the first failure in a
 // row. The summary comes with an error, too.
 func (p *Pipeline) CatchUp(ctx context.Context, retryFor time.Duration) (*operation.PipelineSummary, error) {
-	done := newSummary(p.Config)
-	var before *pipeline.Pipeline // nil: it is not registered yet, or leaves nothing out
-	if p.Config.LeaveLate {
-		var err error
-		if before, err = p.stored(ctx); err != nil && !errors.Is(err, catalog.ErrUnknownPipeline) {
-			return done, err
-		}
+	return newOnce(ctx, p).CatchUp(ctx, retryFor)
+}
+
+// Once is a pipeline in a host that reads sources to their end, exports everything and
+// ends. It is for one goroutine at a time.
+type Once struct {
+	pipeline *Pipeline
+	done     *operation.PipelineSummary
+	before   *pipeline.Pipeline // nil: it is not registered yet, or leaves nothing out
+	err      error              // no further attempt is made for it
+	full     fullRuns
+}
+
+// newOnce notes the state of a pipeline before any of its runs.
+func newOnce(ctx context.Context, p *Pipeline) *Once {
+	o := &Once{pipeline: p, done: newSummary(p.Config)}
+	if !p.Config.LeaveLate {
+		return o
 	}
+	var err error
+	if o.before, err = p.stored(ctx); err != nil && !errors.Is(err, catalog.ErrUnknownPipeline) {
+		o.err = err
+	}
+	return o
+}
+
+// OnceOfAll returns all pipelines of a runner, each in its present state.
+func OnceOfAll(ctx context.Context, r *Runner) []*Once {
+	var all []*Once
+	for _, p := range r.All() {
+		all = append(all, newOnce(ctx, p))
+	}
+	return all
+}
+
+// CatchUp runs the pipeline as Pipeline.CatchUp does. The summary is also of the runs of
+// ExportFull.
+func (o *Once) CatchUp(ctx context.Context, retryFor time.Duration) (*operation.PipelineSummary, error) {
+	if o.err != nil {
+		return o.done, o.err
+	}
+	p := o.pipeline
 	asOf := p.o.Now().UTC()
 	var failing time.Time
 	pauses := lifecycle.Backoff{First: retryFirst, Limit: 30 * time.Second}
@@ -70,27 +104,48 @@ func (p *Pipeline) CatchUp(ctx context.Context, retryFor time.Duration) (*operat
 		receipt, err := p.step(ctx, asOf, false)
 		switch {
 		case err == nil && receipt == nil:
-			return done, addLeftOut(ctx, p, done, before)
+			return o.done, addLeftOut(ctx, p, o.done, o.before)
 		case err == nil:
-			addReceipt(done, receipt)
+			addReceipt(o.done, receipt)
 			failing = time.Time{}
 			pauses.Reset()
 			continue
 		case ctx.Err() != nil:
-			return done, err
+			return o.done, err
 		}
 		if failing.IsZero() {
 			failing = p.o.Now()
 		}
 		pause := max(pauses.Pause(), export.RetryAfter(err))
 		if !retryable(err) || p.o.Now().Sub(failing)+pause > retryFor {
-			return done, err
+			return o.done, err
 		}
 		p.o.Observer.Report(progress.Report{Stage: "export", Name: p.Config.Name, Text: fmt.Sprintf("%v; will retry in %s", err, pause.Round(time.Millisecond))})
 		if err := p.o.Wait(ctx, pause); err != nil {
-			return done, err
+			return o.done, err
 		}
 	}
+}
+
+// CatchUpAll runs pipelines one after the other, and returns the summary of each. After ctx
+// has ended none is begun, and those are left out that ExportFull has exported nothing of.
+func CatchUpAll(ctx context.Context, all []*Once, retryFor time.Duration) (summaries []operation.PipelineSummary, failed error) {
+	stopped := false
+	for _, o := range all {
+		err := o.err
+		if !stopped {
+			_, err = o.CatchUp(ctx, retryFor)
+			stopped = ctx.Err() != nil
+		} else if err == nil && o.done.Runs == 0 {
+			continue
+		}
+		if err != nil {
+			o.done.Error = err.Error()
+			failed = errors.Join(failed, err)
+		}
+		summaries = append(summaries, *o.done)
+	}
+	return summaries, failed
 }
 
 func newSummary(c *config.Pipeline) *operation.PipelineSummary {

@@ -2,7 +2,6 @@ package runner
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
@@ -56,7 +55,7 @@ func (v Details) OneRun(ctx context.Context, name string, number int64) (*operat
 		return nil, err
 	}
 	if r == nil {
-		return nil, fmt.Errorf("pipeline %s has no run %d: its latest is run %d", name, number, p.LastRun)
+		return nil, operation.Faultf(operation.UnknownRun, "pipeline %s has no run %d: its latest is run %d", name, number, p.LastRun)
 	}
 	d := &operation.RunDetail{RunStatus: v.Run(name, *r), PerDay: []operation.RunDay{}, PluginLog: r.PluginLog}
 	if r.Receipt == nil {

@@ -171,7 +171,7 @@ func (i *Iterations) due(ctx context.Context) (at time.Time, ok bool, err error)
 	if i.Config.Schedule.Cadence == pipeline.Continuous && i.looked.After(last) {
 		last = i.looked
 	}
-	return i.paced(i.Config.Schedule).DueAt(last, now), true, nil
+	return i.paced(i.Config.Schedule, i.Config.Destination.Reference()).DueAt(last, now), true, nil
 }
 
 // iterate seals, and runs the pipeline until it has caught up.

@@ -53,3 +53,38 @@ func TestARunWaitsForWhatSuitsTheDestination(t *testing.T) {
 		x.wantNext("after it", tt.then)
 	}
 }
+
+// A pipeline that takes over the name of another one, with another destination, does not
+// wait for what suits the other one's.
+func TestAPipelineOfTheSameNameWaitsForItsOwnDestination(t *testing.T) {
+	t.Parallel()
+	x := newTimed(t, pipeline.Schedule{Cadence: pipeline.Continuous})
+	x.o.Destinations = destination.Open(&config.Config{}, func(_, _ string) destination.Plugin { return slow{} }, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	x.export()
+	if _, err := x.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	x.wantNext("at the first destination", "2026-06-10T12:05:00Z")
+	if _, err := x.o.Catalog.ForgetPipeline(t.Context(), "events", false, x.now); err != nil {
+		t.Fatal(err)
+	}
+	moved := *x.Config
+	moved.Destination = &config.Destination{Type: "localfs", Name: "there"}
+	if _, err := x.o.Catalog.RegisterPipeline(t.Context(), moved.Definition(), nil, x.now); err != nil {
+		t.Fatal(err)
+	}
+	before := x.Pipeline
+	x.Iterations = Reload(x.runner, []*config.Pipeline{&moved}).Added[0]
+	x.registered.Store(true)
+	x.now = x.now.Add(time.Second)
+	x.export()
+	x.wantNext("at the next one", "2026-06-10T12:01:01Z")
+	if _, err := before.start(t.Context()); err != nil { // by an attempt that goes on
+		t.Fatal(err)
+	}
+	x.wantNext("after an attempt at the first one", "2026-06-10T12:01:01Z")
+	if _, err := x.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	x.wantNext("after its plugin was started", "2026-06-10T12:05:01Z")
+}

@@ -30,14 +30,14 @@ type Pipeline struct {
 	again      atomic.Bool             // the next step tries a failed run again: a reload may have removed the reason
 	failed     atomic.Pointer[attempt] // the last attempt of a host that serves; nil: it did not fail
 	pace       pace
-	all        func() []*Pipeline                                                     // of Runner
+	byName     func(string) *Pipeline                                                 // of Runner
 	backfilled func(context.Context, *pipeline.Pipeline) (*operation.Backfill, error) // of Runner
 }
 
 // newPipeline returns a pipeline that is not run.
 func newPipeline(r *Runner, c *config.Pipeline, s *shared) *Pipeline {
 	p := &Pipeline{
-		Config: c, o: r.o, project: r.o.Projects.Of(c.Project), shared: s, active: lifecycle.NewGate(), all: r.All, backfilled: r.backfill,
+		Config: c, o: r.o, project: r.o.Projects.Of(c.Project), shared: s, active: lifecycle.NewGate(), byName: r.ByName, backfilled: r.backfill,
 	}
 	p.pace.now, p.pace.wait, p.pace.rate, p.pace.held = r.o.Now, r.o.Wait, c.RateLimit, &s.held
 	p.retired, p.retire = context.WithCancel(context.Background())
@@ -153,6 +153,6 @@ func (p *Pipeline) start(ctx context.Context) (*destination.Destination, error) 
 	if err := d.Start(ctx); err != nil {
 		return d, err
 	}
-	p.pause.Store(int64(d.Description().Capabilities.MinInterval))
+	p.suits.Store(&suitable{destination: p.Config.Destination.Reference(), pause: d.Description().Capabilities.MinInterval})
 	return d, nil
 }

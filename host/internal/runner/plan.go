@@ -35,12 +35,8 @@ func next(ctx context.Context, c *catalog.Catalog, stored *pipeline.Pipeline, li
 // a new one; nil when there are no rows to export. asOf is the time at which the
 // journal was last sealed.
 func (r *resolved) run(ctx context.Context, asOf time.Time) (*pipeline.Run, error) {
-	open, err := r.o.Catalog.OpenRun(ctx, r.stored.ID)
-	if err != nil {
-		return nil, err
-	}
-	if open != nil {
-		return open, r.identify(ctx, open)
+	if open, err := r.open(ctx); open != nil || err != nil {
+		return open, err
 	}
 	if pipeline.Replaced(r.stored.Stream) {
 		return r.replacement(ctx, asOf)
@@ -56,6 +52,15 @@ func (r *resolved) run(ctx context.Context, asOf time.Time) (*pipeline.Run, erro
 		asOf = time.Time{} // the remaining extents may have the same dates
 	}
 	return r.plan(ctx, &pipeline.Run{Extents: extents, Next: cursor, AsOf: asOf}, r.destination.ByZone())
+}
+
+// open returns the run that was planned and is not over; nil: there is none.
+func (r *resolved) open(ctx context.Context) (*pipeline.Run, error) {
+	open, err := r.o.Catalog.OpenRun(ctx, r.stored.ID)
+	if err != nil || open == nil {
+		return nil, err
+	}
+	return open, r.identify(ctx, open)
 }
 
 // plan computes the run's content and inserts the run into the catalog. With

@@ -44,7 +44,7 @@ func (p *Pipeline) Recover(ctx context.Context, resend bool) (*operation.Recover
 		return r, nil
 	}
 	if r.Untried {
-		return nil, fmt.Errorf("recover pipeline %s: nothing was tried yet: run it first (penstock pipelines run %s), "+
+		return nil, fmt.Errorf("recover pipeline %s: run it first (penstock pipelines run %s), "+
 			"since runs of the destination that are this catalog's own are adopted without sending anything", name, name)
 	}
 	if err := p.o.Catalog.RestartPipeline(ctx, stored, *restart); err != nil {
@@ -95,6 +95,14 @@ func compareHistory(ctx context.Context, p *Pipeline, stored *pipeline.Pipeline)
 		}
 		// The catalog's own run: its next attempt records it.
 		r.Differs = s.Content == "" || s.Content != open.Content
+		if r.Differs && open.Prepared == nil {
+			// So does one that finds it in the journal.
+			found, err := replan(ctx, p, d, s.Content)
+			if err != nil {
+				return nil, nil, err
+			}
+			r.Untried = found != nil
+		}
 	}
 	for r.Agreed = min(r.Recorded, last.Number); r.Differs && r.Agreed > 0; r.Agreed-- {
 		s, err := status(r.Agreed)

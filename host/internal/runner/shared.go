@@ -18,14 +18,28 @@ type shared struct {
 	stop  atomic.Pointer[context.CancelCauseFunc] // of the step that is under way; nil: none is
 	held  atomic.Bool                             // the step that is under way is to stop between two blocks: it was paused
 	woken atomic.Bool                             // an operation may have moved the time at which the pipeline is due, since it was looked at
-	pause atomic.Int64                            // nanoseconds between runs that suit the destination; 0: any, or its plugin was not started yet
+	tally tally                                   // of attempts
+	suits atomic.Pointer[suitable]                // told by the latest plugin that was started for the name; nil: none was
 }
 
-// paced returns a schedule that keeps to the pause that suits the destination, unless it
-// has one of its own. Only a continuous pipeline runs so often that the pause counts.
-func (s *shared) paced(of pipeline.Schedule) pipeline.Schedule {
-	if of.Cadence == pipeline.Continuous && of.MinInterval == 0 {
-		of.MinInterval = max(time.Duration(s.pause.Load()), pipeline.ContinuousPause)
+// suitable is the pause between runs that suits a destination. A reload may give the name
+// of a pipeline to one with another destination, to which the pause means nothing.
+type suitable struct {
+	destination string        // its reference
+	pause       time.Duration // 0: any
+}
+
+// paced returns the schedule of a pipeline with the pause that suits its destination,
+// unless the schedule has one of its own. Only a continuous pipeline runs so often that
+// the pause counts. Until the destination's plugin was started the pause is
+// pipeline.ContinuousPause.
+func (s *shared) paced(of pipeline.Schedule, destination string) pipeline.Schedule {
+	if of.Cadence != pipeline.Continuous || of.MinInterval > 0 {
+		return of
+	}
+	of.MinInterval = pipeline.ContinuousPause
+	if told := s.suits.Load(); told != nil && told.destination == destination {
+		of.MinInterval = max(told.pause, pipeline.ContinuousPause)
 	}
 	return of
 }
@@ -42,7 +56,7 @@ func (s *pipelineSet) sharedOf(name string) *shared {
 // schedule is the schedule of a stored pipeline as it is in this host.
 func (s *pipelineSet) schedule(p *pipeline.Pipeline) pipeline.Schedule {
 	if x := s.shared[p.Name]; x != nil {
-		return x.paced(p.Schedule)
+		return x.paced(p.Schedule, p.Destination)
 	}
 	return p.Schedule
 }

@@ -24,6 +24,24 @@ const leaseTTL = 60 * time.Second
 // asOf is the time at which the journal was last sealed. Steps of one pipeline
 // run one after another. allowShrink confirms that a set may shrink.
 func (p *Pipeline) step(ctx context.Context, asOf time.Time, allowShrink bool) (*pipeline.Receipt, error) {
+	return carryOut(ctx, p, func(r *resolved) (*pipeline.Run, error) {
+		r.allowShrink = r.allowShrink || allowShrink
+		return r.run(ctx, asOf)
+	})
+}
+
+// carryOut carries out the run that choose returns, if there is one, with one attempt, and
+// counts it. choose is called when the pipeline may run and is not idle.
+func carryOut(ctx context.Context, p *Pipeline, choose func(*resolved) (*pipeline.Run, error)) (*pipeline.Receipt, error) {
+	var took time.Duration
+	receipt, err := tryOnce(ctx, p, choose, &took)
+	p.tally.note(ctx, receipt, err, took)
+	return receipt, err
+}
+
+// tryOnce is carryOut without counting. took is how long the attempt took, without its
+// waiting for other steps.
+func tryOnce(ctx context.Context, p *Pipeline, choose func(*resolved) (*pipeline.Run, error), took *time.Duration) (*pipeline.Receipt, error) {
 	leave, err := p.steps.Enter(ctx)
 	if err != nil {
 		return nil, err
@@ -67,15 +85,16 @@ func (p *Pipeline) step(ctx context.Context, asOf time.Time, allowShrink bool) (
 	if err != nil {
 		return nil, err
 	}
-	r.allowShrink = r.allowShrink || allowShrink
-	run, err := r.run(ctx, asOf)
+	run, err := choose(r)
 	if err != nil || run == nil {
 		return nil, err
 	}
 	if run.State == pipeline.RunFailed {
 		return nil, &RunFailedError{Pipeline: p.Config.Name, Number: run.Number, Reason: run.Error}
 	}
+	began := p.o.Now()
 	receipt, err := r.attempt(ctx, run)
+	*took = max(0, p.o.Now().Sub(began))
 	if err == nil {
 		r.reportBackfill(ctx)
 	}
@@ -120,30 +139,38 @@ func (r *resolved) attempt(ctx context.Context, run *pipeline.Run) (*pipeline.Re
 	r.pace.begin(run.Number)
 	defer r.pace.end()
 	x, job := r.export(run)
+	planned := run.Content
+	job.Replan = func(ctx context.Context, content string) (*pipeline.Run, error) {
+		return replan(ctx, r.Pipeline, r.destination, content)
+	}
 	receipt, err := x.Do(ctx, job)
 	if err != nil {
 		return nil, err
 	}
+	if run.Content != planned {
+		r.o.Log.Info("the destination's run was found in the journal and is recorded; nothing was sent", "pipeline", r.stored.Name, "run", run.Number, "rows", run.Totals().Rows)
+	}
 	totals := run.Totals()
-	r.report(run, totals.Rows, totals.Bytes, true)
+	r.report(run, totals.Rows, totals.Bytes, totals.Bytes, true)
 	return receipt, nil
 }
 
-// report tells how far the export of a run is.
-func (r *resolved) report(run *pipeline.Run, rows, bytes int64, done bool) {
+// report tells how far the export of a run is, of which total bytes are sent in all.
+func (r *resolved) report(run *pipeline.Run, rows, bytes, total int64, done bool) {
 	r.o.Observer.Report(progress.Report{
 		Stage: "export", Name: fmt.Sprintf("%s run %d", r.stored.Name, run.Number),
-		Rows: rows, Bytes: bytes, Total: run.Totals().Bytes, Done: done,
+		Rows: rows, Bytes: bytes, Total: total, Done: done,
 	})
 }
 
 // export returns the exporter of a run, and its job.
 func (r *resolved) export(run *pipeline.Run) (*export.Exporter, export.Job) {
+	total := run.Totals().Bytes // of a plan that is replaced later, nothing is sent
 	x := &export.Exporter{
-		Store: r.o.Catalog, Blocks: r.project.Journal.Reader(), Generations: r.project, Owner: r.o.Owner, LeaseTTL: leaseTTL, Ticker: r.o.Ticker, Wait: r.o.Wait,
+		Store: r.o.Catalog, Blocks: r.project.Journal.Reader(), Places: r.project.Journal.Reader(), Generations: r.project, Owner: r.o.Owner, LeaseTTL: leaseTTL, Ticker: r.o.Ticker, Wait: r.o.Wait,
 		Progress: func(run *pipeline.Run, rows, bytes int64) {
 			r.pace.sent(rows, bytes)
-			r.report(run, rows, bytes, false)
+			r.report(run, rows, bytes, total, false)
 		},
 		Pace: r.pace.next,
 	}

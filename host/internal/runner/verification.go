@@ -341,7 +341,7 @@ func (v *verification) repairRun(ctx context.Context, number int64, parts []int,
 		v.o.Observer.Report(progress.Report{Stage: "repair", Name: fmt.Sprintf("%s run %d", v.at.Name, number), Rows: rows, Bytes: bytes, Total: total, Done: done})
 	}
 	x := &export.Exporter{
-		Blocks: v.project.Journal.Reader(), Generations: v.project, Owner: v.o.Owner, LeaseTTL: leaseTTL, Ticker: v.o.Ticker, Wait: v.o.Wait,
+		Blocks: v.project.Journal.Reader(), Places: v.project.Journal.Reader(), Generations: v.project, Owner: v.o.Owner, LeaseTTL: leaseTTL, Ticker: v.o.Ticker, Wait: v.o.Wait,
 		Progress: func(_ *pipeline.Run, rows, bytes int64) { report(rows, bytes, false) },
 	}
 	return x.Repair(ctx, v.o.Catalog, export.RepairJob{

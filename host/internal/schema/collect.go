@@ -124,6 +124,13 @@ type Collector struct {
 	sentAt   span
 	repaired bool
 
+	predictor predictor
+	// sparse reports that scanner.inner lacks members of properties that neither a row nor
+	// a caller needs.
+	sparse  bool
+	members int // of properties
+	lastEnd int // of the value of the last of them
+
 	sent   sent
 	edits  []edit
 	open   []composite
@@ -131,6 +138,9 @@ type Collector struct {
 	insert [maxInsertID]byte
 	ids    [3][]byte // memory for decoded ids
 	target []byte    // memory for the id of an alias
+	added  added     // to the events of a request
+	outer  outer     // of the last row
+	places addedPlaces
 	clean  []byte
 }
 
@@ -147,7 +157,7 @@ const (
 // must be a secret of its own.
 func NewCollector(seed [32]byte) *Collector {
 	c := &Collector{random: rand.NewChaCha8(seed)}
-	c.scanner.every = true
+	c.scanner.every, c.predictor.keeps = true, true
 	return c
 }
 

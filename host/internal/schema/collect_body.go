@@ -103,7 +103,10 @@ func (c *Collector) Next() bool {
 	// grows with the number of members.
 	s.reset(c.body[:min(len(c.body), from+MaxRecord+1)])
 	c.refused, c.repaired = nil, false
-	to, ok := s.value(from)
+	to, ok := c.predict(from)
+	if !ok {
+		to, ok = s.value(from)
+	}
 	switch {
 	case !ok && s.at+maxEscape > len(s.data) && len(s.data) < len(c.body):
 		to = skip(c.body, from)
@@ -136,7 +139,7 @@ func (c *Collector) repair() {
 	repairSurrogates(c.clean)
 	c.scanner.reset(c.clean)
 	c.scanner.value(0)
-	c.repaired = true
+	c.repaired, c.sparse = true, false
 }
 
 // behind finds the comma, the bracket or the record after the record that ends at
@@ -273,7 +276,12 @@ func (c *Collector) Member(name string) []byte { return c.find(c.scanner.outer, 
 
 // Property returns the last member of that name of the record's properties, as
 // sent but for a repair, or nil.
-func (c *Collector) Property(name string) []byte { return c.find(c.scanner.inner, name) }
+func (c *Collector) Property(name string) []byte {
+	if c.sparse && !readNames[name] {
+		c.scanAll()
+	}
+	return c.find(c.scanner.inner, name)
+}
 
 func (c *Collector) find(members []member, name string) []byte {
 	s := &c.scanner

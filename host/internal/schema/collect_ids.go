@@ -180,13 +180,22 @@ func wellFormed(id []byte) bool {
 	if len(id) > maxInsertID {
 		return false
 	}
+	other := uint8(0)
 	for _, b := range id {
-		if b-'0' > 9 && b|0x20-'a' > 25 && b != '-' {
-			return false
+		other |= notOfID[b]
+	}
+	return other == 0
+}
+
+// notOfID is 1 for the bytes that an insert id may not have.
+var notOfID = func() (other [256]uint8) {
+	for i := range other {
+		if b := byte(i); b-'0' > 9 && b|0x20-'a' > 25 && b != '-' {
+			other[i] = 1
 		}
 	}
-	return true
-}
+	return other
+}()
 
 // eventID is the id that mobile clients give an event next to its properties,
 // and send again with it.

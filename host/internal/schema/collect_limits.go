@@ -17,6 +17,7 @@ type sent struct {
 // edit changes a member of properties while they are rendered.
 type edit struct {
 	member int
+	before int // members before it, among all
 	remove bool
 	key    int // where its name is cut, or 0
 	value  int // where its string is cut, or 0
@@ -26,15 +27,26 @@ type edit struct {
 func (c *Collector) look() *Refused {
 	c.sent, c.edits = sent{}, c.edits[:0]
 	s := &c.scanner
+	if !c.sparse {
+		if c.members = len(s.inner); c.members > 0 {
+			c.lastEnd = s.inner[c.members-1].value.to
+		}
+	}
+	passed := 0 // members of a sparse record before the last that was removed
 	for i := range s.inner {
 		m := &s.inner[i]
 		value := s.data[m.value.from:m.value.to]
 		if c.known(m, value) {
-			c.edits = append(c.edits, edit{member: i, remove: true})
+			before := i
+			if c.sparse {
+				passed = c.before(m.key.from, passed)
+				before = passed
+			}
+			c.edits = append(c.edits, edit{member: i, before: before, remove: true})
 			c.sent.removed++
 			continue
 		}
-		e := edit{member: i}
+		e := edit{member: i, before: i}
 		if m.key.to-m.key.from > maxText+2 {
 			e.key = cut(s.data, m.key)
 		}
@@ -56,7 +68,7 @@ func (c *Collector) look() *Refused {
 			}
 		}
 	}
-	if n := len(s.inner) - c.sent.removed; n > maxMembers {
+	if n := c.members - c.sent.removed; n > maxMembers {
 		return refuse(TooManyProperties, "properties", "'properties' is invalid: must have fewer than %d properties, and has %d", maxMembers+1, n)
 	}
 	return nil

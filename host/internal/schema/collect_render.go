@@ -12,10 +12,11 @@ import (
 
 // render appends the row.
 func (c *Collector) render(dst []byte, a *Arrival, r row) []byte {
-	start := len(dst)
-	dst = append(dst, `{"device_id":`...)
+	start, o := len(dst), &c.outer
+	dst = append(dst, textDevice...)
 	dst = appendInside(dst, r.device)
-	dst = append(dst, `,"distinct_id":`...)
+	o.distinct = len(dst) - start
+	dst = append(dst, textDistinct...)
 	if r.anonymous {
 		dst = append(dst, `"$device:`...)
 		dst = append(dst, r.distinct...)
@@ -23,15 +24,21 @@ func (c *Collector) render(dst []byte, a *Arrival, r row) []byte {
 	} else {
 		dst = appendInside(dst, r.distinct)
 	}
-	dst = append(dst, `,"event_name":`...)
+	o.event = len(dst) - start
+	dst = append(dst, textEvent...)
 	dst = appendInside(dst, r.event)
-	dst = append(dst, `,"insert_id":`...)
+	o.insert = len(dst) - start
+	dst = append(dst, textInsert...)
 	dst = appendInside(dst, r.insert)
-	dst = append(dst, `,"properties":`...)
+	o.properties = len(dst) - start
+	dst = append(dst, textProperties...)
 	dst = c.appendProperties(dst, a, r)
-	dst = append(dst, `,"time":`...)
+	c.places.from(start)
+	o.time = len(dst) - start
+	dst = append(dst, textTime...)
 	dst = strconv.AppendInt(dst, r.time, 10)
-	dst = append(dst, `,"user_id":`...)
+	o.user = len(dst) - start
+	dst = append(dst, textUser...)
 	dst = appendInside(dst, r.user)
 	dst = append(dst, '}')
 	if c.scanner.lines {
@@ -59,13 +66,13 @@ func appendInside(dst, inside []byte) []byte {
 func (c *Collector) appendProperties(dst []byte, a *Arrival, r row) []byte {
 	s := &c.scanner
 	from, end, removed := s.properties.from, s.properties.from+1, 0
-	if n := len(s.inner); n > 0 {
-		end = s.inner[n-1].value.to
+	if c.members > 0 {
+		end = c.lastEnd
 	}
 	for _, e := range c.edits {
 		m := &s.inner[e.member]
 		if e.remove {
-			if e.member > removed {
+			if e.before > removed {
 				// The comma after the previous member stays for the next one.
 				dst = append(dst, s.data[from:m.previous]...)
 				from = m.value.to
@@ -75,7 +82,7 @@ func (c *Collector) appendProperties(dst []byte, a *Arrival, r row) []byte {
 				}
 				from = m.value.to
 				if m.next != 0 {
-					from = s.inner[e.member+1].key.from
+					from = s.space(m.next)
 				}
 			}
 			removed++
@@ -93,10 +100,10 @@ func (c *Collector) appendProperties(dst []byte, a *Arrival, r row) []byte {
 	if from < end {
 		dst = append(dst, s.data[from:end]...)
 	}
-	added := len(dst)
+	c.places.first = len(dst)
 	dst = c.appendAdded(dst, a, r)
-	if len(s.inner) == removed {
-		dst[added] = ' ' // instead of the comma
+	if c.members == removed {
+		dst[c.places.first] = ' ' // instead of the comma
 	}
 	return append(dst, s.data[end:s.properties.to]...)
 }
@@ -119,17 +126,42 @@ func (c *Collector) appendAdded(dst []byte, a *Arrival, r row) []byte {
 	if a.Geo != nil {
 		dst = c.appendPlace(dst, a)
 	}
-	if a.Import {
-		dst = append(dst, `,"$import":true`...)
-	}
-	dst = append(dst, `,"$mp_api_endpoint":`...)
-	dst = appendQuoted(dst, a.Endpoint)
-	dst = append(dst, `,"$mp_api_timestamp_ms":`...)
-	dst = strconv.AppendInt(dst, a.Received.UnixMilli(), 10)
-	dst = append(dst, `,"$mp_event_size":`...)
+	c.places.shared = len(dst)
+	dst = append(dst, c.added.before(a)...)
+	c.places.size = len(dst) - len(textSize)
 	dst = strconv.AppendInt(dst, int64(c.scanner.body.to-c.scanner.body.from), 10)
-	dst = append(dst, `,"mp_processing_time_ms":`...)
-	return strconv.AppendInt(dst, a.Processed.UnixMilli(), 10)
+	c.places.processed = len(dst)
+	return append(dst, c.added.after...)
+}
+
+// added holds properties that all events of a request get, rendered.
+type added struct {
+	endpoint            string
+	received, processed int64 // ms
+	isImport            bool
+	text                []byte // before the size of the event
+	after               []byte // behind it
+	name                int    // bytes of text before its last value but the size
+}
+
+// before returns the text before the size of an event, and renders both texts unless they
+// are those of the arrival.
+func (t *added) before(a *Arrival) []byte {
+	received, processed := a.Received.UnixMilli(), a.Processed.UnixMilli()
+	if len(t.text) > 0 && t.received == received && t.processed == processed && t.isImport == a.Import && t.endpoint == a.Endpoint {
+		return t.text
+	}
+	t.endpoint, t.received, t.processed, t.isImport = a.Endpoint, received, processed, a.Import
+	text := t.text[:0]
+	if a.Import {
+		text = append(text, `,"$import":true`...)
+	}
+	text = appendQuoted(append(text, `,"$mp_api_endpoint":`...), a.Endpoint)
+	text = append(text, `,"$mp_api_timestamp_ms":`...)
+	t.name = len(text)
+	t.text = append(strconv.AppendInt(text, received, 10), textSize...)
+	t.after = strconv.AppendInt(append(t.after[:0], textProcessed...), processed, 10)
+	return t.text
 }
 
 // appendPlace appends where the event comes from, as far as the client does

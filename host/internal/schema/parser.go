@@ -76,6 +76,9 @@ type Parser struct {
 	predictor predictor
 	text      []byte
 	repair    []byte // memory for a copy of a record that is repaired
+	outer     outer  // of the last row
+	declined  bool   // the predictor has declined the next record, in AppendLine
+	asSent    bool   // the time of the last event is a plain number of seconds, written as in its row
 }
 
 // NewParser returns a parser that takes now for the latest time but one hour.
@@ -93,11 +96,44 @@ func (p *Parser) AppendEvent(dst, record []byte) ([]byte, Event, error) {
 	if len(record) > MaxRecord {
 		return dst, Event{}, reject(TooLong, "the record has %d bytes, of %d at most", len(record), MaxRecord)
 	}
-	s := &p.scanner
-	s.reset(record)
-	if !p.predictor.scan(s) && !s.record() {
+	p.scanner.reset(record)
+	usual := !p.declined && p.predictor.scan(&p.scanner)
+	p.declined = false
+	if !usual && !p.scanner.record() {
 		return dst, Event{}, p.invalid()
 	}
+	return p.appendScanned(dst)
+}
+
+// AppendLine is AppendEvent for a record of the usual form that text begins with, if a
+// newline follows it, after no more than commas, closing brackets and spaces. It returns the
+// bytes of the line, which need not be looked for before; 0: AppendEvent has to take the
+// record, and dst comes back as it was.
+func (p *Parser) AppendLine(dst, text []byte) (out []byte, e Event, n int) {
+	if p.declined = false; len(text) == 0 || text[0] != '{' {
+		return dst, Event{}, 0
+	}
+	p.scanner.reset(text[:min(len(text), usualLine)])
+	record, line, ok := p.predictor.line(&p.scanner)
+	if p.declined = !ok; p.declined {
+		return dst, Event{}, 0
+	}
+	p.scanner.data = text[:record]
+	out, e, err := p.appendScanned(dst)
+	if err != nil {
+		return dst, Event{}, 0
+	}
+	return out, e, line
+}
+
+// usualLine is the most bytes of a line of the usual form: a scan may go beyond the end of
+// an unusual one.
+const usualLine = 64 << 10
+
+// appendScanned appends the row of the record that was scanned.
+func (p *Parser) appendScanned(dst []byte) ([]byte, Event, error) {
+	s := &p.scanner
+	record := s.data
 	repaired := s.flags&batch.LoneSurrogate != 0
 	if repaired {
 		p.repair = append(p.repair[:0], record...)
@@ -105,6 +141,7 @@ func (p *Parser) AppendEvent(dst, record []byte) ([]byte, Event, error) {
 		repairSurrogates(record)
 		s.reset(record)
 		s.record()
+		p.predictor.marks = p.predictor.marks[:0]
 	}
 	if s.event.empty() || record[s.event.from] != '"' || s.event.to-s.event.from == 2 {
 		return dst, Event{}, reject(NoEventName, "the record has no member \"event\" that is a string and not empty")
@@ -159,6 +196,7 @@ func (p *Parser) time() (int64, Clock, error) {
 		return 0, 0, reject(InvalidTime, "properties.time must be a number of seconds or milliseconds since 1970, and is %.40s", raw)
 	}
 	seconds, ok := integerSeconds(raw)
+	p.asSent = ok && len(raw) == 10 && !p.times.Local
 	if !ok {
 		f, err := strconv.ParseFloat(string(raw), 64)
 		if err != nil || math.Abs(f) > 1e17 {
@@ -213,20 +251,30 @@ func integerSeconds(raw []byte) (int64, bool) {
 
 // render appends the row.
 func (p *Parser) render(dst []byte, seconds int64) []byte {
-	s := &p.scanner
-	dst = append(dst, `{"device_id":`...)
+	s, o, start := &p.scanner, &p.outer, len(dst)
+	dst = append(dst, textDevice...)
 	dst = s.appendID(dst, s.device)
-	dst = append(dst, `,"distinct_id":`...)
+	o.distinct = len(dst) - start
+	dst = append(dst, textDistinct...)
 	dst = s.appendID(dst, s.distinct)
-	dst = append(dst, `,"event_name":`...)
+	o.event = len(dst) - start
+	dst = append(dst, textEvent...)
 	dst = append(dst, s.data[s.event.from:s.event.to]...)
-	dst = append(dst, `,"insert_id":`...)
+	o.insert = len(dst) - start
+	dst = append(dst, textInsert...)
 	dst = s.appendID(dst, s.insert)
-	dst = append(dst, `,"properties":`...)
+	o.properties = len(dst) - start
+	dst = append(dst, textProperties...)
 	dst = s.appendProperties(dst)
-	dst = append(dst, `,"time":`...)
-	dst = strconv.AppendInt(dst, seconds, 10)
-	dst = append(dst, `,"user_id":`...)
+	o.time = len(dst) - start
+	dst = append(dst, textTime...)
+	if p.asSent {
+		dst = append(dst, s.data[s.time.from:s.time.to]...)
+	} else {
+		dst = strconv.AppendInt(dst, seconds, 10)
+	}
+	o.user = len(dst) - start
+	dst = append(dst, textUser...)
 	dst = s.appendID(dst, s.user)
 	return append(dst, "}\n"...)
 }
@@ -299,6 +347,10 @@ func trimComma(dst []byte, start int) []byte {
 // or, without insert_id, of the whole record.
 func (p *Parser) key(seconds int64) [16]byte {
 	s := &p.scanner
+	if text, ok := s.plainKey(p.text[:0], seconds); ok {
+		p.text = text
+		return xxh3.Hash128(text).Bytes()
+	}
 	insert := s.id(s.insert)
 	if len(insert) == 0 {
 		return xxh3.Hash128(s.data[s.body.from:s.body.to]).Bytes()
@@ -313,6 +365,29 @@ func (p *Parser) key(seconds int64) [16]byte {
 	}
 	p.text = appendPart(text, distinct)
 	return xxh3.Hash128(p.text).Bytes()
+}
+
+// plainKey appends the text of which key is the hash, for an event whose parts are all
+// there, are strings, and have no escapes.
+func (s *scanner) plainKey(dst []byte, seconds int64) (text []byte, ok bool) {
+	insert, distinct := s.inString(s.insert), s.inString(s.distinct)
+	if len(insert) == 0 || len(distinct) == 0 {
+		return dst, false
+	}
+	dst = appendPart(dst, insert)
+	dst = appendPart(dst, s.inString(s.event))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(seconds))
+	dst = appendPart(dst, distinct)
+	// A backslash among the lengths and seconds only costs time.
+	return dst, bytes.IndexByte(dst, '\\') < 0
+}
+
+// inString returns the text between the quotes of a string; nil for any other value.
+func (s *scanner) inString(v span) []byte {
+	if v.empty() || s.data[v.from] != '"' {
+		return nil
+	}
+	return s.data[v.from+1 : v.to-1]
 }
 
 // appendPart appends a part with its length before it.

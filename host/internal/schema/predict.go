@@ -2,12 +2,14 @@ package schema
 
 import (
 	"encoding/binary"
+
+	"github.com/penstock-io/penstock/host/internal/rowmark"
+	"github.com/penstock-io/penstock/host/internal/swar"
 )
 
 const (
-	nameWords = 3
-	maxName   = 255  // bytes of a name with its quotes, colon and spaces
-	maxNames  = 4096 // that are known at a time
+	maxName  = 255                        // bytes of a name with its quotes, colon and spaces
+	maxNames = rowmark.Names - outerNames // that are known at a time
 
 	tries = 16  // records in a row that were not of the usual form, after which there is a pause
 	pause = 256 // records
@@ -20,11 +22,12 @@ const (
 //	{"event":"View","properties":{"time":1780000000,"$os":"iOS","distinct_id":"ann"}}
 //	{"event":"Cart","properties":{"time":1780000007,"$os":"iOS","distinct_id":"bob"}}
 //
-// Most of an event is names, in the order of the event before. After `"time":`
-// the predictor expects `"$os":` again, which three comparisons of eight bytes confirm: the
-// end of the name needs not be looked for, nor its text to be validated, hashed and compared
-// with the names that it might mean. Values are scanned as ever. The scanner is the
-// judge of all other records, and of every record that is refused.
+// Most of an event is names, in the order of the events before that had the same name (see
+// shape). After `"time":` the predictor expects `"$os":` again, which three comparisons of
+// eight bytes confirm: the end of the name needs not be looked for, nor its text to be
+// validated, hashed and compared with the names that it might mean. Values are scanned as
+// ever, unless they are those of the events before. The scanner is the judge of all other
+// records, and of every record that is refused.
 type predictor struct {
 	names   []knownName      // by number; the first stands for the beginning of properties
 	numbers map[string]int32 // by text
@@ -34,86 +37,166 @@ type predictor struct {
 	refused int              // names that got no number
 	failed  int              // records in a row
 	pausing int              // records until the next try
+	shapes  shapes
+	marks   []rowmark.Mark // of the properties of the last record, as places in it
+	keeps   bool           // members that a Collector reads are kept, instead of those that a Parser's row needs
 }
 
 // knownName is the text before a value: a name in quotes, a colon, and spaces.
 type knownName struct {
-	word, mask [nameWords]uint64 // the first bytes, and which of them count
-	text       string
-	quoted     int      // bytes of the name with its quotes
-	id         int32    // equal for equal names
-	noted      bool     // whether the row may need the member
-	next       [2]int32 // those after it lately, the latest first
+	head   swar.Head
+	text   string
+	quoted int   // bytes of the name with its quotes
+	id     int32 // equal for equal names
+	role   role
+	hashed uint16   // number of the text in marks of a Collector; 0: of a Parser
+	next   [2]int32 // those after it lately, the latest first
 }
 
 // at reports whether the text stands at i.
 func (n *knownName) at(data []byte, i int) bool {
-	if len(data)-i < 8*nameWords {
-		return len(data)-i >= len(n.text) && string(data[i:i+len(n.text)]) == n.text
+	if len(data)-i < swar.HeadSize {
+		return n.standsAt(data, i)
 	}
-	w := data[i : i+8*nameWords]
-	if (binary.LittleEndian.Uint64(w)^n.word[0])&n.mask[0]|(binary.LittleEndian.Uint64(w[8:])^n.word[1])&n.mask[1]|
-		(binary.LittleEndian.Uint64(w[16:])^n.word[2])&n.mask[2] != 0 {
-		return false
-	}
-	return len(n.text) <= 8*nameWords || len(data)-i >= len(n.text) && string(data[i:i+len(n.text)]) == n.text
+	w := (*[swar.HeadSize]byte)(data[i:])
+	return n.head.Begins(binary.LittleEndian.Uint64(w[:]), binary.LittleEndian.Uint64(w[8:]), binary.LittleEndian.Uint64(w[16:])) &&
+		(len(n.text) <= swar.HeadSize || n.standsAt(data, i))
+}
+
+// standsAt is at for a text that is too long, or too near to the end, for words.
+func (n *knownName) standsAt(data []byte, i int) bool {
+	return len(data)-i >= len(n.text) && string(data[i:i+len(n.text)]) == n.text
 }
 
 // scan does for a record of the usual form what s.record does. It returns false for any other
 // record, with s as it was before.
 func (p *predictor) scan(s *scanner) bool {
+	return p.begin() && p.end(s, p.event(s))
+}
+
+// line scans a record of the usual form that s.data begins with, if the line ends behind it,
+// and returns the bytes of the record and of the line with its newline. Commas, brackets and
+// spaces may lie between them, as in an array that has a record on each line. It returns
+// false for any other line, with s as it was before.
+func (p *predictor) line(s *scanner) (record, line int, ok bool) {
+	if !p.begin() {
+		return 0, 0, false
+	}
+	record, ok = p.eventAt(s, 0)
+	if ok = ok && !s.lines; ok {
+		line = lineEnd(s.data, record)
+	}
+	return record, line, p.end(s, line > 0)
+}
+
+// lineEnd returns where a line ends behind a record that ends at i; 0 if it does not.
+func lineEnd(text []byte, i int) int {
+	for ; i < len(text); i++ {
+		switch text[i] {
+		case '\n':
+			return i + 1
+		case ']', ',', ' ', '\t', '\r':
+		default:
+			return 0
+		}
+	}
+	return 0
+}
+
+// begin begins a record. It returns false in a pause.
+func (p *predictor) begin() bool {
+	p.marks = p.marks[:0]
 	if p.pausing > 0 {
 		p.pausing--
 		return false
 	}
 	if p.names == nil || p.refused >= maxNames {
 		// The names that came first may be of no use any more.
-		*p = predictor{names: make([]knownName, 1), numbers: make(map[string]int32), ids: make(map[string]int32)}
+		*p = predictor{names: make([]knownName, 1), numbers: make(map[string]int32), ids: make(map[string]int32), keeps: p.keeps}
 	}
 	p.record++
-	if p.event(s) {
+	return true
+}
+
+// end ends a record, which was of the usual form or not, and returns which.
+func (p *predictor) end(s *scanner, usual bool) bool {
+	if usual {
 		p.failed = 0
 		return true
 	}
 	s.reset(s.data)
+	p.marks = p.marks[:0]
 	if p.failed++; p.failed == tries {
 		p.failed, p.pausing = tries-1, pause
 	}
 	return false
 }
 
-// event scans the members around properties.
+// event scans the whole record.
 func (p *predictor) event(s *scanner) bool {
-	data := s.data
-	from := s.space(0)
-	if from == len(data) || data[from] != '{' {
-		return false
+	end, ok := p.eventAt(s, s.space(0))
+	return ok && s.space(end) == len(s.data)
+}
+
+// eventAt scans the record at i, and returns its end.
+func (p *predictor) eventAt(s *scanner, i int) (end int, ok bool) {
+	from := i
+	if i, ok = s.eventHead(i); !ok {
+		return i, false
 	}
-	i, ok := s.skipName(s.space(from+1), `"event"`)
-	if !ok || data[i] != '"' {
-		return false
+	if i, ok = p.properties(s, i); !ok {
+		return i, false
+	}
+	if i, ok = s.eventTail(i); !ok {
+		return i, false
+	}
+	s.body = span{from, i}
+	return i, true
+}
+
+// eventHead scans what comes before the first member of properties in a record of the usual
+// form, which begins at i.
+func (s *scanner) eventHead(i int) (next int, ok bool) {
+	data := s.data
+	const first, second = `{"event":"`, `,"properties":{` // as they mostly are
+	if len(data)-i > len(first) && string(data[i:i+len(first)]) == first {
+		i += len(first) - 1
+	} else {
+		if i >= len(data) || data[i] != '{' {
+			return i, false
+		}
+		if i, ok = s.skipName(s.space(i+1), `"event"`); !ok || data[i] != '"' {
+			return i, false
+		}
 	}
 	s.event.from = i
 	if i, _, ok = s.text(i); !ok {
-		return false
+		return i, false
 	}
 	s.event.to = i
+	if len(data)-i > len(second) && string(data[i:i+len(second)]) == second {
+		i += len(second)
+		s.properties.from = i - 1
+		return i, true
+	}
 	if i = s.space(i); i == len(data) || data[i] != ',' {
-		return false
+		return i, false
 	}
 	if i, ok = s.skipName(s.space(i+1), `"properties"`); !ok || data[i] != '{' {
-		return false
+		return i, false
 	}
 	s.properties.from = i
-	if i, ok = p.properties(s, i+1); !ok {
-		return false
-	}
+	return i + 1, true
+}
+
+// eventTail scans what comes after properties, which end at i, and returns the end of the
+// record.
+func (s *scanner) eventTail(i int) (end int, ok bool) {
 	s.properties.to = i
-	if i = s.space(i); i == len(data) || data[i] != '}' {
-		return false
+	if i = s.space(i); i == len(s.data) || s.data[i] != '}' {
+		return i, false
 	}
-	s.body = span{from, i + 1}
-	return s.space(i+1) == len(data)
+	return i + 1, true
 }
 
 // skipName returns where the value of a member begins whose name, with its quotes, stands at
@@ -130,57 +213,6 @@ func (s *scanner) skipName(i int, name string) (value int, ok bool) {
 	return i, i < len(data)
 }
 
-// properties scans the members of properties from the place after the brace on, and returns
-// the place after the closing one.
-func (p *predictor) properties(s *scanner, i int) (end int, ok bool) {
-	data := s.data
-	number, previous := int32(0), i
-	for {
-		key := i
-		if number = p.find(s, i, number); number == 0 {
-			return i, false
-		}
-		n := &p.names[number]
-		if p.seen[n.id] == p.record {
-			return i, false
-		}
-		p.seen[n.id] = p.record
-		if i += len(n.text); i >= len(data) {
-			return i, false
-		}
-		value := i
-		switch c := data[i]; {
-		case c == '"':
-			i, _, ok = s.text(i)
-		case c == '-' || c-'0' <= 9:
-			i, ok = s.number(i)
-		case c == '{' || c == '[':
-			i, ok = s.nested(i)
-		default:
-			i, ok = s.literal(i)
-		}
-		if !ok || i >= len(data) {
-			return i, false
-		}
-		next := 0
-		if data[i] == ',' {
-			next = i + 1
-		} else if data[i] != '}' {
-			return i, false
-		}
-		if n.noted {
-			s.noteProperty(data[key+1:key+n.quoted-1], &member{key: span{key, key + n.quoted}, value: span{value, i}, previous: previous, next: next})
-		}
-		if next == 0 {
-			return i + 1, true
-		}
-		previous = i
-		if i = next; i < len(data) && data[i] == ' ' {
-			i++
-		}
-	}
-}
-
 // nested scans an object or array that is the value of a property.
 func (s *scanner) nested(i int) (end int, ok bool) {
 	const around = 2 // the record and its properties
@@ -193,10 +225,15 @@ func (s *scanner) nested(i int) (end int, ok bool) {
 // find returns the number of the text at i, which follows that of the number before; 0 if
 // it has none.
 func (p *predictor) find(s *scanner, i int, before int32) int32 {
-	next := &p.names[before].next
-	if n := next[0]; n != 0 && p.names[n].at(s.data, i) {
+	if n := p.names[before].next[0]; n != 0 && p.names[n].at(s.data, i) {
 		return n
 	}
+	return p.findOther(s, i, before)
+}
+
+// findOther is find for a text that is not the one that came last time.
+func (p *predictor) findOther(s *scanner, i int, before int32) int32 {
+	next := &p.names[before].next
 	n := next[1]
 	if n == 0 || !p.names[n].at(s.data, i) {
 		if n = p.lookUp(s, i); n == 0 {
@@ -237,22 +274,21 @@ func (p *predictor) lookUp(s *scanner, i int) int32 {
 		p.ids[text[:quote-i]] = id
 	}
 	number := int32(len(p.names))
-	p.names = append(p.names, newName(text, quote-i, id))
+	p.names = append(p.names, p.newName(text, quote-i, id))
 	p.numbers[text] = number
 	return number
 }
 
-func newName(text string, quoted int, id int32) knownName {
-	n := knownName{text: text, quoted: quoted, id: id, noted: notedLength(quoted - 2)}
-	var first [8 * nameWords]byte
-	copied := copy(first[:], text)
-	for k := range n.word {
-		n.word[k] = binary.LittleEndian.Uint64(first[8*k:])
-		if left := copied - 8*k; left >= 8 {
-			n.mask[k] = ^uint64(0)
-		} else if left > 0 {
-			n.mask[k] = 1<<(8*left) - 1
-		}
+func (p *predictor) newName(text string, quoted int, id int32) knownName {
+	n := knownName{head: swar.NewHead(text), text: text, quoted: quoted, id: id}
+	name := text[1 : quoted-1]
+	if !p.keeps {
+		n.role = roleOf([]byte(name))
+		return n
+	}
+	n.hashed = hashedName(text)
+	if readNames[name] {
+		n.role = roleKept
 	}
 	return n
 }

@@ -46,16 +46,42 @@ func NewPulled(now func() time.Time, t Times, identity Identity, several int) *P
 // AppendEvent is Parser.AppendEvent for an event of the export API.
 func (p *Pulled) AppendEvent(dst, record []byte) ([]byte, Event, error) {
 	p.link = Link{}
-	start, failed := len(dst), false
-	dst, e, err := p.parser.AppendEvent(dst, record)
-	if err == nil && p.parser.scanner.rewritten {
-		record, failed = p.restore(record)
-		dst, e, err = p.parser.AppendEvent(dst[:start], record)
+	row, e, err := p.parser.AppendEvent(dst, record)
+	if err != nil {
+		return row, e, err
 	}
-	if err == nil && !failed {
+	return p.finish(dst, row, record, e)
+}
+
+// AppendLine is Parser.AppendLine for a line of the export API.
+func (p *Pulled) AppendLine(dst, text []byte) (out []byte, e Event, n int) {
+	p.link = Link{}
+	row, e, n := p.parser.AppendLine(dst, text)
+	if n == 0 || e.Repaired {
+		return dst, Event{}, 0
+	}
+	row, e, err := p.finish(dst, row, p.parser.scanner.data, e)
+	if err != nil {
+		return dst, Event{}, 0
+	}
+	return row, e, n
+}
+
+// finish returns the row of a record that the parser has taken, and finds its link. It is
+// not the row that the parser has appended to dst if Mixpanel has added to the record.
+func (p *Pulled) finish(dst, row, record []byte, e Event) ([]byte, Event, error) {
+	failed := false
+	if p.parser.scanner.rewritten {
+		var err error
+		record, failed = p.restore(record)
+		if row, e, err = p.parser.AppendEvent(dst, record); err != nil {
+			return row, e, err
+		}
+	}
+	if !failed {
 		p.findLink(e)
 	}
-	return dst, e, err
+	return row, e, nil
 }
 
 // Link returns the identity link that the last event asked for; ok is false if

@@ -311,27 +311,66 @@ func (s *scanner) note(f *frame) {
 		}
 		return
 	}
-	s.noteProperty(name, m)
+	s.noteProperty(roleOf(name), m)
+}
+
+// role says what the row needs a member of properties for.
+type role uint8
+
+const (
+	roleNone role = iota
+	roleTime
+	roleToken
+	roleDistinct
+	roleInsert
+	roleDevice
+	roleUser
+	roleReceived
+	roleRewritten // Mixpanel added the member after ingestion: see Pulled
+	roleKept      // a Collector keeps the member: see keep
+)
+
+// roleOf returns the role of the members of properties that have a name.
+func roleOf(name []byte) role {
+	switch string(name) {
+	case "time":
+		return roleTime
+	case "token":
+		return roleToken
+	case "distinct_id":
+		return roleDistinct
+	case "$insert_id":
+		return roleInsert
+	case "$device_id":
+		return roleDevice
+	case "$user_id":
+		return roleUser
+	case "$mp_api_timestamp_ms":
+		return roleReceived
+	case ingestedID, preshuffledID, reshuffled, linkFailure, verbFailure:
+		return roleRewritten
+	}
+	return roleNone
 }
 
 // noteProperty keeps a member of properties that the row needs.
-func (s *scanner) noteProperty(name []byte, m *member) {
-	switch string(name) {
-	case "time":
+func (s *scanner) noteProperty(r role, m *member) {
+	switch r {
+	case roleTime:
 		s.time = m.value
-	case "token":
+	case roleToken:
 		s.tokens = append(s.tokens, *m)
-	case "distinct_id":
+	case roleDistinct:
 		s.distinct = m.value
-	case "$insert_id":
+	case roleInsert:
 		s.insert = m.value
-	case "$device_id":
+	case roleDevice:
 		s.device = m.value
-	case "$user_id":
+	case roleUser:
 		s.user = m.value
-	case "$mp_api_timestamp_ms":
+	case roleReceived:
 		s.received = m.value
-	case ingestedID, preshuffledID, reshuffled, linkFailure, verbFailure:
+	case roleRewritten:
 		s.rewritten = true
 	}
 }

@@ -2,22 +2,17 @@ package schema
 
 import (
 	"encoding/binary"
-	"math/bits"
 	"unicode/utf8"
 
+	"github.com/penstock-io/penstock/host/internal/swar"
 	"github.com/penstock-io/penstock/sdk/batch"
-)
-
-const (
-	lowBits  = 0x0101010101010101
-	highBits = 0x8080808080808080
 )
 
 // special marks the bytes of w that text stops at: quotes, backslashes and
 // control characters, by their high bits. Above the first it may mark others.
 func special(w uint64) uint64 {
-	quote, slash, control := (w^'"'*lowBits)-lowBits, (w^'\\'*lowBits)-lowBits, w-' '*lowBits
-	return (quote | slash | control) &^ w & highBits
+	quote, slash, control := (w^'"'*swar.Ones)-swar.Ones, (w^'\\'*swar.Ones)-swar.Ones, w-' '*swar.Ones
+	return (quote | slash | control) &^ w & swar.Highs
 }
 
 // text scans the string whose quote is at i, and reports whether it has escapes.
@@ -36,13 +31,13 @@ func (s *scanner) text(i int) (end int, escaped, ok bool) {
 		n, seen, x = 9, a|b, y
 	}
 	if x == 0 {
-		if seen&highBits != 0 {
+		if seen&swar.Highs != 0 {
 			return s.longText(i, i+1)
 		}
 		return s.longText(i, i+17)
 	}
-	n += bits.TrailingZeros64(x) >> 3
-	if data[i+n] != '"' || seen&highBits != 0 {
+	n += swar.First(x)
+	if data[i+n] != '"' || seen&swar.Highs != 0 {
 		return s.longText(i, i+1)
 	}
 	return i + n + 1, false, true
@@ -54,12 +49,20 @@ func (s *scanner) longText(start, i int) (end int, escaped, ok bool) {
 	data := s.data
 	var wide uint64 // high bits of the bytes that were passed
 	for {
-		// Eight bytes at a time, up to a special one.
+		// Sixteen bytes at a time, and then eight, up to a special one.
+		for i+16 <= len(data) {
+			a, b := binary.LittleEndian.Uint64(data[i:]), binary.LittleEndian.Uint64(data[i+8:])
+			if special(a)|special(b) != 0 {
+				break
+			}
+			wide |= a | b
+			i += 16
+		}
 		for i+8 <= len(data) {
 			w := binary.LittleEndian.Uint64(data[i:])
 			if x := special(w); x != 0 {
 				wide |= w & (x&-x - 1)
-				i += bits.TrailingZeros64(x) >> 3
+				i += swar.First(x)
 				break
 			}
 			wide |= w
@@ -70,7 +73,7 @@ func (s *scanner) longText(start, i int) (end int, escaped, ok bool) {
 		}
 		switch c := data[i]; {
 		case c == '"':
-			if wide&highBits != 0 && !s.anyUTF8 && !utf8.Valid(data[start:i]) {
+			if wide&swar.Highs != 0 && !s.anyUTF8 && !utf8.Valid(data[start:i]) {
 				return i, escaped, s.fail(InvalidUTF8, start)
 			}
 			return i + 1, escaped, true
@@ -246,7 +249,14 @@ func (s *scanner) number(i int) (end int, ok bool) {
 	return i, true
 }
 
+// digits returns where the digits at i end.
 func digits(data []byte, i int) int {
+	for i+8 <= len(data) {
+		if x := swar.NotDigits(binary.LittleEndian.Uint64(data[i:])); x != 0 {
+			return i + swar.First(x)
+		}
+		i += 8
+	}
 	for i < len(data) && data[i]-'0' <= 9 {
 		i++
 	}

@@ -30,8 +30,17 @@ func (h backups) Backup(ctx context.Context, path string) (*operation.BackupRepo
 
 // Reload implements Operations.
 func (h backups) Reload(ctx context.Context) (*operation.ReloadReport, error) {
+	return h.reload(ctx, false)
+}
+
+// PlanReload implements Operations.
+func (h backups) PlanReload(ctx context.Context) (*operation.ReloadReport, error) {
+	return h.reload(ctx, true)
+}
+
+func (h backups) reload(ctx context.Context, plan bool) (*operation.ReloadReport, error) {
 	if h.Options.Reload == nil {
 		return nil, errors.New("no host is serving this data directory: the next one reads the configuration when it starts")
 	}
-	return h.Options.Reload(ctx)
+	return h.Options.Reload(ctx, plan)
 }

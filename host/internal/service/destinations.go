@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/penstock-io/penstock/host/internal/config"
@@ -26,7 +25,7 @@ func (h destinations) CheckDestinations(ctx context.Context, name string) ([]ope
 		}
 	}
 	if name != "" && len(checks) == 0 {
-		return nil, fmt.Errorf("the configuration has no destination %q", name)
+		return nil, operation.Faultf(operation.UnknownDestination, "the configuration has no destination %q", name)
 	}
 	return checks, nil
 }

@@ -41,7 +41,7 @@ func (h links) IdentityFailures(ctx context.Context, f operation.IdentityFilter)
 		}
 	}
 	if !known {
-		return nil, fmt.Errorf("no project %q is configured", f.Project)
+		return nil, operation.Faultf(operation.UnknownProject, "no project %q is configured", f.Project)
 	}
 	slices.SortFunc(list.Counts, func(a, b operation.IdentityCount) int {
 		return cmp.Or(cmp.Compare(a.Project, b.Project), cmp.Compare(a.Reason, b.Reason))

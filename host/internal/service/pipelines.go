@@ -1,9 +1,11 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -40,7 +42,7 @@ func (h pipelines) CancelPipeline(ctx context.Context, name string) (*operation.
 		return nil, err
 	}
 	if h.Runner.ByName(name) == nil {
-		return nil, fmt.Errorf("pipeline %s is not in the configuration, so that no run of it is planned; penstock pipelines forget %s drops it. "+
+		return nil, operation.Faultf(operation.Conflict, "pipeline %s is not in the configuration, so that no run of it is planned; penstock pipelines forget %s drops it. "+
 			"To cancel it, put it back first: its destination is asked for its last run", name, name)
 	}
 	p, err := h.Runner.Ensure(ctx, name)
@@ -58,7 +60,7 @@ func (h pipelines) ForgetPipeline(ctx context.Context, name string, emptied bool
 		return nil, err
 	}
 	if c := h.Config().Pipeline(name); c != nil {
-		return nil, fmt.Errorf("pipeline %s is in the configuration (%s:%d): remove it there first, and reload a running host (penstock reload); the next run would register it again",
+		return nil, operation.Faultf(operation.Conflict, "pipeline %s is in the configuration (%s:%d): remove it there first, and reload a running host (penstock reload); the next run would register it again",
 			name, c.Range.Filename, c.Range.Start.Line)
 	}
 	leave, err := runner.Exclude(ctx, h.Runner, name)
@@ -107,7 +109,7 @@ func (h pipelines) VerifyPipeline(ctx context.Context, r operation.VerifyRequest
 		return nil, fmt.Errorf("%w: %s", catalog.ErrUnknownPipeline, r.Pipeline)
 	}
 	if err := r.ValidDates(); err != nil {
-		return nil, err
+		return nil, operation.Faultf(operation.InvalidParameter, "%w", err)
 	}
 	p, err := h.Runner.Ensure(ctx, r.Pipeline)
 	if err != nil {
@@ -144,11 +146,15 @@ func (h pipelines) PausePipeline(ctx context.Context, name string, paused bool) 
 	return done, nil
 }
 
-// latestRuns is how many runs of a pipeline are listed.
+// latestRuns is how many runs of a pipeline are listed if the filter has no limit.
 const latestRuns = 50
 
 // Runs implements Operations.
-func (h pipelines) Runs(ctx context.Context, name string) ([]operation.RunStatus, error) {
+func (h pipelines) Runs(ctx context.Context, f operation.RunFilter) ([]operation.RunStatus, error) {
+	limit, before, name := cmp.Or(f.Limit, latestRuns), cmp.Or(f.Before, math.MaxInt64), f.Pipeline
+	if limit < 0 || limit > operation.MaxRuns {
+		return nil, operation.Faultf(operation.InvalidParameter, "a list of %d runs was asked for: at least 1 and at most %d of a pipeline are listed at once", limit, operation.MaxRuns)
+	}
 	pipelines, err := h.Catalog.Pipelines(ctx)
 	if err != nil {
 		return nil, err
@@ -160,7 +166,7 @@ func (h pipelines) Runs(ctx context.Context, name string) ([]operation.RunStatus
 			continue
 		}
 		known = true
-		runs, err := h.Catalog.Runs(ctx, p.ID, latestRuns)
+		runs, err := h.Catalog.RunsBefore(ctx, p.ID, before, limit)
 		if err != nil {
 			return nil, err
 		}
@@ -198,6 +204,15 @@ func (h pipelines) RetryRun(ctx context.Context, name string, number int64) erro
 	p, err := h.knownPipeline(ctx, name)
 	if err != nil {
 		return err
+	}
+	r, err := h.Catalog.Run(ctx, p.ID, number)
+	switch {
+	case err != nil:
+		return err
+	case r == nil:
+		return operation.Faultf(operation.UnknownRun, "pipeline %s has no run %d: its latest is run %d", name, number, p.LastRun)
+	case r.State != pipeline.RunFailed:
+		return operation.Faultf(operation.Conflict, "there is no failed run %d to try again: it is %s", number, r.State)
 	}
 	if err := h.Catalog.RetryRun(ctx, p.ID, number); err != nil {
 		return err

@@ -37,11 +37,16 @@ func (h records) Quarantine(_ context.Context, f quarantine.Filter) (*operation.
 	}
 	limit := cmp.Or(f.Limit, defaultListed)
 	if limit < 0 || limit > maxListed {
-		return nil, fmt.Errorf("a list of %d quarantined records was asked for: at least 1 and at most %d are listed at once; pick some with --source or --reason", limit, maxListed)
+		return nil, operation.Faultf(operation.InvalidParameter, "a list of %d quarantined records was asked for: at least 1 and at most %d are listed at once; pick some with --source or --reason", limit, maxListed)
 	}
+	passed := f.After == ""
 	for e, err := range h.Records.Matching(f) {
 		if err != nil {
 			return nil, err
+		}
+		if !passed {
+			passed = e.ID == f.After
+			continue
 		}
 		record := quarantinedRecord(e)
 		if f.ID == "" {
@@ -51,6 +56,9 @@ func (h records) Quarantine(_ context.Context, f quarantine.Filter) (*operation.
 		if len(list.Records) == limit {
 			break
 		}
+	}
+	if !passed {
+		return nil, operation.Faultf(operation.InvalidParameter, "the record %q after which the list continues is no longer in quarantine: begin the list again", f.After)
 	}
 	return list, nil
 }

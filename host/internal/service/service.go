@@ -31,10 +31,16 @@ type Options struct {
 	Runner       *runner.Runner
 	Upkeep       *upkeep.Upkeep
 	Destinations *destination.Set
-	Backups      lifecycle.Gate // held while a backup is written
-	Serving      bool           // this host serves
-	// Reload reads the configuration again; nil unless this host serves.
-	Reload func(context.Context) (*operation.ReloadReport, error)
+	// FindPlugin verifies the plugin of a destination type, which is not started. Only
+	// Ready needs it.
+	FindPlugin func(typ string) error
+	// Restarts counts restarts of plugins by destination. Only Measure needs it.
+	Restarts func() map[string]int64
+	Backups  lifecycle.Gate // held while a backup is written
+	Serving  bool           // this host serves
+	// Reload reads the configuration again and changes to it, or only plans to; nil
+	// unless this host serves.
+	Reload func(ctx context.Context, plan bool) (*operation.ReloadReport, error)
 }
 
 // Service answers the requests of commands and of the API. It may be used

@@ -44,14 +44,15 @@ func open(t *testing.T) (*Service, Options) {
 	}
 	projects := project.New(project.Options{Dir: d, Store: stores.Blobs, Catalog: c, Now: clock, Log: log, Observer: progress.Discard{}}, configured.Projects)
 	sources, err := intake.Open(t.Context(), intake.Options{
-		Config: configured, Dir: d, Projects: projects, Catalog: c, Quarantine: q, Grace: lifecycle.NewGrace(time.Second, 0, clock),
+		Config: func() *config.Config { return configured }, Dir: d, Projects: projects, Catalog: c, Quarantine: q, Grace: lifecycle.NewGrace(time.Second, 0, clock),
 		Now: clock, Wait: lifecycle.Wait, Log: log, Observer: progress.Discard{},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	tidy := upkeep.New(upkeep.Options{
-		Projects: []upkeep.Project{{ID: 1, Name: "shop"}}, Store: stores.Blobs, Catalog: c, Retention: 200 * 24 * time.Hour, Now: clock, Wait: lifecycle.Wait, Log: log,
+		Projects: func() []upkeep.Project { return []upkeep.Project{{ID: 1, Name: "shop"}} }, Store: stores.Blobs, Catalog: c,
+		Retention: func() time.Duration { return 200 * 24 * time.Hour }, Now: clock, Wait: lifecycle.Wait, Log: log,
 	})
 	o := Options{
 		Upkeep:  tidy,
@@ -133,7 +134,7 @@ func TestARunWithoutAHostIsInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"planned", "interrupted"} {
-		runs, err := s.Runs(t.Context(), "events")
+		runs, err := s.Runs(t.Context(), operation.RunFilter{Pipeline: "events"})
 		if err != nil || len(runs) != 1 || runs[0].State != want {
 			t.Errorf("%+v, %v, want %s", runs, err, want)
 		}
@@ -142,10 +143,10 @@ func TestARunWithoutAHostIsInterrupted(t *testing.T) {
 		}
 	}
 	o.Serving = true
-	if runs, err := New(o, nil).Runs(t.Context(), "events"); err != nil || runs[0].State != "running" {
+	if runs, err := New(o, nil).Runs(t.Context(), operation.RunFilter{Pipeline: "events"}); err != nil || runs[0].State != "running" {
 		t.Errorf("%+v, %v", runs, err)
 	}
-	if _, err := s.Runs(t.Context(), "evnts"); err == nil || !strings.Contains(err.Error(), "registered are events") {
+	if _, err := s.Runs(t.Context(), operation.RunFilter{Pipeline: "evnts"}); err == nil || !strings.Contains(err.Error(), "registered are events") {
 		t.Errorf("another name: %v", err)
 	}
 }

@@ -25,8 +25,10 @@ func (w *world) act() {
 		w.hand(w.rng.IntN(2) == 0)
 	case n < 58:
 		w.tidy()
-	case n < 66:
+	case n < 64:
 		w.register()
+	case n < 66:
+		w.registerSet([]batch.Stream{batch.People, batch.Identity}[w.rng.IntN(2)])
 	case n < 72:
 		w.pause()
 	case n < 75:
@@ -103,7 +105,7 @@ func (w *world) setClock() {
 	w.offset.Add(int64(jump))
 	w.mu.Lock()
 	for _, l := range w.lines {
-		l.finished = time.Time{}
+		l.finished, l.floor = time.Time{}, 0
 	}
 	w.mu.Unlock()
 	w.life.began = w.now()
@@ -118,11 +120,13 @@ func (w *world) setClock() {
 // tidy makes a pass of upkeep, which a kill may end.
 func (w *world) tidy() {
 	before := w.held()
-	if w.rng.IntN(4) == 0 {
+	if w.rng.IntN(4) == 0 && !w.hides() {
 		w.life.system.left.Store(int64(2 + w.rng.IntN(100)))
 	}
+	restore := w.hide()
 	_, err := w.life.upkeep.Pass(w.ctx, 0)
 	w.life.system.left.Store(0)
+	restore()
 	if w.life.alive() != nil {
 		w.life.stop()
 		w.begin()
@@ -140,19 +144,7 @@ func (w *world) register() {
 	today := dayOf(w.now(), time.UTC)
 	c := &config.Pipeline{
 		Name: name, Project: w.shop, Stream: batch.Events, From: today - journal.Day(w.rng.IntN(60)), To: pipeline.Forever, MaxRun: 1 << 30, Order: pipeline.Oldest,
-		Schedule: pipeline.Schedule{Cadence: pipeline.Daily, At: pipeline.DailyAt + time.Duration(len(w.byName))*time.Second, Zone: w.shop.TimeZone},
-	}
-	switch w.rng.IntN(4) {
-	case 0:
-		c.Schedule.At += 2 * time.Hour // in the hour that most changes of clocks skip or repeat
-	case 1:
-		c.Schedule.At += time.Duration(w.rng.IntN(23*60)) * time.Minute
-	}
-	switch w.rng.IntN(8) {
-	case 0:
-		c.Schedule.Cadence, c.Schedule.At = pipeline.Hourly, pipeline.HourlyAt+time.Duration(len(w.byName))*time.Second
-	case 1, 2:
-		c.Schedule.Cadence, c.Schedule.At, c.Schedule.MinInterval = pipeline.Continuous, 0, time.Duration(3+w.rng.IntN(20))*time.Hour
+		Schedule: w.schedule(),
 	}
 	if w.rng.IntN(2) == 0 {
 		c.MaxRun = int64(200 + w.rng.IntN(4000))
@@ -169,7 +161,7 @@ func (w *world) register() {
 	c.LeaveLate = w.rng.IntN(4) == 0
 	l := &line{cfg: c, state: "live"}
 	switch taken := w.pick("live", "paused"); {
-	case taken != nil && w.rng.IntN(5) == 0:
+	case taken != nil && taken.place.stream == batch.Events && w.rng.IntN(5) == 0:
 		c.Destination, l.place = taken.cfg.Destination, taken.place
 		c.Adopt = w.rng.IntN(2) == 0
 		if c.From > taken.cfg.To || c.To < taken.cfg.From {
@@ -199,11 +191,30 @@ func (w *world) register() {
 	}
 }
 
+// schedule returns a schedule. The seconds of pipelines differ.
+func (w *world) schedule() pipeline.Schedule {
+	after := time.Duration(len(w.byName)) * time.Second
+	s := pipeline.Schedule{Cadence: pipeline.Daily, At: pipeline.DailyAt + after, Zone: w.shop.TimeZone}
+	switch w.rng.IntN(4) {
+	case 0:
+		s.At += 2 * time.Hour // in the hour that most changes of clocks skip or repeat
+	case 1:
+		s.At += time.Duration(w.rng.IntN(23*60)) * time.Minute
+	}
+	switch w.rng.IntN(8) {
+	case 0:
+		s.Cadence, s.At = pipeline.Hourly, pipeline.HourlyAt+after
+	case 1, 2:
+		s.Cadence, s.At, s.MinInterval = pipeline.Continuous, 0, time.Duration(3+w.rng.IntN(20))*time.Hour
+	}
+	return s
+}
+
 // free returns a place where no pipeline is at work; "" if there is none.
 func (w *world) free() string {
 	var free []string
 	for name, p := range w.places {
-		if !slices.ContainsFunc(w.lines, func(l *line) bool { return l.place == p && (l.state == "live" || l.state == "paused") }) {
+		if p.stream == batch.Events && !slices.ContainsFunc(w.lines, func(l *line) bool { return l.place == p && (l.state == "live" || l.state == "paused") }) {
 			free = append(free, name)
 		}
 	}
@@ -262,6 +273,9 @@ func (w *world) pause() {
 	if l == nil {
 		return
 	}
+	if next == "live" {
+		w.become(l, next)
+	}
 	w.must(w.life.catalog.SetPipelineState(w.ctx, l.cfg.Name, state))
 	w.life.runner.Hold(l.cfg.Name, state == pipeline.Paused)
 	w.become(l, next)
@@ -288,6 +302,7 @@ func (w *world) finish() {
 		}
 		w.become(l, "forgotten")
 	case w.rng.IntN(2) == 0:
+		w.become(l, "cancelling")
 		p, err := w.life.runner.Ensure(w.ctx, l.cfg.Name)
 		if err == nil {
 			_, err = runner.Cancel(w.ctx, p)
@@ -296,10 +311,11 @@ func (w *world) finish() {
 			w.become(l, "paused") // as Cancel leaves it
 		}
 	default:
-		w.become(l, "removed")
+		w.become(l, "removing")
 		w.life.replace(w.life.change())
 		time.Sleep(2 * time.Minute) // its last attempt is cut after one
 		synctest.Wait()
+		w.become(l, "removed")
 	}
 	w.note(l.cfg.Name, "%s", l.state)
 }

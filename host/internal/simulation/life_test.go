@@ -208,8 +208,10 @@ func (w *world) start() *life {
 	}, w.configured())
 	l.schedule = scheduler.New(scheduler.Options{Now: w.now, Ticker: l.ticker}, l.tasks(l.runner.Tasks()))
 	l.upkeep = upkeep.New(upkeep.Options{
-		Projects: []upkeep.Project{{ID: w.shop.ID, Name: w.shop.Name, Reader: l.project.Journal.Reader()}},
-		Store:    store, Catalog: l.catalog, Retention: retention, Busy: l.runner.Busy, Names: w.name,
+		Projects: func() []upkeep.Project {
+			return []upkeep.Project{{ID: w.shop.ID, Name: w.shop.Name, Reader: l.project.Journal.Reader()}}
+		},
+		Store: store, Catalog: l.catalog, Retention: w.retention, Busy: l.runner.Busy, Names: w.name,
 		Configured: func() (all []pipeline.Definition) {
 			for _, p := range l.runner.All() {
 				all = append(all, p.Config.Definition())

@@ -27,7 +27,10 @@ type place struct {
 	name string
 	zone bool // its days are those of the project's zone
 
+	stream batch.Stream // that it takes
+
 	mu      sync.Mutex
+	set     map[string]string  // people or mappings, by id
 	ledgers map[string]*ledger // by pipeline id
 	rows    map[string]string  // event: id of the pipeline that brought it
 }
@@ -42,8 +45,8 @@ type ledger struct {
 	attempts map[int64]int
 }
 
-func newPlace(w *world, name string, zone bool) *place {
-	return &place{w: w, name: name, zone: zone, ledgers: map[string]*ledger{}, rows: map[string]string{}}
+func newPlace(w *world, name string, stream batch.Stream, zone bool) *place {
+	return &place{w: w, name: name, stream: stream, zone: zone, ledgers: map[string]*ledger{}, rows: map[string]string{}}
 }
 
 func (p *place) of(id string) *ledger {
@@ -69,16 +72,16 @@ func (p plugin) Partitioning() protocol.Partitioning {
 
 func (p plugin) Description() protocol.Description {
 	by := protocol.ByUTCDate
-	if p.zone {
+	if p.zone != p.w.lies() {
 		by = protocol.ByProjectDate
 	}
 	return protocol.Description{Name: "place", Version: "1", Capabilities: protocol.Capabilities{
-		Streams: []batch.Stream{batch.Events}, Modes: []protocol.Mode{protocol.Append}, Partitioning: by, Guarantee: protocol.Transaction, MaxDaysPerRun: 40,
+		Streams: []batch.Stream{p.stream}, Modes: []protocol.Mode{protocol.Append, protocol.Replace}, Partitioning: by, Guarantee: protocol.Transaction, MaxDaysPerRun: 40,
 	}}
 }
 
 func (p plugin) Configure(context.Context, protocol.Project, []byte) (protocol.Configured, error) {
-	return protocol.Configured{Targets: []protocol.Target{{Stream: batch.Events, URI: "place://" + p.name}}}, p.host.alive()
+	return protocol.Configured{Targets: []protocol.Target{{Stream: p.stream, URI: "place://" + p.name}}}, p.host.alive()
 }
 
 func (p plugin) Check(context.Context, int64) ([]protocol.CheckResult, error) { return nil, nil }
@@ -130,6 +133,9 @@ type session struct {
 	blocks int // until it fails
 	parts  []protocol.PartitionReceipt
 	events []string // ids
+	lines  [][]byte // of a set
+	seq    int64    // that a set stands for
+	floor  int64    // sequence of the journal before the set's run was planned
 	totals protocol.Totals
 	hash   hash.Hash
 	ended  bool
@@ -144,16 +150,23 @@ func (s *session) Open(_ context.Context, run protocol.Run) (protocol.LastRun, e
 	if err := s.host.point(run.Pipeline, "open"); err != nil {
 		return protocol.LastRun{}, err
 	}
+	s.w.mayWork(run, "opens")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.run, s.hash = run, sha256.New()
 	l := s.of(run.PipelineID)
 	l.attempts[run.Number]++
 	s.choose(l.attempts[run.Number])
+	if s.w.mixes() {
+		fmt.Fprintln(s.hash, l.attempts[run.Number])
+	}
 	if run.Fence <= l.fence {
 		s.w.errorf("an attempt at run %d of %s has fence %d, and %d was used already", run.Number, run.Pipeline, run.Fence, l.fence)
 	}
 	l.fence = max(l.fence, run.Fence)
+	if err := s.claim(); err != nil {
+		return protocol.LastRun{}, err
+	}
 	s.w.note(run.Pipeline, "open %d fence %d way %d", run.Number, run.Fence, s.way)
 	switch s.way {
 	case failsAtOpen:
@@ -162,6 +175,24 @@ func (s *session) Open(_ context.Context, run protocol.Run) (protocol.LastRun, e
 		return protocol.LastRun{}, &protocol.Error{Class: protocol.Permanent, Err: errors.New("the place must not be written")}
 	}
 	return l.last, nil
+}
+
+// claim notes which changes a run of a set says that it stands for.
+func (s *session) claim() error {
+	if s.stream == batch.Events {
+		return nil
+	}
+	open, err := s.host.catalog.OpenRun(s.w.ctx, s.run.PipelineID)
+	if err != nil || open == nil {
+		return err
+	}
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.seq = open.Next.Live.Seq
+	if l := s.w.byName[s.run.Pipeline]; !open.PlannedAt.Before(l.floorAt) {
+		s.floor = l.floor
+	}
+	return nil
 }
 
 // choose decides how the attempt fails. It depends on nothing but the seed, the run and
@@ -184,11 +215,20 @@ func (s *session) BeginPartition(_ context.Context, p protocol.Partition) error 
 	return s.host.alive()
 }
 
+// Extents implements export.Session.
+func (s *session) Extents() bool { return false }
+
+// SendExtent implements export.Session.
+func (s *session) SendExtent(context.Context, *batch.Batch, uint32, protocol.Extent) error {
+	return errors.New("the place takes payloads only")
+}
+
 // SendWithChecksum implements export.Session.
 func (s *session) SendWithChecksum(_ context.Context, b *batch.Batch, _ uint32) error {
 	if err := s.host.point(s.run.Pipeline, "send"); err != nil {
 		return err
 	}
+	s.w.mayWork(s.run, "sends rows of")
 	if s.blocks--; s.way == failsWhileSending && s.blocks == 0 {
 		return transient("the connection was cut")
 	}
@@ -201,6 +241,10 @@ func (s *session) SendWithChecksum(_ context.Context, b *batch.Batch, _ uint32) 
 	last := &s.parts[len(s.parts)-1]
 	last.Rows += uint64(b.Rows)
 	for l := range bytes.Lines(rows) {
+		if s.stream != batch.Events {
+			s.lines = append(s.lines, l)
+			continue
+		}
 		id := idOf(l)
 		s.events = append(s.events, id)
 		s.w.arrives(s.place, s.run, last.Date, id)
@@ -276,11 +320,30 @@ func (s *session) commit() error {
 		}
 		s.rows[id] = s.run.PipelineID
 	}
+	if s.stream != batch.Events {
+		if err := s.replace(); err != nil {
+			return err
+		}
+	}
 	s.ended = true
 	l.last = s.run.Last()
 	l.contents[s.run.Number], l.receipts[s.run.Number] = s.run.Content, protocol.Receipt{Partitions: s.parts}
 	s.w.done.runs.Add(1)
-	s.w.note(s.run.Pipeline, "commit %d with %d rows", s.run.Number, len(s.events))
+	s.w.note(s.run.Pipeline, "commit %d with %d rows", s.run.Number, len(s.events)+len(s.lines))
+	return nil
+}
+
+// replace puts the session's set in the place of the one that is there.
+func (s *session) replace() error {
+	rows, err := rowsOf(s.stream, s.lines)
+	if err != nil {
+		s.w.errorf("run %d of %s: %v", s.run.Number, s.run.Pipeline, err)
+		return err
+	}
+	s.set = rows
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.w.folk.sets = append(s.w.folk.sets, &set{s.w.byName[s.run.Pipeline], s.run.Number, s.seq, s.floor, rows})
 	return nil
 }
 

@@ -19,6 +19,8 @@ import (
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/host/internal/schema"
+	"github.com/penstock-io/penstock/sdk/batch"
 )
 
 var (
@@ -84,9 +86,23 @@ func difference(one, two string) string {
 
 // liveThrough returns the story of a seed, pipeline by pipeline, and counts of its events.
 func liveThrough(t *testing.T, seed uint64) (story string, counts map[string]int64) {
+	w := live(t, seed, nil)
+	if t.Failed() {
+		t.Logf("again: go test ./host/internal/simulation -run TestHalfAYear -simulation.seed=%d", seed)
+	}
+	story = w.story()
+	if *seedFlag > 0 && testing.Verbose() {
+		t.Log(story)
+	}
+	return story, w.counts()
+}
+
+// live lets a host live through half a year, or until the world complains. The fault is
+// planted in it; nil: none is.
+func live(t *testing.T, seed uint64, planted *fault) (w *world) {
 	dir := temporary(t)
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, seed, dir)
+		w = newWorld(t, seed, dir, planted)
 		for end := w.now().AddDate(0, 6, 0); w.now().Before(end) && w.failed.Load() == 0; {
 			w.step()
 			w.act()
@@ -95,15 +111,8 @@ func liveThrough(t *testing.T, seed uint64) (story string, counts map[string]int
 			w.drain()
 		}
 		w.life.stop()
-		story, counts = w.story(), w.counts()
-		if t.Failed() {
-			t.Logf("again: go test ./host/internal/simulation -run TestHalfAYear -simulation.seed=%d", seed)
-		}
-		if *seedFlag > 0 && testing.Verbose() {
-			t.Log(story)
-		}
 	})
-	return story, counts
+	return w
 }
 
 // temporary returns a directory, in memory where the machine has such a file system:
@@ -131,19 +140,28 @@ var starts = []time.Time{
 	time.Date(2026, 2, 20, 8, 0, 0, 0, time.UTC), time.Date(2026, 8, 15, 23, 10, 0, 0, time.UTC), time.Date(2027, 12, 20, 16, 40, 0, 0, time.UTC),
 }
 
-func newWorld(t *testing.T, seed uint64, dir string) *world {
+func newWorld(t *testing.T, seed uint64, dir string, planted *fault) *world {
 	w := &world{
-		t: t, ctx: context.Background(), seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), names: rand.New(rand.NewPCG(seed, 2)), dir: dir,
-		rows: map[string]*row{}, byName: map[string]*line{}, trace: map[string][]string{}, places: map[string]*place{}, blocks: map[string]*config.Destination{},
+		planted: planted, changed: map[*config.Pipeline]*config.Pipeline{}, t: t, ctx: context.Background(), seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), names: rand.New(rand.NewPCG(seed, 2)), dir: dir,
+		folk: newFolk(), rows: map[string]*row{}, byName: map[string]*line{}, trace: map[string][]string{}, places: map[string]*place{}, blocks: map[string]*config.Destination{},
 	}
 	zone, err := time.LoadLocation(zones[w.rng.IntN(len(zones))])
 	w.must(err)
-	w.shop = &config.Project{Name: "shop", ID: 7, TimeZone: zone}
+	w.shop = &config.Project{Name: "shop", ID: 7, TimeZone: zone, Identity: []schema.Identity{schema.Simplified, schema.Original}[w.rng.IntN(2)]}
 	w.offset.Store(int64(time.Until(starts[w.rng.IntN(len(starts))])))
 	for _, name := range []string{"a", "b", "c", "d"} {
-		w.places[name], w.blocks[name] = newPlace(w, name, w.rng.IntN(3) == 0), &config.Destination{Type: "place", Name: name}
+		w.places[name], w.blocks[name] = newPlace(w, name, batch.Events, w.rng.IntN(3) == 0), &config.Destination{Type: "place", Name: name}
+	}
+	sets := []batch.Stream{batch.People, batch.Identity}
+	for _, stream := range sets {
+		name := stream.String()
+		w.places[name], w.blocks[name] = newPlace(w, name, stream, false), &config.Destination{Type: "place", Name: name}
 	}
 	w.begin()
+	w.plant()
+	for _, stream := range sets {
+		w.registerSet(stream)
+	}
 	return w
 }
 
@@ -168,9 +186,9 @@ func (w *world) drain() {
 	w.hand(true)
 	for _, l := range w.lines {
 		if l.state == "paused" {
+			w.become(l, "live")
 			w.must(w.life.catalog.SetPipelineState(w.ctx, l.cfg.Name, pipeline.Active))
 			w.life.runner.Hold(l.cfg.Name, false)
-			w.become(l, "live")
 		}
 	}
 	time.Sleep(60 * time.Hour)
@@ -182,8 +200,11 @@ func (w *world) drain() {
 		}
 	}
 	for _, l := range w.lines {
-		if l.state == "live" {
+		switch {
+		case l.state == "live" && l.cfg.Stream == batch.Events:
 			w.compare(l)
+		case l.state == "live":
+			w.complete(l)
 		}
 	}
 	before := w.held()
@@ -231,6 +252,9 @@ func (w *world) story() string {
 	for _, name := range slices.Sorted(maps.Keys(w.places)) {
 		ids := slices.Sorted(maps.Keys(w.places[name].rows))
 		fmt.Fprintf(&b, "place %s has %d events: %x\n", name, len(ids), sha256.Sum256([]byte(strings.Join(ids, " "))))
+		for _, id := range slices.Sorted(maps.Keys(w.places[name].set)) {
+			fmt.Fprintf(&b, "place %s has %s: %s\n", name, id, w.places[name].set[id])
+		}
 	}
 	return b.String()
 }
@@ -240,6 +264,7 @@ func (w *world) counts() map[string]int64 {
 	return map[string]int64{
 		"events": int64(w.events), "runs": d.runs.Load(), "iterations": d.slots.Load(), "kills": d.kills.Load(), "duplicates": d.duplicates.Load(),
 		"events left out": d.lateOut.Load(), "events gone before a pipeline": d.gone.Load(), "events removed": d.removed.Load(),
+		"operations and links": int64(len(w.folk.sealed)), "sets": w.folk.runs, "rows of sets": w.folk.rows, "refused links": w.folk.refused,
 		"refused pipelines": d.refused.Load(), "adoptions": d.adopted.Load(),
 	}
 }

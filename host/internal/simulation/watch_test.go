@@ -12,6 +12,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/segment"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
 func decode(b journal.Block) (ids []string, err error) {
@@ -48,6 +49,11 @@ func (w *world) begins(ctx context.Context, host *life, name string) (end func()
 	} else if settled, err := w.settled(ctx, host, name); err == nil && settled {
 		w.errorf("an iteration of %s begins at %s, and has no %s slot since %s, when the one before began", name, now.UTC(), l.cfg.Schedule.Cadence, finished.UTC())
 	}
+	if seq, err := host.catalog.Sequence(ctx, w.shop.ID); err == nil {
+		w.mu.Lock()
+		l.floor, l.floorAt = seq, now.Truncate(time.Millisecond) // as the catalog keeps times
+		w.mu.Unlock()
+	}
 	w.note(name, "iteration")
 	return func() {
 		w.mu.Lock()
@@ -56,6 +62,17 @@ func (w *world) begins(ctx context.Context, host *life, name string) (end func()
 		if ctx.Err() == nil && host.alive() == nil && !l.fails && l.state == "live" {
 			l.finished = now
 		}
+	}
+}
+
+// mayWork checks that a pipeline is at work that does something for a run.
+func (w *world) mayWork(run protocol.Run, does string) {
+	w.mu.Lock()
+	l := w.byName[run.Pipeline]
+	w.mu.Unlock()
+	switch l.state {
+	case "paused", "removed", "cancelled", "forgotten":
+		w.errorf("%s %s run %d, although it is %s", run.Pipeline, does, run.Number, l.state)
 	}
 }
 

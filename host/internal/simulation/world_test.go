@@ -17,6 +17,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/sdk/batch"
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
@@ -29,6 +30,11 @@ const feed = "files.feed"
 // world is half a year: the events that were sent, the places that they go to, and the
 // host that lives now.
 type world struct {
+	planted     *fault // nil: none
+	complaining sync.Mutex
+	changed     map[*config.Pipeline]*config.Pipeline // by a fault
+	complaints  []string                              // of a world with a fault; guarded by complaining
+
 	t      *testing.T
 	ctx    context.Context
 	seed   uint64
@@ -44,6 +50,7 @@ type world struct {
 	places map[string]*place
 	blocks map[string]*config.Destination // of places
 
+	folk    folk
 	events  int
 	rows    map[string]*row
 	order   []string // ids of rows, as they came
@@ -81,13 +88,17 @@ type line struct {
 	gone   map[string]bool
 	state  string // live, paused, cancelled, removed, forgotten
 
+	floor    int64 // sequence of the journal when the latest iteration began; 0: the clock was set since
+	floorAt  time.Time
 	running  int
 	fails    bool
 	began    time.Time // of the latest iteration; zero: none
 	finished time.Time // beginning of the latest one that succeeded; zero: none, or the clock was set back
 }
 
-func (l *line) has(r *row) bool { return r.day >= l.cfg.From && r.day <= l.cfg.To }
+func (l *line) has(r *row) bool {
+	return l.cfg.Stream == batch.Events && r.day >= l.cfg.From && r.day <= l.cfg.To
+}
 
 // leavesOut reports whether a pipeline leaves a row out because it came too late.
 func (l *line) leavesOut(r *row) bool {
@@ -106,7 +117,14 @@ func (w *world) name() string {
 
 func (w *world) errorf(format string, args ...any) {
 	w.failed.Add(1)
-	w.t.Errorf("%s: %s", w.now().UTC().Format("2006-01-02 15:04:05"), fmt.Sprintf(format, args...))
+	text := w.now().UTC().Format("2006-01-02 15:04:05: ") + fmt.Sprintf(format, args...)
+	if w.planted == nil {
+		w.t.Error(text)
+		return
+	}
+	w.complaining.Lock()
+	defer w.complaining.Unlock()
+	w.complaints = append(w.complaints, text)
 }
 
 func (w *world) must(err error) {
@@ -125,15 +143,15 @@ func (w *world) note(pipeline, format string, args ...any) {
 
 func (w *world) configured() (all []*config.Pipeline) {
 	for _, l := range w.lines {
-		if l.state != "removed" && l.state != "forgotten" {
-			all = append(all, l.cfg)
+		if l.state != "removed" && l.state != "forgotten" && l.state != "removing" {
+			all = append(all, w.asConfigured(l.cfg))
 		}
 	}
 	return all
 }
 
-func text(r *row) []byte {
-	return fmt.Appendf(nil, "{\"id\":%q,\"at\":%d,\"padding\":%q}\n", r.id, r.at.Unix(), strings.Repeat(r.id, 8))
+func text(r *row) string {
+	return fmt.Sprintf("{\"id\":%q,\"at\":%d,\"padding\":%q}\n", r.id, r.at.Unix(), strings.Repeat(r.id, 8))
 }
 
 func keyOf(id string) (key journal.Key) {
@@ -152,10 +170,13 @@ func dayOf(t time.Time, zone *time.Location) journal.Day {
 // again that were sent before. The source keeps it until the journal has it.
 func (w *world) send() {
 	c := journal.Chunk{}
-	put := func(r *row) {
-		l := text(r)
-		c.Rows = append(c.Rows, journal.Row{Offset: len(c.Data), Length: len(l), Time: r.at.Unix(), Key: keyOf(r.id), Kind: journal.KindEvents})
-		c.Data = append(c.Data, l...)
+	add := func(text string, row journal.Row) {
+		row.Offset, row.Length = len(c.Data), len(text)
+		c.Rows = append(c.Rows, row)
+		c.Data = append(c.Data, text...)
+	}
+	put := func(r *row, again bool) {
+		add(text(r), journal.Row{Time: r.at.Unix(), Key: w.keyOf(r.id, again), Kind: journal.KindEvents})
 	}
 	for range 1 + w.rng.IntN(8) {
 		age := time.Duration(w.rng.IntN(300)) * time.Second
@@ -174,15 +195,16 @@ func (w *world) send() {
 		r.day, r.local = journal.DayOf(r.at.Unix()), dayOf(r.at, w.shop.TimeZone)
 		w.rows[r.id] = r
 		w.order = append(w.order, r.id)
-		put(r)
+		put(r, false)
 	}
 	if w.rng.IntN(2) == 0 {
 		for range w.rng.IntN(6) {
 			w.done.duplicates.Add(1)
-			put(w.rows[w.order[w.rng.IntN(len(w.order))]])
+			put(w.rows[w.order[w.rng.IntN(len(w.order))]], true)
 		}
 		w.rng.Shuffle(len(c.Rows), func(i, j int) { c.Rows[i], c.Rows[j] = c.Rows[j], c.Rows[i] })
 	}
+	w.changes(add)
 	n := len(w.batches)
 	move := journal.CursorMove{Source: feed, Position: "feed", To: fmt.Append(nil, n+1)}
 	if n > 0 {
@@ -223,6 +245,7 @@ func (w *world) look() {
 	for _, e := range found {
 		w.must(w.life.project.Journal.Reader().Extent(w.ctx, e.Ref, func(b journal.Block) error { return w.sealed(&e, b) }))
 	}
+	w.lookAtFolk(w.seen, seq)
 	w.seen = seq
 }
 

@@ -76,7 +76,7 @@ func years(b *testing.B, rows int, now *time.Time) (*upkeep.Upkeep, *catalog.Cat
 		}
 	})
 	return upkeep.New(upkeep.Options{
-		Projects: []upkeep.Project{{ID: project, Name: "shop", Reader: reader}}, Store: store, Catalog: c, Retention: retention,
+		Projects: func() []upkeep.Project { return []upkeep.Project{{ID: project, Name: "shop", Reader: reader}} }, Store: store, Catalog: c, Retention: func() time.Duration { return retention },
 		Now: func() time.Time { return *now }, Wait: lifecycle.Wait, Log: slog.New(slog.DiscardHandler),
 	}), c, reader
 }

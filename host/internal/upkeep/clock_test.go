@@ -85,7 +85,7 @@ func TestConfiguredPipelinesKeepRowsBeforeTheyAreRegistered(t *testing.T) {
 	def := pipeline.Definition{Name: "shop_events", ProjectID: project, Stream: batch.Events, Destination: "localfs.out", From: first - 3, To: first}
 	configured := []pipeline.Definition{def, {Name: "other", ProjectID: project + 1, Stream: batch.Events, To: pipeline.Forever}}
 	w.upkeep = upkeep.New(upkeep.Options{
-		Projects: []upkeep.Project{{ID: project, Name: "shop", Reader: w.reader}}, Store: w.store, Catalog: w.catalog, Retention: retention,
+		Projects: func() []upkeep.Project { return []upkeep.Project{{ID: project, Name: "shop", Reader: w.reader}} }, Store: w.store, Catalog: w.catalog, Retention: func() time.Duration { return retention },
 		Configured: func() []pipeline.Definition { return configured }, Now: w.clock, Wait: noWait, Log: discard,
 	})
 	w.now = w.now.AddDate(0, 0, 40)

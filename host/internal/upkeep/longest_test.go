@@ -20,7 +20,7 @@ func TestAPassEndsAfterItsTime(t *testing.T) {
 	}
 	minutes := 0
 	w.upkeep = upkeep.New(upkeep.Options{
-		Projects: []upkeep.Project{{ID: project, Name: "shop", Reader: w.reader}}, Store: w.store, Catalog: w.catalog, Retention: 300 * 24 * time.Hour,
+		Projects: func() []upkeep.Project { return []upkeep.Project{{ID: project, Name: "shop", Reader: w.reader}} }, Store: w.store, Catalog: w.catalog, Retention: func() time.Duration { return 300 * 24 * time.Hour },
 		Now: w.clock, Log: discard, Wait: func(ctx context.Context, _ time.Duration) error {
 			minutes++
 			w.now = w.now.Add(time.Minute)

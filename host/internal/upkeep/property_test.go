@@ -156,7 +156,7 @@ func (w *world) start() {
 	}
 	w.reader = journal.NewReader(project, w.store, w.catalog)
 	w.upkeep = upkeep.New(upkeep.Options{
-		Projects: []upkeep.Project{{ID: project, Name: "shop", Reader: w.reader}}, Store: w.store, Catalog: w.catalog, Retention: retention,
+		Projects: func() []upkeep.Project { return []upkeep.Project{{ID: project, Name: "shop", Reader: w.reader}} }, Store: w.store, Catalog: w.catalog, Retention: func() time.Duration { return retention },
 		Now: w.clock, Wait: noWait, Log: discard, Names: w.name,
 	})
 }

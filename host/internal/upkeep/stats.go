@@ -18,8 +18,8 @@ func (u *Upkeep) Stats(ctx context.Context) ([]operation.JournalStats, error) {
 		return nil, err
 	}
 	all := []operation.JournalStats{}
-	for _, p := range u.o.Projects {
-		s, err := u.stats(ctx, p, counted.cutoff(u.o.Retention))
+	for _, p := range u.o.Projects() {
+		s, err := u.stats(ctx, p, counted.cutoff(u.o.Retention()))
 		if err != nil {
 			return nil, err
 		}

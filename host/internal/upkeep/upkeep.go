@@ -39,11 +39,11 @@ type Project struct {
 // Options are the journals and the parts that they need. All are required but Busy,
 // Configured and Names.
 type Options struct {
-	Projects  []Project
+	Projects  func() []Project
 	Store     disk.Store
 	Catalog   *catalog.Catalog
-	Retention time.Duration // rows that are older are removed
-	Busy      func() bool   // reports whether a run sends rows now; nil: none does
+	Retention func() time.Duration // rows that are older are removed
+	Busy      func() bool          // reports whether a run sends rows now; nil: none does
 	// Configured returns the pipelines of the configuration, which keep the rows of their
 	// dates also before they are registered; nil: there are none.
 	Configured func() []pipeline.Definition
@@ -112,8 +112,8 @@ func (u *Upkeep) Pass(ctx context.Context, longest time.Duration) (operation.Upk
 	}
 	c.note(&report, u.o.Log)
 	var failed error
-	for _, p := range u.o.Projects {
-		if err := u.tidy(ctx, p, c.cutoff(u.o.Retention), &report); err != nil {
+	for _, p := range u.o.Projects() {
+		if err := u.tidy(ctx, p, c.cutoff(u.o.Retention()), &report); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("tidy the journal of project %s: %w", p.Name, err))
 		}
 	}

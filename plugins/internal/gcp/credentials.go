@@ -42,6 +42,12 @@ type Credentials struct {
 	IAM http.RoundTripper
 }
 
+// Environment returns the variables that sdk.Plugin.Environment names for application
+// default credentials, and for the project that pays for requests with them.
+func Environment() []string {
+	return []string{"GOOGLE_*", "CLOUDSDK_CONFIG", "GCE_METADATA_*"}
+}
+
 // Client returns a client that adds tokens to requests. It makes no network call
 // but, without a key file, to the machine's metadata server.
 func (c Credentials) Client() (*http.Client, error) {

@@ -92,25 +92,65 @@ func SameFence(fence int64) error {
 	return sdk.Fenced(fmt.Errorf("another host holds the target with the same fence, %d, and other rows", fence))
 }
 
-// Status is the state of a run by the entry of its pipeline.
+// Status is the state of a run by the entry of its pipeline. The content of a run before the
+// last one is known if the entry's receipt has it.
 func (e Entry) Status(run sdk.Run) sdk.Status {
 	s := sdk.Status{Last: e.Last, Fence: e.Fence}
 	if e.Last.Number == run.Number {
 		s.Content = e.Last.Content
 		s.Receipt = decodeReceipt(e.Receipt, run.Number)
+		return s
+	}
+	for _, earlier := range e.runs() {
+		if earlier.Run == run.Number {
+			s.Content = earlier.Content
+		}
 	}
 	return s
+}
+
+// keptRuns is the number of earlier runs whose contents a receipt keeps: three weeks of
+// hourly runs, in some 30 KB.
+const keptRuns = 512
+
+// Earlier are the contents of committed runs that a receipt keeps.
+type Earlier []earlierRun
+
+type earlierRun struct {
+	Run     int64  `json:"run"`
+	Content string `json:"content"`
+}
+
+// Earlier returns what the receipt of a run that follows the entry's last one is to keep:
+// the contents of the latest 512 runs.
+func (e Entry) Earlier() Earlier {
+	runs := e.runs()
+	if e.Last.Content != "" {
+		runs = append(runs, earlierRun{e.Last.Number, e.Last.Content})
+	}
+	return runs[max(0, len(runs)-keptRuns):]
+}
+
+// runs returns the runs before the last one whose contents the entry has.
+func (e Entry) runs() Earlier {
+	var r receiptJSON
+	if json.Unmarshal([]byte(e.Receipt), &r) != nil || r.Run != e.Last.Number {
+		return nil
+	}
+	return r.Earlier
 }
 
 // receiptJSON is a receipt as a ledger keeps it.
 type receiptJSON struct {
 	Run        int64                  `json:"run"`
 	Partitions []sdk.PartitionReceipt `json:"partitions"`
+	Earlier    Earlier                `json:"earlier,omitempty"`
 }
 
-// EncodeReceipt returns the text of a run's receipt, which Status decodes.
-func EncodeReceipt(run int64, r sdk.Receipt) (string, error) {
-	data, err := json.Marshal(receiptJSON{run, r.Partitions})
+// EncodeReceipt returns the text of a run's receipt, which Status decodes. earlier, of the
+// entry that the run's attempt has claimed, is kept with it; nil: nothing is.
+func EncodeReceipt(run int64, r sdk.Receipt, earlier Earlier) (string, error) {
+	data, err := json.Marshal(receiptJSON{run, r.Partitions, earlier})
 	if err != nil {
 		return "", fmt.Errorf("encode the receipt: %w", err)
 	}

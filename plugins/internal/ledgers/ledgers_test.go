@@ -2,6 +2,7 @@ package ledgers
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -83,7 +84,7 @@ func TestSettled(t *testing.T) {
 
 // A receipt is that of the run which the status is of, or none.
 func TestStatus(t *testing.T) {
-	text, err := EncodeReceipt(2, sdk.Receipt{Partitions: []sdk.PartitionReceipt{{Date: "2026-06-01", Rows: 5}}})
+	text, err := EncodeReceipt(2, sdk.Receipt{Partitions: []sdk.PartitionReceipt{{Date: "2026-06-01", Rows: 5}}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,5 +102,53 @@ func TestStatus(t *testing.T) {
 		if s := e.Status(run); s.Receipt != nil {
 			t.Errorf("receipt %q is taken for that of run 2", text)
 		}
+	}
+}
+
+// A ledger has the contents of the latest 512 runs before the last one, and of no other.
+func TestContentsOfEarlierRuns(t *testing.T) {
+	commit := func(e *Entry, number int64) {
+		t.Helper()
+		text, err := EncodeReceipt(number, sdk.Receipt{}, e.Earlier())
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Last, e.Receipt = sdk.LastRun{Number: number, Content: fmt.Sprint("content ", number)}, text
+	}
+	check := func(what string, e Entry, number int64, want string) {
+		t.Helper()
+		asked := run
+		asked.Number = number
+		if s := e.Status(asked); s.Content != want || s.Last != e.Last {
+			t.Errorf("%s: run %d has the content %q, want %q", what, number, s.Content, want)
+		}
+	}
+	var e Entry
+	commit(&e, 1)
+	check("the first", e, 1, "content 1")
+	commit(&e, 2)
+	commit(&e, 5) // numbers were left out
+	for number, want := range map[int64]string{0: "", 1: "content 1", 2: "content 2", 3: "", 5: "content 5", 6: ""} {
+		check("four", e, number, want)
+	}
+	for number := range int64(keptRuns) {
+		commit(&e, 6+number)
+	}
+	check("many", e, 5+keptRuns, fmt.Sprint("content ", 5+keptRuns))
+	check("many", e, 5, "content 5")
+	check("many", e, 2, "")
+	if n := len(e.Receipt); n > 40<<10 {
+		t.Errorf("the receipt has %d bytes", n)
+	}
+
+	old := Entry{Last: sdk.LastRun{Number: 7, Content: "content 7"}, Receipt: `{"run":7,"partitions":[]}`}
+	check("a receipt of an older version", old, 6, "")
+	commit(&old, 8)
+	check("after it", old, 7, "content 7")
+	for _, text := range []string{"", "{", `{"run":1,"partitions":[],"earlier":[{"run":4,"content":"x"}]}`} {
+		e := Entry{Last: sdk.LastRun{Number: 5, Content: "content 5"}, Receipt: text}
+		check("a receipt that is not the last run's", e, 4, "")
+		commit(&e, 6)
+		check("after it", e, 5, "content 5")
 	}
 }

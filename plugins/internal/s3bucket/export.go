@@ -14,7 +14,7 @@ import (
 )
 
 // Config holds the attributes of Attributes. Another destination embeds it in its
-// own configuration.
+// own configuration, or fills it from that.
 type Config = config
 
 // Attributes returns the attributes of the bucket and of its credentials, for the
@@ -28,6 +28,10 @@ func Attributes(except ...string) []schema.Attribute {
 	}
 	return found
 }
+
+// Environment returns the variables that sdk.Plugin.Environment names for the SDK's default
+// credentials, region, profile and endpoints.
+func Environment() []string { return []string{"AWS_*"} }
 
 // NewPool returns the part buffers that all stores of a process share.
 func NewPool() *parts.Pool { return parts.NewPool(partBuffers, partSize) }

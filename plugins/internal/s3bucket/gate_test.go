@@ -30,7 +30,7 @@ import (
 type gate struct {
 	URL string
 
-	mu       sync.Mutex
+	mu       sync.Mutex // held while refuse and lose are called
 	requests []*http.Request
 	refuse   func(n int, r *http.Request) (status int, code string)
 	message  string // of the answer to refused requests
@@ -78,7 +78,7 @@ func startGateAt(t *testing.T, s *standin.S3, path string, secure bool) *gate {
 			_, _ = fmt.Fprintf(w, "<Error><Code>%s</Code><Message>%s</Message></Error>", code, g.message)
 			return
 		}
-		if g.lose != nil && g.lose(r) {
+		if g.loses(r) {
 			proxy.ServeHTTP(httptest.NewRecorder(), r)
 			panic(http.ErrAbortHandler) // closes the connection
 		}
@@ -108,6 +108,12 @@ func (g *gate) judge(r *http.Request) (int, string) {
 		return g.sessions.judge(r)
 	}
 	return 0, ""
+}
+
+func (g *gate) loses(r *http.Request) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.lose != nil && g.lose(r)
 }
 
 func (g *gate) seen(match func(*http.Request) bool) []*http.Request {

@@ -29,7 +29,7 @@ func Plugin() sdk.Plugin {
 		Version:      Version,
 		Schema:       attributes(),
 		Capabilities: lake.Capabilities(),
-		Environment:  []string{"AWS_*"}, // the SDK's default credentials, region, profile and endpoints
+		Environment:  Environment(),
 		New: func(ctx context.Context, c sdk.Config) (sdk.Destination, error) {
 			return open(ctx, c, shared)
 		},

@@ -1,7 +1,6 @@
 package setuptest
 
 import (
-	"bytes"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -93,10 +93,16 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// recorders are the commands that a setup script may run. Each writes its words,
-// and prints "made" for command substitutions.
+// recorders are the commands that a setup script may run. Each writes its words to
+// a file of its own, whose name is the next free number, since the commands of a
+// pipeline run at once; and prints "made" for command substitutions.
 const recorders = `
-record() { { for w in "$@"; do printf '%s\0' "$w"; done; printf '\n\0'; } >&3; echo made; }
+record() {
+	n=1
+	until (set -C; : >"$RECORDS/$n") 2>/dev/null; do n=$((n+1)); done
+	printf '%s\0' "$@" >"$RECORDS/$n"
+	echo made
+}
 aws() { record aws "$@"; }
 gcloud() { record gcloud "$@"; }
 az() { record az "$@"; }
@@ -106,6 +112,7 @@ grep() { record grep "$@"; }
 tr() { record tr "$@"; }
 snow() { text=; while IFS= read -r l; do text="$text$l
 "; done; record snow "$@" "$text"; }
+sed() { command -p sed "$@"; }
 mkdir() { record mkdir "$@"; }
 chown() { record chown "$@"; }
 chmod() { record chmod "$@"; }
@@ -116,36 +123,29 @@ PATH=/nonexistent
 set -eu
 `
 
-// execute runs a script and returns the commands that it ran.
+// execute runs a script and returns the commands that it ran, in the order in which
+// they began; those of a pipeline begin in any order.
 func execute(t *testing.T, script string) [][]string {
 	t.Helper()
-	recorded := filepath.Join(t.TempDir(), "commands")
-	out, err := os.Create(recorded)
-	if err != nil {
-		t.Fatal(err)
-	}
+	records := t.TempDir()
 	command := exec.CommandContext(t.Context(), "/bin/sh")
 	command.Dir = t.TempDir()
+	command.Env = append(os.Environ(), "RECORDS="+records)
 	command.Stdin = strings.NewReader(recorders + script)
-	command.ExtraFiles = []*os.File{out}
 	if said, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("the script ends with %v: %s\n%s", err, said, script)
 	}
-	if err := out.Close(); err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(recorded)
+	entries, err := os.ReadDir(records)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var commands [][]string
-	var words []string
-	for word := range bytes.SplitSeq(bytes.TrimSuffix(data, []byte{0}), []byte{0}) {
-		if string(word) != "\n" {
-			words = append(words, string(word))
-			continue
+	commands := make([][]string, len(entries))
+	for i := range commands {
+		data, err := os.ReadFile(filepath.Join(records, strconv.Itoa(i+1)))
+		if err != nil {
+			t.Fatal(err)
 		}
-		commands, words = append(commands, words), nil
+		commands[i] = strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
 	}
 	return commands
 }

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // pageSize is the most items of a list in one answer: small, so that every
@@ -52,6 +53,7 @@ type object struct {
 	data           []byte
 	generation     int64
 	metageneration int64
+	updated        time.Time
 	attrs          attributes
 }
 
@@ -205,7 +207,7 @@ func (o *object) resource(bucket string) map[string]any {
 	return map[string]any{
 		"kind": "storage#object", "bucket": bucket, "name": o.attrs.Name, "size": strconv.Itoa(len(o.data)),
 		"generation": strconv.FormatInt(o.generation, 10), "metageneration": strconv.FormatInt(o.metageneration, 10),
-		"contentType": o.attrs.ContentType, "crc32c": o.attrs.CRC32C, "kmsKeyName": o.attrs.KMSKeyName, "metadata": o.attrs.Metadata,
+		"contentType": o.attrs.ContentType, "crc32c": o.attrs.CRC32C, "updated": o.updated.UTC().Format(time.RFC3339Nano), "kmsKeyName": o.attrs.KMSKeyName, "metadata": o.attrs.Metadata,
 	}
 }
 
@@ -258,7 +260,7 @@ func (s *Server) store(attrs attributes, data []byte, query url.Values) (*object
 	}
 	attrs.CRC32C = checksum(data)
 	s.clock++
-	o := &object{data: data, generation: s.clock, metageneration: 1, attrs: attrs}
+	o := &object{data: data, generation: s.clock, metageneration: 1, updated: time.Now(), attrs: attrs}
 	if s.objects == nil {
 		s.objects = make(map[string]*object)
 	}

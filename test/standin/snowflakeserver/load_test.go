@@ -1,13 +1,19 @@
 package main
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/penstock-io/penstock/test/standin"
+	"github.com/penstock-io/penstock/test/standin/gcsserver"
 )
 
 const copyInto = "COPY INTO RAW FROM @STAGE/run-1/ FILES = ('p.json.gz') " + jsonFormat
@@ -189,5 +195,74 @@ func TestExternalStages(t *testing.T) {
 	}
 	if got := single(t, c, "COPY INTO RAW FROM @LAKE_STAGE/run-2/ "+jsonFormat); got != "Copy executed with 0 files processed." {
 		t.Errorf("COPY of nothing: %s", got)
+	}
+}
+
+// A driver does not encrypt the files of a stage whose ENCRYPTION is SNOWFLAKE_SSE
+// (sql-reference/sql/create-stage).
+func TestStagesThatTheServiceEncrypts(t *testing.T) {
+	s := standin.StartSnowflake(t, standin.SnowflakeOptions{})
+	c := furnish(t, s)
+	exec_(t, c, "CREATE STAGE PLAIN ENCRYPTION = (TYPE = 'SNOWFLAKE_SSE')", "CREATE STAGE WHOLE ENCRYPTION = (TYPE = 'SNOWFLAKE_FULL')")
+	path := part(t, "p.json.gz", `{"a":1}`)
+	sent, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for stage, same := range map[string]bool{"PLAIN": true, "WHOLE": false} {
+		put(t, c, path, "@"+stage+"/run-1/")
+		if got := strings.Split(rows(t, c, "LIST @"+stage)[0], "|")[1]; (got == strconv.Itoa(len(sent))) != same {
+			t.Errorf("the file in %s has %s bytes, %d were sent", stage, got, len(sent))
+		}
+		if got := single(t, c, "COPY INTO RAW FROM @"+stage+"/run-1/ FILES = ('p.json.gz') "+jsonFormat); !strings.Contains(got, "LOADED|1|1") {
+			t.Errorf("COPY from %s: %s", stage, got)
+		}
+	}
+}
+
+// External stages at other clouds read below their URLs as well, with the integration of
+// the cloud. LIST and COPY name files by URL (sql-reference/sql/create-stage,
+// user-guide/data-load-gcs-config, user-guide/data-load-azure-config).
+func TestExternalStagesAtOtherClouds(t *testing.T) {
+	cloud := &gcsserver.Server{Bucket: "lake"}
+	listening := httptest.NewServer(cloud)
+	t.Cleanup(listening.Close)
+	azure := standin.StartAzurite(t, "lake")
+	s := standin.StartSnowflake(t, standin.SnowflakeOptions{Google: listening.URL, Azure: azure})
+	c := furnish(t, s)
+	data, err := os.ReadFile(part(t, "p.json.gz", `{"a":1}`, `{"a":2}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 9 { // more than a page of the server's
+		name := "exports/run-1/p.json.gz"
+		if n > 0 {
+			name = fmt.Sprintf("exports/run-10/%d", n)
+		}
+		answer, err := http.Post(listening.URL+"/upload/storage/v1/b/lake/o?uploadType=multipart&name="+url.QueryEscape(name), "multipart/related; boundary=b",
+			strings.NewReader("--b\r\nContent-Type: application/json\r\n\r\n{}\r\n--b\r\n\r\n"+string(data)+"\r\n--b--\r\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _ = answer.Body.Close(); answer.StatusCode != http.StatusOK {
+			t.Fatal(answer.Status)
+		}
+		if _, err := azure.Container("lake").NewBlockBlobClient(name).UploadBuffer(t.Context(), data, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, root := range map[string]string{"GCS": "gcs://lake/", "AZURE": "azure://" + azure.Account + ".blob.core.windows.net/lake/"} {
+		options := map[string]string{"AZURE": " AZURE_TENANT_ID = 'acme'"}[name]
+		s.SQL("CREATE STORAGE INTEGRATION I_"+name+" TYPE = EXTERNAL_STAGE STORAGE_PROVIDER = '"+name+"' ENABLED = TRUE"+options+" STORAGE_ALLOWED_LOCATIONS = ('"+root+"')", "GRANT USAGE ON INTEGRATION I_"+name+" TO ROLE "+s.Role)
+		exec_(t, c, "CREATE STAGE S_"+name+" URL = '"+root+"exports/' STORAGE_INTEGRATION = I_"+name)
+		if got := rows(t, c, "LIST @S_"+name+"/run-1"); len(got) != 9 || !strings.HasPrefix(got[0], root+"exports/run-1/p.json.gz|"+strconv.Itoa(len(data))+"|") {
+			t.Errorf("LIST: %q", got)
+		}
+		if got := single(t, c, "COPY INTO RAW FROM @S_"+name+"/run-1/ FILES = ('p.json.gz') "+jsonFormat); !strings.HasPrefix(got, root+"exports/run-1/p.json.gz|LOADED|2|2|") {
+			t.Errorf("COPY: %s", got)
+		}
+		if got := strings.Join(rows(t, c, "DESC INTEGRATION I_"+name), " "); !strings.Contains(got, map[string]string{"GCS": "STORAGE_GCP_SERVICE_ACCOUNT|String|", "AZURE": "AZURE_CONSENT_URL|String|https://login.microsoftonline.com/acme/"}[name]) {
+			t.Errorf("DESC: %s", got)
+		}
 	}
 }

@@ -30,6 +30,10 @@ func run() (err error) {
 	flag.StringVar(&o.Storage.AccessKey, "access", "", "the access key of the S3 server")
 	flag.StringVar(&o.Storage.SecretKey, "secret", "", "the secret key of the S3 server")
 	flag.StringVar(&o.Storage.Certificate, "certificate", "", "a file with the S3 server's certificate")
+	flag.StringVar(&o.Storage.Google, "google", "", "the address of a Cloud Storage server for external stages; empty: there are none")
+	flag.StringVar(&o.Storage.Azure, "azure", "", "the address of an Azure Blob server for external stages, without the account; empty: there are none")
+	flag.StringVar(&o.Storage.AzureAccount, "azure-account", "", "the storage account at the Azure Blob server")
+	flag.StringVar(&o.Storage.AzureKey, "azure-key", "", "the key of the storage account")
 	flag.StringVar(&o.Record, "record", "", "a file that gets each distinct statement")
 	flag.Parse()
 	if o.Temp, err = os.MkdirTemp("", "snowflake-standin-"); err != nil {

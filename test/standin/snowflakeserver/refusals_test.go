@@ -72,6 +72,9 @@ var refusals = []refusal{
 	{"table without any privilege", "user-guide/security-access-control-privileges", nil, "SELECT * FROM HIDDEN", 2003, "42S02", "Object 'HIDDEN' does not exist or not authorized."},
 	{"INSERT OVERWRITE without DELETE", "sql-reference/sql/insert", []string{"USE SCHEMA PENSTOCK"}, "INSERT OVERWRITE INTO APPENDED VALUES (1)", 3001, "42501", "Insufficient privileges to operate on table 'APPENDED'"},
 	{"location that an integration forbids", "sql-reference/sql/create-stage", nil, "CREATE STAGE E URL = 's3://elsewhere/x/' STORAGE_INTEGRATION = LAKE", 3167, "42601", "is not allowed by integration 'LAKE'"},
+	{"URL of another form", "sql-reference/sql/create-stage", nil, "CREATE STAGE E URL = 'gs://lake/x/' STORAGE_INTEGRATION = LAKE", 1008, "22023", "invalid URL prefix found in: 'gs://lake/x/'"},
+	{"URL of Azure without the service", "sql-reference/sql/create-stage", nil, "CREATE STAGE E URL = 'azure://acme/lake/x/' STORAGE_INTEGRATION = LAKE", 1008, "22023", "invalid URL prefix"},
+	{"location of another cloud than the integration's", "sql-reference/sql/create-stage", nil, "CREATE STAGE E URL = 'gcs://lake/x/' STORAGE_INTEGRATION = LAKE", 3167, "42601", "is not allowed by integration 'LAKE'"},
 	{"integration that is missing", "sql-reference/sql/create-stage", nil, "CREATE STAGE E URL = 's3://lake/x/' STORAGE_INTEGRATION = NOLAKE", 2003, "02000", "Integration 'NOLAKE' does not exist or not authorized."},
 	{"PUT to an external stage", "sql-reference/sql/put", nil, "PUT file:///tmp/none @LAKE_STAGE", 91003, "0A000", "external stage"},
 }

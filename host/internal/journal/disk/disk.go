@@ -90,6 +90,18 @@ func (d *Dir) makeRoot(dir string) error {
 	return d.system.SyncDir(parent)
 }
 
+// Root returns the absolute path of the directory; empty if other processes cannot
+// open it by its path: the system is not the operating system, or the path is relative.
+func (d *Dir) Root() string {
+	switch d.system.(type) {
+	case local, readOnly:
+		if filepath.IsAbs(d.root) {
+			return d.root
+		}
+	}
+	return ""
+}
+
 func (d *Dir) path(name string) string { return filepath.Join(d.root, filepath.FromSlash(name)) }
 
 // Create implements Store.

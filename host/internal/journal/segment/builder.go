@@ -61,16 +61,6 @@ func (b *Builder) write(p []byte) {
 	}
 }
 
-// Extent writes the blocks of one partition. Partitions come in ascending
-// order.
-func (b *Builder) Extent(p Partition, minTime, maxTime int64, blocks []Block) {
-	b.Begin(p)
-	for _, k := range blocks {
-		b.Block(k)
-	}
-	b.Span(minTime, maxTime)
-}
-
 // Begin begins the extent of a partition, whose blocks follow one by one.
 // Partitions come in ascending order.
 func (b *Builder) Begin(p Partition) {

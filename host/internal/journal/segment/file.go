@@ -130,6 +130,46 @@ func (f *File) BlocksIn(r Range, fn func(Block) error) error {
 	})
 }
 
+// Place is the place of a block's payload in the file, in bytes.
+type Place struct {
+	Offset int64
+	Length int
+}
+
+// Places calls fn with each block of a range, in order, and with the place of its
+// payload, which is neither read nor checked.
+func (f *File) Places(r Range, fn func(Block, Place) error) error {
+	blocks, err := f.listed(r)
+	if err != nil {
+		return err
+	}
+	_, offset := f.start(r)
+	for i := range blocks {
+		k := &blocks[i]
+		at := Place{Offset: offset, Length: k.Length}
+		if err := fn(Block{Rows: k.Rows, RowsBytes: k.RowsBytes, RowsCRC32: k.RowsCRC32, Flags: k.Flags, Checksum: k.Checksum}, at); err != nil {
+			return err
+		}
+		offset += int64(k.Length)
+	}
+	return nil
+}
+
+// start returns the number in the file of a range's first block, and the offset of its
+// payload.
+func (f *File) start(r Range) (number int, offset int64) {
+	number = r.First
+	for _, before := range f.index.Extents[:r.Extent] {
+		number += len(before.Blocks)
+	}
+	e := &f.index.Extents[r.Extent]
+	offset = e.Offset
+	for i := range e.Blocks[:r.First] {
+		offset += int64(e.Blocks[i].Length)
+	}
+	return number, offset
+}
+
 // Totals returns the rows, bytes and checksum of extent i, as the index lists
 // them.
 func (f *File) Totals(i int) (batch.Totals, error) {
@@ -173,14 +213,7 @@ func (f *File) blocks(r Range, fn func(place string, k *BlockInfo, payload []byt
 		return err
 	}
 	e := &f.index.Extents[r.Extent]
-	number := r.First
-	for _, before := range f.index.Extents[:r.Extent] {
-		number += len(before.Blocks)
-	}
-	offset := e.Offset
-	for i := range e.Blocks[:r.First] {
-		offset += int64(e.Blocks[i].Length)
-	}
+	number, offset := f.start(r)
 	held := windows.Get().(*[]byte)
 	defer windows.Put(held)
 	for at := 0; at < len(blocks); {

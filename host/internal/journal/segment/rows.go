@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 
 	"github.com/penstock-io/penstock/host/internal/journal/rowflate"
+	"github.com/penstock-io/penstock/host/internal/rowmark"
 	"github.com/penstock-io/penstock/sdk/batch"
 )
 
@@ -17,7 +18,8 @@ type RowEncoder struct {
 	rows    rowflate.Encoder
 	out     []byte
 	check   Decoder
-	left    int          // blocks until one is inflated again
+	every   int          // blocks to one that is inflated again
+	left    int          // blocks until that one
 	general *Encoder     // takes over after a block that did not inflate to its rows
 	warn    func(error)  // may be nil
 	harm    func([]byte) // changes a payload; nil but in tests
@@ -25,16 +27,24 @@ type RowEncoder struct {
 
 // NewRowEncoder returns an encoder. Some blocks are inflated again, about one in 64; warn
 // is told once of one that does not give its rows. That one, and all that follow, are
-// compressed by an Encoder.
-func NewRowEncoder(warn func(error)) *RowEncoder { return &RowEncoder{warn: warn} }
+// compressed by an Encoder. Those before it were not looked at.
+func NewRowEncoder(warn func(error)) *RowEncoder { return &RowEncoder{warn: warn, every: checkEvery} }
+
+// Careful has every later block inflated again.
+func (e *RowEncoder) Careful() { e.every, e.left = 1, 0 }
 
 // Encode compresses rows: lines of which each ends with a newline. The block has a
 // payload of its own.
 func (e *RowEncoder) Encode(rows []byte, count int, flags batch.Flags) (Block, error) {
+	return e.EncodeMarked(rows, nil, 0, count, flags)
+}
+
+// EncodeMarked is Encode with marks of the rows' members, as places in rows plus base.
+func (e *RowEncoder) EncodeMarked(rows []byte, marks []rowmark.Mark, base, count int, flags batch.Flags) (Block, error) {
 	if e.general != nil {
 		return e.general.Encode(rows, count, flags)
 	}
-	e.out = e.rows.Encode(e.out[:0], rows)
+	e.out = e.rows.EncodeMarked(e.out[:0], rows, marks, base)
 	if e.harm != nil {
 		e.harm(e.out)
 	}
@@ -43,14 +53,15 @@ func (e *RowEncoder) Encode(rows []byte, count int, flags batch.Flags) (Block, e
 		e.left--
 		return b, nil
 	}
-	e.left = checkEvery - 1
+	e.left = e.every - 1
 	if _, err := e.check.check(b.Payload, b.RowsBytes, b.RowsCRC32); err != nil {
 		if checkEvery == 1 {
 			return Block{}, err
 		}
 		e.general = NewEncoder()
 		if e.warn != nil {
-			e.warn(fmt.Errorf("a block was not compressed right, and is compressed again: %w", err))
+			e.warn(fmt.Errorf("a block was not compressed right, and is compressed again; up to %d blocks before it were not checked, which 'penstock journal verify' does: %w",
+				checkEvery-1, err))
 		}
 		return e.general.Encode(rows, count, flags)
 	}

@@ -51,3 +51,28 @@ func TestABlockThatDoesNotInflate(t *testing.T) {
 		t.Errorf("warnings: %v", warned)
 	}
 }
+
+// A careful encoder looks at every block.
+func TestACarefulEncoder(t *testing.T) {
+	var warned []error
+	e := NewRowEncoder(func(err error) { warned = append(warned, err) })
+	for i := range 5 {
+		switch i {
+		case 2:
+			e.Careful()
+		case 4:
+			e.harm = func(payload []byte) { payload[len(payload)/2] ^= 0x10 }
+		}
+		rows := shopRows(i, 20)
+		b, err := e.Encode(rows, 20, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found, err := Decode(nil, b); err != nil || !bytes.Equal(found, rows) {
+			t.Errorf("block %d: %v", i, err)
+		}
+	}
+	if len(warned) != 1 {
+		t.Errorf("warnings: %v", warned)
+	}
+}

@@ -23,6 +23,15 @@ type sample struct {
 	keys  map[Day][]Key
 }
 
+// writeExtent writes the blocks of one partition.
+func writeExtent(b *Builder, p Partition, minTime, maxTime int64, blocks []Block) {
+	b.Begin(p)
+	for _, k := range blocks {
+		b.Block(k)
+	}
+	b.Span(minTime, maxTime)
+}
+
 func randomKeys(r *rand.Rand, n int) []Key {
 	keys := make([]Key, n)
 	for i := range keys {
@@ -55,7 +64,7 @@ func build(t testing.TB, r *rand.Rand, partitions, blocks, rows int, keys []int)
 			made = append(made, block)
 			s.rows[p] = append(s.rows[p], text.String())
 		}
-		b.Extent(p, -5, int64(i), made)
+		writeExtent(b, p, -5, int64(i), made)
 	}
 	for i, n := range keys {
 		all := randomKeys(r, n)
@@ -292,17 +301,17 @@ func TestVerifyChecksMoreThanChecksums(t *testing.T) {
 			b.index.Sections[0].Pages[0].First++
 		}},
 		{"a row more than the index says", "block 0", func(b *Builder) {
-			b.Extent(Partition{Kind: KindEvents}, 0, 0, []Block{encoded(t, "a\nb\n", 1)})
+			writeExtent(b, Partition{Kind: KindEvents}, 0, 0, []Block{encoded(t, "a\nb\n", 1)})
 		}},
 		{"a block with other rows than the index says", "block 0", func(b *Builder) {
 			block := encoded(t, "a\n", 1)
 			block.RowsCRC32++
-			b.Extent(Partition{Kind: KindEvents}, 0, 0, []Block{block})
+			writeExtent(b, Partition{Kind: KindEvents}, 0, 0, []Block{block})
 		}},
 		{"a block that goes on", "block 0", func(b *Builder) {
 			block := encoded(t, "a\n", 1)
 			block.Payload = append(block.Payload, 3, 0)
-			b.Extent(Partition{Kind: KindEvents}, 0, 0, []Block{block})
+			writeExtent(b, Partition{Kind: KindEvents}, 0, 0, []Block{block})
 		}},
 	}
 	for _, test := range tests {
@@ -386,7 +395,7 @@ func TestABuilderKeepsTheFirstError(t *testing.T) {
 	s := build(t, rand.New(rand.NewPCG(2, 2)), 1, 1, 3, []int{5})
 	for n := range len(s.file) {
 		b := NewBuilder(&short{left: n, err: failure})
-		b.Extent(Partition{Kind: KindEvents}, 0, 0, []Block{encoded(t, strings.Repeat("row\n", 20), 20)})
+		writeExtent(b, Partition{Kind: KindEvents}, 0, 0, []Block{encoded(t, strings.Repeat("row\n", 20), 20)})
 		b.Keys(1, []Key{{1}, {2}, {3}})
 		if _, size, err := b.Finish(); err == nil {
 			if size > int64(n) {

@@ -71,7 +71,8 @@ func (p Partition) Compare(q Partition) int {
 }
 
 // Block is some rows, compressed: a raw DEFLATE fragment, byte-aligned, its
-// own dictionary, ended by a sync flush, never the final bit.
+// own dictionary, ended by a sync flush, never the final bit; or several such
+// fragments, one after the other.
 type Block struct {
 	Rows      int
 	RowsBytes int    // uncompressed

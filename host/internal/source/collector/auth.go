@@ -37,7 +37,6 @@ type grant struct {
 
 // authorize checks the credentials of a request to /import.
 func (q *request) authorize() (grant, *failure) {
-	c := q.collector
 	username, password, ok := basic(q.r)
 	if !ok && q.r.Header.Get("Authorization") != "" {
 		return grant{}, errCredentials
@@ -50,11 +49,11 @@ func (q *request) authorize() (grant, *failure) {
 	}
 	given := credentials{sha256.Sum256([]byte(username)), sha256.Sum256([]byte(password))}
 	found := false
-	for _, a := range c.access.Load().accounts {
+	for _, a := range q.settings.accounts {
 		// All are compared.
 		found = same(a.username, given.username) && same(a.secret, given.secret) || found
 	}
-	switch p := c.byID[q.projectID]; {
+	switch p := q.settings.byID[q.projectID]; {
 	case !found:
 		return grant{}, errCredentials
 	case q.projectID == "":
@@ -68,23 +67,22 @@ func (q *request) authorize() (grant, *failure) {
 
 // key checks an API secret or a token.
 func (q *request) key(key string) (grant, *failure) {
-	c := q.collector
-	if p := c.byToken[key]; p != nil {
-		if q.projectID != "" && c.byID[q.projectID] != p {
+	if p := q.settings.byToken[key]; p != nil {
+		if q.projectID != "" && q.settings.byID[q.projectID] != p {
 			return grant{}, errCredentials
 		}
 		return grant{p}, nil
 	}
-	if a := c.access.Load(); !a.hasSecret || !same(a.secret, sha256.Sum256([]byte(key))) {
+	if a := q.settings; !a.hasSecret || !same(a.secret, sha256.Sum256([]byte(key))) {
 		return grant{}, errCredentials
 	}
 	if q.projectID == "" {
-		if len(c.o.Projects) == 1 {
-			return grant{&c.o.Projects[0]}, nil
+		if len(q.settings.projects) == 1 {
+			return grant{&q.settings.projects[0]}, nil
 		}
 		return grant{}, nil
 	}
-	if p := c.byID[q.projectID]; p != nil {
+	if p := q.settings.byID[q.projectID]; p != nil {
 		return grant{p}, nil
 	}
 	return grant{}, errCredentials
@@ -93,13 +91,12 @@ func (q *request) key(key string) (grant, *failure) {
 // named is the project that the record's token names, or that of the request.
 // known is false when a token names none.
 func (q *request) named(token []byte) (p *Project, known bool) {
-	c := q.collector
 	if len(token) != 0 {
-		p = c.byToken[string(token)]
+		p = q.settings.byToken[string(token)]
 		return p, p != nil
 	}
-	if username, _, ok := basic(q.r); ok && c.byToken[username] != nil {
-		return c.byToken[username], true
+	if username, _, ok := basic(q.r); ok && q.settings.byToken[username] != nil {
+		return q.settings.byToken[username], true
 	}
-	return c.byToken[q.apiKey], true
+	return q.settings.byToken[q.apiKey], true
 }

@@ -47,10 +47,7 @@ func parseBase64(text []byte) (encoded, bool) {
 		}
 		text = text[:i]
 	}
-	var seen uint8
-	for _, c := range text {
-		seen |= classes[c]
-	}
+	seen := classesOf(text)
 	e := encoded{digits: text}
 	n := len(text)
 	switch {
@@ -69,6 +66,19 @@ func parseBase64(text []byte) (encoded, bool) {
 	}
 	// One digit alone at the end stands for nothing.
 	return e, n%4 != 1
+}
+
+// classesOf returns the classes of all characters of text.
+func classesOf(text []byte) (seen uint8) {
+	for len(text) >= 8 {
+		t := text[:8]
+		seen |= classes[t[0]] | classes[t[1]] | classes[t[2]] | classes[t[3]] | classes[t[4]] | classes[t[5]] | classes[t[6]] | classes[t[7]]
+		text = text[8:]
+	}
+	for _, c := range text {
+		seen |= classes[c]
+	}
+	return seen
 }
 
 const (

@@ -3,17 +3,14 @@ package collector
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 
 	"github.com/klauspost/compress/flate"
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zlib"
 )
 
@@ -54,7 +51,7 @@ func read(ctx context.Context, r *http.Request, body io.Reader, s *share, limit 
 		return sent, buffer, err
 	}
 	defer s.release(buffer)
-	return inflate(ctx, encoding, sent, s, limit)
+	return decompress(ctx, encoding, sent, s, limit)
 }
 
 // source is a body as it comes.
@@ -103,39 +100,31 @@ func fill(ctx context.Context, r io.Reader, s *share, size, limit int64) (text, 
 	}
 }
 
-// maxRatio is the most that DEFLATE makes of a byte.
-const maxRatio = 1032
-
-// inflate decompresses a body.
-func inflate(ctx context.Context, encoding string, sent []byte, s *share, limit int64) (text, buffer []byte, err error) {
-	var r io.Reader
-	from := bytes.NewReader(sent)
-	size := 4 * int64(len(sent))
+// decompress decompresses a body.
+func decompress(ctx context.Context, encoding string, sent []byte, s *share, limit int64) (text, buffer []byte, err error) {
 	switch encoding {
 	case "gzip", "x-gzip":
-		z, _ := gzipReaders.Get().(*gzip.Reader)
-		if z == nil {
-			z = new(gzip.Reader)
-		}
-		defer gzipReaders.Put(z)
-		if err := z.Reset(from); err != nil {
-			return nil, nil, errCorrupt
-		}
-		r = z
-		// The trailer has the size of a body that is one gzip member.
-		size = min(int64(binary.LittleEndian.Uint32(sent[len(sent)-4:])), maxRatio*int64(len(sent))) + 1
+		g := gunzippers.Get().(*gunzipper)
+		defer gunzippers.Put(g)
+		return g.gunzip(ctx, sent, s, limit)
 	case "deflate":
-		// Some clients send the zlib format, as they should, others a bare stream.
-		r = flate.NewReader(from)
-		if len(sent) >= 2 && sent[0]&15 == 8 && (uint(sent[0])<<8|uint(sent[1]))%31 == 0 {
-			if r, err = zlib.NewReader(from); err != nil {
-				return nil, nil, errCorrupt
-			}
-		}
+		return inflateStream(ctx, sent, s, limit)
 	default:
 		return nil, nil, errEncoding
 	}
-	text, buffer, err = fill(ctx, r, s, size, limit)
+}
+
+// inflateStream decompresses a body of the encoding deflate.
+func inflateStream(ctx context.Context, sent []byte, s *share, limit int64) (text, buffer []byte, err error) {
+	// Some clients send the zlib format, as they should, others a bare stream.
+	from := bytes.NewReader(sent)
+	r := flate.NewReader(from)
+	if len(sent) >= 2 && sent[0]&15 == 8 && (uint(sent[0])<<8|uint(sent[1]))%31 == 0 {
+		if r, err = zlib.NewReader(from); err != nil {
+			return nil, nil, errCorrupt
+		}
+	}
+	text, buffer, err = fill(ctx, r, s, 4*int64(len(sent)), limit)
 	switch {
 	case err == nil, errors.Is(err, errTooLarge), errors.Is(err, errBusy), ctx.Err() != nil:
 	default:
@@ -143,5 +132,3 @@ func inflate(ctx context.Context, encoding string, sent []byte, s *share, limit 
 	}
 	return text, buffer, err
 }
-
-var gzipReaders sync.Pool

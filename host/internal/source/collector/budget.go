@@ -24,8 +24,13 @@ var errBusy = errors.New("too much is in flight")
 //     each among themselves.
 //   - One large request, one small one and one of each address may go beyond their
 //     bound, so that requests that each hold a part of the memory they need do not
-//     wait for each other for ever. So limit, the largest request, a small one and a
-//     quarter of limit for idle buffers are the bound of all.
+//     wait for each other for ever. A request whose body arrives goes beyond the bound of
+//     its size only if it is also the one of its address: otherwise it could wait for that
+//     one, which waits for it. So limit, the largest request, a small one and a quarter of
+//     limit for idle buffers are the bound of all.
+//   - Idle buffers have that quarter and the room of requests that are not there: large
+//     bodies come one after another, and new memory for each costs more than reading it.
+//     When no request is left they have the quarter.
 type budget struct {
 	limit   int64
 	reserve int64         // the part of limit that large requests leave to small ones
@@ -36,8 +41,8 @@ type budget struct {
 	small    pool
 	arriving map[netip.Prefix]*pool // of bodies that are still arriving, by address
 	queue    []*waiter              // in the order in which they came
-	idle     map[int][][]byte
-	kept     int64 // bytes of idle buffers
+	idle     [][]byte               // buffers to be used again, the one that was released last at the end
+	kept     int64                  // bytes of idle
 }
 
 // pool counts the bytes that some requests hold together.
@@ -57,7 +62,7 @@ type waiter struct {
 const smallRequest = 256 << 10
 
 func newBudget(limit int64, wait time.Duration) *budget {
-	return &budget{limit: limit, reserve: limit / 4, wait: wait, arriving: map[netip.Prefix]*pool{}, idle: map[int][][]byte{}}
+	return &budget{limit: limit, reserve: limit / 4, wait: wait, arriving: map[netip.Prefix]*pool{}}
 }
 
 // share counts the bytes that one request holds.
@@ -147,13 +152,20 @@ func (b *budget) serve() {
 			size = 1
 		}
 		p := b.poolOf(size == 1)
-		if full[size] && p.over != s || !b.addressHasRoom(s, w.n) {
+		if !b.addressHasRoom(s, w.n) || full[size] && p.over != s {
 			return false
 		}
-		if !b.grant(s, w.n, size == 1) {
+		switch {
+		case !b.exceeds(s, w.n, size == 1):
+		case p.over != nil:
 			full[size] = true
 			return false
+		case !b.leadsItsAddress(s):
+			return false
+		default:
+			p.over = s
 		}
+		b.grant(s, w.n, size == 1)
 		close(w.granted)
 		return true
 	})
@@ -174,18 +186,28 @@ func (b *budget) room(isLarge bool) int64 {
 	return max(b.reserve, b.limit-b.large.used)
 }
 
-// grant gives n bytes to s, unless it has to wait. A small request that becomes
-// large moves its bytes to the large ones.
-func (b *budget) grant(s *share, n int64, isLarge bool) bool {
+// exceeds reports whether n bytes more for s go beyond the bound of a size. They do not for the
+// request that may.
+func (b *budget) exceeds(s *share, n int64, isLarge bool) bool {
+	p := b.poolOf(isLarge)
+	if isLarge && !s.isLarge {
+		n += s.held
+	}
+	return p.over != s && p.used+n > b.room(isLarge)
+}
+
+// leadsItsAddress reports whether s may go beyond the bound of its address, or has none.
+func (b *budget) leadsItsAddress(s *share) bool {
+	a := b.arriving[s.from]
+	return !s.from.IsValid() || a == nil || a.over == nil || a.over == s
+}
+
+// grant gives n bytes to s. A small request that becomes large moves its bytes to the
+// large ones.
+func (b *budget) grant(s *share, n int64, isLarge bool) {
 	p, moved := b.poolOf(isLarge), int64(0)
 	if isLarge && !s.isLarge {
 		moved = s.held
-	}
-	if p.used+moved+n > b.room(isLarge) && p.over != s {
-		if p.over != nil {
-			return false
-		}
-		p.over = s
 	}
 	if moved > 0 {
 		b.small.used -= moved
@@ -202,19 +224,17 @@ func (b *budget) grant(s *share, n int64, isLarge bool) bool {
 			a = &pool{}
 			b.arriving[s.from] = a
 		}
-		if !a.fits(n, b.limit/4) && a.over == nil {
+		if a.over == nil && (p.over == s || !a.fits(n, b.limit/4)) {
 			a.over = s
 		}
 		a.used += n
 	}
-	return true
 }
 
 // addressHasRoom reports whether the bodies that arrive from the address of s
 // may hold n bytes more.
 func (b *budget) addressHasRoom(s *share, n int64) bool {
-	a := b.arriving[s.from]
-	return !s.from.IsValid() || a == nil || a.fits(n, b.limit/4) || a.over == nil || a.over == s
+	return b.leadsItsAddress(s) || b.arriving[s.from].fits(n, b.limit/4)
 }
 
 // fits reports whether an address that may hold room bytes, and one body that
@@ -264,6 +284,16 @@ func (b *budget) giveBack(s *share, n int64) {
 	b.serve()
 }
 
+// give gives back n bytes that take has taken.
+func (s *share) give(n int64) {
+	if n == 0 {
+		return
+	}
+	s.budget.mu.Lock()
+	defer s.budget.mu.Unlock()
+	s.budget.giveBack(s, n)
+}
+
 // buffer takes a buffer of at least n bytes. Its content is that of an earlier
 // request.
 func (s *share) buffer(ctx context.Context, n int64) ([]byte, error) {
@@ -274,14 +304,14 @@ func (s *share) buffer(ctx context.Context, n int64) ([]byte, error) {
 	b := s.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if idle := b.idle[int(size)]; len(idle) > 0 {
-		last := len(idle) - 1
-		buffer := idle[last]
-		idle[last] = nil
-		b.idle[int(size)] = idle[:last]
-		b.kept -= size
-		return buffer, nil
+	for i, buffer := range slices.Backward(b.idle) {
+		if int64(cap(buffer)) == size {
+			b.idle = slices.Delete(b.idle, i, i+1)
+			b.kept -= size
+			return buffer, nil
+		}
 	}
+	b.dropIdle()
 	return make([]byte, size), nil
 }
 
@@ -294,16 +324,26 @@ func (s *share) release(buffer []byte) {
 	b := s.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.kept+size > b.limit/4 {
-		// Requests are of other sizes than they were, perhaps.
-		clear(b.idle)
-		b.kept = 0
-	}
-	if size <= b.limit/4 {
-		b.idle[int(size)] = append(b.idle[int(size)], buffer[:size])
-		b.kept += size
-	}
+	b.idle = append(b.idle, buffer[:size])
+	b.kept += size
 	b.giveBack(s, size)
+	b.dropIdle()
+}
+
+// mostIdle is how many idle buffers there are at most.
+const mostIdle = 256
+
+// dropIdle drops the buffers that have been idle for longest, until no more are left than
+// there is room for: requests are of other sizes than they were, perhaps.
+func (b *budget) dropIdle() {
+	room, n := b.limit/4, 0
+	if used := b.large.used + b.small.used; used > 0 {
+		room += max(0, b.limit-used)
+	}
+	for ; b.kept > room || len(b.idle)-n > mostIdle; n++ {
+		b.kept -= int64(cap(b.idle[n]))
+	}
+	b.idle = slices.Delete(b.idle, 0, n)
 }
 
 // roundUp is the size of a buffer for n bytes: there are four sizes for each

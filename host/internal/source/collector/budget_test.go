@@ -37,14 +37,6 @@ func granted(t *testing.T, what string, done <-chan error) {
 	}
 }
 
-// give gives n bytes back.
-func (s *share) give(n int64) {
-	b := s.budget
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.giveBack(s, n)
-}
-
 // Memory goes to those who have waited longest: many that want little do not
 // keep out one that wants much.
 func TestMemoryIsGivenInOrder(t *testing.T) {
@@ -117,6 +109,52 @@ func TestBuffersAreUsedAgain(t *testing.T) {
 			t.Errorf("a buffer of %d bytes was not used again", n)
 		}
 		s.release(again)
+	}
+}
+
+// While requests are in flight, idle buffers have the room that these do not use, and the
+// ones that were released first are dropped.
+func TestIdleBuffersHaveTheRoomOfOthers(t *testing.T) {
+	const size = smallRequest / 4
+	b := newBudget(8*size, time.Hour)
+	var shares []*share
+	var buffers [][]byte
+	for range 8 {
+		s := &share{budget: b}
+		buffer, err := s.buffer(t.Context(), size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shares, buffers = append(shares, s), append(buffers, buffer)
+	}
+	for i := range 7 {
+		shares[i].release(buffers[i])
+		if want := int64(i+1) * size; b.kept != want {
+			t.Fatalf("%d bytes are kept after %d releases, not %d", b.kept, i+1, want)
+		}
+	}
+	other, err := shares[0].buffer(t.Context(), 3*size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.kept+b.usedNow() != 10*size {
+		t.Errorf("%d bytes are kept, and %d are used", b.kept, b.usedNow())
+	}
+	again, err := shares[1].buffer(t.Context(), size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if &again[0] != &buffers[6][0] {
+		t.Error("the buffer that was released last was not used again")
+	}
+	shares[0].release(other)
+	shares[1].release(again)
+	shares[7].release(buffers[7])
+	if b.kept > b.limit/4 || b.usedNow() != 0 {
+		t.Errorf("%d bytes are kept, and %d are used", b.kept, b.usedNow())
+	}
+	if last := b.idle[len(b.idle)-1]; &last[0] != &buffers[7][0] {
+		t.Error("the buffer that was released last was dropped")
 	}
 }
 

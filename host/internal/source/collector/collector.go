@@ -11,23 +11,26 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/rowmark"
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
 
 // Log makes rows durable: Append returns when they are, or an error, and then
-// none of them is. data and rows are not kept. Rows of KindEvents, KindProfiles
-// and KindLinks come together, in the order in which the client sent them.
+// none of them is. It keeps neither data nor rows, and may change rows. Rows of
+// KindEvents, KindProfiles and KindLinks come together, those of each kind in the order in
+// which the client sent them. Links follow the other rows; of a request with more than
+// mostLinkRows of them, some stand between events. marks tell where members of rows of events
+// begin in data; there may be none.
 //
 // After an error the client is asked to try again; it is asked to wait longer
 // when the error is wal.ErrFull.
 type Log interface {
-	Append(ctx context.Context, project int64, rows []journal.Row, data []byte) error
+	Append(ctx context.Context, project int64, rows []journal.Row, data []byte, marks []rowmark.Mark) error
 }
 
 // Rejects keeps records that are refused while their client is not told which:
@@ -70,7 +73,8 @@ type Account struct {
 	Username, Secret string
 }
 
-// Options configure a Collector. Zero means the default, given after each field.
+// Options configure a Collector. Zero means the default, given after each field. Set
+// replaces those that Settings have, too.
 type Options struct {
 	Projects []Project // required
 	Access
@@ -97,22 +101,27 @@ type Options struct {
 	Logger  *slog.Logger
 }
 
+// parser is lent to a request while it turns records into rows.
+type parser struct {
+	*schema.Collector
+	linkRows []byte // memory
+}
+
 // MaxRecords is the most records of a request.
 const MaxRecords = 2000
 
 // Collector is the HTTP handler. It may be used concurrently; it has no
 // goroutines of its own.
 type Collector struct {
-	o       Options
-	log     *slog.Logger
-	byToken map[string]*Project
-	byID    map[string]*Project
-	access  atomic.Pointer[access] // may be replaced while requests are served
+	o        Options
+	log      *slog.Logger
+	settings atomic.Pointer[settings] // may be replaced while requests are served
 
 	budget  *budget
-	parsers chan *schema.Collector // as many as may work at the same time
-	scratch sync.Pool              // of *request
-	rows    sync.Pool              // of *[]journal.Row
+	parsers chan *parser // as many as may work at the same time
+	scratch sync.Pool    // of *request
+	rows    sync.Pool    // of *[]journal.Row
+	marks   sync.Pool    // of *[]rowmark.Mark
 	linked  linked
 	counts  counts
 	serial  serial // for the keys of profile operations
@@ -132,37 +141,27 @@ func New(o Options) (*Collector, error) {
 	}
 	defaults(&o)
 	c := &Collector{
-		o: o, log: o.Logger, byToken: map[string]*Project{}, byID: map[string]*Project{},
-		budget: newBudget(o.InFlight, o.Wait), complaints: complaints{log: o.Logger},
+		o: o, log: o.Logger, budget: newBudget(o.InFlight, o.Wait), complaints: complaints{log: o.Logger},
 	}
-	for i := range o.Projects {
-		p := &o.Projects[i]
-		if p.Token == "" || c.byToken[p.Token] != nil {
-			return nil, fmt.Errorf("project %d needs a token of its own", p.ID)
-		}
-		c.byToken[p.Token] = p
-		c.byID[strconv.FormatInt(p.ID, 10)] = p
+	if err := c.Set(Settings{Projects: o.Projects, Access: o.Access, MaxBody: o.MaxBody, Geo: o.Geo}); err != nil {
+		return nil, err
 	}
-	c.SetAccess(o.Access)
 	if err := c.serial.begin(o.Random); err != nil {
 		return nil, err
 	}
 	workers := runtime.GOMAXPROCS(0)
-	c.parsers = make(chan *schema.Collector, workers)
+	c.parsers = make(chan *parser, workers)
 	for range workers {
 		var seed [32]byte
 		if _, err := io.ReadFull(o.Random, seed[:]); err != nil {
 			return nil, fmt.Errorf("read random bytes: %w", err)
 		}
-		c.parsers <- schema.NewCollector(seed)
+		c.parsers <- &parser{Collector: schema.NewCollector(seed)}
 	}
 	return c, nil
 }
 
 func defaults(o *Options) {
-	if o.MaxBody == 0 {
-		o.MaxBody = 10_000_000
-	}
 	if o.InFlight == 0 {
 		o.InFlight = 24 << 20
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/rowmark"
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
 
@@ -27,7 +28,7 @@ type book struct {
 	fail    error
 }
 
-func (b *book) Append(_ context.Context, project int64, rows []journal.Row, data []byte) error {
+func (b *book) Append(_ context.Context, project int64, rows []journal.Row, data []byte, _ []rowmark.Mark) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.fail != nil {

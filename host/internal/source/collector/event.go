@@ -46,10 +46,11 @@ func (q *request) event(p *schema.Collector) {
 		row.KeyDate = date
 	}
 	q.append(project, journal.KindEvents, start, row)
+	q.mark(p, start)
 	q.accept(p, project)
 	if project.Identity == schema.Simplified {
 		if e.User != nil {
-			q.link(project, schema.Link{AnonymousID: "$device:" + string(e.Device), IdentifiedID: string(e.User), Verb: schema.VerbLink}, true)
+			q.pair(project, e.Device, e.User)
 		}
 		return
 	}

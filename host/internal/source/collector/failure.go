@@ -95,7 +95,7 @@ func (q *request) notRead(err error) *failure {
 	switch {
 	case errors.Is(err, errTooLarge):
 		return &failure{
-			http.StatusRequestEntityTooLarge, bodyTooLarge, fmt.Sprintf("request exceeds max limit of %d bytes", q.collector.o.MaxBody), 0, nil,
+			http.StatusRequestEntityTooLarge, bodyTooLarge, fmt.Sprintf("request exceeds max limit of %d bytes", q.settings.maxBody), 0, nil,
 		}
 	case errors.Is(err, errEncoding):
 		return errMedia

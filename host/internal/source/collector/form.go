@@ -2,8 +2,11 @@ package collector
 
 import (
 	"bytes"
+	"encoding/binary"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/penstock-io/penstock/host/internal/swar"
 )
 
 // maxCallback is the most bytes of a callback's name.
@@ -86,7 +89,7 @@ func unescape(text []byte) []byte {
 		return text
 	}
 	n := first
-	for i := first; i < len(text); i++ {
+	for i := first; i < len(text); {
 		c := text[i]
 		switch {
 		case c == '+':
@@ -96,7 +99,16 @@ func unescape(text []byte) []byte {
 			i += 2
 		}
 		text[n] = c
-		n++
+		n, i = n+1, i+1
+		// Base64 has an escape in some 30 bytes: those between are moved as words.
+		for i+8 <= len(text) {
+			word := binary.LittleEndian.Uint64(text[i:])
+			if swar.Zeros(word^'%'*swar.Ones) != 0 || swar.Zeros(word^'+'*swar.Ones) != 0 {
+				break
+			}
+			binary.LittleEndian.PutUint64(text[n:], word)
+			n, i = n+8, i+8
+		}
 	}
 	return text[:n]
 }

@@ -4,11 +4,16 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
 
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
@@ -136,6 +141,47 @@ func FuzzForm(f *testing.F) {
 			if got != first {
 				t.Errorf("%s is %q, not %q", name, got, first)
 			}
+		}
+	})
+}
+
+// FuzzGunzip decompresses bodies as package gzip does.
+func FuzzGunzip(f *testing.F) {
+	text := strings.Repeat(whole("i"), 20)
+	f.Add([]byte(packed(text, 6)))
+	f.Add([]byte(packed(text, 1) + packed("", 9) + packed("b", 0)))
+	named := &bytes.Buffer{}
+	w := gzip.NewWriter(named)
+	w.Name, w.Comment, w.Extra = "a", "é", []byte("extra")
+	_ = w.Close() // a buffer takes everything
+	f.Add(named.Bytes())
+	f.Add(append([]byte(packed(text, 6)), named.Bytes()[:11]...))
+	f.Add(append([]byte(packed(text, 6)), 0))
+	const limit = 1 << 14
+	f.Fuzz(func(t *testing.T, sent []byte) {
+		want, wantErr := []byte(nil), error(nil)
+		if r, err := gzip.NewReader(bytes.NewReader(sent)); err != nil {
+			wantErr = err
+		} else {
+			want, wantErr = io.ReadAll(io.LimitReader(r, limit+1))
+		}
+		s := &share{budget: newBudget(1<<20, time.Hour)}
+		got, buffer, err := decompress(t.Context(), "gzip", sent, s, limit)
+		switch {
+		case len(want) > limit:
+			if !errors.Is(err, errTooLarge) && wantErr == nil {
+				t.Fatalf("%d bytes of a body that is too large: %v", len(got), err)
+			}
+		case (wantErr == nil) != (err == nil):
+			t.Fatalf("%v, where package gzip says %v", err, wantErr)
+		case err != nil && !errors.Is(err, errCorrupt):
+			t.Fatal(err)
+		case err == nil && !bytes.Equal(got, want):
+			t.Fatalf("%q is not %q", got, want)
+		}
+		s.release(buffer)
+		if s.held != 0 {
+			t.Fatalf("%d bytes are not given back", s.held)
 		}
 	})
 }

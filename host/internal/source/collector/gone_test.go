@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/rowmark"
 )
 
 // patientLog is a log whose Append waits until the server has noticed that the
@@ -23,11 +24,11 @@ type patientLog struct {
 	appended chan error
 }
 
-func (l *patientLog) Append(ctx context.Context, project int64, rows []journal.Row, data []byte) error {
+func (l *patientLog) Append(ctx context.Context, project int64, rows []journal.Row, data []byte, marks []rowmark.Mark) error {
 	<-<-l.gone
 	err := context.Cause(ctx)
 	if err == nil {
-		err = l.book.Append(ctx, project, rows, data)
+		err = l.book.Append(ctx, project, rows, data, marks)
 	}
 	l.appended <- err
 	return err

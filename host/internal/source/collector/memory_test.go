@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/rowmark"
 	"github.com/penstock-io/penstock/host/internal/schema"
 	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
 )
@@ -113,7 +114,7 @@ type watching struct {
 	most   int64
 }
 
-func (w *watching) Append(context.Context, int64, []journal.Row, []byte) error {
+func (w *watching) Append(context.Context, int64, []journal.Row, []byte, []rowmark.Mark) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.most = max(w.most, w.budget.usedNow())

@@ -2,6 +2,7 @@ package collector
 
 import (
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/rowmark"
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
 
@@ -10,12 +11,15 @@ import (
 // discarded, when the body turns out to be refused after some of its records
 // were taken.
 type outcome struct {
-	rendered []byte // rows, one after another, in the request's room
+	rendered []byte         // rows, one after another, in the request's room
+	marks    []rowmark.Mark // of rows of events, as places in rendered
 	targets  []target
 	tally    []Count
 	rejects  []Reject
 	failed   []failedRecord // of /import: the client is told
 	links    []linkKey      // to be remembered once they are in the log
+	linkRows []byte         // rows of links, one after another
+	pending  []pendingLink  // these rows
 	aliases  []Alias        // to be known once they are in the log
 	verbs    int            // events that make a simplified project refuse all of /import
 	good     int            // records that the answer counts as taken
@@ -45,8 +49,8 @@ func (o outcome) discarded(c *Collector) outcome {
 		c.rows.Put(&t.rows)
 	}
 	return outcome{
-		rendered: o.rendered[:0], targets: emptied(o.targets), tally: emptied(o.tally), rejects: emptied(o.rejects),
-		failed: emptied(o.failed), links: emptied(o.links), aliases: emptied(o.aliases),
+		rendered: o.rendered[:0], marks: o.marks[:0], targets: emptied(o.targets), tally: emptied(o.tally), rejects: emptied(o.rejects),
+		failed: emptied(o.failed), links: emptied(o.links), linkRows: o.linkRows[:0], pending: emptied(o.pending), aliases: emptied(o.aliases),
 	}
 }
 

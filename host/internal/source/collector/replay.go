@@ -18,7 +18,7 @@ func (c *Collector) Replay(ctx context.Context, endpoint string, project int64, 
 	q := c.begin(ctx, nil, r, endpoint)
 	defer q.end()
 	q.seenRule = true // and is not strict
-	q.grant.project = c.byID[strconv.FormatInt(project, 10)]
+	q.grant.project = q.settings.byID[strconv.FormatInt(project, 10)]
 	q.text, q.decoded = record, isJSON(record)
 	if err := q.makeRoom(); err != nil {
 		return false, err

@@ -148,7 +148,7 @@ func (q *request) failEarly(f *failure, body string) {
 	if f == errTimeout || f == errIncomplete {
 		return // nothing more comes
 	}
-	_, _ = io.CopyN(io.Discard, newPace(q.w, q.r, &q.collector.o, drainTime), 2*q.collector.o.MaxBody)
+	_, _ = io.CopyN(io.Discard, newPace(q.w, q.r, &q.collector.o, drainTime), 2*q.settings.maxBody)
 }
 
 // text is the body of the answer.
@@ -233,12 +233,12 @@ func origin(u *url.URL) string {
 
 // allowOrigin lets scripts of an allowed origin read the answer.
 func (c *Collector) allowOrigin(h http.Header, r *http.Request) {
-	sent := r.Header.Get("Origin")
-	if len(c.access.Load().cors) == 0 || sent == "" {
+	sent, cors := r.Header.Get("Origin"), c.settings.Load().cors
+	if len(cors) == 0 || sent == "" {
 		return
 	}
 	h.Add("Vary", "Origin")
-	if u, err := url.Parse(sent); err == nil && u.Path == "" && c.access.Load().cors[origin(u)] {
+	if u, err := url.Parse(sent); err == nil && u.Path == "" && cors[origin(u)] {
 		h.Set("Access-Control-Allow-Origin", sent)
 		h.Set("Access-Control-Allow-Credentials", "true")
 	}

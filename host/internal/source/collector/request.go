@@ -22,6 +22,7 @@ const (
 // request is a request that is being answered. It is used again for another.
 type request struct {
 	collector *Collector
+	settings  *settings // that were in force when it began
 	// ctx bounds everything that the request waits for. A client that closes its
 	// connection does not end it: net/http notices a closed connection only when
 	// the body has arrived, and then its records are to be stored. Every wait has
@@ -43,9 +44,14 @@ type request struct {
 	grant   grant  // of /import
 	arrival schema.Arrival
 
-	unread  bool   // the body has not arrived
-	room    []byte // the buffer that rows are rendered into
-	outcome        // of the records
+	linkText []byte // memory for the text of a link
+
+	unread bool   // the body has not arrived
+	room   []byte // the buffer that rows are rendered into
+	// mostMarks is how many marks the rows may have; markRoom is their memory.
+	mostMarks int
+	markRoom  int64
+	outcome   // of the records
 }
 
 // begin takes a request from the pool and sets its fixed parts.
@@ -55,6 +61,7 @@ func (c *Collector) begin(ctx context.Context, w http.ResponseWriter, r *http.Re
 		q = &request{}
 	}
 	q.collector, q.ctx, q.w, q.r, q.endpoint, q.received = c, ctx, w, r, endpoint, c.o.Now()
+	q.settings = c.settings.Load()
 	q.share.budget = c.budget
 	if r.Method == http.MethodPost && r.Body != http.NoBody {
 		q.unread = true
@@ -68,9 +75,10 @@ func (q *request) end() {
 	c := q.collector
 	q.share.release(q.body)
 	q.share.release(q.room)
+	q.giveMarkRoom()
 	o := q.discarded(c)
 	o.rendered = nil // it was a part of the room
-	*q = request{query: q.query[:0], outcome: o}
+	*q = request{query: q.query[:0], linkText: q.linkText[:0], outcome: o}
 	c.scratch.Put(q)
 }
 
@@ -89,7 +97,7 @@ func (q *request) read() *failure {
 
 // readBody reads the body: JSON, or a form.
 func (q *request) readBody() *failure {
-	text, buffer, err := read(q.ctx, q.r, newPace(q.w, q.r, &q.collector.o, q.collector.o.BodyTime), &q.share, q.collector.o.MaxBody)
+	text, buffer, err := read(q.ctx, q.r, newPace(q.w, q.r, &q.collector.o, q.collector.o.BodyTime), &q.share, q.settings.maxBody)
 	q.body = buffer
 	if err != nil {
 		return q.notRead(err)
@@ -114,7 +122,7 @@ func (q *request) arrive() {
 	}
 	a := &q.arrival
 	a.Received, a.Processed, a.Endpoint = q.received, c.o.Now(), host[:min(len(host), 255)]
-	a.Geo = c.o.Geo
+	a.Geo = q.settings.geo
 	if a.Geo != nil && q.ip {
 		a.Place, _ = a.Geo.Locate(c.o.Address(q.r))
 	}
@@ -159,7 +167,7 @@ func (q *request) keep() error {
 // log makes rows durable.
 func (q *request) log() error {
 	for _, t := range q.targets {
-		if err := q.collector.o.Log.Append(q.ctx, t.project.ID, t.rows, q.rendered); err != nil {
+		if err := q.collector.o.Log.Append(q.ctx, t.project.ID, t.rows, q.rendered, q.marks); err != nil {
 			return err
 		}
 	}

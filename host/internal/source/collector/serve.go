@@ -156,7 +156,7 @@ func (q *request) checkAnswer() *failure {
 	}
 	if q.redirect != "" {
 		u, err := url.Parse(q.redirect)
-		if err != nil || u.User != nil || !q.collector.access.Load().redirect[origin(u)] {
+		if err != nil || u.User != nil || !q.settings.redirect[origin(u)] {
 			return errRedirect
 		}
 	}
@@ -169,23 +169,28 @@ const rowRoom = 700
 // makeRoom takes the memory that rows need, before one of the parsers is taken: a
 // request with a parser does not wait for memory.
 func (q *request) makeRoom() (err error) {
-	records := bytes.Count(q.text, []byte("{")) // at most
-	q.room, err = q.share.buffer(q.ctx, int64(len(q.text)+rowRoom*min(MaxRecords, records)))
+	records := min(MaxRecords, bytes.Count(q.text, []byte("{"))) // at most
+	q.room, err = q.share.buffer(q.ctx, int64(len(q.text)+rowRoom*records))
 	q.rendered = q.room[:0]
-	return err
+	if err != nil || q.endpoint != track && q.endpoint != imports {
+		return err
+	}
+	return q.makeMarkRoom(records)
 }
 
 // collect turns the records into rows.
 func (q *request) collect() *failure {
 	c := q.collector
-	var p *schema.Collector
+	var p *parser
 	select {
 	case p = <-c.parsers:
 	case <-q.ctx.Done():
 		return unavailable(context.Cause(q.ctx))
 	}
+	q.linkRows = p.linkRows
 	defer func() {
 		p.End()
+		p.linkRows, q.linkRows = keptLinkRows(q.linkRows), nil
 		c.parsers <- p
 	}()
 	switch {
@@ -204,11 +209,11 @@ func (q *request) collect() *failure {
 		switch {
 		case p.Refused() != nil:
 			project, _ := q.projectOf(nil)
-			q.refuse(p, project, p.Refused())
+			q.refuse(p.Collector, project, p.Refused())
 		case q.endpoint == track || q.endpoint == imports:
-			q.event(p)
+			q.event(p.Collector)
 		default:
-			q.operations(p)
+			q.operations(p.Collector)
 		}
 	}
 	if err := p.Err(); err != nil {
@@ -224,6 +229,7 @@ func (q *request) collect() *failure {
 			q.count(q.grant.project, string(schema.IdentityVerb))
 		}
 	}
+	q.moveLinks()
 	return nil
 }
 

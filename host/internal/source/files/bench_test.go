@@ -2,7 +2,10 @@ package files
 
 import (
 	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +49,49 @@ func BenchmarkIngest(b *testing.B) {
 				}
 			}
 			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/events, "µs/event")
+		})
+	}
+}
+
+// BenchmarkTurns reads eight compressed files of 25,000 events into pieces, which nothing
+// parses: one after the other, and in turns of two. The time of the clock tells them apart,
+// on processors that nothing else uses.
+func BenchmarkTurns(b *testing.B) {
+	dir := b.TempDir()
+	for file := range 8 {
+		var lines strings.Builder
+		for n := range 25_000 {
+			fmt.Fprintf(&lines, `{"event":"Product Viewed","properties":{"time":%d,"$insert_id":"%x"`, 1780000000+n, sha256.Sum256(fmt.Append(nil, file, n)))
+			for i := range 19 {
+				fmt.Fprintf(&lines, `,"$%c_property":"a value of it"`, 'a'+i)
+			}
+			lines.WriteString("}}\n")
+		}
+		write(b, dir, fmt.Sprintf("%d.gz", file), gz(lines.String()))
+	}
+	for _, width := range []int{1, 2} {
+		b.Run(fmt.Sprintf("width=%d", width), func(b *testing.B) {
+			for b.Loop() {
+				s, err := Open(b.Context(), Options{Name: "files.in", Pattern: dir + "/*"})
+				if err != nil {
+					b.Fatal(err)
+				}
+				s.turns.width, s.turns.depth = width, width-1
+				for {
+					p, err := s.Next(b.Context())
+					if errors.Is(err, io.EOF) {
+						break
+					}
+					if err != nil {
+						b.Fatal(err)
+					}
+					p.Release()
+				}
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/200_000, "µs/event")
 		})
 	}
 }

@@ -54,8 +54,8 @@ type cursor struct {
 	Racy    bool   `json:"racy,omitempty"`
 	// Rest is a hash of the last record that was refused because its end is missing.
 	Rest string `json:"rest,omitempty"`
-	// Origins are other names of the content, until its first piece of this name:
-	// see ingest.Piece.Moved.
+	// Origins are other names under which a record behind Offset may have been refused,
+	// until the first piece of this name: see ingest.Piece.Moved.
 	Origins []ingest.Origin `json:"origins,omitempty"`
 	// Repaired is how many records were repaired of all files that had this path.
 	Repaired int64 `json:"repaired,omitempty"`
@@ -101,14 +101,15 @@ func (c *cursor) see(e entry, now time.Time) {
 	c.Racy = e.changed != 0 && now.Sub(time.Unix(0, e.changed)) < racyTime
 }
 
-// read notes the bytes that were read last.
-func (c *cursor) read(data []byte) {
-	if len(data) == 0 {
-		return
-	}
-	tail := data[max(0, len(data)-maxHead):]
-	c.Tail, c.TailSize = sum(tail), len(tail)
+// again notes that a file, stored as e, is read on from the cursor, as of now.
+func (c *cursor) again(e entry, now time.Time) {
+	c.Done, c.Waiting, c.Cut = false, false, false
+	c.see(e, now)
 }
+
+// endsWhole reports whether the file ended behind a whole record: none behind Offset was
+// refused.
+func (c cursor) endsWhole() bool { return c.Done && c.Rest == "" }
 
 func sum(data []byte) string {
 	digest := sha256.Sum256(data)

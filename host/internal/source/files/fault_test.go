@@ -2,12 +2,14 @@ package files
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -150,5 +152,59 @@ func TestUnreadableFilesStopNothingElse(t *testing.T) {
 		if diff := cmp.Diff(map[string]int{"b": 100, "c": 100, "d": 100, "e": 100}, counts); diff != "" || len(told) > 0 {
 			t.Errorf("%q: records once all can be read, %v (-want +got):\n%s", suffix, told, diff)
 		}
+	}
+}
+
+// Records between a cursor and a damaged block are read, although the block is read ahead
+// of them.
+func TestReadingIsTakenUpBeforeADamagedBlock(t *testing.T) {
+	const count = 2000
+	dir := t.TempDir()
+	var lines strings.Builder
+	for n := range count {
+		fmt.Fprintf(&lines, "{\"%d\":\"%x\"}\n", n, sha256.Sum256([]byte(strconv.Itoa(n))))
+	}
+	data := gz(lines.String())
+	write(t, dir, "a.gz", data)
+	cursors, seen := map[string][]byte{}, map[string]bool{}
+	read := func(upTo int) {
+		t.Helper()
+		place := newFaultyTree(dir + "/*")
+		place.reads["a.gz"] = upTo
+		s := newSource(Options{Name: "files.test", Now: later}, place)
+		s.size = 500
+		if err := errors.Join(s.load(cursors), s.look(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		r, before := &reading{cursors: []map[string][]byte{cursors}}, len(seen)
+		for {
+			p, err := s.Next(t.Context())
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.take(t, p)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		cursors = r.last()
+		for _, record := range r.records {
+			if seen[record] {
+				t.Errorf("%s was read before", record)
+			}
+			seen[record] = true
+		}
+		if len(seen) == before {
+			t.Errorf("with %d bytes of %d no more records are read than the %d from before", upTo, len(data), before)
+		}
+	}
+	read(len(data) / 2)
+	read(len(data) * 3 / 4)
+	read(len(data) + 1)
+	if len(seen) != count {
+		t.Errorf("%d records were read of %d", len(seen), count)
 	}
 }

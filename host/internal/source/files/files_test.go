@@ -330,6 +330,58 @@ func TestReadAgain(t *testing.T) {
 	}
 }
 
+// Each copy of a file whose last record is not complete remembers each of the copies before
+// it once: the record may have been refused under their names. Copies of whole files remember
+// none.
+func TestManyCopies(t *testing.T) {
+	const copies = 16
+	for _, test := range []struct {
+		content string
+		records int
+		waits   bool
+	}{
+		{"[]", 0, false},
+		{"{\"a\":1}\n", 1, false},
+		{"{\"a\":1}\n{\"b\":", 1, true},
+	} {
+		dir := t.TempDir()
+		for i := range copies {
+			write(t, dir, fmt.Sprintf("%02d.json", i), test.content)
+		}
+		r := &reading{}
+		s := open(t, Options{Pattern: dir + "/*", Now: time.Now}, 1000)
+		for p, err := s.Next(t.Context()); !errors.Is(err, io.EOF); p, err = s.Next(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.take(t, p)
+		}
+		if len(r.records) != test.records || len(r.last()) != copies {
+			t.Errorf("%q: %d records, want %d, of %d files", test.content, len(r.records), test.records, len(r.last()))
+		}
+		for path, value := range r.last() {
+			c, err := decodeCursor(value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := 0
+			if _, err := fmt.Sscanf(filepath.Base(path), "%d.json", &want); err != nil {
+				t.Fatal(err)
+			}
+			if !test.waits {
+				want = 0
+			}
+			names := map[ingest.Origin]bool{}
+			for _, o := range c.Origins {
+				names[o] = true
+			}
+			if len(c.Origins) != want || len(names) != want {
+				t.Errorf("%q: %s has %d origins, %d of them different, want %d", test.content, filepath.Base(path), len(c.Origins), len(names), want)
+			}
+		}
+	}
+}
+
 func TestFilesThatAreCut(t *testing.T) {
 	var b strings.Builder
 	for i := range 2000 {

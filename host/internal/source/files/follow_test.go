@@ -239,3 +239,20 @@ func TestFollowRotation(t *testing.T) {
 	f.append("a.ndjson.1", "{\"late\":1}\n")
 	f.expect("a last line of the old log", `{"late":1}@16`)
 }
+
+// A record without end is waited for from its beginning. The state for reading on
+// there has nothing of the record: the file may be written again with other ones.
+func TestFollowOtherRecordsBehindTheSameBeginning(t *testing.T) {
+	f := follow(t)
+	f.append("a.json", `[{"x":"`+strings.Repeat("x", 1<<20))
+	if found := f.look(); len(found) == 0 || found[0] != "too_long@1 1048576 bytes" {
+		t.Fatalf("found %v", found)
+	}
+	again := "[" + strings.Repeat(record(1)+",", 100)
+	write(t, f.dir, "a.json", again)
+	if found := f.look(); len(found) != 100 {
+		t.Errorf("%d records of the file that was written again", len(found))
+	}
+	write(t, f.dir, "copy.json", again)
+	f.expect("a copy of it")
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	kgzip "github.com/klauspost/compress/gzip"
@@ -20,17 +21,28 @@ import (
 // the error of its place: the content is not at fault for it.
 type counter struct {
 	io.ReadCloser
-	n   int64
-	err error
+	n   atomic.Int64
+	err atomic.Pointer[error]
 }
 
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.ReadCloser.Read(p)
-	c.n += int64(n)
+	c.n.Add(int64(n))
 	if err != nil && !errors.Is(err, io.EOF) {
-		c.err = err
+		c.fail(err)
 	}
 	return n, err
+}
+
+// fail notes an error of the place.
+func (c *counter) fail(err error) { c.err.Store(&err) }
+
+// failed returns the error of the place, or nil.
+func (c *counter) failed() error {
+	if err := c.err.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // open opens a file where its cursor stands, where the cursor of the same
@@ -65,8 +77,8 @@ func (s *Source) begin(ctx context.Context, e entry, edition int, before *cursor
 			return nil, err
 		}
 	}
-	c.Edition, c.Repaired, c.Done, c.Waiting, c.Cut = edition, 0, false, false, false
-	c.see(e, s.o.Now())
+	c.Edition, c.Repaired = edition, 0
+	c.again(e, s.o.Now())
 	r, err := s.openAt(ctx, e, *c)
 	if err != nil {
 		return nil, err
@@ -105,8 +117,7 @@ func (s *Source) resume(ctx context.Context, e entry, c cursor) (*reader, error)
 			return nil, err
 		}
 	}
-	c.Done, c.Waiting, c.Cut = false, false, false
-	c.see(e, s.o.Now())
+	c.again(e, s.o.Now())
 	if h := s.hashes[e.path]; h != nil && h.inode == e.inode && h.offset == c.Offset && c.TailSize > 0 {
 		if r, err := s.resumeHere(ctx, e, c, h); r != nil || err != nil {
 			return r, err
@@ -131,35 +142,48 @@ func (s *Source) resumeHere(ctx context.Context, e entry, c cursor, h *hashState
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{source: s, entry: e, cursor: c, skipping: c.Skipping, stored: &counter{ReadCloser: stored}, free: func() {}}
+	r := &reader{source: s, entry: e, cursor: c, skipping: c.Skipping, stored: &counter{ReadCloser: stored}, stop: func() {}, free: func() {}}
 	r.content = r.stored
 	sum, n, err := readSum(r.content, c.TailSize)
 	if err != nil || n != c.TailSize || sum != c.Tail {
 		return nil, errors.Join(err, r.close())
 	}
-	r.hash, r.start = h.hash, h.start
+	r.digest.hash, r.start = h.hash, h.start
 	return r.prepare(), nil
 }
 
 // openAt opens a file, reads it up to the cursor's offset, and compares these
 // bytes with the cursor; nil if it is other content.
 func (s *Source) openAt(ctx context.Context, e entry, c cursor) (*reader, error) {
+	ctx, stop := context.WithCancel(ctx)
 	r, err := s.openStored(ctx, e)
 	if err != nil {
+		stop()
 		return nil, err
+	}
+	r.stop = stop
+	return s.moveTo(ctx, r, c)
+}
+
+// moveTo reads an open file up to the cursor's offset, and compares these bytes with the
+// cursor. It closes the file if that fails, and returns nil if it is other content.
+func (s *Source) moveTo(ctx context.Context, r *reader, c cursor) (*reader, error) {
+	if r.ended == nil && r.isFetched() {
+		r.prefetch = startPrefetch(ctx, r.content, r.stored, &s.inflated)
+		r.content = r.prefetch
 	}
 	c.Compressed = r.compressed
 	r.cursor, r.skipping = c, c.Skipping
 	if c.Offset > 0 {
-		same := r.ended == nil && r.pass(c.Offset) == nil && (c.Sum == "" || c.Sum == r.sum())
-		if r.stored.err != nil {
-			return nil, errors.Join(r.stored.err, r.close())
+		passed := r.ended == nil && r.pass(c.Offset) == nil
+		if !passed && r.stored.failed() != nil { // else the place may have failed behind the cursor
+			return nil, errors.Join(r.stored.failed(), r.close())
 		}
-		if !same {
+		if !passed || c.Sum != "" && c.Sum != r.digest.sum() {
 			return nil, r.close()
 		}
-	} else if r.ended != nil && r.stored.err != nil {
-		return nil, errors.Join(r.stored.err, r.close())
+	} else if r.ended != nil && r.stored.failed() != nil {
+		return nil, errors.Join(r.stored.failed(), r.close())
 	}
 	return r.prepare(), nil
 }
@@ -171,7 +195,7 @@ func (s *Source) openStored(ctx context.Context, e entry) (*reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{source: s, entry: e, stored: &counter{ReadCloser: stored}, free: func() {}}
+	r := &reader{source: s, entry: e, stored: &counter{ReadCloser: stored}, stop: func() {}, free: func() {}}
 	r.ended = r.decompress()
 	var other *unsupportedError
 	if errors.As(r.ended, &other) {
@@ -180,11 +204,15 @@ func (s *Source) openStored(ctx context.Context, e entry) (*reader, error) {
 	return r, nil
 }
 
+// isFetched reports whether the content is read ahead by a goroutine of its own.
+func (r *reader) isFetched() bool { return r.compressed || isObject(r.entry.path) }
+
 // prepare makes a reader ready that stands at its cursor.
 func (r *reader) prepare() *reader {
 	if r.cursor.Arrays {
 		r.splitter = ingest.Resume(r.cursor.InArray)
 	}
+	r.digest.tail, r.digest.tailSize = r.cursor.Tail, r.cursor.TailSize
 	return r
 }
 
@@ -202,17 +230,17 @@ func (r *reader) pass(n int64) error {
 	return nil
 }
 
-// note hashes bytes that were read.
+// note hashes bytes that were read before any piece.
 func (r *reader) note(data []byte) {
-	_, _ = r.hash.Write(data) // never fails
+	r.digest.write(data)
+	r.keepStart(data)
+}
+
+// keepStart keeps the first bytes of the file.
+func (r *reader) keepStart(data []byte) {
 	if room := maxHead - len(r.start); room > 0 {
 		r.start = append(r.start, data[:min(room, len(data))]...)
 	}
-}
-
-func (r *reader) sum() string {
-	sum := r.hash.Sum128().Bytes()
-	return fmt.Sprintf("%x", sum[:])
 }
 
 // maxWindow is the most memory of a zstd frame's window.
@@ -235,6 +263,7 @@ func (r *reader) decompress() error {
 		}
 		r.content = z
 	case zstandard:
+		r.memory = windowOf(in)
 		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			return fmt.Errorf("begin to decompress: %w", err)
@@ -246,6 +275,20 @@ func (r *reader) decompress() error {
 		return &unsupportedError{f}
 	}
 	return nil
+}
+
+// windowOf returns how much memory the window of a zstd file's first frame takes; maxWindow
+// if the file does not begin with a frame that says so.
+func windowOf(in *bufio.Reader) uint64 {
+	begin, _ := in.Peek(zstd.HeaderMaxSize) // an error comes again when it is read
+	var h zstd.Header
+	switch err := h.Decode(begin); {
+	case err != nil || h.Skippable:
+		return maxWindow
+	case h.SingleSegment:
+		return h.FrameContentSize
+	}
+	return h.WindowSize
 }
 
 // members reads the members of a gzip file, which zero bytes may follow: tapes
@@ -305,7 +348,14 @@ func (m *members) next() error {
 	}
 }
 
+// close ends everything that reads the file, and closes it.
 func (r *reader) close() error {
+	r.settle()
+	r.ahead.drop(r)
+	r.stop()
+	if r.prefetch != nil {
+		r.prefetch.wait()
+	}
 	r.free()
 	return r.stored.Close()
 }
@@ -318,7 +368,10 @@ const finishedAfter = time.Hour
 // object of a bucket, or was not modified for a while. If more comes all the
 // same, reading goes on.
 func (r *reader) finished() bool {
-	return r.entry.age(r.source.o.Now()) >= finishedAfter || strings.Contains(r.entry.path, "://")
+	return r.entry.age(r.source.o.Now()) >= finishedAfter || isObject(r.entry.path)
 }
+
+// isObject reports whether a file is an object of a bucket.
+func isObject(path string) bool { return strings.Contains(path, "://") }
 
 func (e entry) age(now time.Time) time.Duration { return now.Sub(time.Unix(0, e.modTime)) }

@@ -129,7 +129,16 @@ func etag(o *blob.ListObject) string {
 }
 
 func (b *bucket) open(ctx context.Context, path string, from int64) (io.ReadCloser, error) {
-	return b.b.NewRangeReader(ctx, strings.TrimPrefix(path, b.base), from, -1, &blob.ReaderOptions{BeforeRead: quiet})
+	key := strings.TrimPrefix(path, b.base)
+	body, err := b.read(ctx, key, from)
+	if err != nil {
+		return nil, err
+	}
+	return &bucketReader{ctx: ctx, bucket: b, key: key, body: body, at: from, broke: -1}, nil
+}
+
+func (b *bucket) read(ctx context.Context, key string, from int64) (*blob.Reader, error) {
+	return b.b.NewRangeReader(ctx, key, from, -1, &blob.ReaderOptions{BeforeRead: quiet})
 }
 
 // quiet keeps the AWS SDK from writing a line to standard error for each object

@@ -8,8 +8,6 @@ import (
 	"io"
 
 	"github.com/penstock-io/penstock/host/internal/ingest"
-	"github.com/zeebo/xxh3"
-
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/schema"
 )
@@ -32,15 +30,21 @@ type reader struct {
 	stored     *counter  // the file as it is stored
 	content    io.Reader // decompressed
 	compressed bool      // content is not as stored
+	memory     uint64    // bytes that decompressing takes, if they are many
+	prefetch   *prefetch // which reads content; nil: nothing does
+	stop       context.CancelFunc
 	free       func()
 
-	hash   xxh3.Hasher // of the bytes before the cursor's offset
-	start  []byte      // the first of them
-	retire *cursor     // of the content that the path had before; nil: none, or done
+	digest digest    // of the bytes before the cursor's offset; the cursor itself has no hash of them
+	last   *cutPiece // the last piece; nil: there is none
+	noted  *cutPiece // the last one behind which reading can be taken up, until the source has its cursor
+	start  []byte    // the first bytes of the file
+	retire *cursor   // of the content that the path had before; nil: none, or done
 
 	carry    []byte // behind the last piece
 	ended    error  // why reading ended: io.EOF, or the error that cut the file; nil: it goes on
 	splitter *ingest.Splitter
+	ahead    ahead
 	skipping bool // in a record that is too long
 	read     int64
 }
@@ -52,17 +56,22 @@ func (r *reader) next(ctx context.Context) (*ingest.Piece, error) {
 		return nil, context.Cause(ctx)
 	}
 	p := &ingest.Piece{File: r.entry.path, Edition: r.cursor.Edition, Base: r.cursor.Offset}
+	if w := r.ahead.take(r); w != nil {
+		p.Records, r.splitter = w.records, w.splitter
+		return r.finish(p, w.buffer, w.data, w.cut)
+	}
 	buffer := r.source.buffers.Get().(*[]byte)
 	data := append((*buffer)[:0], r.carry...)
-	p.Release = func() { r.source.buffers.Put(buffer) }
 	for {
-		data = r.fill(data)
+		if r.ended == nil {
+			data, r.ended = fill(r.content, data)
+		}
 		if r.cursor.Offset == 0 && r.splitter == nil && !r.skipping {
 			data = r.begin(p, data)
 		}
 		whole := r.cut(p, data)
 		if whole > 0 || r.ended != nil || len(p.Refused) > 0 {
-			return r.finish(p, data, whole)
+			return r.finish(p, buffer, data, whole)
 		}
 		if len(data) == cap(data) {
 			// One record is larger than a piece. The pooled buffer keeps its size,
@@ -90,32 +99,34 @@ func (r *reader) begin(p *ingest.Piece, data []byte) []byte {
 	return data
 }
 
-// fill reads until the buffer is full or the file ends.
-func (r *reader) fill(data []byte) []byte {
-	for r.ended == nil && len(data) < cap(data) {
-		n, err := r.content.Read(data[len(data):cap(data)])
+// fill reads until the buffer is full, or to the error that ends the file.
+func fill(content io.Reader, data []byte) ([]byte, error) {
+	for len(data) < cap(data) {
+		n, err := content.Read(data[len(data):cap(data)])
 		data = data[:len(data)+n]
-		r.ended = err
+		if err != nil {
+			return data, err
+		}
 	}
-	return data
+	return data, nil
 }
 
-// finish makes the piece of the first whole bytes of data.
-func (r *reader) finish(p *ingest.Piece, data []byte, whole int) (*ingest.Piece, error) {
+// finish makes the piece of the first whole bytes of data. The piece has the buffer, which
+// holds data unless one record is larger.
+func (r *reader) finish(p *ingest.Piece, buffer *[]byte, data []byte, whole int) (*ingest.Piece, error) {
 	r.carry = append(r.carry[:0], data[whole:]...)
 	if r.splitter != nil {
 		r.splitter.Drop(whole)
 		r.cursor.InArray = r.splitter.InArray()
 	}
 	r.cursor.Offset += int64(whole)
-	r.cursor.read(data[:whole])
-	r.note(data[:whole])
-	r.cursor.Sum = r.sum()
+	r.keepStart(data[:whole])
 	if len(r.start) != r.cursor.StartSize {
 		r.cursor.Start, r.cursor.StartSize = sum(r.start), len(r.start)
 	}
 	p.Data, p.End = data[:whole], r.cursor.Offset
-	p.Read, r.read = r.stored.n-r.read, r.stored.n
+	read := r.stored.n.Load()
+	p.Read, r.read = read-r.read, read
 	r.cursor.Skipping = r.skipping
 	// A last record that is refused is a piece of its own. It begins where the piece
 	// with the whole record will begin, which then replaces it.
@@ -129,36 +140,59 @@ func (r *reader) finish(p *ingest.Piece, data []byte, whole int) (*ingest.Piece,
 			r.conclude(p, e)
 		}
 	}
-	r.moveCursor(p)
+	r.moveCursor(p, buffer)
 	if atEnd {
 		return p, io.EOF
 	}
 	return p, nil
 }
 
-// moveCursor gives the piece the cursor's move. Reading cannot be taken up within
-// an element of an array.
-func (r *reader) moveCursor(p *ingest.Piece) {
+// moveCursor gives the piece the cursor's move, and has it hashed before its buffer goes
+// back. Reading cannot be taken up within an element of an array.
+func (r *reader) moveCursor(p *ingest.Piece, buffer *[]byte) {
 	if len(p.Data) > 0 || len(p.Refused) > 0 {
 		p.Moved, r.cursor.Origins = r.cursor.Origins, nil
 	}
 	if len(p.Data) > 0 {
 		r.cursor.Rest = ""
 	}
-	s, path, c, retire := r.source, r.entry.path, r.cursor, r.retire
-	resumable := r.splitter == nil || !r.skipping || c.Done
+	s, path, retire := r.source, r.entry.path, r.retire
+	cut := &cutPiece{digest: &r.digest, before: r.last, data: p.Data, cursor: r.cursor}
+	if s.o.Follow && !r.cursor.Compressed && r.entry.inode != 0 {
+		cut.state = &hashState{start: r.start, inode: r.entry.inode, offset: r.cursor.Offset}
+	}
+	r.last = cut
+	resumable := r.splitter == nil || !r.skipping || r.cursor.Done
 	if resumable {
 		if retire != nil {
 			retire.Repaired = 0
 			s.setCursor(retiredAs(path, retire.Edition), *retire)
 			r.retire = nil
 		}
-		s.setCursor(path, c)
-		if s.o.Follow && !c.Compressed && r.entry.inode != 0 {
-			s.hashes[path] = &hashState{hash: r.hash, start: r.start, inode: r.entry.inode, offset: c.Offset}
-		}
+		r.noted = cut
 	}
-	p.Cursor = func(repaired int64) []journal.CursorMove { return s.passed.move(path, c, retire, resumable, repaired) }
+	p.Cursor = func(repaired int64) []journal.CursorMove {
+		return s.passed.move(path, cut.complete(), retire, resumable, repaired)
+	}
+	p.Release = func() {
+		cut.complete()
+		s.buffers.Put(buffer)
+	}
+}
+
+// settle gives the source the cursor behind the last piece. It is called before the source
+// compares another file with this one, and not for each piece, since the piece is hashed
+// for it.
+func (r *reader) settle() {
+	if r.noted == nil {
+		return
+	}
+	c := r.noted.complete()
+	r.source.setCursor(r.entry.path, c)
+	if state := r.noted.state; state != nil {
+		r.source.hashes[r.entry.path] = state
+	}
+	r.noted = nil
 }
 
 // ending is how a file ended.
@@ -174,8 +208,8 @@ func (r *reader) end() (ending, error) {
 	follow, rest := r.source.o.Follow, len(bytes.Trim(r.carry, " \t\r\n\x00")) > 0
 	broken := fmt.Sprintf("the compressed file ends or breaks here (%v); the records before are kept", r.ended)
 	switch {
-	case r.stored.err != nil:
-		return ending{}, r.stored.err
+	case r.stored.failed() != nil:
+		return ending{}, r.stored.failed()
 	case errors.Is(r.ended, io.EOF) && follow && (rest || r.skipping):
 		return ending{waits: "its last record is not complete"}, nil
 	case errors.Is(r.ended, io.EOF) && !follow && (r.cursor.InArray || rest):

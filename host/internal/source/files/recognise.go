@@ -93,8 +93,8 @@ func (s *Source) recognise(ctx context.Context, e entry) (*cursor, error) {
 		return nil, err
 	}
 	found, err := s.match(r)
-	if r.stored.err != nil {
-		err = r.stored.err
+	if r.stored.failed() != nil {
+		err = r.stored.failed()
 	}
 	return found, errors.Join(err, r.close())
 }
@@ -124,7 +124,7 @@ func (s *Source) match(r *reader) (*cursor, error) {
 			break
 		}
 		at = c.Offset
-		if r.sum() != c.Sum {
+		if r.digest.sum() != c.Sum {
 			continue
 		}
 		if found == nil || found.Offset < c.Offset {
@@ -132,9 +132,25 @@ func (s *Source) match(r *reader) (*cursor, error) {
 			*found = c.cursor
 			found.Origins = nil
 		}
-		found.Origins = append(append(found.Origins, c.Origins...), origin(c.position, c.cursor))
+		found.Origins = append(found.Origins, c.Origins...)
+		if !c.endsWhole() {
+			found.Origins = append(found.Origins, origin(c.position, c.cursor))
+		}
+	}
+	if found != nil {
+		found.Origins = distinct(found.Origins)
 	}
 	return found, nil
+}
+
+// distinct returns the origins without repeated ones, in order. Copies of a file have each
+// other's origins: with their repetitions the cursor of each copy would be twice as long as
+// that of the one before.
+func distinct(origins []ingest.Origin) []ingest.Origin {
+	slices.SortFunc(origins, func(a, b ingest.Origin) int {
+		return cmp.Or(strings.Compare(a.File, b.File), a.Edition-b.Edition)
+	})
+	return slices.Compact(origins)
 }
 
 // candidate is a cursor whose content may be that of a file.
@@ -144,7 +160,7 @@ type candidate struct {
 }
 
 // candidates returns the cursors whose content begins as head does, by growing
-// offset.
+// offset, and by position where that is the same.
 func (s *Source) candidates(head []byte, path string) ([]candidate, error) {
 	var all []candidate
 	for size := range s.sizes {
@@ -162,6 +178,8 @@ func (s *Source) candidates(head []byte, path string) ([]candidate, error) {
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b candidate) int { return cmp.Compare(a.Offset, b.Offset) })
+	slices.SortFunc(all, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.Offset, b.Offset), strings.Compare(a.position, b.position))
+	})
 	return all, nil
 }

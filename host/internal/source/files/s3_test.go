@@ -2,6 +2,7 @@ package files
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -206,6 +207,42 @@ func TestS3ServerGoesAway(t *testing.T) {
 	rest := readAll(t, address, r.last(), pieceSize)
 	if n := len(r.records) + len(rest.records); n != 30_000 || len(rest.refused) > 0 {
 		t.Errorf("%d records in all, %v refused", n, rest.refused)
+	}
+}
+
+// A connection that breaks is replaced by another one, unless the object has changed.
+func TestS3ConnectionBreaks(t *testing.T) {
+	b := newS3Bucket(t)
+	var data strings.Builder
+	for n := range 30_000 {
+		fmt.Fprintf(&data, "{\"n\":%d,\"x\":%q}\n", n, strings.Repeat("x", 1000))
+	}
+	for name, test := range map[string]struct {
+		change func()
+		broken bool
+	}{
+		"breaks":  {func() {}, false},
+		"changes": {func() { b.put("in/large.ndjson", data.String()[:20<<20]) }, true},
+	} {
+		b.put("in/large.ndjson", data.String()) // more than sockets hold
+		r := &reading{}
+		s := open(t, Options{Pattern: b.address("in/*")}, pieceSize)
+		p, err := s.Next(t.Context())
+		for n := 0; err == nil; n++ {
+			r.take(t, p)
+			if n == 0 {
+				b.server.Stop()
+				b.server.Start()
+				test.change()
+			}
+			p, err = s.Next(t.Context())
+		}
+		if errors.Is(err, io.EOF) && p != nil {
+			r.take(t, p)
+		}
+		if broken := !errors.Is(err, io.EOF); broken != test.broken || len(r.refused) > 0 || !broken && len(r.records) != 30_000 {
+			t.Errorf("%s: %d records, %v refused, then %v", name, len(r.records), r.refused, err)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -49,20 +50,25 @@ type Report struct {
 // Source reads files. It is for one goroutine, except Total. The caller closes
 // it.
 type Source struct {
-	o       Options
-	place   place
-	cursors map[string][]byte  // up to where files are read
-	passed  passed             // up to where pieces have passed
-	starts  map[start][]string // positions by how their content begins
-	sizes   map[int]bool       // of starts
-	hashes  map[string]*hashState
-	report  Report
-	waiting []entry
-	current *reader
-	buffers sync.Pool
-	size    int // of a piece
-	total   atomic.Int64
+	o        Options
+	place    place
+	cursors  map[string][]byte  // up to where files are read
+	passed   passed             // up to where pieces have passed
+	starts   map[start][]string // positions by how their content begins
+	sizes    map[int]bool       // of starts
+	hashes   map[string]*hashState
+	report   Report
+	waiting  []entry
+	turns    turns
+	buffers  sync.Pool // of pieces
+	inflated sync.Pool // of prefetch
+	size     int       // of a piece
+	ahead    int       // windows of arrays that are split at a time
+	total    atomic.Int64
 }
+
+// mostAhead is the most windows of arrays that are split at a time.
+const mostAhead = 8
 
 // Open opens a source. Nothing is read before Next.
 func Open(ctx context.Context, o Options) (*Source, error) {
@@ -86,8 +92,14 @@ func newSource(o Options, p place) *Source {
 	}
 	s := &Source{
 		o: o, place: p, cursors: map[string][]byte{}, starts: map[start][]string{}, sizes: map[int]bool{}, hashes: map[string]*hashState{},
-		size: pieceSize,
+		size: pieceSize, ahead: min(runtime.GOMAXPROCS(0), mostAhead),
 	}
+	s.turns.width = min(runtime.GOMAXPROCS(0), mostTurns)
+	s.turns.depth = s.turns.width
+	if o.Keep {
+		s.turns.width = 1 // operations are done in the order of files
+	}
+	s.inflated.New = func() any { b := make([]byte, prefetchSize); return &b }
 	s.buffers.New = func() any { b := make([]byte, 0, s.size); return &b }
 	return s
 }
@@ -96,14 +108,9 @@ func newSource(o Options, p place) *Source {
 // Next is not.
 func (s *Source) Report() Report { return s.report }
 
-// Close closes the open file and the place.
+// Close closes the open files and the place.
 func (s *Source) Close() error {
-	var err error
-	if s.current != nil {
-		err = s.current.close()
-		s.current = nil
-	}
-	return errors.Join(err, s.place.close())
+	return errors.Join(s.turns.close(), s.place.close())
 }
 
 // Total is about how many bytes, as stored, there were to read when the source
@@ -181,27 +188,30 @@ func unreadable(err error) bool {
 // Next implements ingest.Source.
 func (s *Source) Next(ctx context.Context) (*ingest.Piece, error) {
 	for {
-		if s.current == nil {
-			if err := s.advance(ctx); err != nil {
-				return nil, err
-			}
+		r, err := s.turn(ctx)
+		if err != nil {
+			return nil, err
 		}
-		piece, err := s.current.next(ctx)
-		if err != nil && unreadable(s.current.stored.err) {
+		piece, err := r.next(ctx)
+		switch {
+		case err == nil:
+			s.turns.pass()
+		case unreadable(r.stored.failed()):
 			// The cursor stays before the records that were not handed on.
-			s.skip(s.current.entry.path, cause(s.current.stored.err))
-			_ = s.current.close() // it was only read
-			s.current = nil
+			s.skip(r.entry.path, cause(r.stored.failed()))
+			_ = s.turns.end() // it was only read
 			continue
-		}
-		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("read %s: %w", s.current.entry.path, bare(err))
-		}
-		if errors.Is(err, io.EOF) {
-			if err := s.current.close(); err != nil {
+		case errors.Is(err, io.EOF):
+			if err := s.turns.end(); err != nil {
 				return nil, err
 			}
-			s.current = nil
+		default:
+			err = fmt.Errorf("read %s: %w", r.entry.path, bare(err))
+			if ctx.Err() != nil {
+				return nil, err
+			}
+			s.fail(err)
+			continue
 		}
 		if piece != nil {
 			return piece, nil
@@ -209,41 +219,66 @@ func (s *Source) Next(ctx context.Context) (*ingest.Piece, error) {
 	}
 }
 
-// advance opens the next file; io.EOF when there is none. With Follow it waits
+// turn returns the file whose turn it is; io.EOF when there is none. With Follow it waits
 // for one.
-func (s *Source) advance(ctx context.Context) error {
+func (s *Source) turn(ctx context.Context) (*reader, error) {
+	t := &s.turns
 	for {
-		for len(s.waiting) > 0 {
-			e := s.waiting[0]
-			s.waiting = s.waiting[1:]
-			r, err := s.open(ctx, e)
-			if errors.Is(err, fs.ErrNotExist) {
-				continue // gone since it was listed
-			}
-			if errors.Is(err, errWaits) {
-				s.waits(e.path + ": " + errWaits.Error())
-				continue
-			}
-			if unreadable(err) {
-				s.skip(e.path, cause(err))
-				continue
-			}
-			if err != nil {
-				return fmt.Errorf("open %s: %w", e.path, bare(err))
-			}
-			s.current = r
-			return nil
+		if t.endOfRound() {
+			s.join()
 		}
+		if len(t.open) > 0 {
+			break
+		}
+		if err := s.advance(ctx); err != nil {
+			return nil, err
+		}
+	}
+	s.openAhead(ctx)
+	r := t.current()
+	r.ahead.most = t.share(s.ahead)
+	return r, nil
+}
+
+// advance opens the next file alone, or skips it; io.EOF when there is none. With Follow it
+// waits for one.
+func (s *Source) advance(ctx context.Context) error {
+	if s.turns.failed != nil {
+		return s.turns.failed
+	}
+	if len(s.waiting) == 0 {
 		if !s.o.Follow {
 			return io.EOF
 		}
 		if err := s.o.Wait(ctx); err != nil {
 			return err
 		}
-		if err := s.look(ctx); err != nil {
-			return err
-		}
+		return s.look(ctx)
 	}
+	e := s.waiting[0]
+	s.waiting = s.waiting[1:]
+	if o := s.turns.shift(); o != nil {
+		_ = o.drop() // nothing of it was used
+	}
+	r, err := s.open(ctx, e)
+	switch {
+	case err == nil:
+		s.turns.add(r)
+	case errors.Is(err, fs.ErrNotExist): // gone since it was listed
+	case errors.Is(err, errWaits):
+		s.waits(e.path + ": " + errWaits.Error())
+	case unreadable(err):
+		s.skip(e.path, cause(err))
+	default:
+		s.fail(fmt.Errorf("open %s: %w", e.path, bare(err)))
+	}
+	return s.turns.failed
+}
+
+// fail notes the error of the file whose turn it is. Nothing after it is read.
+func (s *Source) fail(err error) {
+	_ = s.turns.fail(err) // files that were only read
+	s.waiting = nil
 }
 
 // Description summarises the cursors of a source.

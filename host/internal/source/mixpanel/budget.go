@@ -105,9 +105,9 @@ type Budget struct {
 
 	turn    chan struct{} // held while a query waits
 	writing chan struct{} // held while the file is written
-	running chan struct{} // one for each query that is under way; nil: no limit
 
 	mu       sync.Mutex
+	running  chan struct{} // one for each query that is under way; nil: no limit
 	window   window
 	refusals int // in a row
 }
@@ -130,10 +130,8 @@ type kept struct {
 // OpenBudget opens a budget. A file that cannot be read as one is replaced: the
 // server's own refusals are then honoured.
 func OpenBudget(o BudgetOptions) (*Budget, error) {
-	b := &Budget{path: o.Path, now: o.Now, wait: o.Wait, turn: make(chan struct{}, 1), writing: make(chan struct{}, 1), window: window{limits: o.Limits}}
-	if o.Limits.Concurrent > 0 {
-		b.running = make(chan struct{}, o.Limits.Concurrent)
-	}
+	b := &Budget{path: o.Path, now: o.Now, wait: o.Wait, turn: make(chan struct{}, 1), writing: make(chan struct{}, 1)}
+	b.SetLimits(o.Limits)
 	data, err := os.ReadFile(o.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return b, nil
@@ -154,14 +152,35 @@ func OpenBudget(o BudgetOptions) (*Budget, error) {
 	return b, nil
 }
 
+// SetLimits replaces the limits for queries that are not sent yet. Of a changed
+// Concurrent, queries under way do not count against the new one.
+func (b *Budget) SetLimits(l Limits) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if l.Concurrent != b.window.limits.Concurrent {
+		b.running = nil
+		if l.Concurrent > 0 {
+			b.running = make(chan struct{}, l.Concurrent)
+		}
+	}
+	b.window.limits = l
+}
+
+// places returns the places of queries that are under way; nil: there is no limit.
+func (b *Budget) places() chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.running
+}
+
 // Acquire waits until a query may be sent, and notes it. free says that the API
 // does not count it. The caller calls release when the answer was read.
 func (b *Budget) Acquire(ctx context.Context, free bool) (release func(), err error) {
 	release = func() {}
-	if b.running != nil {
+	if running := b.places(); running != nil {
 		select {
-		case b.running <- struct{}{}:
-			release = func() { <-b.running }
+		case running <- struct{}{}:
+			release = func() { <-running }
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}

@@ -41,6 +41,8 @@ type supply struct {
 //	Truncated    the days of the query are held back, and other days go on
 //	other errors no query is begun; those under way end
 //
+// After Retire no query is begun either; this is not an error.
+//
 // It returns the error that stopped it, or else those of the days that are held
 // back. waits, which may be nil, is told until when no query may be sent.
 func (s *Source) PullDue(ctx context.Context, waits func(until time.Time), store Store) error {
@@ -93,7 +95,7 @@ func (s *Source) carryOut(ctx context.Context, from supply, waits func(time.Time
 	r := round{source: s, cut: from.cut, ended: make(chan landing)}
 	for {
 		q, ok := Query{}, false
-		if r.stopped == nil && r.flying < s.width() {
+		if r.stopped == nil && !s.isRetired() && r.flying < s.width() {
 			q, ok = from.peek()
 		}
 		switch {
@@ -146,6 +148,7 @@ func (r *round) mayBegin(ctx context.Context, waits func(time.Time)) bool {
 		waits(at)
 	}
 	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
 	free := make(chan struct{})
 	go func() {
 		defer close(free)
@@ -154,7 +157,9 @@ func (r *round) mayBegin(ctx context.Context, waits func(time.Time)) bool {
 	}()
 	select {
 	case <-free:
+	case <-r.source.retired:
 		cancel()
+		<-free
 	case l := <-r.ended:
 		cancel()
 		<-free

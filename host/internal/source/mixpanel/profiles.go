@@ -169,7 +169,7 @@ func (s *Source) page(ctx context.Context, session string, number int) (*page, e
 		if err != nil {
 			return nil, err
 		}
-		p, err := s.o.Client.profiles(ctx, session, number)
+		p, err := s.asker().profiles(ctx, session, number)
 		release()
 		if settleErr := s.o.Profiles.Settle(ctx, err); settleErr != nil {
 			return nil, errors.Join(err, settleErr)

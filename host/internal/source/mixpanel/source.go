@@ -47,8 +47,10 @@ type Source struct {
 	o       Options
 	storing chan struct{} // held while a download is stored
 	full    chan struct{} // held while profiles are read
+	retired chan struct{} // closed by Retire
 
 	mu       sync.Mutex
+	client   *Client // that queries are begun with
 	schedule schedule
 	cursors  map[string][]byte
 	// A move of cursors of days, or of the one of profiles, failed: the catalog may
@@ -75,9 +77,9 @@ type profilesState struct {
 // Open opens a source. It asks Mixpanel nothing, and makes and changes no file.
 func Open(o Options) (*Source, error) {
 	s := &Source{
-		o: o, storing: make(chan struct{}, 1), full: make(chan struct{}, 1), cursors: map[string][]byte{}, failures: map[journal.Day]int{},
+		o: o, client: o.Client, storing: make(chan struct{}, 1), full: make(chan struct{}, 1), retired: make(chan struct{}), cursors: map[string][]byte{}, failures: map[journal.Day]int{},
 		schedule: schedule{
-			from: o.From, lookback: int((o.Lookback + 24*time.Hour - 1) / (24 * time.Hour)), zone: o.Zone,
+			from: o.From, lookback: lookbackDays(o.Lookback), zone: o.Zone,
 			days: map[journal.Day]dayState{}, held: map[journal.Day]time.Time{}, claimed: map[journal.Day]int{}, share: querySize,
 		},
 	}
@@ -87,6 +89,40 @@ func Open(o Options) (*Source, error) {
 		}
 	}
 	return s, nil
+}
+
+// lookbackDays returns the whole days of a lookback.
+func lookbackDays(d time.Duration) int { return int((d + 24*time.Hour - 1) / (24 * time.Hour)) }
+
+// Change has the next queries asked with a client, and days planned from a first one and
+// with a lookback. Queries that are under way end as they began.
+func (s *Source) Change(client *Client, from journal.Day, lookback time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.client, s.schedule.from, s.schedule.lookback = client, from, lookbackDays(lookback)
+}
+
+// Retire has PullDue and PullDays begin no further query and return once those under way
+// have ended. It is called once.
+func (s *Source) Retire() { close(s.retired) }
+
+// Retired is closed when Retire was called.
+func (s *Source) Retired() <-chan struct{} { return s.retired }
+
+func (s *Source) isRetired() bool {
+	select {
+	case <-s.retired:
+		return true
+	default:
+		return false
+	}
+}
+
+// asker returns the client for the next query.
+func (s *Source) asker() *Client {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.client
 }
 
 // refresh reads cursors again if stale, which mu guards, says that a move of them
@@ -229,11 +265,11 @@ func (s *Source) download(ctx context.Context, f *flight, line func([]byte)) (*D
 		return nil, err
 	}
 	defer release()
-	d := s.send(f)
-	answer, err := s.o.Client.Export(ctx, d.Query)
+	d, client := s.send(f), s.asker()
+	answer, err := client.Export(ctx, d.Query)
 	if err == nil {
 		d.seen = answer.At
-		err = s.o.Client.redacted(spool(s.o.Dir, d, answer, func(n int64) { s.progress(f, n) }, line))
+		err = client.redacted(spool(s.o.Dir, d, answer, func(n int64) { s.progress(f, n) }, line))
 		answer.Close()
 	}
 	return d, errors.Join(err, s.o.Export.Settle(ctx, err))

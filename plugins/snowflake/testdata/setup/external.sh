@@ -72,24 +72,24 @@ aws iam create-access-key --user-name penstock-lake
 openssl genrsa 2048 | openssl pkcs8 -topk8 -v2 aes-256-cbc -out penstock.p8
 openssl rsa -in penstock.p8 -pubout -out penstock.pub
 
-# 5. Create database, schema, warehouse, role and user, with the rights that Penstock needs. The lines between SQL and SQL can be run in a worksheet as well, with the key in place of $KEY and the number of the AWS account in place of $ACCOUNT.
+# 5. Create database, schema, warehouse, role and user, with the rights that Penstock needs. The lines between SQL and SQL can be run in a worksheet as well, with the key in place of @KEY@ and the number of the AWS account in place of @ACCOUNT@.
 KEY="$(grep -v PUBLIC penstock.pub | tr -d '\n')"
 ACCOUNT=$(aws sts get-caller-identity --query Account --output text)
-snow sql --stdin <<SQL
+sed -e "s|@KEY@|$KEY|" -e "s|@ACCOUNT@|$ACCOUNT|" <<'SQL' | snow sql --stdin
 USE ROLE SYSADMIN;
 CREATE DATABASE IF NOT EXISTS "ANALYTICS";
 CREATE SCHEMA IF NOT EXISTS "ANALYTICS"."MIXPANEL";
 CREATE WAREHOUSE IF NOT EXISTS "PENSTOCK" WAREHOUSE_SIZE = XSMALL AUTO_SUSPEND = 60 AUTO_RESUME = TRUE INITIALLY_SUSPENDED = TRUE;
 USE ROLE USERADMIN;
 CREATE ROLE IF NOT EXISTS "PENSTOCK_LAKE";
-CREATE USER IF NOT EXISTS "PENSTOCK" TYPE = SERVICE RSA_PUBLIC_KEY = '$KEY' DEFAULT_ROLE = "PENSTOCK_LAKE" DEFAULT_WAREHOUSE = "PENSTOCK";
+CREATE USER IF NOT EXISTS "PENSTOCK" TYPE = SERVICE RSA_PUBLIC_KEY = '@KEY@' DEFAULT_ROLE = "PENSTOCK_LAKE" DEFAULT_WAREHOUSE = "PENSTOCK";
 USE ROLE SECURITYADMIN;
 GRANT ROLE "PENSTOCK_LAKE" TO USER "PENSTOCK";
 GRANT USAGE ON WAREHOUSE "PENSTOCK" TO ROLE "PENSTOCK_LAKE";
 GRANT USAGE ON DATABASE "ANALYTICS" TO ROLE "PENSTOCK_LAKE";
 GRANT USAGE, CREATE TABLE, CREATE VIEW, CREATE STAGE ON SCHEMA "ANALYTICS"."MIXPANEL" TO ROLE "PENSTOCK_LAKE";
 USE ROLE ACCOUNTADMIN;
-CREATE STORAGE INTEGRATION IF NOT EXISTS "LAKE" TYPE = EXTERNAL_STAGE STORAGE_PROVIDER = 'S3' ENABLED = TRUE STORAGE_AWS_ROLE_ARN = 'arn:aws:iam::$ACCOUNT:role/penstock-lake-snowflake' STORAGE_ALLOWED_LOCATIONS = ('s3://acme-stage/penstock/');
+CREATE STORAGE INTEGRATION IF NOT EXISTS "LAKE" TYPE = EXTERNAL_STAGE STORAGE_PROVIDER = 'S3' ENABLED = TRUE STORAGE_AWS_ROLE_ARN = 'arn:aws:iam::@ACCOUNT@:role/penstock-lake-snowflake' STORAGE_ALLOWED_LOCATIONS = ('s3://acme-stage/penstock/');
 GRANT USAGE ON INTEGRATION "LAKE" TO ROLE "PENSTOCK_LAKE";
 DESC INTEGRATION "LAKE";
 SQL

@@ -1,6 +1,6 @@
-# 1. Create database, schema, warehouse, role and user, with the rights that Penstock needs. The lines between SQL and SQL can be run in a worksheet as well, with the key in place of $KEY.
+# 1. Create database, schema, warehouse, role and user, with the rights that Penstock needs. The lines between SQL and SQL can be run in a worksheet as well, with the key in place of @KEY@.
 KEY=''
-snow sql --stdin <<SQL
+sed -e "s|@KEY@|$KEY|" <<'SQL' | snow sql --stdin
 USE ROLE SYSADMIN;
 CREATE DATABASE IF NOT EXISTS "ANALYTICS";
 CREATE SCHEMA IF NOT EXISTS "ANALYTICS"."MIXPANEL";

@@ -742,7 +742,10 @@ type ErrorDetail struct {
 	// How long to wait at least before trying again; absent: the host decides.
 	RetryAfter *durationpb.Duration `protobuf:"bytes,2,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
 	// The next step for the user, such as a permission to grant; may be empty.
-	Hint          string `protobuf:"bytes,3,opt,name=hint,proto3" json:"hint,omitempty"`
+	Hint string `protobuf:"bytes,3,opt,name=hint,proto3" json:"hint,omitempty"`
+	// The payload of an Extent could not be read, or is not the one that was
+	// announced. The host carries out the run again and sends payloads.
+	Extent        bool `protobuf:"varint,4,opt,name=extent,proto3" json:"extent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -796,6 +799,13 @@ func (x *ErrorDetail) GetHint() string {
 		return x.Hint
 	}
 	return ""
+}
+
+func (x *ErrorDetail) GetExtent() bool {
+	if x != nil {
+		return x.Extent
+	}
+	return false
 }
 
 type DescribeRequest struct {
@@ -2129,6 +2139,7 @@ type ExportResponse struct {
 	//	*ExportResponse_Rejected
 	//	*ExportResponse_Prepared
 	//	*ExportResponse_Committed
+	//	*ExportResponse_Taken
 	Message       isExportResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2207,6 +2218,15 @@ func (x *ExportResponse) GetCommitted() *Committed {
 	return nil
 }
 
+func (x *ExportResponse) GetTaken() *Taken {
+	if x != nil {
+		if x, ok := x.Message.(*ExportResponse_Taken); ok {
+			return x.Taken
+		}
+	}
+	return nil
+}
+
 type isExportResponse_Message interface {
 	isExportResponse_Message()
 }
@@ -2227,6 +2247,10 @@ type ExportResponse_Committed struct {
 	Committed *Committed `protobuf:"bytes,4,opt,name=committed,proto3,oneof"`
 }
 
+type ExportResponse_Taken struct {
+	Taken *Taken `protobuf:"bytes,5,opt,name=taken,proto3,oneof"`
+}
+
 func (*ExportResponse_Opened) isExportResponse_Message() {}
 
 func (*ExportResponse_Rejected) isExportResponse_Message() {}
@@ -2234,6 +2258,8 @@ func (*ExportResponse_Rejected) isExportResponse_Message() {}
 func (*ExportResponse_Prepared) isExportResponse_Message() {}
 
 func (*ExportResponse_Committed) isExportResponse_Message() {}
+
+func (*ExportResponse_Taken) isExportResponse_Message() {}
 
 // Open claims the target for a run and a fence. The plugin records the fence
 // at the destination where it can, and refuses an older one with
@@ -2251,7 +2277,10 @@ type Open struct {
 	AsOf *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	// Restore the objects of this run, which is committed, instead of carrying out
 	// a new one. Absent: carry out the run. Only with Capabilities.repair.
-	Repair        *Repair `protobuf:"bytes,5,opt,name=repair,proto3" json:"repair,omitempty"`
+	Repair *Repair `protobuf:"bytes,5,opt,name=repair,proto3" json:"repair,omitempty"`
+	// A directory on this machine with the files that Extent names, absolute. The
+	// plugin runs as the host's user. Empty: the host sends payloads only.
+	Extents       string `protobuf:"bytes,6,opt,name=extents,proto3" json:"extents,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2319,6 +2348,13 @@ func (x *Open) GetRepair() *Repair {
 		return x.Repair
 	}
 	return nil
+}
+
+func (x *Open) GetExtents() string {
+	if x != nil {
+		return x.Extents
+	}
+	return ""
 }
 
 // Repair restores what a pipeline has committed and its destination has lost,
@@ -2454,7 +2490,10 @@ type Opened struct {
 	// Run.content of that run, as it was committed; empty: it was not kept. The
 	// host compares it with its own record, and stops the pipeline when they
 	// differ.
-	LastContent   string `protobuf:"bytes,2,opt,name=last_content,json=lastContent,proto3" json:"last_content,omitempty"`
+	LastContent string `protobuf:"bytes,2,opt,name=last_content,json=lastContent,proto3" json:"last_content,omitempty"`
+	// The plugin has opened Open.extents, and reads the payloads of extents out of
+	// it. Absent: the host sends payloads only.
+	Extents       bool `protobuf:"varint,3,opt,name=extents,proto3" json:"extents,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2501,6 +2540,13 @@ func (x *Opened) GetLastContent() string {
 		return x.LastContent
 	}
 	return ""
+}
+
+func (x *Opened) GetExtents() bool {
+	if x != nil {
+		return x.Extents
+	}
+	return false
 }
 
 type BeginPartition struct {
@@ -2573,7 +2619,9 @@ type Batch struct {
 	RowsBytes uint64 `protobuf:"varint,5,opt,name=rows_bytes,json=rowsBytes,proto3" json:"rows_bytes,omitempty"`
 	RowsCrc32 uint32 `protobuf:"fixed32,6,opt,name=rows_crc32,json=rowsCrc32,proto3" json:"rows_crc32,omitempty"`
 	// Unusual properties of rows in this batch; bits of RowFlag.
-	Flags         uint32 `protobuf:"varint,7,opt,name=flags,proto3" json:"flags,omitempty"`
+	Flags uint32 `protobuf:"varint,7,opt,name=flags,proto3" json:"flags,omitempty"`
+	// The place of the payload, which is then empty. Only if Opened.extents.
+	Extent        *Extent `protobuf:"bytes,8,opt,name=extent,proto3" json:"extent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2657,6 +2705,129 @@ func (x *Batch) GetFlags() uint32 {
 	return 0
 }
 
+func (x *Batch) GetExtent() *Extent {
+	if x != nil {
+		return x.Extent
+	}
+	return nil
+}
+
+// Extent is the place of a batch's payload in a file on the machine of host and
+// plugin. The plugin reads the payload there, compares it with payload_crc32c,
+// and goes on as if it had been sent. The bytes of an extent never change while
+// the export is open, but its file may be removed: a plugin that cannot open or
+// read it, or finds other bytes, ends the export with ErrorDetail.extent.
+type Extent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A path below Open.extents, with slashes. No element is "..".
+	File string `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
+	// Of the payload's first byte.
+	Offset uint64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	// Of the payload in bytes; at most as Batch.payload.
+	Length        uint32 `protobuf:"varint,3,opt,name=length,proto3" json:"length,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Extent) Reset() {
+	*x = Extent{}
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Extent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Extent) ProtoMessage() {}
+
+func (x *Extent) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Extent.ProtoReflect.Descriptor instead.
+func (*Extent) Descriptor() ([]byte, []int) {
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Extent) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *Extent) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *Extent) GetLength() uint32 {
+	if x != nil {
+		return x.Length
+	}
+	return 0
+}
+
+// Taken tells the host that the plugin needs the payloads of some more extents
+// no longer. The host keeps at most 4 MiB of extents, and one batch, ahead of
+// it; the plugin sends it at least once per MiB.
+type Taken struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The sum of Extent.length since the last Taken.
+	Bytes         uint64 `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Taken) Reset() {
+	*x = Taken{}
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Taken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Taken) ProtoMessage() {}
+
+func (x *Taken) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Taken.ProtoReflect.Descriptor instead.
+func (*Taken) Descriptor() ([]byte, []int) {
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Taken) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 // EndPartition closes the open partition, with the totals of the rows sent.
 type EndPartition struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2667,7 +2838,7 @@ type EndPartition struct {
 
 func (x *EndPartition) Reset() {
 	*x = EndPartition{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[25]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2679,7 +2850,7 @@ func (x *EndPartition) String() string {
 func (*EndPartition) ProtoMessage() {}
 
 func (x *EndPartition) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[25]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2692,7 +2863,7 @@ func (x *EndPartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndPartition.ProtoReflect.Descriptor instead.
 func (*EndPartition) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{25}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *EndPartition) GetTotals() *Totals {
@@ -2715,7 +2886,7 @@ type Totals struct {
 
 func (x *Totals) Reset() {
 	*x = Totals{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[26]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2727,7 +2898,7 @@ func (x *Totals) String() string {
 func (*Totals) ProtoMessage() {}
 
 func (x *Totals) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[26]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2740,7 +2911,7 @@ func (x *Totals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Totals.ProtoReflect.Descriptor instead.
 func (*Totals) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{26}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Totals) GetRows() uint64 {
@@ -2783,7 +2954,7 @@ type Prepare struct {
 
 func (x *Prepare) Reset() {
 	*x = Prepare{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[27]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2795,7 +2966,7 @@ func (x *Prepare) String() string {
 func (*Prepare) ProtoMessage() {}
 
 func (x *Prepare) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[27]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2808,7 +2979,7 @@ func (x *Prepare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prepare.ProtoReflect.Descriptor instead.
 func (*Prepare) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{27}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Prepare) GetTotals() *Totals {
@@ -2827,7 +2998,7 @@ type Prepared struct {
 
 func (x *Prepared) Reset() {
 	*x = Prepared{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[28]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2839,7 +3010,7 @@ func (x *Prepared) String() string {
 func (*Prepared) ProtoMessage() {}
 
 func (x *Prepared) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[28]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2852,7 +3023,7 @@ func (x *Prepared) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prepared.ProtoReflect.Descriptor instead.
 func (*Prepared) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{28}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Prepared) GetReceipt() *Receipt {
@@ -2873,7 +3044,7 @@ type Commit struct {
 
 func (x *Commit) Reset() {
 	*x = Commit{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[29]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2885,7 +3056,7 @@ func (x *Commit) String() string {
 func (*Commit) ProtoMessage() {}
 
 func (x *Commit) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[29]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2898,7 +3069,7 @@ func (x *Commit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Commit.ProtoReflect.Descriptor instead.
 func (*Commit) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{29}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{31}
 }
 
 type Committed struct {
@@ -2910,7 +3081,7 @@ type Committed struct {
 
 func (x *Committed) Reset() {
 	*x = Committed{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[30]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2922,7 +3093,7 @@ func (x *Committed) String() string {
 func (*Committed) ProtoMessage() {}
 
 func (x *Committed) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[30]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2935,7 +3106,7 @@ func (x *Committed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committed.ProtoReflect.Descriptor instead.
 func (*Committed) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{30}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Committed) GetReceipt() *Receipt {
@@ -2957,7 +3128,7 @@ type Abort struct {
 
 func (x *Abort) Reset() {
 	*x = Abort{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[31]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2969,7 +3140,7 @@ func (x *Abort) String() string {
 func (*Abort) ProtoMessage() {}
 
 func (x *Abort) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[31]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2982,7 +3153,7 @@ func (x *Abort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Abort.ProtoReflect.Descriptor instead.
 func (*Abort) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{31}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Abort) GetDiscard() bool {
@@ -3003,7 +3174,7 @@ type Rejected struct {
 
 func (x *Rejected) Reset() {
 	*x = Rejected{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[32]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3015,7 +3186,7 @@ func (x *Rejected) String() string {
 func (*Rejected) ProtoMessage() {}
 
 func (x *Rejected) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[32]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3028,7 +3199,7 @@ func (x *Rejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejected.ProtoReflect.Descriptor instead.
 func (*Rejected) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{32}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Rejected) GetRows() []*RejectedRow {
@@ -3053,7 +3224,7 @@ type RejectedRow struct {
 
 func (x *RejectedRow) Reset() {
 	*x = RejectedRow{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[33]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3065,7 +3236,7 @@ func (x *RejectedRow) String() string {
 func (*RejectedRow) ProtoMessage() {}
 
 func (x *RejectedRow) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[33]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3078,7 +3249,7 @@ func (x *RejectedRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RejectedRow.ProtoReflect.Descriptor instead.
 func (*RejectedRow) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{33}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RejectedRow) GetPartition() uint32 {
@@ -3120,7 +3291,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[34]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3132,7 +3303,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[34]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3145,7 +3316,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{34}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Receipt) GetPartitions() []*PartitionReceipt {
@@ -3178,7 +3349,7 @@ type PartitionReceipt struct {
 
 func (x *PartitionReceipt) Reset() {
 	*x = PartitionReceipt{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[35]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3190,7 +3361,7 @@ func (x *PartitionReceipt) String() string {
 func (*PartitionReceipt) ProtoMessage() {}
 
 func (x *PartitionReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[35]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3203,7 +3374,7 @@ func (x *PartitionReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionReceipt.ProtoReflect.Descriptor instead.
 func (*PartitionReceipt) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{35}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *PartitionReceipt) GetIndex() uint32 {
@@ -3271,7 +3442,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[36]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3283,7 +3454,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[36]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3296,7 +3467,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{36}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *StatusRequest) GetRun() *Run {
@@ -3326,7 +3497,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[37]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3338,7 +3509,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[37]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3351,7 +3522,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{37}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *StatusResponse) GetState() RunState {
@@ -3415,7 +3586,7 @@ type InventoryRequest struct {
 
 func (x *InventoryRequest) Reset() {
 	*x = InventoryRequest{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[38]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3427,7 +3598,7 @@ func (x *InventoryRequest) String() string {
 func (*InventoryRequest) ProtoMessage() {}
 
 func (x *InventoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[38]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3440,7 +3611,7 @@ func (x *InventoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryRequest.ProtoReflect.Descriptor instead.
 func (*InventoryRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{38}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *InventoryRequest) GetProjectId() int64 {
@@ -3528,7 +3699,7 @@ type InventoryResponse struct {
 
 func (x *InventoryResponse) Reset() {
 	*x = InventoryResponse{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[39]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3540,7 +3711,7 @@ func (x *InventoryResponse) String() string {
 func (*InventoryResponse) ProtoMessage() {}
 
 func (x *InventoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[39]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3553,7 +3724,7 @@ func (x *InventoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryResponse.ProtoReflect.Descriptor instead.
 func (*InventoryResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{39}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *InventoryResponse) GetDate() string {
@@ -3672,7 +3843,7 @@ type InventoryFacts struct {
 
 func (x *InventoryFacts) Reset() {
 	*x = InventoryFacts{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[40]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3684,7 +3855,7 @@ func (x *InventoryFacts) String() string {
 func (*InventoryFacts) ProtoMessage() {}
 
 func (x *InventoryFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[40]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3697,7 +3868,7 @@ func (x *InventoryFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryFacts.ProtoReflect.Descriptor instead.
 func (*InventoryFacts) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{40}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *InventoryFacts) GetRows() uint64 {
@@ -3765,7 +3936,7 @@ type EraseRequest struct {
 
 func (x *EraseRequest) Reset() {
 	*x = EraseRequest{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[41]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3777,7 +3948,7 @@ func (x *EraseRequest) String() string {
 func (*EraseRequest) ProtoMessage() {}
 
 func (x *EraseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[41]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3790,7 +3961,7 @@ func (x *EraseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
 func (*EraseRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{41}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *EraseRequest) GetProjectId() int64 {
@@ -3845,7 +4016,7 @@ type EraseResponse struct {
 
 func (x *EraseResponse) Reset() {
 	*x = EraseResponse{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[42]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3857,7 +4028,7 @@ func (x *EraseResponse) String() string {
 func (*EraseResponse) ProtoMessage() {}
 
 func (x *EraseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[42]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3870,7 +4041,7 @@ func (x *EraseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseResponse.ProtoReflect.Descriptor instead.
 func (*EraseResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{42}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *EraseResponse) GetRows() uint64 {
@@ -3895,7 +4066,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[43]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3907,7 +4078,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[43]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3920,7 +4091,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{43}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{45}
 }
 
 type DrainResponse struct {
@@ -3931,7 +4102,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[44]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3943,7 +4114,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_destination_v1_destination_proto_msgTypes[44]
+	mi := &file_penstock_destination_v1_destination_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3956,19 +4127,20 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{44}
+	return file_penstock_destination_v1_destination_proto_rawDescGZIP(), []int{46}
 }
 
 var File_penstock_destination_v1_destination_proto protoreflect.FileDescriptor
 
 const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\n" +
-	")penstock/destination/v1/destination.proto\x12\x17penstock.destination.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x01\n" +
+	")penstock/destination/v1/destination.proto\x12\x17penstock.destination.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb0\x01\n" +
 	"\vErrorDetail\x129\n" +
 	"\x05class\x18\x01 \x01(\x0e2#.penstock.destination.v1.ErrorClassR\x05class\x12:\n" +
 	"\vretry_after\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\n" +
 	"retryAfter\x12\x12\n" +
-	"\x04hint\x18\x03 \x01(\tR\x04hint\"\x11\n" +
+	"\x04hint\x18\x03 \x01(\tR\x04hint\x12\x16\n" +
+	"\x06extent\x18\x04 \x01(\bR\x06extent\"\x11\n" +
 	"\x0fDescribeRequest\"\xec\x01\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
@@ -4066,19 +4238,21 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"\aprepare\x18\x05 \x01(\v2 .penstock.destination.v1.PrepareH\x00R\aprepare\x129\n" +
 	"\x06commit\x18\x06 \x01(\v2\x1f.penstock.destination.v1.CommitH\x00R\x06commit\x126\n" +
 	"\x05abort\x18\a \x01(\v2\x1e.penstock.destination.v1.AbortH\x00R\x05abortB\t\n" +
-	"\amessage\"\x9c\x02\n" +
+	"\amessage\"\xd4\x02\n" +
 	"\x0eExportResponse\x129\n" +
 	"\x06opened\x18\x01 \x01(\v2\x1f.penstock.destination.v1.OpenedH\x00R\x06opened\x12?\n" +
 	"\brejected\x18\x02 \x01(\v2!.penstock.destination.v1.RejectedH\x00R\brejected\x12?\n" +
 	"\bprepared\x18\x03 \x01(\v2!.penstock.destination.v1.PreparedH\x00R\bprepared\x12B\n" +
-	"\tcommitted\x18\x04 \x01(\v2\".penstock.destination.v1.CommittedH\x00R\tcommittedB\t\n" +
-	"\amessage\"\xcc\x01\n" +
+	"\tcommitted\x18\x04 \x01(\v2\".penstock.destination.v1.CommittedH\x00R\tcommitted\x126\n" +
+	"\x05taken\x18\x05 \x01(\v2\x1e.penstock.destination.v1.TakenH\x00R\x05takenB\t\n" +
+	"\amessage\"\xe6\x01\n" +
 	"\x04Open\x12.\n" +
 	"\x03run\x18\x01 \x01(\v2\x1c.penstock.destination.v1.RunR\x03run\x12\x14\n" +
 	"\x05fence\x18\x02 \x01(\x03R\x05fence\x12\x14\n" +
 	"\x05adopt\x18\x03 \x01(\bR\x05adopt\x12/\n" +
 	"\x05as_of\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x127\n" +
-	"\x06repair\x18\x05 \x01(\v2\x1f.penstock.destination.v1.RepairR\x06repair\"\x9f\x01\n" +
+	"\x06repair\x18\x05 \x01(\v2\x1f.penstock.destination.v1.RepairR\x06repair\x12\x18\n" +
+	"\aextents\x18\x06 \x01(\tR\aextents\"\x9f\x01\n" +
 	"\x06Repair\x12\x16\n" +
 	"\x06remove\x18\x01 \x03(\tR\x06remove\x12\x12\n" +
 	"\x04deep\x18\x02 \x01(\bR\x04deep\x12\x1e\n" +
@@ -4087,13 +4261,14 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"partitions\x12\x16\n" +
 	"\x06totals\x18\x04 \x01(\bR\x06totals\x12\x16\n" +
 	"\x06record\x18\x05 \x01(\bR\x06record\x12\x19\n" +
-	"\bopen_run\x18\x06 \x01(\x03R\aopenRun\"Y\n" +
+	"\bopen_run\x18\x06 \x01(\x03R\aopenRun\"s\n" +
 	"\x06Opened\x12,\n" +
 	"\x12last_committed_run\x18\x01 \x01(\x03R\x10lastCommittedRun\x12!\n" +
-	"\flast_content\x18\x02 \x01(\tR\vlastContent\":\n" +
+	"\flast_content\x18\x02 \x01(\tR\vlastContent\x12\x18\n" +
+	"\aextents\x18\x03 \x01(\bR\aextents\":\n" +
 	"\x0eBeginPartition\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x12\n" +
-	"\x04date\x18\x02 \x01(\tR\x04date\"\xe6\x01\n" +
+	"\x04date\x18\x02 \x01(\tR\x04date\"\x9f\x02\n" +
 	"\x05Batch\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\rR\x04rows\x124\n" +
 	"\x05codec\x18\x02 \x01(\x0e2\x1e.penstock.destination.v1.CodecR\x05codec\x12\x18\n" +
@@ -4103,7 +4278,14 @@ const file_penstock_destination_v1_destination_proto_rawDesc = "" +
 	"rows_bytes\x18\x05 \x01(\x04R\trowsBytes\x12\x1d\n" +
 	"\n" +
 	"rows_crc32\x18\x06 \x01(\aR\trowsCrc32\x12\x14\n" +
-	"\x05flags\x18\a \x01(\rR\x05flags\"G\n" +
+	"\x05flags\x18\a \x01(\rR\x05flags\x127\n" +
+	"\x06extent\x18\b \x01(\v2\x1f.penstock.destination.v1.ExtentR\x06extent\"L\n" +
+	"\x06Extent\x12\x12\n" +
+	"\x04file\x18\x01 \x01(\tR\x04file\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x16\n" +
+	"\x06length\x18\x03 \x01(\rR\x06length\"\x1d\n" +
+	"\x05Taken\x12\x14\n" +
+	"\x05bytes\x18\x01 \x01(\x04R\x05bytes\"G\n" +
 	"\fEndPartition\x127\n" +
 	"\x06totals\x18\x01 \x01(\v2\x1f.penstock.destination.v1.TotalsR\x06totals\"\x7f\n" +
 	"\x06Totals\x12\x12\n" +
@@ -4300,7 +4482,7 @@ func file_penstock_destination_v1_destination_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_destination_v1_destination_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
-var file_penstock_destination_v1_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_penstock_destination_v1_destination_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_penstock_destination_v1_destination_proto_goTypes = []any{
 	(Stream)(0),                   // 0: penstock.destination.v1.Stream
 	(Mode)(0),                     // 1: penstock.destination.v1.Mode
@@ -4339,33 +4521,35 @@ var file_penstock_destination_v1_destination_proto_goTypes = []any{
 	(*Opened)(nil),                // 34: penstock.destination.v1.Opened
 	(*BeginPartition)(nil),        // 35: penstock.destination.v1.BeginPartition
 	(*Batch)(nil),                 // 36: penstock.destination.v1.Batch
-	(*EndPartition)(nil),          // 37: penstock.destination.v1.EndPartition
-	(*Totals)(nil),                // 38: penstock.destination.v1.Totals
-	(*Prepare)(nil),               // 39: penstock.destination.v1.Prepare
-	(*Prepared)(nil),              // 40: penstock.destination.v1.Prepared
-	(*Commit)(nil),                // 41: penstock.destination.v1.Commit
-	(*Committed)(nil),             // 42: penstock.destination.v1.Committed
-	(*Abort)(nil),                 // 43: penstock.destination.v1.Abort
-	(*Rejected)(nil),              // 44: penstock.destination.v1.Rejected
-	(*RejectedRow)(nil),           // 45: penstock.destination.v1.RejectedRow
-	(*Receipt)(nil),               // 46: penstock.destination.v1.Receipt
-	(*PartitionReceipt)(nil),      // 47: penstock.destination.v1.PartitionReceipt
-	(*StatusRequest)(nil),         // 48: penstock.destination.v1.StatusRequest
-	(*StatusResponse)(nil),        // 49: penstock.destination.v1.StatusResponse
-	(*InventoryRequest)(nil),      // 50: penstock.destination.v1.InventoryRequest
-	(*InventoryResponse)(nil),     // 51: penstock.destination.v1.InventoryResponse
-	(*InventoryFacts)(nil),        // 52: penstock.destination.v1.InventoryFacts
-	(*EraseRequest)(nil),          // 53: penstock.destination.v1.EraseRequest
-	(*EraseResponse)(nil),         // 54: penstock.destination.v1.EraseResponse
-	(*DrainRequest)(nil),          // 55: penstock.destination.v1.DrainRequest
-	(*DrainResponse)(nil),         // 56: penstock.destination.v1.DrainResponse
-	nil,                           // 57: penstock.destination.v1.PartitionReceipt.ChangedEntry
-	(*durationpb.Duration)(nil),   // 58: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 59: google.protobuf.Timestamp
+	(*Extent)(nil),                // 37: penstock.destination.v1.Extent
+	(*Taken)(nil),                 // 38: penstock.destination.v1.Taken
+	(*EndPartition)(nil),          // 39: penstock.destination.v1.EndPartition
+	(*Totals)(nil),                // 40: penstock.destination.v1.Totals
+	(*Prepare)(nil),               // 41: penstock.destination.v1.Prepare
+	(*Prepared)(nil),              // 42: penstock.destination.v1.Prepared
+	(*Commit)(nil),                // 43: penstock.destination.v1.Commit
+	(*Committed)(nil),             // 44: penstock.destination.v1.Committed
+	(*Abort)(nil),                 // 45: penstock.destination.v1.Abort
+	(*Rejected)(nil),              // 46: penstock.destination.v1.Rejected
+	(*RejectedRow)(nil),           // 47: penstock.destination.v1.RejectedRow
+	(*Receipt)(nil),               // 48: penstock.destination.v1.Receipt
+	(*PartitionReceipt)(nil),      // 49: penstock.destination.v1.PartitionReceipt
+	(*StatusRequest)(nil),         // 50: penstock.destination.v1.StatusRequest
+	(*StatusResponse)(nil),        // 51: penstock.destination.v1.StatusResponse
+	(*InventoryRequest)(nil),      // 52: penstock.destination.v1.InventoryRequest
+	(*InventoryResponse)(nil),     // 53: penstock.destination.v1.InventoryResponse
+	(*InventoryFacts)(nil),        // 54: penstock.destination.v1.InventoryFacts
+	(*EraseRequest)(nil),          // 55: penstock.destination.v1.EraseRequest
+	(*EraseResponse)(nil),         // 56: penstock.destination.v1.EraseResponse
+	(*DrainRequest)(nil),          // 57: penstock.destination.v1.DrainRequest
+	(*DrainResponse)(nil),         // 58: penstock.destination.v1.DrainResponse
+	nil,                           // 59: penstock.destination.v1.PartitionReceipt.ChangedEntry
+	(*durationpb.Duration)(nil),   // 60: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 61: google.protobuf.Timestamp
 }
 var file_penstock_destination_v1_destination_proto_depIdxs = []int32{
 	5,  // 0: penstock.destination.v1.ErrorDetail.class:type_name -> penstock.destination.v1.ErrorClass
-	58, // 1: penstock.destination.v1.ErrorDetail.retry_after:type_name -> google.protobuf.Duration
+	60, // 1: penstock.destination.v1.ErrorDetail.retry_after:type_name -> google.protobuf.Duration
 	16, // 2: penstock.destination.v1.DescribeResponse.schema:type_name -> penstock.destination.v1.ConfigSchema
 	15, // 3: penstock.destination.v1.DescribeResponse.capabilities:type_name -> penstock.destination.v1.Capabilities
 	0,  // 4: penstock.destination.v1.Capabilities.streams:type_name -> penstock.destination.v1.Stream
@@ -4373,7 +4557,7 @@ var file_penstock_destination_v1_destination_proto_depIdxs = []int32{
 	1,  // 6: penstock.destination.v1.Capabilities.modes:type_name -> penstock.destination.v1.Mode
 	3,  // 7: penstock.destination.v1.Capabilities.partitioning:type_name -> penstock.destination.v1.Partitioning
 	4,  // 8: penstock.destination.v1.Capabilities.guarantee:type_name -> penstock.destination.v1.Guarantee
-	58, // 9: penstock.destination.v1.Capabilities.min_interval:type_name -> google.protobuf.Duration
+	60, // 9: penstock.destination.v1.Capabilities.min_interval:type_name -> google.protobuf.Duration
 	17, // 10: penstock.destination.v1.ConfigSchema.attributes:type_name -> penstock.destination.v1.Attribute
 	6,  // 11: penstock.destination.v1.Attribute.type:type_name -> penstock.destination.v1.AttributeType
 	18, // 12: penstock.destination.v1.ConfigureRequest.project:type_name -> penstock.destination.v1.Project
@@ -4391,56 +4575,58 @@ var file_penstock_destination_v1_destination_proto_depIdxs = []int32{
 	32, // 24: penstock.destination.v1.ExportRequest.open:type_name -> penstock.destination.v1.Open
 	35, // 25: penstock.destination.v1.ExportRequest.begin_partition:type_name -> penstock.destination.v1.BeginPartition
 	36, // 26: penstock.destination.v1.ExportRequest.batch:type_name -> penstock.destination.v1.Batch
-	37, // 27: penstock.destination.v1.ExportRequest.end_partition:type_name -> penstock.destination.v1.EndPartition
-	39, // 28: penstock.destination.v1.ExportRequest.prepare:type_name -> penstock.destination.v1.Prepare
-	41, // 29: penstock.destination.v1.ExportRequest.commit:type_name -> penstock.destination.v1.Commit
-	43, // 30: penstock.destination.v1.ExportRequest.abort:type_name -> penstock.destination.v1.Abort
+	39, // 27: penstock.destination.v1.ExportRequest.end_partition:type_name -> penstock.destination.v1.EndPartition
+	41, // 28: penstock.destination.v1.ExportRequest.prepare:type_name -> penstock.destination.v1.Prepare
+	43, // 29: penstock.destination.v1.ExportRequest.commit:type_name -> penstock.destination.v1.Commit
+	45, // 30: penstock.destination.v1.ExportRequest.abort:type_name -> penstock.destination.v1.Abort
 	34, // 31: penstock.destination.v1.ExportResponse.opened:type_name -> penstock.destination.v1.Opened
-	44, // 32: penstock.destination.v1.ExportResponse.rejected:type_name -> penstock.destination.v1.Rejected
-	40, // 33: penstock.destination.v1.ExportResponse.prepared:type_name -> penstock.destination.v1.Prepared
-	42, // 34: penstock.destination.v1.ExportResponse.committed:type_name -> penstock.destination.v1.Committed
-	29, // 35: penstock.destination.v1.Open.run:type_name -> penstock.destination.v1.Run
-	59, // 36: penstock.destination.v1.Open.as_of:type_name -> google.protobuf.Timestamp
-	33, // 37: penstock.destination.v1.Open.repair:type_name -> penstock.destination.v1.Repair
-	2,  // 38: penstock.destination.v1.Batch.codec:type_name -> penstock.destination.v1.Codec
-	38, // 39: penstock.destination.v1.EndPartition.totals:type_name -> penstock.destination.v1.Totals
-	38, // 40: penstock.destination.v1.Prepare.totals:type_name -> penstock.destination.v1.Totals
-	46, // 41: penstock.destination.v1.Prepared.receipt:type_name -> penstock.destination.v1.Receipt
-	46, // 42: penstock.destination.v1.Committed.receipt:type_name -> penstock.destination.v1.Receipt
-	45, // 43: penstock.destination.v1.Rejected.rows:type_name -> penstock.destination.v1.RejectedRow
-	47, // 44: penstock.destination.v1.Receipt.partitions:type_name -> penstock.destination.v1.PartitionReceipt
-	57, // 45: penstock.destination.v1.PartitionReceipt.changed:type_name -> penstock.destination.v1.PartitionReceipt.ChangedEntry
-	29, // 46: penstock.destination.v1.StatusRequest.run:type_name -> penstock.destination.v1.Run
-	10, // 47: penstock.destination.v1.StatusResponse.state:type_name -> penstock.destination.v1.RunState
-	46, // 48: penstock.destination.v1.StatusResponse.receipt:type_name -> penstock.destination.v1.Receipt
-	0,  // 49: penstock.destination.v1.InventoryRequest.stream:type_name -> penstock.destination.v1.Stream
-	11, // 50: penstock.destination.v1.InventoryResponse.kind:type_name -> penstock.destination.v1.InventoryKind
-	52, // 51: penstock.destination.v1.InventoryResponse.recorded:type_name -> penstock.destination.v1.InventoryFacts
-	52, // 52: penstock.destination.v1.InventoryResponse.found:type_name -> penstock.destination.v1.InventoryFacts
-	0,  // 53: penstock.destination.v1.EraseRequest.stream:type_name -> penstock.destination.v1.Stream
-	13, // 54: penstock.destination.v1.DestinationService.Describe:input_type -> penstock.destination.v1.DescribeRequest
-	19, // 55: penstock.destination.v1.DestinationService.Configure:input_type -> penstock.destination.v1.ConfigureRequest
-	23, // 56: penstock.destination.v1.DestinationService.Check:input_type -> penstock.destination.v1.CheckRequest
-	26, // 57: penstock.destination.v1.DestinationService.Setup:input_type -> penstock.destination.v1.SetupRequest
-	30, // 58: penstock.destination.v1.DestinationService.Export:input_type -> penstock.destination.v1.ExportRequest
-	48, // 59: penstock.destination.v1.DestinationService.Status:input_type -> penstock.destination.v1.StatusRequest
-	50, // 60: penstock.destination.v1.DestinationService.Inventory:input_type -> penstock.destination.v1.InventoryRequest
-	53, // 61: penstock.destination.v1.DestinationService.Erase:input_type -> penstock.destination.v1.EraseRequest
-	55, // 62: penstock.destination.v1.DestinationService.Drain:input_type -> penstock.destination.v1.DrainRequest
-	14, // 63: penstock.destination.v1.DestinationService.Describe:output_type -> penstock.destination.v1.DescribeResponse
-	20, // 64: penstock.destination.v1.DestinationService.Configure:output_type -> penstock.destination.v1.ConfigureResponse
-	24, // 65: penstock.destination.v1.DestinationService.Check:output_type -> penstock.destination.v1.CheckResponse
-	27, // 66: penstock.destination.v1.DestinationService.Setup:output_type -> penstock.destination.v1.SetupResponse
-	31, // 67: penstock.destination.v1.DestinationService.Export:output_type -> penstock.destination.v1.ExportResponse
-	49, // 68: penstock.destination.v1.DestinationService.Status:output_type -> penstock.destination.v1.StatusResponse
-	51, // 69: penstock.destination.v1.DestinationService.Inventory:output_type -> penstock.destination.v1.InventoryResponse
-	54, // 70: penstock.destination.v1.DestinationService.Erase:output_type -> penstock.destination.v1.EraseResponse
-	56, // 71: penstock.destination.v1.DestinationService.Drain:output_type -> penstock.destination.v1.DrainResponse
-	63, // [63:72] is the sub-list for method output_type
-	54, // [54:63] is the sub-list for method input_type
-	54, // [54:54] is the sub-list for extension type_name
-	54, // [54:54] is the sub-list for extension extendee
-	0,  // [0:54] is the sub-list for field type_name
+	46, // 32: penstock.destination.v1.ExportResponse.rejected:type_name -> penstock.destination.v1.Rejected
+	42, // 33: penstock.destination.v1.ExportResponse.prepared:type_name -> penstock.destination.v1.Prepared
+	44, // 34: penstock.destination.v1.ExportResponse.committed:type_name -> penstock.destination.v1.Committed
+	38, // 35: penstock.destination.v1.ExportResponse.taken:type_name -> penstock.destination.v1.Taken
+	29, // 36: penstock.destination.v1.Open.run:type_name -> penstock.destination.v1.Run
+	61, // 37: penstock.destination.v1.Open.as_of:type_name -> google.protobuf.Timestamp
+	33, // 38: penstock.destination.v1.Open.repair:type_name -> penstock.destination.v1.Repair
+	2,  // 39: penstock.destination.v1.Batch.codec:type_name -> penstock.destination.v1.Codec
+	37, // 40: penstock.destination.v1.Batch.extent:type_name -> penstock.destination.v1.Extent
+	40, // 41: penstock.destination.v1.EndPartition.totals:type_name -> penstock.destination.v1.Totals
+	40, // 42: penstock.destination.v1.Prepare.totals:type_name -> penstock.destination.v1.Totals
+	48, // 43: penstock.destination.v1.Prepared.receipt:type_name -> penstock.destination.v1.Receipt
+	48, // 44: penstock.destination.v1.Committed.receipt:type_name -> penstock.destination.v1.Receipt
+	47, // 45: penstock.destination.v1.Rejected.rows:type_name -> penstock.destination.v1.RejectedRow
+	49, // 46: penstock.destination.v1.Receipt.partitions:type_name -> penstock.destination.v1.PartitionReceipt
+	59, // 47: penstock.destination.v1.PartitionReceipt.changed:type_name -> penstock.destination.v1.PartitionReceipt.ChangedEntry
+	29, // 48: penstock.destination.v1.StatusRequest.run:type_name -> penstock.destination.v1.Run
+	10, // 49: penstock.destination.v1.StatusResponse.state:type_name -> penstock.destination.v1.RunState
+	48, // 50: penstock.destination.v1.StatusResponse.receipt:type_name -> penstock.destination.v1.Receipt
+	0,  // 51: penstock.destination.v1.InventoryRequest.stream:type_name -> penstock.destination.v1.Stream
+	11, // 52: penstock.destination.v1.InventoryResponse.kind:type_name -> penstock.destination.v1.InventoryKind
+	54, // 53: penstock.destination.v1.InventoryResponse.recorded:type_name -> penstock.destination.v1.InventoryFacts
+	54, // 54: penstock.destination.v1.InventoryResponse.found:type_name -> penstock.destination.v1.InventoryFacts
+	0,  // 55: penstock.destination.v1.EraseRequest.stream:type_name -> penstock.destination.v1.Stream
+	13, // 56: penstock.destination.v1.DestinationService.Describe:input_type -> penstock.destination.v1.DescribeRequest
+	19, // 57: penstock.destination.v1.DestinationService.Configure:input_type -> penstock.destination.v1.ConfigureRequest
+	23, // 58: penstock.destination.v1.DestinationService.Check:input_type -> penstock.destination.v1.CheckRequest
+	26, // 59: penstock.destination.v1.DestinationService.Setup:input_type -> penstock.destination.v1.SetupRequest
+	30, // 60: penstock.destination.v1.DestinationService.Export:input_type -> penstock.destination.v1.ExportRequest
+	50, // 61: penstock.destination.v1.DestinationService.Status:input_type -> penstock.destination.v1.StatusRequest
+	52, // 62: penstock.destination.v1.DestinationService.Inventory:input_type -> penstock.destination.v1.InventoryRequest
+	55, // 63: penstock.destination.v1.DestinationService.Erase:input_type -> penstock.destination.v1.EraseRequest
+	57, // 64: penstock.destination.v1.DestinationService.Drain:input_type -> penstock.destination.v1.DrainRequest
+	14, // 65: penstock.destination.v1.DestinationService.Describe:output_type -> penstock.destination.v1.DescribeResponse
+	20, // 66: penstock.destination.v1.DestinationService.Configure:output_type -> penstock.destination.v1.ConfigureResponse
+	24, // 67: penstock.destination.v1.DestinationService.Check:output_type -> penstock.destination.v1.CheckResponse
+	27, // 68: penstock.destination.v1.DestinationService.Setup:output_type -> penstock.destination.v1.SetupResponse
+	31, // 69: penstock.destination.v1.DestinationService.Export:output_type -> penstock.destination.v1.ExportResponse
+	51, // 70: penstock.destination.v1.DestinationService.Status:output_type -> penstock.destination.v1.StatusResponse
+	53, // 71: penstock.destination.v1.DestinationService.Inventory:output_type -> penstock.destination.v1.InventoryResponse
+	56, // 72: penstock.destination.v1.DestinationService.Erase:output_type -> penstock.destination.v1.EraseResponse
+	58, // 73: penstock.destination.v1.DestinationService.Drain:output_type -> penstock.destination.v1.DrainResponse
+	65, // [65:74] is the sub-list for method output_type
+	56, // [56:65] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_penstock_destination_v1_destination_proto_init() }
@@ -4462,6 +4648,7 @@ func file_penstock_destination_v1_destination_proto_init() {
 		(*ExportResponse_Rejected)(nil),
 		(*ExportResponse_Prepared)(nil),
 		(*ExportResponse_Committed)(nil),
+		(*ExportResponse_Taken)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4469,7 +4656,7 @@ func file_penstock_destination_v1_destination_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_destination_v1_destination_proto_rawDesc), len(file_penstock_destination_v1_destination_proto_rawDesc)),
 			NumEnums:      12,
-			NumMessages:   46,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

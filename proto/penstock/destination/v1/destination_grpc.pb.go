@@ -69,7 +69,7 @@ type DestinationServiceClient interface {
 	// partitions (BeginPartition, Batch …, EndPartition; one open at a time),
 	// then Prepare and, after it has verified the receipt, Commit; or Abort at
 	// any time after Open. The plugin answers Opened, Prepared and Committed,
-	// and Rejected at any time between Opened and Prepared. A stream that ends
+	// and Rejected and Taken at any time between Opened and Prepared. A stream that ends
 	// before Commit was sent is an abort. One whose Commit was sent and not
 	// answered is unknown: the host asks Status.
 	//
@@ -232,7 +232,7 @@ type DestinationServiceServer interface {
 	// partitions (BeginPartition, Batch …, EndPartition; one open at a time),
 	// then Prepare and, after it has verified the receipt, Commit; or Abort at
 	// any time after Open. The plugin answers Opened, Prepared and Committed,
-	// and Rejected at any time between Opened and Prepared. A stream that ends
+	// and Rejected and Taken at any time between Opened and Prepared. A stream that ends
 	// before Commit was sent is an abort. One whose Commit was sent and not
 	// answered is unknown: the host asks Status.
 	//

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/penstock-io/penstock/host/internal/crashpoint"
 	"github.com/penstock-io/penstock/host/internal/journal"
+	"github.com/penstock-io/penstock/host/internal/rowmark"
 	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
 )
 
@@ -38,9 +40,13 @@ type Log struct {
 	wal     *wal.Log
 	source  string
 	cursors Cursors
-	entries sync.Pool // of *entry
+	entries sync.Pool           // of *entry
+	packers *packers            // nil: rows are logged as they are
+	joiner  *joiner             // of small requests, if there are packers
+	keep    func(Damaged) error // see SetAside; nil: fragments are not inflated
 
 	mu       sync.Mutex
+	suspect  uint64           // entries up to it are inflated before they are handed on: see Inspect
 	drained  uint64           // everything up to it was handed to journals
 	durable  uint64           // everything up to it was in journals when Trim last looked
 	projects map[int64]*state // that were met while draining
@@ -72,19 +78,50 @@ func New(l *wal.Log, source string, cursors Cursors) *Log {
 	}
 }
 
-// Append makes rows of a project durable. data is not kept. Errors: see package
-// wal.
-func (l *Log) Append(ctx context.Context, project int64, rows []journal.Row, data []byte) error {
+// Compress has Append compress rows of a day, if they are many, in the goroutine of its
+// caller. zone returns the time zone of a project; warn is told of rows that were not
+// compressed right, and were compressed again. It is called before the first Append.
+func (l *Log) Compress(zone func(project int64) *time.Location, warn func(error)) {
+	l.packers, l.joiner = newPackers(zone, warn), newJoiner()
+}
+
+// Append makes rows of a project durable. Marks of rows of events, as places in data, make
+// compressing cheaper; there may be none. Neither rows, data nor marks are kept, but rows are
+// changed. Rows of requests that are too small to be compressed may become one entry with
+// those of others. Errors: see package wal.
+func (l *Log) Append(ctx context.Context, project int64, rows []journal.Row, data []byte, marks []rowmark.Mark) error {
 	if len(rows) == 0 {
 		return nil
 	}
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	chunk, bytes := journal.Chunk{Rows: rows, Data: data, Marks: marks}, 0
+	for i := range rows {
+		bytes += rows[i].Length
+	}
+	log := func(ctx context.Context, c journal.Chunk) error { return l.log(ctx, project, c) }
+	if l.packers == nil || bytes >= l.packers.least {
+		return log(ctx, chunk)
+	}
+	return l.joiner.append(ctx, project, chunk, bytes, log)
+}
+
+// log makes rows durable as one entry.
+func (l *Log) log(ctx context.Context, project int64, chunk journal.Chunk) error {
+	count := len(chunk.Rows)
+	if l.packers != nil {
+		if err := l.packers.pack(ctx, project, &chunk); err != nil {
+			return fmt.Errorf("compress %d rows: %w", count, err)
+		}
+	}
 	e := l.entries.Get().(*entry)
 	defer l.entries.Put(e)
-	e.set(project, rows, data)
+	e.set(project, chunk)
 	_, err := l.wal.Append(ctx, e.parts...)
 	clear(e.parts) // the pool does not keep the caller's data
 	if err != nil {
-		return fmt.Errorf("log %d rows: %w", len(rows), err)
+		return fmt.Errorf("log %d rows: %w", count, err)
 	}
 	crashpoint.Here("collector.logged")
 	return nil
@@ -114,9 +151,11 @@ func (l *Log) Drain(ctx context.Context, upTo uint64, find func(ctx context.Cont
 	// cursors tell which of them are durable.
 	clear(l.projects)
 	l.drained = l.wal.First() - 1 // earlier entries are in journals
+	inspect := max(l.suspect, upTo)
 	l.mu.Unlock()
 	watch, stop := newWatch(ctx)
 	defer stop()
+	h := &handing{watch: watch, inspector: inspector{upTo: inspect, keep: l.keep}, find: find}
 	r := l.wal.Read(1)
 	defer r.Close()
 	var rows []journal.Row
@@ -133,32 +172,43 @@ func (l *Log) Drain(ctx context.Context, upTo uint64, find func(ctx context.Cont
 			return fmt.Errorf("drain %s: entry %d: %w", l.source, index, err)
 		}
 		rows = chunk.Rows
-		if err := l.hand(watch, index, project, chunk, find); err != nil {
+		if err := l.hand(h, index, project, chunk); err != nil {
 			return fmt.Errorf("drain %s: %w", l.source, watch.reason(err))
 		}
 	}
 }
 
+// handing holds the state of one Drain: the watch over its journals, the inspector of its
+// entries, and the function of the caller that finds journals.
+type handing struct {
+	*watch
+	inspector
+	find func(ctx context.Context, project int64) (Appender, error)
+}
+
 // hand hands an entry on, unless its journal has it.
-func (l *Log) hand(watch *watch, index uint64, project int64, chunk journal.Chunk, find func(context.Context, int64) (Appender, error)) error {
-	p, err := l.project(watch.ctx, project)
+func (l *Log) hand(h *handing, index uint64, project int64, chunk journal.Chunk) error {
+	p, err := l.project(h.ctx, project)
 	if err != nil {
 		return err
 	}
 	if index > p.sealed && !p.held && p.journal == nil {
-		p.journal, err = find(watch.ctx, project)
+		p.journal, err = h.find(h.ctx, project)
 		switch {
 		case errors.Is(err, ErrHeld):
 			l.hold(p)
 		case err != nil:
 			return err
 		default:
-			watch.add(p.journal)
+			h.add(p.journal)
 		}
 	}
 	if index > p.sealed && !p.held {
+		if err := h.inspect(index, project, &chunk); err != nil {
+			return err
+		}
 		chunk.Cursors = append(chunk.Cursors, l.move(p.appended, index))
-		if err := p.journal.Append(watch.ctx, chunk); err != nil {
+		if err := p.journal.Append(h.ctx, chunk); err != nil {
 			return err
 		}
 	}

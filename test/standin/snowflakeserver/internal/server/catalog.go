@@ -78,6 +78,7 @@ type stage struct {
 	prefix      string // in the bucket, ends in /
 	url         string // external; empty: internal
 	integration string
+	serverSide  bool // drivers do not encrypt the files of an internal one
 	options     map[string]snowsql.Option
 	owner       string
 	created     time.Time

@@ -293,14 +293,33 @@ func (x *execution) externalStage(st *stage) error {
 		if named {
 			return refuse(1506, "22023", "SQL compilation error:\nmissing URL of an external stage")
 		}
-		return nil
+		return st.setEncryption()
 	}
 	st.url = strings.TrimSuffix(url.Text, "/") + "/"
 	if !named {
 		return snowsql.Unsupported("an external stage without a storage integration")
 	}
+	if err := checkLocation(st.url); err != nil {
+		return err
+	}
 	st.integration = strings.ToUpper(integration.Text)
 	return x.allowedBy(st.integration, st.url)
+}
+
+// setEncryption reads ENCRYPTION of an internal stage: SNOWFLAKE_FULL lets drivers encrypt
+// its files, SNOWFLAKE_SSE does not
+// (https://docs.snowflake.com/en/sql-reference/sql/create-stage).
+func (st *stage) setEncryption() error {
+	o, set := st.options["ENCRYPTION"]
+	if !set {
+		return nil
+	}
+	kind := strings.ToUpper(o.Options["TYPE"].Text)
+	if kind != "SNOWFLAKE_FULL" && kind != "SNOWFLAKE_SSE" {
+		return refuse(1008, "22023", "SQL compilation error:\ninvalid value [%s] for parameter 'TYPE'", o.Options["TYPE"].Text)
+	}
+	st.serverSide = kind == "SNOWFLAKE_SSE"
+	return nil
 }
 
 // allowedBy checks that an integration allows a location.
@@ -308,7 +327,7 @@ func (x *execution) allowedBy(integration, url string) error {
 	full := fullName(integration)
 	x.srv.account.mu.Lock()
 	known := x.srv.account.objects["INTEGRATION "+full]
-	allowed := x.srv.storage.allowed(full)
+	allowed := x.srv.storage.integration(full).allowed
 	x.srv.account.mu.Unlock()
 	if !known || !x.sees("INTEGRATION", full) {
 		return snowsql.DoesNotExist("Integration", full)

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -39,13 +38,13 @@ func (x *execution) location(l snowsql.Location, privilege string) (place, error
 	bucket := x.srv.options.Storage.Bucket
 	switch {
 	case l.User:
-		return place{bucket: bucket, root: "users/" + strings.ToLower(x.session.state().user) + "/", path: l.Path, encrypted: true}, nil
+		return place{scheme: "s3", bucket: bucket, root: "users/" + strings.ToLower(x.session.state().user) + "/", path: l.Path, encrypted: true}, nil
 	case l.Table != "":
 		t, err := x.findTable(snowsql.Name{l.Table}, "OWNERSHIP")
 		if err != nil {
 			return place{}, err
 		}
-		return place{bucket: bucket, root: "tables/" + t.physical + "/", path: l.Path, encrypted: true}, nil
+		return place{scheme: "s3", bucket: bucket, root: "tables/" + t.physical + "/", path: l.Path, encrypted: true}, nil
 	case l.URL != "":
 		return place{}, snowsql.Unsupported("a location without a stage")
 	}
@@ -54,16 +53,14 @@ func (x *execution) location(l snowsql.Location, privilege string) (place, error
 		return place{}, err
 	}
 	if st.url == "" {
-		return place{bucket: bucket, root: st.prefix, path: l.Path, shown: strings.ToLower(st.name) + "/", encrypted: true}, nil
+		return place{scheme: "s3", bucket: bucket, root: st.prefix, path: l.Path, shown: strings.ToLower(st.name) + "/", encrypted: !st.serverSide}, nil
 	}
 	if err := x.allowedBy(st.integration, st.url); err != nil {
 		return place{}, err
 	}
-	u, err := url.Parse(st.url)
-	if err != nil {
-		return place{}, refuse(1008, "22023", "SQL compilation error:\ninvalid URL prefix found in: '%s'", st.url)
-	}
-	return place{bucket: u.Host, root: strings.TrimPrefix(u.Path, "/"), path: l.Path, shown: st.url}, nil
+	p, err := placeOf(st.url)
+	p.path, p.shown, p.external = l.Path, st.url, true
+	return p, err
 }
 
 func matching(list []object, pattern string) ([]object, error) {
@@ -120,7 +117,7 @@ func (x *execution) put(s *snowsql.Put) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !p.encrypted {
+	if p.external {
 		return nil, refuse(91003, "0A000", "Failure using stage area. Cause: [PUT and GET commands are not supported with external stage]")
 	}
 	transfer := map[string]any{"command": "UPLOAD", "kind": "", "operation": "Node", "autoCompress": true, "overwrite": false, "parallel": 4, "threshold": 209715200, "sourceCompression": "auto_detect", "clientShowEncryptionParameter": false, "localLocation": nil}
@@ -150,7 +147,6 @@ func (x *execution) put(s *snowsql.Put) (*result, error) {
 			return nil, refuse(1006, "42601", "SQL compilation error:\ninvalid parameter '%s'", name)
 		}
 	}
-	id, key := x.srv.storage.newKey()
 	o := x.srv.options.Storage
 	advertised := o.Advertised
 	if advertised == "" {
@@ -161,9 +157,12 @@ func (x *execution) put(s *snowsql.Put) (*result, error) {
 		path += "/"
 	}
 	transfer["src_locations"] = []string{s.File}
-	transfer["encryptionMaterial"] = map[string]any{"queryStageMasterKey": key, "queryId": x.query.id, "smkId": id}
+	if p.encrypted {
+		id, key := x.srv.storage.newKey()
+		transfer["encryptionMaterial"] = map[string]any{"queryStageMasterKey": key, "queryId": x.query.id, "smkId": id}
+	}
 	transfer["stageInfo"] = map[string]any{
-		"locationType": "S3", "location": p.bucket + "/" + p.root + path, "path": path, "region": "us-east-1", "endPoint": advertised, "isClientSideEncrypted": true,
+		"locationType": "S3", "location": p.bucket + "/" + p.root + path, "path": path, "region": "us-east-1", "endPoint": advertised, "isClientSideEncrypted": p.encrypted,
 		"creds": map[string]string{"AWS_KEY_ID": o.AccessKey, "AWS_SECRET_KEY": o.SecretKey, "AWS_TOKEN": ""},
 	}
 	return &result{kind: typeTransfer, transfer: transfer}, nil

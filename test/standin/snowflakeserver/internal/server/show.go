@@ -419,7 +419,7 @@ func (x *execution) describe(d *snowsql.Describe) (*result, error) {
 		if !x.exists("INTEGRATION", d.Name[0]) || !x.sees("INTEGRATION", name) {
 			return nil, snowsql.DoesNotExist("Integration", name)
 		}
-		return listing([]string{"property", "property_type", "property_value", "property_default"}, []string{"STORAGE_ALLOWED_LOCATIONS", "List", strings.Join(x.srv.storage.allowed(name), ","), "[]"}), nil
+		return describeIntegration(x.srv.storage.integration(name)), nil
 	case "STAGE":
 		st, err := x.findStage(d.Name, "USAGE")
 		if err != nil {
@@ -580,4 +580,22 @@ func (x *execution) Table(function string, args []string) (snowsql.Relation, err
 		rows = append(rows, line)
 	}
 	return rowsRelation(header, rows), nil
+}
+
+// describeIntegration lists the properties of a storage integration, among them the
+// identity with which the service reads, which the cloud has to trust
+// (https://docs.snowflake.com/en/sql-reference/sql/desc-integration).
+func describeIntegration(i integration) *result {
+	rows := [][]string{{"ENABLED", "Boolean", "true", "false"}, {"STORAGE_PROVIDER", "String", i.provider, ""}, {"STORAGE_ALLOWED_LOCATIONS", "List", strings.Join(i.allowed, ","), "[]"}}
+	switch i.provider {
+	case "GCS":
+		rows = append(rows, []string{"STORAGE_GCP_SERVICE_ACCOUNT", "String", "standin@gcpuscentral1-1dfa.iam.gserviceaccount.com", ""})
+	case "AZURE":
+		rows = append(rows, []string{"AZURE_TENANT_ID", "String", i.tenant, ""},
+			[]string{"AZURE_CONSENT_URL", "String", "https://login.microsoftonline.com/" + i.tenant + "/oauth2/authorize?client_id=standin&response_type=code", ""},
+			[]string{"AZURE_MULTI_TENANT_APP_NAME", "String", "standinsnowflakepacint_1700000000000", ""})
+	default:
+		rows = append(rows, []string{"STORAGE_AWS_IAM_USER_ARN", "String", "arn:aws:iam::123456789001:user/standin", ""}, []string{"STORAGE_AWS_EXTERNAL_ID", "String", "STANDIN_SFCRole=1", ""})
+	}
+	return listing([]string{"property", "property_type", "property_value", "property_default"}, rows...)
 }

@@ -14,21 +14,22 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/penstock-io/penstock/test/standin/snowflakeserver/internal/snowsql"
 )
 
-// Storage is a server that speaks S3's protocol over TLS.
+// Storage are the servers of the stages' files: one that speaks S3's protocol over TLS,
+// and those of external stages at other clouds.
 type Storage struct {
 	// Endpoint is the server's address, as the stand-in reaches it.
 	Endpoint string
@@ -40,21 +41,39 @@ type Storage struct {
 	Bucket string
 	// Certificate is a file with the server's certificate.
 	Certificate string
+
+	// Google is the URL of a server that speaks Cloud Storage's JSON API; empty: none.
+	Google string
+	// Azure is the URL of a server of Azure's Blob service, without the account; empty:
+	// none.
+	Azure        string
+	AzureAccount string
+	AzureKey     string
 }
 
 // storage reads and removes the files of stages. Its keys encrypt those of internal ones.
 type storage struct {
 	options Storage
-	client  *s3.Client // nil: no storage
+	sources map[string]source // by the scheme of the locations
 
 	mu           sync.Mutex
 	keys         map[string][]byte // stage master keys by their ids
 	last         int64
-	integrations map[string][]string // allowed locations by the integration's name
+	integrations map[string]integration // by name
 }
 
 func newStorage(o Storage) (*storage, error) {
-	st := &storage{options: o, keys: map[string][]byte{}, integrations: map[string][]string{}}
+	st := &storage{options: o, sources: map[string]source{}, keys: map[string][]byte{}, integrations: map[string]integration{}}
+	if o.Google != "" {
+		st.sources["gcs"] = google{o.Google}
+	}
+	if o.Azure != "" {
+		azure, err := newMicrosoft(o.Azure, o.AzureAccount, o.AzureKey)
+		if err != nil {
+			return nil, err
+		}
+		st.sources["azure"] = azure
+	}
 	if o.Endpoint == "" {
 		return st, nil
 	}
@@ -66,10 +85,10 @@ func newStorage(o Storage) (*storage, error) {
 	if !pool.AppendCertsFromPEM(pem) {
 		return nil, errors.New("the storage's certificate is not PEM")
 	}
-	st.client = s3.New(s3.Options{
+	st.sources["s3"] = amazon{s3.New(s3.Options{
 		BaseEndpoint: &o.Endpoint, Region: "us-east-1", UsePathStyle: true, Credentials: credentials.NewStaticCredentialsProvider(o.AccessKey, o.SecretKey, ""),
 		HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}},
-	})
+	})}
 	return st, nil
 }
 
@@ -84,6 +103,21 @@ func (st *storage) newKey() (id int64, key string) {
 	return st.last, base64.StdEncoding.EncodeToString(raw)
 }
 
+// integration is a storage integration.
+type integration struct {
+	provider string
+	allowed  []string
+	tenant   string // of Azure
+}
+
+// providers are those of storage integrations, with the schemes of their
+// locations and the option that names the identity or tenant; empty: the service has an
+// account of its own.
+var providers = map[string]struct{ scheme, option string }{
+	"S3": {"s3", "STORAGE_AWS_ROLE_ARN"}, "S3GOV": {"s3gov", "STORAGE_AWS_ROLE_ARN"}, "S3CHINA": {"s3china", "STORAGE_AWS_ROLE_ARN"},
+	"GCS": {"gcs", ""}, "AZURE": {"azure", "AZURE_TENANT_ID"},
+}
+
 // integrate keeps the locations of a storage integration
 // (https://docs.snowflake.com/en/sql-reference/sql/create-storage-integration).
 func (st *storage) integrate(name string, options map[string]snowsql.Option) error {
@@ -91,16 +125,69 @@ func (st *storage) integrate(name string, options map[string]snowsql.Option) err
 	if strings.ToUpper(options["TYPE"].Text) != "EXTERNAL_STAGE" || allowed.Kind != "list" || len(allowed.List) == 0 || options["STORAGE_PROVIDER"].Text == "" || options["ENABLED"].Text == "" {
 		return refuse(1506, "22023", "SQL compilation error:\nmissing one of TYPE = EXTERNAL_STAGE, STORAGE_PROVIDER, ENABLED, STORAGE_ALLOWED_LOCATIONS")
 	}
+	name = strings.ToUpper(name)
+	provider := strings.ToUpper(options["STORAGE_PROVIDER"].Text)
+	of, known := providers[provider]
+	if !known {
+		return refuse(1008, "22023", "SQL compilation error:\ninvalid value [%s] for parameter 'STORAGE_PROVIDER'", options["STORAGE_PROVIDER"].Text)
+	}
+	if of.option != "" && options[of.option].Text == "" {
+		return refuse(1506, "22023", "SQL compilation error:\nmissing %s", of.option)
+	}
+	for _, location := range allowed.List {
+		if err := checkLocation(location); location != "*" && (err != nil || !strings.HasPrefix(location, of.scheme+"://")) {
+			return refuse(1008, "22023", "SQL compilation error:\ninvalid value [%s] for parameter 'STORAGE_ALLOWED_LOCATIONS'", location)
+		}
+	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.integrations[name] = allowed.List
+	st.integrations[name] = integration{provider, allowed.List, options["AZURE_TENANT_ID"].Text}
 	return nil
 }
 
-func (st *storage) allowed(name string) []string {
+// integration returns an integration by its name.
+func (st *storage) integration(name string) integration {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return slices.Clone(st.integrations[name])
+	return st.integrations[name]
+}
+
+// azureHost is the form of the host of a location at Azure
+// (https://docs.snowflake.com/en/sql-reference/sql/create-stage).
+var azureHost = regexp.MustCompile(`^([a-z0-9]{3,24})\.(blob|dfs)\.core\.(windows\.net|usgovcloudapi\.net)$`)
+
+// checkLocation refuses a URL that has not the form of a location.
+func checkLocation(location string) error {
+	_, err := placeOf(location)
+	return err
+}
+
+// placeOf returns the place of a URL: a bucket and a prefix.
+func placeOf(location string) (place, error) {
+	wrong := refuse(1008, "22023", "SQL compilation error:\ninvalid URL prefix found in: '%s'", location)
+	u, err := url.Parse(location)
+	if err != nil || u.Host == "" {
+		return place{}, wrong
+	}
+	p := place{scheme: u.Scheme, bucket: u.Host, root: strings.TrimPrefix(u.Path, "/")}
+	switch u.Scheme {
+	case "s3", "gcs":
+	case "s3gov", "s3china":
+		p.scheme = "s3"
+	case "azure":
+		m := azureHost.FindStringSubmatch(u.Host)
+		if m == nil {
+			return place{}, wrong
+		}
+		p.account = m[1]
+		p.bucket, p.root, _ = strings.Cut(p.root, "/")
+		if p.bucket == "" {
+			return place{}, wrong
+		}
+	default:
+		return place{}, wrong
+	}
+	return p, nil
 }
 
 // object is a file of a stage.
@@ -115,61 +202,69 @@ type object struct {
 
 // place is a location: a bucket and a prefix, and how its files are named.
 type place struct {
+	scheme             string // of its source
+	account            string // of Azure
 	bucket, root, path string
 	shown              string // begins the names of files
-	encrypted          bool
+	encrypted          bool   // by drivers
+	external           bool   // PUT is refused
+}
+
+// source returns the service that holds the files of a place.
+func (st *storage) source(p place) (source, error) {
+	found := st.sources[p.scheme]
+	if found == nil {
+		return nil, fmt.Errorf("the stand-in was started without storage for %s://", p.scheme)
+	}
+	if m, ok := found.(*microsoft); ok && m.account != p.account {
+		return nil, noBucket("UnknownHostException: " + p.account)
+	}
+	return found, nil
 }
 
 func (st *storage) list(ctx context.Context, p place) ([]object, error) {
-	if st.client == nil {
-		return nil, errors.New("the stand-in was started without storage")
+	from, err := st.source(p)
+	if err != nil {
+		return nil, err
 	}
-	prefix := p.root + p.path
-	var all []object
-	pages := s3.NewListObjectsV2Paginator(st.client, &s3.ListObjectsV2Input{Bucket: &p.bucket, Prefix: &prefix})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			var missing *types.NoSuchBucket
-			if errors.As(err, &missing) {
-				return nil, refuse(91016, "22000", "Failure using stage area. Cause: [The specified bucket does not exist (Status Code: 404; Error Code: NoSuchBucket)]")
-			}
-			return nil, fmt.Errorf("list %s: %w", p.bucket, err)
-		}
-		for _, o := range page.Contents {
-			relative := strings.TrimPrefix(aws.ToString(o.Key), p.root)
-			if strings.HasSuffix(relative, "/") {
-				continue
-			}
-			all = append(all, object{key: aws.ToString(o.Key), relative: relative, name: p.shown + relative, size: aws.ToInt64(o.Size), etag: strings.Trim(aws.ToString(o.ETag), `"`), modified: aws.ToTime(o.LastModified)})
-		}
+	all, err := from.list(ctx, p.bucket, p.root+p.path)
+	for n := range all {
+		all[n].relative = strings.TrimPrefix(all[n].key, p.root)
+		all[n].name = p.shown + all[n].relative
 	}
-	return all, nil
+	return slices.DeleteFunc(all, func(o object) bool { return strings.HasSuffix(o.relative, "/") }), err
 }
 
 func (st *storage) remove(ctx context.Context, p place, o object) error {
-	_, err := st.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &p.bucket, Key: &o.key})
-	return err
+	from, err := st.source(p)
+	if err != nil {
+		return err
+	}
+	return from.remove(ctx, p.bucket, o.key)
 }
 
 // open returns the content of a file, decrypted. The caller closes it.
 func (st *storage) open(ctx context.Context, p place, o object) (io.ReadCloser, error) {
-	got, err := st.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &p.bucket, Key: &o.key})
+	from, err := st.source(p)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", o.key, err)
+		return nil, err
 	}
-	wrapped := got.Metadata["x-amz-key"]
+	body, metadata, err := from.open(ctx, p.bucket, o.key)
+	if err != nil {
+		return nil, err
+	}
+	wrapped := metadata["x-amz-key"]
 	if !p.encrypted || wrapped == "" {
-		return got.Body, nil
+		return body, nil
 	}
-	plain, err := st.decrypt(got.Body, wrapped, got.Metadata["x-amz-iv"], got.Metadata["x-amz-matdesc"])
+	plain, err := st.decrypt(body, wrapped, metadata["x-amz-iv"], metadata["x-amz-matdesc"])
 	if err != nil {
-		return nil, errors.Join(refuse(91017, "22000", "Failure using stage area. Cause: [the file %s cannot be decrypted: %v]", o.name, err), got.Body.Close())
+		return nil, errors.Join(refuse(91017, "22000", "Failure using stage area. Cause: [the file %s cannot be decrypted: %v]", o.name, err), body.Close())
 	}
 	return struct {
 		io.Reader
 		io.Closer
-	}{plain, got.Body}, nil
+	}{plain, body}, nil
 }
 
 // decrypt undoes the driver's client-side encryption: a file key, wrapped by the stage

@@ -1,0 +1,5 @@
+host {
+  api {
+    token = "written-out-here"
+  }
+}

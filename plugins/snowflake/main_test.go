@@ -1,0 +1,13 @@
+package snowflake
+
+import (
+	"os"
+	"testing"
+
+	"github.com/penstock-io/penstock/sdk/destinationtest"
+	"github.com/penstock-io/penstock/test/standin"
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(destinationtest.ShareBuilds(func() int { return standin.ShareAzurite(m) }))
+}
