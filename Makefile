@@ -4,8 +4,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 export GOTOOLCHAIN := local
-# minicore_disabled leaves a native library out of gosnowflake: docs/decisions has the reason.
-export GOFLAGS := -buildvcs=false -tags=minicore_disabled
+# minicore_disabled leaves a native library out of gosnowflake, disable_grpc_modules gRPC's
+# balancers out of Google's storage client: docs/decisions has the reasons.
+export GOFLAGS := -buildvcs=false -tags=minicore_disabled,disable_grpc_modules
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TOOLS := $(CURDIR)/.cache/bin
@@ -229,9 +230,18 @@ base:
 	git archive "$(BASE)" | tar -x -C $(BASE_DIR)
 	$(MAKE) -C $(BASE_DIR) build VERSION=$(notdir $(BASE_DIR))
 
+# Other compressors are yardsticks too. Only root can install Debian's packages; the
+# bench names the ones that are not there.
+.PHONY: yardsticks
+yardsticks:
+	@missing=; command -v pigz >/dev/null || missing=pigz; command -v igzip >/dev/null || missing="$$missing isal"; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; } || true; \
+	fi
+
 # DuckDB is a yardstick where cgo and its module are to be had.
 .PHONY: bench
-bench: build $(TOOLS)/.versitygw@$(VERSITYGW) $(if $(BASE),base) ## measure speed and memory in ratios to yardsticks (about 40 minutes, 20 GB of disk); BASE=COMMIT compares with that commit
+bench: build yardsticks $(TOOLS)/.versitygw@$(VERSITYGW) $(if $(BASE),base) ## measure speed and memory in ratios to yardsticks (about 40 minutes, 20 GB of disk); BASE=COMMIT compares with that commit
 	cd test/bench && { CGO_ENABLED=1 go build -tags duckdb -o ../../.cache/bin/bench . || go build -o ../../.cache/bin/bench .; }
 	$(TOOLS)/bench -root $(CURDIR) $(if $(BASE),-base $(BASE_DIR)) $(BENCHFLAGS)
 

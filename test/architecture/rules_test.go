@@ -80,16 +80,28 @@ var table = []rule{
 	},
 	{
 		importers: []string{"host/internal/journal/..."}, about: ours,
-		may: []string{"host/internal/journal/...", "host/internal/crashpoint", "sdk/batch"},
+		may: []string{"host/internal/journal/...", "host/internal/crashpoint", "host/internal/rowmark", "host/internal/swar", "sdk/batch"},
 		why: "the journal knows neither destinations nor sources",
 	},
 	{
-		importers: []string{"host/internal/schema"}, about: ours, may: []string{"sdk/batch"},
+		importers: []string{"host/internal/schema"}, about: ours, may: []string{"host/internal/rowmark", "host/internal/swar", "sdk/batch"},
 		why: "the schema turns bytes into rows and knows nothing else",
 	},
 	{
+		importers: []string{"host/internal/rowmark"}, about: ours,
+		why: "the parser and the compressor of rows share it, and nothing else",
+	},
+	{
+		importers: []string{"host/internal/swar"}, about: ours,
+		why: "scanners of several rooms share it",
+	},
+	{
+		importers: []string{"host/internal/inflate"}, about: ours,
+		why: "it turns bytes into bytes",
+	},
+	{
 		importers: []string{"host/internal/source/..."}, about: []string{"host/..."},
-		may: []string{"host/internal/source/...", "host/internal/ingest", "host/internal/journal", "host/internal/schema", "host/internal/crashpoint", "host/internal/private"},
+		may: []string{"host/internal/source/...", "host/internal/ingest", "host/internal/journal", "host/internal/schema", "host/internal/rowmark", "host/internal/crashpoint", "host/internal/private", "host/internal/swar", "host/internal/inflate"},
 		why: "a source feeds the journal and knows nothing of exports",
 	},
 	{
@@ -121,6 +133,19 @@ var table = []rule{
 		importers: []string{"host/internal/api"}, about: ours,
 		may: []string{"host/internal/operation", "host/internal/quarantine", "host/internal/listen"},
 		why: "the API asks operations, and nothing behind them",
+	},
+	{
+		importers: []string{"host/internal/httpapi"}, about: ours,
+		may: []string{"host/internal/operation", "host/internal/quarantine", "host/internal/listen"},
+		why: "the API asks operations, and nothing behind them",
+	},
+	{
+		importers: []string{"host/internal/metrics"}, about: ours, may: []string{"host/internal/operation"},
+		why: "metrics show numbers that operations collect",
+	},
+	{
+		importers: []string{"cmd/...", "host/..."}, except: []string{"host/internal/metrics"}, about: []string{"github.com/prometheus/..."},
+		why: "one package knows the format of metrics",
 	},
 	{
 		importers: []string{"host/internal/datadir"}, about: rooms, may: []string{"host/internal/lifecycle", "host/internal/operation"},
@@ -170,7 +195,7 @@ var table = []rule{
 		why: "a configuration is checked before a host exists",
 	},
 	{
-		importers: []string{"host/internal/service"}, about: []string{"host/internal/api", "host/internal/listen", "host/internal/validate"},
+		importers: []string{"host/internal/service"}, about: []string{"host/internal/api", "host/internal/httpapi", "host/internal/listen", "host/internal/validate"},
 		why: "a service is asked, by the API or by a command",
 	},
 	{
@@ -193,7 +218,7 @@ var table = []rule{
 // locks.
 var rooms = []string{
 	"host/internal/lifecycle", "host/internal/progress", "host/internal/operation", "host/internal/datadir", "host/internal/listen", "host/internal/destination",
-	"host/internal/upkeep", "host/internal/validate", "host/internal/backup", "host/internal/project", "host/internal/intake", "host/internal/runner", "host/internal/scheduler", "host/internal/service", "host/internal/api",
+	"host/internal/upkeep", "host/internal/validate", "host/internal/backup", "host/internal/project", "host/internal/intake", "host/internal/runner", "host/internal/scheduler", "host/internal/service", "host/internal/api", "host/internal/httpapi", "host/internal/metrics",
 }
 
 // violations are the sentences that a table has for packages.

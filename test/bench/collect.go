@@ -4,12 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -58,7 +61,15 @@ func (p *point) overDisk(host []served) []float64 {
 type served struct {
 	loaded
 	usage
-	limit perEvent // around it; zero: not measured
+	limit    perEvent // around it; zero: not measured
+	exported exported // of a host
+}
+
+// exported is the export of the events that a host has collected.
+type exported struct {
+	cpu    time.Duration // of the host that exports and its plugin
+	stored int64         // bytes of the objects
+	level1 int64         // bytes of the same rows when gzip compresses them at level 1 in pieces of 1 MiB
 }
 
 // collecting measures how a host collects over HTTP, in batches as SDKs and as
@@ -70,6 +81,9 @@ func collecting(ctx context.Context, b *runner, r *report) error {
 		return err
 	}
 	points := b.points()
+	if len(points) == 0 {
+		return fmt.Errorf("no way of sending has %q in its name", b.sending)
+	}
 	rounds := min(b.n, 3)
 	for round := range rounds {
 		for _, p := range points {
@@ -77,7 +91,7 @@ func collecting(ctx context.Context, b *runner, r *report) error {
 				return fmt.Errorf("collect, %s, round %d: %w", p, round+1, err)
 			}
 			last := p.host[len(p.host)-1][round]
-			progress("collect, %s, %d/%d: %.0f events/s, p99 %.1f ms, CPU %.2f times the limit", p, round+1, rounds, last.rate(), last.p99(), last.limit.ratio(last.cpuPerEvent()))
+			progress("collect, %s, %d/%d: %.0f events/s, p99 %.1f ms, CPU %.2f times the limit, with the export %.2f", p, round+1, rounds, last.rate(), last.p99(), last.acknowledged(), last.throughout())
 		}
 	}
 	r.collectTable(points, b.builds, rounds)
@@ -103,6 +117,7 @@ func (b *runner) points() []*point {
 		n := min(int(rate*pacedTime.Seconds())/b.scale, len(k.requests))
 		points = append(points, &point{paced: true, load: load{kind: k.kind, requests: k.requests[:n], connections: 64, due: schedule(n, rate)}})
 	}
+	points = slices.DeleteFunc(points, func(p *point) bool { return !strings.Contains(p.String(), b.sending) })
 	for _, p := range points {
 		p.host = make([][]served, len(b.builds))
 	}
@@ -111,6 +126,22 @@ func (b *runner) points() []*point {
 
 // cpuPerEvent is the server's, in µs.
 func (s served) cpuPerEvent() float64 { return s.usage.cpu.Seconds() * 1e6 / float64(s.events) }
+
+// acknowledged is the server's processor time per event as a multiple of the limit's.
+func (s served) acknowledged() float64 { return s.limit.ratio(s.cpuPerEvent()) }
+
+// throughout is acknowledged, and the export of the events with it.
+func (s served) throughout() float64 {
+	return s.acknowledged() + s.limit.ratio(s.exported.cpu.Seconds()*1e6/float64(s.events))
+}
+
+// bytesPerRow is of the exported objects.
+func (s served) bytesPerRow() float64 { return float64(s.exported.stored) / float64(s.events) }
+
+// overLevel1 is the size of the exported objects as a multiple of that of level 1.
+func (s served) overLevel1() float64 {
+	return float64(s.exported.stored) / float64(s.exported.level1)
+}
 
 // senderPerEvent is this program's, in µs.
 func (s served) senderPerEvent() float64 { return s.loaded.cpu.Seconds() * 1e6 / float64(s.events) }
@@ -191,7 +222,8 @@ func (p *point) measureHost(ctx context.Context, work string, of build) (served,
 	if err != nil {
 		return host, err
 	}
-	return host, p.export(ctx, of, dir, host.loaded)
+	host.exported, err = p.export(ctx, of, dir, host.loaded)
+	return host, err
 }
 
 // serve starts a server, sends the load, and ends the server.
@@ -261,11 +293,11 @@ source "collector" "in" {
 
 // export has the host export the events that it collected, and compares them with
 // those that it acknowledged.
-func (p *point) export(ctx context.Context, of build, dir string, l loaded) error {
+func (p *point) export(ctx context.Context, of build, dir string, l loaded) (exported, error) {
 	config := filepath.Join(dir, "penstock.hcl")
 	f, err := os.OpenFile(config, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
-		return err
+		return exported{}, err
 	}
 	_, err = fmt.Fprintf(f, `destination "localfs" "out" {
   path = %q
@@ -281,20 +313,26 @@ pipeline "to_out" {
 		err = closed
 	}
 	if err != nil {
-		return err
+		return exported{}, err
 	}
-	if _, err := measure(ctx, dir, nil, of.penstock(), "run", "--once", "--config", config); err != nil {
-		return err
+	u, err := measure(ctx, dir, nil, of.penstock(), "run", "--once", "--config", config)
+	if err != nil {
+		return exported{}, err
 	}
-	return p.compare(filepath.Join(dir, "out"), l)
+	e, err := p.compare(filepath.Join(dir, "out"), l)
+	e.cpu = u.cpu
+	return e, err
 }
 
-// compare looks for every acknowledged event, once, and for nothing else.
-func (p *point) compare(out string, l loaded) error {
+// compare looks for every acknowledged event, once, and for nothing else. It adds up
+// the sizes of the objects.
+func (p *point) compare(out string, l loaded) (e exported, err error) {
 	const member = `"insert_id":"`
 	seen, rows := make([]bool, len(p.requests)*p.kind.events), 0
-	err := eachObject(out, func(r io.Reader, _ int64) error {
-		lines := bufio.NewScanner(r)
+	z := newLevelOne()
+	err = eachObject(out, func(r io.Reader, stored int64) error {
+		e.stored += stored
+		lines := bufio.NewScanner(io.TeeReader(r, z))
 		lines.Buffer(make([]byte, 64<<10), 2<<20)
 		for lines.Scan() {
 			at := bytes.Index(lines.Bytes(), []byte(member)) + len(member)
@@ -308,10 +346,11 @@ func (p *point) compare(out string, l loaded) error {
 			seen[number] = true
 			rows++
 		}
-		return lines.Err()
+		e.level1, err = z.size() // of all objects so far
+		return errors.Join(lines.Err(), err)
 	})
 	if err == nil && rows != l.events {
 		err = fmt.Errorf("%d rows arrived of %d acknowledged", rows, l.events)
 	}
-	return err
+	return e, err
 }

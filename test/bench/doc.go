@@ -5,7 +5,8 @@
 // with the same library on all processors. It runs before and after everything
 // else that is measured, and each sample is divided by the mean of its two
 // neighbours, so that a slow machine, or a slow moment, changes no ratio. With
-// the build tag duckdb, DuckDB's COPY does the work of the product too.
+// the build tag duckdb, DuckDB's COPY does the work of the product too; gzip, pigz and
+// igzip compress the same file, where they are installed.
 //
 // With -base the binaries of another commit are measured in turns with those of
 // this one, and the quotients of the same rounds are printed.

@@ -19,7 +19,10 @@ type input struct {
 	days int
 	// wide is the length in bytes of a property of each event that hardly compresses;
 	// 0: events have none.
-	wide  int
+	wide int
+	// event appends an event of a user at a Unix time.
+	event func(b []byte, r *rand.Rand, unix int64, user uint64) []byte
+	size  int       // about, of an event, in bytes
 	first time.Time // midnight UTC of the first day
 	bytes int64
 	// limitBytes is how many bytes the limit compresses the file to, once it has
@@ -61,16 +64,21 @@ var (
 // generate writes rows events over days days that end yesterday: in order of
 // time, as an export has them, or shuffled, each event of any day.
 func generate(dir string, rows, days int, shuffled bool) (*input, error) {
-	return newInput(filepath.Join(dir, inputName(rows, days, shuffled)), rows, days, 0).write(shuffled)
+	return newInput(filepath.Join(dir, inputName(rows, days, shuffled)), rows, days).write(shuffled)
 }
 
 // generateWide is generate in order of time, with a property of wide bytes in each event.
 func generateWide(dir string, rows, days, wide int) (*input, error) {
-	return newInput(filepath.Join(dir, wideName(rows, days, wide)), rows, days, wide).write(false)
+	in := newInput(filepath.Join(dir, wideName(rows, days, wide)), rows, days)
+	in.wide, in.size = wide, in.size+wide
+	in.event = func(b []byte, r *rand.Rand, unix int64, user uint64) []byte {
+		return appendWide(appendEvent(b, r, unix, user), r, wide)
+	}
+	return in.write(false)
 }
 
-func newInput(path string, rows, days, wide int) *input {
-	return &input{path: path, rows: rows, days: days, wide: wide, first: time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -days)}
+func newInput(path string, rows, days int) *input {
+	return &input{path: path, rows: rows, days: days, event: appendEvent, size: eventSize, first: time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -days)}
 }
 
 func (in *input) write(shuffled bool) (*input, error) {
@@ -102,7 +110,7 @@ func (in *input) write(shuffled bool) (*input, error) {
 
 // perPiece is how many events one generator makes.
 func (in *input) perPiece() int {
-	if in.wide > 0 {
+	if in.size > 10*eventSize {
 		return perPiece / 10
 	}
 	return perPiece
@@ -113,17 +121,14 @@ func (in *input) perPiece() int {
 func (in *input) piece(number int, shuffled bool) []byte {
 	r := rand.New(rand.NewPCG(seed, uint64(number)))
 	n := min(in.perPiece(), in.rows-number*in.perPiece())
-	b := make([]byte, 0, n*(eventSize+40+in.wide))
+	b := make([]byte, 0, n*(in.size+40))
 	span := int64(in.days) * 86400
 	for i := range n {
 		at := int64(float64(number*in.perPiece()+i) / float64(in.rows) * float64(span))
 		if shuffled {
 			at = r.Int64N(span)
 		}
-		b = appendEvent(b, r, in.first.Unix()+at, r.Uint64N(users))
-		if in.wide > 0 {
-			b = appendWide(b, r, in.wide)
-		}
+		b = in.event(b, r, in.first.Unix()+at, r.Uint64N(users))
 	}
 	return b
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,7 +89,7 @@ func exportOnce(ctx context.Context, of build, dir string, pipelines int) error 
 	if _, err := measure(ctx, dir, nil, of.penstock(), "run", "--once", "--config", "once.hcl"); err != nil {
 		return err
 	}
-	arrived, _, err := countRows(filepath.Join(dir, "out"))
+	arrived, _, err := countRows(filepath.Join(dir, "out"), io.Discard)
 	if err == nil && arrived != pipelines {
 		err = fmt.Errorf("%d rows arrived, %d were to be exported", arrived, pipelines)
 	}

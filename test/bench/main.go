@@ -24,6 +24,8 @@ type options struct {
 	scale int    // divides every number of rows, to try the bench itself
 	only  string // part or parts, separated by commas; empty: all
 	store string // of the part stores: the stores, separated by commas; empty: all
+	// sending is of the part collect: ways of sending whose names have it; empty: all.
+	sending string
 }
 
 // part is a part of the bench that can run alone.
@@ -35,6 +37,7 @@ type part struct {
 // parts run in this order.
 var parts = []part{
 	{"process", processes},
+	{"cores", cores},
 	{"stores", stores},
 	{"collect", collecting},
 	{"pulls", pulls},
@@ -55,8 +58,9 @@ func main() {
 	flag.IntVar(&o.n, "n", 5, "rounds")
 	flag.IntVar(&o.large, "large", 3, "rounds with 10 million events; 0: none")
 	flag.IntVar(&o.scale, "scale", 1, "divide every number of rows by this")
-	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: process, stores, collect, pulls, folds, dedup, columns, planning, upkeep, schedules, idle; default: all")
-	flag.StringVar(&o.store, "store", "", "stores of the part stores, separated by commas: localfs, s3, gcs, azure, bigquery, snowflake; default: all")
+	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: "+strings.Join(partNames(), ", ")+"; default: all")
+	flag.StringVar(&o.store, "store", "", "stores of the part stores, separated by commas: "+strings.Join(storeNames(), ", ")+"; default: all")
+	flag.StringVar(&o.sending, "sending", "", "ways of sending of the part collect, by a part of their names, such as /track, or \"8 connections\"; default: all")
 	flag.Parse()
 	if err := command(o, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -104,15 +108,42 @@ func generateOnly(dir, rows, days, order string) error {
 	return err
 }
 
-func bench(ctx context.Context, o options) (err error) {
-	var chosen []string
-	if o.only != "" {
-		chosen = strings.Split(o.only, ",")
+// choose returns the names of a list that is separated by commas; none of the empty one. It
+// returns an error if one of them is not known.
+func choose(kind, list string, known []string) ([]string, error) {
+	if list == "" {
+		return nil, nil
 	}
-	for _, name := range chosen {
-		if !slices.ContainsFunc(parts, func(p part) bool { return p.name == name }) {
-			return fmt.Errorf("there is no part %q", name)
+	names := strings.Split(list, ",")
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return nil, fmt.Errorf("there is no %s %q; there are %s", kind, name, strings.Join(known, ", "))
 		}
+	}
+	return names, nil
+}
+
+func partNames() (names []string) {
+	for _, p := range parts {
+		names = append(names, p.name)
+	}
+	return names
+}
+
+func storeNames() (names []string) {
+	for _, s := range benchedStores {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+func bench(ctx context.Context, o options) (err error) {
+	chosen, err := choose("part", o.only, partNames())
+	if err != nil {
+		return err
+	}
+	if _, err := choose("store", o.store, storeNames()); err != nil {
+		return err
 	}
 	work, err := os.MkdirTemp(o.work, "penstock-bench-*")
 	if err != nil {

@@ -26,6 +26,7 @@ type usage struct {
 	times  map[int]programTime
 	out    string        // its output
 	stored int64         // bytes of the objects that it wrote; 0: not counted
+	level  int64         // bytes of the same rows at level 1; 0: not counted
 	server time.Duration // processor time of the server that it pulled from; 0: none
 }
 

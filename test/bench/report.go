@@ -194,27 +194,40 @@ const ratio = "× the limit"
 func (r *report) smallBars(subjects []*subject) {
 	by := byName(subjects)
 	local, twice := by["localfs"].last(), by["localfs, two destinations"].last()
-	r.atMost("1 M to localfs, CPU", medianOf(local, sample.cpuRatio), 4, ratio)
+	r.atMost("1 M to localfs, CPU", medianOf(local, sample.cpuRatio), 1.67, ratio)
 	r.atMost("1 M to localfs, time", medianOf(local, sample.wallRatio), 5, ratio)
-	r.atMost("a second destination adds", 100*(median(paired(twice, local, sample.cpuRatio))-1), 10, "% CPU")
-	r.atMost("400 days, shuffled, CPU", medianOf(by["localfs, 400 days shuffled"].last(), sample.cpuRatio), 6, ratio)
-	r.atMost("exporting alone, CPU", medianOf(by["exporting alone"].last(), sample.cpuRatio), 0.5, ratio)
+	r.atMost("1 M to localfs, bytes per row", medianOf(local, sample.sizeRatio), 1, "× level 1 of the same rows")
+	r.atMost("a second destination adds", 100*(median(paired(twice, local, sample.cpuRatio))-1), 8, "% CPU")
+	r.atMost("400 days, shuffled, CPU", medianOf(by["localfs, 400 days shuffled"].last(), sample.cpuRatio), 2.5, ratio)
+	r.atMost("exporting alone, CPU", medianOf(by["exporting alone"].last(), sample.cpuRatio), 0.2, ratio)
+	r.atMost("host memory, 1 M ÷ 100,000", growth(by["localfs"], by["localfs, a tenth of the events"], hostMiB), 1.1, "×")
 	r.memoryBars("1 M", subjects)
+}
+
+// shapeBars are about a million events of varying shapes.
+func (r *report) shapeBars(subjects []*subject) {
+	x := subjects[0].last()
+	r.atMost("1 M of varying shapes, CPU", medianOf(x, sample.cpuRatio), 2.2, ratio)
+	r.atMost("1 M of varying shapes, bytes per row", medianOf(x, sample.sizeRatio), 1, "× level 1 of the same rows")
+	r.memoryBars("1 M of varying shapes", subjects)
+}
+
+// growth is the median of a value of one subject as a multiple of another's.
+func growth(over, under *subject, value func(sample) float64) float64 {
+	return medianOf(over.last(), value) / medianOf(under.last(), value)
 }
 
 // largeBars are about ten million events.
 func (r *report) largeBars(small, large []*subject) {
 	little, big := byName(small), byName(large)
 	local := big["localfs"].last()
-	r.atMost("10 M to localfs, CPU", medianOf(local, sample.cpuRatio), 4, ratio)
+	r.atMost("10 M to localfs, CPU", medianOf(local, sample.cpuRatio), 1.67, ratio)
 	r.atMost("10 M to localfs, time", medianOf(local, sample.wallRatio), 5, ratio)
-	growth := func(name string, value func(sample) float64) float64 {
-		return medianOf(big[name].last(), value) / medianOf(little[name].last(), value)
-	}
-	r.atMost("CPU per event, 10 M ÷ 1 M", growth("localfs", sample.cpuRatio), 1.1, "×")
-	r.atMost("host memory, 10 M ÷ 1 M", growth("localfs", hostMiB), 1.1, "×")
-	r.atMost("localfs plugin memory, 10 M ÷ 1 M", growth("localfs", pluginMiB), 1.1, "×")
-	r.atMost("s3 plugin memory, 10 M ÷ 1 M", growth("s3", pluginMiB), 1.1, "×")
+	r.atMost("CPU per event, 10 M ÷ 1 M", growth(big["localfs"], little["localfs"], sample.cpuRatio), 1.1, "×")
+	r.atMost("host memory, 10 M ÷ 1 M", growth(big["localfs"], little["localfs"], hostMiB), 1.1, "×")
+	r.atMost("host memory, 10 M ÷ 100,000", growth(big["localfs"], little["localfs, a tenth of the events"], hostMiB), 1.1, "×")
+	r.atMost("localfs plugin memory, 10 M ÷ 1 M", growth(big["localfs"], little["localfs"], pluginMiB), 1.1, "×")
+	r.atMost("s3 plugin memory, 10 M ÷ 1 M", growth(big["s3"], little["s3"], pluginMiB), 1.1, "×")
 	r.memoryBars("10 M", large)
 }
 
@@ -246,7 +259,7 @@ func (r *report) printBars() {
 // nothing else, where the host syncs several at once with several connections; at
 // a pace it is of one sync for all batches that wait.
 func (r *report) collectTable(points []*point, builds []build, n int) {
-	head(fmt.Sprintf("collected, synced before each answer, n = %d", n), "", "CPU ÷ limit", "p99 ÷ disk", "events/s", "p50 ms", "p99 ms", "sender's CPU ÷ limit", "MiB", "refused")
+	head(fmt.Sprintf("collected, synced before each answer, n = %d", n), "", "CPU ÷ limit", "and exported", "B/row", "÷ level 1", "p99 ÷ disk", "events/s", "p50 ms", "p99 ms", "sender's CPU ÷ limit", "MiB", "refused")
 	for _, p := range points {
 		for i, of := range builds {
 			name := "host"
@@ -254,11 +267,13 @@ func (r *report) collectTable(points []*point, builds []build, n int) {
 				name += ", " + of.name
 			}
 			x := p.host[i]
-			p.line(name, x, number(medianOf(x, func(s served) float64 { return s.limit.ratio(s.cpuPerEvent()) })),
-				number(median(p.overDisk(x))), number(medianOf(x, func(s served) float64 { return s.limit.ratio(s.senderPerEvent()) })))
+			p.line(name, x, []string{
+				number(medianOf(x, served.acknowledged)), number(medianOf(x, served.throughout)), number(medianOf(x, served.bytesPerRow)),
+				number(medianOf(x, served.overLevel1)), number(median(p.overDisk(x))),
+			}, number(medianOf(x, func(s served) float64 { return s.limit.ratio(s.senderPerEvent()) })))
 		}
-		p.line("bare server", p.bare, "", "", "")
-		row(p.String(), "disk", "", "", number(medianOf(p.disk, func(l loaded) float64 {
+		p.line("bare server", p.bare, make([]string, 5), "")
+		row(p.String(), "disk", "", "", "", "", "", number(medianOf(p.disk, func(l loaded) float64 {
 			return float64(len(l.latencies)*p.kind.events) / l.wall.Seconds()
 		})), number(medianOf(p.disk, loaded.p50)), number(medianOf(p.disk, loaded.p99)), "", "", "")
 	}
@@ -268,19 +283,20 @@ func (r *report) collectTable(points []*point, builds []build, n int) {
 }
 
 // line prints one server at a point.
-func (p *point) line(name string, x []served, cpu, overDisk, sender string) {
-	row(p.String(), name, cpu, overDisk, number(medianOf(x, served.rate)),
+func (p *point) line(name string, x []served, ratios []string, sender string) {
+	cells := append([]string{p.String(), name}, ratios...)
+	row(append(cells, number(medianOf(x, served.rate)),
 		number(medianOf(x, func(s served) float64 { return s.p50() })), number(medianOf(x, func(s served) float64 { return s.p99() })),
-		sender, mib(medianOf(x, served.mib)), fmt.Sprintf("%.0f", medianOf(x, func(s served) float64 { return float64(s.refused) })))
+		sender, mib(medianOf(x, served.mib)), fmt.Sprintf("%.0f", medianOf(x, func(s served) float64 { return float64(s.refused) })))...)
 }
 
 // collectComparison prints how two builds collect, in the same rounds.
 func (r *report) collectComparison(points []*point) {
-	head("collected", "CPU, new ÷ base", "least to most", "events/s, new ÷ base", "p99, new ÷ base")
+	head("collected and exported", "CPU, new ÷ base", "least to most", "B/row, new ÷ base", "events/s, new ÷ base", "p99, new ÷ base")
 	for _, p := range points {
 		old, x := p.host[0], p.host[1]
-		quotients := paired(x, old, func(s served) float64 { return s.limit.ratio(s.cpuPerEvent()) })
-		row(p.String(), number(median(quotients)), span(quotients), number(median(paired(x, old, served.rate))),
+		quotients := paired(x, old, served.throughout)
+		row(p.String(), number(median(quotients)), span(quotients), number(median(paired(x, old, served.bytesPerRow))), number(median(paired(x, old, served.rate))),
 			number(median(paired(x, old, func(s served) float64 { return s.p99() }))))
 	}
 }
@@ -293,8 +309,9 @@ func (r *report) collectBars(points []*point) {
 		switch {
 		case p.paced:
 			r.atMost("collecting, "+p.String()+", p99", median(p.overDisk(x)), 5, "× the disk's")
-		case p.kind.events == 2000:
-			r.atMost("collecting, "+p.String()+", CPU", medianOf(x, func(s served) float64 { return s.limit.ratio(s.cpuPerEvent()) }), 8, ratio)
+		default:
+			r.atMost("collecting and exporting, "+p.String()+", CPU", medianOf(x, served.throughout), p.kind.most, ratio)
+			r.atMost("collecting and exporting, "+p.String()+", bytes", medianOf(x, served.overLevel1), 1, "× level 1")
 		}
 	}
 	r.atMost("host memory while collecting, largest", memory, 200, "MiB")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -37,22 +38,23 @@ func newRunner(o options, dir string) (*runner, error) {
 
 // input generates an input on first use.
 func (b *runner) input(rows, days int, shuffled bool) (*input, error) {
-	name := inputName(rows, days, shuffled)
-	if b.inputs[name] == nil {
-		in, err := generate(b.dir, rows, days, shuffled)
-		if err != nil {
-			return nil, err
-		}
-		b.inputs[name] = in
-	}
-	return b.inputs[name], nil
+	return b.generated(inputName(rows, days, shuffled), func() (*input, error) { return generate(b.dir, rows, days, shuffled) })
 }
 
 // wide generates an input of wide events on first use.
 func (b *runner) wide(rows, days int) (*input, error) {
-	name := wideName(rows, days, wideSize)
+	return b.generated(wideName(rows, days, wideSize), func() (*input, error) { return generateWide(b.dir, rows, days, wideSize) })
+}
+
+// shapes generates an input of events of many shapes on first use.
+func (b *runner) shapes(rows, days int) (*input, error) {
+	return b.generated(shapesName(rows, days), func() (*input, error) { return generateShapes(b.dir, rows, days) })
+}
+
+// generated returns the input of a name, which generate makes on first use.
+func (b *runner) generated(name string, generate func() (*input, error)) (*input, error) {
 	if b.inputs[name] == nil {
-		in, err := generateWide(b.dir, rows, days, wideSize)
+		in, err := generate()
 		if err != nil {
 			return nil, err
 		}
@@ -128,6 +130,15 @@ type sample struct {
 func (x sample) cpuRatio() float64  { return x.limit.ratio(x.perEvent(x.rows).cpu) }
 func (x sample) wallRatio() float64 { return x.perEvent(x.rows).wall / x.limit.wall }
 
+// sizeRatio is the size of the objects as a multiple of that of their rows at level 1;
+// NaN when it was not counted.
+func (x sample) sizeRatio() float64 {
+	if x.level == 0 {
+		return math.NaN()
+	}
+	return float64(x.stored) / float64(x.level)
+}
+
 // alternate measures every subject once per round, and the limit between any two
 // of them: each sample has the mean of the limits just before and just after it.
 // A slow spell of the machine falls on the sample and on its limit. Of two builds
@@ -166,79 +177,8 @@ func progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, time.Now().Format(time.TimeOnly)+" "+format+"\n", args...)
 }
 
-// processes measures the host and its plugins over generated files.
-func processes(ctx context.Context, b *runner, r *report) error {
-	store, err := startS3(ctx, b.root, b.dir)
-	if err != nil {
-		return err
-	}
-	defer store.stop()
-	month, err := b.month()
-	if err != nil {
-		return err
-	}
-	year, err := b.input(1_000_000/b.scale, 400, true)
-	if err != nil {
-		return err
-	}
-	halves := split{dirs: map[build]string{}}
-	small := []*subject{
-		b.job(ctx, store, "localfs", month, "localfs"),
-		b.job(ctx, store, "localfs, two destinations", month, "localfs", "localfs"),
-		b.job(ctx, store, "s3", month, "s3"),
-		b.job(ctx, store, "localfs, 400 days shuffled", year, "localfs"),
-		{name: "reading alone", rows: month.rows, run: func(of build) (usage, error) { return halves.read(ctx, b.dir, of, month) }},
-		{name: "exporting alone", rows: month.rows, run: func(of build) (usage, error) { return halves.export(ctx, of, month) }},
-	}
-	if duckdbPresent {
-		small = append(small, b.duckdb(ctx, month))
-	}
-	if err := b.alternate(ctx, month, small, b.n); err != nil {
-		return err
-	}
-	r.table(month, small, b.n)
-	r.smallBars(small)
-	if b.large == 0 {
-		return nil
-	}
-	if err := b.remove(year); err != nil {
-		return err
-	}
-	ten, err := b.input(10_000_000/b.scale, 30, false)
-	if err != nil {
-		return err
-	}
-	large := []*subject{b.job(ctx, store, "localfs", ten, "localfs"), b.job(ctx, store, "s3", ten, "s3")}
-	if err := b.alternate(ctx, ten, large, b.large); err != nil {
-		return err
-	}
-	r.table(ten, large, b.large)
-	r.largeBars(small, large)
-	return b.remove(ten)
-}
-
 // remove frees the disk of an input.
 func (b *runner) remove(in *input) error {
 	delete(b.inputs, filepath.Base(in.path))
 	return os.Remove(in.path)
-}
-
-// job is the host over an input, from files to destinations.
-func (b *runner) job(ctx context.Context, store *s3server, name string, in *input, targets ...string) *subject {
-	return &subject{name: name, rows: in.rows, run: func(of build) (usage, error) {
-		return job{name, targets}.run(ctx, b.dir, of, in, store)
-	}}
-}
-
-// duckdb does the work of a job with DuckDB. It is the same for every build.
-func (b *runner) duckdb(ctx context.Context, in *input) *subject {
-	return &subject{name: "DuckDB", rows: in.rows, run: func(build) (usage, error) {
-		out := filepath.Join(b.dir, "duckdb")
-		defer os.RemoveAll(out)
-		u, err := b.yardstick(ctx, "duckdb", in.path, out)
-		if err == nil {
-			err = u.count("DuckDB", in, out)
-		}
-		return u, err
-	}}
 }

@@ -53,6 +53,9 @@ func startS3(ctx context.Context, root, work string) (*s3server, error) {
 
 // empty removes all objects from the buckets.
 func (s *s3server) empty() {
+	if s == nil {
+		return // the job has no bucket
+	}
 	for _, bucket := range []string{"bucket0", "bucket1"} {
 		entries, _ := os.ReadDir(filepath.Join(s.dir, bucket))
 		for _, e := range entries {

@@ -31,9 +31,65 @@ func snowflakeBlock(s *server) string {
 		snowflakePassword, s.endpoint)
 }
 
+// snowflakeServerSide is snowflakeBlock with an internal stage whose files the driver does
+// not encrypt.
+func snowflakeServerSide(s *server) string {
+	return snowflakeBlock(s) + "  client_side_encryption = false\n"
+}
+
+// snowflakeExternal is snowflakeBlock with an external stage in the bucket of the storage.
+func snowflakeExternal(s *server) string {
+	return snowflakeBlock(s) + fmt.Sprintf("  storage_integration = \"BENCH\"\n  stage_url           = \"s3://%s/\"\n  stage_region        = \"us-east-1\"\n  stage_endpoint      = %q\n  stage_path_style    = true\n  stage_encryption    = \"none\"\n  stage_access_key_id = %q\n  stage_secret_access_key = env(\"S3_SECRET\")\n",
+		externalBucket, s.behind.endpoint, s3Access)
+}
+
+// snowflakeGoogle is snowflakeBlock with an external stage at Google Cloud Storage.
+func snowflakeGoogle(s *server) string {
+	return snowflakeBlock(s) + fmt.Sprintf("  storage_integration = \"BENCH\"\n  stage_url           = \"gcs://bucket0/\"\n  stage_endpoint      = %q\n", s.behind.behind.endpoint)
+}
+
+// snowflakeAzure is snowflakeBlock with an external stage in Azure.
+func snowflakeAzure(s *server) string {
+	return snowflakeBlock(s) + fmt.Sprintf("  storage_integration = \"BENCH\"\n  stage_url           = \"azure://%s.blob.core.windows.net/bucket0/\"\n  stage_endpoint      = %q\n  stage_account_key   = env(\"AZURE_KEY\")\n",
+		azureAccount, s.behind.behind.endpoint)
+}
+
+// externalBucket is the bucket of external stages in S3.
+const externalBucket = "outside"
+
+// outside is a cloud of external stages: its server, and how the stand-in for Snowflake
+// gets to know of it.
+type outside struct {
+	start       func(ctx context.Context, root, dir string) (*server, error) // nil: the storage of internal stages
+	flags       func(s *server) []string                                     // of the stand-in
+	integration string                                                       // clauses of CREATE STORAGE INTEGRATION
+}
+
+var (
+	outsideS3 = outside{
+		integration: "STORAGE_PROVIDER = 'S3' STORAGE_AWS_ROLE_ARN = 'arn:aws:iam::123456789012:role/snowflake' STORAGE_ALLOWED_LOCATIONS = ('s3://" + externalBucket + "/')",
+	}
+	outsideGoogle = outside{
+		start: startGCS, flags: func(s *server) []string { return []string{"-google", s.endpoint} },
+		integration: "STORAGE_PROVIDER = 'GCS' STORAGE_ALLOWED_LOCATIONS = ('gcs://bucket0/')",
+	}
+	outsideAzure = outside{
+		start: startAzurite, flags: func(s *server) []string {
+			return []string{"-azure", s.endpoint, "-azure-account", azureAccount, "-azure-key", azureKey}
+		},
+		integration: "STORAGE_PROVIDER = 'AZURE' AZURE_TENANT_ID = 'acme' STORAGE_ALLOWED_LOCATIONS = ('azure://" + azureAccount + ".blob.core.windows.net/bucket0/')",
+	}
+)
+
 // startSnowflake starts a stand-in for Snowflake, which keeps all rows in memory, and the
-// storage of its stages, which the plugin reaches over TLS.
+// storage of its stages, which the plugin reaches over TLS. External stages are in S3.
 func startSnowflake(ctx context.Context, root, dir string) (*server, error) {
+	return outsideS3.startSnowflake(ctx, root, dir)
+}
+
+// startSnowflake is startSnowflake with external stages in this cloud, whose server is
+// behind that of the internal stages.
+func (o outside) startSnowflake(ctx context.Context, root, dir string) (*server, error) {
 	certificate, key, err := writeCertificate(dir)
 	if err != nil {
 		return nil, err
@@ -47,18 +103,27 @@ func startSnowflake(ctx context.Context, root, dir string) (*server, error) {
 		storage.stop()
 		return nil, err
 	}
-	s, err := startServer(ctx, addr, "", []string{"TMPDIR=" + dir}, filepath.Join(root, ".cache", "bin", "snowflake-standin"),
-		"-listen", addr, "-storage", storage.endpoint, "-access", s3Access, "-secret", s3Secret, "-certificate", certificate)
+	arguments := []string{"-listen", addr, "-storage", storage.endpoint, "-access", s3Access, "-secret", s3Secret, "-certificate", certificate}
+	if o.start != nil {
+		if storage.behind, err = o.start(ctx, root, dir); err != nil {
+			storage.stop()
+			return nil, err
+		}
+		arguments = append(arguments, o.flags(storage.behind)...)
+	}
+	s, err := startServer(ctx, addr, "", []string{"TMPDIR=" + dir}, filepath.Join(root, ".cache", "bin", "snowflake-standin"), arguments...)
 	if err != nil {
 		storage.stop()
 		return nil, err
 	}
-	s.behind, s.env = storage, []string{"SSL_CERT_FILE=" + certificate}
+	s.behind, s.env = storage, []string{"SSL_CERT_FILE=" + certificate, "AWS_CA_BUNDLE=" + certificate}
 	_, err = s.snowflake(ctx,
 		"CREATE ROLE BENCH", "CREATE WAREHOUSE BENCH", "CREATE DATABASE BENCH", "CREATE SCHEMA BENCH.BENCH",
 		"CREATE USER BENCH PASSWORD = '"+snowflakePassword+"' DEFAULT_ROLE = BENCH", "GRANT ROLE BENCH TO USER BENCH",
 		"GRANT USAGE ON WAREHOUSE BENCH TO ROLE BENCH", "GRANT USAGE ON DATABASE BENCH TO ROLE BENCH",
-		"GRANT USAGE, CREATE TABLE, CREATE VIEW, CREATE STAGE ON SCHEMA BENCH.BENCH TO ROLE BENCH")
+		"GRANT USAGE, CREATE TABLE, CREATE VIEW, CREATE STAGE ON SCHEMA BENCH.BENCH TO ROLE BENCH",
+		"CREATE STORAGE INTEGRATION BENCH TYPE = EXTERNAL_STAGE ENABLED = TRUE "+o.integration,
+		"GRANT USAGE ON INTEGRATION BENCH TO ROLE BENCH")
 	if err != nil {
 		s.stop()
 		return nil, err
@@ -66,14 +131,15 @@ func startSnowflake(ctx context.Context, root, dir string) (*server, error) {
 	return s, nil
 }
 
-// startStages starts a versitygw over TLS, with the bucket of stages.
+// startStages starts a versitygw over TLS, with the buckets of internal and external
+// stages.
 func startStages(ctx context.Context, root, dir, certificate, key string) (*server, error) {
 	addr, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
 	objects, iam := filepath.Join(dir, "stages"), filepath.Join(dir, "iam")
-	for _, d := range []string{filepath.Join(objects, "stages"), iam} {
+	for _, d := range []string{filepath.Join(objects, "stages"), filepath.Join(objects, externalBucket), iam} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,10 +78,15 @@ type benched struct {
 	count func(ctx context.Context, s *server) (int, error)
 	// parquet: the objects are Parquet files.
 	parquet bool
+	// kind is the plugin's name; empty: name.
+	kind string
 	// slow: the service takes minutes for a million rows. It is given a quarter of them,
 	// and a run of 1 GiB of wide events.
 	slow bool
 }
+
+// plugin returns the name of the store's plugin.
+func (s benched) plugin() string { return cmp.Or(s.kind, s.name) }
 
 // inParquet returns a store whose objects are Parquet files.
 func (s benched) inParquet() benched {
@@ -114,6 +120,10 @@ var benchedStores = []benched{
 	}, env: []string{"AZURE_KEY=" + azureKey}},
 	{name: "bigquery", start: startBigQuery, block: bigQueryBlock, count: countBigQuery, slow: true},
 	{name: "snowflake", start: startSnowflake, block: snowflakeBlock, count: countSnowflake, slow: true},
+	{name: "snowflake-sse", kind: "snowflake", start: startSnowflake, block: snowflakeServerSide, count: countSnowflake, slow: true},
+	{name: "snowflake-external", kind: "snowflake", start: startSnowflake, block: snowflakeExternal, count: countSnowflake, slow: true, env: []string{"S3_SECRET=" + s3Secret}},
+	{name: "snowflake-google", kind: "snowflake", start: outsideGoogle.startSnowflake, block: snowflakeGoogle, count: countSnowflake, slow: true},
+	{name: "snowflake-azure", kind: "snowflake", start: outsideAzure.startSnowflake, block: snowflakeAzure, count: countSnowflake, slow: true, env: []string{"AZURE_KEY=" + azureKey}},
 }
 
 // startGCS starts a fake-gcs-server over a directory.
@@ -243,7 +253,7 @@ pipeline "to_out" {
   from_date   = %q
   max_run     = "4GiB"
 }
-`, s.benched.name, s.block(service), s.benched.name, s.journal.in.first.Format(time.DateOnly))
+`, s.plugin(), s.block(service), s.plugin(), s.journal.in.first.Format(time.DateOnly))
 	if err := os.WriteFile(filepath.Join(dir, "penstock.hcl"), []byte(config), 0o600); err != nil {
 		return usage{}, err
 	}

@@ -256,11 +256,17 @@ func (c *collecting) check() {
 }
 
 // A host is killed again and again, at each of its steps and anywhere, while
-// clients send and, without an answer, send again.
+// clients send and, without an answer, send again. Events of small requests are logged as they
+// are, those of large ones compressed.
 func TestAcknowledgedEventsSurviveKills(t *testing.T) {
 	t.Parallel()
 	c := newCollecting(t)
-	stop := c.load(6, 60)
+	stopSmall := c.load(6, 60)
+	stopLarge := c.load(3, 900)
+	stop := func() {
+		stopSmall()
+		stopLarge()
+	}
 	for _, point := range []string{
 		"collector.logged:1", "journal.pending:1", "collector.logged:40", "journal.segment:1", "", "journal.committed:1",
 		"journal.recorded:1", "", "collector.logged:7", "",

@@ -1,8 +1,12 @@
 package e2e
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,10 +101,27 @@ func event(day, n int, extra string) string {
 // events writes a file of count events spread over days.
 func (s *site) events(name string, firstDay, days, count int) {
 	s.t.Helper()
+	s.Write(filepath.Join("events", name), spread(firstDay, days, count))
+}
+
+// compressedEvents is events, and compresses the file.
+func (s *site) compressedEvents(name string, firstDay, days, count int) {
+	s.t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, err := io.WriteString(z, spread(firstDay, days, count))
+	if err := errors.Join(err, z.Close()); err != nil {
+		s.t.Fatal(err)
+	}
+	s.Write(filepath.Join("events", name), b.String())
+}
+
+// spread returns lines of count events spread over days.
+func spread(firstDay, days, count int) string {
 	var b strings.Builder
 	for n := range count {
 		b.WriteString(event(firstDay+n%days, n, ""))
 		b.WriteByte('\n')
 	}
-	s.Write(filepath.Join("events", name), b.String())
+	return b.String()
 }

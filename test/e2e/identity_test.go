@@ -245,6 +245,7 @@ source "collector" "web" {
 // send sends a vector's requests, from the event with that number on.
 func (v *vector) send(t *testing.T, address string, requests []identityRequest, number int) int {
 	t.Helper()
+	now := time.Now() // of all events: one that is sent again has the same second
 	for _, r := range requests {
 		var events []string
 		for _, e := range r.events {
@@ -254,7 +255,7 @@ func (v *vector) send(t *testing.T, address string, requests []identityRequest, 
 			}
 			number++
 			events = append(events, fmt.Sprintf(`{"event":%q,"properties":{"token":"tok-%s","time":%d,"$insert_id":%q,%s}}`,
-				e.name, v.name, time.Now().AddDate(0, 0, -e.days).Unix(), id, e.props))
+				e.name, v.name, now.AddDate(0, 0, -e.days).Unix(), id, e.props))
 		}
 		path, status, answer := "/import?strict=0", 200, "1"
 		if r.track {

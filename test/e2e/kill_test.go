@@ -1,6 +1,10 @@
 package e2e
 
 import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,7 +26,7 @@ var hostPoints = []string{
 }
 
 // The plugin dies by SIGKILL at each of these.
-var pluginPoints = []string{"plugin.open:1", "plugin.write:1", "plugin.write:3", "plugin.prepare:1", "plugin.commit.before:1", "plugin.commit.after:1"}
+var pluginPoints = []string{"plugin.open:1", "plugin.write:1", "plugin.extent:3", "plugin.prepare:1", "plugin.commit.before:1", "plugin.commit.after:1"}
 
 func TestRowsSurviveAHostKilledAtEachPoint(t *testing.T) {
 	undisturbed := newSite(t)
@@ -75,13 +79,73 @@ func TestRowsSurviveAPluginKilledAtEachPoint(t *testing.T) {
 	}
 }
 
-func TestRowsSurviveManyKillsInARow(t *testing.T) {
-	undisturbed := newSite(t)
-	fill(undisturbed)
-	undisturbed.Once()
+// A run has the same objects, under the same names, whether its payloads are read from
+// the journal's files or sent, and after a crash in the middle of it and a retry in the
+// other way.
+func TestExtentsAndPayloadsMakeTheSameObjects(t *testing.T) {
+	const sending, crash = "PENSTOCK_PAYLOADS_ONLY=1", "PENSTOCK_CRASH_AT=export.streaming:7"
 	s := newSite(t)
 	fill(s)
-	for _, point := range hostPoints {
+	// The journal is filled once, and the run is planned: its rows and their order are fixed.
+	if r := s.Penstock([]string{"PENSTOCK_CRASH_AT=export.streaming:1"}, "run", "--once"); r.Signal != syscall.SIGKILL {
+		t.Fatalf("the host did not die: status %d\n%s", r.Status, r.Err)
+	}
+	planned := filepath.Join(s.Dir, "planned")
+	move(t, filepath.Join(s.Dir, "data"), planned)
+	var want map[string]string
+	for _, tt := range []struct {
+		name         string
+		first, retry []string // environments of two hosts
+	}{
+		{"sent", nil, []string{sending}},
+		{"read", nil, []string{}},
+		{"read, then sent", []string{crash}, []string{sending}},
+		{"sent, then read", []string{crash, sending}, []string{}},
+		{"sent, then sent", []string{crash, sending}, []string{sending}},
+		{"read, then read", []string{crash}, []string{}},
+	} {
+		for _, dir := range []string{"data", "out"} {
+			if err := os.RemoveAll(filepath.Join(s.Dir, dir)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.CopyFS(filepath.Join(s.Dir, "data"), os.DirFS(planned)); err != nil {
+			t.Fatal(err)
+		}
+		if tt.first != nil {
+			if r := s.Penstock(tt.first, "run", "--once"); r.Signal != syscall.SIGKILL {
+				t.Fatalf("%s: the host did not die: status %d\n%s", tt.name, r.Status, r.Err)
+			}
+		}
+		if r := s.Penstock(tt.retry, "run", "--once"); r.Status != 0 {
+			t.Fatalf("%s: status %d\n%s", tt.name, r.Status, r.Err)
+		}
+		got := s.Objects("out")
+		if want == nil {
+			want = got
+		}
+		if !maps.Equal(got, want) || len(got) < 5 {
+			t.Errorf("%s: objects %q, want %q", tt.name, got, want)
+		}
+		checkNothingMore(t, s)
+	}
+}
+
+func move(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The files are compressed, and so read in turns: each kill leaves several of them read in part.
+func TestRowsSurviveManyKillsInARow(t *testing.T) {
+	undisturbed := newSite(t)
+	fillCompressed(undisturbed)
+	undisturbed.Once()
+	s := newSite(t)
+	fillCompressed(s)
+	for _, point := range append([]string{"files.read:3", "files.read:5", "files.read:7", "files.read:9"}, hostPoints...) {
 		r := s.Penstock([]string{"PENSTOCK_CRASH_AT=" + point}, "run", "--once")
 		if r.Signal != syscall.SIGKILL && r.Status != 0 {
 			t.Fatalf("%s: status %d\n%s", point, r.Status, r.Err)
@@ -97,6 +161,14 @@ func fill(s *site) {
 	s.events("a.ndjson", 0, 5, 6000)
 	s.events("b.ndjson", 3, 5, 30000)
 	s.events("c.jsonl", 7, 1, 2000)
+}
+
+// fillCompressed gives a site events of eight days in four compressed files, which have some
+// pieces each.
+func fillCompressed(s *site) {
+	for day := range 4 {
+		s.compressedEvents(fmt.Sprintf("%d.ndjson.gz", day), day, 5, 9000)
+	}
 }
 
 // checkUntouched fails the test when an object that was whole before is

@@ -130,6 +130,27 @@ func TestARestoredBackupThatIsFarBehindStops(t *testing.T) {
 	s.delivered("after the recovery", slices.Concat(numbers(0, 5), numbers(100, 4), numbers(200, 5))...)
 }
 
+// A catalog that is several runs behind its destination, next to the whole journal, finds
+// each of them there. Rows that came later are sent.
+func TestAnOldCatalogCatchesUp(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.file("a.ndjson", 0, 5)
+	s.Once()
+	old := s.Read("data/catalog.db")
+	for i := range 3 {
+		s.file(fmt.Sprintf("b%d.ndjson", i), 100+i, 1)
+		s.Once()
+	}
+	s.Write("data/catalog.db", old)
+	s.Says(s.Penstock(nil, "journal", "rebuild-catalog"), 0, "restored: 4 segments", "kept: 1 pipelines", "1 runs")
+	s.Says(s.Penstock(nil, "pipelines", "recover", "events_out"), 0, "is run 4, in the catalog it is run 1", "run the pipeline")
+	s.file("c.ndjson", 200, 5)
+	s.Once()
+	s.delivered("after the catalog was rebuilt", slices.Concat(numbers(0, 5), numbers(100, 3), numbers(200, 5))...)
+	s.Says(s.Penstock(nil, "pipelines", "recover", "events_out"), 0, "nothing to recover")
+}
+
 // A restored host that has only to read again what the destination holds finds
 // the runs to be its own: nothing is sent, and nothing is to be decided.
 func TestARestoredBackupAdoptsTheRunsThatAreItsOwn(t *testing.T) {
