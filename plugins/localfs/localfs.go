@@ -82,7 +82,7 @@ func open(_ context.Context, c sdk.Config) (sdk.Destination, error) {
 	if len(mistakes) > 0 {
 		return nil, mistakes
 	}
-	s := &store{root: filepath.Clean(conf.Path)}
+	s := newStore(filepath.Clean(conf.Path))
 	return &destination{
 		Lake:    lake.New(lake.Options{Store: s, Root: root, Format: formats.Named(conf.Format), Logger: c.Logger}),
 		store:   s,

@@ -46,7 +46,7 @@ func TestModes(t *testing.T) {
 	old := syscall.Umask(0)
 	defer syscall.Umask(old)
 	root := filepath.Join(t.TempDir(), "out", "deep")
-	l := lake.New(lake.Options{Store: &store{root: root}})
+	l := lake.New(lake.Options{Store: newStore(root)})
 	receipt, err := begin(t.Context(), l, eventsRun(1, 1), 2)
 	if err == nil {
 		err = l.Commit(t.Context(), eventsRun(1, 1), receipt)
@@ -80,7 +80,7 @@ func TestModes(t *testing.T) {
 }
 
 func TestOpenRemovesWhatACrashHasLeft(t *testing.T) {
-	s := &store{root: t.TempDir()}
+	s := newStore(t.TempDir())
 	l := lake.New(lake.Options{Store: s})
 	if _, err := begin(t.Context(), l, eventsRun(1, 1), 1); err != nil {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ func TestOpenRemovesWhatACrashHasLeft(t *testing.T) {
 // leaves a temporary file. The next run must remove it.
 func TestTemporaryFilesOfManifestsDoNotStay(t *testing.T) {
 	dir := t.TempDir()
-	s := &store{root: dir}
+	s := newStore(dir)
 	export := func(number int64) {
 		t.Helper()
 		l := lake.New(lake.Options{Store: s})
@@ -174,7 +174,7 @@ func TestConditionalWritesDoNotLoseUpdates(t *testing.T) {
 	var wg sync.WaitGroup
 	for range writers {
 		wg.Go(func() {
-			s := &store{root: dir}
+			s := newStore(dir)
 			for range each {
 				if err := increment(s); err != nil {
 					t.Error(err)
@@ -184,7 +184,7 @@ func TestConditionalWritesDoNotLoseUpdates(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	data, _, err := (&store{root: dir}).Read(t.Context(), "a/counter", 100)
+	data, _, err := (newStore(dir)).Read(t.Context(), "a/counter", 100)
 	if err != nil || string(data) != strconv.Itoa(writers*each) {
 		t.Errorf("the counter is %s, %v", data, err)
 	}
@@ -196,7 +196,7 @@ func TestDiskFull(t *testing.T) {
 		t.Skipf("SKIPPED: a full disk needs the right to mount: %v", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
-	l := lake.New(lake.Options{Store: &store{root: dir}})
+	l := lake.New(lake.Options{Store: newStore(dir)})
 	_, err := begin(t.Context(), l, eventsRun(1, 1), 100)
 	if protocol.ClassOf(err) != protocol.Retryable || !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("on a full disk: %v", err)
@@ -239,7 +239,7 @@ func TestPathThatIsAFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, root := range []string{path, filepath.Join(path, "below")} {
-		_, err := begin(t.Context(), lake.New(lake.Options{Store: &store{root: root}}), eventsRun(1, 1), 1)
+		_, err := begin(t.Context(), lake.New(lake.Options{Store: newStore(root)}), eventsRun(1, 1), 1)
 		if protocol.ClassOf(err) != protocol.Configuration {
 			t.Errorf("%s: %v", root, err)
 		}

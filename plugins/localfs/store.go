@@ -31,8 +31,11 @@ const (
 // store implements lake.Store over a directory. Files whose names start with a
 // dot belong to the store and are never listed.
 type store struct {
-	root string // absolute
+	root  string // absolute
+	names *names
 }
+
+func newStore(root string) *store { return &store{root: root, names: newNames(root)} }
 
 func (s *store) path(name string) string { return filepath.Join(s.root, filepath.FromSlash(name)) }
 
@@ -123,7 +126,7 @@ func (s *store) versionOf(name string) (lake.Version, error) {
 func (s *store) WriteIf(ctx context.Context, name string, data []byte, prev lake.Version) (lake.Version, error) {
 	path := s.path(name)
 	dir := filepath.Dir(path)
-	if err := errors.Join(ctx.Err(), makeDirs(dir)); err != nil {
+	if err := errors.Join(ctx.Err(), s.names.make(dir)); err != nil {
 		return "", err
 	}
 	unlock, err := lockDir(dir)
@@ -138,13 +141,13 @@ func (s *store) WriteIf(ctx context.Context, name string, data []byte, prev lake
 	if found != prev {
 		return "", lake.ErrConflict
 	}
-	return writeFile(path, data)
+	return s.writeFile(path, data)
 }
 
 // writeFile writes a file atomically and returns its version. The caller holds
 // the directory's lock.
-func writeFile(path string, data []byte) (lake.Version, error) {
-	f, err := createFile(filepath.Dir(path), uploadSuffix)
+func (s *store) writeFile(path string, data []byte) (lake.Version, error) {
+	f, err := s.createFile(filepath.Dir(path), uploadSuffix)
 	if err != nil {
 		return "", err
 	}
@@ -158,7 +161,7 @@ func writeFile(path string, data []byte) (lake.Version, error) {
 	if err != nil {
 		return "", classify(errors.Join(err, drop(f)))
 	}
-	if err := rename(f, path); err != nil {
+	if err := s.rename(f, path); err != nil {
 		return "", errors.Join(err, drop(f))
 	}
 	return v, nil
@@ -170,7 +173,7 @@ func writeFile(path string, data []byte) (lake.Version, error) {
 func (s *store) Fence(_ context.Context, name string, _ lake.Attempt) (lake.Version, error) {
 	path := s.path(name)
 	dir := filepath.Dir(path)
-	if err := makeDirs(dir); err != nil {
+	if err := s.names.make(dir); err != nil {
 		return "", err
 	}
 	unlock, err := lockDir(dir)
@@ -277,7 +280,7 @@ func (s *store) Delete(_ context.Context, names []string) error {
 		dirs[filepath.Dir(path)] = true
 	}
 	for dir := range dirs {
-		if err := syncDir(dir); err != nil {
+		if err := s.names.sync(dir); err != nil {
 			return err
 		}
 	}

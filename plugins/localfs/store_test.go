@@ -14,7 +14,7 @@ func TestStore(t *testing.T) {
 	for _, c := range laketest.Checks() {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
-			if err := c.Run(t.Context(), &store{root: t.TempDir()}, "a/b/"); err != nil {
+			if err := c.Run(t.Context(), newStore(t.TempDir()), "a/b/"); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -24,7 +24,7 @@ func TestStore(t *testing.T) {
 // Several writers write one object in turns. Each must learn the version of its
 // own write, and never a later one.
 func TestAVersionIsItsWriters(t *testing.T) {
-	s := &store{root: t.TempDir()}
+	s := newStore(t.TempDir())
 	var mu sync.Mutex
 	writers := map[lake.Version]string{}
 	var wg sync.WaitGroup

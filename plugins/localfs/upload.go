@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 )
@@ -43,7 +42,7 @@ func (s *store) Replace(_ context.Context, name string, prev lake.Version, by la
 func (s *store) create(name string, prev lake.Version, by lake.Attempt) (*upload, error) {
 	path := s.path(name)
 	dir, base := filepath.Split(path)
-	f, err := createFile(dir, "."+base+"."+by.Nonce+uploadSuffix)
+	f, err := s.createFile(dir, "."+base+"."+by.Nonce+uploadSuffix)
 	if err != nil {
 		return nil, err
 	}
@@ -52,8 +51,8 @@ func (s *store) create(name string, prev lake.Version, by lake.Attempt) (*upload
 
 // createFile opens a file for writing, creates its directory if needed, and
 // truncates an existing file.
-func createFile(dir, base string) (*os.File, error) {
-	if err := makeDirs(filepath.Clean(dir)); err != nil {
+func (s *store) createFile(dir, base string) (*os.File, error) {
+	if err := s.names.make(filepath.Clean(dir)); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(filepath.Join(dir, base), os.O_RDWR|os.O_CREATE|os.O_TRUNC, fileMode)
@@ -106,13 +105,13 @@ func (u *upload) Switch(ctx context.Context) error {
 }
 
 func (u *upload) rename() error {
-	err := rename(u.file, u.store.path(u.name))
+	err := u.store.rename(u.file, u.store.path(u.name))
 	u.ended = err == nil
 	return err
 }
 
 // rename moves a synced file to its final name, durably, and closes it.
-func rename(f *os.File, to string) error {
+func (s *store) rename(f *os.File, to string) error {
 	err := os.Rename(f.Name(), to)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", lake.ErrAborted, err)
@@ -123,7 +122,7 @@ func rename(f *os.File, to string) error {
 	if err := f.Close(); err != nil {
 		return classify(err)
 	}
-	return syncDir(filepath.Dir(to))
+	return s.names.persist(filepath.Dir(to))
 }
 
 // Abort implements lake.Upload.
@@ -142,34 +141,4 @@ func drop(f *os.File) error {
 		err = nil
 	}
 	return classify(errors.Join(err, f.Close()))
-}
-
-// makeDirs creates a directory and its missing parents, each durably.
-func makeDirs(dir string) error {
-	info, err := os.Stat(dir)
-	if err == nil && !info.IsDir() {
-		return classify(&fs.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR})
-	}
-	if err == nil {
-		return nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return classify(err)
-	}
-	parent := filepath.Dir(dir)
-	if err := makeDirs(parent); err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
-		return classify(err)
-	}
-	return syncDir(parent)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return classify(err)
-	}
-	return classify(errors.Join(d.Sync(), d.Close()))
 }
