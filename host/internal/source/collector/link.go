@@ -24,31 +24,73 @@ type pendingLink struct {
 // devicePrefix begins the ids of devices.
 const devicePrefix = "$device:"
 
+// askedLink is a link that an event asks for, while it is not known whether it is new.
+type askedLink struct {
+	project *Project
+	key     linkKey
+	text    linkText
+}
+
+// linkText is the text of a link, which begins with what its key is made of besides the ids,
+// as places in the request's memory for it.
+type linkText struct{ anonymous, identified, end int }
+
+// mostAsked is how many links are looked for at a time: a processor waits for the memory of
+// as many at once. mostLinkText is how many bytes of their texts there are at most, but for the last.
+const (
+	mostAsked    = 16
+	mostLinkText = 4 << 10
+)
+
 // pair takes the link that an event with ids of a device and of a user asks for.
 func (q *request) pair(project *Project, device, user []byte) {
-	if q.takeLink(project, schema.VerbLink, devicePrefix, device, user) {
-		q.addLink(project, schema.Link{AnonymousID: devicePrefix + string(device), IdentifiedID: string(user), Verb: schema.VerbLink}, true)
+	text, key := q.linkText(project, schema.VerbLink, devicePrefix, device, user)
+	q.asked = append(q.asked, askedLink{project, key, text})
+	if len(q.asked) == mostAsked || len(q.linkTexts) > mostLinkText {
+		q.takeAsked()
 	}
+}
+
+// takeAsked takes the links that were asked for, in this order, and that are new.
+func (q *request) takeAsked() {
+	q.collector.linked.fetch(q.asked)
+	for i := range q.asked {
+		if a := &q.asked[i]; q.isNew(a.key) {
+			anonymous, identified := q.linkTexts[a.text.anonymous:a.text.identified], q.linkTexts[a.text.identified:a.text.end]
+			q.addLink(a.project, schema.Link{AnonymousID: string(anonymous), IdentifiedID: string(identified), Verb: schema.VerbLink}, true)
+		}
+	}
+	q.asked, q.linkTexts = emptied(q.asked), q.linkTexts[:0]
 }
 
 // link takes a link, and counts it if it links something.
 func (q *request) link(project *Project, l schema.Link, links bool) {
-	if q.takeLink(project, l.Verb, "", []byte(l.AnonymousID), []byte(l.IdentifiedID)) {
+	q.takeAsked()
+	if _, key := q.linkText(project, l.Verb, "", []byte(l.AnonymousID), []byte(l.IdentifiedID)); q.isNew(key) {
 		q.addLink(project, l, links)
 	}
 }
 
-// takeLink reports whether a link is not known to be in the log or in the request, and
-// notes it.
-func (q *request) takeLink(project *Project, verb schema.LinkVerb, prefix string, anonymous, identified []byte) bool {
-	text := binary.AppendVarint(q.linkText[:0], project.ID)
+// linkText makes the text of a link, and its key.
+func (q *request) linkText(project *Project, verb schema.LinkVerb, prefix string, anonymous, identified []byte) (at linkText, key linkKey) {
+	start := len(q.linkTexts)
+	text := binary.AppendVarint(q.linkTexts, project.ID)
 	text = binary.AppendVarint(text, q.received.Unix()/86400)
 	text = append(append(text, verb...), 0)
 	text = binary.AppendUvarint(text, uint64(len(prefix)+len(anonymous)))
-	text = append(append(append(text, prefix...), anonymous...), identified...)
-	q.linkText = text
-	sum := xxh3.Hash128(text)
-	k := linkKey{sum.Lo, sum.Hi}
+	at.anonymous = len(text)
+	text = append(append(text, prefix...), anonymous...)
+	at.identified = len(text)
+	text = append(text, identified...)
+	at.end = len(text)
+	q.linkTexts = text
+	sum := xxh3.Hash128(text[start:])
+	return at, linkKey{sum.Lo, sum.Hi}
+}
+
+// isNew reports whether a link is not known to be in the log or in the request, and
+// notes it.
+func (q *request) isNew(k linkKey) bool {
 	if q.collector.linked.has(k) || slices.Contains(q.links[max(0, len(q.links)-fewLinks):], k) {
 		return false
 	}

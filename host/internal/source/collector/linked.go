@@ -39,6 +39,18 @@ func (l *linked) has(k linkKey) bool {
 	return false
 }
 
+// fetch brings the sets of links into the processor's cache, all at a time: each load that
+// has to wait for memory waits beside the others.
+func (l *linked) fetch(asked []askedLink) {
+	sets := l.sets.Load()
+	if sets == nil {
+		return
+	}
+	for i := range asked {
+		sets[asked[i].key[0]%linkSets][0].Load()
+	}
+}
+
 func (l *linked) add(k linkKey) {
 	sets := l.sets.Load()
 	if sets == nil {

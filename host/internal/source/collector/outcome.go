@@ -17,6 +17,7 @@ type outcome struct {
 	tally    []Count
 	rejects  []Reject
 	failed   []failedRecord // of /import: the client is told
+	asked    []askedLink    // links that events ask for
 	links    []linkKey      // to be remembered once they are in the log
 	linkRows []byte         // rows of links, one after another
 	pending  []pendingLink  // these rows
@@ -50,7 +51,7 @@ func (o outcome) discarded(c *Collector) outcome {
 	}
 	return outcome{
 		rendered: o.rendered[:0], marks: o.marks[:0], targets: emptied(o.targets), tally: emptied(o.tally), rejects: emptied(o.rejects),
-		failed: emptied(o.failed), links: emptied(o.links), linkRows: o.linkRows[:0], pending: emptied(o.pending), aliases: emptied(o.aliases),
+		failed: emptied(o.failed), asked: emptied(o.asked), links: emptied(o.links), linkRows: o.linkRows[:0], pending: emptied(o.pending), aliases: emptied(o.aliases),
 	}
 }
 

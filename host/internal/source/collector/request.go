@@ -44,7 +44,7 @@ type request struct {
 	grant   grant  // of /import
 	arrival schema.Arrival
 
-	linkText []byte // memory for the text of a link
+	linkTexts []byte // of the links in asked
 
 	unread bool   // the body has not arrived
 	room   []byte // the buffer that rows are rendered into
@@ -78,7 +78,7 @@ func (q *request) end() {
 	q.giveMarkRoom()
 	o := q.discarded(c)
 	o.rendered = nil // it was a part of the room
-	*q = request{query: q.query[:0], linkText: q.linkText[:0], outcome: o}
+	*q = request{query: q.query[:0], linkTexts: q.linkTexts[:0], outcome: o}
 	c.scratch.Put(q)
 }
 

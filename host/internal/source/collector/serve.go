@@ -229,6 +229,7 @@ func (q *request) collect() *failure {
 			q.count(q.grant.project, string(schema.IdentityVerb))
 		}
 	}
+	q.takeAsked()
 	q.moveLinks()
 	return nil
 }
