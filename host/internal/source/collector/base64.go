@@ -3,6 +3,7 @@ package collector
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 )
 
 // encoded is text that is certain to decode as base64: in the usual alphabet or
@@ -41,11 +42,9 @@ var classes = func() (c [256]uint8) {
 // parseBase64 reports whether text is base64. Nothing is changed: decode does
 // that.
 func parseBase64(text []byte) (encoded, bool) {
-	if i := bytes.IndexByte(text, '='); i >= 0 {
-		if len(bytes.Trim(text[i:], "= \t\r\n")) > 0 {
-			return encoded{}, false
-		}
-		text = text[:i]
+	text, ok := unpadded(text)
+	if !ok {
+		return encoded{}, false
 	}
 	seen := classesOf(text)
 	e := encoded{digits: text}
@@ -66,6 +65,16 @@ func parseBase64(text []byte) (encoded, bool) {
 	}
 	// One digit alone at the end stands for nothing.
 	return e, n%4 != 1
+}
+
+// unpadded returns text without the padding at its end, and reports whether there is none
+// elsewhere.
+func unpadded(text []byte) ([]byte, bool) {
+	i := bytes.IndexByte(text, '=')
+	if i < 0 {
+		return text, true
+	}
+	return text[:i], len(bytes.Trim(text[i:], "= \t\r\n")) == 0
 }
 
 // classesOf returns the classes of all characters of text.
@@ -138,4 +147,74 @@ func (e encoded) next(step, text []byte) (taken, digits int) {
 		digits++
 	}
 	return taken, digits
+}
+
+// usualStep is how many digits of the usual alphabet are decoded at once: into how many bytes.
+const usualStep, usualBytes = 8, 6
+
+// notUsual is what usualDigits have for all that is no digit of the usual alphabet.
+const notUsual = 1 << 31
+
+// usualDigits are the values of digits at the four places of a group, as bits of its 24.
+var usualDigits = func() (values [4][256]uint32) {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	for place := range values {
+		for i := range values[place] {
+			values[place][i] = notUsual
+		}
+		for i := range len(alphabet) {
+			values[place][alphabet[i]] = uint32(i) << (18 - 6*place)
+		}
+	}
+	return values
+}()
+
+// decodeUsual decodes JSON in place that is encoded as most clients do it: in the usual
+// alphabet, with nothing between the digits. It looks at each of them once. Other text is left
+// as it is.
+func decodeUsual(text []byte) (decoded []byte, ok bool) {
+	digits, ok := unpadded(text)
+	if !ok {
+		return nil, false
+	}
+	var start [startStep]byte
+	n := decodeSteps(start[:copy(start[:], digits)])
+	if !isJSON(start[:n/usualStep*usualBytes]) {
+		return nil, false
+	}
+	n = decodeSteps(digits)
+	var last [usualBytes]byte
+	if rest := digits[n:]; len(rest) < usualStep {
+		if m, err := base64.RawStdEncoding.Decode(last[:], rest); err == nil {
+			return append(digits[:n/usualStep*usualBytes], last[:m]...), true
+		}
+	}
+	encodeSteps(digits, n)
+	return nil, false
+}
+
+// decodeSteps decodes steps in place, up to the first one with anything else than usual
+// digits. It returns how many digits it has decoded.
+func decodeSteps(text []byte) (n int) {
+	a, b, c, d := &usualDigits[0], &usualDigits[1], &usualDigits[2], &usualDigits[3]
+	for to := 0; n+usualStep <= len(text); n, to = n+usualStep, to+usualBytes {
+		s := text[n : n+usualStep]
+		first := a[s[0]] | b[s[1]] | c[s[2]] | d[s[3]]
+		second := a[s[4]] | b[s[5]] | c[s[6]] | d[s[7]]
+		if (first|second)&notUsual != 0 {
+			break
+		}
+		// The two bytes behind the six were read before.
+		binary.BigEndian.PutUint64(text[to:], (uint64(first)<<24|uint64(second))<<16)
+	}
+	return n
+}
+
+// encodeSteps takes back that decodeSteps has decoded n digits.
+func encodeSteps(text []byte, n int) {
+	for n > 0 {
+		n -= usualStep
+		step := [usualBytes]byte(text[n/usualStep*usualBytes:])
+		base64.RawStdEncoding.Encode(text[n:], step[:])
+	}
 }

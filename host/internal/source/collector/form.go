@@ -139,7 +139,11 @@ func (p *parameters) records() (text []byte, isRecords bool) {
 	if isJSON(p.data) {
 		return p.data, true
 	}
-	e, ok := parseBase64(bytes.TrimSpace(p.data))
+	data := bytes.TrimSpace(p.data)
+	if text, ok := decodeUsual(data); ok {
+		return joinSurrogates(text), true
+	}
+	e, ok := parseBase64(data)
 	if !ok || !isJSON(e.start()) {
 		return p.data, false
 	}

@@ -106,8 +106,9 @@ func BenchmarkBase64(b *testing.B) {
 		})
 	}
 	ours := func() int {
-		e, _ := parseBase64(text)
-		return len(e.decode())
+		p := parameters{data: text}
+		records, _ := p.records()
+		return len(records)
 	}
 	run("plain", plain, ours)
 	run("pluses as spaces", odd, ours)
