@@ -32,8 +32,8 @@
 // stands in a row twice), and, if it is long, searched byte by byte; values of names
 // that never yield anything are searched only now and then. Literals and copies are written
 // some thousand at a time, while their rows are in the processor's cache, with Huffman codes
-// that were made of rows before: a sample of the rows tells whether they still suit. Only
-// the codes of a short fragment are made of all of it.
+// that were made of rows before: samples of the rows tell whether they still suit. Only
+// the codes of a fragment of few rows are made of all of it.
 //
 // It is not a general compressor: text that is not made of rows is compressed correctly,
 // and badly. It knows neither blocks of a segment nor checksums.

@@ -40,6 +40,7 @@ type Encoder struct {
 	dull    [maxGaps]uint8         // how often the search of a value behind the gap found nothing
 
 	tables tables
+	alone  tables // for fragments of one batch
 }
 
 // member is a gap and the value behind it.
@@ -265,7 +266,7 @@ func (e *Encoder) pending() []byte { return e.r.rows()[e.done:e.written] }
 func (e *Encoder) finish(w *writer) {
 	if len(e.ops) > 0 {
 		if w.table == nil {
-			w.begin(e.tables.only(e.pending(), e.ops))
+			w.begin(e.alone.only(e.pending(), e.ops))
 		}
 		w.write(e.r, e.done, e.written, e.ops)
 		e.done, e.ops = e.written, e.ops[:0]

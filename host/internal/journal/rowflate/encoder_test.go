@@ -248,12 +248,23 @@ func BenchmarkEncode(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	text, marked := &Encoder{}, &Encoder{}
+	text, short, marked := &Encoder{}, &Encoder{}, &Encoder{}
 	for _, by := range []struct {
 		name   string
 		encode func(dst []byte) []byte
 	}{
 		{"text", func(dst []byte) []byte { return text.Encode(dst, rows) }},
+		{"text-short", func(dst []byte) []byte {
+			for part := rows; len(part) > 0; {
+				end := 0
+				for range 150 {
+					end += bytes.IndexByte(part[end:], '\n') + 1
+				}
+				dst = short.Encode(dst, part[:end])
+				part = part[end:]
+			}
+			return dst
+		}},
 		{"marks", func(dst []byte) []byte { return marked.EncodeMarked(dst, rows, marks, 0) }},
 		{"level-1", func([]byte) []byte {
 			general.Reset()

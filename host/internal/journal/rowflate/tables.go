@@ -10,6 +10,13 @@ const (
 	// excess is how many bits more than the fewest possible the codes for a sample may
 	// take: 1/64. Codes that were made for rows of the same kind take about 1/100 more.
 	excess = 1.0 / 64
+	// A fragment of one batch, with fewer ops, has the best codes for it.
+	manyOps = 256
+	// The first batch of a fragment may be of another kind than the fragments before. Of its
+	// ops, one of sparseOps is looked at: the bits of a symbol may differ by unlike from those
+	// in the samples.
+	sparseOps = 8
+	unlike    = 1.0 / 24
 )
 
 // tables chooses the codes of blocks. Rows of one source are alike, so that codes are kept
@@ -17,7 +24,10 @@ const (
 //
 //	batch   1 2 3 … 10 11 …  1 2 …
 //	sample  x x     x          x     suit the codes? if not, others begin with this batch
+//	glance                   x       are the rows of that kind? if not, a sample is taken
 //
+// Of fragments that have one batch, each samplePause-th is a sample, and at each other one
+// there is a glance.
 // Each sample that they suit is added to those that they were made of, and when there
 // are twice as many, better codes are made of all. The zero tables are ready.
 type tables struct {
@@ -27,7 +37,8 @@ type tables struct {
 	samples int        // in seen
 	seen    counts     // of the samples that the kept codes suit
 	sample  counts
-	batch   int // of the fragment
+	usual   float64 // bits of a symbol in the samples, with the kept codes
+	batch   int     // of the fragment, or of those that had one batch each
 }
 
 // begin begins a fragment.
@@ -35,7 +46,7 @@ func (s *tables) begin() { s.batch = 0 }
 
 // next returns the table for a batch of ops over rows. It has codes for all symbols.
 func (s *tables) next(rows []byte, ops []op) *table {
-	if s.batch++; s.made == 0 || s.batch%samplePause == 2 {
+	if s.batch++; s.made == 0 || s.batch%samplePause == 2 || s.batch == 1 && !s.expects(rows, ops) {
 		s.look(rows, ops)
 	}
 	return &s.pair[s.kept].table
@@ -68,11 +79,21 @@ func (s *tables) make() {
 	s.sample = s.seen
 	s.sample.spread()
 	s.kept, s.made = 1-s.kept, s.samples
-	s.pair[s.kept].build(&s.sample)
+	t := s.pair[s.kept].build(&s.sample)
+	s.usual = float64(t.size(&s.seen)-t.bits) / s.seen.symbols()
 }
 
-// only returns the best table for a block that ends with these ops over rows.
+// only returns a table for a block that ends with these ops over rows, the only ones of a
+// fragment. It is the best one, or the kept one if the rows look like those before.
 func (s *tables) only(rows []byte, ops []op) *table {
+	if len(ops) >= manyOps {
+		if s.batch++; s.made == 0 || s.batch%samplePause == 0 {
+			s.look(rows, ops)
+		}
+		if s.expects(rows, ops) {
+			return &s.pair[s.kept].table
+		}
+	}
 	c := &s.sample
 	*c = counts{}
 	c.add(rows, ops)
@@ -84,6 +105,12 @@ func (s *tables) only(rows []byte, ops []op) *table {
 		return fixedTable
 	}
 	return t
+}
+
+// expects reports whether rows look like those that the kept codes were made of: their symbols
+// take neither more bits nor fewer.
+func (s *tables) expects(rows []byte, ops []op) bool {
+	return math.Abs(s.pair[s.kept].table.bitsPerSymbol(rows, ops)-s.usual) <= unlike*s.usual
 }
 
 // join adds other counts.
@@ -119,6 +146,14 @@ func (c *counts) fewestBits() float64 {
 		bits += float64(n) * float64(distanceExtra(i))
 	}
 	return bits
+}
+
+// symbols returns how many symbols were counted; a match is one.
+func (c *counts) symbols() (n float64) {
+	for _, k := range c.literal {
+		n += float64(k)
+	}
+	return n
 }
 
 // entropy returns how many bits counted symbols take at least, with any code.

@@ -2,6 +2,7 @@ package rowflate
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -58,6 +59,66 @@ func TestCodesAreKept(t *testing.T) {
 	if found := e.Encode(nil, rows)[:40]; e.tables.kept != kept || !bytes.Equal(found, header) {
 		t.Errorf("the next fragment begins with %x, want %x", found, header)
 	}
+}
+
+// Fragments of one batch have codes that are kept, too, unless they are short.
+func TestCodesOfShortFragmentsAreKept(t *testing.T) {
+	r := rand.New(rand.NewPCG(29, 30))
+	e := &Encoder{}
+	for range 4 * mostSamples * samplePause {
+		same(t, e, eventRows(r, 100))
+	}
+	if e.alone.samples != mostSamples || e.tables.made != 0 {
+		t.Errorf("%d samples of fragments of one batch, %d of others", e.alone.samples, e.tables.made)
+	}
+	kept := e.alone.kept
+	header := bytes.Clone(e.Encode(nil, eventRows(r, 100))[:40])
+	if found := e.Encode(nil, eventRows(r, 100))[:40]; e.alone.kept != kept || !bytes.Equal(found, header) {
+		t.Errorf("the next fragment begins with %x, want %x", found, header)
+	}
+	if found := e.Encode(nil, eventRows(r, 10)); bytes.Equal(found[:40], header) {
+		t.Error("a short fragment has no codes of its own")
+	}
+}
+
+// Kinds of rows that take turns, fragment by fragment, take about as many bytes as each of
+// them alone.
+func TestKindsInTurns(t *testing.T) {
+	r := rand.New(rand.NewPCG(31, 32))
+	kinds := []func(*rand.Rand, int) []byte{eventRows, peopleRows, otherRows}
+	for _, rows := range []int{30, 100, 300, 1000} {
+		var fragments [3][][]byte
+		for range 100 {
+			for k, kind := range kinds {
+				fragments[k] = append(fragments[k], kind(r, rows))
+			}
+		}
+		alone, turns := [3]int{}, [3]int{}
+		mixed := &Encoder{}
+		for i := range 100 {
+			for k := range kinds {
+				turns[k] += len(same(t, mixed, fragments[k][i]))
+			}
+		}
+		for k := range kinds {
+			e := &Encoder{}
+			for _, rows := range fragments[k] {
+				alone[k] += len(same(t, e, rows))
+			}
+			if turns[k] > alone[k]*102/100 {
+				t.Errorf("%d rows of kind %d take %d bytes in turns with others, %d alone", rows, k, turns[k], alone[k])
+			}
+		}
+	}
+}
+
+// peopleRows renders rows of profiles.
+func peopleRows(r *rand.Rand, n int) (rows []byte) {
+	for range n {
+		rows = fmt.Appendf(rows, `{"distinct_id":"%08x-%04x","op":"$set","time":%d,"properties":{"$email":"user%d@example.com","plan":"%s","visits":%d}}`+"\n",
+			r.Uint32(), r.Uint32()&0xffff, 1793232000+r.IntN(86400), r.IntN(100_000), []string{"free", "pro", "team"}[r.IntN(3)], r.IntN(500))
+	}
+	return rows
 }
 
 // Whatever codes a block has, its rows take the room that was made for them.

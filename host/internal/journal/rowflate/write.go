@@ -224,6 +224,27 @@ func (t *table) size(c *counts) int {
 	return n
 }
 
+// bitsPerSymbol returns how many bits the literals and matches of some of the ops take on average.
+func (t *table) bitsPerSymbol(rows []byte, ops []op) float64 {
+	bits, symbols := 0, 0
+	for i, o := range ops {
+		n, length := o.literals(), o.length()
+		if i%sparseOps == 0 {
+			for _, b := range rows[:n] {
+				bits += int(t.literal[b] & lengthMask)
+			}
+			symbols += n
+			if length > 0 {
+				d := t.distance[distanceIndex(uint32(o.back()))]
+				bits += int(t.length[length]&lengthMask) + int(d&lengthMask) + int(d>>extraShift)
+				symbols++
+			}
+		}
+		rows = rows[n+length:]
+	}
+	return float64(bits) / float64(max(symbols, 1))
+}
+
 // writer writes bits, the first into the lowest free bit.
 type writer struct {
 	out   []byte
