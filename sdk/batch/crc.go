@@ -18,8 +18,9 @@ var x2n = func() (t [32]uint32) {
 // highest is x^0.
 func multiply(a, b uint32) uint32 {
 	var p uint32
-	for m := uint32(1 << 31); m != 0; m >>= 1 {
-		p ^= b & -(a / m & 1)
+	for range 32 {
+		p ^= b & -(a >> 31)
+		a <<= 1
 		b = b>>1 ^ poly&-(b&1)
 	}
 	return p
