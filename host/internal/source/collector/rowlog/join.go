@@ -3,6 +3,7 @@ package rowlog
 import (
 	"context"
 	"errors"
+	"sort"
 	"sync"
 
 	"github.com/penstock-io/penstock/host/internal/journal"
@@ -131,32 +132,46 @@ func (m *joined) join(chunks []journal.Chunk) journal.Chunk {
 	return journal.Chunk{Rows: m.rows, Data: m.data, Marks: m.marks}
 }
 
-// copy copies the rows of some kinds of a chunk, in order, with their marks.
+// copy copies the rows of some kinds of a chunk, in order, with their marks. Rows that lie
+// side by side are copied as a whole.
 func (m *joined) copy(c journal.Chunk, has func(journal.Kind) bool) {
 	marks := c.Marks
-	for _, r := range c.Rows {
-		if !has(r.Kind) {
+	for rows := c.Rows; len(rows) > 0; {
+		if !has(rows[0].Kind) {
+			rows = rows[1:]
 			continue
 		}
-		from := r.Offset
-		r.Offset = len(m.data)
-		marks = m.move(marks, from, r.Offset, r.Length)
-		m.data = append(m.data, c.Data[from:from+r.Length]...)
-		m.rows = append(m.rows, r)
+		from := rows[0].Offset
+		n, end := 0, from
+		for n < len(rows) && has(rows[n].Kind) && rows[n].Offset == end {
+			end += rows[n].Length
+			n++
+		}
+		by := len(m.data) - from
+		marks = m.move(marks, from, end, by)
+		m.data = append(m.data, c.Data[from:end]...)
+		for _, r := range rows[:n] {
+			r.Offset += by
+			m.rows = append(m.rows, r)
+		}
+		rows = rows[n:]
 	}
 }
 
-// move adds the marks of length bytes that are moved from one place to another. It returns
-// the marks of the bytes that follow.
-func (m *joined) move(marks []rowmark.Mark, from, to, length int) []rowmark.Mark {
-	i := 0
-	for i < len(marks) && int(marks[i].At) < from {
-		i++
+// move adds the marks of the bytes between two places, moved by some bytes. It returns the
+// marks of the bytes that follow.
+func (m *joined) move(marks []rowmark.Mark, from, end, by int) []rowmark.Mark {
+	marks = marks[before(marks, from):]
+	n := before(marks, end)
+	added := len(m.marks)
+	m.marks = append(m.marks, marks[:n]...)
+	for i := added; i < len(m.marks); i++ {
+		m.marks[i].At += int32(by)
 	}
-	for ; i < len(marks) && int(marks[i].At) < from+length; i++ {
-		moved := marks[i]
-		moved.At += int32(to - from)
-		m.marks = append(m.marks, moved)
-	}
-	return marks[i:]
+	return marks[n:]
+}
+
+// before returns how many marks are before a place.
+func before(marks []rowmark.Mark, place int) int {
+	return sort.Search(len(marks), func(i int) bool { return int(marks[i].At) >= place })
 }
