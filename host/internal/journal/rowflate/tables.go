@@ -12,11 +12,14 @@ const (
 	excess = 1.0 / 64
 	// A fragment of one batch, with fewer ops, has the best codes for it.
 	manyOps = 256
-	// The first batch of a fragment may be of another kind than the fragments before. Of its
-	// ops, one of sparseOps is looked at: the bits of a symbol may differ by unlike from those
-	// in the samples.
-	sparseOps = 8
-	unlike    = 1.0 / 24
+	// The first batch of a fragment may be of another kind than the fragments before. At a
+	// glance, of one in sparseOps of its ops, the bits of a symbol may differ by unlike from
+	// those in the samples. Of a fragment with further batches, it has no window behind it as
+	// they have, and codes that suit these are not given up for less than firstExcess.
+	sparseOps   = 8
+	unlike      = 1.0 / 24
+	firstUnlike = 1.0 / 8
+	firstExcess = 1.0 / 16
 )
 
 // tables chooses the codes of blocks. Rows of one source are alike, so that codes are kept
@@ -26,9 +29,8 @@ const (
 //	sample  x x     x          x     suit the codes? if not, others begin with this batch
 //	glance                   x       are the rows of that kind? if not, a sample is taken
 //
-// Of fragments that have one batch, each samplePause-th is a sample, and at each other one
-// there is a glance.
-// Each sample that they suit is added to those that they were made of, and when there
+// Of fragments that have one batch, each samplePause-th is a sample, and there is a glance
+// at all of them. Each sample that the codes suit is added to those of which they were made, and when there
 // are twice as many, better codes are made of all. The zero tables are ready.
 type tables struct {
 	pair    [2]builder // one has the codes that are kept, the other is free
@@ -46,18 +48,23 @@ func (s *tables) begin() { s.batch = 0 }
 
 // next returns the table for a batch of ops over rows. It has codes for all symbols.
 func (s *tables) next(rows []byte, ops []op) *table {
-	if s.batch++; s.made == 0 || s.batch%samplePause == 2 || s.batch == 1 && !s.expects(rows, ops) {
-		s.look(rows, ops)
+	s.batch++
+	switch {
+	case s.made == 0 || s.batch%samplePause == 2:
+		s.look(rows, ops, excess)
+	case s.batch == 1 && !s.expects(rows, ops, firstUnlike):
+		s.look(rows, ops, firstExcess)
 	}
 	return &s.pair[s.kept].table
 }
 
-// look takes a sample, and makes codes if it has to.
-func (s *tables) look(rows []byte, ops []op) {
+// look takes a sample, and makes codes if it has to: if the kept ones take more bits than
+// the fewest possible by a part of excess.
+func (s *tables) look(rows []byte, ops []op, excess float64) {
 	s.sample = counts{}
 	s.sample.add(rows, ops[:(len(ops)+1)/2])
 	switch {
-	case s.made == 0 || !s.suits():
+	case s.made == 0 || !s.suits(excess):
 		s.seen, s.samples, s.made = s.sample, 1, 0
 	case s.samples < mostSamples:
 		s.seen.join(&s.sample)
@@ -69,7 +76,7 @@ func (s *tables) look(rows []byte, ops []op) {
 }
 
 // suits reports whether the kept codes are good ones for the sample.
-func (s *tables) suits() bool {
+func (s *tables) suits(excess float64) bool {
 	t := &s.pair[s.kept].table
 	return float64(t.size(&s.sample)-t.bits) <= (1+excess)*s.sample.fewestBits()
 }
@@ -88,9 +95,9 @@ func (s *tables) make() {
 func (s *tables) only(rows []byte, ops []op) *table {
 	if len(ops) >= manyOps {
 		if s.batch++; s.made == 0 || s.batch%samplePause == 0 {
-			s.look(rows, ops)
+			s.look(rows, ops, excess)
 		}
-		if s.expects(rows, ops) {
+		if s.expects(rows, ops, unlike) {
 			return &s.pair[s.kept].table
 		}
 	}
@@ -108,9 +115,9 @@ func (s *tables) only(rows []byte, ops []op) *table {
 }
 
 // expects reports whether rows look like those that the kept codes were made of: their symbols
-// take neither more bits nor fewer.
-func (s *tables) expects(rows []byte, ops []op) bool {
-	return math.Abs(s.pair[s.kept].table.bitsPerSymbol(rows, ops)-s.usual) <= unlike*s.usual
+// take neither more bits nor fewer, by a part of most.
+func (s *tables) expects(rows []byte, ops []op, most float64) bool {
+	return math.Abs(s.pair[s.kept].table.bitsPerSymbol(rows, ops)-s.usual) <= most*s.usual
 }
 
 // join adds other counts.

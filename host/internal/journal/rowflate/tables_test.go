@@ -81,6 +81,27 @@ func TestCodesOfShortFragmentsAreKept(t *testing.T) {
 	}
 }
 
+// Rows of one kind keep their codes, although fragments begin with an empty window.
+func TestCodesSettle(t *testing.T) {
+	for _, rows := range []int{700, 4000} {
+		for k, kind := range []func(*rand.Rand, int) []byte{eventRows, peopleRows, otherRows} {
+			r := rand.New(rand.NewPCG(33, 34))
+			e := &Encoder{}
+			changes := 0
+			for i := range 120 {
+				before := e.tables.kept
+				e.Encode(nil, kind(r, rows))
+				if i >= 40 && e.tables.kept != before {
+					changes++
+				}
+			}
+			if changes > 4 {
+				t.Errorf("codes of %d rows of kind %d have changed in %d of 80 fragments", rows, k, changes)
+			}
+		}
+	}
+}
+
 // Kinds of rows that take turns, fragment by fragment, take about as many bytes as each of
 // them alone.
 func TestKindsInTurns(t *testing.T) {
