@@ -34,7 +34,11 @@ func begin(ctx context.Context, l *lake.Lake, run sdk.Run, batches int) (receipt
 	if _, err := l.Open(ctx, run); err != nil {
 		return receipt, err
 	}
-	p, err := l.Write(ctx, run, sdk.Partition{Date: "2026-06-01"}, laketest.Reader("r", batches, 1000))
+	partition := sdk.Partition{Date: "2026-06-01"}
+	if run.Mode == sdk.Replace {
+		partition.Date = ""
+	}
+	p, err := l.Write(ctx, run, partition, laketest.Reader("r", batches, 1000))
 	if err != nil {
 		return receipt, err
 	}

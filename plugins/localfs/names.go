@@ -5,19 +5,19 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 )
 
-// names makes directories, and makes their names durable: a directory that was made
+// names makes directories, and makes the names in them durable: a file or directory
 // survives a power cut once the directory above it has been synced. One sync is enough for
 // all directories that were made below another one before it begins, such as the days of a
 // month.
 //
-// A directory that was there may be one that a killed process made and did not sync, so
-// that the first file in a directory syncs those above up to root, whoever made it. The
-// directories above root are synced only when they were made here.
+// A name that is there may be one that a killed process made and did not sync, or whose sync
+// failed. So the first file below a directory syncs those above it, from root's own name on,
+// whoever made them, and nothing is said to be there before its directory was synced. A
+// directory above root is synced when one is made in it.
 type names struct {
 	root string
 	sync func(dir string) error
@@ -25,11 +25,20 @@ type names struct {
 	mu sync.Mutex
 	// above are the syncs that make the names of directories durable, and waiting those
 	// of them that have not begun, by the directory that they sync.
-	above, waiting map[string]func() error
+	above, waiting map[string]*pendingSync
+	failed         map[string]error // of directories that cannot be trusted any more
+}
+
+// pendingSync is the sync of a directory for those that were made or found below it.
+type pendingSync struct {
+	once  sync.Once
+	err   error
+	below []string // guarded by the mutex of names until the sync begins
+	made  bool     // one of them was made here; likewise
 }
 
 func newNames(root string) *names {
-	return &names{root: root, sync: syncDir, above: map[string]func() error{}, waiting: map[string]func() error{}}
+	return &names{root: root, sync: syncDir, above: map[string]*pendingSync{}, waiting: map[string]*pendingSync{}, failed: map[string]error{}}
 }
 
 // make makes a directory, and its missing parents.
@@ -44,60 +53,119 @@ func (n *names) make(dir string) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return classify(err)
 	}
-	if err := n.make(filepath.Dir(dir)); err != nil {
+	parent := filepath.Dir(dir)
+	if err := n.make(parent); err != nil {
 		return err
 	}
 	if err := os.Mkdir(dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return classify(err)
 	}
+	if !n.has(dir) {
+		return n.syncNames(parent)
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.wait(dir)
+	n.wait(dir, true)
 	return nil
 }
 
-// found notes a directory that was there, and those between it and root.
+// has reports whether a directory is root or below it, and has a name.
+func (n *names) has(dir string) bool {
+	rel, err := filepath.Rel(n.root, dir)
+	return err == nil && filepath.IsLocal(rel) && dir != filepath.Dir(dir)
+}
+
+// found notes a directory that was there, and those above it up to root.
 func (n *names) found(dir string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for ; strings.HasPrefix(dir, n.root+string(filepath.Separator)) && n.above[dir] == nil; dir = filepath.Dir(dir) {
-		n.wait(dir)
+	for ; n.above[dir] == nil && n.has(dir); dir = filepath.Dir(dir) {
+		n.wait(dir, false)
 	}
 }
 
 // wait lets a directory wait for the next sync of the one above it. n is locked.
-func (n *names) wait(dir string) {
+func (n *names) wait(dir string, made bool) {
 	parent := filepath.Dir(dir)
 	if n.waiting[parent] == nil {
-		n.waiting[parent] = sync.OnceValue(func() error {
-			n.mu.Lock()
-			delete(n.waiting, parent)
-			n.mu.Unlock()
-			return n.sync(parent)
-		})
+		n.waiting[parent] = &pendingSync{}
 	}
-	n.above[dir] = n.waiting[parent]
+	s := n.waiting[parent]
+	s.below, s.made = append(s.below, dir), s.made || made
+	n.above[dir] = s
 }
 
-// persist makes durable what a directory holds, and its own name with those above. A
-// directory that could not be synced stays so until the process ends: what a later sync says
-// of the same changes is not to be trusted.
+// persist makes durable what a directory holds, and its own name with those above.
 func (n *names) persist(dir string) error {
-	if err := n.sync(dir); err != nil {
+	if err := n.syncNames(dir); err != nil {
 		return err
 	}
 	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
 		n.mu.Lock()
-		above := n.above[dir]
+		s := n.above[dir]
 		n.mu.Unlock()
-		if above == nil {
+		if s == nil {
 			continue
 		}
-		if err := above(); err != nil {
-			return err
+		s.once.Do(func() { s.err = n.carryOut(s, filepath.Dir(dir)) })
+		if s.err != nil {
+			return s.err
 		}
 	}
 	return nil
+}
+
+// carryOut syncs a directory for those below it. After an error they wait for another sync.
+func (n *names) carryOut(s *pendingSync, dir string) error {
+	n.mu.Lock()
+	if n.waiting[dir] == s {
+		delete(n.waiting, dir)
+	}
+	n.mu.Unlock()
+	err := n.syncNames(dir)
+	if errors.Is(err, fs.ErrPermission) && !s.made {
+		return nil // who made the directories below one that may not be opened has synced it
+	}
+	if err == nil {
+		return nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, below := range s.below {
+		if n.above[below] == s {
+			n.wait(below, s.made)
+		}
+	}
+	return err
+}
+
+// settle is persist for a directory of which something is to be said that others may have
+// put there.
+func (n *names) settle(dir string) error {
+	n.found(dir)
+	if err := n.persist(dir); !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return nil
+}
+
+// syncNames syncs a directory, unless that has failed before: what a later sync says of the
+// same changes is not to be trusted. A directory that could not be opened was not synced.
+func (n *names) syncNames(dir string) error {
+	n.mu.Lock()
+	failed := n.failed[dir]
+	n.mu.Unlock()
+	if failed != nil {
+		return failed
+	}
+	err := n.sync(dir)
+	var of *fs.PathError
+	if errors.As(err, &of) && of.Op == "sync" {
+		n.mu.Lock()
+		n.failed[dir] = err
+		n.mu.Unlock()
+	}
+	return err
 }
 
 func syncDir(dir string) error {

@@ -3,12 +3,15 @@ package localfs
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/penstock-io/penstock/plugins/internal/lake"
+	"github.com/penstock-io/penstock/sdk"
 )
 
 // power is a disk that forgets what was not synced: it knows the names that would be there
@@ -142,25 +145,152 @@ func TestFilesOfManyGoroutinesSurviveAPowerCut(t *testing.T) {
 	wg.Wait()
 }
 
-// A sync that failed is not tried again: it could succeed without the bytes being stored.
-func TestADirectoryThatCannotBeSynced(t *testing.T) {
-	root := t.TempDir()
-	s := newStore(root)
-	broken := errors.New("input/output error")
-	s.names.sync = func(dir string) error {
-		if filepath.Base(dir) == "2026" {
-			return broken
+// The directories may be those of an attempt that was killed, root among them.
+func TestRootOfOthersSurvivesAPowerCut(t *testing.T) {
+	for _, path := range []string{"exports/lake", "/"} {
+		disk, base := newPower(t), t.TempDir()
+		root, name := filepath.Join(base, path), days()[0]
+		below := filepath.ToSlash(filepath.Join(path, name))
+		if path == "/" {
+			root, name, below = "/", base[1:]+"/"+name, name
 		}
-		return nil
+		for _, nonce := range []string{"one", "two"} {
+			s := disk.store(root)
+			u, err := s.Create(t.Context(), name, lake.Attempt{Nonce: nonce})
+			if err == nil && nonce == "two" {
+				err = u.Finish(t.Context())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		disk.survives(base, below)
 	}
-	for range 2 {
+}
+
+// A sync that failed is not tried again: it could succeed without the bytes being stored. A
+// directory that could not be opened for one is.
+func TestADirectoryThatCannotBeSynced(t *testing.T) {
+	for _, at := range []string{"2026", "01", "lake"} {
+		for op, lasting := range map[string]bool{"sync": true, "open": false} {
+			root := filepath.Join(t.TempDir(), "lake")
+			s := newStore(root)
+			finish := func() error {
+				u, err := s.Create(t.Context(), days()[0], byOne)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return u.Finish(t.Context())
+			}
+			broken := &fs.PathError{Op: op, Path: at, Err: syscall.EIO}
+			s.names.sync = func(dir string) error {
+				if filepath.Base(dir) == at {
+					return classify(broken)
+				}
+				return nil
+			}
+			if err := finish(); !errors.Is(err, broken) {
+				t.Errorf("Finish when %s cannot be synced: %v", at, err)
+			}
+			s.names.sync = func(string) error { return nil }
+			if err := finish(); errors.Is(err, broken) != lasting {
+				t.Errorf("Finish after the %s of %s has failed: %v", op, at, err)
+			}
+		}
+	}
+}
+
+// A directory above that may be passed through and not read is somebody else's to sync.
+func TestADirectoryThatMayNotBeOpened(t *testing.T) {
+	for _, made := range []bool{false, true} {
+		root := t.TempDir()
+		if !made {
+			if err := os.MkdirAll(filepath.Join(root, filepath.Dir(days()[0])), dirMode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := newStore(root)
+		s.names.sync = func(dir string) error {
+			if filepath.Base(dir) == "7" {
+				return classify(&fs.PathError{Op: "open", Path: dir, Err: syscall.EACCES})
+			}
+			return nil
+		}
 		u, err := s.Create(t.Context(), days()[0], byOne)
+		if err == nil {
+			err = u.Finish(t.Context())
+		}
+		if errors.Is(err, fs.ErrPermission) != made {
+			t.Errorf("directories made here: %t; Finish: %v", made, err)
+		}
+	}
+}
+
+// A commit of which the directory could not be synced is not said to be there: neither when
+// it is asked for, nor when it is tried again.
+func TestACommitThatWasNotSynced(t *testing.T) {
+	const manifests = "7/_penstock/mp_master_event"
+	for _, op := range []string{"sync", "open"} {
+		disk, root := newPower(t), t.TempDir()
+		s := disk.store(root)
+		l := lake.New(lake.Options{Store: s})
+		run := eventsRun(1, 1)
+		receipt, err := begin(t.Context(), l, run, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := u.Finish(t.Context()); !errors.Is(err, broken) {
-			t.Errorf("Finish in a directory whose name cannot be synced: %v", err)
+		synced := disk.syncs[filepath.Join(root, manifests)]
+		broken := &fs.PathError{Op: op, Path: manifests, Err: syscall.EIO}
+		s.names.sync = func(dir string) error {
+			if dir == filepath.Join(root, manifests) {
+				return classify(broken)
+			}
+			return disk.sync(dir)
 		}
-		s.names.sync = func(string) error { return nil }
+		if err := l.Commit(t.Context(), run, receipt); !errors.Is(err, broken) {
+			t.Fatalf("Commit: %v", err)
+		}
+		if status, err := l.Status(t.Context(), run); err == nil {
+			t.Errorf("the commit was not synced, and its status is %v", status.State)
+		}
+		if err := l.Commit(t.Context(), run, receipt); err == nil {
+			t.Error("the commit was not synced, and is done when it is tried again")
+		}
+		s.names.sync = disk.sync
+		status, err := l.Status(t.Context(), run)
+		if op == "sync" {
+			if err == nil {
+				t.Errorf("after a sync that failed, the status is %v", status.State)
+			}
+			continue
+		}
+		if err != nil || status.State != sdk.Committed || disk.syncs[filepath.Join(root, manifests)] == synced {
+			t.Errorf("the status is %v, %v, after %d syncs", status.State, err, disk.syncs[filepath.Join(root, manifests)]-synced)
+		}
 	}
+}
+
+// A set that a killed process has switched, and not synced, is synced before it counts as
+// committed.
+func TestASetThatWasSwitchedAndNotSynced(t *testing.T) {
+	disk, root := newPower(t), t.TempDir()
+	s := disk.store(root)
+	l := lake.New(lake.Options{Store: s})
+	run := sdk.Run{ProjectID: 7, Pipeline: "p", PipelineID: "c0ffee", Stream: sdk.People, Mode: sdk.Replace, Number: 1, Fence: 1, Content: "content-1"}
+	receipt, err := begin(t.Context(), l, run, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed := errors.New("killed")
+	s.names.sync = func(string) error { return killed }
+	if err := l.Commit(t.Context(), run, receipt); !errors.Is(err, killed) {
+		t.Fatal(err)
+	}
+	next := run
+	next.Fence = 2
+	last, err := lake.New(lake.Options{Store: disk.store(root)}).Open(t.Context(), next)
+	if err != nil || last.Number != 1 {
+		t.Fatalf("the set that was switched is not committed: %v, %v", last, err)
+	}
+	disk.survives(root, "7/mp_people_data/p-c0ffee.json.gz")
 }

@@ -51,7 +51,7 @@ func (s *store) Read(_ context.Context, name string, limit int64) ([]byte, lake.
 		return nil, "", classify(err)
 	}
 	v, err := version(f)
-	return data, v, err
+	return data, v, errors.Join(err, s.names.settle(filepath.Dir(f.Name())))
 }
 
 // Stat implements lake.Store. A file system keeps no checksums.
@@ -66,7 +66,7 @@ func (s *store) Stat(_ context.Context, name string) (lake.Info, error) {
 		return lake.Info{}, classify(err)
 	}
 	v, err := version(f)
-	return lake.Info{Version: v, Size: info.Size()}, err
+	return lake.Info{Version: v, Size: info.Size()}, errors.Join(err, s.names.settle(filepath.Dir(f.Name())))
 }
 
 // ReadRange implements lake.Store.
@@ -272,15 +272,13 @@ func (s *store) Delete(_ context.Context, names []string) error {
 	dirs := make(map[string]bool)
 	for _, name := range names {
 		path := s.path(name)
-		if err := os.Remove(path); errors.Is(err, fs.ErrNotExist) {
-			continue
-		} else if err != nil {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return classify(err)
 		}
-		dirs[filepath.Dir(path)] = true
+		dirs[filepath.Dir(path)] = true // also of a name that a killed process removed
 	}
 	for dir := range dirs {
-		if err := s.names.sync(dir); err != nil {
+		if err := s.names.syncNames(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

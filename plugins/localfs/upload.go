@@ -134,11 +134,14 @@ func (u *upload) Abort(context.Context) error {
 	return drop(u.file)
 }
 
-// drop removes and closes a temporary file.
+// drop removes and closes a temporary file, unless it has its final name.
 func drop(f *os.File) error {
-	err := os.Remove(f.Name())
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+	removed, closed := os.Remove(f.Name()), f.Close()
+	if errors.Is(removed, fs.ErrNotExist) {
+		removed = nil
 	}
-	return classify(errors.Join(err, f.Close()))
+	if errors.Is(closed, fs.ErrClosed) {
+		closed = nil
+	}
+	return classify(errors.Join(removed, closed))
 }
