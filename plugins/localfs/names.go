@@ -15,8 +15,8 @@ import (
 // month.
 //
 // A name that is there may be one that a killed process made and did not sync, or whose sync
-// failed. So the first file below a directory syncs those above it, from root's own name on,
-// whoever made them, and nothing is said to be there before its directory was synced. A
+// failed. So the first file below a directory syncs all of those above it, from root's own
+// name on, and nothing is said to be there before its directory was synced. A
 // directory above root is synced when one is made in it.
 type names struct {
 	root string
@@ -95,7 +95,7 @@ func (n *names) wait(dir string, made bool) {
 	n.above[dir] = s
 }
 
-// persist makes durable what a directory holds, and its own name with those above.
+// persist makes the names in a directory durable, and its own name with those above.
 func (n *names) persist(dir string) error {
 	if err := n.syncNames(dir); err != nil {
 		return err
@@ -124,7 +124,7 @@ func (n *names) carryOut(s *pendingSync, dir string) error {
 	n.mu.Unlock()
 	err := n.syncNames(dir)
 	if errors.Is(err, fs.ErrPermission) && !s.made {
-		return nil // who made the directories below one that may not be opened has synced it
+		return nil // its owner has made those below it
 	}
 	if err == nil {
 		return nil
@@ -149,8 +149,8 @@ func (n *names) settle(dir string) error {
 	return nil
 }
 
-// syncNames syncs a directory, unless that has failed before: what a later sync says of the
-// same changes is not to be trusted. A directory that could not be opened was not synced.
+// syncNames syncs a directory, unless that has failed before: a later sync of the same
+// changes is not to be trusted. A directory that could not be opened was not synced.
 func (n *names) syncNames(dir string) error {
 	n.mu.Lock()
 	failed := n.failed[dir]

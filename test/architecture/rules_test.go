@@ -80,7 +80,7 @@ var table = []rule{
 	},
 	{
 		importers: []string{"host/internal/journal/..."}, about: ours,
-		may: []string{"host/internal/journal/...", "host/internal/crashpoint", "host/internal/rowmark", "host/internal/swar", "sdk/batch"},
+		may: []string{"host/internal/journal/...", "host/internal/crashpoint", "host/internal/durable", "host/internal/rowmark", "host/internal/swar", "sdk/batch"},
 		why: "the journal knows neither destinations nor sources",
 	},
 	{
@@ -96,12 +96,16 @@ var table = []rule{
 		why: "scanners of several rooms share it",
 	},
 	{
+		importers: []string{"host/internal/durable"}, about: ours,
+		why: "it makes names survive a power cut, whatever they name",
+	},
+	{
 		importers: []string{"host/internal/inflate"}, about: ours,
 		why: "it turns bytes into bytes",
 	},
 	{
 		importers: []string{"host/internal/source/..."}, about: []string{"host/..."},
-		may: []string{"host/internal/source/...", "host/internal/ingest", "host/internal/journal", "host/internal/schema", "host/internal/rowmark", "host/internal/crashpoint", "host/internal/private", "host/internal/swar", "host/internal/inflate"},
+		may: []string{"host/internal/source/...", "host/internal/ingest", "host/internal/journal", "host/internal/schema", "host/internal/rowmark", "host/internal/crashpoint", "host/internal/durable", "host/internal/private", "host/internal/swar", "host/internal/inflate"},
 		why: "a source feeds the journal and knows nothing of exports",
 	},
 	{
@@ -114,7 +118,7 @@ var table = []rule{
 		why: "an attempt at a run is given its catalog and its plugin",
 	},
 	{
-		importers: []string{"host/internal/plugin"}, about: []string{"host/..."},
+		importers: []string{"host/internal/plugin"}, about: []string{"host/..."}, may: []string{"host/internal/durable"},
 		why: "supervising plugins needs no other part of the host",
 	},
 	{

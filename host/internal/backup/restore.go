@@ -14,6 +14,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/crashpoint"
 	"github.com/penstock-io/penstock/host/internal/datadir"
+	"github.com/penstock-io/penstock/host/internal/durable"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/private"
 )
@@ -240,7 +241,7 @@ func (r *restoring) look(ctx context.Context) error {
 // sync makes the names of all files durable.
 func (r *restoring) sync() error {
 	for _, dir := range append(r.made, r.dir.Blobs, r.dir.Data) {
-		if err := syncDir(dir); err != nil {
+		if err := durable.SyncDir(dir); err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/crashpoint"
 	"github.com/penstock-io/penstock/host/internal/datadir"
+	"github.com/penstock-io/penstock/host/internal/durable"
 	"github.com/penstock-io/penstock/host/internal/generation"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
@@ -134,7 +135,7 @@ func (w *writing) do(ctx context.Context) (err error) {
 	if err := os.Rename(partial, w.path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(w.path))
+	return durable.SyncDir(filepath.Dir(w.path))
 }
 
 func ignoreMissing(err error) error {
@@ -142,14 +143,6 @@ func ignoreMissing(err error) error {
 		return nil
 	}
 	return err
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // contents writes all entries. Blobs are copied first, while all work continues. Then

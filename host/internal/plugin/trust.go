@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/penstock-io/penstock/host/internal/durable"
 )
 
 // Install copies a binary into the directory under its own name and pins the
@@ -53,7 +55,7 @@ func (d *Dir) Install(ctx context.Context, source string) (Entry, error) {
 	if err := os.Rename(copied, filepath.Join(dir, file)); err != nil {
 		return Entry{}, fmt.Errorf("install plugin: %w", err)
 	}
-	if err := syncDir(dir); err != nil {
+	if err := durable.SyncDir(dir); err != nil {
 		return Entry{}, fmt.Errorf("install plugin: %w", err)
 	}
 	return entry(dir, lock.put(pin), file), nil

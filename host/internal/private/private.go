@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+
+	"github.com/penstock-io/penstock/host/internal/durable"
 )
 
 // RefusedError says why a file or directory is not used, and what a person can
@@ -23,7 +25,7 @@ func (e *RefusedError) Error() string { return fmt.Sprintf("%s %s; %s", e.Path, 
 
 // MakeDir makes a directory with mode 0700 when it is missing, and checks it.
 func MakeDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.MakeDir(dir); err != nil {
 		return err
 	}
 	return CheckDir(dir)

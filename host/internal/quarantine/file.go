@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/penstock-io/penstock/host/internal/durable"
 )
 
 const (
@@ -69,7 +71,7 @@ func makeDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(dir))
+	return durable.SyncDir(filepath.Dir(dir))
 }
 
 // place closes a file that create began and puts it in its place durably, or
@@ -82,19 +84,11 @@ func place(f *os.File, path string) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return syncDir(filepath.Dir(path))
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 // discard closes and removes a file that create began.
 func discard(f *os.File) error { return errors.Join(f.Close(), os.Remove(f.Name())) }
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
 
 // fileSize returns a file's size, or 0 when there is none.
 func fileSize(path string) (int64, error) {

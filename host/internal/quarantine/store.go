@@ -13,6 +13,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/penstock-io/penstock/host/internal/durable"
 )
 
 // DefaultCap is the most bytes that all files together may have.
@@ -55,7 +57,7 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	if o.ReadOnly {
 		o.Ledger = newOverlay(o.Ledger)
-	} else if err := os.MkdirAll(dir, 0o700); err != nil {
+	} else if err := makeStore(dir); err != nil {
 		return nil, fmt.Errorf("open quarantine: %w", err)
 	}
 	s := &Store{dir: dir, o: o, sources: map[string]*source{}}
@@ -63,6 +65,15 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open quarantine: %w", err)
 	}
 	return s, nil
+}
+
+// makeStore makes the directory of a store, if it is missing. Directories of sources in it may
+// be those of a process that was killed before they were durable.
+func makeStore(dir string) error {
+	if err := durable.MakeDir(dir); err != nil {
+		return err
+	}
+	return durable.SyncDir(dir)
 }
 
 // open finds the sources that have a directory or that the ledger knows.

@@ -1,12 +1,13 @@
 package disk
 
 import (
-	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/penstock-io/penstock/host/internal/durable"
 )
 
 // System holds the calls that a Dir makes to the operating system. Each call is
@@ -60,13 +61,7 @@ func (local) Rename(from, to string) error { return os.Rename(from, to) }
 
 func (local) Remove(path string) error { return os.Remove(path) }
 
-func (local) SyncDir(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
+func (local) SyncDir(path string) error { return durable.SyncDir(path) }
 
 func (local) WalkDir(root string, fn fs.WalkDirFunc) error { return filepath.WalkDir(root, fn) }
 

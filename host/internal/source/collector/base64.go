@@ -152,7 +152,7 @@ func (e encoded) next(step, text []byte) (taken, digits int) {
 // usualStep is how many digits of the usual alphabet are decoded at once: into how many bytes.
 const usualStep, usualBytes = 8, 6
 
-// notUsual is what usualDigits have for all that is no digit of the usual alphabet.
+// notUsual marks, in usualDigits, all but the digits of the usual alphabet.
 const notUsual = 1 << 31
 
 // usualDigits are the values of digits at the four places of a group, as bits of its 24.

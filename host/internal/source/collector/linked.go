@@ -40,7 +40,7 @@ func (l *linked) has(k linkKey) bool {
 }
 
 // fetch brings the sets of links into the processor's cache, all at a time: each load that
-// has to wait for memory waits beside the others.
+// has to wait for memory waits together with the others.
 func (l *linked) fetch(asked []askedLink) {
 	sets := l.sets.Load()
 	if sets == nil {

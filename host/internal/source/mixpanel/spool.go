@@ -16,6 +16,7 @@ import (
 	"github.com/klauspost/compress/s2"
 
 	"github.com/penstock-io/penstock/host/internal/crashpoint"
+	"github.com/penstock-io/penstock/host/internal/durable"
 	"github.com/penstock-io/penstock/host/internal/ingest"
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/private"
@@ -123,15 +124,7 @@ func spool(dir string, d *Download, stream io.Reader, progress func(bytes int64)
 		return fmt.Errorf("spool a download: %w", err)
 	}
 	crashpoint.Here("pull.renamed")
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return durable.SyncDir(dir)
 }
 
 func ignoreMissing(err error) error {

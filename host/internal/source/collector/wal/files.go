@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/penstock-io/penstock/host/internal/durable"
 	"github.com/penstock-io/penstock/host/internal/private"
 )
 
@@ -45,14 +46,7 @@ type Dir string
 
 // OpenDir returns the directory, which is made when it is missing.
 func OpenDir(path string) (Dir, error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return "", fmt.Errorf("open write-ahead log: %w", err)
-	}
-	parent, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return "", fmt.Errorf("open write-ahead log: %w", err)
-	}
-	if err := errors.Join(parent.Sync(), parent.Close()); err != nil {
+	if err := durable.MakeDir(path); err != nil {
 		return "", fmt.Errorf("open write-ahead log: %w", err)
 	}
 	return Dir(path), nil
@@ -107,13 +101,7 @@ func (d Dir) Remove(name string) error {
 }
 
 // SyncDir implements FileSystem.
-func (d Dir) SyncDir() error {
-	f, err := os.Open(string(d))
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
+func (d Dir) SyncDir() error { return durable.SyncDir(string(d)) }
 
 type local struct{ *os.File }
 
