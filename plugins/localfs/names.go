@@ -2,6 +2,7 @@ package localfs
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,17 +16,18 @@ import (
 // month.
 //
 // A name that is there may be one that a killed process made and did not sync, or whose sync
-// failed. So the first file below a directory syncs all of those above it, from root's own
-// name on, and nothing is said to be there before its directory was synced. A
-// directory above root is synced when one is made in it.
+// failed. So the first file below a directory syncs all of those above it, and Read says of
+// nothing that it is there before its directory was synced. Directories that are not this
+// store's, and cannot be synced, are left out: those that others own, and those of file
+// systems that have no fsync for directories.
 type names struct {
-	root string
 	sync func(dir string) error
 
 	mu sync.Mutex
 	// above are the syncs that make the names of directories durable, and waiting those
 	// of them that have not begun, by the directory that they sync.
 	above, waiting map[string]*pendingSync
+	renamed        map[string]int   // files that were renamed in a directory and are not durable
 	failed         map[string]error // of directories that cannot be trusted any more
 }
 
@@ -37,8 +39,8 @@ type pendingSync struct {
 	made  bool     // one of them was made here; likewise
 }
 
-func newNames(root string) *names {
-	return &names{root: root, sync: syncDir, above: map[string]*pendingSync{}, waiting: map[string]*pendingSync{}, failed: map[string]error{}}
+func newNames() *names {
+	return &names{sync: syncDir, above: map[string]*pendingSync{}, waiting: map[string]*pendingSync{}, renamed: map[string]int{}, failed: map[string]error{}}
 }
 
 // make makes a directory, and its missing parents.
@@ -53,15 +55,11 @@ func (n *names) make(dir string) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return classify(err)
 	}
-	parent := filepath.Dir(dir)
-	if err := n.make(parent); err != nil {
+	if err := n.make(filepath.Dir(dir)); err != nil {
 		return err
 	}
 	if err := os.Mkdir(dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return classify(err)
-	}
-	if !n.has(dir) {
-		return n.syncNames(parent)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -69,17 +67,11 @@ func (n *names) make(dir string) error {
 	return nil
 }
 
-// has reports whether a directory is root or below it, and has a name.
-func (n *names) has(dir string) bool {
-	rel, err := filepath.Rel(n.root, dir)
-	return err == nil && filepath.IsLocal(rel) && dir != filepath.Dir(dir)
-}
-
-// found notes a directory that was there, and those above it up to root.
+// found notes a directory that was there, and those above it.
 func (n *names) found(dir string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for ; n.above[dir] == nil && n.has(dir); dir = filepath.Dir(dir) {
+	for ; n.above[dir] == nil && dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
 		n.wait(dir, false)
 	}
 }
@@ -95,11 +87,23 @@ func (n *names) wait(dir string, made bool) {
 	n.above[dir] = s
 }
 
+// note counts a file of a directory that is not durable, or is so now.
+func (n *names) note(dir string, by int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.renamed[dir] += by
+}
+
 // persist makes the names in a directory durable, and its own name with those above.
 func (n *names) persist(dir string) error {
 	if err := n.syncNames(dir); err != nil {
 		return err
 	}
+	return n.persistAbove(dir)
+}
+
+// persistAbove makes a directory's own name durable, with those above.
+func (n *names) persistAbove(dir string) error {
 	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
 		n.mu.Lock()
 		s := n.above[dir]
@@ -123,10 +127,7 @@ func (n *names) carryOut(s *pendingSync, dir string) error {
 	}
 	n.mu.Unlock()
 	err := n.syncNames(dir)
-	if errors.Is(err, fs.ErrPermission) && !s.made {
-		return nil // its owner has made those below it
-	}
-	if err == nil {
+	if err == nil || cannotSync(err) && !s.made {
 		return nil
 	}
 	n.mu.Lock()
@@ -143,14 +144,19 @@ func (n *names) carryOut(s *pendingSync, dir string) error {
 // put there.
 func (n *names) settle(dir string) error {
 	n.found(dir)
-	if err := n.persist(dir); !errors.Is(err, fs.ErrPermission) {
+	err := n.syncNames(dir)
+	n.mu.Lock()
+	mine := n.renamed[dir] > 0
+	n.mu.Unlock()
+	if err != nil && (mine || !cannotSync(err)) {
 		return err
 	}
-	return nil
+	return n.persistAbove(dir)
 }
 
 // syncNames syncs a directory, unless that has failed before: a later sync of the same
-// changes is not to be trusted. A directory that could not be opened was not synced.
+// changes is not to be trusted. A directory that could not be opened, or lacked room, is
+// synced again.
 func (n *names) syncNames(dir string) error {
 	n.mu.Lock()
 	failed := n.failed[dir]
@@ -159,13 +165,25 @@ func (n *names) syncNames(dir string) error {
 		return failed
 	}
 	err := n.sync(dir)
-	var of *fs.PathError
-	if errors.As(err, &of) && of.Op == "sync" {
-		n.mu.Lock()
-		n.failed[dir] = err
-		n.mu.Unlock()
+	if !isLasting(err) {
+		return err
 	}
+	err = fmt.Errorf("%w: files that were written to this directory may be lost in a power cut; look at the disk, and start penstock again", err)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.failed[dir] = err
 	return err
+}
+
+// isLasting reports whether an error of syncing a directory leaves it unknown what is stored.
+func isLasting(err error) bool {
+	var of *fs.PathError
+	return errors.As(err, &of) && of.Op == "sync" && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) && !cannotSync(err)
+}
+
+// cannotSync reports whether an error says that a directory cannot be synced at all.
+func cannotSync(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.EROFS)
 }
 
 func syncDir(dir string) error {

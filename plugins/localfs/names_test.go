@@ -7,9 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
+	"github.com/penstock-io/penstock/plugins/internal/formats"
 	"github.com/penstock-io/penstock/plugins/internal/lake"
 	"github.com/penstock-io/penstock/sdk"
 )
@@ -171,9 +173,9 @@ func TestRootOfOthersSurvivesAPowerCut(t *testing.T) {
 // A sync that failed is not tried again: it could succeed without the bytes being stored. A
 // directory that could not be opened for one is.
 func TestADirectoryThatCannotBeSynced(t *testing.T) {
-	for _, at := range []string{"2026", "01", "lake"} {
-		for op, lasting := range map[string]bool{"sync": true, "open": false} {
-			root := filepath.Join(t.TempDir(), "lake")
+	for _, at := range []string{"2026", "01", "lake", "above"} {
+		for _, op := range []string{"sync", "open"} {
+			root := filepath.Join(t.TempDir(), "above", "lake")
 			s := newStore(root)
 			finish := func() error {
 				u, err := s.Create(t.Context(), days()[0], byOne)
@@ -193,15 +195,74 @@ func TestADirectoryThatCannotBeSynced(t *testing.T) {
 				t.Errorf("Finish when %s cannot be synced: %v", at, err)
 			}
 			s.names.sync = func(string) error { return nil }
-			if err := finish(); errors.Is(err, broken) != lasting {
+			if err := finish(); errors.Is(err, broken) != (op == "sync") {
 				t.Errorf("Finish after the %s of %s has failed: %v", op, at, err)
 			}
 		}
 	}
 }
 
-// A directory above that may be passed through and not read is somebody else's to sync.
-func TestADirectoryThatMayNotBeOpened(t *testing.T) {
+// A full disk passes.
+func TestADirectoryThatLacksRoom(t *testing.T) {
+	s := newStore(t.TempDir())
+	full := error(&fs.PathError{Op: "sync", Path: "01", Err: syscall.ENOSPC})
+	s.names.sync = func(string) error { return classify(full) }
+	for _, want := range []error{full, nil} {
+		u, err := s.Create(t.Context(), days()[0], byOne)
+		if err == nil {
+			err = u.Finish(t.Context())
+		}
+		if !errors.Is(err, want) {
+			t.Errorf("Finish: %v, want %v", err, want)
+		}
+		s.names.sync = func(string) error { return nil }
+	}
+}
+
+// A file is not said to be stored while the directory above root, which another goroutine has
+// made, is being synced.
+func TestRootIsMadeAndSyncedOnce(t *testing.T) {
+	base := t.TempDir()
+	s := newStore(filepath.Join(base, "a", "lake"))
+	begun, release := make(chan struct{}), make(chan struct{})
+	var synced atomic.Bool
+	s.names.sync = func(dir string) error {
+		if dir == base {
+			close(begun)
+			<-release
+			synced.Store(true)
+		}
+		return nil
+	}
+	var wg sync.WaitGroup
+	finish := func(nonce string) {
+		wg.Go(func() {
+			u, err := s.Create(t.Context(), days()[0]+nonce, lake.Attempt{Nonce: nonce})
+			if err == nil {
+				err = u.Finish(t.Context())
+			}
+			if err != nil || !synced.Load() {
+				t.Errorf("Finish before the directory above was synced: %v", err)
+			}
+		})
+	}
+	finish("one")
+	<-begun
+	finish("two")
+	close(release)
+	wg.Wait()
+}
+
+// A directory above that cannot be synced, since somebody else owns it or its file system
+// has no fsync for directories, is left out.
+func TestADirectoryAboveThatCannotBeSynced(t *testing.T) {
+	for _, cannot := range []*fs.PathError{{Op: "open", Err: syscall.EACCES}, {Op: "sync", Err: syscall.EINVAL}} {
+		testAboveThatCannotBeSynced(t, cannot)
+	}
+}
+
+func testAboveThatCannotBeSynced(t *testing.T, cannot *fs.PathError) {
+	t.Helper()
 	for _, made := range []bool{false, true} {
 		root := t.TempDir()
 		if !made {
@@ -212,7 +273,7 @@ func TestADirectoryThatMayNotBeOpened(t *testing.T) {
 		s := newStore(root)
 		s.names.sync = func(dir string) error {
 			if filepath.Base(dir) == "7" {
-				return classify(&fs.PathError{Op: "open", Path: dir, Err: syscall.EACCES})
+				return classify(cannot)
 			}
 			return nil
 		}
@@ -220,8 +281,8 @@ func TestADirectoryThatMayNotBeOpened(t *testing.T) {
 		if err == nil {
 			err = u.Finish(t.Context())
 		}
-		if errors.Is(err, fs.ErrPermission) != made {
-			t.Errorf("directories made here: %t; Finish: %v", made, err)
+		if errors.Is(err, cannot) != made {
+			t.Errorf("directories made here: %t, %v; Finish: %v", made, cannot, err)
 		}
 	}
 }
@@ -230,7 +291,7 @@ func TestADirectoryThatMayNotBeOpened(t *testing.T) {
 // it is asked for, nor when it is tried again.
 func TestACommitThatWasNotSynced(t *testing.T) {
 	const manifests = "7/_penstock/mp_master_event"
-	for _, op := range []string{"sync", "open"} {
+	for _, broken := range []*fs.PathError{{Op: "sync", Err: syscall.EIO}, {Op: "open", Err: syscall.EMFILE}, {Op: "open", Err: syscall.EACCES}} {
 		disk, root := newPower(t), t.TempDir()
 		s := disk.store(root)
 		l := lake.New(lake.Options{Store: s})
@@ -240,7 +301,6 @@ func TestACommitThatWasNotSynced(t *testing.T) {
 			t.Fatal(err)
 		}
 		synced := disk.syncs[filepath.Join(root, manifests)]
-		broken := &fs.PathError{Op: op, Path: manifests, Err: syscall.EIO}
 		s.names.sync = func(dir string) error {
 			if dir == filepath.Join(root, manifests) {
 				return classify(broken)
@@ -258,7 +318,7 @@ func TestACommitThatWasNotSynced(t *testing.T) {
 		}
 		s.names.sync = disk.sync
 		status, err := l.Status(t.Context(), run)
-		if op == "sync" {
+		if broken.Op == "sync" {
 			if err == nil {
 				t.Errorf("after a sync that failed, the status is %v", status.State)
 			}
@@ -271,26 +331,29 @@ func TestACommitThatWasNotSynced(t *testing.T) {
 }
 
 // A set that a killed process has switched, and not synced, is synced before it counts as
-// committed.
+// committed, whatever its format has to read to know it again.
 func TestASetThatWasSwitchedAndNotSynced(t *testing.T) {
-	disk, root := newPower(t), t.TempDir()
-	s := disk.store(root)
-	l := lake.New(lake.Options{Store: s})
-	run := sdk.Run{ProjectID: 7, Pipeline: "p", PipelineID: "c0ffee", Stream: sdk.People, Mode: sdk.Replace, Number: 1, Fence: 1, Content: "content-1"}
-	receipt, err := begin(t.Context(), l, run, 1)
-	if err != nil {
-		t.Fatal(err)
+	for format, set := range map[string]string{"json": "7/mp_people_data/p-c0ffee.json.gz", "parquet": "7/mp_people_data/p-c0ffee.parquet"} {
+		disk, root := newPower(t), t.TempDir()
+		s := disk.store(root)
+		run := sdk.Run{ProjectID: 7, Pipeline: "p", PipelineID: "c0ffee", Stream: sdk.People, Mode: sdk.Replace, Number: 1, Fence: 1, Content: "content-1"}
+		open := func(s *store) *lake.Lake { return lake.New(lake.Options{Store: s, Format: formats.Named(format)}) }
+		l := open(s)
+		receipt, err := begin(t.Context(), l, run, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		killed := errors.New("killed")
+		s.names.sync = func(string) error { return killed }
+		if err := l.Commit(t.Context(), run, receipt); !errors.Is(err, killed) {
+			t.Fatal(err)
+		}
+		next := run
+		next.Fence = 2
+		last, err := open(disk.store(root)).Open(t.Context(), next)
+		if err != nil || last.Number != 1 {
+			t.Fatalf("the set that was switched is not committed: %v, %v", last, err)
+		}
+		disk.survives(root, set)
 	}
-	killed := errors.New("killed")
-	s.names.sync = func(string) error { return killed }
-	if err := l.Commit(t.Context(), run, receipt); !errors.Is(err, killed) {
-		t.Fatal(err)
-	}
-	next := run
-	next.Fence = 2
-	last, err := lake.New(lake.Options{Store: disk.store(root)}).Open(t.Context(), next)
-	if err != nil || last.Number != 1 {
-		t.Fatalf("the set that was switched is not committed: %v, %v", last, err)
-	}
-	disk.survives(root, "7/mp_people_data/p-c0ffee.json.gz")
 }

@@ -35,11 +35,11 @@ type store struct {
 	names *names
 }
 
-func newStore(root string) *store { return &store{root: root, names: newNames(root)} }
+func newStore(root string) *store { return &store{root: root, names: newNames()} }
 
 func (s *store) path(name string) string { return filepath.Join(s.root, filepath.FromSlash(name)) }
 
-// Read implements lake.Store.
+// Read implements lake.Store. A name that it finds is durable.
 func (s *store) Read(_ context.Context, name string, limit int64) ([]byte, lake.Version, error) {
 	f, err := os.Open(s.path(name))
 	if err != nil {
@@ -66,7 +66,7 @@ func (s *store) Stat(_ context.Context, name string) (lake.Info, error) {
 		return lake.Info{}, classify(err)
 	}
 	v, err := version(f)
-	return lake.Info{Version: v, Size: info.Size()}, errors.Join(err, s.names.settle(filepath.Dir(f.Name())))
+	return lake.Info{Version: v, Size: info.Size()}, err
 }
 
 // ReadRange implements lake.Store.

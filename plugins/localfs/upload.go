@@ -112,17 +112,20 @@ func (u *upload) rename() error {
 
 // rename moves a synced file to its final name, durably, and closes it.
 func (s *store) rename(f *os.File, to string) error {
-	err := os.Rename(f.Name(), to)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %w", lake.ErrAborted, err)
-	}
-	if err != nil {
+	dir := filepath.Dir(to)
+	s.names.note(dir, 1) // before the name can be read
+	if err := os.Rename(f.Name(), to); err != nil {
+		s.names.note(dir, -1)
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: %w", lake.ErrAborted, err)
+		}
 		return classify(err)
 	}
-	if err := f.Close(); err != nil {
-		return classify(err)
+	if err := errors.Join(classify(f.Close()), s.names.persist(dir)); err != nil {
+		return err
 	}
-	return s.names.persist(filepath.Dir(to))
+	s.names.note(dir, -1)
+	return nil
 }
 
 // Abort implements lake.Upload.

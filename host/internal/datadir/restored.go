@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/penstock-io/penstock/host/internal/durable"
 	"github.com/penstock-io/penstock/host/internal/private"
 )
 
@@ -37,7 +38,7 @@ func BeginRestore(d Dir) error {
 		return err
 	}
 	_, err = f.WriteString(d.Blobs)
-	return errors.Join(err, f.Sync(), f.Close(), syncNames(d))
+	return errors.Join(err, f.Sync(), f.Close(), durable.SyncDir(d.Data))
 }
 
 // Unrestored reports whether a restore of the data directory began and did not end, so
@@ -62,14 +63,5 @@ func EndRestore(d Dir) error {
 	if err := os.Remove(d.Path(RestoreFile)); err != nil {
 		return err
 	}
-	return syncNames(d)
-}
-
-// syncNames makes the names in the data directory durable.
-func syncNames(d Dir) error {
-	f, err := os.Open(d.Data)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return durable.SyncDir(d.Data)
 }

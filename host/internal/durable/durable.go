@@ -18,23 +18,33 @@ func SyncDir(dir string) error {
 }
 
 // MakeDir makes a directory and its missing parents, with mode 0700, and makes their names
-// durable. One that is there may be of a process that was killed before it did so, and is
-// synced as well, unless the directory above it may not be read: then its owner has made it.
-func MakeDir(dir string) error { return makeDir(dir, SyncDir) }
+// durable. One that is there may be of a process that was killed before it did so: all
+// directories above are synced, but for those that cannot be, such as those that others own
+// and those of file systems that have no fsync for directories.
+func MakeDir(dir string) error { return makeDir(filepath.Clean(dir), SyncDir) }
 
 func makeDir(dir string, sync func(string) error) error {
 	parent := filepath.Dir(dir)
+	if parent == dir {
+		return nil // it has no name
+	}
 	err := os.Mkdir(dir, 0o700)
-	if errors.Is(err, fs.ErrNotExist) && parent != dir {
+	if errors.Is(err, fs.ErrNotExist) {
 		if err := makeDir(parent, sync); err != nil {
 			return err
 		}
-		err = os.Mkdir(dir, 0o700)
-	}
-	if err == nil {
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
 		return sync(parent)
 	}
-	// Of a file system that is read-only, or a parent that others own, the directory may be there.
+	if err == nil {
+		if err := sync(parent); err != nil {
+			return err
+		}
+		return makeDir(parent, sync)
+	}
+	// Where nothing may be made, such as on a file system that is read-only, it may be there.
 	info, missing := os.Stat(dir)
 	switch {
 	case missing != nil:
@@ -42,8 +52,13 @@ func makeDir(dir string, sync func(string) error) error {
 	case !info.IsDir():
 		return &fs.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
 	}
-	if err := sync(parent); !errors.Is(err, fs.ErrPermission) {
+	if err := sync(parent); err != nil && !cannotSync(err) {
 		return err
 	}
-	return nil
+	return makeDir(parent, sync)
+}
+
+// cannotSync reports whether an error says that a directory cannot be synced at all.
+func cannotSync(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.EROFS)
 }

@@ -71,7 +71,10 @@ func makeDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	return durable.SyncDir(filepath.Dir(dir))
+	if err := durable.SyncDir(filepath.Dir(dir)); err != nil {
+		return errors.Join(err, os.Remove(dir)) // it would pass for one whose name is durable
+	}
+	return nil
 }
 
 // place closes a file that create began and puts it in its place durably, or

@@ -62,6 +62,7 @@ type Stored struct {
 	ctx     context.Context
 	store   Store
 	name    string
+	durable bool    // the object must be durable before anything is said of it: Read sees to that
 	version Version // empty: Size has not been called
 	size    int64
 	err     error // of the store, the first one
@@ -70,11 +71,17 @@ type Stored struct {
 // Head returns at most the first 1024 bytes.
 func (s *Stored) Head() ([]byte, error) {
 	head, _, err := s.store.Read(s.ctx, s.name, 1024)
+	s.durable = false
 	return head, s.failed(err)
 }
 
 // Size returns the size of the object.
 func (s *Stored) Size() (int64, error) {
+	if s.durable {
+		if _, err := s.Head(); err != nil {
+			return 0, err
+		}
+	}
 	if s.version == "" {
 		info, err := s.store.Stat(s.ctx, s.name)
 		if err != nil {
@@ -208,7 +215,7 @@ func (l *Lake) sameFormat(m *Manifest) error {
 // exist or is damaged.
 func (l *Lake) readInner(ctx context.Context, lay layout) (string, error) {
 	for try := 1; ; try++ {
-		id, err := l.format.ID(&Stored{ctx: ctx, store: l.store, name: lay.fixed()})
+		id, err := l.format.ID(&Stored{ctx: ctx, store: l.store, name: lay.fixed(), durable: true})
 		switch {
 		case errors.Is(err, ErrNotFound):
 			return "", nil

@@ -100,7 +100,8 @@ type Store interface {
 	// freed. It returns the object's version, from which the caller's own
 	// replacement starts. Fence may also end a replacement that is not sealed yet.
 	Fence(ctx context.Context, name string, by Attempt) (Version, error)
-	// Read returns at most limit bytes from the start of an object.
+	// Read returns at most limit bytes from the start of an object, which is durable then,
+	// whichever process has put it there.
 	Read(ctx context.Context, name string, limit int64) ([]byte, Version, error)
 	// Stat returns the state of an object without reading it.
 	Stat(ctx context.Context, name string) (Info, error)
