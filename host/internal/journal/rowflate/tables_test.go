@@ -83,6 +83,9 @@ func TestCodesOfShortFragmentsAreKept(t *testing.T) {
 
 // Rows of one kind keep their codes, although fragments begin with an empty window.
 func TestCodesSettle(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: a million rows, of one goroutine, without -short")
+	}
 	for _, rows := range []int{700, 4000} {
 		for k, kind := range []func(*rand.Rand, int) []byte{eventRows, peopleRows, otherRows} {
 			r := rand.New(rand.NewPCG(33, 34))
@@ -107,6 +110,9 @@ func TestCodesSettle(t *testing.T) {
 func TestKindsInTurns(t *testing.T) {
 	r := rand.New(rand.NewPCG(31, 32))
 	kinds := []func(*rand.Rand, int) []byte{eventRows, peopleRows, otherRows}
+	if testing.Short() {
+		t.Skip("SKIPPED: 400,000 rows, of one goroutine, without -short")
+	}
 	for _, rows := range []int{30, 100, 300, 1000} {
 		var fragments [3][][]byte
 		for range 100 {
