@@ -114,8 +114,8 @@ func (s *tables) only(rows []byte, ops []op) *table {
 	return t
 }
 
-// expects reports whether rows look like those that the kept codes were made of: their symbols
-// take neither more bits nor fewer, by a part of most.
+// expects reports whether rows look like those that the kept codes were made of: the bits
+// that their symbols take differ by the part most, or by less.
 func (s *tables) expects(rows []byte, ops []op, most float64) bool {
 	return math.Abs(s.pair[s.kept].table.bitsPerSymbol(rows, ops)-s.usual) <= most*s.usual
 }
