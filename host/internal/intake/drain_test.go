@@ -85,7 +85,7 @@ func (d *draining) take(t *testing.T, key byte) {
 	for id := range int64(2) {
 		row := []byte("{}\n")
 		rows := []journal.Row{{Length: len(row), Time: 1780315200, Kind: journal.KindEvents, Key: journal.Key{key}}}
-		if err := d.log.Append(t.Context(), id+1, rows, row, nil); err != nil {
+		if err := d.log.Append(t.Context(), []rowlog.Part{{Project: id + 1, Rows: rows}}, row, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

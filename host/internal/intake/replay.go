@@ -12,6 +12,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 	"github.com/penstock-io/penstock/host/internal/rowmark"
 	"github.com/penstock-io/penstock/host/internal/source/collector"
+	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 )
 
 // Replay implements Source: records that the collector has refused are taken as of when
@@ -93,12 +94,17 @@ func (r collectorReplay) sentTo(position string) (endpoint string, project int64
 type journalLog struct{ journals *project.Pinned }
 
 // Append implements collector.Log.
-func (l journalLog) Append(ctx context.Context, project int64, rows []journal.Row, data []byte, marks []rowmark.Mark) error {
-	w, err := l.journals.Writer(ctx, project)
-	if err != nil {
-		return err
+func (l journalLog) Append(ctx context.Context, parts []rowlog.Part, data []byte, marks []rowmark.Mark) error {
+	for _, p := range parts {
+		w, err := l.journals.Writer(ctx, p.Project)
+		if err != nil {
+			return err
+		}
+		if err := w.Append(ctx, journal.Chunk{Rows: p.Rows, Data: data, Marks: marks}); err != nil {
+			return err
+		}
 	}
-	return w.Append(ctx, journal.Chunk{Rows: rows, Data: data, Marks: marks})
+	return nil
 }
 
 // dropped leaves refused records in quarantine as they are.

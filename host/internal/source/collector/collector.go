@@ -15,14 +15,14 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/rowmark"
 	"github.com/penstock-io/penstock/host/internal/schema"
+	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 )
 
-// Log makes rows durable: Append returns when they are, or an error, and then
-// none of them is. It keeps neither data nor rows, and may change rows. Rows of
-// KindEvents, KindProfiles and KindLinks come together, those of each kind in the order in
+// Log makes the rows of a request durable, which are those of one project or of several:
+// Append returns when all of them are, or an error, and then none of them is. It keeps
+// neither data, parts nor rows, and may change rows. Rows of a part, of KindEvents, KindProfiles and KindLinks come together, those of each kind in the order in
 // which the client sent them. Links follow the other rows; of a request with more than
 // mostLinkRows of them, some stand between events. marks tell where members of rows of events
 // begin in data; there may be none.
@@ -30,7 +30,7 @@ import (
 // After an error the client is asked to try again; it is asked to wait longer
 // when the error is wal.ErrFull.
 type Log interface {
-	Append(ctx context.Context, project int64, rows []journal.Row, data []byte, marks []rowmark.Mark) error
+	Append(ctx context.Context, parts []rowlog.Part, data []byte, marks []rowmark.Mark) error
 }
 
 // Rejects keeps records that are refused while their client is not told which:

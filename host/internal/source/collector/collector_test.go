@@ -12,9 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/rowmark"
 	"github.com/penstock-io/penstock/host/internal/schema"
+	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
+	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
 )
 
 var now = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
@@ -28,14 +29,16 @@ type book struct {
 	fail    error
 }
 
-func (b *book) Append(_ context.Context, project int64, rows []journal.Row, data []byte, _ []rowmark.Mark) error {
+func (b *book) Append(_ context.Context, parts []rowlog.Part, data []byte, _ []rowmark.Mark) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.fail != nil {
 		return b.fail
 	}
-	for _, r := range rows {
-		b.lines = append(b.lines, fmt.Sprintf("%d %s %s", project, r.Kind, data[r.Offset:r.Offset+r.Length]))
+	for _, p := range parts {
+		for _, r := range p.Rows {
+			b.lines = append(b.lines, fmt.Sprintf("%d %s %s", p.Project, r.Kind, data[r.Offset:r.Offset+r.Length]))
+		}
 	}
 	return nil
 }
@@ -283,5 +286,38 @@ func TestRefusedRecordsAreKept(t *testing.T) {
 	}
 	if got := b.refused(); fmt.Sprint(got) != fmt.Sprint(want) || len(b.taken()) != 0 {
 		t.Errorf("\n got %v\nwant %v", got, want)
+	}
+}
+
+// onceLog is a log of which an Append fails.
+type onceLog struct {
+	*book
+	calls int
+}
+
+func (l *onceLog) Append(ctx context.Context, parts []rowlog.Part, data []byte, marks []rowmark.Mark) error {
+	if l.calls++; l.calls == 1 {
+		return wal.ErrFull
+	}
+	return l.book.Append(ctx, parts, data, marks)
+}
+
+// The rows of a request for several projects are made durable together: a client that is told
+// to send again counts nothing twice.
+func TestARefusedRequestOfTwoProjects(t *testing.T) {
+	log := &onceLog{book: &book{}}
+	o := options(log.book)
+	o.Log = log
+	c := newCollector(t, o)
+	body := `[{"$token":"shop-token","$distinct_id":"u","$add":{"n":1}},{"$token":"news-token","$distinct_id":"u","$add":{"n":1}}]`
+	for _, want := range []int{http.StatusServiceUnavailable, http.StatusOK} {
+		w := httptest.NewRecorder()
+		c.ServeHTTP(w, post("/engage", "application/json", body))
+		if w.Code != want {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+	}
+	if got := log.taken(); len(got) != 2 || log.calls != 2 {
+		t.Errorf("%d calls of Append, rows %q", log.calls, got)
 	}
 }

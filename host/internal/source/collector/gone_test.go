@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/rowmark"
+	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 )
 
 // patientLog is a log whose Append waits until the server has noticed that the
@@ -24,11 +24,11 @@ type patientLog struct {
 	appended chan error
 }
 
-func (l *patientLog) Append(ctx context.Context, project int64, rows []journal.Row, data []byte, marks []rowmark.Mark) error {
+func (l *patientLog) Append(ctx context.Context, parts []rowlog.Part, data []byte, marks []rowmark.Mark) error {
 	<-<-l.gone
 	err := context.Cause(ctx)
 	if err == nil {
-		err = l.book.Append(ctx, project, rows, data, marks)
+		err = l.book.Append(ctx, parts, data, marks)
 	}
 	l.appended <- err
 	return err

@@ -133,7 +133,7 @@ func (q *request) moveLinks() {
 	for i := range q.pending {
 		p := &q.pending[i]
 		p.row.Offset += before
-		t := q.target(p.project)
-		t.rows = append(t.rows, p.row)
+		part := q.part(p.project)
+		part.Rows = append(part.Rows, p.row)
 	}
 }

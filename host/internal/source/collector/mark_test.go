@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/rowmark"
+	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 )
 
 // markedLog keeps the texts that the marks of each row stand before.
@@ -18,8 +18,8 @@ type markedLog struct {
 	texts []string
 }
 
-func (l *markedLog) Append(ctx context.Context, project int64, rows []journal.Row, data []byte, marks []rowmark.Mark) error {
-	for _, r := range rows {
+func (l *markedLog) Append(ctx context.Context, parts []rowlog.Part, data []byte, marks []rowmark.Mark) error {
+	for _, r := range parts[0].Rows {
 		text := ""
 		for ; len(marks) > 0 && int(marks[0].At) < r.Offset+r.Length; marks = marks[1:] {
 			if int(marks[0].At) < r.Offset {
@@ -29,7 +29,7 @@ func (l *markedLog) Append(ctx context.Context, project int64, rows []journal.Ro
 		}
 		l.texts = append(l.texts, text)
 	}
-	return l.book.Append(ctx, project, rows, data, marks)
+	return l.book.Append(ctx, parts, data, marks)
 }
 
 // The log learns where members of rows of events begin, and of links it does not. Rows of which

@@ -18,9 +18,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/rowmark"
 	"github.com/penstock-io/penstock/host/internal/schema"
+	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
 )
 
@@ -114,7 +114,7 @@ type watching struct {
 	most   int64
 }
 
-func (w *watching) Append(context.Context, int64, []journal.Row, []byte, []rowmark.Mark) error {
+func (w *watching) Append(context.Context, []rowlog.Part, []byte, []rowmark.Mark) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.most = max(w.most, w.budget.usedNow())

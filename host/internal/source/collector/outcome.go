@@ -4,6 +4,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/rowmark"
 	"github.com/penstock-io/penstock/host/internal/schema"
+	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
 )
 
 // outcome holds the results of a request's records: rows to be stored, refusals,
@@ -13,7 +14,7 @@ import (
 type outcome struct {
 	rendered []byte         // rows, one after another, in the request's room
 	marks    []rowmark.Mark // of rows of events, as places in rendered
-	targets  []target
+	parts    []rowlog.Part
 	tally    []Count
 	rejects  []Reject
 	failed   []failedRecord // of /import: the client is told
@@ -29,12 +30,6 @@ type outcome struct {
 	unresolved error
 }
 
-// target holds the rows of a request for one project.
-type target struct {
-	project *Project
-	rows    []journal.Row
-}
-
 // failedRecord is a record that /import names in its answer.
 type failedRecord struct {
 	Index    int    `json:"index"`
@@ -46,11 +41,11 @@ type failedRecord struct {
 // discarded is an outcome of nothing, with the memory of o: that of rows goes
 // back to c.
 func (o outcome) discarded(c *Collector) outcome {
-	for _, t := range o.targets {
-		c.rows.Put(&t.rows)
+	for _, p := range o.parts {
+		c.rows.Put(&p.Rows)
 	}
 	return outcome{
-		rendered: o.rendered[:0], marks: o.marks[:0], targets: emptied(o.targets), tally: emptied(o.tally), rejects: emptied(o.rejects),
+		rendered: o.rendered[:0], marks: o.marks[:0], parts: emptied(o.parts), tally: emptied(o.tally), rejects: emptied(o.rejects),
 		failed: emptied(o.failed), asked: emptied(o.asked), links: emptied(o.links), linkRows: o.linkRows[:0], pending: emptied(o.pending), aliases: emptied(o.aliases),
 	}
 }
@@ -76,26 +71,26 @@ func (q *request) count(p *Project, outcome string) {
 	q.tally = append(q.tally, Count{Project: id, Endpoint: q.endpoint, Outcome: outcome, Records: 1})
 }
 
-// target is where a project's rows go.
-func (q *request) target(p *Project) *target {
-	for i := range q.targets {
-		if q.targets[i].project == p {
-			return &q.targets[i]
+// part is where a project's rows go.
+func (q *request) part(p *Project) *rowlog.Part {
+	for i := range q.parts {
+		if q.parts[i].Project == p.ID {
+			return &q.parts[i]
 		}
 	}
-	t := target{project: p}
+	part := rowlog.Part{Project: p.ID}
 	if rows, _ := q.collector.rows.Get().(*[]journal.Row); rows != nil {
-		t.rows = (*rows)[:0]
+		part.Rows = (*rows)[:0]
 	}
-	q.targets = append(q.targets, t)
-	return &q.targets[len(q.targets)-1]
+	q.parts = append(q.parts, part)
+	return &q.parts[len(q.parts)-1]
 }
 
 // append adds the row that lies from start to the end of rendered.
 func (q *request) append(project *Project, kind journal.Kind, start int, r journal.Row) {
-	t := q.target(project)
+	p := q.part(project)
 	r.Kind, r.Offset, r.Length = kind, start, len(q.rendered)-start
-	t.rows = append(t.rows, r)
+	p.Rows = append(p.Rows, r)
 }
 
 // refuse records a refusal: the answer names the record, or the quarantine keeps

@@ -166,10 +166,8 @@ func (q *request) keep() error {
 
 // log makes rows durable.
 func (q *request) log() error {
-	for _, t := range q.targets {
-		if err := q.collector.o.Log.Append(q.ctx, t.project.ID, t.rows, q.rendered, q.marks); err != nil {
-			return err
-		}
+	if len(q.parts) == 0 {
+		return nil
 	}
-	return nil
+	return q.collector.o.Log.Append(q.ctx, q.parts, q.rendered, q.marks)
 }

@@ -123,7 +123,7 @@ func (g golden) write(t *testing.T, path string) {
 				g.mark(&rows[i])
 			}
 		}
-		if err := l.Append(t.Context(), e.project, rows, data, nil); err != nil {
+		if err := l.Append(t.Context(), []Part{{e.project, rows}}, data, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

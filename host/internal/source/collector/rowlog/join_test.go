@@ -115,7 +115,7 @@ func TestMarksReachTheEncoder(t *testing.T) {
 				marks = append(marks, rowmark.Mark{At: int32(rows[i].Offset), Name: uint16(1 + i), Text: 9})
 			}
 		}
-		if err := l.Append(t.Context(), 1, rows, data, marks); err != nil {
+		if err := l.Append(t.Context(), []Part{{1, rows}}, data, marks); err != nil {
 			t.Fatal(err)
 		}
 		_, payload, err := w.Read(1).Next(t.Context())
@@ -187,7 +187,7 @@ func TestManySmallRequests(t *testing.T) {
 					lines = append(lines, fmt.Sprintf("row %d of request %d of client %d %s", i, n, client, strings.Repeat("x", 80)))
 				}
 				list, data := rowsOf(lines...)
-				if err := l.Append(t.Context(), int64(client%2)+1, list, data, nil); err != nil {
+				if err := l.Append(t.Context(), []Part{{int64(client%2) + 1, list}}, data, nil); err != nil {
 					t.Error(err)
 				}
 			}

@@ -85,45 +85,75 @@ func (l *Log) Compress(zone func(project int64) *time.Location, warn func(error)
 	l.packers, l.joiner = newPackers(zone, warn), newJoiner()
 }
 
-// Append makes rows of a project durable. Marks of rows of events, as places in data, make
-// compressing cheaper; there may be none. Neither rows, data nor marks are kept, but rows are
-// changed. Rows of requests that are too small to be compressed may become one entry with
-// those of others. Errors: see package wal.
-func (l *Log) Append(ctx context.Context, project int64, rows []journal.Row, data []byte, marks []rowmark.Mark) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
-	}
-	chunk, bytes := journal.Chunk{Rows: rows, Data: data, Marks: marks}, 0
-	for i := range rows {
-		bytes += rows[i].Length
-	}
-	log := func(ctx context.Context, c journal.Chunk) error { return l.log(ctx, project, c) }
-	if l.packers == nil || bytes >= l.packers.least {
-		return log(ctx, chunk)
-	}
-	return l.joiner.append(ctx, project, chunk, bytes, log)
+// Part is the rows of a request for one project.
+type Part struct {
+	Project int64
+	Rows    []journal.Row // places are in the request's data
 }
 
-// log makes rows durable as one entry.
-func (l *Log) log(ctx context.Context, project int64, chunk journal.Chunk) error {
-	count := len(chunk.Rows)
+// Append makes the rows of a request durable: after an error none of them is, but when ctx
+// ended before. Marks of rows of events, as places in data, make compressing cheaper; there may
+// be none. Neither rows, data nor marks are kept, but rows are changed. Rows of requests for
+// one project that are too small to be compressed may become one entry with those of others.
+// Errors: see package wal.
+func (l *Log) Append(ctx context.Context, parts []Part, data []byte, marks []rowmark.Mark) error {
+	switch {
+	case len(parts) == 0:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case len(parts) > 1:
+		return l.log(ctx, parts, data, marks)
+	}
+	bytes := 0
+	for i := range parts[0].Rows {
+		bytes += parts[0].Rows[i].Length
+	}
+	if l.packers == nil || bytes >= l.packers.least {
+		return l.log(ctx, parts, data, marks)
+	}
+	chunk := journal.Chunk{Rows: parts[0].Rows, Data: data, Marks: marks}
+	return l.joiner.append(ctx, parts[0].Project, chunk, bytes, func(ctx context.Context, c journal.Chunk) error {
+		return l.log(ctx, []Part{{parts[0].Project, c.Rows}}, c.Data, c.Marks)
+	})
+}
+
+// log makes rows durable, those of each project as one entry.
+func (l *Log) log(ctx context.Context, parts []Part, data []byte, marks []rowmark.Mark) error {
+	entries, payloads := make([]*entry, 0, len(parts)), make([][][]byte, 0, len(parts))
+	defer func() {
+		for _, e := range entries {
+			clear(e.parts) // the pool does not keep the caller's data
+			l.entries.Put(e)
+		}
+	}()
+	for _, p := range parts {
+		if len(p.Rows) == 0 {
+			continue
+		}
+		e := l.entries.Get().(*entry)
+		entries = append(entries, e)
+		if err := l.encode(ctx, e, p.Project, journal.Chunk{Rows: p.Rows, Data: data, Marks: marks}); err != nil {
+			return err
+		}
+		payloads = append(payloads, e.parts)
+	}
+	if err := l.wal.AppendAll(ctx, payloads...); err != nil {
+		return fmt.Errorf("log rows of a request: %w", err)
+	}
+	crashpoint.Here("collector.logged")
+	return nil
+}
+
+// encode makes the entry of rows of a project.
+func (l *Log) encode(ctx context.Context, e *entry, project int64, c journal.Chunk) error {
 	if l.packers != nil {
-		if err := l.packers.pack(ctx, project, &chunk); err != nil {
+		count := len(c.Rows)
+		if err := l.packers.pack(ctx, project, &c); err != nil {
 			return fmt.Errorf("compress %d rows: %w", count, err)
 		}
 	}
-	e := l.entries.Get().(*entry)
-	defer l.entries.Put(e)
-	e.set(project, chunk)
-	_, err := l.wal.Append(ctx, e.parts...)
-	clear(e.parts) // the pool does not keep the caller's data
-	if err != nil {
-		return fmt.Errorf("log %d rows: %w", count, err)
-	}
-	crashpoint.Here("collector.logged")
+	e.set(project, c)
 	return nil
 }
 

@@ -332,7 +332,7 @@ func TestRowsReachTheirJournalsOnce(t *testing.T) {
 						project := r.Int64N(3) + 1
 						line := fmt.Sprintf("row %d of %d", len(want[project]), project)
 						rows, data := rowsOf(line)
-						if err := l.Append(t.Context(), project, rows, data, nil); err != nil {
+						if err := l.Append(t.Context(), []Part{{project, rows}}, data, nil); err != nil {
 							t.Fatal(err)
 						}
 						want[project] = append(want[project], line+"\n")
@@ -340,7 +340,7 @@ func TestRowsReachTheirJournalsOnce(t *testing.T) {
 						project := r.Int64N(3) + 1
 						lines := manyLines(len(want[project]), project)
 						rows, data := rowsOf(lines...)
-						if err := l.Append(t.Context(), project, rows, data, nil); err != nil {
+						if err := l.Append(t.Context(), []Part{{project, rows}}, data, nil); err != nil {
 							t.Fatal(err)
 						}
 						for _, line := range lines {
@@ -400,7 +400,7 @@ func appendRows(t *testing.T, l *Log, lines ...string) {
 	t.Helper()
 	for _, line := range lines {
 		rows, data := rowsOf(line)
-		if err := l.Append(t.Context(), 1, rows, data, nil); err != nil {
+		if err := l.Append(t.Context(), []Part{{1, rows}}, data, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -521,7 +521,7 @@ func TestWaitingIn(t *testing.T) {
 	l := New(w, "collector.web", b)
 	for i := range 20 {
 		rows, data := rowsOf(fmt.Sprintf(`{"n":%d}`, i))
-		if err := l.Append(t.Context(), int64(1+i%2), rows, data, nil); err != nil {
+		if err := l.Append(t.Context(), []Part{{int64(1 + i%2), rows}}, data, nil); err != nil {
 			t.Fatal(err)
 		}
 		if i == 9 || i == 13 {
@@ -569,7 +569,7 @@ func TestAProjectThatIsGone(t *testing.T) {
 	b := newBooks()
 	l := New(w, "collector.web", b)
 	rows, data := rowsOf("a")
-	if err := l.Append(t.Context(), 9, rows, data, nil); err != nil {
+	if err := l.Append(t.Context(), []Part{{9, rows}}, data, nil); err != nil {
 		t.Fatal(err)
 	}
 	var unknown *UnknownProjectError
@@ -593,7 +593,7 @@ func TestAHeldProjectKeepsNoOtherWaiting(t *testing.T) {
 	l := New(w, "collector.web", b)
 	for n := range 6 {
 		rows, data := rowsOf(fmt.Sprint("row ", n))
-		if err := l.Append(t.Context(), int64(1+n%2), rows, data, nil); err != nil {
+		if err := l.Append(t.Context(), []Part{{int64(1 + n%2), rows}}, data, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -777,7 +777,7 @@ func TestConcurrentRequestsAreCompressed(t *testing.T) {
 			wg.Go(func() {
 				for n := range requests {
 					rows, data := rowsOf(manyLines(n, project+1)...)
-					if err := l.Append(t.Context(), project+1, rows, data, nil); err != nil {
+					if err := l.Append(t.Context(), []Part{{project + 1, rows}}, data, nil); err != nil {
 						t.Error(err)
 					}
 				}

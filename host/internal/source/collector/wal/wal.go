@@ -69,13 +69,14 @@ type file struct {
 	size  int64  // durable bytes
 }
 
-// request is an Append that waits.
+// request is an entry that waits to be written.
 type request struct {
 	payload [][]byte
 	size    int64 // of the payload
 	index   uint64
 	err     error
-	done    chan struct{}
+	done    chan struct{} // nil: the caller waits for an entry before
+	with    *request      // the entry behind, of the same call
 }
 
 // Recovery is the state that Open found.
@@ -112,24 +113,46 @@ func Open(o Options) (*Log, Recovery, error) {
 // it is durable. payload is not kept. When ctx ends before, the entry may be in
 // the log or not.
 func (l *Log) Append(ctx context.Context, payload ...[]byte) (uint64, error) {
-	size := sizeOf(payload)
-	if size > MaxEntry {
-		return 0, ErrTooLarge
+	r := &request{payload: payload, size: sizeOf(payload)}
+	err := l.submit(ctx, r)
+	return r.index, err
+}
+
+// AppendAll appends entries, each of which may come in parts, one behind the other, and
+// returns when all of them are durable. After an error none of them is in the log, but when
+// ctx ended before: then all of them may be. payloads are not kept.
+func (l *Log) AppendAll(ctx context.Context, payloads ...[][]byte) error {
+	var first *request
+	for _, payload := range slices.Backward(payloads) {
+		first = &request{payload: payload, size: sizeOf(payload), with: first}
+	}
+	if first == nil {
+		return nil
+	}
+	return l.submit(ctx, first)
+}
+
+// submit has the writer write an entry and those behind it, and waits until it has.
+func (l *Log) submit(ctx context.Context, first *request) error {
+	for r := first; r != nil; r = r.with {
+		if r.size > MaxEntry {
+			return ErrTooLarge
+		}
 	}
 	if err := ctx.Err(); err != nil {
-		return 0, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
-	r := &request{payload: payload, size: size, done: make(chan struct{})}
+	first.done = make(chan struct{})
 	select {
-	case l.requests <- r:
+	case l.requests <- first:
 	case <-l.done:
-		return 0, l.failure()
+		return l.failure()
 	case <-ctx.Done():
-		return 0, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
-	// The payload is the writer's until it is done.
-	<-r.done
-	return r.index, r.err
+	// The payloads are the writer's until it is done.
+	<-first.done
+	return first.err
 }
 
 func (l *Log) failure() error {
@@ -153,27 +176,33 @@ func (l *Log) write() {
 	}
 }
 
-// gather takes the waiting requests, up to a batch.
-func (l *Log) gather(first *request) []*request {
-	batch, size := []*request{first}, first.size
-	for size < l.batch {
+// gather takes the waiting requests, up to a batch. Those of a call are in one batch.
+func (l *Log) gather(next *request) []*request {
+	var batch []*request
+	for size := int64(0); ; {
+		for ; next != nil; next = next.with {
+			batch = append(batch, next)
+			size += next.size
+		}
+		if size >= l.batch {
+			return batch
+		}
 		select {
-		case r := <-l.requests:
-			batch = append(batch, r)
-			size += r.size
+		case next = <-l.requests:
 		default:
 			return batch
 		}
 	}
-	return batch
 }
 
 // commit makes a batch durable and tells its callers.
 func (l *Log) commit(batch []*request) {
 	err := l.store(batch)
 	for _, r := range batch {
-		r.err = err
-		close(r.done)
+		if r.done != nil {
+			r.err = err
+			close(r.done)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -452,6 +453,61 @@ func TestEveryOperationMayFail(t *testing.T) {
 			return
 		}
 	}
+}
+
+// Entries of one call are there, or none of them is: also when a file of the log is full
+// between them, the disk fails at any operation, and the log is repaired.
+func TestEntriesOfACallAreThereTogether(t *testing.T) {
+	for n := 1; ; n++ {
+		m := newMemory()
+		l, _, err := Open(Options{FileSystem: m, Segment: 256})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.failAt = m.count + n
+		var told []string
+		for i := range 12 {
+			call := []string{fmt.Sprintf("first %d", i), strings.Repeat("y", 20*i), fmt.Sprintf("last %d", i)}
+			err := l.AppendAll(t.Context(), [][]byte{[]byte(call[0])}, [][]byte{[]byte(call[1][:5*i]), []byte(call[1][5*i:])}, [][]byte{[]byte(call[2])})
+			switch {
+			case err == nil:
+				told = append(told, call...)
+			case errors.Is(err, ErrBroken):
+				for l.Err() != nil {
+					_ = l.Repair()
+				}
+			case !errors.Is(err, errInjected):
+				t.Fatal(err)
+			}
+			if got := all(t, l, 1); !slices.Equal(got, told) {
+				t.Fatalf("operation %d fails: after call %d there are %q, and %q were acknowledged", n, i, got, told)
+			}
+		}
+		shut(t, l)
+		if !m.failed {
+			return
+		}
+		m.losePower()
+		l, _ = open(t, m)
+		if got := all(t, l, 1); !slices.Equal(got, told) {
+			t.Fatalf("operation %d fails: after a power failure there are %q, and %q were acknowledged", n, got, told)
+		}
+		shut(t, l)
+	}
+}
+
+func TestAnEmptyOrTooLargeCall(t *testing.T) {
+	l, _ := open(t, directory(t))
+	if err := l.AppendAll(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := l.AppendAll(t.Context(), [][]byte{[]byte("a")}, [][]byte{make([]byte, MaxEntry+1)}); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("too large: %v", err)
+	}
+	if got := all(t, l, 1); len(got) > 0 {
+		t.Errorf("%d entries are there", len(got))
+	}
+	shut(t, l)
 }
 
 // A disk that fails at any operation, once or for some operations, breaks the log
