@@ -37,7 +37,7 @@ type worker struct {
 }
 
 func (w *Writer) work() {
-	k := &worker{w: w, encoder: segment.NewRowEncoder(w.o.Warn)}
+	k := &worker{w: w, encoder: segment.NewRowEncoder(w.care)}
 	for j := range w.jobs {
 		if err := k.do(j); err != nil {
 			j.segment.fail(err)

@@ -19,7 +19,11 @@ type (
 	Partition = segment.Partition
 	Block     = segment.Block
 	Key       = segment.Key
+	Care      = segment.Care
 )
+
+// NewCare returns the care of packers that share it: see Care.
+func NewCare(warn func(error)) *Care { return segment.NewCare(warn) }
 
 // The kinds of blocks.
 const (

@@ -20,9 +20,8 @@ type PackOptions struct {
 	// Most is how many bytes of rows a fragment has at most, unless one row has more;
 	// 1.5 MiB.
 	Most int
-	// Warn is told of a fragment that was not compressed right, and was compressed
-	// again; may be nil.
-	Warn func(error)
+	// Care is shared by packers of the same owner; one that is the packer's own.
+	Care *Care
 }
 
 func (o PackOptions) withDefaults() PackOptions {
@@ -75,24 +74,16 @@ type pack struct {
 // NewPacker returns a packer.
 func NewPacker(o PackOptions) *Packer {
 	o = o.withDefaults()
-	return &Packer{o: o, zone: newZone(o.Zone), encoder: segment.NewRowEncoder(o.Warn)}
+	return &Packer{o: o, zone: newZone(o.Zone), encoder: segment.NewRowEncoder(o.Care)}
 }
 
 // NewPacker returns a packer for rows that this writer is about to take.
 func (w *Writer) NewPacker() *Packer {
-	p := NewPacker(PackOptions{Zone: w.o.Zone, Least: w.o.Block / 4, Most: w.o.Block + w.o.Block/2, Warn: w.o.Warn})
-	if w.careful.Load() {
-		p.Careful()
-	}
-	return p
+	return NewPacker(PackOptions{Zone: w.o.Zone, Least: w.o.Block / 4, Most: w.o.Block + w.o.Block/2, Care: w.care})
 }
 
-// Careful has packers that NewPacker returns from now on inflate all of their fragments.
-func (w *Writer) Careful() { w.careful.Store(true) }
-
-// Careful has all later fragments inflated. One that does not give its rows is compressed
-// again, as are those after it.
-func (p *Packer) Careful() { p.encoder.Careful() }
+// Careful has the writer and its packers inflate all that they compress from now on.
+func (w *Writer) Careful() { w.care.All() }
 
 // Pack moves rows of places that have many from c.Rows to the end of c.Fragments. Only
 // events become fragments. c.Data is not changed. An error is that of a fragment that does

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
@@ -81,8 +80,8 @@ type Writer struct {
 	seals   chan *openSegment
 	workers sync.WaitGroup
 	sealer  chan struct{} // closed when the sealer has ended
+	care    *Care         // of the workers and of the packers for this writer
 
-	careful atomic.Bool // see Careful
 	pieces  pieces
 	foreign int64 // latest seal that others had made when the sealer last looked; the sealer's
 
@@ -108,7 +107,7 @@ func Open(ctx context.Context, o Options) (*Writer, error) {
 		return nil, fmt.Errorf("open journal of project %d: %w", o.Project, err)
 	}
 	w := &Writer{
-		o: o, zone: newZone(o.Zone), set: keys.NewSet(o.Store, o.Memory/8),
+		o: o, zone: newZone(o.Zone), care: NewCare(o.Warn), set: keys.NewSet(o.Store, o.Memory/8),
 		jobs: make(chan job), turns: newTurns(), seals: make(chan *openSegment), sealer: make(chan struct{}), done: make(chan struct{}),
 		pieces: pieces{limit: o.Memory / 16},
 	}

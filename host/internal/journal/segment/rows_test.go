@@ -15,7 +15,7 @@ func shopRows(from, n int) []byte {
 }
 
 func TestRowEncoder(t *testing.T) {
-	e := NewRowEncoder(func(err error) { t.Error(err) })
+	e := NewRowEncoder(NewCare(func(err error) { t.Error(err) }))
 	for i := range 3 * checkEvery {
 		rows := shopRows(i, 20)
 		b, err := e.Encode(rows, 20, 0)
@@ -32,7 +32,7 @@ func TestRowEncoder(t *testing.T) {
 // later ones.
 func TestABlockThatDoesNotInflate(t *testing.T) {
 	var warned []error
-	e := NewRowEncoder(func(err error) { warned = append(warned, err) })
+	e := NewRowEncoder(NewCare(func(err error) { warned = append(warned, err) }))
 	for i := range 3 * checkEvery {
 		if i == checkEvery {
 			e.harm = func(payload []byte) { payload[len(payload)/2] ^= 0x10 }
@@ -55,11 +55,12 @@ func TestABlockThatDoesNotInflate(t *testing.T) {
 // A careful encoder looks at every block.
 func TestACarefulEncoder(t *testing.T) {
 	var warned []error
-	e := NewRowEncoder(func(err error) { warned = append(warned, err) })
+	care := NewCare(func(err error) { warned = append(warned, err) })
+	e := NewRowEncoder(care)
 	for i := range 5 {
 		switch i {
 		case 2:
-			e.Careful()
+			care.All()
 		case 4:
 			e.harm = func(payload []byte) { payload[len(payload)/2] ^= 0x10 }
 		}
@@ -74,5 +75,30 @@ func TestACarefulEncoder(t *testing.T) {
 	}
 	if len(warned) != 1 {
 		t.Errorf("warnings: %v", warned)
+	}
+}
+
+// Once a block of one encoder was wrong, those that share its care look at every block.
+func TestEncodersShareTheirCare(t *testing.T) {
+	warned := 0
+	care := NewCare(func(error) { warned++ })
+	one, other := NewRowEncoder(care), NewRowEncoder(care)
+	harm := func(payload []byte) { payload[len(payload)/2] ^= 0x10 }
+	if _, err := other.Encode(shopRows(0, 20), 20, 0); err != nil { // the next ones would not be looked at
+		t.Fatal(err)
+	}
+	one.harm, other.harm = harm, harm
+	for i, e := range []*RowEncoder{one, other} {
+		rows := shopRows(i, 20)
+		b, err := e.Encode(rows, 20, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found, err := Decode(nil, b); err != nil || !bytes.Equal(found, rows) {
+			t.Errorf("encoder %d: %v", i, err)
+		}
+	}
+	if warned != 2 {
+		t.Errorf("%d warnings", warned)
 	}
 }

@@ -29,13 +29,13 @@ func (d Damaged) Entry() []byte {
 // called before Drain.
 func (l *Log) SetAside(keep func(Damaged) error) { l.keep = keep }
 
-// Inspect has later Drains inflate the entries that the log holds now before they hand them
-// on, and Append inflate all fragments that it makes. It is called after a journal has
+// Inspect has Drain inflate the entries that the log holds now, and that it has not handed
+// on yet, and Append inflate all fragments that it makes. It is called after a journal has
 // failed with a *journal.CorruptFragmentError, which the same entry would cause in the next
 // journal. A Drain that is given its last entry inflates all entries in any case.
 func (l *Log) Inspect() {
 	if l.packers != nil {
-		l.packers.careful.Store(true)
+		l.packers.care.All()
 	}
 	last := l.wal.Last()
 	l.mu.Lock()
@@ -43,9 +43,16 @@ func (l *Log) Inspect() {
 	l.suspect = max(l.suspect, last)
 }
 
+// isSuspect reports whether fragments of an entry are inflated before it is handed on.
+func (l *Log) isSuspect(index uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return index <= l.suspect
+}
+
 // inspector inflates fragments before they are handed on. It is of one Drain.
 type inspector struct {
-	upTo     uint64              // the last entry whose fragments are inflated
+	upTo     uint64              // the last entry whose fragments are inflated in any case
 	keep     func(Damaged) error // nil: none is inflated
 	inflater journal.Inflater
 	lines    []byte // memory
@@ -54,7 +61,7 @@ type inspector struct {
 // inspect takes the fragments that do not inflate to their rows out of a chunk, once they
 // are kept elsewhere.
 func (i *inspector) inspect(index uint64, project int64, c *journal.Chunk) error {
-	if index > i.upTo || i.keep == nil {
+	if i.keep == nil {
 		return nil
 	}
 	whole := c.Fragments[:0]

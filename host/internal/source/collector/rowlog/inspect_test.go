@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
@@ -86,5 +87,28 @@ func TestADamagedFragmentIsKeptBeforeItsEntryGoes(t *testing.T) {
 	b.seal(t, 1)
 	if want := []string{"a\n", "c\n", "g\n", "b\n", "d\n", "e\n", "f\n"}; !slices.Equal(b.sealed[1], want) {
 		t.Errorf("the journal has %q", b.sealed[1])
+	}
+}
+
+// A fragment that was compressed wrong makes all packers inflate what they make, and the
+// entries be inflated that the log holds.
+func TestOneWrongFragmentIsOfAllPackers(t *testing.T) {
+	w := openWAL(t, wal.Options{})
+	if _, err := w.Append(t.Context(), []byte("an entry")); err != nil {
+		t.Fatal(err)
+	}
+	l := New(w, "collector.web", newBooks())
+	told := 0
+	l.Compress(func(int64) *time.Location { return time.UTC }, func(error) { told++ })
+	if l.isSuspect(1) {
+		t.Error("an entry is suspect before anything was wrong")
+	}
+	one, other := l.packers.take(time.UTC), l.packers.take(time.UTC)
+	if one == other || l.packers.care == nil {
+		t.Fatal("packers have no care in common")
+	}
+	l.packers.care.Wrong(errors.New("a block was not compressed right"))
+	if !l.isSuspect(1) || l.isSuspect(2) || told != 1 {
+		t.Errorf("suspect: %v, %v; told %d times", l.isSuspect(1), l.isSuspect(2), told)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/journal"
@@ -24,11 +23,9 @@ const leastFragment = 128 << 10
 // packers lends packers to requests: at a time as many as there are processors.
 type packers struct {
 	zone  func(project int64) *time.Location
-	warn  func(error)
+	care  *journal.Care
 	least int           // bytes of rows of a place that are compressed
 	turn  chan struct{} // holds a value for each packer that is lent
-
-	careful atomic.Bool // all fragments are inflated from now on
 
 	mu   sync.Mutex
 	idle []*packer
@@ -40,8 +37,8 @@ type packer struct {
 	zone *time.Location
 }
 
-func newPackers(zone func(project int64) *time.Location, warn func(error)) *packers {
-	return &packers{zone: zone, warn: warn, least: leastFragment, turn: make(chan struct{}, runtime.GOMAXPROCS(0))}
+func newPackers(zone func(project int64) *time.Location, care *journal.Care) *packers {
+	return &packers{zone: zone, care: care, least: leastFragment, turn: make(chan struct{}, runtime.GOMAXPROCS(0))}
 }
 
 // pack makes fragments of rows of places that have many. The caller's rows are changed.
@@ -61,9 +58,6 @@ func (p *packers) pack(ctx context.Context, project int64, c *journal.Chunk) err
 	defer func() { <-p.turn }()
 	lent := p.take(p.zone(project))
 	defer p.put(lent)
-	if p.careful.Load() {
-		lent.Careful()
-	}
 	return lent.Pack(c)
 }
 
@@ -77,7 +71,7 @@ func (p *packers) take(zone *time.Location) *packer {
 		p.idle = slices.Delete(p.idle, i, i+1)
 		return k
 	}
-	return &packer{journal.NewPacker(journal.PackOptions{Zone: zone, Least: p.least, Warn: p.warn}), zone}
+	return &packer{journal.NewPacker(journal.PackOptions{Zone: zone, Least: p.least, Care: p.care}), zone}
 }
 
 // put keeps a packer. Of packers that are idle the latest are kept, as many as can be lent.

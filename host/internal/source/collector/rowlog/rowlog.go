@@ -80,9 +80,14 @@ func New(l *wal.Log, source string, cursors Cursors) *Log {
 
 // Compress has Append compress rows of a day, if they are many, in the goroutine of its
 // caller. zone returns the time zone of a project; warn is told of rows that were not
-// compressed right, and were compressed again. It is called before the first Append.
+// compressed right, and were compressed again. From then on all is inflated, as after Inspect:
+// others that were not looked at may be wrong as well. It is called before the first Append.
 func (l *Log) Compress(zone func(project int64) *time.Location, warn func(error)) {
-	l.packers, l.joiner = newPackers(zone, warn), newJoiner()
+	care := journal.NewCare(func(err error) {
+		l.Inspect()
+		warn(err)
+	})
+	l.packers, l.joiner = newPackers(zone, care), newJoiner()
 }
 
 // Part is the rows of a request for one project.
@@ -181,11 +186,10 @@ func (l *Log) Drain(ctx context.Context, upTo uint64, find func(ctx context.Cont
 	// cursors tell which of them are durable.
 	clear(l.projects)
 	l.drained = l.wal.First() - 1 // earlier entries are in journals
-	inspect := max(l.suspect, upTo)
 	l.mu.Unlock()
 	watch, stop := newWatch(ctx)
 	defer stop()
-	h := &handing{watch: watch, inspector: inspector{upTo: inspect, keep: l.keep}, find: find}
+	h := &handing{watch: watch, inspector: inspector{upTo: upTo, keep: l.keep}, find: find}
 	r := l.wal.Read(1)
 	defer r.Close()
 	var rows []journal.Row
@@ -234,8 +238,10 @@ func (l *Log) hand(h *handing, index uint64, project int64, chunk journal.Chunk)
 		}
 	}
 	if index > p.sealed && !p.held {
-		if err := h.inspect(index, project, &chunk); err != nil {
-			return err
+		if index <= h.upTo || l.isSuspect(index) {
+			if err := h.inspect(index, project, &chunk); err != nil {
+				return err
+			}
 		}
 		chunk.Cursors = append(chunk.Cursors, l.move(p.appended, index))
 		if err := p.journal.Append(h.ctx, chunk); err != nil {
