@@ -21,6 +21,9 @@ func SyncDir(dir string) error {
 // durable. One that is there may be of a process that was killed before it did so: all
 // directories above are synced, but for those that cannot be, such as those that others own
 // and those of file systems that have no fsync for directories.
+//
+// A directory whose name could not be made durable is removed again: systems report a failed
+// sync once, and the next one would say that the name is durable.
 func MakeDir(dir string) error { return makeDir(filepath.Clean(dir), SyncDir) }
 
 func makeDir(dir string, sync func(string) error) error {
@@ -33,13 +36,12 @@ func makeDir(dir string, sync func(string) error) error {
 		if err := makeDir(parent, sync); err != nil {
 			return err
 		}
-		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
+		if err = os.Mkdir(dir, 0o700); err == nil {
+			return keep(dir, sync)
 		}
-		return sync(parent)
 	}
 	if err == nil {
-		if err := sync(parent); err != nil {
+		if err := keep(dir, sync); err != nil {
 			return err
 		}
 		return makeDir(parent, sync)
@@ -56,6 +58,14 @@ func makeDir(dir string, sync func(string) error) error {
 		return err
 	}
 	return makeDir(parent, sync)
+}
+
+// keep makes the name of a directory that was just made durable, or removes it.
+func keep(dir string, sync func(string) error) error {
+	if err := sync(filepath.Dir(dir)); err != nil {
+		return errors.Join(err, os.Remove(dir))
+	}
+	return nil
 }
 
 // cannotSync reports whether an error says that a directory cannot be synced at all.

@@ -43,6 +43,31 @@ func TestMakeDir(t *testing.T) {
 	}
 }
 
+// A sync that failed is reported once: a directory whose name is perhaps not durable does not
+// stay.
+func TestADirectoryWhoseSyncFailed(t *testing.T) {
+	root := t.TempDir()
+	for _, dir := range []string{filepath.Join(root, "web"), filepath.Join(root, "a", "b")} {
+		failed := false
+		sync := func(of string) error {
+			if of == filepath.Dir(dir) && !failed {
+				failed = true
+				return &fs.PathError{Op: "sync", Path: of, Err: syscall.EIO}
+			}
+			return nil
+		}
+		if err := makeDir(dir, sync); !errors.Is(err, syscall.EIO) {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is there, and passes for durable: %v", dir, err)
+		}
+		if err := makeDir(dir, sync); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // A directory may lie below one of a file system that has no fsync for directories, as /proc.
 func TestMakeDirBelowOneThatCannotBeSynced(t *testing.T) {
 	if err := SyncDir("/proc"); err == nil {

@@ -84,10 +84,21 @@ func (d *Dir) makeRoot(dir string) error {
 		}
 		err = d.system.Mkdir(dir)
 	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+	return d.keepDir(dir, err)
+}
+
+// keepDir makes the name of a directory durable, whose Mkdir has returned an error. One that
+// was just made is removed if that fails: a failed sync is reported once, and the next one
+// would say that the name is durable.
+func (d *Dir) keepDir(dir string, made error) error {
+	if made != nil && !errors.Is(made, fs.ErrExist) {
+		return made
 	}
-	return d.system.SyncDir(parent)
+	err := d.system.SyncDir(filepath.Dir(dir))
+	if err != nil && made == nil {
+		return errors.Join(err, d.system.Remove(dir))
+	}
+	return err
 }
 
 // Root returns the absolute path of the directory; empty if other processes cannot
@@ -133,10 +144,7 @@ func (d *Dir) makeDir(dir string) error {
 	if err := d.makeDir(filepath.Dir(dir)); err != nil {
 		return err
 	}
-	if err := d.system.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	if err := d.system.SyncDir(filepath.Dir(dir)); err != nil {
+	if err := d.keepDir(dir, d.system.Mkdir(dir)); err != nil {
 		return err
 	}
 	d.synced[dir] = true

@@ -306,3 +306,34 @@ func TestTheOrderOfACommit(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
+
+// A directory whose name could not be made durable is removed: a failed sync is reported once,
+// and the next one would say that the name is durable.
+func TestADirectoryWhoseSyncFailed(t *testing.T) {
+	whole := &disktest.Script{}
+	if err := put(onMemory(t, disktest.New(whole)), "a/x.seg", "contents"); err != nil {
+		t.Fatal(err)
+	}
+	steps := whole.Steps()
+	tried := 0
+	for n, step := range steps {
+		dir, made := strings.CutPrefix(step, "mkdir ")
+		if !made || !strings.HasPrefix(steps[n+1], "sync directory") {
+			continue
+		}
+		tried++
+		script := &disktest.Script{}
+		script.FailAt(n+2, disktest.Before, false) // the step behind, counted from 1
+		d := disktest.New(script)
+		store, err := disk.OpenOn(d, root)
+		if err == nil {
+			err = put(store, "a/x.seg", "contents")
+		}
+		if got := script.Steps(); !errors.Is(err, disktest.ErrInjected) || got[len(got)-1] != "remove "+dir {
+			t.Errorf("%s: %v, and then %q", steps[n+1], err, got[n+2:])
+		}
+	}
+	if tried < 2 {
+		t.Errorf("%d directories were made", tried)
+	}
+}
