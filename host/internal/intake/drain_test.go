@@ -22,6 +22,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/journal"
 	"github.com/penstock-io/penstock/host/internal/journal/disk"
 	"github.com/penstock-io/penstock/host/internal/journal/disk/disktest"
+	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/progress"
 	"github.com/penstock-io/penstock/host/internal/project"
 	"github.com/penstock-io/penstock/host/internal/schema"
@@ -209,14 +210,98 @@ func TestEventsThatCannotBeReadHoldNothingUp(t *testing.T) {
 	if err := rowlog.VerifyIn(d.dir, func(index uint64, err error) { found[fmt.Sprint(index)] = true }); err != nil || !found["3"] {
 		t.Errorf("%v: verify finds %v", err, found)
 	}
-	if kept, err := os.ReadFile(filepath.Join(d.dir, "00000000000000000003-1.damaged")); err != nil || !bytes.HasSuffix(kept, c.Fragments[0].Payload) {
-		t.Errorf("%v: %d bytes are kept", err, len(kept))
+	if kept := keptIn(t, d); len(kept) != 1 || !bytes.HasSuffix(kept["00000000000000000003-1"], c.Fragments[0].Payload) {
+		t.Errorf("%d files are kept: %q", len(kept), kept)
 	}
 	if err := d.wal.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-drained; err != nil {
 		t.Error(err)
+	}
+}
+
+// keptIn returns the files of events that were set aside, without what follows the number of
+// their fragment.
+func keptIn(t *testing.T, d *draining) map[string][]byte {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(d.dir, "*.damaged"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := map[string][]byte{}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimSuffix(filepath.Base(file), ".damaged")
+		kept[name[:strings.LastIndexByte(name, '-')]] = data
+	}
+	return kept
+}
+
+// Events that are set aside are kept whole, whenever a host is killed, and beside those of an
+// entry of the same number in a log that was lost.
+func TestDamagedEventsAreKeptWhole(t *testing.T) {
+	t.Parallel()
+	d := openDraining(t)
+	var files [][]byte
+	for n := range 2 {
+		row := fmt.Appendf(nil, `{"n":%d}`+"\n", n)
+		c := journal.Chunk{Data: row, Rows: []journal.Row{{Length: len(row), Time: 1780315200, Kind: journal.KindEvents, Key: journal.Key{7}}}}
+		if err := journal.NewPacker(journal.PackOptions{Least: 1}).Pack(&c); err != nil {
+			t.Fatal(err)
+		}
+		x := rowlog.Damaged{Index: 3, Number: 1 + n, Project: 2, Fragment: c.Fragments[0], Err: os.ErrInvalid}
+		path := damagedPath(d.dir, x)
+		if err := os.WriteFile(path+".part", []byte("half"), 0o600); err != nil { // of a host that was killed
+			t.Fatal(err)
+		}
+		for _, want := range []bool{true, false} {
+			if kept, err := keepDamaged(d.logDir, x); kept != want || err != nil {
+				t.Errorf("kept: %v, want %v; %v", kept, want, err)
+			}
+		}
+		files = append(files, x.Entry())
+		x.Fragment.RowsCRC32++ // another log had another fragment there
+		if kept, err := keepDamaged(d.logDir, x); !kept || err != nil {
+			t.Errorf("another fragment of that number is kept: %v, %v", kept, err)
+		}
+		if data, err := os.ReadFile(path); err != nil || !bytes.Equal(data, files[n]) {
+			t.Errorf("%v: %d bytes are kept of %d", err, len(data), len(files[n]))
+		}
+	}
+	if parts, err := filepath.Glob(filepath.Join(d.dir, "*.part")); err != nil || len(parts) > 0 {
+		t.Errorf("%v: %q are left", err, parts)
+	}
+	if err := d.wal.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A loss is told that was noted behind half a line, of a host that was killed or whose disk was
+// full.
+func TestALossBehindHalfALineIsTold(t *testing.T) {
+	t.Parallel()
+	d := openDraining(t)
+	if err := os.WriteFile(d.lossPath(), []byte(`{"source":"collector.web","first":`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for n := range uint64(2) {
+		if err := noteLine(d.logDir, operation.LogLoss{Source: d.Name(), First: 5 + n, Last: 9, Detail: "lost"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	losses, err := d.notedLosses()
+	if err != nil || len(losses) != 2 || losses[0].First != 5 || losses[1].First != 6 {
+		t.Errorf("%v: told are %+v", err, losses)
+	}
+	if data, err := os.ReadFile(d.lossPath()); err != nil || bytes.Count(data, []byte("\n")) != 3 {
+		t.Errorf("%v: %q", err, data)
+	}
+	if err := d.wal.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -7,10 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
 
+	"github.com/penstock-io/penstock/host/internal/durable"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/private"
 	"github.com/penstock-io/penstock/host/internal/source/collector/rowlog"
@@ -36,27 +38,45 @@ func (d *logDir) noteLoss(l wal.Loss) error {
 	return nil
 }
 
-// noteLine adds a loss to the file of losses of a log, durably.
+// noteLine adds a loss to the file of losses of a log, durably. A line that is half written, by
+// a host that was killed or whose disk was full, is ended first.
 func noteLine(d *logDir, loss operation.LogLoss) error {
 	line, err := json.Marshal(loss)
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(d.lossPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(d.lossPath(), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(line, '\n'))
+	half, err := endsHalf(f)
+	if half {
+		line = append([]byte{'\n'}, line...)
+	}
+	if err == nil {
+		_, err = f.Write(append(line, '\n'))
+	}
 	return errors.Join(err, f.Sync(), f.Close(), wal.Dir(d.dir).SyncDir())
+}
+
+// endsHalf reports whether the last line of a file has no end.
+func endsHalf(f *os.File) (bool, error) {
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
+		return false, err
+	}
+	var last [1]byte
+	_, err = f.ReadAt(last[:], info.Size()-1)
+	return last[0] != '\n', err
 }
 
 // keepDamaged keeps events that were compressed wrong, durably, in a file next to the log
 // that is an entry of their own, and notes that they are lost to the journal. A file that is
 // there was noted: a journal has failed since.
 func keepDamaged(d *logDir, x rowlog.Damaged) (kept bool, err error) {
-	path := filepath.Join(d.dir, fmt.Sprintf("%020d-%d.damaged", x.Index, x.Number))
+	path := damagedPath(d.dir, x)
 	if _, err := os.Stat(path); err == nil {
-		return false, nil
+		return false, wal.Dir(d.dir).SyncDir() // the host that made it was perhaps killed before it did
 	}
 	detail := fmt.Sprintf("%d events of project %s cannot be read: entry %d holds them compressed, and does not inflate to them (%v). Its request was acknowledged. They are kept in %s; please report it",
 		len(x.Fragment.Entries), d.o.Projects.ByID(x.Project).Config.Name, x.Index, x.Err, path)
@@ -64,16 +84,37 @@ func keepDamaged(d *logDir, x rowlog.Damaged) (kept bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	f, err := private.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC)
-	if err != nil {
+	if err := writeWhole(path, x.Entry()); err != nil {
 		return false, err
-	}
-	_, err = f.Write(x.Entry())
-	if err = errors.Join(err, f.Sync(), f.Close(), wal.Dir(d.dir).SyncDir()); err != nil {
-		return false, errors.Join(err, os.Remove(path))
 	}
 	d.o.Log.Error("events that were acknowledged cannot be read", "source", d.Name(), "reason", detail, "noted_in", d.lossPath())
 	return true, nil
+}
+
+// damagedPath is the file of events that were compressed wrong. Its name tells its content,
+// since a log that was lost numbers its entries again.
+func damagedPath(dir string, x rowlog.Damaged) string {
+	return filepath.Join(dir, fmt.Sprintf("%020d-%d-%08x.damaged", x.Index, x.Number, crc32.ChecksumIEEE(x.Entry())))
+}
+
+// writeWhole makes a file durable that is there as a whole or not at all.
+func writeWhole(path string, data []byte) error {
+	part := path + ".part"
+	f, err := private.OpenFile(part, os.O_CREATE|os.O_WRONLY|os.O_TRUNC)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(part, path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(part))
+	}
+	if err := durable.SyncDir(filepath.Dir(path)); err != nil {
+		return errors.Join(err, os.Remove(path)) // it would pass for one whose name is durable
+	}
+	return nil
 }
 
 func (d *logDir) logLoss(l wal.Loss) operation.LogLoss {
