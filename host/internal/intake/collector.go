@@ -30,6 +30,9 @@ type Collector struct {
 	presence
 	aliases *aliases
 	served  *supervisor
+	// starting is held while the collector begins to listen, and by a change that retires it
+	// before it has: its address may be another collector's then.
+	starting lifecycle.Gate
 }
 
 // logDir is the directory of a collector's write-ahead log.
@@ -102,7 +105,7 @@ func (d *logDir) open(ctx context.Context) (*collecting, error) {
 // for. When ctx is done it ends requests in flight, takes no more, and brings
 // everything that was acknowledged into journals, where it is not sealed yet. One that is
 // retired, or has no block, returns when everything is sealed. One that is retired before
-// it has listened does not listen: its address may be another collector's by then.
+// it has listened does not listen.
 func (c *Collector) Serve(ctx context.Context) error {
 	l := c.current()
 	if l == nil { // otherwise a reload has opened it
@@ -116,19 +119,35 @@ func (c *Collector) Serve(ctx context.Context) error {
 			}
 			return err
 		}
-		if c.block() == nil || c.isTold() {
-			return c.leave(ctx, l)
-		}
-		p, err := c.listen(ctx, l)
-		if err != nil && c.isTold() {
-			return c.leave(ctx, l)
-		}
-		if err != nil {
+		listens, err := c.start(ctx, l)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return l.wal.Close()
+		case err != nil:
 			return errors.Join(fmt.Errorf("source %s: %w", c.Name(), err), l.wal.Close())
+		case !listens:
+			return c.leave(ctx, l)
 		}
-		c.served.run(p.serve)
 	}
 	return c.collect(ctx, l)
+}
+
+// start begins to listen, unless the collector has no block or is retired.
+func (c *Collector) start(ctx context.Context, l *collecting) (listens bool, err error) {
+	started, err := c.starting.Enter(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer started()
+	if c.block() == nil || c.isTold() {
+		return false, nil
+	}
+	p, err := c.listen(ctx, l)
+	if err != nil {
+		return false, err
+	}
+	c.served.run(p.serve)
+	return true, nil
 }
 
 // retryOpen opens the log again while the error is transient.

@@ -191,7 +191,7 @@ func Open(ctx context.Context, o Options) (*Set, error) {
 // newCollector returns the collector of a name. c is its block; nil: it has none.
 func newCollector(s *Set, name string, c *config.Collector) *Collector {
 	return &Collector{
-		retirement: newRetirement(), presence: presence{config: c}, aliases: s.aliases, served: &s.served,
+		retirement: newRetirement(), presence: presence{config: c}, aliases: s.aliases, served: &s.served, starting: lifecycle.NewGate(),
 		logDir: &logDir{o: s.o, name: name, dir: s.o.Dir.Path(datadir.CollectorDir, name), trims: s.trims},
 	}
 }

@@ -29,6 +29,8 @@ type Change struct {
 	// ports are those that no collector has any more. The next one that listens on the
 	// address of one gets it.
 	ports []freePort
+	// decided lets collectors that the change retires, and that do not listen yet, go on.
+	decided []func()
 }
 
 // freePort is a port that a collector gives up.
@@ -60,6 +62,7 @@ func (s *Set) Prepare(ctx context.Context, c *config.Config, of func(*config.Pro
 
 // Discard frees what was prepared.
 func (x *Change) Discard() {
+	defer x.decide()
 	for _, undo := range slices.Backward(x.undo) {
 		undo()
 	}
@@ -69,6 +72,7 @@ func (x *Change) Discard() {
 // that are gone or replaced end by themselves. The error names the certificates that could
 // not be read again: the ones before are still used.
 func (x *Change) Apply(ctx context.Context, added []*project.Project) error {
+	defer x.decide()
 	s := x.set
 	for _, apply := range x.apply {
 		apply()
@@ -103,6 +107,13 @@ func (x *Change) Apply(ctx context.Context, added []*project.Project) error {
 		failed = errors.Join(failed, renewCertificate(ctx, c))
 	}
 	return failed
+}
+
+func (x *Change) decide() {
+	for _, decided := range x.decided {
+		decided()
+	}
+	x.decided = nil
 }
 
 func (x *Change) files(blocks []*config.Source, of func(*config.Project) *project.Project) {
@@ -176,6 +187,9 @@ func (x *Change) collectors(ctx context.Context, blocks []*config.Collector) err
 		b := kept[c]
 		if b == nil {
 			x.retire = append(x.retire, c)
+			if err := x.keepFromStarting(ctx, c); err != nil {
+				return fmt.Errorf("source %s: %w", c.Name(), err)
+			}
 		}
 		if p := portOf(c); p != nil && (b == nil || b.Listen != p.address) {
 			x.ports = append(x.ports, freePort{p, c})
@@ -202,6 +216,21 @@ func (x *Change) collectors(ctx context.Context, blocks []*config.Collector) err
 	for _, b := range blocks {
 		x.next.collectors = append(x.next.collectors, byName[b.Reference()])
 	}
+	return nil
+}
+
+// keepFromStarting has a collector that does not listen yet wait with that until the change is
+// carried out or discarded.
+func (x *Change) keepFromStarting(ctx context.Context, c *Collector) error {
+	decided, err := c.starting.Enter(ctx)
+	if err != nil {
+		return err
+	}
+	if c.current() != nil {
+		decided()
+		return nil
+	}
+	x.decided = append(x.decided, decided)
 	return nil
 }
 

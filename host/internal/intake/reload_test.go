@@ -453,6 +453,54 @@ func TestACollectorIsReplacedBeforeItListens(t *testing.T) {
 	}
 }
 
+// A collector that is about to listen when a change retires it, which has opened its address
+// for another one, waits for the change, and then does not listen.
+func TestACollectorThatStartsDuringAChange(t *testing.T) {
+	t.Parallel()
+	for _, applied := range []bool{true, false} {
+		address := freeAddress(t)
+		l := &live{t: t, dir: t.TempDir()}
+		l.site = openConfig(t, t.TempDir(), load(t, l.dir, twoProjects+collectorText("a", "shop", address)))
+		opens, err := l.set.aliases.learning.Enter(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.serve()
+		a := l.set.now.Load().collectors[0]
+		merged := l.merge(twoProjects + collectorText("b", "shop", address))
+		change, err := l.set.Prepare(t.Context(), merged, l.projects.Of)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if done, entered := a.starting.TryEnter(); entered {
+			done()
+			t.Error("a collector that is retired may begin to listen")
+		}
+		opens()
+		waitUntil(t, "the log is open", func() bool {
+			logs, err := filepath.Glob(filepath.Join(a.dir, "*.wal"))
+			return err == nil && len(logs) > 0
+		})
+		want := "b " + address
+		if applied {
+			l.config.Set(merged)
+			if err := change.Apply(t.Context(), nil); err != nil {
+				t.Error(err)
+			}
+			<-l.set.served.endOf("collector.a")
+		} else {
+			want = "a " + address
+			change.Discard()
+		}
+		waitUntil(t, "it listens", func() bool { return l.collectors() == want })
+		l.mustSend(address, "tok-shop", "1")
+		if cause := context.Cause(l.group.Context()); cause != nil {
+			t.Errorf("the host ends: %v", cause)
+		}
+		l.end()
+	}
+}
+
 // A host that stops while its collectors change leaves no address open: nothing would
 // close it, and the host would not end.
 func TestAHostStopsWhileItsCollectorsChange(t *testing.T) {
