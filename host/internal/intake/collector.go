@@ -119,7 +119,7 @@ func (c *Collector) Serve(ctx context.Context) error {
 			}
 			return err
 		}
-		listens, err := c.start(ctx, l)
+		listens, err := start(ctx, c, l)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return l.wal.Close()
@@ -132,8 +132,8 @@ func (c *Collector) Serve(ctx context.Context) error {
 	return c.collect(ctx, l)
 }
 
-// start begins to listen, unless the collector has no block or is retired.
-func (c *Collector) start(ctx context.Context, l *collecting) (listens bool, err error) {
+// start has a collector begin to listen, unless it has no block or is retired.
+func start(ctx context.Context, c *Collector, l *collecting) (listens bool, err error) {
 	started, err := c.starting.Enter(ctx)
 	if err != nil {
 		return false, err

@@ -241,7 +241,7 @@ func keptIn(t *testing.T, d *draining) map[string][]byte {
 	return kept
 }
 
-// Events that are set aside are kept whole, whenever a host is killed, and beside those of an
+// Events that are set aside are kept whole, whenever a host is killed, and next to those of an
 // entry of the same number in a log that was lost.
 func TestDamagedEventsAreKeptWhole(t *testing.T) {
 	t.Parallel()

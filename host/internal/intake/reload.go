@@ -29,8 +29,8 @@ type Change struct {
 	// ports are those that no collector has any more. The next one that listens on the
 	// address of one gets it.
 	ports []freePort
-	// decided lets collectors that the change retires, and that do not listen yet, go on.
-	decided []func()
+	// decisions let collectors go on that the change retires, and that do not listen yet.
+	decisions decisions
 }
 
 // freePort is a port that a collector gives up.
@@ -62,7 +62,7 @@ func (s *Set) Prepare(ctx context.Context, c *config.Config, of func(*config.Pro
 
 // Discard frees what was prepared.
 func (x *Change) Discard() {
-	defer x.decide()
+	defer x.decisions.take()
 	for _, undo := range slices.Backward(x.undo) {
 		undo()
 	}
@@ -72,7 +72,7 @@ func (x *Change) Discard() {
 // that are gone or replaced end by themselves. The error names the certificates that could
 // not be read again: the ones before are still used.
 func (x *Change) Apply(ctx context.Context, added []*project.Project) error {
-	defer x.decide()
+	defer x.decisions.take()
 	s := x.set
 	for _, apply := range x.apply {
 		apply()
@@ -109,11 +109,15 @@ func (x *Change) Apply(ctx context.Context, added []*project.Project) error {
 	return failed
 }
 
-func (x *Change) decide() {
-	for _, decided := range x.decided {
+// decisions are what waits until a change is carried out or discarded.
+type decisions []func()
+
+// take lets everything go on that waits.
+func (d *decisions) take() {
+	for _, decided := range *d {
 		decided()
 	}
-	x.decided = nil
+	*d = nil
 }
 
 func (x *Change) files(blocks []*config.Source, of func(*config.Project) *project.Project) {
@@ -187,7 +191,7 @@ func (x *Change) collectors(ctx context.Context, blocks []*config.Collector) err
 		b := kept[c]
 		if b == nil {
 			x.retire = append(x.retire, c)
-			if err := x.keepFromStarting(ctx, c); err != nil {
+			if err := keepFromStarting(ctx, x, c); err != nil {
 				return fmt.Errorf("source %s: %w", c.Name(), err)
 			}
 		}
@@ -221,7 +225,7 @@ func (x *Change) collectors(ctx context.Context, blocks []*config.Collector) err
 
 // keepFromStarting has a collector that does not listen yet wait with that until the change is
 // carried out or discarded.
-func (x *Change) keepFromStarting(ctx context.Context, c *Collector) error {
+func keepFromStarting(ctx context.Context, x *Change, c *Collector) error {
 	decided, err := c.starting.Enter(ctx)
 	if err != nil {
 		return err
@@ -230,7 +234,7 @@ func (x *Change) keepFromStarting(ctx context.Context, c *Collector) error {
 		decided()
 		return nil
 	}
-	x.decided = append(x.decided, decided)
+	x.decisions = append(x.decisions, decided)
 	return nil
 }
 

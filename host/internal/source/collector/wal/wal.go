@@ -76,7 +76,7 @@ type request struct {
 	index   uint64
 	err     error
 	done    chan struct{} // nil: the caller waits for an entry before
-	with    *request      // the entry behind, of the same call
+	next    *request      // the entry behind, of the same call
 }
 
 // Recovery is the state that Open found.
@@ -124,7 +124,7 @@ func (l *Log) Append(ctx context.Context, payload ...[]byte) (uint64, error) {
 func (l *Log) AppendAll(ctx context.Context, payloads ...[][]byte) error {
 	var first *request
 	for _, payload := range slices.Backward(payloads) {
-		first = &request{payload: payload, size: sizeOf(payload), with: first}
+		first = &request{payload: payload, size: sizeOf(payload), next: first}
 	}
 	if first == nil {
 		return nil
@@ -132,9 +132,9 @@ func (l *Log) AppendAll(ctx context.Context, payloads ...[][]byte) error {
 	return l.submit(ctx, first)
 }
 
-// submit has the writer write an entry and those behind it, and waits until it has.
+// submit has the writer write an entry, and the entries behind it, and waits until it has.
 func (l *Log) submit(ctx context.Context, first *request) error {
-	for r := first; r != nil; r = r.with {
+	for r := first; r != nil; r = r.next {
 		if r.size > MaxEntry {
 			return ErrTooLarge
 		}
@@ -180,7 +180,7 @@ func (l *Log) write() {
 func (l *Log) gather(next *request) []*request {
 	var batch []*request
 	for size := int64(0); ; {
-		for ; next != nil; next = next.with {
+		for ; next != nil; next = next.next {
 			batch = append(batch, next)
 			size += next.size
 		}
