@@ -11,11 +11,12 @@ import (
 
 // CheckDestinations implements Operations.
 func (h destinations) CheckDestinations(ctx context.Context, name string) ([]operation.DestinationCheck, error) {
-	checks := []operation.DestinationCheck{}
+	checks, known := []operation.DestinationCheck{}, false
 	for _, d := range h.Config().Destinations {
 		if name != "" && d.Reference() != name {
 			continue
 		}
+		known = true
 		projects := h.exporting(d)
 		for _, p := range projects {
 			checks = append(checks, h.checkDestination(ctx, d, p)...)
@@ -24,7 +25,7 @@ func (h destinations) CheckDestinations(ctx context.Context, name string) ([]ope
 			checks = append(checks, operation.DestinationCheck{Destination: d.Reference(), Skipped: true, Detail: "no pipeline exports to it"})
 		}
 	}
-	if name != "" && len(checks) == 0 {
+	if name != "" && !known {
 		return nil, operation.Faultf(operation.UnknownDestination, "the configuration has no destination %q", name)
 	}
 	return checks, nil
@@ -41,6 +42,8 @@ func (h destinations) exporting(d *config.Destination) []*config.Project {
 	return projects
 }
 
+// checkDestination returns the results of a plugin's check for one project: at
+// least one, so that no destination is left out without a word.
 func (h destinations) checkDestination(ctx context.Context, c *config.Destination, p *config.Project) []operation.DestinationCheck {
 	d, err := h.Destinations.Configured(ctx, c, p)
 	var results []protocol.CheckResult
@@ -49,6 +52,9 @@ func (h destinations) checkDestination(ctx context.Context, c *config.Destinatio
 	}
 	if err != nil {
 		results = append(results, protocol.CheckResult{Action: "connect", Detail: err.Error()})
+	}
+	if len(results) == 0 {
+		return []operation.DestinationCheck{{Destination: c.Reference(), Project: p.Name, Skipped: true, Detail: "this plugin has no check"}}
 	}
 	checks := make([]operation.DestinationCheck, 0, len(results))
 	for _, r := range results {
