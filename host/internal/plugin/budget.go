@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// budget counts crashes and says when the next start is due. It is not for
+// budget counts crashes and failed starts, and says when the next start is due. It is not for
 // concurrent use.
 type budget struct {
 	rules   Restart

@@ -13,9 +13,13 @@ import (
 	"syscall"
 )
 
+// loaderFailed is the status of a process whose dynamic loader found no library.
+const loaderFailed = "exit status 127"
+
 // diagnose returns notes for the user on a binary that did not become a plugin:
-// "the file is empty", "it is a script for python3, which has to be installed".
-func diagnose(f *os.File) []string {
+// "the file is empty", "it is a script for python3, which has to be installed". status
+// is how its process ended; empty if the system did not execute it.
+func diagnose(f *os.File, status string) []string {
 	var notes []string
 	info, err := f.Stat()
 	if err != nil {
@@ -27,26 +31,23 @@ func diagnose(f *os.File) []string {
 	if info.Mode().Perm()&0o111 == 0 {
 		notes = append(notes, fmt.Sprintf("the file is not executable (mode %04o): run chmod +x", info.Mode().Perm()))
 	}
-	if n := describeFormat(f); n != "" {
+	if n := describeFormat(f, status); n != "" {
 		notes = append(notes, n)
 	}
 	return notes
 }
 
 // describeFormat compares the file's system and architecture with ours.
-func describeFormat(f *os.File) string {
+func describeFormat(f *os.File, status string) string {
 	here := runtime.GOOS + "/" + runtime.GOARCH
 	if isScript(f) {
-		line := make([]byte, 128)
-		n, _ := f.ReadAt(line, 0)
-		first, _, _ := strings.Cut(string(line[:n]), "\n")
-		return fmt.Sprintf("it is a script for %s, which has to be installed", strings.TrimSpace(strings.TrimPrefix(first, "#!")))
+		return describeScript(f)
 	}
 	if e, err := elf.NewFile(f); err == nil {
 		if arch := elfArch(e); arch != runtime.GOARCH || runtime.GOOS == "darwin" || runtime.GOOS == "windows" {
 			return fmt.Sprintf("it is an ELF binary for %s, this host runs on %s", arch, here)
 		}
-		if interp := e.Section(".interp"); interp != nil {
+		if e.Section(".interp") != nil && (status == "" || status == loaderFailed) {
 			return "it is dynamically linked: the libraries it needs may be missing, or of another libc"
 		}
 		return ""
@@ -60,7 +61,23 @@ func describeFormat(f *os.File) string {
 	if _, err := pe.NewFile(f); err == nil {
 		return "it is a Windows binary, this host runs on " + here
 	}
+	if isELF(f) {
+		return "it is a damaged or incomplete ELF binary: copy it again, and compare its checksum with that of the original"
+	}
 	return "it is neither an executable nor a script with #! in its first line"
+}
+
+// describeScript returns a note on a script whose interpreter is not installed.
+func describeScript(f io.ReaderAt) string {
+	line := make([]byte, 128)
+	n, _ := f.ReadAt(line, 0)
+	first, _, _ := strings.Cut(string(line[:n]), "\n")
+	command := strings.TrimSpace(strings.TrimPrefix(first, "#!"))
+	interpreter, _, _ := strings.Cut(command, " ")
+	if _, err := os.Stat(interpreter); err == nil {
+		return ""
+	}
+	return fmt.Sprintf("it is a script for %s, which has to be installed", command)
 }
 
 func elfArch(e *elf.File) string {
@@ -78,9 +95,21 @@ func elfArch(e *elf.File) string {
 }
 
 func isScript(f io.ReaderAt) bool {
-	var magic [2]byte
-	n, _ := f.ReadAt(magic[:], 0)
-	return n == 2 && magic == [2]byte{'#', '!'}
+	return beginsWith(f, "#!")
+}
+
+func isELF(f io.ReaderAt) bool { return beginsWith(f, elf.ELFMAG) }
+
+func beginsWith(f io.ReaderAt, magic string) bool {
+	head := make([]byte, len(magic))
+	n, _ := f.ReadAt(head, 0)
+	return string(head[:n]) == magic
+}
+
+// isInexecutable reports whether the system refuses a file itself, and not only this
+// attempt to execute it.
+func isInexecutable(err error) bool {
+	return errors.Is(err, syscall.ENOEXEC) || errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOENT)
 }
 
 // execReason puts the system's refusal to execute a file into words.

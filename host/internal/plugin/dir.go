@@ -39,6 +39,7 @@ const (
 	Unpinned State = "unpinned" // there, but not in plugins.lock
 	Changed  State = "changed"  // there, with another checksum
 	Missing  State = "missing"  // pinned, but not there
+	Refused  State = "refused"  // there and pinned, but not started, for another reason
 )
 
 // Entry is one plugin of a directory.
@@ -174,14 +175,20 @@ func entry(dir string, lock Lock, file string) Entry {
 	case err == nil:
 		defer b.Close()
 		e.SHA256 = b.SHA256
-		if err = verdict(b, pin, pinned); pinned && err != nil {
-			e.State = Changed
-		}
+		err = verdict(b, pin, pinned)
 	case errors.Is(err, fs.ErrNotExist):
-		e.State, err = Missing, missing(dir, e.Type, pinned)
+		err = missing(dir, e.Type, pinned)
 	}
-	if err != nil {
-		e.Problem = err.Error()
+	if err == nil {
+		return e
+	}
+	e.Problem = err.Error()
+	var refused *RefusedError
+	switch {
+	case errors.As(err, &refused) && refused.State != Pinned:
+		e.State = refused.State
+	case pinned:
+		e.State = Refused
 	}
 	return e
 }
@@ -200,6 +207,20 @@ func verdict(b *Binary, pin Pin, pinned bool) error {
 			Path: b.Path, State: Changed,
 			Reason: fmt.Sprintf("has changed: its SHA-256 is %s, pinned is %s", b.SHA256, pin.SHA256),
 			Remedy: fmt.Sprintf("put the pinned file back, or if you replaced it yourself, run: penstock plugins trust %s", typ),
+		}
+	}
+	return executable(b)
+}
+
+// executable refuses a binary that nobody may execute.
+func executable(b *Binary) error {
+	info, err := b.f.Stat()
+	if err != nil {
+		return fmt.Errorf("open plugin: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o111 == 0 {
+		return &RefusedError{
+			Path: b.Path, State: Pinned, Reason: fmt.Sprintf("is not executable (mode %04o)", mode), Remedy: "run: chmod +x " + b.Path,
 		}
 	}
 	return nil
@@ -259,7 +280,7 @@ func openBinary(path string, known *sums) (*Binary, error) {
 func openChecked(path string) (*os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("open plugin: %w", err)
+		return nil, openError("open plugin", path, err)
 	}
 	if err := checkFile(path, f); err != nil {
 		_ = f.Close()

@@ -3,13 +3,17 @@ package plugin
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/penstock-io/penstock/sdk/protocol"
 )
 
 func put(t *testing.T, dir, name, content string, mode os.FileMode) {
@@ -55,17 +59,20 @@ func states(t *testing.T, d *Dir) map[string]State {
 }
 
 func TestListStates(t *testing.T) {
-	d := pinnedDir(t, "a", "b", "c")
+	d := pinnedDir(t, "a", "b", "c", "e")
 	put(t, d.Path(), Prefix+"b", "something else", 0o755)
 	if err := os.Remove(filepath.Join(d.Path(), Prefix+"c")); err != nil {
 		t.Fatal(err)
 	}
 	put(t, d.Path(), Prefix+"d", "new", 0o755)
 	put(t, d.Path(), "README", "no plugin", 0o644)
-	want := map[string]State{"a": Pinned, "b": Changed, "c": Missing, "d": Unpinned}
+	put(t, d.Path(), Prefix+"e", "binary of e", 0o600)
+	put(t, d.Path(), Prefix+"f", "new", 0o600)
+	want := map[string]State{"a": Pinned, "b": Changed, "c": Missing, "d": Unpinned, "e": Refused, "f": Unpinned}
 	if diff := cmp.Diff(want, states(t, d)); diff != "" {
 		t.Error(diff)
 	}
+	reasons := map[State]State{Changed: Changed, Missing: Missing, Unpinned: Unpinned, Refused: Pinned}
 	for typ, state := range want {
 		b, err := d.Open(typ)
 		if state == Pinned {
@@ -78,7 +85,7 @@ func TestListStates(t *testing.T) {
 			continue
 		}
 		var refused *RefusedError
-		if !errors.As(err, &refused) || refused.State != state || refused.Remedy == "" {
+		if !errors.As(err, &refused) || refused.State != reasons[state] || refused.Remedy == "" {
 			t.Errorf("open %s: %v, want it refused as %s", typ, err, state)
 		}
 	}
@@ -102,12 +109,13 @@ func TestRefusals(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "is not a regular file"},
+		{"binary that is not executable", func(t *testing.T, dir string) { chmod(t, filepath.Join(dir, Prefix+"a"), 0o600) }, "is not executable (mode 0600); run: chmod +x"},
 		{"no directory", func(t *testing.T, dir string) {
 			if err := os.RemoveAll(dir); err != nil {
 				t.Fatal(err)
 			}
 		}, "set plugin_dir"},
-		{"lock is not JSON", func(t *testing.T, dir string) { put(t, dir, LockFile, "{", 0o644) }, "not valid JSON"},
+		{"lock is not JSON", func(t *testing.T, dir string) { put(t, dir, LockFile, "{", 0o644) }, "is not valid JSON: unexpected end of JSON input; put a copy of the file back"},
 		{"lock of the future", func(t *testing.T, dir string) { put(t, dir, LockFile, `{"version":2,"plugins":[]}`, 0o644) }, "this host reads version 1"},
 		{"lock with an unknown key", func(t *testing.T, dir string) { put(t, dir, LockFile, `{"version":1,"plugin":[]}`, 0o644) }, "unknown field"},
 		{"lock with a short checksum", func(t *testing.T, dir string) {
@@ -131,10 +139,29 @@ func TestRefusals(t *testing.T) {
 			}
 			test.spoil(t, dir)
 			_, err := d.Open("a")
-			if err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("open: %v, want it to say %q", err, test.want)
+			var refused *RefusedError
+			if !errors.As(err, &refused) || refused.Remedy == "" || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("open: %v, want it refused, and to say %q", err, test.want)
 			}
 		})
+	}
+}
+
+// A file that the host's user may not read stays so until a person acts.
+func TestUnreadableIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		err  error
+		want protocol.Class
+		text string
+	}{
+		{&fs.PathError{Op: "open", Path: "/p/x", Err: syscall.EACCES}, protocol.Configuration, "plugin refused: /p/x cannot be read by the user penstock runs as"},
+		{&fs.PathError{Op: "open", Path: "/p/x", Err: syscall.EMFILE}, protocol.Retryable, "open plugin: open /p/x: too many open files"},
+	} {
+		err := openError("open plugin", "/p/x", test.err)
+		if protocol.ClassOf(err) != test.want || !strings.HasPrefix(err.Error(), test.text) {
+			t.Errorf("%v of class %s, want %q of class %s", err, protocol.ClassOf(err), test.text, test.want)
+		}
 	}
 }
 

@@ -40,7 +40,9 @@ type StartError struct {
 	Reason string
 	Notes  []string // findings about the binary; see diagnose
 	Log    []string
-	Err    error // may be nil
+	// Final means that the same binary fails at every start: a person has to act.
+	Final bool
+	Err   error // may be nil
 }
 
 func (e *StartError) Error() string {
@@ -139,17 +141,18 @@ func (e *DeadlineError) Error() string {
 // Timeout reports true: callers treat DeadlineError as a timeout.
 func (e *DeadlineError) Timeout() bool { return true }
 
-// BudgetError says that a plugin crashed too often to be started again now.
+// BudgetError says that a plugin crashed, or failed to start, too often to be started
+// again now.
 type BudgetError struct {
 	Plugin  string
-	Crashes int
+	Crashes int // failed starts included
 	Window  time.Duration
 	Until   time.Time // when the next start is allowed
 	Last    error
 }
 
 func (e *BudgetError) Error() string {
-	return fmt.Sprintf("plugin %s crashed %d times within %s and is not started again before %s; the last time: %v",
+	return fmt.Sprintf("plugin %s crashed or failed to start %d times within %s and is not started again before %s; the last time: %v",
 		e.Plugin, e.Crashes, e.Window, e.Until.UTC().Format(time.RFC3339), e.Last)
 }
 
@@ -193,7 +196,13 @@ func (e *RefusedError) As(target any) bool {
 func (e *ProtocolError) As(target any) bool { return classed(target, protocol.Configuration, "", e) }
 
 // As gives the error as a *protocol.Error.
-func (e *StartError) As(target any) bool { return classed(target, protocol.Retryable, "", e) }
+func (e *StartError) As(target any) bool {
+	class := protocol.Retryable
+	if e.Final {
+		class = protocol.Configuration
+	}
+	return classed(target, class, "", e)
+}
 
 // As gives the error as a *protocol.Error.
 func (e *CrashError) As(target any) bool { return classed(target, protocol.Retryable, "", e) }

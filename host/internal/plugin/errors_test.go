@@ -46,12 +46,13 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{&DeadlineError{Plugin: "s3", During: "check", After: time.Second}, "plugin s3: check did not end within 1s", protocol.Retryable},
 		{
 			&BudgetError{Plugin: "s3", Crashes: 6, Window: time.Minute, Until: time.Unix(0, 0), Last: errors.New("boom")},
-			"plugin s3 crashed 6 times within 1m0s and is not started again before 1970-01-01T00:00:00Z; the last time: boom", protocol.Retryable,
+			"plugin s3 crashed or failed to start 6 times within 1m0s and is not started again before 1970-01-01T00:00:00Z; the last time: boom", protocol.Retryable,
 		},
 		{
 			&RefusedError{Path: "/p/x", Reason: "is bad", Remedy: "mend it"}, "plugin refused: /p/x is bad; mend it", protocol.Configuration,
 		},
 		{&StartError{Plugin: "s3", Reason: "no", Notes: []string{"a", "b"}}, "start plugin s3: no; a; b", protocol.Retryable},
+		{&StartError{Plugin: "s3", Reason: "no", Final: true}, "start plugin s3: no", protocol.Configuration},
 	}
 	for _, test := range tests {
 		if diff := cmp.Diff(test.want, test.err.Error()); diff != "" {

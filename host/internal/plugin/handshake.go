@@ -19,7 +19,10 @@ import (
 func (p *process) startFailure(ctx, sctx context.Context, l launch, err error) error {
 	_ = p.run.Kill(ctx)
 	if p.run.ID() == "" {
-		return &StartError{Plugin: l.name, Reason: execReason(err), Notes: append(diagnose(l.binary.f), l.user.diagnose(l.binary)...), Err: err}
+		return &StartError{
+			Plugin: l.name, Reason: execReason(err), Notes: append(diagnose(l.binary.f, ""), l.user.diagnose(l.binary)...),
+			Final: isInexecutable(err), Err: err,
+		}
 	}
 	if !waitFor(p.run.joined, unkillable) {
 		return &StartError{Plugin: l.name, Reason: "it hangs, and does not end by SIGKILL", Err: err}
@@ -39,7 +42,7 @@ func (p *process) startFailure(ctx, sctx context.Context, l launch, err error) e
 		e.Reason = fmt.Sprintf("it did not get ready within %s", l.timeouts.Start)
 	case first.text == "" && diedFirst:
 		e.Reason = fmt.Sprintf("it ended (%s) before it said where it listens", p.run.status)
-		e.Notes = diagnose(l.binary.f)
+		e.Notes = diagnose(l.binary.f, p.run.status)
 	case diedFirst:
 		e.Reason = fmt.Sprintf("it ended (%s) before it answered", p.run.status)
 	default:

@@ -48,7 +48,7 @@ func ParseLock(data []byte) (Lock, error) {
 		Version int `json:"version"`
 	}
 	if err := json.Unmarshal(data, &head); err != nil {
-		return Lock{}, fmt.Errorf("not valid JSON: %w", err)
+		return Lock{}, fmt.Errorf("is not valid JSON: %w", err)
 	}
 	if head.Version != lockVersion {
 		return Lock{}, fmt.Errorf("has version %d, this host reads version %d", head.Version, lockVersion)
@@ -57,12 +57,12 @@ func ParseLock(data []byte) (Lock, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&l); err != nil {
-		return Lock{}, err
+		return Lock{}, fmt.Errorf("cannot be read: %w", err)
 	}
 	seen := make(map[string]bool, len(l.Plugins))
 	for _, p := range l.Plugins {
 		if _, err := TypeOf(p.File); err != nil {
-			return Lock{}, err
+			return Lock{}, fmt.Errorf("pins a file of a wrong name: %w", err)
 		}
 		if seen[p.File] {
 			return Lock{}, fmt.Errorf("pins %s twice", p.File)
@@ -117,7 +117,7 @@ func readLock(dir string) (Lock, error) {
 		return Lock{Version: lockVersion}, nil
 	}
 	if err != nil {
-		return Lock{}, fmt.Errorf("read plugins.lock: %w", err)
+		return Lock{}, openError("read plugins.lock", path, err)
 	}
 	defer f.Close()
 	if err := checkFile(path, f); err != nil {
@@ -128,13 +128,21 @@ func readLock(dir string) (Lock, error) {
 		return Lock{}, fmt.Errorf("read plugins.lock: %w", err)
 	}
 	if len(data) > maxLockSize {
-		return Lock{}, fmt.Errorf("read %s: longer than %d bytes", path, maxLockSize)
+		return Lock{}, damagedLock(path, fmt.Sprintf("is longer than %d bytes", maxLockSize))
 	}
 	l, err := ParseLock(data)
 	if err != nil {
-		return Lock{}, fmt.Errorf("read %s: %w", path, err)
+		return Lock{}, damagedLock(path, err.Error())
 	}
 	return l, nil
+}
+
+// damagedLock returns the error of a lock file that cannot be used.
+func damagedLock(path, reason string) error {
+	return &RefusedError{
+		Path: path, State: Pinned, Reason: reason,
+		Remedy: "put a copy of the file back, or if you know where all the plugins in its directory come from, pin them again: penstock plugins trust",
+	}
 }
 
 // writeLock replaces dir's lock file in one step, synced.

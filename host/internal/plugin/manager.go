@@ -212,6 +212,7 @@ func (m *Manager) describe(ctx context.Context, p *process, b *Binary) (protocol
 	if d.Name != b.Type() {
 		return protocol.Description{}, &StartError{
 			Plugin: p.name, Reason: fmt.Sprintf("it is the plugin of type %q: its file should be named %s%s", d.Name, Prefix, d.Name),
+			Final: true,
 		}
 	}
 	if err := m.cache.put(b.SHA256, d); err != nil {

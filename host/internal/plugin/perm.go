@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -33,6 +34,18 @@ func checkDir(dir string) (string, error) {
 		return "", err
 	}
 	return real, checkParents(real)
+}
+
+// openError returns the error of a file or directory that cannot be opened: a
+// *RefusedError if the host's user may not read it.
+func openError(event, path string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return &RefusedError{
+			Path: path, State: Pinned, Reason: fmt.Sprintf("cannot be read by the user penstock runs as (%d)", os.Geteuid()),
+			Remedy: fmt.Sprintf("run: chmod a+rX %s", path),
+		}
+	}
+	return fmt.Errorf("%s: %w", event, err)
 }
 
 // checkParents looks for a directory above that everybody may write and that

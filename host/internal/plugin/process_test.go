@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -241,10 +242,11 @@ func TestStartFailures(t *testing.T) {
 }
 
 func TestStartOfWhatIsNoPlugin(t *testing.T) {
-	arm, err := os.ReadFile(testPlugin)
+	testBinary, err := os.ReadFile(testPlugin)
 	if err != nil {
 		t.Fatal(err)
 	}
+	arm := bytes.Clone(testBinary)
 	arm[18], arm[19] = 0xb7, 0 // e_machine: AArch64
 	if runtime.GOARCH == "arm64" {
 		arm[18] = 0x3e
@@ -253,14 +255,16 @@ func TestStartOfWhatIsNoPlugin(t *testing.T) {
 		name, content string
 		mode          os.FileMode
 		want          string
+		final         bool
 	}{
-		{"empty", "", 0o700, "the file is empty"},
-		{"text", "hello, world\n", 0o700, "neither an executable nor a script"},
-		{"plain", "#!/bin/sh\n", 0o600, "is not executable"},
-		{"lost", "#!/no/such/interpreter\n", 0o700, "it is a script for /no/such/interpreter"},
-		{"foreign", string(arm), 0o700, "it is an ELF binary for a"},
-		{"true", "#!/bin/sh\nexit 0\n", 0o700, "ended (exit status 0) before it said where it listens"},
-		{"echo", "#!/bin/sh\necho hello\n", 0o700, `it printed "hello" instead`},
+		{"empty", "", 0o700, "the file is empty", true},
+		{"text", "hello, world\n", 0o700, "neither an executable nor a script", true},
+		{"cut", string(testBinary[:100_000]), 0o700, "it is a damaged or incomplete ELF binary", false},
+		{"lost", "#!/no/such/interpreter\n", 0o700, "it is a script for /no/such/interpreter", true},
+		{"foreign", string(arm), 0o700, "it is an ELF binary for a", true},
+		{"three", "#!/bin/sh\nexit 3\n", 0o700, "ended (exit status 3) before it said where it listens", false},
+		{"true", "#!/bin/sh\nexit 0\n", 0o700, "ended (exit status 0) before it said where it listens", false},
+		{"echo", "#!/bin/sh\necho hello\n", 0o700, `it printed "hello" instead`, false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -275,7 +279,13 @@ func TestStartOfWhatIsNoPlugin(t *testing.T) {
 			_, err := startProcess(context.Background(), l)
 			var start *StartError
 			if !errors.As(err, &start) || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("error = %v\nwant it to contain %q", err, test.want)
+				t.Fatalf("error = %v\nwant it to contain %q", err, test.want)
+			}
+			if strings.Contains(test.content, "#!/bin/sh") && strings.Contains(err.Error(), "installed") {
+				t.Errorf("an interpreter that is installed is called missing: %v", err)
+			}
+			if start.Final != test.final {
+				t.Errorf("final %t of %v", start.Final, err)
 			}
 			empty(t, l.base)
 		})
