@@ -80,11 +80,12 @@ func (r *recovering) RecoverPipeline(_ context.Context, name string, resend bool
 	return found, nil
 }
 
-// Rows are sent again only after a yes to the question that says which of them
-// will be there twice.
+// Rows are sent again only after a yes, and every answer names the runs whose rows may
+// be there twice.
 func TestResendAsks(t *testing.T) {
 	t.Parallel()
-	const question = "Rows of the runs 4 to 5 at the destination that this journal has, too, will be there twice. Send again all rows that came after run 3? [y/N] "
+	const question = "Send again all rows that came after run 3? [y/N] "
+	const twice = "\nif rows are sent again, those of the destination's runs 4 to 5 that this journal has, too, will be there twice\n"
 	for name, tt := range map[string]struct {
 		answer                     string
 		resend, asks, yes, machine bool
@@ -106,7 +107,8 @@ func TestResendAsks(t *testing.T) {
 			c := &cli{in: strings.NewReader(tt.answer), asks: tt.asks, out: &out, err: &out, json: tt.machine}
 			r := &recovering{}
 			err := c.recover(t.Context(), r, "ev", tt.resend, tt.yes)
-			if r.resent != tt.resent || (err != nil) != tt.failed || !strings.Contains(out.String(), tt.said) || tt.yes && strings.Contains(out.String(), "[y/N]") {
+			if r.resent != tt.resent || (err != nil) != tt.failed || !strings.Contains(out.String(), tt.said) || tt.yes && strings.Contains(out.String(), "[y/N]") ||
+				strings.Count(out.String(), twice) != map[bool]int{false: 1}[tt.machine] {
 				t.Errorf("resent %d times, %v; it says\n%s", r.resent, err, out.String())
 			}
 		})

@@ -102,19 +102,20 @@ the runs that differ and asks; --yes resends without asking.`,
 	return command
 }
 
-// recover compares a pipeline's runs with those of its destination. With resend it
-// shows the comparison, asks unless yes is set, and has the rows sent again.
+// recover compares a pipeline's runs with those of its destination, and prints the
+// comparison. With resend it asks, unless yes is set, and has the rows sent again.
 func (c *cli) recover(ctx context.Context, operations host.Operations, pipeline string, resend, yes bool) error {
 	r, err := operations.RecoverPipeline(ctx, pipeline, false)
 	if err != nil {
 		return err
 	}
+	if r.Differs && !c.json {
+		c.printCompared(r)
+	}
 	if resend && r.Differs {
 		if !yes && !r.Untried {
-			if !c.json {
-				c.printCompared(r)
-			}
-			if err := c.confirm(resendQuestion(r), "nothing will be sent again"); err != nil {
+			question := fmt.Sprintf("Send again all rows that came after run %d?", r.Agreed)
+			if err := c.confirm(question, "nothing will be sent again"); err != nil {
 				return err
 			}
 		}
@@ -129,38 +130,42 @@ func (c *cli) recover(ctx context.Context, operations host.Operations, pipeline 
 	return nil
 }
 
-// resendQuestion says which rows will be at the destination twice.
-func resendQuestion(r *host.Recovery) string {
-	if r.Committed <= r.Agreed {
-		return fmt.Sprintf("Send again all rows that came after run %d?", r.Agreed)
-	}
-	return fmt.Sprintf("Rows of the runs %d to %d at the destination that this journal has, too, will be there twice. Send again all rows that came after run %d?",
-		r.Agreed+1, r.Committed, r.Agreed)
-}
-
+// printRecovery prints the outcome, and the next command.
 func (c *cli) printRecovery(r *host.Recovery) {
 	if !r.Differs {
 		fmt.Fprintf(c.out, "pipeline %s: %s holds the runs that the catalog has recorded; there is nothing to recover\n", r.Pipeline, r.Destination)
 		return
 	}
-	c.printCompared(r)
 	switch {
 	case r.NextRun > 0:
 		fmt.Fprintf(c.out, "what came after run %d will be sent again, from run %d on: penstock pipelines run %s\n", r.Agreed, r.NextRun, r.Pipeline)
 	case r.Untried:
 		fmt.Fprintf(c.out, "run the pipeline: runs of the destination that are this catalog's own are adopted without sending anything\n")
 	default:
-		fmt.Fprintf(c.out, "to go on behind run %d, and send again what came after run %d, add --resend\n", r.Committed, r.Agreed)
+		fmt.Fprintf(c.out, "to continue after run %d, and send again what came after run %d, add --resend\n", r.Committed, r.Agreed)
 	}
 }
 
+// printCompared prints the runs of both sides, the runs whose rows may be at the
+// destination twice after a resend, and the rows that cannot be sent again.
 func (c *cli) printCompared(r *host.Recovery) {
 	fmt.Fprintf(c.out, "pipeline %s: the last run at %s is run %d, in the catalog it is run %d; both have the runs up to %d\n",
 		r.Pipeline, r.Destination, r.Committed, r.Recorded, r.Agreed)
+	if r.Committed > r.Agreed && !r.Untried {
+		fmt.Fprintf(c.out, "if rows are sent again, those of the destination's %s that this journal has, too, will be there twice\n", runRange(r.Agreed+1, r.Committed))
+	}
 	if r.GoneRows > 0 {
 		fmt.Fprintf(c.out, "%s rows of %s to %s that came after run %d cannot be sent again: host.retention has removed them from the journal\n",
 			thousands(r.GoneRows), r.GoneFrom, r.GoneTo, r.Agreed)
 	}
+}
+
+// runRange names runs: "run 4", "runs 4 to 5".
+func runRange(first, last int64) string {
+	if first == last {
+		return fmt.Sprintf("run %d", first)
+	}
+	return fmt.Sprintf("runs %d to %d", first, last)
 }
 
 func newPauseCommand(c *cli, use, short string, paused bool) *cobra.Command {

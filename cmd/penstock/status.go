@@ -312,10 +312,10 @@ func byReason(rows map[string]int64) string {
 }
 
 // printRunError prints the error of a run, and the command that retries a failed
-// one.
+// one. An error that needs a recovery names its command itself.
 func (c *cli) printRunError(r host.RunStatus) {
 	again := ""
-	if r.State == failedRun {
+	if r.State == failedRun && !r.NeedsRecovery {
 		again = fmt.Sprintf(" (then: penstock runs retry %s %d, or start the host again)", r.Pipeline, r.Number)
 	}
 	if r.RetryAt != nil {

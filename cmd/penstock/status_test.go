@@ -38,6 +38,8 @@ func someRun(number int64, state, failure string) *host.RunStatus {
 // the next step.
 func TestPipelinesAsText(t *testing.T) {
 	t.Parallel()
+	apart := someRun(5, "failed", "run 5 of pipeline a: 'penstock pipelines recover a' compares the runs")
+	apart.NeedsRecovery = true
 	got := printed(func(c *cli) {
 		c.printPipelines([]host.PipelineStatus{
 			{Name: "active", Destination: "s3.lake", State: "active", Phase: "live", Rows: 1200, LastRun: someRun(3, "succeeded", "slow down"), NextRunAt: at(23)},
@@ -45,6 +47,7 @@ func TestPipelinesAsText(t *testing.T) {
 			{Name: "new", Destination: "s3.lake", State: "active", Phase: "backfill", BehindRows: 1, NextRunAt: &time.Time{}},
 			{Name: "set", Destination: "s3.lake", State: "refused", Phase: "full set", BehindRows: 2000, Refused: "it would shrink\nto nothing", NextRunAt: at(3)},
 			{Name: "stuck", Destination: "s3.lake", State: "failed", Phase: "live", LastRun: someRun(4, "failed", "run 4 of pipeline a: create the bucket (put: StatusCode: 404, RequestID: R1, HostID: H1, NoSuchBucket; again: RequestID: R1, NoSuchBucket)")},
+			{Name: "apart", Destination: "s3.lake", State: "failed", Phase: "live", LastRun: apart},
 			{Name: "gone", Destination: "s3.lake", State: "removed", Phase: "backfill", LastRun: someRun(1, "interrupted", "")},
 		})
 	})
@@ -54,11 +57,14 @@ idle      s3.lake      active            0              0         nothing       
 new       s3.lake      active, backfill  0              0         1 row             never                                   due
 set       s3.lake      refused           0              0         2,000 changes     never                                   due
 stuck     s3.lake      failed            0              0         nothing           2026-07-02 09:30:00, run 4 failed       none
+apart     s3.lake      failed            0              0         nothing           2026-07-02 09:30:00, run 5 failed       none
 gone      s3.lake      removed           0              0         nothing           2026-07-02 08:30:00, run 1 interrupted  none
 
 set: the next run is refused: it would shrink; to nothing
 
 a, run 4 failed: create the bucket (put: StatusCode: 404, NoSuchBucket; again: NoSuchBucket) [RequestID R1, HostID H1] (then: penstock runs retry a 4, or start the host again)
+
+a, run 5 failed: 'penstock pipelines recover a' compares the runs
 `
 	if got != want {
 		t.Errorf("it prints\n%s\nwant\n%s", got, want)

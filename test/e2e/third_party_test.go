@@ -7,6 +7,15 @@ import (
 	"testing"
 )
 
+// The example has no check: that is said, and its destination is not called unknown.
+func TestADestinationWithoutACheckIsSkipped(t *testing.T) {
+	t.Parallel()
+	s := newSiteWith(t, "\ndestination \"ndjson\" \"out\" {\n  path = \"./out\"\n}\n", "ndjson.out")
+	s.Says(s.Penstock(nil, "destinations", "check"), 0, "ndjson.out, shop, skipped: this plugin has no check")
+	s.Says(s.Penstock(nil, "destinations", "check", "ndjson.out", "--json"), 0, `"skipped": true`, `"detail": "this plugin has no check"`)
+	s.Says(s.Penstock(nil, "destinations", "check", "ndjson.other"), 1, `the configuration has no destination "ndjson.other"`)
+}
+
 // The example that authors copy keeps no receipts. A host that is killed
 // between the commit and its record takes the run by its content.
 func TestTheExampleDestinationSurvivesAKillBehindTheCommit(t *testing.T) {

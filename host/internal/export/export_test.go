@@ -599,7 +599,7 @@ func TestADestinationThatLostItsHistoryIsNotWrittenTo(t *testing.T) {
 	b.done(receipt, err)
 	b.next("content-2")
 	b.place.last = protocol.LastRun{}
-	b.stops("last committed run is run 0", "up to run 1", "emptied")
+	b.stops("last committed run is run 0", "up to run 1", "emptied", "pipelines recover p --resend' send the missing runs again")
 }
 
 // The number of the run is taken by another content: of a host that the backup
@@ -612,7 +612,7 @@ func TestAnotherRunOfTheSameNumberIsNotTakenForOnesOwn(t *testing.T) {
 	b.next("content-2")
 	// Same rows, partitions and receipt: only the content tells.
 	b.place.last = protocol.LastRun{Number: 2, Content: "theirs"}
-	b.stops("run 2", "theirs", "content-2", "pipelines recover p")
+	b.stops("run 2", "theirs", "content-2", "'penstock pipelines recover p' compares the runs and changes nothing; with --resend it continues after the destination's run 2")
 }
 
 func TestADestinationThatIsAheadStopsThePipeline(t *testing.T) {

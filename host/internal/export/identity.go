@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/sdk/protocol"
@@ -12,6 +13,12 @@ import (
 // errRaised tells Do that the catalog's fence was raised above the one that
 // the destination has recorded: another attempt may follow at once.
 var errRaised = errors.New("the next fence is above the one at the destination")
+
+const recoverCommand = "penstock pipelines recover"
+
+// NeedsRecovery reports whether text, the stored error of a failed run, is that of a
+// *DivergedError or a *LostError. Another attempt alone fails in the same way.
+func NeedsRecovery(text string) bool { return strings.Contains(text, recoverCommand) }
 
 // DivergedError says that the destination has committed runs of this pipeline
 // that the catalog did not plan: the data directory was restored from a backup,
@@ -25,8 +32,9 @@ type DivergedError struct {
 
 func (e *DivergedError) Error() string {
 	return fmt.Sprintf("%s: the data directory was restored from a backup, or a copy of it exports to the same place; nothing was sent. "+
-		"Stop the other host if there is one; then 'penstock pipelines recover %s' continues behind the destination's run %d",
-		e.Detail, e.Pipeline, e.Last.Number)
+		"Stop the other host if there is one. '%s %s' compares the runs and changes nothing; with --resend it continues after the destination's run %d, "+
+		"and sends again the rows that came after the last run that both have",
+		e.Detail, recoverCommand, e.Pipeline, e.Last.Number)
 }
 
 // LostError says that the destination no longer holds runs that the catalog has
@@ -38,8 +46,8 @@ type LostError struct {
 
 func (e *LostError) Error() string {
 	return fmt.Sprintf("the destination's last committed run is run %d, and this catalog has exported up to run %d: it was emptied, or restored "+
-		"from a backup; nothing was sent. Restore what it held, or have 'penstock pipelines recover %s' send the missing runs again",
-		e.Last, e.Recorded, e.Pipeline)
+		"from a backup; nothing was sent. Restore what it held, or have '%s %s --resend' send the missing runs again",
+		e.Last, e.Recorded, recoverCommand, e.Pipeline)
 }
 
 // diverged makes a DivergedError of this run.

@@ -90,6 +90,9 @@ type RunStatus struct {
 	// fenced. A person must act on permanent and configuration errors; the run is
 	// tried again by the next start of a host.
 	ErrorClass string `json:"error_class,omitempty"`
+	// NeedsRecovery says that the run failed because the destination holds other runs
+	// than the catalog: 'penstock pipelines recover' compares them.
+	NeedsRecovery bool `json:"needs_recovery,omitempty"`
 	// RetryAt is when the serving host makes the next attempt; nil: there is none.
 	RetryAt     *time.Time `json:"retry_at,omitempty"`
 	Objects     []string   `json:"objects,omitempty"`

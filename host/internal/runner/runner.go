@@ -13,6 +13,7 @@ import (
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/destination"
 	"github.com/penstock-io/penstock/host/internal/diagnostic"
+	"github.com/penstock-io/penstock/host/internal/export"
 	"github.com/penstock-io/penstock/host/internal/progress"
 	"github.com/penstock-io/penstock/host/internal/project"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
@@ -154,6 +155,10 @@ type RunFailedError struct {
 }
 
 func (e *RunFailedError) Error() string {
-	return fmt.Sprintf("run %d of pipeline %s has failed: %s (penstock runs retry %s %d tries it again)",
-		e.Number, e.Pipeline, strings.TrimPrefix(e.Reason, fmt.Sprintf("run %d of pipeline %s: ", e.Number, e.Pipeline)), e.Pipeline, e.Number)
+	text := fmt.Sprintf("run %d of pipeline %s has failed: %s",
+		e.Number, e.Pipeline, strings.TrimPrefix(e.Reason, fmt.Sprintf("run %d of pipeline %s: ", e.Number, e.Pipeline)))
+	if export.NeedsRecovery(e.Reason) {
+		return text
+	}
+	return text + fmt.Sprintf(" (penstock runs retry %s %d tries it again)", e.Pipeline, e.Number)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
+	"github.com/penstock-io/penstock/host/internal/export"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/pipeline"
 	"github.com/penstock-io/penstock/host/internal/project"
@@ -282,6 +283,7 @@ func (v *View) Run(name string, r catalog.RunRecord) operation.RunStatus {
 	case r.State == pipeline.RunRunning && r.Prepared != nil:
 		s.State = preparedRun
 	}
+	s.NeedsRecovery = r.State == pipeline.RunFailed && export.NeedsRecovery(r.Error)
 	if r.Generation == nil && totals.Days > 0 {
 		s.From, s.To = totals.From.String(), totals.To.String()
 	}

@@ -212,11 +212,25 @@ func (h pipelines) RetryRun(ctx context.Context, name string, number int64) erro
 	case r == nil:
 		return operation.Faultf(operation.UnknownRun, "pipeline %s has no run %d: its latest is run %d", name, number, p.LastRun)
 	case r.State != pipeline.RunFailed:
-		return operation.Faultf(operation.Conflict, "there is no failed run %d to try again: it is %s", number, r.State)
+		state := h.Runner.View(h.Serving).Run(name, *r).State
+		return operation.Faultf(operation.Conflict, "there is no failed run %d to try again: it is %s", number, retryText(state))
 	}
 	if err := h.Catalog.RetryRun(ctx, p.ID, number); err != nil {
 		return err
 	}
 	h.Runner.Wake(name)
 	return nil
+}
+
+// retryText says what becomes of a run that has not failed.
+func retryText(state string) string {
+	switch state {
+	case "planned":
+		return "planned: a running host, or the next 'penstock run', sends it"
+	case "interrupted":
+		return "interrupted: the next 'penstock run' tries it again"
+	case "retrying":
+		return "retrying: the running host tries it again by itself"
+	}
+	return state
 }

@@ -133,10 +133,17 @@ func TestARunWithoutAHostIsInterrupted(t *testing.T) {
 	if err := o.Catalog.InsertRun(t.Context(), stored, run); err != nil {
 		t.Fatal(err)
 	}
+	retry := map[string]string{
+		"planned":     "there is no failed run 1 to try again: it is planned: a running host, or the next 'penstock run', sends it",
+		"interrupted": "there is no failed run 1 to try again: it is interrupted: the next 'penstock run' tries it again",
+	}
 	for _, want := range []string{"planned", "interrupted"} {
 		runs, err := s.Runs(t.Context(), operation.RunFilter{Pipeline: "events"})
 		if err != nil || len(runs) != 1 || runs[0].State != want {
 			t.Errorf("%+v, %v, want %s", runs, err, want)
+		}
+		if err := s.RetryRun(t.Context(), "events", run.Number); err == nil || err.Error() != retry[want] {
+			t.Errorf("retry: %v, want %q", err, retry[want])
 		}
 		if _, err := o.Catalog.AcquireRun(t.Context(), stored.ID, run.Number, "test", time.Minute); err != nil && want == "planned" {
 			t.Fatal(err)

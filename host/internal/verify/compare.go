@@ -272,7 +272,7 @@ func (c *comparison) histories() {
 			c.differ(Difference{
 				Kind: Lost, Run: r.Number, Object: c.record.Object,
 				Detail: fmt.Sprintf("the catalog has run %d as committed, and the last one in the destination's record is run %d", r.Number, c.record.Run),
-				Left:   "'penstock pipelines recover' sends lost runs again",
+				Left:   "'penstock pipelines recover --resend' sends lost runs again",
 			})
 		}
 	}
