@@ -28,7 +28,8 @@ const (
 )
 
 // logs takes a plugin's output, keeps the last keptLines lines for errors, and
-// forwards each line to the host's logger.
+// forwards each line to the host's logger. Lines of level debug, most of which are
+// those of go-plugin, are kept only if the logger takes them.
 type logs struct {
 	logger *slog.Logger
 	red    *redactor
@@ -188,7 +189,9 @@ func (l *logs) line(line []byte, cut bool, level slog.Level) {
 		e.attrs[i].Key = l.red.clean(e.attrs[i].Key)
 		e.attrs[i].Value = slog.StringValue(l.red.clean(e.attrs[i].Value.String()))
 	}
-	l.keep(e.String())
+	if e.level >= slog.LevelInfo || l.logger.Enabled(context.Background(), e.level) {
+		l.keep(e.String())
+	}
 	l.logger.LogAttrs(context.Background(), e.level, e.message, e.attrs...)
 }
 

@@ -3,6 +3,7 @@ package plugin
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -47,6 +48,23 @@ func TestLogForwarding(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// An error shows lines of level debug only if the host's log does.
+func TestKeptLevels(t *testing.T) {
+	t.Parallel()
+	const lines = `{"@level":"debug","@message":"stdio EOF, exiting copy loop"}` + "\n" + `{"@level":"info","@message":"wrote"}` + "\n"
+	for level, want := range map[slog.Level]string{
+		slog.LevelDebug: "DEBUG stdio EOF, exiting copy loop\nINFO wrote",
+		slog.LevelInfo:  "INFO wrote",
+		slog.LevelError: "INFO wrote",
+	} {
+		l := newLogs(slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: level})), &redactor{})
+		l.read(strings.NewReader(lines), slog.LevelInfo)
+		if diff := cmp.Diff(want, strings.Join(l.last(), "\n")); diff != "" {
+			t.Errorf("level %s: %s", level, diff)
+		}
 	}
 }
 
