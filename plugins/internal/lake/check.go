@@ -4,13 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/penstock-io/penstock/sdk"
 )
 
 // Check tries every operation of an export on small objects: write, read, list,
 // overwrite, conditional write, fence and replace, delete. A failed operation
-// does not keep the others from being tried. unique distinguishes two checks
+// does not keep the others from being tried, unless the first one does not reach the
+// service: all others would wait for the same error. unique distinguishes two checks
 // that run at the same time. Check removes its objects; a failed removal is
 // reported with their names.
 //
@@ -22,6 +24,10 @@ func Check(ctx context.Context, s Store, root string, projectID int64, unique st
 		name: dir + "check-" + unique, set: dir + "check-set-" + unique,
 	}
 	c.written = c.try("write", func() error { return put(ctx, s, c.name, []byte("check"), c.by) })
+	if c.unreachable {
+		c.results[0].Detail += "; the service cannot be reached: the other operations on objects were not tried"
+		return c.results
+	}
 	c.try("read", c.read)
 	c.try("overwrite", func() error { return put(ctx, s, c.name, []byte("check again"), c.by) })
 	c.try("list", c.list)
@@ -39,15 +45,26 @@ type check struct {
 	set     string // of an object that is replaced
 	written bool   // whether name exists
 	results []sdk.CheckResult
+	// unreachable says that the latest failed operation could not connect to the service.
+	unreachable bool
 }
 
 func (c *check) try(action string, f func() error) bool {
 	r := sdk.CheckResult{Action: action, OK: true}
 	if err := f(); err != nil {
 		r.OK, r.Detail = false, Detail(err)
+		c.unreachable = isUnreachable(err)
 	}
 	c.results = append(c.results, r)
 	return r.OK
+}
+
+// isUnreachable reports whether no connection to the service could be made: its name
+// is unknown, or nothing listens at its address.
+func isUnreachable(err error) bool {
+	var name *net.DNSError
+	var dial *net.OpError
+	return errors.As(err, &name) || errors.As(err, &dial) && dial.Op == "dial"
 }
 
 func (c *check) read() error {

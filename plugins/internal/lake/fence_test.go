@@ -3,8 +3,11 @@ package lake_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -229,6 +232,41 @@ func TestCheckFindsAStoreWithoutConditions(t *testing.T) {
 	if !failed {
 		t.Error("a store that ignores conditions passed")
 	}
+}
+
+// One failed connection is one result; other failures keep no operation from being tried.
+func TestCheckNamesAnUnreachableServiceOnce(t *testing.T) {
+	refused := &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	for _, tt := range []struct {
+		name string
+		err  error
+		want int
+	}{
+		{"refused connection", fmt.Errorf("send: %w", refused), 1},
+		{"unknown name", &net.DNSError{Err: "no such host", Name: "s3.example"}, 1},
+		{"broken connection", &net.OpError{Op: "read", Err: syscall.ECONNRESET}, 7},
+		{"no permission", errors.New("access denied"), 7},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			results := lake.Check(t.Context(), failing{laketest.NewMemory(), tt.err}, "exports", 42, "1")
+			if len(results) != tt.want || results[0].OK {
+				t.Fatalf("%d results, want %d: %+v", len(results), tt.want, results)
+			}
+			if said := strings.Contains(results[0].Detail, "cannot be reached"); said != (tt.want == 1) {
+				t.Errorf("it says %q", results[0].Detail)
+			}
+		})
+	}
+}
+
+// failing is a store that takes no object.
+type failing struct {
+	*laketest.Memory
+	err error
+}
+
+func (f failing) Create(context.Context, string, lake.Attempt) (lake.Upload, error) {
+	return nil, f.err
 }
 
 // careless ignores the conditions of writes.
