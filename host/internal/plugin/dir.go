@@ -212,7 +212,7 @@ func verdict(b *Binary, pin Pin, pinned bool) error {
 	return executable(b)
 }
 
-// executable refuses a binary that nobody may execute.
+// executable refuses a binary that no user may execute.
 func executable(b *Binary) error {
 	info, err := b.f.Stat()
 	if err != nil {
