@@ -12,7 +12,8 @@ const (
 	Identity                   // distinct_id, resolved_distinct_id
 )
 
-// String is the stream's name in configurations.
+// String is the stream's name in configurations. A stream that the version does not know,
+// and one that was not set, is an unknown stream.
 func (s Stream) String() string {
 	switch s {
 	case Events:
@@ -22,7 +23,7 @@ func (s Stream) String() string {
 	case Identity:
 		return "identity"
 	default:
-		return fmt.Sprintf("stream(%d)", int(s))
+		return "unknown stream"
 	}
 }
 

@@ -378,3 +378,12 @@ func BenchmarkAppendRows(b *testing.B) {
 		}
 	}
 }
+
+func TestStreamString(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[batch.Stream]string{0: "unknown stream", batch.Events: "events", batch.People: "people", batch.Identity: "identity", 9: "unknown stream"} {
+		if s.String() != want {
+			t.Errorf("%q, want %q", s, want)
+		}
+	}
+}

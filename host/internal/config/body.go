@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -28,6 +30,7 @@ type body struct {
 	given  map[string]bool // attributes with a value, right or wrong
 	meant  map[string]bool // attributes that an unknown one is a misspelling of
 	blocks map[string][]*body
+	before int // mistakes of the configuration when the block was begun
 }
 
 // labelled checks a block's labels: how many, and that they are names.
@@ -77,6 +80,7 @@ func (l *loader) ofType(typ string) []*hclsyntax.Block {
 func (l *loader) read(raw *hclsyntax.Block, spec *blockType) *body {
 	b := &body{
 		l: l, spec: spec, raw: raw, what: raw.Type, values: map[string]value{}, given: map[string]bool{}, meant: map[string]bool{}, blocks: map[string][]*body{},
+		before: len(l.diagnostics.Errs()),
 	}
 	for _, label := range raw.Labels {
 		b.what += fmt.Sprintf(" %q", label)
@@ -171,6 +175,7 @@ func (b *body) readBlocks() {
 	for _, raw := range b.raw.Body.Blocks {
 		spec := specs[raw.Type]
 		if spec == nil {
+			b.meant[nearest(raw.Type, slices.Collect(maps.Keys(specs)))] = true
 			b.l.fail(raw.DefRange().Ptr(), "Unknown block", "%s holds no block %q.%s", b.what, raw.Type, b.alternatives(raw.Type, false))
 			continue
 		}
@@ -188,12 +193,25 @@ func (b *body) readBlocks() {
 
 // place is where the block stands.
 func (b *body) place() Place {
-	p := Place{Range: b.raw.DefRange(), attributes: map[string]hcl.Range{}}
+	p := Place{Range: b.raw.DefRange(), Incomplete: b.isIncomplete(), attributes: map[string]hcl.Range{}}
 	for name, v := range b.values {
 		p.attributes[name] = v.at
 	}
 	return p
 }
+
+// isIncomplete reports whether a mistake was found since the block was begun.
+func (b *body) isIncomplete() bool { return len(b.l.diagnostics.Errs()) > b.before }
+
+// isMistaken reports whether an attribute's name is misspelt, or its value is wrong. The
+// default, which get returns then, is not what was meant.
+func (b *body) isMistaken(name string) bool {
+	_, read := b.values[name]
+	return b.meant[name] || b.given[name] && !read
+}
+
+// isIntended reports whether an attribute was set, or is misspelt.
+func (b *body) isIntended(name string) bool { return b.given[name] || b.meant[name] }
 
 // has reports whether an attribute was set to something.
 func (b *body) has(name string) bool { return b.given[name] }

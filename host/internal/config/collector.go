@@ -54,7 +54,7 @@ func (l *loader) decodeCollector(raw *hclsyntax.Block) {
 		c.Accounts = append(c.Accounts, Account{Name: inner.raw.Labels[0], Username: inner.text("username"), Secret: Secret(inner.text("secret"))})
 	}
 	b.checkPair("tls_cert", "tls_key")
-	if c.Listen != "" && !loopback(c.Listen) && !b.has("tls_cert") && !b.has("tls_key") && !b.flag("insecure") {
+	if c.Listen != "" && !loopback(c.Listen) && !b.isIntended("tls_cert") && !b.isIntended("tls_key") && !b.flag("insecure") && !b.isMistaken("insecure") {
 		l.fail(b.at("listen"), "Listens beyond this machine without TLS",
 			"Other machines may reach this address: set tls_cert and tls_key, or insecure = true when something in front of it takes care of TLS.")
 	}
@@ -67,7 +67,7 @@ func (b *body) collected() []*Project {
 	switch {
 	case b.has("project") && b.has("projects"):
 		b.l.fail(b.at("projects"), "Attributes exclude each other", "%s sets \"project\" and \"projects\": use one of them.", b.what)
-	case !b.has("project") && !b.has("projects"):
+	case !b.isIntended("project") && !b.isIntended("projects"):
 		b.l.fail(b.raw.DefRange().Ptr(), "Missing attribute", "%s needs \"project\", or \"projects\" with the names of several.", b.what)
 	}
 	var projects []*Project

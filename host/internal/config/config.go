@@ -37,7 +37,10 @@ type Config struct {
 
 // Place is where a block stands.
 type Place struct {
-	Range      hcl.Range // of the block's head
+	Range hcl.Range // of the block's head
+	// Incomplete means that the block has a mistake. Attributes may have other values than
+	// those that were meant: further checks of them would report the mistake twice.
+	Incomplete bool
 	attributes map[string]hcl.Range
 }
 

@@ -23,15 +23,25 @@ func (l *loader) decodeDestinations(ctx context.Context) {
 		}
 		d := &Destination{Type: raw.Labels[0], Name: raw.Labels[1], Place: Place{Range: raw.DefRange()}}
 		l.config.Destinations = append(l.config.Destinations, d)
+		if l.config.Host.PluginDir == "" && !l.options.Offline {
+			l.suspect["destination"] = append(l.suspect["destination"], d.Reference())
+			l.evaluateAll(raw.Body) // the mistake in plugin_dir was reported
+			continue
+		}
 		s, err := l.options.Schema(ctx, l.config.Host.PluginDir, d.Type)
 		if err == nil {
 			l.decodeBody(d, raw, s)
 			continue
 		}
 		l.noSchema(d, raw, err)
-		for _, a := range sortedAttributes(raw.Body) {
-			l.evaluate(a.Expr)
-		}
+		l.evaluateAll(raw.Body)
+	}
+}
+
+// evaluateAll reports the mistakes in the values of a body that is not decoded.
+func (l *loader) evaluateAll(body *hclsyntax.Body) {
+	for _, a := range sortedAttributes(body) {
+		l.evaluate(a.Expr)
 	}
 }
 

@@ -59,10 +59,10 @@ func (l *loader) decodeHost() {
 	}
 }
 
-// directory is a path. It is "" when the given one is not known, so that no
+// directory is a path. It is "" when the given one is not known or mistaken, so that no
 // command works in the default directory instead.
 func (b *body) directory(name string) string {
-	if v, given := b.values[name]; given && v.constant == nil {
+	if v, given := b.values[name]; given && v.constant == nil || b.isMistaken(name) {
 		return ""
 	}
 	return b.text(name)
@@ -74,13 +74,13 @@ func (b *body) decodeAPI() API {
 		Place: b.place(), Listen: b.text("listen"), Token: Secret(b.text("token")), TLSCert: b.text("tls_cert"), TLSKey: b.text("tls_key"),
 	}
 	b.checkPair("tls_cert", "tls_key")
-	if b.has("listen") && !b.has("token") {
+	if b.has("listen") && !b.isIntended("token") {
 		b.l.fail(b.at("listen"), "Missing attribute", "api needs \"token\" when it listens: anyone who reaches the address could control the host otherwise.")
 	}
-	if !b.has("listen") {
+	if !b.isIntended("listen") {
 		b.l.warn(b.raw.DefRange().Ptr(), "The API does not listen", "api has no \"listen\", so that nothing is served: set an address such as \"127.0.0.1:8090\", or remove the block.")
 	}
-	if a.Listen != "" && !loopback(a.Listen) && !b.has("tls_cert") && !b.has("tls_key") {
+	if a.Listen != "" && !loopback(a.Listen) && !b.isIntended("tls_cert") && !b.isIntended("tls_key") {
 		b.l.fail(b.at("listen"), "Listens beyond this machine without TLS",
 			"Other machines may reach this address, and could read the token: set tls_cert and tls_key, or listen on 127.0.0.1 and put a proxy with TLS in front.")
 	}
@@ -89,10 +89,10 @@ func (b *body) decodeAPI() API {
 
 // checkPair checks that two attributes are set together.
 func (b *body) checkPair(one, other string) {
-	if b.has(one) == b.has(other) {
+	if b.isIntended(one) == b.isIntended(other) {
 		return
 	}
-	if b.has(other) {
+	if b.isIntended(other) {
 		one, other = other, one
 	}
 	b.l.fail(b.at(one), "Missing attribute", "%s sets %q without %q: they belong together.", b.what, one, other)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -50,7 +51,7 @@ func (l *loader) decodeMixpanel(raw *hclsyntax.Block) {
 	switch {
 	case b.has("api_secret") && len(accounts) > 0:
 		l.fail(b.at("api_secret"), "Attributes exclude each other", "%s has \"api_secret\" and a block \"service_account\": use one of them.", b.what)
-	case !b.has("api_secret") && len(accounts) == 0:
+	case !b.isIntended("api_secret") && !b.meant["service_account"] && len(accounts) == 0:
 		l.fail(b.raw.DefRange().Ptr(), "Missing attribute", "%s needs credentials: a block service_account with username and secret, or \"api_secret\".", b.what)
 	case b.has("api_secret"):
 		l.warn(b.at("api_secret"), "Project secrets end", "Mixpanel ends project secrets on 2027-03-03: use a block service_account.")
@@ -60,7 +61,7 @@ func (l *loader) decodeMixpanel(raw *hclsyntax.Block) {
 	}
 	m.ExportLimit, m.ProfileLimit = b.limit("export_limit", Limit{60, 3, 100}), b.limit("profile_limit", Limit{60, 0, 5})
 	if p := m.Project; p != nil && m.People && !p.ProfilesPulled {
-		if b.has("people") {
+		if b.has("people") && !p.Incomplete {
 			l.fail(b.at("people"), "Profiles have one authority", "Profiles of the project %q are those of its collector: set profiles_from = \"mixpanel\" in the project to have this source write them, or people = false.", p.Name)
 		}
 		m.People = false
@@ -96,8 +97,9 @@ func (l *loader) checkAuthorities() {
 			l.fail(&at, "Profiles have one authority", "The project %q has profiles_from = \"mixpanel\": operations on profiles out of files would have no effect.", s.Project.Name)
 		}
 	}
+	unsure := slices.ContainsFunc(l.config.Mixpanel, func(m *Mixpanel) bool { return m.Incomplete })
 	for _, p := range l.config.Projects {
-		if !p.ProfilesPulled || writers[p] != nil || l.partial {
+		if unsure || !p.ProfilesPulled || writers[p] != nil || l.partial {
 			continue
 		}
 		at := p.AttributeRange("profiles_from")

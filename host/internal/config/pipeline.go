@@ -33,7 +33,7 @@ func (l *loader) decodePipeline(raw *hclsyntax.Block) {
 	p.Schedule = b.schedule(p.Project)
 	// An unknown name was refused, and leaves the zero value.
 	p.Stream, _ = batch.ParseStream(b.text("stream"))
-	if p.Stream == batch.Events && !b.has("from_date") && !b.meant["from_date"] {
+	if p.Stream == batch.Events && !b.isIntended("from_date") {
 		l.fail(raw.DefRange().Ptr(), "Missing attribute", "%s needs \"from_date\": the first day to export, written \"YYYY-MM-DD\", or \"earliest\".", b.what)
 	}
 	if b.text("stream") != "" {
@@ -54,7 +54,8 @@ func (l *loader) decodePipeline(raw *hclsyntax.Block) {
 		l.checkDates(p)
 	}
 	undated := p.Stream == batch.Events && !hasFrom
-	l.unsure[p] = p.Project == nil || p.Destination == nil || b.text("stream") == "" || undated || b.has("to_date") && !hasTo || p.To < p.From
+	p.Incomplete = b.isIncomplete()
+	l.unsure[p] = b.isMistaken("to_date") || p.Project == nil || p.Destination == nil || b.text("stream") == "" || undated || b.has("to_date") && !hasTo || p.To < p.From
 	l.config.Pipelines = append(l.config.Pipelines, p)
 }
 
@@ -75,6 +76,7 @@ func (b *body) schedule(p *Project) pipeline.Schedule {
 	case !b.has("at") || !ok: // a wrong text was reported
 		s.At = map[pipeline.Cadence]time.Duration{pipeline.Daily: pipeline.DailyAt, pipeline.Hourly: pipeline.HourlyAt}[s.Cadence]
 		return s
+	case b.isMistaken("frequency"): // the time of day may be right for the one that was meant
 	case s.Cadence == pipeline.Continuous:
 		b.l.fail(b.at("at"), "Attribute of another frequency", "A continuous pipeline has no time of day: leave \"at\" out; \"min_interval\" is the time between runs.")
 	case s.Cadence == pipeline.Hourly && !minuteOnly:
@@ -137,6 +139,9 @@ func (l *loader) checkDates(p *Pipeline) {
 	}
 	if today := journal.DayOf(l.options.Now.Unix()); p.From > today {
 		l.warn(&at, "Date in the future", "from_date is %s and today is %s: nothing is exported until there is an event of that day.", p.From, today)
+	}
+	if l.config.Host.Incomplete {
+		return // max_backfill, and the pipelines in data_dir, may be others than those that were meant
 	}
 	first := l.config.Host.MaxBackfill.Before(l.options.Now)
 	if _, registered := l.options.Registered(l.config.Host.DataDir, p.Name); p.From < first && !registered {

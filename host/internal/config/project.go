@@ -20,7 +20,7 @@ func (l *loader) decodeProjects() {
 		b := l.read(raw, projectBlock)
 		p := &Project{
 			Place: b.place(), Name: raw.Labels[0], ID: b.integer("id"), Token: b.text("token"), Identity: identities[b.text("identity")], TimeZone: time.UTC,
-			ProfilesPulled: b.text("profiles_from") == "mixpanel", hasToken: b.has("token"),
+			ProfilesPulled: b.text("profiles_from") == "mixpanel", hasToken: b.isIntended("token"),
 		}
 		if zone, err := loadZone(b.text("timezone")); err == nil {
 			p.TimeZone = zone

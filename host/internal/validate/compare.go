@@ -16,6 +16,9 @@ import (
 func unmatched(ctx context.Context, c *config.Config) diagnostic.Diagnostics {
 	var found diagnostic.Diagnostics
 	for _, s := range c.Sources {
+		if s.Incomplete {
+			continue
+		}
 		text, err := files.Unmatched(ctx, s.Pattern)
 		if err != nil || text == "" || s.Pattern == "" {
 			continue

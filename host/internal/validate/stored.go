@@ -96,6 +96,9 @@ func (s *stored) registered(dataDir, name string) (from journal.Day, ok bool) {
 func (s *stored) compareProjects(c *config.Config) diagnostic.Diagnostics {
 	var found diagnostic.Diagnostics
 	for _, p := range c.Projects {
+		if p.Incomplete {
+			continue
+		}
 		for _, registered := range s.projects {
 			if mistake := compareProject(p, registered, c.Host.DataDir); mistake != nil {
 				found = append(found, mistake)
@@ -123,12 +126,13 @@ func compareProject(p *config.Project, registered catalog.Project, dataDir strin
 	return &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: detail, Subject: &at, Context: p.Range.Ptr()}
 }
 
-// comparePipelines reports pipelines that were registered otherwise.
+// comparePipelines reports pipelines that were registered otherwise. A block that has a
+// mistake, or whose project has one, is compared once it is corrected.
 func (s *stored) comparePipelines(c *config.Config) diagnostic.Diagnostics {
 	var found diagnostic.Diagnostics
 	for _, p := range c.Pipelines {
 		registered := s.pipelines[p.Name]
-		if registered == nil || p.Project == nil || p.Destination == nil {
+		if registered == nil || p.Incomplete || p.Project == nil || p.Project.Incomplete || p.Destination == nil {
 			continue
 		}
 		if mistake := destination.Refused(p, registered.Unchanged(p.Definition())); mistake != nil {

@@ -10,6 +10,8 @@ import (
 	"github.com/penstock-io/penstock/host/internal/catalog"
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/datadir"
+	"github.com/penstock-io/penstock/host/internal/pipeline"
+	"github.com/penstock-io/penstock/sdk/batch"
 )
 
 // A directory that a host could not use is a mistake; one that it would make is not.
@@ -70,6 +72,7 @@ func TestProjectsAreAsTheyWereRegistered(t *testing.T) {
 			{config.Project{Name: "other", ID: 2, TimeZone: tokyo}, ""},
 			{config.Project{Name: "shop", ID: 2, TimeZone: time.UTC}, "Id of the project was changed"},
 			{config.Project{Name: "renamed", ID: 1, TimeZone: tokyo}, "Time zone of the project was changed"},
+			{config.Project{Name: "shop", ID: 1, TimeZone: tokyo, Place: config.Place{Incomplete: true}}, ""}, // timezone is misspelt
 		} {
 			s := &stored{ctx: t.Context()}
 			s.open(d.Data)
@@ -88,4 +91,29 @@ func TestProjectsAreAsTheyWereRegistered(t *testing.T) {
 		t.Fatal(err)
 	}
 	compare()
+}
+
+// A pipeline is compared with its registration, unless its block, or that of its project, has
+// a mistake: the attributes are not those that were meant.
+func TestPipelinesAreAsTheyWereRegistered(t *testing.T) {
+	t.Parallel()
+	d := &config.Destination{Type: "localfs", Name: "out"}
+	registered := &pipeline.Pipeline{Definition: pipeline.Definition{Name: "out", ProjectID: 1, Stream: batch.People, Destination: d.Reference()}}
+	s := &stored{pipelines: map[string]*pipeline.Pipeline{"out": registered}}
+	mistaken := config.Place{Incomplete: true}
+	for name, tt := range map[string]struct {
+		pipeline config.Pipeline
+		want     string
+	}{
+		"as before":                    {config.Pipeline{Stream: batch.People, Project: &config.Project{ID: 1}}, ""},
+		"another stream":               {config.Pipeline{Stream: batch.Events, Project: &config.Project{ID: 1}}, "stream = people, and the configuration says events"},
+		"a misspelt stream":            {config.Pipeline{Place: mistaken, Project: &config.Project{ID: 1}}, ""},
+		"a misspelt id of its project": {config.Pipeline{Stream: batch.People, Project: &config.Project{Place: mistaken}}, ""},
+	} {
+		tt.pipeline.Name, tt.pipeline.Destination = "out", d
+		found := s.comparePipelines(&config.Config{Pipelines: []*config.Pipeline{&tt.pipeline}})
+		if len(found) > 1 || (len(found) == 0) != (tt.want == "") || len(found) == 1 && !strings.Contains(found[0].Detail, tt.want) {
+			t.Errorf("%s: %v", name, found)
+		}
+	}
 }
