@@ -37,7 +37,7 @@ func (c Class) String() string {
 	case Fenced:
 		return "fenced"
 	default:
-		return fmt.Sprintf("class(%d)", int(c))
+		return fmt.Sprintf("unknown class %d", int(c))
 	}
 }
 

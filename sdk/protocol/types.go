@@ -32,7 +32,7 @@ func (m Mode) String() string {
 	case Replace:
 		return "replace"
 	default:
-		return fmt.Sprintf("mode(%d)", int(m))
+		return fmt.Sprintf("unknown mode %d", int(m))
 	}
 }
 
@@ -65,7 +65,7 @@ func (g Guarantee) String() string {
 	case AtLeastOnce:
 		return "at least once"
 	default:
-		return fmt.Sprintf("guarantee(%d)", int(g))
+		return fmt.Sprintf("unknown guarantee %d", int(g))
 	}
 }
 
@@ -318,7 +318,7 @@ func (s RunState) String() string {
 	case InDoubt:
 		return "in doubt"
 	default:
-		return fmt.Sprintf("state(%d)", int(s))
+		return fmt.Sprintf("unknown state %d", int(s))
 	}
 }
 

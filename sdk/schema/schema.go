@@ -59,7 +59,7 @@ func (t Type) String() string {
 	if name, ok := typeNames[t]; ok {
 		return name
 	}
-	return fmt.Sprintf("type(%d)", int(t))
+	return fmt.Sprintf("unknown type %d", int(t))
 }
 
 // Attribute returns the attribute with the given name, and reports whether the

@@ -54,7 +54,7 @@ func (k Kind) String() string {
 	case KindLinks:
 		return "links"
 	default:
-		return fmt.Sprintf("kind(%d)", uint8(k))
+		return fmt.Sprintf("unknown kind %d", uint8(k))
 	}
 }
 
