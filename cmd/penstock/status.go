@@ -149,6 +149,14 @@ func (c *cli) printMissing(q host.QuarantineLosses) {
 	}
 }
 
+// failingEffect returns the consequence of a collector's error for its clients.
+func failingEffect(s host.CollectorStatus) string {
+	if s.Listening {
+		return "answers 503"
+	}
+	return "does not listen"
+}
+
 // leavingText is the state of a collector that is not configured any more.
 const leavingText = "is removed, and its log goes to the journal"
 
@@ -196,7 +204,7 @@ func (c *cli) printCollectors(collectors []host.CollectorStatus) {
 	}
 	for _, s := range collectors {
 		if s.Failing != "" {
-			fmt.Fprintf(c.out, "FAILING: %s answers 503, and the host will retry: %s\n", s.Name, s.Failing)
+			fmt.Fprintf(c.out, "FAILING: %s %s, and the host will retry: %s\n", s.Name, failingEffect(s), s.Failing)
 		}
 		c.printLosses(s.Lost)
 	}

@@ -371,6 +371,9 @@ func TestACollectorOnAFullDisk(t *testing.T) {
 			h := c.serve()
 			stop := c.load(4, 200)
 			h.Until("there is no room", func() bool { return c.refusals() > 8 })
+			if !journal {
+				h.Until("the collector is not ready", c.readiness(http.StatusServiceUnavailable, "not ready: the disk of the write-ahead log is full\n"))
+			}
 			if journal {
 				h.Until("the journal's failure is said", func() bool { return strings.Contains(h.Said(), "could not write collected rows to the journal") })
 			}
@@ -378,11 +381,74 @@ func TestACollectorOnAFullDisk(t *testing.T) {
 			before := c.count(c.acked)
 			h.Until("there is room again", func() bool { return c.count(c.acked) > before+2000 })
 			stop()
+			h.Until("the collector is ready", c.readiness(http.StatusOK, "ready\n"))
 			if status := h.Stop(syscall.SIGTERM); status.ExitStatus() != 0 {
 				t.Fatalf("it ended with %v:\n%s", status, h.Said())
 			}
 			c.check()
 		})
+	}
+}
+
+// A collector whose log finds no room is not ready, without another request, until there is
+// room: the host says how much a file of the log needs.
+func TestACollectorOnAFullDiskIsNotReady(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	c := newCollecting(t)
+	resize := c.smallDisk("data", "34m")
+	h := c.serve()
+	stop := c.load(4, 200)
+	h.Until("there is no room", func() bool { return c.refusals() > 0 })
+	stop()
+	h.Until("the collector is not ready", c.readiness(http.StatusServiceUnavailable, "not ready: the disk of the write-ahead log is full\n"))
+	if said := h.Said(); !strings.Contains(said, "a new file of the write-ahead log needs 16 MiB; "+filepath.Join(c.Dir, "data")+" has ") {
+		t.Errorf("the host does not say how much room there is, and how much is needed:\n%s", said)
+	}
+	c.Says(c.Penstock(nil, "status"), 0, "FAILING: collector.web answers 503, and the host will retry: ", "needs 16 MiB")
+	resize("256m")
+	h.Until("the collector is ready", c.readiness(http.StatusOK, "ready\n"))
+	h.Stop(syscall.SIGTERM)
+}
+
+// A collector that finds no room for its log is seen in status, and listens once there is
+// room.
+func TestACollectorWithoutRoomForItsLog(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	c := newCollecting(t)
+	resize := c.smallDisk("data", "8m")
+	h := c.Serve()
+	h.Until("it serves", func() bool { return strings.Contains(h.Said(), "msg=serving") })
+	h.Until("the full disk is said", func() bool {
+		return strings.Contains(h.Said(), "could not open the write-ahead log of a collector; will retry")
+	})
+	reason := "a new file of the write-ahead log needs 16 MiB; " + filepath.Join(c.Dir, "data") + " has 7 MiB free. The host goes on by itself once there is room"
+	if said := h.Said(); !strings.Contains(said, reason) || strings.Contains(said, "again: durable") {
+		t.Errorf("the host does not say what it needs:\n%s", said)
+	}
+	c.Says(c.Penstock(nil, "status"), 0, "FAILING: collector.web does not listen, and the host will retry: ", reason)
+	c.Says(c.Penstock(nil, "status", "--json"), 0, `"failing"`, reason)
+	resize("64m")
+	h.Until("the collector listens", func() bool { return listens.MatchString(h.Said()) })
+	if r := c.Penstock(nil, "status"); strings.Contains(r.Out, "FAILING") {
+		t.Errorf("it listens, and status says:\n%s", r.Out)
+	}
+	h.Stop(syscall.SIGTERM)
+}
+
+// readiness reports whether the collector's /readyz gives an answer.
+func (c *collecting) readiness(status int, says string) func() bool {
+	return func() bool {
+		r, err := http.Get("http://" + *c.address.Load() + "/readyz")
+		if err != nil {
+			return false
+		}
+		defer r.Body.Close()
+		body, err := io.ReadAll(r.Body)
+		return err == nil && r.StatusCode == status && string(body) == says
 	}
 }
 

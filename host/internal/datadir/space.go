@@ -9,29 +9,50 @@ import (
 	"github.com/penstock-io/penstock/host/internal/catalog"
 )
 
-// Explain adds to an error of a disk that is full how full the host's own
-// disks are, and what to do.
+// Explain adds to an error of a full disk, which ends a command, how much room the host's own
+// disks have, and the next step.
 func (d Dir) Explain(err error) error {
 	if err == nil || !IsDiskFailure(err) {
 		return err
 	}
+	return fmt.Errorf("%w\n%s. Once there is room, run the command again: durable rows stay, and the rest is read and exported then, once", err, d.room())
+}
+
+// ExplainRetried adds to an error of a full disk, after which the host retries, how much room
+// the host's own disks have.
+func (d Dir) ExplainRetried(err error) error {
+	if err == nil || !IsDiskFailure(err) {
+		return err
+	}
+	return fmt.Errorf("%w; %s. The host goes on by itself once there is room", err, d.room())
+}
+
+// room returns how much room the host's own disks have, as a clause.
+func (d Dir) room() string {
 	directories := []string{d.Data}
 	if d.Apart() {
 		directories = append(directories, d.Blobs)
 	}
 	var free []string
 	for _, dir := range directories {
-		var fs syscall.Statfs_t
-		if statErr := syscall.Statfs(dir, &fs); statErr == nil {
-			free = append(free, fmt.Sprintf("%s has %d MiB free", dir, fs.Bavail*uint64(fs.Bsize)>>20))
+		if disk, err := DiskOf(dir); err == nil {
+			free = append(free, fmt.Sprintf("%s has %d MiB free", dir, disk.Free>>20))
 		}
 	}
-	return fmt.Errorf("%w\n%s. Once there is room, start again: durable rows stay, and the rest is read and exported then, once",
-		err, strings.Join(free, ", "))
+	return strings.Join(free, ", ")
 }
 
 // Disk is the room on the disk of a directory, in bytes.
 type Disk struct{ Free, Size int64 }
+
+// DiskOf returns the room on the disk of a directory.
+func DiskOf(dir string) (Disk, error) {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		return Disk{}, fmt.Errorf("look at the disk of %s: %w", dir, err)
+	}
+	return Disk{Free: int64(fs.Bavail) * int64(fs.Bsize), Size: int64(fs.Blocks) * int64(fs.Bsize)}, nil
+}
 
 // Disks returns the disks of the data directory, "data_dir", and of the blobs if they lie
 // elsewhere, "blobs". One that cannot be looked at is left out.
@@ -42,9 +63,8 @@ func (d Dir) Disks() map[string]Disk {
 	}
 	disks := map[string]Disk{}
 	for name, dir := range directories {
-		var fs syscall.Statfs_t
-		if err := syscall.Statfs(dir, &fs); err == nil {
-			disks[name] = Disk{Free: int64(fs.Bavail) * int64(fs.Bsize), Size: int64(fs.Blocks) * int64(fs.Bsize)}
+		if disk, err := DiskOf(dir); err == nil {
+			disks[name] = disk
 		}
 	}
 	return disks

@@ -97,7 +97,7 @@ func (a *aliases) learn(ctx context.Context) error {
 		return nil
 	}
 	if err := a.learnAll(ctx); err != nil && ctx.Err() == nil {
-		a.o.Log.Error("could not fold the aliases of legacy projects: their clients are answered 503; will retry", "error", a.o.Dir.Explain(err))
+		a.o.Log.Error("could not fold the aliases of legacy projects: their clients are answered 503; will retry", "error", a.o.Dir.ExplainRetried(err))
 	}
 	a.learned = true
 	return nil
@@ -136,7 +136,7 @@ func (a *aliases) serve(ctx context.Context, p *project.Project) {
 				err = errLost
 			}
 			a.o.Log.Error("could not fold the aliases of a legacy project: its clients are answered 503; will retry",
-				"project", p.Config.Name, "error", a.o.Dir.Explain(err), "pause", pause.Round(time.Millisecond))
+				"project", p.Config.Name, "error", a.o.Dir.ExplainRetried(err), "pause", pause.Round(time.Millisecond))
 		}
 		_ = a.o.Wait(ctx, pause) // the loop looks at ctx
 	}

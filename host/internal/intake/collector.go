@@ -33,6 +33,7 @@ type Collector struct {
 	// starting is held while the collector begins to listen, and by a change that retires it
 	// before it has: its address may be another collector's then.
 	starting lifecycle.Gate
+	unopened lastError // why the log is not open yet
 }
 
 // logDir is the directory of a collector's write-ahead log.
@@ -56,7 +57,8 @@ type collecting struct {
 	// configured, strangers, stay in the log.
 	leaving   bool
 	strangers []int64
-	damaged   int // events that could not be read, of the goroutine that drains
+	damaged   int        // events that could not be read, of the goroutine that drains
+	taken     *reception // of rows that clients send
 }
 
 // Name implements Source.
@@ -73,24 +75,25 @@ func (d *logDir) open(ctx context.Context) (*collecting, error) {
 	}
 	// Each of the two directories is made durable by itself.
 	if _, err := wal.OpenDir(filepath.Dir(d.dir)); err != nil {
-		return nil, err
+		return nil, needRoom(err)
 	}
 	dir, err := wal.OpenDir(d.dir)
 	if err != nil {
-		return nil, err
+		return nil, needRoom(err)
 	}
 	var lost *wal.Loss
-	l, found, err := wal.Open(wal.Options{FileSystem: dir, After: sealed, Lost: func(loss wal.Loss) error {
+	l, found, err := wal.Open(wal.Options{FileSystem: dir, Segment: logFile, After: sealed, Lost: func(loss wal.Loss) error {
 		lost = &loss
 		return d.noteLoss(loss)
 	}})
 	if err != nil {
-		return nil, fmt.Errorf("source %s: %w", d.Name(), err)
+		return nil, fmt.Errorf("source %s: %w", d.Name(), needRoom(err))
 	}
 	if found.Cut > 0 && lost == nil {
 		d.o.Log.Warn("cut the torn end of a write-ahead log; it was not acknowledged to clients", "source", d.Name(), "bytes", found.Cut)
 	}
 	opened := &collecting{logDir: d, wal: l, lost: lost, begun: l.Last(), log: rowlog.New(l, d.Name(), d.o.Catalog), handed: newDrain()}
+	opened.taken = &reception{dir: d, log: opened.log}
 	opened.log.SetAside(func(x rowlog.Damaged) error {
 		kept, err := keepDamaged(d, x)
 		if kept {
@@ -113,7 +116,7 @@ func (c *Collector) Serve(ctx context.Context) error {
 			return nil // ctx is done
 		}
 		var err error
-		if l, err = c.retryOpen(ctx); err != nil {
+		if l, err = c.retryOpen(ctx, &c.unopened); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -150,16 +153,19 @@ func start(ctx context.Context, c *Collector, l *collecting) (listens bool, err 
 	return true, nil
 }
 
-// retryOpen opens the log again while the error is transient.
-func (d *logDir) retryOpen(ctx context.Context) (*collecting, error) {
+// retryOpen opens the log again while the error is transient, which is kept in failed for the
+// status.
+func (d *logDir) retryOpen(ctx context.Context, failed *lastError) (*collecting, error) {
 	pauses := newPauses()
 	for {
 		l, err := d.open(ctx)
+		failed.set(err)
 		if err == nil || !datadir.IsTransient(err) || ctx.Err() != nil {
 			return l, err
 		}
 		pause := pauses.Pause()
-		d.o.Log.Error("could not open the write-ahead log of a collector; will retry", "error", d.o.Dir.Explain(err), "pause", pause.Round(time.Millisecond))
+		d.o.Log.Error("could not open the write-ahead log of a collector; will retry",
+			"source", d.Name(), "error", d.o.Dir.ExplainRetried(err), "pause", pause.Round(time.Millisecond))
 		if err := d.o.Wait(ctx, pause); err != nil {
 			return nil, err
 		}
@@ -196,7 +202,7 @@ func (c *Collector) newHandler(l *collecting, s collector.Settings) (*collector.
 		l.o.Log.Warn("could not compress rows right at first", "source", l.Name(), "error", err)
 	})
 	return collector.New(collector.Options{
-		Projects: s.Projects, Access: s.Access, MaxBody: s.MaxBody, Geo: s.Geo, Log: l.log, Ready: l.log.Err, Logger: c.o.Log.With("source", c.Name()),
+		Projects: s.Projects, Access: s.Access, MaxBody: s.MaxBody, Geo: s.Geo, Log: l.taken, Ready: l.taken.ready, Logger: c.o.Log.With("source", c.Name()),
 		Rejects: &refusedByCollector{store: c.o.Quarantine, source: c.Name(), projects: c.projectBlocks, commit: lifecycle.NewGate()}, Aliases: c.aliases,
 	})
 }
@@ -375,6 +381,9 @@ func (c *Collector) describe(ctx context.Context) (s operation.CollectorStatus, 
 	}
 	l, f := c.shown()
 	if l == nil {
+		if why := c.o.Dir.ExplainRetried(c.unopened.get()); why != nil {
+			s.Failing = why.Error()
+		}
 		s.LogBytes, err = sizeOf(c.dir)
 		return s, err
 	}

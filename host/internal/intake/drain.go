@@ -145,7 +145,7 @@ func (l *collecting) finish(ctx context.Context) error {
 func (l *collecting) left(ctx context.Context) uint64 {
 	for _, p := range l.o.Projects.All() {
 		if err := p.Journal.Settle(ctx); err != nil && ctx.Err() == nil {
-			l.o.Log.Error(rowsWait, "source", l.Name(), "project", p.Config.Name, "error", l.o.Dir.Explain(err))
+			l.o.Log.Error(rowsWait, "source", l.Name(), "project", p.Config.Name, "error", l.o.Dir.ExplainRetried(err))
 		}
 	}
 	l.trim(ctx)
@@ -214,7 +214,7 @@ func (l *collecting) suspect(err error) {
 // hold has the rows of a project wait in the log until its journal works.
 func (l *collecting) hold(id int64, cause error) {
 	l.suspect(cause)
-	l.o.Log.Error(rowsWait, "source", l.Name(), "project", l.o.Projects.ByID(id).Config.Name, "error", l.o.Dir.Explain(cause))
+	l.o.Log.Error(rowsWait, "source", l.Name(), "project", l.o.Projects.ByID(id).Config.Name, "error", l.o.Dir.ExplainRetried(cause))
 	l.handed.hold(id)
 }
 
@@ -223,7 +223,7 @@ func (l *collecting) hold(id int64, cause error) {
 func (l *collecting) repair(ctx context.Context) {
 	log := l.o.Log.With("source", l.Name())
 	for l.wal.AwaitBroken(ctx) == nil {
-		log.Error("the write-ahead log takes nothing, and clients are answered 503; will repair it", "error", l.o.Dir.Explain(l.wal.Err()))
+		log.Error("the write-ahead log takes nothing, and clients are answered 503; will repair it", "error", l.o.Dir.ExplainRetried(needRoom(l.wal.Err())))
 		pauses := newPauses()
 		for {
 			err := l.wal.Repair()
@@ -235,7 +235,7 @@ func (l *collecting) repair(ctx context.Context) {
 				break
 			}
 			pause := pauses.Pause()
-			log.Error("could not repair the write-ahead log; will retry", "error", l.o.Dir.Explain(err), "pause", pause.Round(time.Millisecond))
+			log.Error("could not repair the write-ahead log; will retry", "error", l.o.Dir.ExplainRetried(needRoom(err)), "pause", pause.Round(time.Millisecond))
 			_ = l.o.Wait(ctx, pause) // the loop looks at ctx
 		}
 	}

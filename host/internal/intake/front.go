@@ -141,7 +141,7 @@ func portOf(c *Collector) *port {
 func (f front) describe(s *operation.CollectorStatus, l *collecting, leaves bool) {
 	if f.port != nil && !leaves {
 		s.Listening, s.Listen, s.TLS = true, f.port.server.Address(), f.port.server.Secure()
-		if err := l.log.Err(); err != nil {
+		if err := l.taken.ready(); err != nil {
 			s.Failing = err.Error()
 		}
 	}

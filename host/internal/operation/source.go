@@ -76,7 +76,7 @@ type CollectorStatus struct {
 	Records     []RecordCount    `json:"records"`
 	Quarantined map[string]int64 `json:"quarantined,omitempty"` // by reason, over all time
 	Lost        []LogLoss        `json:"lost,omitempty"`
-	Failing     string           `json:"failing,omitempty"` // why requests are answered 503 now
+	Failing     string           `json:"failing,omitempty"` // why requests are answered 503 now, or why it does not listen yet
 }
 
 // LogLoss says that a part of a collector's write-ahead log is missing that

@@ -52,7 +52,7 @@ func (s *Set) ByID(id int64) *Project { return s.now.Load().byID[id] }
 func (s *Set) Prepare(ctx context.Context, c *config.Project) (*Project, error) {
 	p := newProject(s.shared, c)
 	if _, err := p.Journal.Writer(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the journal of project %s: %w", c.Name, s.shared.Dir.Explain(err)), p.Drop())
+		return nil, errors.Join(fmt.Errorf("open the journal of project %s: %w", c.Name, err), p.Drop())
 	}
 	p.sweep(ctx)
 	return p, nil
@@ -115,7 +115,7 @@ func (s *Set) OpenSome(ctx context.Context) error {
 		} else {
 			failed = errors.Join(failed, err)
 		}
-		s.shared.Log.Error("could not open the journal; will retry", "project", p.Config.Name, "error", s.shared.Dir.Explain(err))
+		s.shared.Log.Error("could not open the journal; will retry", "project", p.Config.Name, "error", s.shared.Dir.ExplainRetried(err))
 	}
 	if works {
 		return nil

@@ -153,7 +153,9 @@ func TestDraining(t *testing.T) {
 	o.Ready = func() error { return broken }
 	c := newCollector(t, o)
 	broken = errors.New("no log")
-	says(t, send(c, get("/readyz")), http.StatusServiceUnavailable, "not ready\n")
+	says(t, send(c, get("/readyz")), http.StatusServiceUnavailable, "not ready: the write-ahead log cannot be written\n")
+	broken = fmt.Errorf("begin a file: %w", wal.ErrFull)
+	says(t, send(c, get("/readyz")), http.StatusServiceUnavailable, "not ready: the disk of the write-ahead log is full\n")
 	broken = nil
 	says(t, send(c, get("/readyz")), http.StatusOK, "ready\n")
 	c.Drain()

@@ -3,11 +3,13 @@ package collector
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/penstock-io/penstock/host/internal/schema"
+	"github.com/penstock-io/penstock/host/internal/source/collector/wal"
 )
 
 // harmless are the answers to other requests of clients, by the first part of the
@@ -54,10 +56,19 @@ func (c *Collector) ready(w http.ResponseWriter) {
 		write(w, http.StatusServiceUnavailable, plainType, "draining\n")
 	case err != nil:
 		c.log.Warn("not ready", "reason", err)
-		write(w, http.StatusServiceUnavailable, plainType, "not ready\n")
+		write(w, http.StatusServiceUnavailable, plainType, "not ready: "+notReadyReason(err)+"\n")
 	default:
 		write(w, http.StatusOK, plainType, "ready\n")
 	}
+}
+
+// notReadyReason returns why records cannot be taken. Everyone who reaches the port reads it:
+// paths stay in the host's log.
+func notReadyReason(err error) string {
+	if errors.Is(err, wal.ErrFull) {
+		return "the disk of the write-ahead log is full"
+	}
+	return "the write-ahead log cannot be written"
 }
 
 // Drain asks clients to stop: /readyz answers 503, and connections are closed after
