@@ -126,7 +126,7 @@ func TestReloadOfSources(t *testing.T) {
 		t.Errorf("a plan has added a project, with %d rows", n)
 	}
 	r := c.Penstock(nil, "reload")
-	c.Says(r, 0, "project app added", "source files.app added", "source collector.web: api_secret changed", `max_body changed from "1000000" to "2000000"`)
+	c.Says(r, 0, "project app added", "source files.app added", "source collector.web: api_secret changed", `max_body changed from "1MB" to "2MB"`)
 	if said := r.Out + r.Err + h.Said(); strings.Contains(said, "-secret") {
 		t.Error("a secret is said")
 	}

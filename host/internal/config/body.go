@@ -18,6 +18,7 @@ type value struct {
 	at       hcl.Range // of the value
 	name     hcl.Range // of the name
 	secret   bool
+	text     string // as it was written
 }
 
 // body is a block that was read with its description.
@@ -193,7 +194,7 @@ func (b *body) readBlocks() {
 
 // place is where the block stands.
 func (b *body) place() Place {
-	p := Place{Range: b.raw.DefRange(), Incomplete: b.isIncomplete(), attributes: map[string]hcl.Range{}}
+	p := Place{Range: b.raw.DefRange(), shown: b.shown(), Incomplete: b.isIncomplete(), attributes: map[string]hcl.Range{}}
 	for name, v := range b.values {
 		p.attributes[name] = v.at
 	}

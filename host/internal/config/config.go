@@ -42,7 +42,11 @@ type Place struct {
 	// those that were meant: further checks of them would report the mistake twice.
 	Incomplete bool
 	attributes map[string]hcl.Range
+	shown      shownTexts
 }
+
+// place returns the place of a block.
+func (p Place) place() Place { return p }
 
 // AttributeRange is where an attribute's value stands, or the block when it
 // was not set.

@@ -174,7 +174,7 @@ func (m *merger) destinations() {
 		case before == nil:
 			m.add("destination "+next.Reference(), false, Change{Event: Added})
 		default:
-			found := constantDifferences(before.JSON, next.JSON)
+			found := constantDifferences(before, next)
 			m.add("destination "+next.Reference(), false, found...)
 			if len(found) == 0 {
 				merged = before
@@ -213,12 +213,11 @@ var attributeNames = map[string]string{
 	"From": "from_date", "To": "to_date", "Order": "backfill_order", "Pattern": "path", "Local": "data_timezone", "Accounts": "service_account",
 	"LogJSON": "log_format", "TLSCert": "tls_cert", "TLSKey": "tls_key", "CORSOrigins": "cors_origins", "GeoIP": "geoip", "APISecret": "api_secret",
 	"ID": "id", "TimeZone": "timezone", "ProfilesPulled": "profiles_from", "Account": "service_account",
-	"LeaveLate": "sync", "Cadence": "frequency", "Zone": "timezone",
+	"LeaveLate": "sync", "Cadence": "frequency",
 }
 
-// decoded are the fields whose values are not those of their attributes, which are not
-// shown.
-var decoded = []string{"LogJSON", "ProfilesPulled", "Local"}
+// decoded are the attributes whose fields have other values than they.
+var decoded = []string{"log_format", "profiles_from", "data_timezone", "sync"}
 
 // attributeName returns the attribute of a field: MaxRun is max_run.
 func attributeName(field string) string {
@@ -235,31 +234,34 @@ func attributeName(field string) string {
 	return strings.ToLower(b.String())
 }
 
-// differences compares the exported fields of two blocks of one type, except for their
-// places. References to other blocks are compared by name.
-func differences(old, next any) []Change {
+// differences compares two blocks of one type, except for their places. References to other
+// blocks are compared by name.
+func differences(old, next placed) []Change {
+	return fieldDifferences(old.place(), next.place(), old, next)
+}
+
+// placed is a block, or a part of one.
+type placed interface{ place() Place }
+
+// fieldDifferences compares the exported fields of two blocks, or of a part of them.
+func fieldDifferences(was, is Place, old, next any) []Change {
 	var changes []Change
 	before, after := reflect.ValueOf(old), reflect.ValueOf(next)
 	for i := range before.NumField() {
 		field := before.Type().Field(i)
-		if !field.IsExported() || field.Anonymous {
+		if !field.IsExported() || field.Anonymous || isDerived(was, is, field.Name) {
 			continue
 		}
 		a, b := before.Field(i).Interface(), after.Field(i).Interface()
 		if _, ok := a.(pipeline.Schedule); ok {
-			changes = append(changes, differences(a, b)...) // it holds several attributes
+			changes = append(changes, fieldDifferences(was, is, a, b)...) // it holds several attributes
 			continue
 		}
 		if reflect.DeepEqual(comparedValue(a), comparedValue(b)) {
 			continue
 		}
 		c := Change{Attribute: attributeName(field.Name), Event: Changed}
-		if !slices.Contains(decoded, field.Name) {
-			c.From, c.To = shownValue(a), shownValue(b)
-		}
-		if field.Name == "LeaveLate" {
-			c.From, c.To = c.To, c.From // sync = false
-		}
+		c.From, c.To = was.shown.values(is.shown, c.Attribute, a, b)
 		changes = append(changes, c)
 	}
 	return changes
@@ -302,12 +304,12 @@ func shownValue(v any) string {
 	return ""
 }
 
-// constantDifferences compares the attributes of two destinations of one type. Which of
-// them are secrets only the plugin knows: no value is shown.
-func constantDifferences(old, next Constants) []Change {
+// constantDifferences compares the attributes of two destinations of one type. The plugin's
+// schema says which of them are secrets, which are not shown.
+func constantDifferences(old, next *Destination) []Change {
 	var before, after map[string]json.RawMessage
-	if json.Unmarshal(old, &before) != nil || json.Unmarshal(next, &after) != nil {
-		if string(old) == string(next) {
+	if json.Unmarshal(old.JSON, &before) != nil || json.Unmarshal(next.JSON, &after) != nil {
+		if string(old.JSON) == string(next.JSON) {
 			return nil
 		}
 		return []Change{{Event: Changed}}
@@ -315,7 +317,8 @@ func constantDifferences(old, next Constants) []Change {
 	var changes []Change
 	for _, name := range sortedKeys(before, after) {
 		if string(before[name]) != string(after[name]) {
-			changes = append(changes, Change{Attribute: name, Event: Changed})
+			from, to := old.shown.constants(next.shown, name)
+			changes = append(changes, Change{Attribute: name, Event: Changed, From: from, To: to})
 		}
 	}
 	return changes

@@ -57,7 +57,7 @@ func (m mergeSources[B]) merge(old, next []*B) []*B {
 
 // differences compares two blocks of one name.
 func (m mergeSources[B]) differences(before, next *B) []Change {
-	found := differences(*before, *next)
+	found := differences(any(*before).(placed), any(*next).(placed))
 	for i := range found {
 		c := &found[i]
 		c.Restart = slices.Contains(m.restart, c.Attribute)

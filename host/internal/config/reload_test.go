@@ -3,6 +3,8 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -59,8 +61,9 @@ func TestMerge(t *testing.T) {
 		"a paused one": {func(c *Config) { c.Pipelines[1].Paused = true }, []string{"pipeline people paused changed false>true"}, []string{"events"}},
 		"a schedule": {func(c *Config) {
 			c.Pipelines[0].Schedule.Cadence, c.Pipelines[0].Schedule.At, c.Pipelines[0].Schedule.MinInterval = pipeline.Hourly, 5*time.Minute, time.Hour
-		}, []string{"pipeline events frequency changed daily>hourly", "pipeline events at changed 30m0s>5m0s", "pipeline events min_interval changed 0s>1h0m0s"}, []string{"people"}},
-		"late rows": {func(c *Config) { c.Pipelines[0].LeaveLate = true }, []string{"pipeline events sync changed true>false"}, []string{"people"}},
+			c.Pipelines[0].attributes = map[string]hcl.Range{"at": {}}
+		}, []string{"pipeline events frequency changed daily>hourly", "pipeline events at changed 00:30>00:05", "pipeline events min_interval changed none>1h0m0s"}, []string{"people"}},
+		"late rows": {func(c *Config) { c.Pipelines[0].LeaveLate = true }, []string{"pipeline events sync changed"}, []string{"people"}},
 		"an end":    {func(c *Config) { c.Pipelines[0].To = 20000 }, []string{"pipeline events to_date changed none>2024-10-04"}, []string{"people"}},
 		"an order":  {func(c *Config) { c.Pipelines[0].Order = pipeline.Newest }, []string{"pipeline events backfill_order changed oldest>newest"}, []string{"people"}},
 		"a zone that is read again": {func(c *Config) {
@@ -266,4 +269,113 @@ func TestAProjectThatAWaitingSourceNeedsStays(t *testing.T) {
 	if got := described(merged, old); !slices.Equal(got, []string{"project shop tok kept", "project app app kept", "collector.web of shop app on 127.0.0.1:1 s1 1 kept"}) {
 		t.Errorf("merged %q", got)
 	}
+}
+
+// A reload shows values as they were written, no value that may be a secret, and no change
+// that follows from another one.
+func TestMergeShowsWhatWasWritten(t *testing.T) {
+	t.Parallel()
+	const text = `
+host {
+  memory = "64MiB"
+  log_format = local.format
+}
+locals {
+  format = "text"
+  days   = "200d"
+}
+project "shop" {
+  id = 1
+  token = "tok"
+}
+project "app" {
+  id = 2
+  token = env("TOKEN")
+}
+source "files" "import" {
+  project = "shop"
+  path = "/a/*"
+}
+source "collector" "web" {
+  projects = ["shop"]
+  listen = "127.0.0.1:1"
+  max_body = "10MB"
+  api_secret = env("SECRET")
+}
+destination "localfs" "out" {
+  path = "/out"
+}
+destination "s3" "lake" {
+  bucket = "b"
+  secret_access_key = "key-one"
+  role_arn = env("ROLE")
+}
+destination "every" "one" {
+  text = "https://example.com/a"
+  pin = 1111
+}
+pipeline "events" {
+  project = "shop"
+  stream = "events"
+  destination = destination.localfs.out
+  from_date = "2026-06-01"
+}
+`
+	tests := map[string]struct {
+		change []string // old and new, in turn
+		want   []string
+	}{
+		"a size":           {[]string{`"64MiB"`, `"32MiB"`}, []string{"host memory changed 64MiB>32MiB restart"}},
+		"a default":        {[]string{`memory = "64MiB"`, `memory = "128MiB"`}, []string{"host memory changed 64MiB>128MiB restart"}},
+		"a local":          {[]string{`format = "text"`, `format = "json"`}, []string{"host log_format changed text>json restart"}},
+		"a span":           {[]string{`memory = "64MiB"`, `retention = "400d"`}, []string{"host retention changed 200d>400d"}},
+		"a frequency":      {[]string{`from_date =`, "frequency = \"hourly\"\n  from_date ="}, []string{"pipeline events frequency changed daily>hourly"}},
+		"no frequency":     {[]string{`from_date =`, "frequency = \"continuous\"\n  from_date ="}, []string{"pipeline events frequency changed daily>continuous"}},
+		"a time of day":    {[]string{`from_date =`, "at = \"03:00\"\n  from_date ="}, []string{"pipeline events at changed 00:30>03:00"}},
+		"an interval":      {[]string{`from_date =`, "min_interval = \"90s\"\n  from_date ="}, []string{"pipeline events min_interval changed none>90s"}},
+		"a rate":           {[]string{`from_date =`, "rate_limit = \"5MiB\"\n  from_date ="}, []string{"pipeline events rate_limit changed none>5MiB"}},
+		"late rows":        {[]string{`from_date =`, "sync = false\n  from_date ="}, []string{"pipeline events sync changed true>false"}},
+		"an end":           {[]string{`from_date =`, "to_date = \"2026-06-30\"\n  from_date ="}, []string{"pipeline events to_date changed none>2026-06-30"}},
+		"a body, projects": {[]string{`"10MB"`, `"20MB"`, `["shop"]`, `["shop", "app"]`}, []string{`source collector.web projects changed ["shop"]>["shop","app"]`, "source collector.web max_body changed 10MB>20MB"}},
+		"a pattern":        {[]string{`"/a/*"`, `"/b/*"`}, []string{"source files.import path changed /a/*>/b/*"}},
+		"a secret":         {[]string{`env("SECRET")`, `env("OTHER")`}, []string{"source collector.web api_secret changed"}},
+		"env of a token":   {[]string{`env("TOKEN")`, `env("OTHER")`}, []string{"project app token changed restart"}},
+		"a token":          {[]string{`"tok"`, `"token"`}, []string{"project shop token changed tok>token restart"}},
+		"a place":          {[]string{`"/out"`, `"/elsewhere"`}, []string{"destination localfs.out path changed /out>/elsewhere"}},
+		"a secret of s3":   {[]string{`"key-one"`, `"key-two"`}, []string{"destination s3.lake secret_access_key changed"}},
+		"an env of s3":     {[]string{`env("ROLE")`, `"arn:two"`}, []string{"destination s3.lake role_arn changed"}},
+		"s3":               {[]string{`"b"`, `"c"`}, []string{"destination s3.lake bucket changed b>c"}},
+		"a secret number":  {[]string{`1111`, `2222`}, []string{"destination every.one pin changed"}},
+		"a password":       {[]string{`example.com/a`, `me:pass@example.com/a`}, []string{"destination every.one text changed"}},
+		"a signature":      {[]string{`example.com/a`, `example.com/a?sig=x`}, []string{"destination every.one text changed"}},
+		"values of a plugin": {[]string{`pin = 1111`, "pin = 1111\n  part = \"1GiB\"\n  wait = \"2m\"\n  names = [\"y\"]\n  flag = false\n  file = \"/f\""}, []string{
+			"destination every.one file changed none>/f", "destination every.one flag changed true>false", `destination every.one names changed ["x"]>["y"]`,
+			"destination every.one part changed 64MiB>1GiB", "destination every.one wait changed 90s>2m",
+		}},
+	}
+	for name, tt := range tests {
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			_, changes := Merge(loaded(t, text), loaded(t, strings.NewReplacer(tt.change...).Replace(text)))
+			if got := said(changes); !slices.Equal(got, tt.want) {
+				t.Errorf("changes %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// loaded returns the configuration of a text. Each variable has its name as its value.
+func loaded(t *testing.T, text string) *Config {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "penstock.hcl")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, found := Load(t.Context(), Options{
+		Paths: []string{path}, Now: now, Schema: schemaOf, Env: func(name string) (string, bool) { return name, true },
+	})
+	if found.HasErrors() {
+		t.Fatal(found)
+	}
+	return c
 }

@@ -47,6 +47,7 @@ func (b *body) readAttribute(a attribute, raw *hclsyntax.Attribute) {
 			b.wrong(a, raw, v, out.secret, why)
 			return
 		}
+		out.text = writtenText(a, v, out.constant)
 	}
 	if !ok && b.l.options.Command && b.spec.needed(a) && len(b.l.diagnostics.Errs()) == before {
 		b.l.notFound(a, raw)
