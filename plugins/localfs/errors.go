@@ -23,13 +23,12 @@ func classify(err error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w: %w", lake.ErrNotFound, err)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return sdk.Retryable(fmt.Errorf("%w: free some space or raise the quota; the run will be retried and overwrites its own files", err), diskFullDelay)
+		return sdk.Retryable(fmt.Errorf("%w: free some space or raise the quota; the next attempt overwrites the files of this one", err), diskFullDelay)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		// Backups, mounts and rotating permissions do this for a moment.
-		return sdk.Retryable(fmt.Errorf("%w: let the user that runs penstock create, read and remove files below the path, or choose another path; "+
-			"the run will be retried", err), 0)
+		return sdk.Retryable(fmt.Errorf("%w: let the user that runs penstock create, read and remove files below the path, or choose another path", err), 0)
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		return sdk.Retryable(fmt.Errorf("%w: raise the limit of open files; the run will be retried", err), 0)
+		return sdk.Retryable(fmt.Errorf("%w: raise the limit of open files", err), 0)
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.ENAMETOOLONG):
 		return sdk.Configuration(err, "set path to a directory that exists or can be created")
 	default:

@@ -234,6 +234,9 @@ func TestClasses(t *testing.T) {
 		if got := protocol.ClassOf(err); got != c.want || !errors.Is(err, c.err) || !strings.Contains(err.Error(), "/out/x") {
 			t.Errorf("%v is of class %v, want %v", err, got, c.want)
 		}
+		if strings.Contains(err.Error(), "retried") {
+			t.Errorf("%v: the plugin does not know whether the host will retry", err)
+		}
 	}
 }
 

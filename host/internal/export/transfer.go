@@ -209,13 +209,13 @@ func (t *transfer) send(ctx context.Context, session Session, x *Exporter) error
 func (t *transfer) sendPartition(ctx context.Context, session Session, x *Exporter, index int) error {
 	p := &t.parts[index]
 	if err := session.BeginPartition(ctx, protocol.Partition{Index: index, Date: p.Date}); err != nil {
-		return fmt.Errorf("partition %s: %w", p.Date, err)
+		return p.failed(err)
 	}
 	if err := t.sendPart(ctx, session, x, p); err != nil {
 		return err
 	}
 	if err := session.EndPartition(ctx, p.sent); err != nil {
-		return fmt.Errorf("partition %s: %w", p.Date, err)
+		return p.failed(err)
 	}
 	return nil
 }
@@ -236,10 +236,33 @@ func (t *transfer) sendPart(ctx context.Context, session Session, x *Exporter, p
 			err = x.Blocks.Extent(ctx, e.Ref, send)
 		}
 		if err != nil {
-			return fmt.Errorf("partition %s, segment %d: %w", p.Date, e.Ref.Seq, err)
+			return p.failed(inSegment(err, e.Ref.Seq))
 		}
 	}
 	return nil
+}
+
+// failed names the partition in an error of the host. An error of the plugin has no such
+// name: it arrives while a later partition is sent, and its own text names the place.
+func (p *part) failed(err error) error {
+	if isOfPlugin(err) {
+		return err
+	}
+	return fmt.Errorf("partition %s: %w", p.Date, err)
+}
+
+// inSegment names the segment in an error of the host, as failed names the partition.
+func inSegment(err error, seq int64) error {
+	if isOfPlugin(err) {
+		return err
+	}
+	return fmt.Errorf("segment %d: %w", seq, err)
+}
+
+// isOfPlugin reports whether a plugin has reported an error.
+func isOfPlugin(err error) bool {
+	var e *protocol.Error
+	return errors.As(err, &e)
 }
 
 // sendBlock sends a block with its payload.
