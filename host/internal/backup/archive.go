@@ -48,9 +48,15 @@ func (e *NewerError) Error() string {
 }
 
 // DamagedError says that a file is not a whole backup.
-type DamagedError struct{ Path, Detail string }
+type DamagedError struct {
+	Path, Detail string
+	Other        bool // the file does not begin as a backup does
+}
 
 func (e *DamagedError) Error() string {
+	if e.Other {
+		return fmt.Sprintf("%s is not a backup of Penstock: %s. Nothing was restored", e.Path, e.Detail)
+	}
 	return fmt.Sprintf("%s is not a whole backup: %s. Nothing was restored", e.Path, e.Detail)
 }
 
@@ -145,10 +151,10 @@ func openReading(path string, r io.Reader) (*reading, error) {
 	x := &reading{path: path, tar: tar.NewReader(r), digest: newDigest()}
 	name, size, contents, err := x.next()
 	if err != nil {
-		return nil, err
+		return nil, x.begins(err)
 	}
 	if name != headerEntry {
-		return nil, x.damaged(fmt.Sprintf("it does not begin with %s", headerEntry))
+		return nil, x.begins(x.damaged("it does not begin with " + headerEntry))
 	}
 	data, err := io.ReadAll(io.LimitReader(contents, maxEntry))
 	if err != nil {
@@ -160,7 +166,17 @@ func openReading(path string, r io.Reader) (*reading, error) {
 	return x, nil
 }
 
-func (x *reading) damaged(detail string) error { return &DamagedError{x.path, detail} }
+func (x *reading) damaged(detail string) error { return &DamagedError{Path: x.path, Detail: detail} }
+
+// begins returns the error of the first entry: a file that has no whole one is hardly a
+// backup that was cut off.
+func (x *reading) begins(err error) error {
+	var damaged *DamagedError
+	if !errors.As(err, &damaged) {
+		return err
+	}
+	return &DamagedError{Path: x.path, Detail: "it is another file, or cut off before the end of " + headerEntry, Other: true}
+}
 
 // failed returns the error of a read: an end or an archive that is not one is damage.
 func (x *reading) failed(err error) error {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -244,8 +245,14 @@ func TestADamagedBackupIsRefused(t *testing.T) {
 		if _, err := os.Stat(d.Data); errors.Is(err, fs.ErrNotExist) {
 			return
 		}
-		if left := tree(t, d.Data); len(left) > 0 {
-			t.Errorf("%s: %d files were left after %v", what, len(left), err)
+		if left := names(t, d.Data); !slices.Equal(left, []string{datadir.LockFile}) {
+			t.Errorf("%s: %q was left after %v", what, left, err)
+		}
+	}
+	for _, other := range []string{"", "hi", strings.Repeat("hi", 1000), string(whole[:300])} {
+		refused("another file", []byte(other))
+		if _, err := Restore(t.Context(), target(t), path, "1.2.3"); err == nil || !strings.Contains(err.Error(), "is not a backup of Penstock") {
+			t.Errorf("%d bytes: %v", len(other), err)
 		}
 	}
 	end := bytes.LastIndex(whole, []byte(`{"sha256"`))
@@ -264,6 +271,58 @@ func TestADamagedBackupIsRefused(t *testing.T) {
 	var damaged *DamagedError
 	if _, err := Restore(t.Context(), target(t), path, "1.2.3"); !errors.As(err, &damaged) || !strings.Contains(err.Error(), path) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// names returns the names in a directory.
+func names(t *testing.T, dir string) (all []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return all
+}
+
+// A restore that fails removes the directories that it has made, those of an interrupted
+// restore too, and leaves others.
+func TestARestoreThatFailsRemovesItsDirectories(t *testing.T) {
+	var b bytes.Buffer
+	a := newArchive(&b, now)
+	if err := errors.Join(a.addJSON(headerEntry, Header{Format: format}), a.finish()); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "without_catalog.tar")
+	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		prepare func(datadir.Dir) error
+		want    []string
+	}{
+		"no directory": {func(datadir.Dir) error { return nil }, []string{datadir.LockFile}},
+		"a part of it": {func(d datadir.Dir) error { return os.MkdirAll(d.Path("deep"), 0o700) }, []string{"deep", datadir.LockFile}},
+		"an interrupted restore": {func(d datadir.Dir) error {
+			return errors.Join(os.MkdirAll(d.Blobs, 0o700), datadir.BeginRestore(d))
+		}, []string{datadir.LockFile}},
+	} {
+		d := target(t)
+		d.Blobs = d.Path("deep", "blobs")
+		if err := tt.prepare(d); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Restore(t.Context(), d, path, "1.2.3"); err == nil || !strings.Contains(err.Error(), "has no catalog.db") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := names(t, d.Data); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %q was left, want %q", name, got, tt.want)
+		}
+		if got := tt.want; got[0] == "deep" && len(names(t, d.Path("deep"))) > 0 {
+			t.Errorf("%s: the directory of the blobs was left", name)
+		}
 	}
 }
 

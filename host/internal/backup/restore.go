@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -29,8 +30,9 @@ func (e *NotEmptyError) Error() string {
 
 // Restore restores the backup in a file into a data directory that is empty
 // or does not exist, and whose blobs are. version is this host's. The directory is
-// locked until Restore returns. After an error it is empty again; after a crash the
-// next call begins again, and no host opens it until then.
+// locked until Restore returns. After an error it holds its lock file alone, and so does a
+// directory of blobs that lies elsewhere; after a crash the next call begins again, and no
+// host opens it until then.
 func Restore(ctx context.Context, d datadir.Dir, file, version string) (report *operation.RestoreReport, err error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -49,9 +51,15 @@ func Restore(ctx context.Context, d datadir.Dir, file, version string) (report *
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, held.Close()) }()
-	if err := os.MkdirAll(d.Blobs, 0o700); err != nil {
+	made, err := makeBlobsDir(d)
+	if err != nil {
 		return nil, fmt.Errorf("restore: %w", err)
 	}
+	defer func() {
+		if err != nil {
+			removeEmpty(made)
+		}
+	}()
 	if held, err = d.LockBlobs(held); err != nil {
 		return nil, err
 	}
@@ -62,6 +70,30 @@ func Restore(ctx context.Context, d datadir.Dir, file, version string) (report *
 		return nil, d.Explain(err)
 	}
 	return r.report, nil
+}
+
+// makeBlobsDir makes the directory of the blobs. It returns the directories in the data
+// directory that it has made, or that a restore which was interrupted may have made, the
+// innermost first.
+func makeBlobsDir(d datadir.Dir) (made []string, err error) {
+	unfinished, err := datadir.Unrestored(d)
+	if err != nil {
+		return nil, err
+	}
+	for dir := d.Blobs; !d.Apart() && dir != d.Data; dir = filepath.Dir(dir) {
+		if _, err := os.Lstat(dir); unfinished || errors.Is(err, fs.ErrNotExist) {
+			made = append(made, dir)
+		}
+	}
+	return made, os.MkdirAll(d.Blobs, 0o700)
+}
+
+// removeEmpty removes directories, and leaves those that are not empty: the error of the
+// restore says why.
+func removeEmpty(dirs []string) {
+	for _, dir := range dirs {
+		_ = os.Remove(dir)
+	}
 }
 
 // restoring is a backup that is being restored. The directories are locked.
