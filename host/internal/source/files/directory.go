@@ -37,7 +37,9 @@ func (d directory) list(context.Context) (listing, error) {
 		}
 		info, err := os.Stat(path)
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, fs.ErrNotExist) && isLink(path):
+			found.skip(path, "it is a symbolic link to a file that does not exist")
+		case errors.Is(err, fs.ErrNotExist): // it was removed since
 		case err != nil:
 			found.skip(path, cause(err))
 		case info.IsDir():
@@ -53,6 +55,12 @@ func (d directory) list(context.Context) (listing, error) {
 		}
 	}
 	return found, nil
+}
+
+// isLink reports whether a path names a symbolic link.
+func isLink(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode()&fs.ModeSymlink != 0
 }
 
 // glob returns the paths below base that a pattern names. Directories that
