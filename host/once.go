@@ -50,6 +50,7 @@ func (h *Host) runOnce(ctx context.Context, o OnceOptions) (*Summary, error) {
 		return summary, fmt.Errorf("stopped: %w", context.Cause(ctx))
 	}
 	failed = errors.Join(failed, err)
+	failed = errors.Join(failed, runner.CompleteAll(ctx, h.runner.View(true), summary.Pipelines))
 	if _, err := h.upkeep.Pass(ctx, tidying); err != nil {
 		h.log.Error("could not tidy the journal; the next run will retry", "error", err)
 	}

@@ -42,6 +42,8 @@ type (
 	PipelineDetail    = operation.PipelineDetail
 	PipelineStatus    = operation.PipelineStatus
 	Backfill          = operation.Backfill
+	OutsideDates      = operation.OutsideDates
+	DatedRows         = operation.DatedRows
 	PipelineSummary   = operation.PipelineSummary
 	PlannedDay        = operation.PlannedDay
 	PlannedRun        = operation.PlannedRun

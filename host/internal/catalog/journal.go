@@ -342,11 +342,28 @@ func (c *Catalog) Extents(ctx context.Context, project int64, kind journal.Kind,
 	if err != nil {
 		return fmt.Errorf("list extents: %w", err)
 	}
+	return visitExtents(rows, kind, fn)
+}
+
+// ExtentsOutside visits the extents that Extents visits, of those segments that have dates
+// before first or after last. Other dates of these segments are visited, too.
+func (c *Catalog) ExtentsOutside(ctx context.Context, project int64, kind journal.Kind, after, to int64, first, last journal.Day, fn func(seq int64, extents []pipeline.Extent) error) error {
+	rows, err := c.read.QueryContext(ctx, `SELECT seq, sealed_at, extents FROM segments WHERE project = ? AND seq > ? AND seq <= ? AND (from_day < ? OR to_day > ?) ORDER BY seq`,
+		project, after, to, int64(first), int64(last))
+	if err != nil {
+		return fmt.Errorf("list extents: %w", err)
+	}
+	return visitExtents(rows, kind, fn)
+}
+
+// visitExtents visits the extents of the segments in rows, and closes rows.
+func visitExtents(rows *sql.Rows, kind journal.Kind, fn func(seq int64, extents []pipeline.Extent) error) error {
 	defer rows.Close()
 	var seq, sealed int64
 	var packed sql.RawBytes
 	var all []journal.Extent
 	var some []pipeline.Extent
+	var err error
 	for rows.Next() {
 		if err := rows.Scan(&seq, &sealed, &packed); err != nil {
 			return fmt.Errorf("list extents: %w", err)

@@ -302,6 +302,27 @@ func randomExtents(r *rand.Rand) []journal.Extent {
 	return extents
 }
 
+// ExtentsOutside visits the segments that have dates outside a range, and no others.
+func TestExtentsOutside(t *testing.T) {
+	c := newCatalog(t)
+	for i, days := range [][]journal.Day{{9}, {10}, {10, 20}, {20, 21}, {9, 15, 25}, {15}, {30}} {
+		seal := newSeal(int64(i) + 1)
+		seal.Extents = nil
+		for _, day := range days {
+			seal.Extents = append(seal.Extents, journal.Extent{Partition: journal.Partition{Kind: journal.KindEvents, UTCDate: day, ZoneDate: day}, Rows: 1, Bytes: 1, Blocks: 1})
+		}
+		mustCommit(t, c, seal)
+	}
+	var got []string
+	err := c.ExtentsOutside(t.Context(), project, journal.KindEvents, 1, 6, 10, 20, func(seq int64, extents []pipeline.Extent) error {
+		got = append(got, fmt.Sprintf("%d: %d", seq, len(extents)))
+		return nil
+	})
+	if want := []string{"4: 2", "5: 3"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("segments and extents %q, %v; want %q", got, err, want)
+	}
+}
+
 // Segments and Extents return the segments and extents of the seals.
 func TestSegmentsAreThoseOfTheSeals(t *testing.T) {
 	c := newCatalog(t)

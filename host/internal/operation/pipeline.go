@@ -33,11 +33,29 @@ type PipelineStatus struct {
 	// to fit it. A row may count under several reasons.
 	Changed   map[string]int64 `json:"changed,omitempty"`
 	LeftOut   int64            `json:"left_out,omitempty"` // late rows that a pipeline with sync = false has passed
+	Outside   *OutsideDates    `json:"outside,omitempty"`  // rows that lie outside the pipeline's dates; nil: there are none
 	Backfill  *Backfill        `json:"backfill,omitempty"` // nil: there is none, or it is over
 	LastRun   *RunStatus       `json:"last_run,omitempty"`
 	NextRunAt *time.Time       `json:"next_run_at,omitempty"` // in the past: at once; nil: there will be none
 	Refused   string           `json:"refused,omitempty"`     // why the next run waits for a person
 	Error     string           `json:"error,omitempty"`       // why the serving host could not plan or begin a run; it retries at NextRunAt
+}
+
+// OutsideDates counts the rows of the journal that a pipeline of events does not export,
+// because they lie before its from_date or after its to_date. Rows that it has exported
+// with another to_date are not counted.
+type OutsideDates struct {
+	FromDate string     `json:"from_date"`         // "earliest" is resolved
+	ToDate   string     `json:"to_date,omitempty"` // "": the pipeline has none
+	Before   *DatedRows `json:"before,omitempty"`  // nil: there are none
+	After    *DatedRows `json:"after,omitempty"`   // nil: there are none
+}
+
+// DatedRows counts rows, and names the first and the last of their dates.
+type DatedRows struct {
+	Rows int64  `json:"rows"`
+	From string `json:"from"`
+	To   string `json:"to"`
 }
 
 // Backfill is the progress of the export of rows that were journaled before a pipeline was
@@ -115,6 +133,9 @@ type PlannedRun struct {
 	Refused   string     `json:"refused,omitempty"`     // see PipelineStatus
 	State     string     `json:"state"`                 // see PipelineStatus; "unregistered" before the first run
 	NextRunAt *time.Time `json:"next_run_at,omitempty"` // see PipelineStatus
+	// Outside counts rows of the journal that lie outside the pipeline's dates: no run
+	// exports them. Nil: there are none.
+	Outside *OutsideDates `json:"outside,omitempty"`
 	// Unread are sources of the project that are not wholly in the journal: their
 	// rows are not in Rows.
 	Unread []Unread `json:"unread,omitempty"`

@@ -32,6 +32,7 @@ type SourceSummary struct {
 // PipelineSummary counts the exported rows of one pipeline.
 type PipelineSummary struct {
 	Name        string           `json:"name"`
+	Stream      string           `json:"stream"`
 	Destination string           `json:"destination"`
 	Runs        int              `json:"runs"`
 	Rows        int64            `json:"rows"`
@@ -42,4 +43,11 @@ type PipelineSummary struct {
 	StoredBytes int64            `json:"stored_bytes"`
 	Places      []string         `json:"places,omitempty"` // the first few objects
 	Error       string           `json:"error,omitempty"`
+	// State is paused or cancelled if no run was planned because of it, and Waiting
+	// counts the rows of the journal that are not exported yet; of a set, changes.
+	State   string `json:"state,omitempty"`
+	Waiting int64  `json:"waiting,omitempty"`
+	// Outside counts rows of the journal that lie outside the pipeline's dates. Nil:
+	// there are none.
+	Outside *OutsideDates `json:"outside,omitempty"`
 }

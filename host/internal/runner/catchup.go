@@ -149,7 +149,7 @@ func CatchUpAll(ctx context.Context, all []*Once, retryFor time.Duration) (summa
 }
 
 func newSummary(c *config.Pipeline) *operation.PipelineSummary {
-	return &operation.PipelineSummary{Name: c.Name, Destination: c.Destination.Reference()}
+	return &operation.PipelineSummary{Name: c.Name, Stream: c.Stream.String(), Destination: c.Destination.Reference()}
 }
 
 // addLeftOut adds the late rows that the pipeline has passed since it was before, which may

@@ -38,7 +38,9 @@ func (v *View) planned(ctx context.Context, p *Pipeline) (operation.PlannedRun, 
 		if err != nil {
 			return run, err
 		}
-		run.State, run.NextRunAt = status.State, status.NextRunAt
+		run.State, run.NextRunAt, run.Outside = status.State, status.NextRunAt, status.Outside
+	} else if run.Outside, err = outside(ctx, v.o.Catalog, stored); err != nil {
+		return run, err
 	}
 	if pipeline.Replaced(p.Config.Stream) {
 		return run, v.plannedSet(ctx, p, stored, &run)

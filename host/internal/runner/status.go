@@ -94,6 +94,11 @@ func (v *View) status(ctx context.Context, p *pipeline.Pipeline) (operation.Pipe
 	if s.Backfill, err = v.backfill(ctx, p); err != nil {
 		return s, err
 	}
+	if c != nil {
+		if s.Outside, err = outside(ctx, v.o.Catalog, p); err != nil {
+			return s, err
+		}
+	}
 	s.LeftOut = p.Cursor.LeftOut.Rows
 	s.State = pipelineState(p, c, &s)
 	if s.State == activePipeline && p.Cursor.BackfillDone && s.BehindRows == 0 && p.Over(v.o.Now()) {

@@ -89,7 +89,10 @@ func (h pipelines) RunPipeline(ctx context.Context, name string, allowShrink boo
 	}
 	done, err := p.RunNow(ctx, allowShrink)
 	h.Runner.Wake(name)
-	return done, h.Dir.Explain(err)
+	if err != nil {
+		return done, h.Dir.Explain(err)
+	}
+	return done, h.Dir.Explain(runner.Complete(ctx, h.Runner.View(h.Serving), done))
 }
 
 // RecoverPipeline implements Operations.
