@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock-io/penstock/host/internal/config"
@@ -28,6 +29,7 @@ type Files struct {
 	config  *config.Source
 	project *project.Project
 	tally   tally
+	ended   atomic.Bool // the serving host has read it to its end, and reads no more of it
 }
 
 func newFiles(o *Options, c *config.Source, p *project.Project) *Files {
@@ -60,6 +62,7 @@ func (f *Files) Serve(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
+			f.ended.Store(true)
 			f.o.Log.Info("source was read to its end", "source", f.Name())
 			return nil
 		}
@@ -130,24 +133,30 @@ func (f *Files) Unread(ctx context.Context, p *config.Pipeline) (*operation.Unre
 	return f.unread(ctx), nil
 }
 
-// unread returns the part of the source that was not read yet; nil if there is nothing
-// to read.
+// unread returns the part of the source that was not read yet; nil if everything was
+// read.
 func (f *Files) unread(ctx context.Context) *operation.Unread {
 	pending, err := f.pending(ctx)
 	switch {
 	case err != nil:
 		return &operation.Unread{Source: f.Name(), Error: err.Error()}
-	case pending.Files == 0:
+	case pending.Files+len(pending.Skipped) == 0:
 		return nil
 	}
-	return &operation.Unread{Source: f.Name(), Files: pending.Files, Bytes: pending.Bytes}
+	return &operation.Unread{
+		Source: f.Name(), Files: pending.Files, Bytes: pending.Bytes, NextStart: pending.Files > 0 && f.ended.Load(),
+		Skipped: pending.Skipped[:min(len(pending.Skipped), shownSkipped)], SkippedPaths: len(pending.Skipped),
+	}
 }
+
+// shownSkipped is how many paths that are not read status and plan name.
+const shownSkipped = 20
 
 // errNotListed says that status and plan do not look into a bucket.
 var errNotListed = errors.New("its files are in a bucket, which is only listed to read them")
 
-// pending looks for the files of the source that are not read yet. It reads none
-// of them.
+// pending looks for the files of the source that are not read yet. It reads their first
+// bytes.
 func (f *Files) pending(ctx context.Context) (files.Pending, error) {
 	if strings.Contains(f.config.Pattern, "://") {
 		return files.Pending{}, errNotListed
@@ -160,7 +169,7 @@ func (f *Files) pending(ctx context.Context) (files.Pending, error) {
 	if err != nil {
 		return files.Pending{}, err
 	}
-	return source.Pending(), source.Close()
+	return source.Pending(ctx), source.Close()
 }
 
 // manyFiles is how many files a source remembers before status and the log say so.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -48,6 +49,10 @@ func TestOnlyRegularFilesAreRead(t *testing.T) {
 	if len(events.Skipped) != 5 {
 		t.Errorf("skipped\n%s", said)
 	}
+	status, _ := s.status()
+	if u := status.Unread; u == nil || u.Files != 0 || u.SkippedPaths != 4 || strings.Join(slices.Sorted(slices.Values(u.Skipped)), "\n") != strings.Join(slices.Sorted(slices.Values(events.Skipped)), "\n") {
+		t.Errorf("status has %+v, and was not read\n%s", u, said)
+	}
 	// Root reads everything: a host without that right is tried where there is one.
 	if os.Getuid() != 0 {
 		if err := os.Chmod(s.path("in/a.ndjson"), 0); err != nil {
@@ -56,6 +61,36 @@ func TestOnlyRegularFilesAreRead(t *testing.T) {
 		s.write("in/b.ndjson", fmt.Sprintf(record, "b"))
 		if events, _, err = s.once(); err == nil || events.Rows != 1 || strings.Count(strings.Join(events.Skipped, "\n"), "in/a.ndjson: permission denied") != 1 {
 			t.Errorf("%+v, %v", events, err)
+		}
+	}
+}
+
+// Status names files that no reading takes, with the reason, instead of counting them as
+// not read yet.
+func TestStatusNamesFilesOfOtherFormats(t *testing.T) {
+	t.Parallel()
+	const record = `{"event":"a","properties":{"time":1780000000}}` + "\n"
+	for name, tt := range map[string]struct {
+		data    string
+		skipped string // "": it is read
+	}{
+		"a.ndjson":     {record, ""},
+		"empty.ndjson": {"", ""},
+		"a.xz":         {"\xfd7zXZ\x00\x00\x04", "it is compressed with xz, which is not read: use gzip or zstd"},
+		"a.ndjson.gz":  {"\x1f\x8b\x08", ""},
+		"a.zip":        {"PK\x03\x04\x14", "it is compressed with zip, which is not read: use gzip or zstd"},
+	} {
+		s := newFilesSite(t, "")
+		s.write("in/"+name, tt.data)
+		status, _ := s.status()
+		u := status.Unread
+		switch {
+		case u == nil:
+			t.Errorf("%s: status says that everything was read", name)
+		case tt.skipped == "" && (u.Files != 1 || u.SkippedPaths != 0):
+			t.Errorf("%s: %+v", name, u)
+		case tt.skipped != "" && (u.Files != 0 || u.Bytes != 0 || u.SkippedPaths != 1 || u.Skipped[0] != s.path("in/"+name)+": "+tt.skipped):
+			t.Errorf("%s: %+v", name, u)
 		}
 	}
 }

@@ -109,11 +109,19 @@ type RecordCount struct {
 
 // Unread is a part of a source that is not in the journal yet.
 type Unread struct {
-	Source   string `json:"source"`             // "files.import"
-	Files    int    `json:"files,omitempty"`    // with something to read
-	Bytes    int64  `json:"bytes,omitempty"`    // to read, as stored, or in a collector's log
-	Requests int64  `json:"requests,omitempty"` // in a collector's log
-	Error    string `json:"error,omitempty"`    // why it is not known
+	Source string `json:"source"`          // "files.import"
+	Files  int    `json:"files,omitempty"` // with something to read
+	// NextStart means that the running host has read the source to its end and looks
+	// for no further files: it reads these at its next start, or once a reload has set
+	// follow = true.
+	NextStart bool `json:"next_start,omitempty"`
+	// Skipped are paths that match and that are not read, each with the reason: the
+	// first 20. SkippedPaths is the number of all. They are not in Files.
+	Skipped      []string `json:"skipped,omitempty"`
+	SkippedPaths int      `json:"skipped_paths,omitempty"`
+	Bytes        int64    `json:"bytes,omitempty"`    // to read, as stored, or in a collector's log
+	Requests     int64    `json:"requests,omitempty"` // in a collector's log
+	Error        string   `json:"error,omitempty"`    // why it is not known
 	// Days before today that a source has not pulled, and when it will have at about
 	// the pace so far; nil: not known.
 	Days       int        `json:"days,omitempty"`

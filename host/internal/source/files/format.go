@@ -16,6 +16,9 @@ const (
 	zstandard    format = "zstd"
 )
 
+// readFormats are the formats that are read.
+var readFormats = []format{uncompressed, gzipped, zstandard}
+
 // magics are the first bytes of formats. A zstd file may begin with a skippable
 // frame, which has one of 16 beginnings.
 var magics = []struct {
