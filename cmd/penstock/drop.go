@@ -50,14 +50,11 @@ func (c *cli) drop(ctx context.Context, operations host.Operations, filter host.
 	if len(counts) == 0 && filter.ID != "" {
 		return fmt.Errorf("no record %q in quarantine; see 'penstock quarantine list'", filter.ID)
 	}
-	if len(counts) == 0 {
-		return c.dropped(&host.DropReport{Counts: []host.QuarantineCount{}}, filter)
-	}
-	if !c.json {
+	if !c.json && len(counts) > 0 {
 		c.printCounts(counts)
 	}
-	if !yes {
-		if err := c.confirm(fmt.Sprintf("Drop %s records for good?", thousands(total(counts))), "nothing was dropped"); err != nil {
+	if !yes && len(counts) > 0 {
+		if err := c.confirm(fmt.Sprintf("Drop %s for good?", many(total(counts), "record")), "nothing was dropped"); err != nil {
 			return err
 		}
 	}
@@ -99,11 +96,11 @@ func (c *cli) dropped(report *host.DropReport, filter host.QuarantineFilter) err
 	if c.json {
 		return c.printJSON(report)
 	}
-	what := "records"
+	record := "record"
 	if filter.Missing {
-		what = "missing records"
+		record = "missing record"
 	}
-	fmt.Fprintf(c.out, "dropped %s %s\n", thousands(report.Records), what)
+	fmt.Fprintf(c.out, "dropped %s\n", many(report.Records, record))
 	return nil
 }
 

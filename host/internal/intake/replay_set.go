@@ -18,6 +18,11 @@ import (
 // that a destination refused are not among them. serving is whether this host serves.
 func (s *Set) Replay(ctx context.Context, f quarantine.Filter, serving bool) (*operation.ReplayReport, error) {
 	report := &operation.ReplayReport{}
+	if f.Source != "" {
+		if err := checkReplayable(s, f.Source); err != nil {
+			return nil, err
+		}
+	}
 	for _, x := range s.now.Load().all() {
 		if f.Source != "" && f.Source != x.Name() {
 			continue

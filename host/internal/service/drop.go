@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 
+	"github.com/penstock-io/penstock/host/internal/intake"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/host/internal/quarantine"
 )
@@ -13,6 +14,11 @@ import (
 func (h records) DropQuarantine(ctx context.Context, f quarantine.Filter) (*operation.DropReport, error) {
 	if f.ID != "" {
 		if _, err := h.Records.Get(f.ID); err != nil {
+			return nil, err
+		}
+	}
+	if f.Source != "" && !f.Missing {
+		if err := intake.Known(h.Intake, f.Source); err != nil {
 			return nil, err
 		}
 	}

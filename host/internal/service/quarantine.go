@@ -180,9 +180,11 @@ func (h records) ReplayQuarantine(ctx context.Context, f quarantine.Filter) (*op
 		return nil, errors.New("rows that a destination refused are in the journal and cannot be replayed: mend the destination, and export them by another pipeline")
 	}
 	if f.ID != "" {
-		if _, err := h.Records.Get(f.ID); err != nil {
+		record, err := h.Records.Get(f.ID)
+		if err != nil {
 			return nil, err
 		}
+		f.Source = cmp.Or(f.Source, record.Source)
 	}
 	return h.Intake.Replay(ctx, f, h.Serving)
 }
