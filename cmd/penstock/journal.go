@@ -90,9 +90,9 @@ restore, and the consequences. A catalog that is in order is only rebuilt with
 }
 
 func (c *cli) printRebuild(report *host.RebuildReport) {
-	fmt.Fprintf(c.out, "restored: %d segments with %s rows, %d source cursors\n", report.Segments, thousands(report.Rows), report.Cursors)
+	fmt.Fprintf(c.out, "restored: %s with %s, %s\n", many(int64(report.Segments), "segment"), many(report.Rows, "row"), many(int64(report.Cursors), "source cursor"))
 	if report.Pipelines > 0 {
-		fmt.Fprintf(c.out, "kept: %d pipelines with their ids and cursors, %d runs\n", report.Pipelines, report.Runs)
+		fmt.Fprintf(c.out, "kept: %s with their ids and cursors, %s\n", many(int64(report.Pipelines), "pipeline"), many(int64(report.Runs), "run"))
 	}
 	for _, n := range report.NotRestored {
 		fmt.Fprintf(c.out, "not restored: %s\n", n)
@@ -114,11 +114,11 @@ func (c *cli) printStats(s host.JournalStats) {
 	}
 	fmt.Fprintf(c.out, "retention keeps rows from %s on", s.Retention)
 	if s.Due.Rows > 0 {
-		fmt.Fprintf(c.out, "; the next pass removes %s rows, %s", thousands(s.Due.Rows), size(s.Due.Bytes))
+		fmt.Fprintf(c.out, "; the next pass removes %s, %s", many(s.Due.Rows, "row"), size(s.Due.Bytes))
 	}
 	fmt.Fprintln(c.out)
 	for _, h := range s.Held {
-		fmt.Fprintf(c.out, "HELD: %s older rows of %s to %s, %s, are kept for %s\n", thousands(h.Rows), h.From, h.To, size(h.Bytes), h.Holder)
+		fmt.Fprintf(c.out, "HELD: %s of %s to %s, %s, %s kept for %s\n", many(h.Rows, "older row"), h.From, h.To, size(h.Bytes), verb(h.Rows, "is", "are"), h.Holder)
 	}
 	for _, name := range s.Orphans {
 		fmt.Fprintf(c.out, "orphan: %s\n", name)
@@ -131,8 +131,8 @@ func (c *cli) printSegments(segments []host.SegmentStatus) {
 		fmt.Fprintln(c.out, "the journal holds no segment yet")
 	}
 	for _, s := range segments {
-		fmt.Fprintf(c.out, "%s %d: %s, %s rows, %s, sealed %s UTC\n",
-			s.Project, s.Sequence, s.Blob, thousands(s.Rows), size(s.Bytes), utc(s.SealedAt))
+		fmt.Fprintf(c.out, "%s %d: %s, %s, %s, sealed %s UTC\n",
+			s.Project, s.Sequence, s.Blob, many(s.Rows, "row"), size(s.Bytes), utc(s.SealedAt))
 		var rows [][]string
 		for _, e := range s.Extents {
 			rows = append(rows, []string{"  " + e.Kind, e.UTCDate, e.ZoneDate, thousands(e.Rows), size(e.Bytes)})
@@ -153,10 +153,10 @@ func (c *cli) printJournalReport(report *host.JournalReport) error {
 			rows += d.Rows
 		}
 		c.printLosses(report.Lost)
-		fmt.Fprintf(c.out, "%d segments, %d blocks, %s read, and %d files of the quarantine: %d corruptions\n",
-			report.Segments, report.Blocks, size(report.Bytes), report.QuarantineFiles, len(report.Corruptions))
+		fmt.Fprintf(c.out, "%s, %s, %s read, and %s of the quarantine: %s\n",
+			many(report.Segments, "segment"), many(report.Blocks, "block"), size(report.Bytes), many(report.QuarantineFiles, "file"), many(int64(len(report.Corruptions)), "corruption"))
 		if rows > 0 {
-			fmt.Fprintf(c.out, "%s rows of the journal may be lost: restore the files from a backup\n", thousands(rows))
+			fmt.Fprintf(c.out, "%s of the journal may be lost: restore the files from a backup\n", many(rows, "row"))
 		}
 	}
 	if len(report.Corruptions)+len(report.Lost) > 0 {
@@ -171,7 +171,7 @@ func lostRows(d host.Corruption) string {
 	case d.Rows == 0:
 		return ""
 	case d.From == d.To:
-		return fmt.Sprintf(" (%s rows of %s may be lost)", thousands(d.Rows), d.From)
+		return fmt.Sprintf(" (%s of %s may be lost)", many(d.Rows, "row"), d.From)
 	}
-	return fmt.Sprintf(" (%s rows of %s to %s may be lost)", thousands(d.Rows), d.From, d.To)
+	return fmt.Sprintf(" (%s of %s to %s may be lost)", many(d.Rows, "row"), d.From, d.To)
 }

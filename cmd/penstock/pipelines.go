@@ -155,8 +155,8 @@ func (c *cli) printCompared(r *host.Recovery) {
 		fmt.Fprintf(c.out, "if rows are sent again, those of the destination's %s that this journal has, too, will be there twice\n", runRange(r.Agreed+1, r.Committed))
 	}
 	if r.GoneRows > 0 {
-		fmt.Fprintf(c.out, "%s rows of %s to %s that came after run %d cannot be sent again: host.retention has removed them from the journal\n",
-			thousands(r.GoneRows), r.GoneFrom, r.GoneTo, r.Agreed)
+		fmt.Fprintf(c.out, "%s of %s to %s that came after run %d cannot be sent again: removed from the journal by host.retention\n",
+			many(r.GoneRows, "row"), r.GoneFrom, r.GoneTo, r.Agreed)
 	}
 }
 

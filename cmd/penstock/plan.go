@@ -15,9 +15,11 @@ func newPlanCommand(c *cli) *cobra.Command {
 		Use:   "plan",
 		Short: "Show what the next run of each pipeline would export",
 		Long: `Show the rows in the journal that the next run of each pipeline would export:
-dates, rows, bytes. Below them stand sources with records that are not in the
-journal yet: 'penstock run' and 'penstock run --once' read them. The command
-plans no run and reads no source.
+dates, rows, bytes. Below them stand rows that lie outside the dates of the
+pipeline, and sources with records that are not in the journal yet: the next
+start of 'penstock run' and 'penstock run --once' read them. A running host reads
+further files of a source with follow = true only. The command plans no run and
+reads no source.
 
 Above them stand the pipelines whose block is not as they were registered, with
 the effect of each change. A change that would be refused ends the command with
@@ -125,14 +127,24 @@ func (c *cli) printPlanned(r host.PlannedRun) {
 	switch r.State {
 	case "failed":
 		fmt.Fprintf(c.out, "  run %d failed: 'penstock runs retry %s %d', or the next start of a host, tries it again\n", r.Number, r.Pipeline, r.Number)
-	case "paused":
+	case pausedPipeline:
 		fmt.Fprintf(c.out, "  paused: no run is planned until the pipeline is resumed\n")
+	case cancelledPipeline:
+		fmt.Fprintf(c.out, "  cancelled: no run is planned\n")
+	}
+	for _, text := range outsideTexts(r.Outside) {
+		fmt.Fprintf(c.out, "  not exported: %s\n", text)
 	}
 	if r.NextRunAt != nil && r.NextRunAt.After(c.time()) {
 		fmt.Fprintf(c.out, "  next run: %s UTC\n", utc(*r.NextRunAt))
 	}
 	for _, u := range r.Unread {
-		fmt.Fprintf(c.out, "  not in the journal yet: %s\n", unread(u))
+		if text := unread(u); text != "" {
+			fmt.Fprintf(c.out, "  not in the journal yet: %s: %s\n", u.Source, text)
+		}
+		for _, path := range skippedPaths(u) {
+			fmt.Fprintf(c.out, "  not read: %s: %s\n", u.Source, path)
+		}
 	}
 }
 
@@ -145,21 +157,64 @@ func phaseText(r host.PlannedRun) string {
 	return r.Phase
 }
 
-// unread is the part of a source that is not in the journal, in words.
+// unread is the part of a source that is not in the journal, in words; "" if the source
+// has nothing but paths that are not read.
 func unread(u host.Unread) string {
 	switch {
 	case u.Error != "":
-		return fmt.Sprintf("%s: not known: %s", u.Source, oneLine(u.Error))
+		return "not known: " + oneLine(u.Error)
 	case u.Days > 0:
-		text := fmt.Sprintf("%s: %s to pull", u.Source, many(int64(u.Days), "day"))
+		text := fmt.Sprintf("%s to pull", many(int64(u.Days), "day"))
 		if u.CaughtUpAt != nil {
 			text += fmt.Sprintf(", until about %s", utc(*u.CaughtUpAt))
 		}
 		return text
 	case u.Files > 0:
-		return fmt.Sprintf("%s: %s, %s", u.Source, many(int64(u.Files), "file"), size(u.Bytes))
+		text := fmt.Sprintf("%s, %s", many(int64(u.Files), "file"), size(u.Bytes))
+		if u.NextStart {
+			text += ": read at the next start, or with follow = true"
+		}
+		return text
+	case u.Requests > 0:
+		return many(u.Requests, "request") + " in its log"
 	}
-	return fmt.Sprintf("%s: %s in its log", u.Source, many(u.Requests, "request"))
+	return ""
+}
+
+// skippedPaths lists the paths of a source that are not read, with the reasons.
+func skippedPaths(u host.Unread) []string {
+	list := slices.Clone(u.Skipped)
+	if more := u.SkippedPaths - len(list); more > 0 {
+		list = append(list, "and "+many(int64(more), "further path"))
+	}
+	return list
+}
+
+// outsideTexts describes the rows that lie outside a pipeline's dates, and the way to
+// have them exported.
+func outsideTexts(o *host.OutsideDates) []string {
+	if o == nil {
+		return nil
+	}
+	var texts []string
+	if d := o.Before; d != nil {
+		texts = append(texts, fmt.Sprintf("%s before %s, the first day that this pipeline exports. from_date is fixed when a pipeline is registered: "+
+			"to export all rows, give its block another name, from_date = %q and adopt = true, and let max_backfill in the host block reach so far back",
+			lie(*d), o.FromDate, d.From))
+	}
+	if d := o.After; d != nil {
+		texts = append(texts, fmt.Sprintf("%s after %s, the last day that this pipeline exports: a later to_date exports them", lie(*d), o.ToDate))
+	}
+	return texts
+}
+
+// lie is a number of rows with their dates: "1 row of 2023-01-01 lies".
+func lie(d host.DatedRows) string {
+	dates := d.From
+	if d.To != d.From {
+		dates += " to " + d.To
+	}
+	return fmt.Sprintf("%s of %s %s", many(d.Rows, "row"), dates, verb(d.Rows, "lies", "lie"))
 }
 
 // fullSet is the phase of pipelines whose runs replace all that was exported.
@@ -174,9 +229,9 @@ func (c *cli) printPlannedSet(r host.PlannedRun) {
 		fmt.Fprintf(c.out, "%s: nothing to export: %s\n", r.Pipeline, why)
 		return
 	}
-	fmt.Fprintf(c.out, "%s, run %d (%s): %s rows, %s", r.Pipeline, r.Number, phaseText(r), thousands(r.Rows), size(r.Bytes))
+	fmt.Fprintf(c.out, "%s, run %d (%s): %s, %s", r.Pipeline, r.Number, phaseText(r), many(r.Rows, "row"), size(r.Bytes))
 	if r.Changes > 0 {
-		fmt.Fprintf(c.out, ", before %s changes that are folded first", thousands(r.Changes))
+		fmt.Fprintf(c.out, ", before %s that %s folded first", many(r.Changes, "change"), verb(r.Changes, "is", "are"))
 	}
 	fmt.Fprintln(c.out)
 	if r.Refused != "" {

@@ -152,7 +152,7 @@ func line(r host.Report, elapsed time.Duration) string {
 		fmt.Fprintf(&b, ": %s downloaded", size(r.Bytes))
 		return b.String()
 	}
-	fmt.Fprintf(&b, ": %s rows", thousands(r.Rows))
+	fmt.Fprintf(&b, ": %s", many(r.Rows, "row"))
 	if r.Bytes > 0 {
 		fmt.Fprintf(&b, ", %s", size(r.Bytes))
 	}

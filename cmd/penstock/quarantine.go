@@ -10,6 +10,9 @@ import (
 	"github.com/penstock-io/penstock/host"
 )
 
+// noneInQuarantine is the answer for a source and a reason without records.
+const noneInQuarantine = "nothing in quarantine is of this source and reason"
+
 func newQuarantineCommand(c *cli) *cobra.Command {
 	var filter host.QuarantineFilter
 	list := &cobra.Command{
@@ -24,7 +27,7 @@ func newQuarantineCommand(c *cli) *cobra.Command {
 					return c.printJSON(quarantined)
 				}
 				if len(quarantined.Counts) == 0 && quarantined.MissingRecords == 0 && (filter.Source != "" || filter.Reason != "") {
-					fmt.Fprintln(c.out, "nothing in quarantine is of this source and reason")
+					fmt.Fprintln(c.out, noneInQuarantine)
 					return nil
 				}
 				c.printQuarantine(quarantined)
@@ -58,12 +61,16 @@ func newQuarantineCommand(c *cli) *cobra.Command {
 				if c.json {
 					return c.printJSON(report)
 				}
-				fmt.Fprintf(c.out, "replayed %d records: %d accepted, %d refused again\n", report.Records, report.Accepted, report.Refused)
+				if report.Records == 0 && (filter.Source != "" || filter.Reason != "") {
+					fmt.Fprintln(c.out, noneInQuarantine)
+					return nil
+				}
+				fmt.Fprintf(c.out, "replayed %s: %s accepted, %s refused again\n", many(report.Records, "record"), thousands(report.Accepted), thousands(report.Refused))
 				if report.Repaired > 0 {
-					fmt.Fprintf(c.out, "  repaired: in %d of them U+FFFD replaces half characters\n", report.Repaired)
+					fmt.Fprintf(c.out, "  repaired: in %s of them U+FFFD replaces half characters\n", thousands(report.Repaired))
 				}
 				if report.Truncated > 0 {
-					fmt.Fprintf(c.out, "%d of the refused ones were not tried: only their beginning is kept\n", report.Truncated)
+					fmt.Fprintf(c.out, "not tried: %s of the refused, of which only the beginning is kept\n", thousands(report.Truncated))
 				}
 				return nil
 			})

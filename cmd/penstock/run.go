@@ -22,8 +22,12 @@ func newRunCommand(c *cli) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "run",
 		Short: "Serve until stopped, or work once through everything there is",
-		Long: `Without --once the host serves until it is stopped: sources are read as they
-grow, and pipelines run when they are due.
+		Long: `Without --once the host serves until it is stopped: collectors listen, sources of
+files with follow = true are read as they grow, and pipelines run when they are due.
+
+A source of files without follow = true is read once: to its end, when the host
+starts or a reload changes the source. Files that come later are read by the next
+start.
 
 With --once it reads every finite source to its end, seals, runs every pipeline
 until it has caught up, and ends.`,
@@ -95,16 +99,16 @@ func (c *cli) printSummary(s *host.Summary) error {
 	for _, source := range s.Sources {
 		fmt.Fprintf(c.out, "%s: %s\n", source.Name, readSummary(source))
 		if source.Profiles != nil {
-			fmt.Fprintf(c.out, "  profiles: %s read, which replace all that were known\n", thousands(*source.Profiles))
+			fmt.Fprintf(c.out, "  profiles: %s read, in place of all that were known\n", thousands(*source.Profiles))
 		}
 		if source.Repaired > 0 {
-			fmt.Fprintf(c.out, "  repaired: in %s records U+FFFD replaces half characters (escaped surrogates without partner)\n", thousands(source.Repaired))
+			fmt.Fprintf(c.out, "  repaired: in %s U+FFFD replaces half characters (escaped surrogates without partner)\n", many(source.Repaired, "record"))
 		}
 		if source.Warning != "" {
 			fmt.Fprintf(c.out, "  warning: %s\n", source.Warning)
 		}
 		if source.Recognised > 0 {
-			fmt.Fprintf(c.out, "  recognised: %d files hold records that were read under another name\n", source.Recognised)
+			fmt.Fprintf(c.out, "  recognised: %s %s records that were read under another name\n", many(int64(source.Recognised), "file"), verb(int64(source.Recognised), "holds", "hold"))
 		}
 		for _, w := range source.Waiting {
 			fmt.Fprintf(c.out, "  waits: %s\n", w)
@@ -118,14 +122,14 @@ func (c *cli) printSummary(s *host.Summary) error {
 	}
 	for _, p := range s.Pipelines {
 		if p.Runs == 0 && p.Error == "" {
-			fmt.Fprintf(c.out, "%s → %s: nothing new to export\n", p.Name, p.Destination)
+			fmt.Fprintf(c.out, "%s → %s: %s\n", p.Name, p.Destination, idleText(p))
 			c.printLeftOut(p)
 			continue
 		}
 		fmt.Fprintf(c.out, "%s → %s: %s, %s, %s in %s\n",
 			p.Name, p.Destination, many(int64(p.Runs), "run"), many(p.Rows, "row"), size(p.StoredBytes), many(int64(p.Objects), "object"))
 		if p.Rejected > 0 {
-			fmt.Fprintf(c.out, "  refused by the destination, in quarantine: %s rows\n", thousands(p.Rejected))
+			fmt.Fprintf(c.out, "  refused by the destination, in quarantine: %s\n", many(p.Rejected, "row"))
 		}
 		if len(p.Changed) > 0 {
 			fmt.Fprintf(c.out, "  changed to fit the destination, rows by reason: %s\n", byReason(p.Changed))
@@ -137,6 +141,9 @@ func (c *cli) printSummary(s *host.Summary) error {
 		if more := p.Objects - len(p.Places); more > 0 {
 			fmt.Fprintf(c.out, "  … and %d more\n", more)
 		}
+		if p.State != "" {
+			fmt.Fprintf(c.out, "  %s\n", idleText(p))
+		}
 		if p.Error != "" {
 			fmt.Fprintln(c.out, "  failed")
 		}
@@ -144,10 +151,34 @@ func (c *cli) printSummary(s *host.Summary) error {
 	return nil
 }
 
-// printLeftOut prints how many rows came too late for a pipeline.
+// idleText tells why a pipeline has no further run.
+func idleText(p host.PipelineSummary) string {
+	thing := "row"
+	if p.Stream != "events" {
+		thing = "change"
+	}
+	waiting := many(p.Waiting, thing)
+	switch {
+	case p.State == pausedPipeline && p.Waiting > 0:
+		return fmt.Sprintf("paused; %s %s for 'penstock pipelines resume %s'", waiting, verb(p.Waiting, "waits", "wait"), p.Name)
+	case p.State == pausedPipeline:
+		return "paused; nothing waits"
+	case p.State == cancelledPipeline && p.Waiting > 0:
+		return fmt.Sprintf("cancelled; %s %s not exported: a pipeline with another name and adopt = true goes on where it stopped", waiting, verb(p.Waiting, "is", "are"))
+	case p.State == cancelledPipeline:
+		return "cancelled; nothing waits"
+	}
+	return "nothing new to export"
+}
+
+// printLeftOut prints how many rows came too late for a pipeline, or lie outside its
+// dates.
 func (c *cli) printLeftOut(p host.PipelineSummary) {
 	if p.LeftOut > 0 {
 		fmt.Fprintf(c.out, "  came too late and left out (sync = false): %s\n", many(p.LeftOut, "row"))
+	}
+	for _, text := range outsideTexts(p.Outside) {
+		fmt.Fprintf(c.out, "  not exported: %s\n", text)
 	}
 }
 
@@ -172,18 +203,10 @@ func readSummary(s host.SourceSummary) string {
 	}
 	text := fmt.Sprintf("%s read, %s new, %s repeated", many(s.Records, "record"), many(s.Rows, "row"), thousands(s.Duplicates))
 	if pulls {
-		text = fmt.Sprintf("%s pulled in %s: %s", many(int64(s.Days), "day"), manyQueries(s.Queries), text)
+		text = fmt.Sprintf("%s pulled in %s: %s", many(int64(s.Days), "day"), many(int64(s.Queries), "query"), text)
 	}
 	if s.Error != "" {
 		text += ", then failed"
 	}
 	return text
-}
-
-// manyQueries counts queries.
-func manyQueries(n int) string {
-	if n == 1 {
-		return "1 query"
-	}
-	return thousands(int64(n)) + " queries"
 }

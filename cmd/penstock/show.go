@@ -56,6 +56,9 @@ func (c *cli) printPipeline(p *host.PipelineDetail) {
 	for _, line := range lines {
 		fmt.Fprintf(c.out, "%-17s %s\n", line[0], escape(line[1]))
 	}
+	for _, text := range outsideTexts(p.Outside) {
+		fmt.Fprintf(c.out, "\nnot exported: %s\n", escape(text))
+	}
 	fmt.Fprintln(c.out)
 	c.printRuns(p.LatestRuns)
 	if p.Error != "" {

@@ -93,7 +93,7 @@ func (c *cli) printPulls(pulls []host.PullStatus) {
 			fmt.Fprintf(c.out, "%s: days of the lookback are pulled whole: a query for late events alone did not bring all of them (%s)\n", p.Name, oneLine(p.NotSelected))
 		}
 		if p.ProfilesAt != nil {
-			fmt.Fprintf(c.out, "%s: %s profiles were read at %s\n", p.Name, thousands(p.Profiles), utc(*p.ProfilesAt))
+			fmt.Fprintf(c.out, "%s: %s read at %s\n", p.Name, many(p.Profiles, "profile"), utc(*p.ProfilesAt))
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -98,7 +99,7 @@ func (c *cli) printFiles(sources []host.SourceStatus) {
 	for _, source := range sources {
 		waiting := "nothing"
 		if source.Unread != nil {
-			waiting = strings.TrimPrefix(unread(*source.Unread), source.Name+": ")
+			waiting = cmp.Or(unread(*source.Unread), waiting)
 		}
 		rows = append(rows, []string{source.Name, fmt.Sprint(source.Positions), waiting, thousands(source.Repaired), reasons(source.Quarantined)})
 	}
@@ -109,6 +110,11 @@ func (c *cli) printFiles(sources []host.SourceStatus) {
 		}
 		if source.Warning != "" {
 			fmt.Fprintf(c.out, "%s: %s\n", source.Name, source.Warning)
+		}
+		if source.Unread != nil {
+			for _, path := range skippedPaths(*source.Unread) {
+				fmt.Fprintf(c.out, "%s: not read: %s\n", source.Name, path)
+			}
 		}
 		for _, path := range source.Waiting {
 			fmt.Fprintf(c.out, "%s waits for the rest of the last record of %s\n", source.Name, path)
@@ -126,10 +132,10 @@ func (c *cli) printQuarantineStatus(q host.QuarantineStatus) {
 	fmt.Fprintf(c.out, "quarantine: %s of %s at most\n", size(q.Bytes), size(q.Cap))
 	for _, n := range q.Counts {
 		if n.Truncated > 0 {
-			fmt.Fprintf(c.out, "  %s: of %s %s records only the beginning is kept: they cannot be replayed\n", n.Source, thousands(n.Truncated), n.Reason)
+			fmt.Fprintf(c.out, "  %s: of %s only the beginning is kept, which cannot be replayed\n", n.Source, many(n.Truncated, n.Reason+" record"))
 		}
 		if n.OnlyCounted > 0 {
-			fmt.Fprintf(c.out, "  %s: %s %s records are only counted, because the quarantine was full: nothing of them is kept here\n", n.Source, thousands(n.OnlyCounted), n.Reason)
+			fmt.Fprintf(c.out, "  %s: %s %s only counted, because the quarantine was full: nothing else is kept here\n", n.Source, many(n.OnlyCounted, n.Reason+" record"), verb(n.OnlyCounted, "is", "are"))
 		}
 	}
 	c.printMissing(q.QuarantineLosses)
@@ -141,11 +147,11 @@ func (c *cli) printMissing(q host.QuarantineLosses) {
 	shown := int64(0)
 	for _, m := range q.Missing {
 		shown += m.Records
-		fmt.Fprintf(c.out, "  MISSING: %s records of %s (%s) were kept in %s and are not there any more: %s\n",
-			thousands(m.Records), m.Source, reasons(m.Reasons), m.File, m.Consequence)
+		fmt.Fprintf(c.out, "  MISSING: %s of %s (%s), kept in %s before and not there any more: %s\n",
+			many(m.Records, "record"), m.Source, reasons(m.Reasons), m.File, m.Consequence)
 	}
 	if more := q.MissingRecords - shown; more > 0 {
-		fmt.Fprintf(c.out, "  MISSING: %s records of other files\n", thousands(more))
+		fmt.Fprintf(c.out, "  MISSING: %s of other files\n", many(more, "record"))
 	}
 }
 
@@ -263,6 +269,12 @@ const (
 	succeededRun = "succeeded"
 )
 
+// The states of a pipeline that cmd knows.
+const (
+	pausedPipeline    = "paused"
+	cancelledPipeline = "cancelled"
+)
+
 func (c *cli) printPipelines(pipelines []host.PipelineStatus) {
 	if len(pipelines) == 0 {
 		fmt.Fprintln(c.out, "no pipeline is registered yet: the first 'penstock run' registers those of the configuration")
@@ -280,7 +292,10 @@ func (c *cli) printPipelines(pipelines []host.PipelineStatus) {
 			fmt.Fprintf(c.out, "\n%s: backfill: %s\n", p.Name, backfill(*p.Backfill))
 		}
 		if p.LeftOut > 0 {
-			fmt.Fprintf(c.out, "\n%s: %s came too late and were left out (sync = false)\n", p.Name, many(p.LeftOut, "row"))
+			fmt.Fprintf(c.out, "\n%s: %s came too late and %s left out (sync = false)\n", p.Name, many(p.LeftOut, "row"), verb(p.LeftOut, "was", "were"))
+		}
+		for _, text := range outsideTexts(p.Outside) {
+			fmt.Fprintf(c.out, "\n%s: not exported: %s\n", p.Name, text)
 		}
 		if len(p.Changed) > 0 {
 			fmt.Fprintf(c.out, "\n%s: rows changed to fit the destination, by reason: %s\n", p.Name, byReason(p.Changed))
@@ -299,7 +314,7 @@ func (c *cli) printPipelines(pipelines []host.PipelineStatus) {
 
 // backfill is how far a backfill has come.
 func backfill(b host.Backfill) string {
-	text := fmt.Sprintf("%d of %s, %s of %s rows, %s of %s", b.DaysDone, many(int64(b.Days), "day"), thousands(b.RowsDone), thousands(b.Rows),
+	text := fmt.Sprintf("%d of %s, %s of %s, %s of %s", b.DaysDone, many(int64(b.Days), "day"), thousands(b.RowsDone), many(b.Rows, "row"),
 		size(b.BytesDone), size(b.Bytes))
 	if b.BytesPerSecond > 0 {
 		text += fmt.Sprintf(", %s per second", size(b.BytesPerSecond))
@@ -350,7 +365,8 @@ func upkeepLine(u *host.Upkeep) string {
 	if u.Rewritten+u.Swept == 0 {
 		return line + "nothing was due"
 	}
-	return line + fmt.Sprintf("%s rows removed, %d files made of %d, %s freed, %d orphans removed", thousands(u.RowsRemoved), u.Written, u.Rewritten, size(u.BytesFreed), u.Swept)
+	return line + fmt.Sprintf("%s removed, %s made of %d, %s freed, %s removed",
+		many(u.RowsRemoved, "row"), many(int64(u.Written), "file"), u.Rewritten, size(u.BytesFreed), many(int64(u.Swept), "orphan"))
 }
 
 // pipelineState is a pipeline's state; a backfill is named.

@@ -96,17 +96,23 @@ func TestPlanAsText(t *testing.T) {
 	got := printed(func(c *cli) {
 		c.printPlanned(host.PlannedRun{Pipeline: "a", Phase: "backfill", State: "unregistered", Unread: []host.Unread{
 			{Source: "files.import", Files: 1, Bytes: 2048}, {Source: "collector.web", Requests: 2000, Bytes: 5},
-			{Source: "files.lake", Error: "it is in a bucket"},
+			{Source: "files.lake", Error: "it is in a bucket"}, {Source: "files.late", Files: 1, Bytes: 2048, NextStart: true},
+			{Source: "files.odd", Skipped: []string{"/in/a.xz: it is compressed with xz"}, SkippedPaths: 3},
 		}})
 		c.printPlanned(host.PlannedRun{Pipeline: "b", Number: 2, Phase: "live", State: "failed", Rows: 1, Bytes: 10, Days: []host.PlannedDay{{Date: "2026-07-01", Rows: 1, Bytes: 10}}})
 		c.printPlanned(host.PlannedRun{Pipeline: "c", Phase: "full set", State: "paused", Rows: 5, Unchanged: true})
 		c.printPlanned(host.PlannedRun{Pipeline: "d", Number: 3, Phase: "live", Fixed: true, Rows: 1, Bytes: 10, Days: []host.PlannedDay{{Date: "2026-07-01", Rows: 1, Bytes: 10}}})
 		c.printPlanned(host.PlannedRun{Pipeline: "e", Number: 4, Phase: "full set", Fixed: true, Rows: 5, Bytes: 10})
+		c.printPlanned(host.PlannedRun{Pipeline: "f", Number: 4, Phase: "full set", State: "cancelled", Rows: 1, Bytes: 10, Changes: 1})
+		c.printPlanned(host.PlannedRun{Pipeline: "g", Phase: "live", Outside: &host.OutsideDates{FromDate: "2026-05-30", ToDate: "2026-06-30", After: &host.DatedRows{Rows: 2, From: "2026-07-01", To: "2026-07-02"}}})
 	})
 	const want = `a: nothing to export in the journal
   not in the journal yet: files.import: 1 file, 2.0 KiB
   not in the journal yet: collector.web: 2,000 requests in its log
   not in the journal yet: files.lake: not known: it is in a bucket
+  not in the journal yet: files.late: 1 file, 2.0 KiB: read at the next start, or with follow = true
+  not read: files.odd: /in/a.xz: it is compressed with xz
+  not read: files.odd: and 2 further paths
 b, run 2 (live): 1 row, 10 B, 1 day
   DATE        ROWS  COMPRESSED
   2026-07-01  1     10 B
@@ -117,9 +123,47 @@ d, run 3 (live, planned before): 1 row, 10 B, 1 day
   DATE        ROWS  COMPRESSED
   2026-07-01  1     10 B
 e, run 4 (full set, planned before): 5 rows, 10 B
+f, run 4 (full set): 1 row, 10 B, before 1 change that is folded first
+  cancelled: no run is planned
+g: nothing to export in the journal
+  not exported: 2 rows of 2026-07-01 to 2026-07-02 lie after 2026-06-30, the last day that this pipeline exports: a later to_date exports them
 `
 	if got != want {
 		t.Errorf("it prints\n%s\nwant\n%s", got, want)
+	}
+}
+
+// Status names the files that are not read with the reason, and when a running host reads
+// the others.
+func TestFilesAsText(t *testing.T) {
+	t.Parallel()
+	got := printed(func(c *cli) {
+		c.printFiles([]host.SourceStatus{
+			{Name: "files.a", Unread: &host.Unread{Source: "files.a", Skipped: []string{"/in/a.xz: it is compressed with xz"}, SkippedPaths: 1}},
+			{Name: "files.b", Positions: 1, Unread: &host.Unread{Source: "files.b", Files: 2, Bytes: 10, NextStart: true}},
+			{Name: "files.c", Positions: 1},
+		})
+	})
+	const want = `SOURCE   FILES READ  NOT READ YET                                                  REPAIRED  IN QUARANTINE
+files.a  0           nothing                                                       0         none
+files.b  1           2 files, 10 B: read at the next start, or with follow = true  0         none
+files.c  1           nothing                                                       0         none
+files.a: not read: /in/a.xz: it is compressed with xz
+
+`
+	if got != want {
+		t.Errorf("it prints\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestMany(t *testing.T) {
+	t.Parallel()
+	for want, got := range map[string]string{
+		"1 row": many(1, "row"), "0 rows": many(0, "row"), "2,000 days": many(2000, "day"), "1 query": many(1, "query"), "3 queries": many(3, "query"),
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }
 
@@ -183,7 +227,15 @@ func TestSummaryAsText(t *testing.T) {
 				{Name: "files.bad", Error: "open a: permission denied"},
 			},
 			Pipelines: []host.PipelineSummary{
-				{Name: "a", Destination: "s3.lake"}, {Name: "l", Destination: "s3.lake", LeftOut: 3}, {Name: "f", Destination: "s3.lake", Error: "no bucket"}, {Name: "b", Destination: "s3.lake", Runs: 1, Rows: 1, StoredBytes: 9, Objects: 1, Places: []string{"x"}},
+				{Name: "a", Destination: "s3.lake"},
+				{Name: "p", Stream: "events", Destination: "s3.lake", State: "paused", Waiting: 1},
+				{Name: "i", Stream: "people", Destination: "s3.lake", State: "paused", Waiting: 2000},
+				{Name: "n", Stream: "events", Destination: "s3.lake", State: "paused"},
+				{Name: "c", Stream: "events", Destination: "s3.lake", State: "cancelled", Waiting: 2000},
+				{Name: "o", Stream: "events", Destination: "s3.lake", Outside: &host.OutsideDates{
+					FromDate: "2026-05-30", ToDate: "2026-06-30", Before: &host.DatedRows{Rows: 1000, From: "2023-01-01", To: "2023-01-03"}, After: &host.DatedRows{Rows: 1, From: "2026-07-01", To: "2026-07-01"},
+				}},
+				{Name: "l", Destination: "s3.lake", LeftOut: 3}, {Name: "f", Destination: "s3.lake", Error: "no bucket"}, {Name: "b", Destination: "s3.lake", Runs: 1, Rows: 1, StoredBytes: 9, Objects: 1, Places: []string{"x"}},
 			},
 		})
 		if err != nil {
@@ -196,6 +248,13 @@ collector.web: nothing waits in its log
 files.a: 2 records read, 1 row new, 1 repeated
 files.bad: 0 records read, 0 rows new, 0 repeated, then failed
 a → s3.lake: nothing new to export
+p → s3.lake: paused; 1 row waits for 'penstock pipelines resume p'
+i → s3.lake: paused; 2,000 changes wait for 'penstock pipelines resume i'
+n → s3.lake: paused; nothing waits
+c → s3.lake: cancelled; 2,000 rows are not exported: a pipeline with another name and adopt = true goes on where it stopped
+o → s3.lake: nothing new to export
+  not exported: 1,000 rows of 2023-01-01 to 2023-01-03 lie before 2026-05-30, the first day that this pipeline exports. from_date is fixed when a pipeline is registered: to export all rows, give its block another name, from_date = "2023-01-01" and adopt = true, and let max_backfill in the host block reach so far back
+  not exported: 1 row of 2026-07-01 lies after 2026-06-30, the last day that this pipeline exports: a later to_date exports them
 l → s3.lake: nothing new to export
   came too late and left out (sync = false): 3 rows
 f → s3.lake: 0 runs, 0 rows, 0 B in 0 objects

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -32,10 +31,26 @@ func oneLine(text string) string {
 	return escape(text)
 }
 
-// many is a number of things in words: "1 file", "2,000 files".
+// many is a number of things in words: "1 file", "2,000 files", "3 queries".
 func many(n int64, thing string) string {
-	if n == 1 {
-		return "1 " + thing
+	return thousands(n) + " " + noun(n, thing)
+}
+
+// noun is the name of a thing for a number of them: "file" for 1, "files" for others.
+func noun(n int64, thing string) string {
+	switch {
+	case n == 1:
+		return thing
+	case strings.HasSuffix(thing, "ry"):
+		return strings.TrimSuffix(thing, "y") + "ies"
 	}
-	return fmt.Sprintf("%s %ss", thousands(n), thing)
+	return thing + "s"
+}
+
+// verb returns the form of a verb for a number of things: singular for 1.
+func verb(n int64, singular, plural string) string {
+	if n == 1 {
+		return singular
+	}
+	return plural
 }

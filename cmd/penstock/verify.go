@@ -121,7 +121,7 @@ func (c *cli) printVerification(r *host.Verification) {
 		if s.Record {
 			what = "its record and the objects that differ"
 		}
-		fmt.Fprintf(c.out, "  sends %s rows of run %d again and restores %s\n", thousands(s.Rows), s.Run, what)
+		fmt.Fprintf(c.out, "  sends %s of run %d again and restores %s\n", many(s.Rows, "row"), s.Run, what)
 	}
 	for _, name := range r.Plan.Remove {
 		fmt.Fprintf(c.out, "  removes %s\n", name)

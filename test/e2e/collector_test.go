@@ -772,7 +772,7 @@ func TestEmptiedQuarantineIsMissed(t *testing.T) {
 	}
 	const file = "quarantine/collector.web/tail-0000000000000001.ndjson"
 	c.Says(c.Penstock(nil, "status"), 0, "3 unknown_token", "quarantine: ")
-	c.Says(c.Penstock(nil, "journal", "verify"), 0, "1 files of the quarantine")
+	c.Says(c.Penstock(nil, "journal", "verify"), 0, "1 file of the quarantine")
 	if err := os.Truncate(filepath.Join(c.Dir, "data", file), 0); err != nil {
 		t.Fatal(err)
 	}

@@ -86,8 +86,9 @@ func TestQuarantineDrop(t *testing.T) {
 	s.Once()
 	s.setAside("old", 100, func(n int) string { return event(1, n, "") })
 	s.Says(s.Penstock(nil, "quarantine", "drop"), 2, "too_modern", "100", "add --yes")
-	s.Says(s.Penstock(nil, "quarantine", "drop", "--source", "files.other", "--yes"), 0, "dropped 0 records")
-	s.Says(s.Penstock(nil, "quarantine", "drop", "--id", "files.import/old:7", "--yes"), 0, "dropped 1 records")
+	s.Says(s.Penstock(nil, "quarantine", "drop", "--source", "files.other", "--yes"), 1, `no source "files.other"`, "there is files.import")
+	s.Says(s.Penstock(nil, "quarantine", "drop", "--source", "files.import", "--reason", "other", "--yes"), 0, "dropped 0 records")
+	s.Says(s.Penstock(nil, "quarantine", "drop", "--id", "files.import/old:7", "--yes"), 0, "dropped 1 record\n")
 	s.Says(s.Penstock(nil, "quarantine", "drop", "--id", "files.import/old:7", "--yes"), 1, "files.import/old:7")
 	if got := s.quarantined(); got["too_modern"] != 99 || got["invalid_json"] != 2 {
 		t.Errorf("in quarantine: %v", got)
@@ -104,6 +105,20 @@ func TestQuarantineDrop(t *testing.T) {
 		t.Errorf("in quarantine: %v", got)
 	}
 	s.Says(s.Penstock(nil, "journal", "verify"), 0, "0 files of the quarantine", "0 corruptions")
+}
+
+// A source that is mistyped is refused with the names that there are, and one whose block
+// is gone keeps its records.
+func TestReplayNamesSources(t *testing.T) {
+	s := newSite(t)
+	s.Write("events/a.ndjson", event(0, 1, "")+"\nno json\n")
+	s.Once()
+	s.Says(s.Penstock(nil, "quarantine", "replay", "--source", "files.imprt"), 1, `no source "files.imprt" in the configuration or in quarantine; there is files.import`)
+	s.Says(s.Penstock(nil, "quarantine", "replay", "--reason", "other"), 0, "nothing in quarantine is of this source and reason")
+	s.Says(s.Penstock(nil, "quarantine", "replay", "--source", "files.import"), 0, "replayed 1 record: 0 accepted, 1 refused again")
+	s.Write("penstock.hcl", strings.Replace(s.Read("penstock.hcl"), `"files" "import"`, `"files" "other"`, 1))
+	s.Says(s.Penstock(nil, "quarantine", "replay", "--source", "files.import"), 1, "the records of files.import cannot be replayed: the source is not in the configuration")
+	s.Says(s.Penstock(nil, "quarantine", "drop", "--source", "files.import", "--yes"), 0, "dropped 1 record\n")
 }
 
 // Records that have become valid are replayed, each once, also when the host dies
