@@ -13,8 +13,9 @@ import (
 
 // Look opens the data directory of a configuration for reading, or, when a host
 // is serving it, speaks with that host. It makes and changes nothing in the data
-// directory, which may be read-only. Of one that does not exist, Status and Plan
-// tell what a first run would find; the other calls return a *NoDataDirError.
+// directory, which may be read-only. Of one that does not exist, Status, Plan
+// and ListDestinations tell what a first run would find; the other calls return a
+// *NoDataDirError.
 func Look(ctx context.Context, c *Config) (operation.Views, error) {
 	missing := CheckDataDir(c)
 	var none *NoDataDirError

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,7 +12,7 @@ import (
 )
 
 func newDestinationsCommand(c *cli) *cobra.Command {
-	return group("destinations", "Check and set up destinations", newSetupCommand(c), &cobra.Command{
+	return group("destinations", "List, check and set up destinations", newDestinationsList(c), newSetupCommand(c), &cobra.Command{
 		Use: "check [DESTINATION]", Short: "Try the operations that an export needs: write, list, delete", Args: atMost("DESTINATION"),
 		Long: `Try the operations that an export needs, such as writing, listing and deleting
 an object, at each destination that a pipeline exports to, or at the one that
@@ -35,6 +36,42 @@ missing, and the exit status is 1.`,
 			return c.printChecks(checks)
 		},
 	})
+}
+
+func newDestinationsList(c *cli) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List destinations, and the pipelines that export to them", Args: none,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.look(cmd.Context(), func(views host.Views) error {
+				destinations, err := views.ListDestinations(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return c.printJSON(destinations)
+				}
+				c.printDestinations(destinations)
+				return nil
+			})
+		},
+	}
+}
+
+func (c *cli) printDestinations(destinations []host.DestinationStatus) {
+	if len(destinations) == 0 {
+		fmt.Fprintln(c.out, "the configuration has no destination")
+		return
+	}
+	var rows [][]string
+	for _, d := range destinations {
+		for _, p := range d.Pipelines {
+			rows = append(rows, []string{d.Name, p.Name, p.Project, p.Stream, cmp.Or(p.State, "not registered yet"), thousands(p.Rows), lastRun(p.LastRun)})
+		}
+		if len(d.Pipelines) == 0 {
+			rows = append(rows, []string{d.Name, "none", "", "", "", "", ""})
+		}
+	}
+	c.table([]string{"destination", "pipeline", "project", "stream", "state", "rows exported", "last run (utc)"}, rows)
 }
 
 func newSetupCommand(c *cli) *cobra.Command {

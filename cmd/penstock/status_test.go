@@ -266,3 +266,26 @@ b → s3.lake: 1 run, 1 row, 9 B in 1 object
 		t.Errorf("it prints\n%s\nwant\n%s", got, want)
 	}
 }
+
+func TestDestinationsAsText(t *testing.T) {
+	t.Parallel()
+	got := printed(func(c *cli) {
+		c.printDestinations(nil)
+		c.printDestinations([]host.DestinationStatus{
+			{Name: "localfs.apart", Plugin: "localfs"},
+			{Name: "s3.lake", Plugin: "s3", Pipelines: []host.DestinationPipeline{
+				{Name: "events", Project: "shop", Stream: "events", State: "active", Rows: 1234, LastRun: someRun(2, "succeeded", "")},
+				{Name: "people", Project: "shop", Stream: "people"},
+			}},
+		})
+	})
+	const want = `the configuration has no destination
+DESTINATION    PIPELINE  PROJECT  STREAM  STATE               ROWS EXPORTED  LAST RUN (UTC)
+localfs.apart  none
+s3.lake        events    shop     events  active              1,234          2026-07-02 09:30:00, run 2 succeeded
+s3.lake        people    shop     people  not registered yet  0              never
+`
+	if got != want {
+		t.Errorf("it prints\n%s\nwant\n%s", got, want)
+	}
+}

@@ -281,6 +281,7 @@ func TestEachOperationOfTheAPI(t *testing.T) {
 		{"getRun", "events_out 999", "", 404, `"unknown_run"`},
 		{"retryRun", "events_out 1", "", 409, `"conflict"`},
 		{"retryRun", "broken 1", "", 200, `"pipeline":"broken"`},
+		{"listDestinations", "?limit=2", "", 200, `"pipelines":[{"name":`},
 		{"checkDestinations", "", `{"destination":"localfs.extra"}`, 200, `"ok":true`},
 		{"checkDestinations", "", `{"destination":"s3.none"}`, 404, `"unknown_destination"`},
 		{"listSegments", "?limit=1", "", 200, `"blob":`},

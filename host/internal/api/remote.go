@@ -114,6 +114,11 @@ func (r pipelines) RetryRun(ctx context.Context, name string, number int64) erro
 	return r.Call(ctx, "runs/retry", named{Pipeline: name, Number: number}, nil)
 }
 
+// ListDestinations implements Operations.
+func (r views) ListDestinations(ctx context.Context) ([]operation.DestinationStatus, error) {
+	return ask[[]operation.DestinationStatus](ctx, r.Client, "destinations", nil)
+}
+
 // CheckDestinations implements Operations.
 func (r others) CheckDestinations(ctx context.Context, name string) ([]operation.DestinationCheck, error) {
 	return ask[[]operation.DestinationCheck](ctx, r.Client, "destinations/check", named{Destination: name})

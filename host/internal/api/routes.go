@@ -43,6 +43,7 @@ func Routes(version string, h operation.Operations) map[string]Operation {
 		"journal/segments": withoutParams(h.Segments),
 		"journal/stats":    withoutParams(h.JournalStats),
 		"journal/verify":   withoutParams(h.VerifyJournal),
+		"destinations":     withoutParams(h.ListDestinations),
 		"destinations/check": withParams(func(ctx context.Context, n named) (any, error) {
 			return h.CheckDestinations(ctx, n.Destination)
 		}),

@@ -163,6 +163,9 @@ func endpoints(h operation.Operations) []endpoint {
 		}),
 		change("/pipelines/{pipeline}/runs/{number}/retry", "retryRun", "Let a failed run be tried again", o.retry),
 
+		read("/destinations", "listDestinations", "The destinations of the configuration, with the pipelines that export to each", func(ctx context.Context, p paging) (*Page[operation.DestinationStatus], error) {
+			return pagedDestinations(ctx, h, p)
+		}),
 		change("/destinations/check", "checkDestinations", "Try the operations of an export at destinations", o.checkDestinations),
 
 		read("/journal/segments", "listSegments", "The segments of the journal, by project and number", o.segments),
@@ -279,6 +282,14 @@ func (h operations) retry(ctx context.Context, p oneRun) (*operation.RunDetail, 
 		return nil, err
 	}
 	return h.Run(ctx, p.Pipeline, p.Number)
+}
+
+func pagedDestinations(ctx context.Context, h operation.Operations, p paging) (*Page[operation.DestinationStatus], error) {
+	all, err := h.ListDestinations(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return paged(all, p.Paging, func(d operation.DestinationStatus) string { return d.Name })
 }
 
 func (h operations) checkDestinations(ctx context.Context, p oneDestination) (*Page[operation.DestinationCheck], error) {

@@ -13,6 +13,8 @@ type Views interface {
 	Plan(ctx context.Context) ([]PlannedRun, error)
 	Pipelines(ctx context.Context) ([]PipelineStatus, error)
 	Pipeline(ctx context.Context, name string) (*PipelineDetail, error)
+	// ListDestinations lists the destinations of the configuration, by name.
+	ListDestinations(ctx context.Context) ([]DestinationStatus, error)
 	// Runs lists runs by pipeline, the latest first.
 	Runs(ctx context.Context, filter RunFilter) ([]RunStatus, error)
 	Run(ctx context.Context, pipeline string, number int64) (*RunDetail, error)

@@ -148,6 +148,24 @@ type PlannedDay struct {
 	Bytes int64  `json:"bytes"`
 }
 
+// DestinationStatus is a destination of the configuration, with the pipelines that export to
+// it.
+type DestinationStatus struct {
+	Name      string                `json:"name"`   // "s3.lake"
+	Plugin    string                `json:"plugin"` // "s3"
+	Pipelines []DestinationPipeline `json:"pipelines"`
+}
+
+// DestinationPipeline is a pipeline of the configuration that exports to a destination.
+type DestinationPipeline struct {
+	Name    string     `json:"name"`
+	Project string     `json:"project"`
+	Stream  string     `json:"stream"`
+	State   string     `json:"state,omitempty"` // as in PipelineStatus; "": it is not registered yet
+	Rows    int64      `json:"rows"`            // at the destination
+	LastRun *RunStatus `json:"last_run,omitempty"`
+}
+
 // DestinationCheck is the result of trying one operation of an export.
 type DestinationCheck struct {
 	Destination string `json:"destination"`

@@ -3,11 +3,42 @@ package service
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/penstock-io/penstock/host/internal/config"
 	"github.com/penstock-io/penstock/host/internal/operation"
 	"github.com/penstock-io/penstock/sdk/protocol"
 )
+
+// ListDestinations implements Operations.
+func (h destinations) ListDestinations(ctx context.Context) ([]operation.DestinationStatus, error) {
+	registered, err := h.Runner.View(h.Serving).Pipelines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := []operation.DestinationStatus{}
+	for _, d := range h.Config().Destinations {
+		s := operation.DestinationStatus{Name: d.Reference(), Plugin: d.Type, Pipelines: []operation.DestinationPipeline{}}
+		for _, p := range h.Config().Pipelines {
+			if p.Destination == d {
+				s.Pipelines = append(s.Pipelines, exportOf(p, registered))
+			}
+		}
+		list = append(list, s)
+	}
+	slices.SortFunc(list, func(a, b operation.DestinationStatus) int { return strings.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+// exportOf returns a configured pipeline as an export to its destination.
+func exportOf(p *config.Pipeline, registered []operation.PipelineStatus) operation.DestinationPipeline {
+	e := operation.DestinationPipeline{Name: p.Name, Project: p.Project.Name, Stream: p.Stream.String()}
+	i := slices.IndexFunc(registered, func(s operation.PipelineStatus) bool { return s.Name == p.Name })
+	if i >= 0 {
+		e.State, e.Rows, e.LastRun = registered[i].State, registered[i].Rows, registered[i].LastRun
+	}
+	return e
+}
 
 // CheckDestinations implements Operations.
 func (h destinations) CheckDestinations(ctx context.Context, name string) ([]operation.DestinationCheck, error) {
