@@ -126,7 +126,8 @@ func (c *cli) printPlanned(r host.PlannedRun) {
 	}
 	switch r.State {
 	case "failed":
-		fmt.Fprintf(c.out, "  run %d failed: 'penstock runs retry %s %d', or the next start of a host, tries it again\n", r.Number, r.Pipeline, r.Number)
+		fmt.Fprintf(c.out, "  run %d failed, and 'penstock runs show %s %d' says why: 'penstock runs retry %s %d', or the next start of a host, tries it again\n",
+			r.Number, r.Pipeline, r.Number, r.Pipeline, r.Number)
 	case pausedPipeline:
 		fmt.Fprintf(c.out, "  paused: no run is planned until the pipeline is resumed\n")
 	case cancelledPipeline:

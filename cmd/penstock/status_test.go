@@ -116,7 +116,7 @@ func TestPlanAsText(t *testing.T) {
 b, run 2 (live): 1 row, 10 B, 1 day
   DATE        ROWS  COMPRESSED
   2026-07-01  1     10 B
-  run 2 failed: 'penstock runs retry b 2', or the next start of a host, tries it again
+  run 2 failed, and 'penstock runs show b 2' says why: 'penstock runs retry b 2', or the next start of a host, tries it again
 c: nothing to export: the set has not changed
   paused: no run is planned until the pipeline is resumed
 d, run 3 (live, planned before): 1 row, 10 B, 1 day
