@@ -69,7 +69,7 @@ func TestTheExampleInFull(t *testing.T) {
 		MaxBackfill: Backfill{Months: 6, Text: "6 months"}, Retention: 200 * 24 * time.Hour, LogLevel: slog.LevelInfo,
 	}
 	c.Host.Place = Place{}
-	if diff := cmp.Diff(wantHost, c.Host, cmp.AllowUnexported(Place{})); diff != "" {
+	if diff := cmp.Diff(wantHost, c.Host, cmp.AllowUnexported(Place{}, shownTexts{})); diff != "" {
 		t.Error(diff)
 	}
 	if p := c.Projects[0]; p.Name != "shop" || p.ID != 2195193 || p.Token != "0123456789abcdef" || p.TimeZone != time.UTC || p.Identity != schema.Simplified {
