@@ -92,7 +92,7 @@ restore, and the consequences. A catalog that is in order is only rebuilt with
 func (c *cli) printRebuild(report *host.RebuildReport) {
 	fmt.Fprintf(c.out, "restored: %s with %s, %s\n", many(int64(report.Segments), "segment"), many(report.Rows, "row"), many(int64(report.Cursors), "source cursor"))
 	if report.Pipelines > 0 {
-		fmt.Fprintf(c.out, "kept: %s with their ids and cursors, %s\n", many(int64(report.Pipelines), "pipeline"), many(int64(report.Runs), "run"))
+		fmt.Fprintf(c.out, "kept: %s with ids and cursors, %s\n", many(int64(report.Pipelines), "pipeline"), many(int64(report.Runs), "run"))
 	}
 	for _, n := range report.NotRestored {
 		fmt.Fprintf(c.out, "not restored: %s\n", n)

@@ -147,7 +147,7 @@ func TestAnOldCatalogCatchesUp(t *testing.T) {
 		s.Once()
 	}
 	s.Write("data/catalog.db", old)
-	s.Says(s.Penstock(nil, "journal", "rebuild-catalog"), 0, "restored: 4 segments", "kept: 1 pipelines", "1 runs")
+	s.Says(s.Penstock(nil, "journal", "rebuild-catalog"), 0, "restored: 4 segments", "kept: 1 pipeline with", "1 run\n")
 	s.Says(s.Penstock(nil, "pipelines", "recover", "events_out"), 0, "is run 4, in the catalog it is run 1", "run the pipeline")
 	s.file("c.ndjson", 200, 5)
 	s.Once()

@@ -55,7 +55,7 @@ type DamagedError struct {
 
 func (e *DamagedError) Error() string {
 	if e.Other {
-		return fmt.Sprintf("%s is not a backup of Penstock: %s. Nothing was restored", e.Path, e.Detail)
+		return fmt.Sprintf("%s is not a whole backup of Penstock: %s. Nothing was restored", e.Path, e.Detail)
 	}
 	return fmt.Sprintf("%s is not a whole backup: %s. Nothing was restored", e.Path, e.Detail)
 }

@@ -251,7 +251,7 @@ func TestADamagedBackupIsRefused(t *testing.T) {
 	}
 	for _, other := range []string{"", "hi", strings.Repeat("hi", 1000), string(whole[:300])} {
 		refused("another file", []byte(other))
-		if _, err := Restore(t.Context(), target(t), path, "1.2.3"); err == nil || !strings.Contains(err.Error(), "is not a backup of Penstock") {
+		if _, err := Restore(t.Context(), target(t), path, "1.2.3"); err == nil || !strings.Contains(err.Error(), "is not a whole backup of Penstock") {
 			t.Errorf("%d bytes: %v", len(other), err)
 		}
 	}
