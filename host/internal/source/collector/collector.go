@@ -22,10 +22,11 @@ import (
 
 // Log makes the rows of a request durable, which are those of one project or of several:
 // Append returns when all of them are, or an error, and then none of them is. It keeps
-// neither data, parts nor rows, and may change rows. Rows of a part, of KindEvents, KindProfiles and KindLinks come together, those of each kind in the order in
-// which the client sent them. Links follow the other rows; of a request with more than
-// mostLinkRows of them, some stand between events. marks tell where members of rows of events
-// begin in data; there may be none.
+// neither data, parts nor rows, and may change rows. Rows of a part, of KindEvents,
+// KindProfiles and KindLinks, come together, those of each kind in the order in which the
+// client sent them. Links follow the other rows; of a request with more than mostLinkRows of
+// them, some stand between events. marks tell where members of rows of events begin in data;
+// there may be none.
 //
 // After an error the client is asked to try again; it is asked to wait longer
 // when the error is wal.ErrFull.

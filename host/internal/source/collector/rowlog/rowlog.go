@@ -96,11 +96,10 @@ type Part struct {
 	Rows    []journal.Row // places are in the request's data
 }
 
-// Append makes the rows of a request durable: after an error none of them is, but when ctx
-// ended before. Marks of rows of events, as places in data, make compressing cheaper; there may
-// be none. Neither rows, data nor marks are kept, but rows are changed. Rows of requests for
-// one project that are too small to be compressed may become one entry with those of others.
-// Errors: see package wal.
+// Append makes the rows of a request durable: all of them, or after an error none, as package
+// wal says. Marks of rows of events, as places in data, make compressing cheaper; there may be
+// none. Neither rows, data nor marks are kept, but rows are changed. Rows of requests for one
+// project that are too small to be compressed may become one entry with those of others.
 func (l *Log) Append(ctx context.Context, parts []Part, data []byte, marks []rowmark.Mark) error {
 	switch {
 	case len(parts) == 0:

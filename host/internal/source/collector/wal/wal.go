@@ -119,8 +119,8 @@ func (l *Log) Append(ctx context.Context, payload ...[]byte) (uint64, error) {
 }
 
 // AppendAll appends entries, each of which may come in parts, one behind the other, and
-// returns when all of them are durable. After an error none of them is in the log, but when
-// ctx ended before: then all of them may be. payloads are not kept.
+// returns when all of them are durable. After an error none of them is in the log; after
+// ErrBroken, once the log is repaired. payloads are not kept.
 func (l *Log) AppendAll(ctx context.Context, payloads ...[][]byte) error {
 	var first *request
 	for _, payload := range slices.Backward(payloads) {
